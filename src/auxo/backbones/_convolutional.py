@@ -1,0 +1,40 @@
+"""What the convolutional backbones share: the size they can take and how their weights start."""
+
+from torch import nn
+
+from auxo.errors import ShapeError
+
+__all__ = ["initialise_convolutions", "require_size"]
+
+
+def require_size(name: str, *, height: int, width: int, minimum: int) -> None:
+    """Refuse images that are too small to be halved as often as the network does.
+
+    Args:
+        name: the backbone, for the message.
+        height: pixels.
+        width: pixels.
+        minimum: smallest side in pixels.
+
+    Raises:
+        ShapeError: a side is shorter than ``minimum``.
+    """
+    if min(height, width) < minimum:
+        raise ShapeError(
+            f"images of at least {minimum}x{minimum} pixels for the backbone {name}",
+            f"{height}x{width}",
+            "enlarge the images or choose another backbone (auxo list)",
+        )
+
+
+def initialise_convolutions(module: nn.Module) -> None:
+    """Draw the weights of every convolution below ``module`` from ``N(0, sqrt(2 / (k k C_out)))``, in place.
+
+    ``k`` is the side of the kernel and ``C_out`` the number of output channels, so that the variance of the gradients
+    stays the same from layer to layer.
+
+    Source: He, Zhang, Ren, Sun, Delving Deep into Rectifiers, ICCV 2015, Eq. 14 (https://arxiv.org/abs/1502.01852).
+    """
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")

@@ -1,0 +1,103 @@
+"""Residual networks for small images: 8, 20 or 32 layers, 16 to 64 channels, shortcuts without parameters."""
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from auxo.backbones._convolutional import initialise_convolutions, require_size
+from auxo.interfaces import AbstractBackbone
+from auxo.types import Features, Images
+
+__all__ = ["NAMES", "SOURCE", "ResNetCIFAR", "build"]
+
+NAMES = ("resnet8", "resnet20", "resnet32")
+SOURCE = (
+    "He, Zhang, Ren, Sun, Deep Residual Learning for Image Recognition, CVPR 2016, Section 4.2, shortcuts of option A "
+    "(https://arxiv.org/abs/1512.03385). Differs: the new channels of a shortcut are added half before and half after "
+    "the old ones (the paper leaves their place open), and images may have any size from 8 pixels. With three colour "
+    "channels and a head of ten classes: resnet8 75,290, resnet20 269,722, resnet32 464,154 parameters (the paper: "
+    "0.27M and 0.46M for 20 and 32 layers; it has no network of 8 layers)."
+)
+
+_BLOCKS_PER_STAGE = {"resnet8": 1, "resnet20": 3, "resnet32": 5}
+_MINIMUM_PIXELS = 8
+
+
+class ResNetCIFAR(AbstractBackbone):
+    """A convolution and three stages of residual blocks with 16, 32 and 64 channels; 64 features.
+
+    Maps: ``stage1`` at the size of the image, ``stage2`` at half and ``stage3`` at a quarter of it, rounded up.
+
+    Args:
+        channels: colour channels of an image.
+        blocks_per_stage: residual blocks of two convolutions in each stage; the depth is six times this plus two.
+    """
+
+    num_features = 64
+
+    def __init__(self, *, channels: int, blocks_per_stage: int) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(channels, 16, 3, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(16)
+        self.stage1 = _stage(16, 16, blocks_per_stage, stride=1)
+        self.stage2 = _stage(16, 32, blocks_per_stage, stride=2)
+        self.stage3 = _stage(32, 64, blocks_per_stage, stride=2)
+        initialise_convolutions(self)
+
+    def forward(self, images: Images) -> Features:
+        """Return the mean over the last stage's pixels and the three stages' maps."""
+        stage1 = self.stage1(functional.relu(self.norm(self.convolution(images))))
+        stage2 = self.stage2(stage1)
+        stage3 = self.stage3(stage2)
+        return Features(stage3.mean(dim=(2, 3)), {"stage1": stage1, "stage2": stage2, "stage3": stage3})
+
+
+class _Block(nn.Module):
+    """Two convolutions with batch norm, added to their input."""
+
+    def __init__(self, in_channels: int, out_channels: int, *, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+        self.new_channels = out_channels - in_channels
+        self.convolution1 = nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False)
+        self.norm1 = nn.BatchNorm2d(out_channels)
+        self.convolution2 = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
+        self.norm2 = nn.BatchNorm2d(out_channels)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        residual = self.norm2(self.convolution2(functional.relu(self.norm1(self.convolution1(maps)))))
+        return functional.relu(residual + self._shortcut(maps))
+
+    def _shortcut(self, maps: Tensor) -> Tensor:
+        """Return every ``stride``-th pixel, with zeros for the channels that the input lacks (option A)."""
+        if self.stride == 1 and self.new_channels == 0:
+            return maps
+        before = self.new_channels // 2
+        return functional.pad(
+            maps[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, before, self.new_channels - before)
+        )
+
+
+def _stage(in_channels: int, out_channels: int, num_blocks: int, *, stride: int) -> nn.Sequential:
+    """Return a stage whose first block changes the channels and the size."""
+    first = _Block(in_channels, out_channels, stride=stride)
+    return nn.Sequential(first, *(_Block(out_channels, out_channels, stride=1) for _ in range(num_blocks - 1)))
+
+
+def build(name: str, *, channels: int, height: int, width: int) -> ResNetCIFAR:
+    """Return a residual network for small images.
+
+    Args:
+        name: ``"resnet8"``, ``"resnet20"`` or ``"resnet32"``.
+        channels: colour channels of an image.
+        height: pixels, >= 8.
+        width: pixels, >= 8.
+
+    Raises:
+        ShapeError: a side is shorter than 8 pixels.
+
+    Example:
+        >>> sum(p.numel() for p in build("resnet20", channels=3, height=32, width=32).parameters())
+        269072
+    """
+    require_size(name, height=height, width=width, minimum=_MINIMUM_PIXELS)
+    return ResNetCIFAR(channels=channels, blocks_per_stage=_BLOCKS_PER_STAGE[name])

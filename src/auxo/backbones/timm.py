@@ -1,0 +1,118 @@
+"""Any model of timm as a backbone: write timm: and its name, such as timm:resnet18; an extra to install."""
+
+import importlib
+from types import ModuleType
+
+import torch
+from torch import nn
+
+from auxo.errors import ConfigError, ShapeError
+from auxo.interfaces import AbstractBackbone
+from auxo.types import Features, Images
+
+__all__ = ["NAMES", "SOURCE", "TimmBackbone", "build"]
+
+NAMES = ("timm",)
+SOURCE = (
+    "Wightman, PyTorch Image Models (https://github.com/huggingface/pytorch-image-models). The pooled features are "
+    "those before timm's classifier, which is not built (num_classes=0); the maps are the outputs of the stages or "
+    "blocks that forward_intermediates gives, in batch-channels-height-width order."
+)
+
+
+class TimmBackbone(AbstractBackbone):
+    """A model of timm without its classifier.
+
+    Maps: ``stage1``, ``stage2``, … in the order in which the model computes them.
+
+    Args:
+        model: built with ``num_classes=0``; it must have ``forward_intermediates`` and ``forward_head``.
+        num_features: length of the pooled vector.
+    """
+
+    def __init__(self, model: nn.Module, *, num_features: int) -> None:
+        super().__init__()
+        self.model = model
+        self.num_features = num_features
+
+    def forward(self, images: Images) -> Features:
+        """Return the features before the classifier and the maps of every stage."""
+        return _features(self.model, images)
+
+
+def _features(model: nn.Module, images: Images) -> Features:
+    """Return the pooled features and maps of a model of timm."""
+    last, maps = model.forward_intermediates(images, output_fmt="NCHW")  # type: ignore[operator]  # a method of timm's
+    pooled = model.forward_head(last, pre_logits=True)  # type: ignore[operator]  # a method of timm's
+    return Features(pooled, {f"stage{number}": stage for number, stage in enumerate(maps, start=1)})
+
+
+def build(name: str, *, channels: int, height: int, width: int, pretrained: bool = False) -> TimmBackbone:
+    """Return a model of timm as a backbone.
+
+    Args:
+        name: ``"timm:"`` and the name of a model, with its weights' tag if wanted: ``"timm:resnet18.a1_in1k"``.
+        channels: colour channels of an image; with pretrained weights timm adapts the first layer to them.
+        height: pixels.
+        width: pixels.
+        pretrained: download timm's weights; otherwise they are random.
+
+    Raises:
+        ConfigError: timm is missing, has no such model or weights, or the model gives no maps.
+        ShapeError: the model cannot take images of this size.
+
+    Side effects: one forward pass of one blank image in evaluation mode; a download if ``pretrained``.
+    """
+    model_name = name.partition(":")[2]
+    if not model_name:
+        raise ConfigError("timm: and the name of a model of timm", repr(name), "write for instance timm:resnet18")
+    timm = _import_timm()
+    model = _create(timm, model_name, channels=channels, pretrained=pretrained)
+    if getattr(model, "forward_intermediates", None) is None:
+        raise ConfigError(
+            "a model of timm that gives its maps", repr(model_name), "choose one with forward_intermediates"
+        )
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            features = _features(model, torch.zeros(1, channels, height, width))
+    except (AssertionError, RuntimeError, ValueError) as error:
+        raise ShapeError(
+            f"images of a size that {name} takes",
+            f"{height}x{width} ({_first_line(error)})",
+            "resize the images to the model's size",
+        ) from error
+    model.train(was_training)
+    return TimmBackbone(model, num_features=features.pooled.shape[1])
+
+
+def _import_timm() -> ModuleType:
+    """Import timm, whose torchvision must fit the installed torch."""
+    try:
+        return importlib.import_module("timm")
+    except (ImportError, OSError, RuntimeError) as error:
+        raise ConfigError(
+            "the package timm for a timm:* backbone",
+            f"an import that failed ({_first_line(error)})",
+            f"pip install 'auxo[timm]', with a torchvision built for torch {torch.__version__}",
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    """Return the first line of another library's message, or its type if it has none."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def _create(timm: ModuleType, model_name: str, *, channels: int, pretrained: bool) -> nn.Module:
+    """Create a model without its classifier, turning timm's and the download's errors into one line."""
+    try:
+        model: nn.Module = timm.create_model(model_name, pretrained=pretrained, num_classes=0, in_chans=channels)
+    except (AssertionError, OSError, RuntimeError, ValueError) as error:
+        near = timm.list_models(f"*{model_name.partition('.')[0][:6]}*")[:3]
+        raise ConfigError(
+            "a model of timm" + (" with weights that can be had" if pretrained else ""),
+            f"{model_name!r} ({_first_line(error)})",
+            f"did you mean {', '.join(near)}?" if near else "see timm.list_models()",
+        ) from error
+    return model

@@ -1,0 +1,89 @@
+"""Batch norm over the joined batch of all processes, on any device."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["SynchronisedBatchNorm2d", "keep_running_statistics"]
+
+
+@contextmanager
+def keep_running_statistics(module: nn.Module) -> Iterator[None]:
+    """Run the block with batch norm normalising by the batch as usual but leaving its running statistics alone."""
+    layers = [layer for layer in module.modules() if isinstance(layer, nn.BatchNorm2d) and layer.track_running_stats]
+    for layer in layers:
+        layer.track_running_stats = False
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.track_running_stats = True
+
+
+class SynchronisedBatchNorm2d(nn.BatchNorm2d):
+    """Batch norm whose training statistics are those of the joined batch over all processes.
+
+    ``torch.nn.SyncBatchNorm`` does the same on GPUs only; this one works wherever a differentiable sum over the
+    processes does, parts of unequal size included. In evaluation it is ``nn.BatchNorm2d``.
+
+    Args:
+        num_features: channels.
+        all_reduce: sums a tensor over the processes and sums gradients in its backward.
+    """
+
+    def __init__(self, num_features: int, *, all_reduce: Callable[[Tensor], Tensor]) -> None:
+        super().__init__(num_features)
+        self.all_reduce = all_reduce
+
+    @classmethod
+    def convert(cls, module: nn.Module, *, all_reduce: Callable[[Tensor], Tensor]) -> None:
+        """Replace every ``nn.BatchNorm2d`` below ``module`` in place, keeping parameters, buffers and settings."""
+        for name, child in module.named_children():
+            if type(child) is nn.BatchNorm2d:
+                setattr(module, name, cls._from_batch_norm(child, all_reduce=all_reduce))
+            else:
+                cls.convert(child, all_reduce=all_reduce)
+
+    @classmethod
+    def _from_batch_norm(
+        cls, source: nn.BatchNorm2d, *, all_reduce: Callable[[Tensor], Tensor]
+    ) -> "SynchronisedBatchNorm2d":
+        """Return a synchronised twin that shares the source's parameters and buffers."""
+        twin = cls(source.num_features, all_reduce=all_reduce)
+        twin.__dict__.update({key: value for key, value in source.__dict__.items() if not key.startswith("_forward")})
+        twin.all_reduce = all_reduce
+        return twin
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Normalise ``images``, shape ``(batch, channels, height, width)``, by the joined batch's mean and variance."""
+        if not self.training:
+            return super().forward(images)
+        self._check_input_dim(images)
+        values = images.float() if images.dtype in (torch.bfloat16, torch.float16) else images
+        local_count = values.new_tensor([float(values.numel() // values.shape[1])])
+        count, sums = self.all_reduce(torch.cat([local_count, values.sum(dim=(0, 2, 3))])).split([1, self.num_features])
+        mean = sums / count
+        centred = values - mean.view(1, -1, 1, 1)
+        squares = self.all_reduce(centred.square().sum(dim=(0, 2, 3)))
+        self._track(mean.detach(), squares.detach() / (count.detach() - 1))
+        normalised = centred * torch.rsqrt(squares / count + self.eps).view(1, -1, 1, 1)
+        if self.affine:
+            normalised = normalised * self.weight.view(1, -1, 1, 1) + self.bias.view(1, -1, 1, 1)
+        result: Tensor = normalised.to(images.dtype)
+        return result
+
+    def _track(self, mean: Tensor, unbiased_variance: Tensor) -> None:
+        """Update the running statistics as ``nn.BatchNorm2d`` does."""
+        if (
+            not self.track_running_stats
+            or self.running_mean is None
+            or self.running_var is None
+            or self.num_batches_tracked is None
+        ):
+            return
+        self.num_batches_tracked.add_(1)
+        rate = 1.0 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
+        self.running_mean.lerp_(mean.to(self.running_mean.dtype), rate)
+        self.running_var.lerp_(unbiased_variance.to(self.running_var.dtype), rate)

@@ -1,0 +1,129 @@
+"""A linear softmax head as a lower level: its optimum given the features, and the derivative of that optimum."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F  # noqa: N812  # the field's name for it
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from auxo.bilevel.linear import conjugate_gradient
+
+__all__ = ["SoftmaxHeadProblem", "SoftmaxHeadSolution"]
+
+
+class SoftmaxHeadSolution(NamedTuple):
+    """The optimum of the lower level.
+
+    Args:
+        weight: shape ``(classes, dim + 1)``, the bias in the last column; detached.
+        residual: norm of the lower level's gradient at ``weight``, which is zero at the optimum.
+    """
+
+    weight: Float[Tensor, "classes dim_and_bias"]
+    residual: Float[Tensor, ""]
+
+
+def _keep(tensor: Tensor) -> Tensor:
+    """Return the tensor: the average over a single process."""
+    return tensor
+
+
+@dataclass(frozen=True)
+class SoftmaxHeadProblem:
+    r"""Softmax regression on given features, kept near a known head.
+
+    With features ``h_i`` (a one appended for the bias), labels ``y_i`` and the head ``W_0`` to stay near,
+
+    .. math:: W^*(h) = \arg\min_W \frac1n \sum_i \mathrm{CE}(W h_i, y_i) + \frac{\rho}{2} \|W - W_0\|^2 .
+
+    The objective is strongly convex for ``rho > 0``, so the optimum is unique and smooth in the features. Its
+    derivative follows from the implicit function theorem: for any ``L`` evaluated at the optimum,
+
+    .. math:: \frac{d}{dh} L(W^*(h)) = -\frac{\partial}{\partial h} \langle \nabla_W \ell(W^*, h), V \rangle,
+       \qquad (\nabla^2_W \ell + \rho I)\, V = \nabla_W L(W^*),
+
+    with ``l`` the mean cross-entropy and ``V`` held constant. Both the Hessian products and the pairing are written
+    out, so no graph of a gradient is built.
+
+    Args:
+        features: shape ``(n, dim)``; attached or not.
+        labels: shape ``(n,)``; int64.
+        anchor: ``W_0`` with its bias in the last column; shape ``(classes, dim + 1)``; detached.
+        proximal: ``rho > 0``.
+        share: this process's number of features over the mean number per process; 1 in a single process.
+        average: averages a tensor over the processes; the identity in a single process.
+    """
+
+    features: Float[Tensor, "n dim"]
+    labels: Int[Tensor, " n"]
+    anchor: Float[Tensor, "classes dim_and_bias"]
+    proximal: float
+    share: float = 1.0
+    average: Callable[[Tensor], Tensor] = _keep
+
+    def solve(self, *, newton_steps: int, iterations: int) -> SoftmaxHeadSolution:
+        """Return the optimum by Newton's method from the anchor, each step by conjugate gradients.
+
+        Args:
+            newton_steps: at least 1; quadratic convergence once near.
+            iterations: of conjugate gradients in each step.
+        """
+        with torch.no_grad():
+            inputs = _with_ones(self.features)
+            targets = F.one_hot(self.labels, len(self.anchor)).to(inputs.dtype)
+            weight = self.anchor.to(inputs.dtype)
+            for _ in range(newton_steps):
+                gradient = self._gradient(inputs, targets, weight)
+                move = conjugate_gradient(
+                    self._hessian(inputs, weight), gradient, iterations=iterations, tolerance=1e-8
+                )
+                weight = weight - move.solution
+            residual = self._gradient(inputs, targets, weight).norm()
+        return SoftmaxHeadSolution(weight, residual)
+
+    def response(
+        self, solution: SoftmaxHeadSolution, outer_gradient: Float[Tensor, "classes dim_and_bias"], *, iterations: int
+    ) -> Float[Tensor, ""]:
+        """Return a scalar whose gradient in the features is the implicit part of an outer loss's gradient.
+
+        Args:
+            solution: from :meth:`solve`.
+            outer_gradient: gradient of the outer loss in the weight at the solution, averaged over the processes.
+            iterations: of conjugate gradients.
+
+        Returns:
+            ``-<grad_W l(W*, h), V>``, attached to the features. Only its gradient has a meaning.
+        """
+        inputs = _with_ones(self.features)
+        hessian = self._hessian(inputs.detach(), solution.weight)
+        adjoint = conjugate_gradient(hessian, outer_gradient.to(inputs.dtype), iterations=iterations, tolerance=1e-8)
+        errors = torch.softmax(inputs @ solution.weight.T, dim=1)
+        errors = errors - F.one_hot(self.labels, len(self.anchor)).to(inputs.dtype)
+        return -(errors * (inputs @ adjoint.solution.T)).sum(dim=1).mean() * self.share
+
+    def _gradient(self, inputs: Tensor, targets: Tensor, weight: Tensor) -> Tensor:
+        """Gradient of the objective in the weight."""
+        errors = torch.softmax(inputs @ weight.T, dim=1) - targets
+        gradient = self.average(errors.T @ inputs * (self.share / len(inputs)))
+        return gradient + self.proximal * (weight - self.anchor.to(weight.dtype))
+
+    def _hessian(self, inputs: Tensor, weight: Tensor) -> Callable[[Tensor], Tensor]:
+        """Return the product with the Hessian of the objective at ``weight``."""
+        probs = torch.softmax(inputs @ weight.T, dim=1)
+
+        def product(direction: Tensor) -> Tensor:
+            moved = inputs @ direction.T
+            moved = probs * (moved - (probs * moved).sum(dim=1, keepdim=True))
+            return self.average(moved.T @ inputs * (self.share / len(inputs))) + self.proximal * direction
+
+        return product
+
+
+def _with_ones(features: Tensor) -> Tensor:
+    """Append a one to every feature vector; in float32 at least."""
+    if features.dtype.itemsize < 4:
+        features = features.float()
+    return torch.cat([features, features.new_ones(len(features), 1)], dim=1)

@@ -1,0 +1,74 @@
+"""``auxo doctor``: what this installation can do."""
+
+import importlib
+import importlib.metadata
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+import auxo
+from auxo.cli.options import parse_options
+
+__all__ = ["run"]
+
+LIBRARIES = ("torch", "kornia", "datasets", "tyro", "torchmetrics", "scikit-learn", "mlxtend", "safetensors")
+EXTRAS = {"timm": "any backbone of timm as --backbone.name timm:NAME; needs a torchvision built for the same torch"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """``auxo doctor`` has no options."""
+
+
+def run(words: Sequence[str]) -> None:
+    """Print versions, devices, threads, extras and the places where data is looked for."""
+    parse_options(Options, words, command="auxo doctor", description="Show what this installation can do.")
+    print(f"auxo {auxo.__version__}, Python {platform.python_version()}, {platform.platform()}")
+    print("libraries: " + ", ".join(f"{name} {importlib.metadata.version(name)}" for name in LIBRARIES))
+    _print_devices()
+    for name, purpose in EXTRAS.items():
+        problem = _problem_of_import(name)
+        state = "works" if problem is None else f"missing ({problem}); install with: pip install 'auxo[{name}]'"
+        print(f"extra {name}: {state}: {purpose}")
+    _print_data_places()
+
+
+def _print_devices() -> None:
+    """Print the devices, the one that auto means, and the threads."""
+    found = ["cpu"]
+    for index in range(torch.cuda.device_count()):
+        properties = torch.cuda.get_device_properties(index)
+        found.append(f"cuda:{index} ({properties.name}, {properties.total_memory / 2**30:.0f} GiB)")
+    if torch.backends.mps.is_available():
+        found.append("mps")
+    print(f"devices: {', '.join(found)}")
+    threads = os.environ.get("OMP_NUM_THREADS")
+    limit = f"OMP_NUM_THREADS={threads}" if threads else "OMP_NUM_THREADS is not set"
+    print(f"threads: torch uses {torch.get_num_threads()} of {os.cpu_count()} cores ({limit}; --runtime.threads N)")
+
+
+def _problem_of_import(name: str) -> str | None:
+    """Return why a module cannot be imported, or nothing."""
+    try:
+        importlib.import_module(name)
+    except (ImportError, RuntimeError, AttributeError, OSError) as error:  # what a torchvision of another torch raises
+        return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
+    return None
+
+
+def _print_data_places() -> None:
+    """Print where scenarios look for images."""
+    root = os.environ.get("AUXO_DATA")
+    if root is None:
+        print("data: AUXO_DATA is not set; scenarios other than digits come from --data.root or the Hugging Face hub")
+    else:
+        place = Path(root)
+        found = sorted(path.parent.name for path in place.glob("*/train.parquet")) if place.is_dir() else []
+        print(f"data: AUXO_DATA={root} has {', '.join(found) or 'no <name>/train.parquet'}")
+    from datasets import config as datasets_config  # noqa: PLC0415  # slow to import, and only needed here
+
+    print(f"data: the Hugging Face cache is {datasets_config.HF_DATASETS_CACHE}; digits needs no download")

@@ -1,0 +1,37 @@
+"""``auxo list``: what there is to choose from, each with a line and its source."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from textwrap import fill
+from typing import Literal
+
+from tyro.conf import Positional
+
+from auxo.cli.options import parse_options
+from auxo.registry import entries
+
+__all__ = ["run"]
+
+KINDS = {"methods": "methods", "pretexts": "pretexts", "backbones": "backbones", "scenarios": "data.scenarios"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Options of ``auxo list``."""
+
+    kind: Positional[Literal["all", "methods", "pretexts", "backbones", "scenarios"]] = "all"
+    """What to list."""
+
+
+def run(words: Sequence[str]) -> None:
+    """Print names, lines and sources. Nothing is imported: modules are read as text."""
+    options = parse_options(Options, words, command="auxo list", description="Show what there is to choose from.")
+    for kind, package in KINDS.items():
+        if options.kind in ("all", kind):
+            print(f"{kind}:")
+            for _, group in groupby(entries(package).values(), key=lambda entry: entry.module):
+                members = list(group)
+                print(f"  {', '.join(member.name for member in members)}: {members[0].summary}")
+                print(fill(members[0].source, width=110, initial_indent=" " * 6, subsequent_indent=" " * 6))
+            print()

@@ -1,0 +1,59 @@
+"""Typed options from dataclasses through tyro, with errors on one line."""
+
+import contextlib
+import io
+import re
+from collections.abc import Sequence
+from typing import TypeVar
+
+import tyro
+
+from auxo.errors import ConfigError
+
+__all__ = ["parse_known_options", "parse_options"]
+
+Options = TypeVar("Options")
+
+
+def parse_options(kind: type[Options], words: Sequence[str], *, command: str, description: str = "") -> Options:
+    """Return the options that ``words`` give.
+
+    Args:
+        kind: a dataclass; its fields become options with dotted names, their docstrings the help.
+        words: from the command line.
+        command: as the user typed it, for instance ``auxo train ossl``.
+        description: first lines of the help.
+
+    Raises:
+        ConfigError: an unknown option, a missing value or one of the wrong type.
+        SystemExit: help was asked for and shown.
+    """
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            return tyro.cli(kind, args=list(words), prog=command, description=description)
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        raise _one_line(said.getvalue(), command) from None
+
+
+def parse_known_options(kind: type[Options], words: Sequence[str]) -> tuple[Options, list[str]]:
+    """Return the options of ``kind`` and the words that are not among them."""
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            return tyro.cli(kind, args=list(words), return_unknown_args=True, add_help=False)
+    except SystemExit:
+        raise _one_line(said.getvalue(), "auxo train") from None
+
+
+def _one_line(box: str, command: str) -> ConfigError:
+    """Turn tyro's framed message into an error of one line."""
+    lines = [line.strip(" │╭╮╰╯─") for line in box.splitlines()]
+    rule = next((i for i, line in enumerate(box.splitlines()) if "────" in line and i > 0), len(lines))
+    problem = " ".join(line for line in lines[1:rule] if line) or "something else"
+    near = re.findall(r"^(--[\w.-]+)", "\n".join(lines[rule:]), flags=re.MULTILINE)
+    problem = problem[0].lower() + problem[1:].rstrip(".").replace(" .", "")
+    meant = f"did you mean {' or '.join(near[:3])}? " if near and "nrecognized" in problem else ""
+    return ConfigError(f"options of {command}", problem, f"{meant}({command} --help)")

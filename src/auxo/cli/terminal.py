@@ -1,0 +1,16 @@
+"""Tables on the terminal."""
+
+import sys
+
+from rich.console import Console
+
+from auxo.evaluation import Table, to_rich
+
+__all__ = ["print_table"]
+
+_WIDTH_OF_PIPES = 160
+
+
+def print_table(table: Table) -> None:
+    """Print a table as wide as the terminal, or as a pipe should hold."""
+    Console(width=None if sys.stdout.isatty() else _WIDTH_OF_PIPES).print(to_rich(table))

@@ -1,0 +1,159 @@
+"""``auxo train``: make or continue a run."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, make_dataclass
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import tyro
+
+from auxo import registry
+from auxo.cli.options import parse_known_options, parse_options
+from auxo.cli.progress import make_observer
+from auxo.cli.terminal import print_table
+from auxo.config import config_digest, from_json, load_recipe, to_json
+from auxo.errors import ConfigError, OutputError
+from auxo.experiment import ExperimentConfig, StageConfig
+from auxo.runtime import open_runtime
+from auxo.training import make_folder, train_run, write_atomically
+
+__all__ = ["read_run_config", "run"]
+
+USAGE = """usage: auxo train RECIPE [OPTIONS]
+       auxo train --config FILE [OPTIONS]
+       auxo train --resume RUN
+
+RECIPE is a method ({methods}), a function in a file of yours (my_method.py:recipe)
+or a function in a module (auxo.methods.ossl:cifar10_released).
+
+  --config FILE   repeat the run that a config.json describes, changed by OPTIONS
+  --resume RUN    go on with an interrupted run, to the same result to the bit
+  --code FILE     let a config run a method from this Python file of yours
+  --out DIR       the run directory; by default a new one under runs/
+
+auxo train RECIPE --help shows the other options with units and defaults.
+"""
+
+DESCRIPTION = """Train, and judge the model on data it never saw. Beside the options below: --out DIR names the run
+directory (a new one under runs/ by default), --config FILE repeats a run, --resume RUN goes on with one."""
+
+
+@dataclass(frozen=True)
+class _Start:
+    """Where a run comes from."""
+
+    config: str | None = None
+    resume: str | None = None
+    code: str | None = None
+    out: str | None = None
+
+
+class _Plan(NamedTuple):
+    """A run that is about to begin or to go on."""
+
+    config: ExperimentConfig
+    folder: Path
+    is_new: bool
+
+
+def run(words: Sequence[str]) -> None:
+    """Train, print the table and name the run directory."""
+    if not words or words[0] in ("-h", "--help"):
+        print(USAGE.format(methods=", ".join(registry.entries("methods"))), end="")
+        return
+    plan = _plan(list(words))
+    with open_runtime(plan.config.runtime) as runtime:
+        if runtime.is_main and plan.is_new:
+            make_folder(plan.folder)
+            write_atomically(plan.folder / "config.json", to_json(plan.config))
+        observer = make_observer(is_main=runtime.is_main)
+        if runtime.is_main:
+            verb = "training" if plan.is_new else "going on"
+            print(f"{verb} in {plan.folder} on {runtime.device}", flush=True)
+        try:
+            digest = config_digest(plan.config)
+            result = train_run(plan.config, digest=digest, folder=plan.folder, runtime=runtime, observer=observer)
+        finally:
+            observer.close()
+        if runtime.is_main:
+            print_table(result.table)
+            print(f"run directory: {result.folder}\nreport: {result.folder / 'report.md'}")
+            print(f"curves: tensorboard --logdir {result.folder}")
+
+
+def read_run_config(folder: Path, *, code: str | None = None) -> ExperimentConfig:
+    """Return the config of a run directory.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    path = folder / "config.json"
+    if not path.is_file():
+        raise ConfigError(f"a run directory at {folder}", "no config.json there", "name a folder under runs/")
+    return from_json(path.read_text(encoding="utf-8"), origin=str(path), code=code)
+
+
+def _plan(words: list[str]) -> _Plan:
+    """Return what the words ask for."""
+    recipe = words.pop(0) if not words[0].startswith("-") else None
+    start, rest = parse_known_options(_Start, words)
+    sources = [source for source in (recipe, start.config, start.resume) if source is not None]
+    if len(sources) != 1:
+        got = " and ".join(sources) or "none"
+        raise ConfigError("one of RECIPE, --config FILE and --resume RUN", got, "auxo train --help")
+    if start.resume is not None:
+        if rest or start.out is not None:
+            got = " ".join(rest) or f"--out {start.out}"
+            raise ConfigError("no other option with --resume, which repeats the run's own", got, "leave it out")
+        folder = Path(start.resume)
+        return _Plan(read_run_config(folder, code=start.code), folder, is_new=False)
+    if start.config is not None:
+        path = Path(start.config)
+        if not path.is_file():
+            raise ConfigError("a config file", f"no file {path}", "name the config.json of a run directory")
+        default = from_json(path.read_text(encoding="utf-8"), origin=str(path), code=start.code)
+        config = _with_options(default, rest, command=f"auxo train --config {path}")
+    else:
+        config = _with_options(load_recipe(str(recipe)), rest, command=f"auxo train {recipe}")
+    return _choose_folder(config, start.out)
+
+
+def _choose_folder(config: ExperimentConfig, out: str | None) -> _Plan:
+    """Return the plan with its run directory: a new one, or after a restart by torchrun the one there is."""
+    is_restart = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+    if out is not None:
+        folder = Path(out)
+        if is_restart and (folder / "config.json").exists():
+            return _Plan(read_run_config(folder), folder, is_new=False)
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            fix = f"choose another --out, or continue with auxo train --resume {folder}"
+            raise OutputError("a new or empty folder for --out", f"{folder} with files in it", fix)
+        return _Plan(config, folder, is_new=True)
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ConfigError("--out with several processes", "none", "name the run directory, so that all use the same")
+    kind = type(config.stages[-1].method).__qualname__.partition(".")[0].lower()
+    base = f"runs/{kind}-{config.data.scenario if config.data.train is None else 'own'}-seed{config.seed}"
+    folder, number = Path(base), 2
+    while folder.exists():
+        folder, number = Path(f"{base}-{number}"), number + 1
+    return _Plan(config, folder, is_new=True)
+
+
+def _with_options(config: ExperimentConfig, words: list[str], *, command: str) -> ExperimentConfig:
+    """Return the config changed by options.
+
+    The stages appear by name, as ``--warmup.epochs``; the options of a single stage stand alone, as ``--epochs``.
+    """
+    names = [stage.name.replace("-", "_") for stage in config.stages]
+    shape: Any = Annotated[StageConfig, tyro.conf.arg(name="")] if len(names) == 1 else StageConfig
+    members: list[tuple[str, Any, Any]] = []
+    for name, stage in zip(names, config.stages, strict=True):
+        members.append((name, shape, field(default=stage)))
+    others = [item for item in fields(ExperimentConfig) if item.name != "stages"]
+    for item in others:
+        members.append((item.name, item.type, field(default=getattr(config, item.name))))
+    kind = make_dataclass("Options", members, frozen=True)
+    made: Any = parse_options(kind, words, command=command, description=DESCRIPTION)
+    stages = tuple(getattr(made, name) for name in names)
+    return ExperimentConfig(stages=stages, **{item.name: getattr(made, item.name) for item in others})

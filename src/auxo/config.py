@@ -1,0 +1,221 @@
+"""Runs as files: recipes in Python, resolved configurations in JSON."""
+
+import difflib
+import hashlib
+import importlib
+import importlib.util
+import json
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import cattrs
+from cattrs.errors import ClassValidationError, ForbiddenExtraKeysError
+from cattrs.gen import make_dict_structure_fn
+
+import auxo
+from auxo import registry
+from auxo.errors import ConfigError
+from auxo.experiment import ExperimentConfig
+from auxo.interfaces import AbstractMethod, MethodConfig
+
+__all__ = ["config_digest", "from_json", "load_recipe", "to_json"]
+
+FORMAT = 1
+
+
+def load_recipe(name: str) -> ExperimentConfig:
+    """Return the run that a recipe describes.
+
+    Args:
+        name: a method of auxo (``ossl``), a function in a file (``my_method.py:recipe``; ``recipe`` may be left out) or
+            a function in an importable module (``auxo.methods.ossl:cifar10_released``).
+
+    Raises:
+        ConfigError: there is no such recipe, its file does not run, or it returns something else.
+    """
+    place, _, function = name.partition(":")
+    if place.endswith(".py"):
+        module = _import_file(Path(place))
+    elif ":" in name:
+        module = _import_module(place)
+    else:
+        module = registry.load("methods", name)
+    make = getattr(module, function or "recipe", None)
+    if not callable(make):
+        known = ", ".join(key for key in vars(module) if callable(getattr(module, key)) and not key.startswith("_"))
+        raise ConfigError(f"a function {function or 'recipe'!r} in {place}", f"none (there are: {known})", "name one")
+    config = _run_foreign(make, place)
+    if not isinstance(config, ExperimentConfig):
+        raise ConfigError(f"an ExperimentConfig from {name}", type(config).__name__, "return one from the recipe")
+    return config
+
+
+def to_json(config: ExperimentConfig) -> str:
+    """Return a configuration as indented JSON that :func:`from_json` reads back to an equal value."""
+    document = {"format": FORMAT, "auxo": auxo.__version__, "run": _to_plain(config)}
+    return json.dumps(document, indent=2) + "\n"
+
+
+def from_json(text: str, *, origin: str, code: str | None = None) -> ExperimentConfig:
+    """Return the configuration that JSON describes.
+
+    Args:
+        text: from :func:`to_json`, perhaps edited.
+        origin: the file's name, for messages.
+        code: a Python file that the user allows to run. A configuration whose method lives outside auxo names its file,
+            and is refused until the user names that file too.
+
+    Raises:
+        ConfigError: not JSON, another format, an unknown or ill-typed field, or a method outside auxo without ``code``.
+    """
+    try:
+        document = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"JSON in {origin}", f"something else at line {error.lineno}", "repair the file") from error
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        got = document.get("format") if isinstance(document, dict) else type(document).__name__
+        written_by = document.get("auxo", "another program") if isinstance(document, dict) else "another program"
+        fix = f"this is auxo {auxo.__version__}; use {written_by} or write the config anew"
+        raise ConfigError(f"config format {FORMAT} in {origin}", str(got), fix)
+    try:
+        return _converter(code).structure(document.get("run"), ExperimentConfig)
+    except ClassValidationError as error:
+        raise _first_problem(error, origin) from error
+
+
+def config_digest(config: ExperimentConfig) -> str:
+    """Return a digest of everything in the configuration that changes numbers."""
+    plain = _to_plain(config)
+    del plain["training"]
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _to_plain(value: Any) -> Any:  # noqa: ANN401  # any field of any dataclass
+    """Return dataclasses as dicts, a method's options with their type."""
+    if is_dataclass(value):
+        plain = {field.name: _to_plain(getattr(value, field.name)) for field in fields(value)}
+        return {"type": _type_name(value), **plain} if isinstance(value, MethodConfig) else plain
+    return list(map(_to_plain, value)) if isinstance(value, tuple) else value
+
+
+def _type_name(config: MethodConfig) -> str:
+    """Return a method's name, or ``file.py:Class.Config`` for one from outside auxo."""
+    module = sys.modules[type(config).__module__]
+    if module.__name__.startswith("auxo.methods."):
+        return module.__name__.rpartition(".")[2]
+    return f"{Path(str(module.__file__)).resolve()}:{type(config).__qualname__}"
+
+
+def _converter(code: str | None) -> cattrs.Converter:
+    """Return a converter that refuses unknown fields and wrong types."""
+    converter = cattrs.Converter(forbid_extra_keys=True)
+
+    def structure_method(value: Mapping[str, Any], _kind: type) -> MethodConfig:
+        options = dict(value)
+        kind = _method_config(str(options.pop("type", "")), code)
+        made: MethodConfig = make_dict_structure_fn(kind, converter, _cattrs_forbid_extra_keys=True)(options, kind)
+        return made
+
+    def strictly(expected: type, *accepted: type) -> Callable[[Any, type], Any]:
+        def structure(value: Any, _kind: type) -> Any:  # noqa: ANN401  # JSON
+            if type(value) not in (expected, *accepted):
+                raise ValueError(f"expected {expected.__name__}, got {value!r}")
+            return expected(value)
+
+        return structure
+
+    converter.register_structure_hook(MethodConfig, structure_method)
+    for expected, *accepted in ((int,), (float, int), (str,), (bool,)):
+        converter.register_structure_hook(expected, strictly(expected, *accepted))
+    return converter
+
+
+def _method_config(name: str, code: str | None) -> type[MethodConfig]:
+    """Return the class of options that a configuration names."""
+    place, _, path = name.rpartition(":")
+    if not place:
+        builtin: type[MethodConfig] = _only_method(registry.load("methods", path)).Config
+        return builtin
+    if code is None or Path(code.partition(":")[0]).resolve() != Path(place):
+        raise ConfigError(
+            "your leave to run a method outside auxo", place, f"pass --code {place} if you trust that file"
+        )
+    found: Any = _import_file(Path(place))
+    for part in path.split("."):
+        found = getattr(found, part, None)
+    if not (isinstance(found, type) and issubclass(found, MethodConfig)):
+        raise ConfigError(f"a method's Config at {path} in {place}", "none", "restore the file that the run used")
+    return found
+
+
+def _only_method(module: ModuleType) -> Any:  # noqa: ANN401  # a subclass with a Config of its own
+    """Return the method class of a module."""
+    return next(
+        item
+        for item in vars(module).values()
+        if isinstance(item, type) and issubclass(item, AbstractMethod) and item.__module__ == module.__name__
+    )
+
+
+def _first_problem(error: ClassValidationError, origin: str) -> ConfigError:
+    """Turn cattrs' tree of errors into one line about the first leaf."""
+    path: list[str] = []
+    problem: BaseException = error
+    while isinstance(problem, ClassValidationError | ExceptionGroup) and problem.exceptions:
+        problem = problem.exceptions[0]
+        for note in getattr(problem, "__notes__", ()):
+            path.append(str(getattr(note, "name", getattr(note, "index", ""))))
+    if isinstance(problem, ConfigError):
+        return problem
+    field = ".".join(part for part in path if part)
+    if isinstance(problem, ForbiddenExtraKeysError):
+        extra = sorted(problem.extra_fields)[0]
+        near = difflib.get_close_matches(extra, [f.name for f in fields(problem.cl)], n=1)
+        fix = f"did you mean {near[0]!r}?" if near else "remove it"
+        return ConfigError(f"known fields in {origin}", f"{'.'.join(filter(None, (field, extra)))!r}", fix)
+    return ConfigError(f"a valid {field or 'run'} in {origin}", str(problem) or type(problem).__name__, "correct it")
+
+
+def _import_module(name: str) -> ModuleType:
+    """Import a module by its dotted name."""
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            "an importable module", repr(name), "name a method (auxo list) or a file.py:function"
+        ) from error
+
+
+def _import_file(path: Path) -> ModuleType:
+    """Run a user's Python file as a module."""
+    if not path.is_file():
+        raise ConfigError("a Python file with a recipe", f"no file {path}", "check the path before the colon")
+    name = f"auxo_recipe_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ConfigError("a Python file with a recipe", str(path), "give it the ending .py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up
+    loader = spec.loader
+    _run_foreign(lambda: loader.exec_module(module), str(path))
+    return module
+
+
+def _run_foreign(call: Callable[[], Any], place: str) -> Any:  # noqa: ANN401  # whatever a recipe returns
+    """Run code of the user's; what it raises becomes one line."""
+    try:
+        return call()
+    except ConfigError:
+        raise
+    except Exception as error:  # a stranger's file may raise anything
+        frames = [
+            f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(Path(place).resolve())
+        ]
+        line = getattr(error, "lineno", None) or (frames[-1] if frames else None)
+        where = f" at line {line}" if line else ""
+        raise ConfigError(f"{place} to run", f"{type(error).__name__}: {error}{where}", "repair the file") from error

@@ -1,0 +1,40 @@
+"""Data: sources of images, splits, batches, and what happens to images on the device."""
+
+from auxo.data.config import DataConfig
+from auxo.data.load import load_splits
+from auxo.data.loader import Loader, ordered_batches
+from auxo.data.pipeline import InputPipeline
+from auxo.data.readers import read_source
+from auxo.data.sources import AbstractSource, InMemorySource, StreamingSource
+from auxo.data.splits import (
+    EvaluationSplit,
+    MetaSplit,
+    OODSplit,
+    Splits,
+    TestSplit,
+    TrainSplit,
+    ValSplit,
+    check_disjoint,
+    stratified_indices,
+)
+
+__all__ = [
+    "AbstractSource",
+    "DataConfig",
+    "EvaluationSplit",
+    "InMemorySource",
+    "InputPipeline",
+    "Loader",
+    "MetaSplit",
+    "OODSplit",
+    "Splits",
+    "StreamingSource",
+    "TestSplit",
+    "TrainSplit",
+    "ValSplit",
+    "check_disjoint",
+    "load_splits",
+    "ordered_batches",
+    "read_source",
+    "stratified_indices",
+]

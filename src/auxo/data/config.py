@@ -1,0 +1,93 @@
+"""What to train and test on, as options."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from auxo.errors import ConfigError
+
+__all__ = ["DataConfig"]
+
+_MIN_IMAGE_SIZE = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Which images a run uses: a built-in scenario, or one's own.
+
+    A set of one's own is named by a folder of class folders, a Parquet file or folder, a CSV of paths and labels, or
+    ``hf://owner/name[:split]`` for a data set of the Hugging Face hub or of the ``datasets`` library on disk.
+    """
+
+    scenario: str = "digits"
+    """Built-in set of splits, by name; ignored once train is given. "auxo list" shows all."""
+    train: str | None = None
+    """Your own training images; replaces the scenario wholly. Folder, Parquet, CSV or hf://owner/name[:split]."""
+    val: str | None = None
+    """Your own validation images, which choose the checkpoint; without them val_fraction of train is cut off."""
+    test: str | None = None
+    """Your own test images; without them test_fraction of train is cut off."""
+    ood: tuple[str, ...] = ()
+    """Images from elsewhere with the classes of train; measured at the end, never used to choose. Without train they
+    are added to the scenario."""
+    root: str | None = None
+    """Folder of real copies, <name>/{train,test}.parquet, that scenarios read instead of the hub; default AUXO_DATA."""
+    num_train: int | None = None
+    """Number of training images, drawn with the class proportions kept, >= 2; default the scenario's own, or all."""
+    val_fraction: float = 0.1
+    """Part of train cut off for validation where none is given, in (0, 1)."""
+    test_fraction: float = 0.1
+    """Part of train cut off for the test where none is given, in [0, 1); 0 means no test set."""
+    meta_fraction: float = 0.0
+    """Part of the training images set apart for methods that learn on a second set (meta), in [0, 1); 0 means none."""
+    image_size: int | None = None
+    """Side in pixels, >= 8, that pictures are resized (short side) and centre-cropped to; default as they are."""
+    image_column: str = "image"
+    """Column of the pictures in Parquet and hf:// sets."""
+    label_column: str = "label"
+    """Column of the labels in Parquet, CSV and hf:// sets."""
+    path_column: str = "path"
+    """Column of the picture paths in a CSV; relative paths start at the CSV's folder."""
+    storage: Literal["auto", "memory", "stream"] = "auto"
+    """Decode pictures once into memory, or each time they are used; "auto" takes memory up to 1 GiB of pixels."""
+    workers: int = 0
+    """Processes that decode pictures, >= 0; 0 decodes in the training process."""
+    augment: Literal["none", "crop", "crop_flip"] = "none"
+    """Augmentation of training images: none, random crops after padding by an eighth of the side, or those and
+    horizontal flips (never for digits or text)."""
+    on_overlap: Literal["error", "drop"] = "error"
+    """What to do when one picture is in two splits: stop, or drop the copy on the training side."""
+
+    def __post_init__(self) -> None:
+        checks = (
+            (self.num_train is None or self.num_train >= 2, "data.num-train >= 2", self.num_train),
+            (0 < self.val_fraction < 1, "data.val-fraction in (0, 1)", self.val_fraction),
+            (0 <= self.test_fraction < 1, "data.test-fraction in [0, 1)", self.test_fraction),
+            (0 <= self.meta_fraction < 1, "data.meta-fraction in [0, 1)", self.meta_fraction),
+            (
+                self.val_fraction + self.test_fraction < 1,
+                "data.val-fraction + data.test-fraction < 1",
+                self.val_fraction + self.test_fraction,
+            ),
+            (
+                self.image_size is None or self.image_size >= _MIN_IMAGE_SIZE,
+                f"data.image-size >= {_MIN_IMAGE_SIZE}",
+                self.image_size,
+            ),
+            (self.workers >= 0, "data.workers >= 0", self.workers),
+        )
+        for is_valid, expected, got in checks:
+            if not is_valid:
+                raise ConfigError(expected, str(got), "choose a value in that range")
+        given = [name for name in ("val", "test") if getattr(self, name) is not None]
+        if self.train is None and given:
+            raise ConfigError(
+                f"data.train with data.{given[0]}", f"data.{given[0]} alone", "give --data.train, or only --data.ood"
+            )
+
+    @property
+    def data_root(self) -> Path | None:
+        """The folder of real copies: ``root``, else the environment variable ``AUXO_DATA``, else none."""
+        root = self.root if self.root is not None else os.environ.get("AUXO_DATA")
+        return Path(root).expanduser() if root else None

@@ -1,0 +1,127 @@
+"""Splits by configuration: a built-in scenario, or the user's own sets."""
+
+from collections import Counter
+from dataclasses import replace
+
+from auxo import registry
+from auxo.data.config import DataConfig
+from auxo.data.readers import read_streaming, store
+from auxo.data.sources import AbstractSource
+from auxo.data.splits import (
+    MetaSplit,
+    OODSplit,
+    Splits,
+    TestSplit,
+    TrainSplit,
+    ValSplit,
+    check_disjoint,
+    stratified_parts,
+    subsample,
+)
+from auxo.errors import DataError
+from auxo.random import derive_seed
+
+__all__ = ["load_splits"]
+
+
+def load_splits(config: DataConfig, *, seed: int) -> Splits:
+    """Return the splits of a run, checked to be disjoint.
+
+    Args:
+        config: which images.
+        seed: decides which images go to which part, and which are kept; equal seeds give equal splits.
+
+    Raises:
+        ConfigError: there is no such scenario.
+        DataError: a set cannot be used, is too small, differs from the others in classes or image size, or shares
+            pictures with another.
+    """
+    splits = _own_splits(config, seed) if config.train is not None else _scenario_splits(config, seed)
+    _check_classes(splits.train.source)
+    splits = _with_meta(splits, config.meta_fraction, derive_seed(seed, "split", "meta"))
+    splits = check_disjoint(splits, config.on_overlap)
+    _check_classes(splits.train.source)
+    return splits
+
+
+def _scenario_splits(config: DataConfig, seed: int) -> Splits:
+    """Build the scenario, which applies ``num_train`` itself, and add the user's sets from elsewhere."""
+    module = registry.load("data.scenarios", config.scenario)
+    splits: Splits = module.build(config, seed=seed)
+    sources = store([read_streaming(spec, config, class_names=splits.class_names) for spec in config.ood], config)
+    return replace(splits, ood=_unique((*(split.source for split in splits.ood), *sources)))
+
+
+def _own_splits(config: DataConfig, seed: int) -> Splits:
+    """Read the user's sets and cut validation and test from train where they are not given."""
+    specs = {"train": config.train, "val": config.val, "test": config.test}
+    given = {role: spec for role, spec in specs.items() if spec is not None}
+    first = read_streaming(given.pop("train"), config)
+    others = [read_streaming(spec, config, class_names=first.class_names) for spec in (*given.values(), *config.ood)]
+    train, *rest = store([first, *others], config)
+    _check_classes(train)
+    by_role = dict(zip(given, rest, strict=False))
+    fractions = {"val": config.val_fraction, "test": config.test_fraction}
+    missing = {role: fraction for role, fraction in fractions.items() if role not in given and fraction > 0}
+    train, cut = _cut(train, missing, derive_seed(seed, "split", "cut"))
+    by_role |= cut
+    train = subsample(train, config.num_train, seed=derive_seed(seed, "split", "num_train"))
+    return Splits(
+        train=TrainSplit(train),
+        val=ValSplit(by_role["val"]),
+        test=TestSplit(by_role["test"]) if "test" in by_role else None,
+        ood=_unique(tuple(rest[len(given) :])),
+    )
+
+
+def _cut(
+    source: AbstractSource, fractions: dict[str, float], seed: int
+) -> tuple[AbstractSource, dict[str, AbstractSource]]:
+    """Cut stratified parts off a source; return what is left and the parts by role."""
+    if not fractions:
+        return source, {}
+    sizes = {role: round(fraction * len(source)) for role, fraction in fractions.items()}
+    for role, size in sizes.items():
+        if size == 0:
+            raise DataError(
+                f"enough images in '{source.name}' to cut a {role} set from",
+                f"{len(source)}, of which data.{role}-fraction takes none",
+                f"give more images, a larger fraction, or --data.{role}",
+            )
+    left = len(source) - sum(sizes.values())
+    names = [source.name, *(f"{source.name}-{role}" for role in sizes)]
+    rest, *parts = stratified_parts(source, [left, *sizes.values()], names, seed=seed)
+    return rest, dict(zip(sizes, parts, strict=True))
+
+
+def _with_meta(splits: Splits, fraction: float, seed: int) -> Splits:
+    """Cut the meta split off the training images; none for a fraction of 0."""
+    if not fraction:
+        return splits
+    train, parts = _cut(splits.train.source, {"meta": fraction}, seed)
+    return replace(splits, train=TrainSplit(train), meta=MetaSplit(parts["meta"]))
+
+
+def _unique(sources: tuple[AbstractSource, ...]) -> tuple[OODSplit, ...]:
+    """Wrap the sets from elsewhere, numbering those that share a name."""
+    seen: Counter[str] = Counter()
+    for source in sources:
+        seen[source.name] += 1
+        if seen[source.name] > 1:
+            source.name = f"{source.name}-{seen[source.name]}"
+    return tuple(OODSplit(source) for source in sources)
+
+
+def _check_classes(train: AbstractSource) -> None:
+    """Refuse training images of fewer than two classes, or with a class that has none."""
+    if len(train.class_names) < 2:
+        got = f"only {list(train.class_names)} in '{train.name}'"
+        raise DataError("training images of at least two classes", got, "add another class")
+    counts = train.labels.bincount(minlength=len(train.class_names))
+    absent = [name for name, count in zip(train.class_names, counts.tolist(), strict=True) if not count]
+    if absent:
+        raise DataError(
+            f"training images of all {len(train.class_names)} classes",
+            f"none of '{absent[0]}' in '{train.name}'" + (f" ({len(absent)} such classes)" if absent[1:] else ""),
+            "add images, raise --data.num-train, or leave the class out",
+        )

@@ -1,0 +1,286 @@
+"""Batches of a source in an order that is a function of seed and step alone, shared out among processes."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Int, UInt8
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, default_convert
+
+from auxo.data.sources import AbstractSource, InMemorySource
+from auxo.errors import ConfigError, DataError
+from auxo.random import named_generator
+from auxo.types import Batch
+
+__all__ = ["Loader", "in_memory", "ordered_batches"]
+
+_CHUNK = 256
+
+
+class Loader:
+    """Joined batches in a new random order every epoch; each process gets a contiguous part of every batch.
+
+    The order of epoch ``e`` depends on ``seed`` and ``e`` only, so training resumes at any step without replaying the
+    ones before it, and every number of processes sees the same joined batches.
+
+    Args:
+        source: where the images come from.
+        batch_size: images of a joined batch, over all processes; the last of an epoch may have fewer.
+        seed: of the order.
+        rank: this process's number, in ``0..num_processes-1``.
+        num_processes: how many processes share every batch; the parts differ by one image at most.
+        drop_last: leave a last batch that is not full out of every epoch.
+        workers: processes that decode a streaming source, >= 0; they live as long as the loader.
+        pin_memory: put images in page-locked memory, from which copies to a GPU do not block.
+
+    Raises:
+        ConfigError: an epoch would have no batch, or a batch fewer images than there are processes.
+    """
+
+    def __init__(
+        self,
+        source: AbstractSource,
+        *,
+        batch_size: int,
+        seed: int,
+        rank: int = 0,
+        num_processes: int = 1,
+        drop_last: bool = False,
+        workers: int = 0,
+        pin_memory: bool = False,
+    ) -> None:
+        self.source = source
+        self.workers = workers
+        self.pin_memory = pin_memory
+        self._schedule = _Schedule(len(source), batch_size, seed, rank, num_processes, drop_last)
+        self._schedule.check(source.name)
+        self._fetcher = _Fetcher(source, workers=workers, pin_memory=pin_memory, is_persistent=True)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Number of joined batches in one epoch."""
+        return self._schedule.steps_per_epoch
+
+    def batches(self, start_step: int, stop_step: int) -> Iterator[Batch]:
+        """Yield this process's part of the joined batches ``start_step`` to ``stop_step - 1``.
+
+        Close one iterator before the next is started: they share the workers.
+
+        Args:
+            start_step: counted from 0 over all epochs.
+            stop_step: exclusive.
+
+        Raises:
+            DataError: a picture is damaged or of another size, or a worker died.
+        """
+        parts, images = self._schedule.parts, self._fetcher.images
+        pixels = images(part.indices for part in parts(start_step, stop_step))
+        for part, part_pixels in zip(parts(start_step, stop_step), pixels, strict=True):
+            yield Batch(
+                images=part_pixels,
+                labels=self.source.labels[part.indices],
+                indices=part.indices,
+                first=part.first,
+                total=part.total,
+                num_processes=self._schedule.num_processes,
+            )
+
+    def ordered(self, batch_size: int) -> Iterator[Batch]:
+        """Yield this process's share of all images once, in order; see :func:`ordered_batches`."""
+        return ordered_batches(
+            self.source,
+            batch_size=batch_size,
+            rank=self._schedule.rank,
+            num_processes=self._schedule.num_processes,
+            workers=self.workers,
+            pin_memory=self.pin_memory,
+        )
+
+
+def ordered_batches(
+    source: AbstractSource,
+    *,
+    batch_size: int,
+    rank: int = 0,
+    num_processes: int = 1,
+    workers: int = 0,
+    pin_memory: bool = False,
+) -> Iterator[Batch]:
+    """Yield one process's contiguous share of all images, once and in order, as batches of its own.
+
+    Shares differ by one image at most and are empty where there are fewer images than processes.
+
+    Args:
+        source: where the images come from.
+        batch_size: images of a batch of this process; the last may have fewer.
+        rank: this process's number.
+        num_processes: how many processes share the images.
+        workers: see :class:`Loader`; they live as long as the iterator.
+        pin_memory: see :class:`Loader`.
+
+    Raises:
+        DataError: a picture is damaged or of another size, or a worker died.
+    """
+    share = torch.arange(len(source)).tensor_split(num_processes)[rank]
+    parts = share.split(batch_size) if len(share) else ()
+    fetcher = _Fetcher(source, workers=workers, pin_memory=pin_memory, is_persistent=False)
+    for indices, images in zip(parts, fetcher.images(parts), strict=True):
+        yield Batch(images=images, labels=source.labels[indices], indices=indices)
+
+
+def in_memory(source: AbstractSource, *, workers: int = 0) -> InMemorySource:
+    """Decode every picture once and return the result as a source of the same name.
+
+    Args:
+        source: what to decode; one in memory already is returned as it is.
+        workers: processes that decode, >= 0.
+
+    Raises:
+        DataError: a picture is damaged or of another size, or a worker died.
+    """
+    if isinstance(source, InMemorySource):
+        return source
+    images = torch.empty((len(source), *source.image_shape), dtype=torch.uint8)
+    for batch in ordered_batches(source, batch_size=_CHUNK, workers=workers):
+        images[batch.indices] = batch.images
+    origins = [source.describe(i) for i in range(len(source))]
+    return InMemorySource(source.name, images, source.labels, source.class_names, origins)
+
+
+class _Part(NamedTuple):
+    """One process's part of a joined batch.
+
+    Args:
+        indices: shape ``(n,)``; int64 positions in the source.
+        first: position of the first of them in the joined batch.
+        total: images of the joined batch.
+    """
+
+    indices: Int[Tensor, " n"]
+    first: int
+    total: int
+
+
+@dataclass(frozen=True)
+class _Schedule:
+    """Which images each step takes: numbers only, so that no worker queue is ever part of a reference cycle.
+
+    Args:
+        count: images of the source.
+        batch_size: see :class:`Loader`.
+        seed: see :class:`Loader`.
+        rank: see :class:`Loader`.
+        num_processes: see :class:`Loader`.
+        drop_last: see :class:`Loader`.
+    """
+
+    count: int
+    batch_size: int
+    seed: int
+    rank: int
+    num_processes: int
+    drop_last: bool
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Number of joined batches in one epoch."""
+        full, rest = divmod(self.count, self.batch_size)
+        return full + int(rest > 0 and not self.drop_last)
+
+    def parts(self, start_step: int, stop_step: int) -> Iterator[_Part]:
+        """Yield this process's part of each joined batch."""
+        epoch, order = -1, torch.empty(0, dtype=torch.int64)
+        for step in range(start_step, stop_step):
+            if step // self.steps_per_epoch != epoch:
+                epoch = step // self.steps_per_epoch
+                order = torch.randperm(self.count, generator=named_generator(self.seed, "order", epoch))
+            joined = order[step % self.steps_per_epoch * self.batch_size :][: self.batch_size]
+            parts = joined.tensor_split(self.num_processes)
+            first = sum(len(part) for part in parts[: self.rank])
+            yield _Part(parts[self.rank], first, len(joined))
+
+    def check(self, name: str) -> None:
+        """Refuse epochs without batches and batches that do not reach every process."""
+        if self.batch_size < self.num_processes:
+            got = f"a batch of {self.batch_size}"
+            raise ConfigError(f"batches of at least {self.num_processes} images, one per process", got, "enlarge it")
+        if not self.steps_per_epoch:
+            got = f"{self.count} in '{name}'"
+            raise ConfigError(
+                f"at least {self.batch_size} images, one batch", got, "use smaller batches or more images"
+            )
+        rest = self.count % self.batch_size
+        if not self.drop_last and 0 < rest < self.num_processes:
+            got = f"{rest} ({self.count} images of '{name}' in batches of {self.batch_size})"
+            expected = f"at least {self.num_processes} images in an epoch's last batch, one per process"
+            raise ConfigError(expected, got, "change the batch size, or the number of images by --data.num-train")
+
+
+class _Fetcher:
+    """Fetches the images of a series of index tensors, in worker processes where that pays."""
+
+    def __init__(self, source: AbstractSource, *, workers: int, pin_memory: bool, is_persistent: bool) -> None:
+        self.source = source
+        self.pin_memory = pin_memory
+        self.plan = _Plan()
+        self.loader: DataLoader[Tensor | DataError] | None = None
+        if workers and not isinstance(source, InMemorySource):
+            self.loader = DataLoader(
+                _Decoding(source),
+                batch_sampler=self.plan,
+                num_workers=workers,
+                persistent_workers=is_persistent,
+                collate_fn=default_convert,  # what the worker returns is a batch already
+                generator=torch.Generator(),  # or it would draw from the global one
+            )
+
+    def images(self, parts: Iterable[Int[Tensor, " _"]]) -> Iterator[UInt8[Tensor, "_ channels height width"]]:
+        """Yield the images of each part in turn."""
+        fetched = map(self.source.fetch, parts) if self.loader is None else self._from_workers(self.loader, parts)
+        for images in fetched:
+            yield images.pin_memory() if self.pin_memory else images
+
+    def _from_workers(
+        self, loader: "DataLoader[Tensor | DataError]", parts: Iterable[Int[Tensor, " _"]]
+    ) -> Iterator[Tensor]:
+        """Yield what the workers decode, and raise the errors they met as what they were."""
+        self.plan.parts = parts
+        try:
+            for images in loader:
+                if isinstance(images, DataError):
+                    # A new one: raising the local one would tie the workers' queues into a reference cycle.
+                    raise DataError(images.expected, images.got, images.fix)
+                yield images
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):
+                raise
+            reason = str(error).splitlines()[0]
+            fix = "free memory or shared memory, or pass --data.workers 0"
+            raise DataError("data-loading workers that stay alive", reason, fix) from error
+
+
+class _Plan:
+    """The batch sampler: gives the workers the index lists of the current series."""
+
+    def __init__(self) -> None:
+        self.parts: Iterable[Tensor] = ()
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for part in self.parts:
+            yield part.tolist()
+
+
+class _Decoding(Dataset[Tensor | DataError]):
+    """A source as the workers see it; an error travels as a value, because torch would rewrap it."""
+
+    def __init__(self, source: AbstractSource) -> None:
+        self.source = source
+
+    def __getitems__(self, indices: list[int]) -> Tensor | DataError:
+        """Return the images at ``indices``, or the error met."""
+        try:
+            return self.source.fetch(torch.tensor(indices))
+        except DataError as error:
+            return error

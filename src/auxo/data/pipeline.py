@@ -1,0 +1,128 @@
+"""From uint8 batches to normalised, augmented floats, on the device the batch is on."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from kornia.augmentation import ImageSequential, RandomCrop, RandomHorizontalFlip
+from kornia.augmentation.container.params import ParamItem
+from torch import Tensor, nn
+
+from auxo.data.sources import AbstractSource, InMemorySource
+from auxo.errors import DataError
+from auxo.random import global_seed
+from auxo.types import Batch
+
+__all__ = ["InputPipeline"]
+
+_MAX_STREAMED = 2000
+_CHUNK = 500
+_SHAPE_KEY = "forward_input_shape"
+
+
+class InputPipeline(nn.Module):
+    """Scales pixels to [0, 1], augments, and normalises each channel to mean 0 and standard deviation 1.
+
+    Args:
+        mean: shape ``(channels,)``; per-channel mean of pixel values in [0, 1].
+        std: shape ``(channels,)``; their standard deviation, > 0.
+        image_shape: ``(channels, height, width)`` of the images.
+        augment: "none", "crop" (random crops after zero padding by an eighth of the shorter side, 4 pixels of 32) or
+            "crop_flip" (those and, for every second image on average, a horizontal flip).
+    """
+
+    mean: Float[Tensor, " channels"]
+    std: Float[Tensor, " channels"]
+
+    def __init__(
+        self,
+        mean: Float[Tensor, " channels"],
+        std: Float[Tensor, " channels"],
+        *,
+        image_shape: tuple[int, int, int],
+        augment: Literal["none", "crop", "crop_flip"] = "none",
+    ) -> None:
+        super().__init__()
+        self.register_buffer("mean", mean)
+        self.register_buffer("std", std)
+        self.augment = augment
+        _, height, width = image_shape
+        crop = RandomCrop(
+            (height, width), padding=min(height, width) // 8, cropping_mode="resample", resample="nearest"
+        )
+        flip = [RandomHorizontalFlip(p=0.5)] if augment == "crop_flip" else []
+        self.augmentation = ImageSequential(crop, *flip) if augment != "none" else None
+
+    @classmethod
+    def from_source(
+        cls, source: AbstractSource, *, augment: Literal["none", "crop", "crop_flip"] = "none"
+    ) -> "InputPipeline":
+        """Return a pipeline that normalises by the statistics of the training images.
+
+        Args:
+            source: training images; all of them count in memory, at most 2,000 evenly spaced ones when streaming.
+            augment: see :class:`InputPipeline`.
+
+        Raises:
+            DataError: all pixels of a channel are equal.
+        """
+        mean, std = _statistics(source)
+        return cls(mean, std, image_shape=source.image_shape, augment=augment)
+
+    def forward(self, batch: Batch, *, seed: int | None) -> Batch:
+        """Return the batch with float32 images, on the same device and in the same memory format.
+
+        Args:
+            batch: uint8 images.
+            seed: of the augmentation, drawn for the joined batch, so that the parts of several processes are augmented
+                as one process would augment the whole; ``None`` leaves it out, for evaluation.
+        """
+        images = batch.images.float() / 255
+        if seed is not None and self.augmentation is not None:
+            images = self._augmented(self.augmentation, images, batch, seed)
+        images = (images - self.mean.view(-1, 1, 1)) / self.std.view(-1, 1, 1)
+        return replace(batch, images=images)
+
+    def _augmented(
+        self, augmentation: ImageSequential, images: Float[Tensor, "batch c h w"], batch: Batch, seed: int
+    ) -> Float[Tensor, "batch c h w"]:
+        """Draw for the joined batch and apply this part's draws."""
+        with global_seed(seed):
+            drawn = augmentation.forward_parameters(torch.Size((batch.joined_size, *images.shape[1:])))
+        params = [
+            ParamItem(item.name, _part(item.data, batch.first, len(batch)))
+            for item in drawn
+            if isinstance(item.data, dict)
+        ]
+        is_channels_last = images.is_contiguous(memory_format=torch.channels_last)
+        augmented: Tensor = augmentation(images, params=params)
+        return augmented.contiguous(memory_format=torch.channels_last) if is_channels_last else augmented
+
+
+def _part(drawn: Mapping[str, Tensor], first: int, count: int) -> dict[str, Tensor]:
+    """Keep the draws of the images ``first`` to ``first + count - 1``; the batch shape becomes theirs."""
+    part = {key: value[first : first + count] for key, value in drawn.items() if key != _SHAPE_KEY}
+    shape = drawn[_SHAPE_KEY].clone()
+    shape[0] = count
+    return {**part, _SHAPE_KEY: shape}
+
+
+def _statistics(source: AbstractSource) -> tuple[Float[Tensor, " channels"], Float[Tensor, " channels"]]:
+    """Return mean and standard deviation of each channel in [0, 1], from exact integer sums."""
+    indices = torch.arange(len(source))
+    if not isinstance(source, InMemorySource) and len(source) > _MAX_STREAMED:
+        indices = torch.linspace(0, len(source) - 1, _MAX_STREAMED, dtype=torch.float64).long()
+    sums = torch.zeros(2, source.image_shape[0], dtype=torch.int64)
+    for chunk in indices.split(_CHUNK):
+        pixels = source.fetch(chunk).int()
+        sums += torch.stack([pixels.sum((0, 2, 3)), pixels.square().sum((0, 2, 3))])
+    count = len(indices) * source.image_shape[1] * source.image_shape[2]
+    mean, mean_square = sums.double() / count
+    std = (mean_square - mean.square()).clamp(min=0).sqrt()
+    if (std == 0).any():
+        channel = int((std == 0).nonzero()[0])
+        got = f"only the value {mean[channel]:g} in channel {channel} of '{source.name}'"
+        raise DataError("pixels that differ", got, "check that the images are not blank")
+    return (mean / 255).float(), (std / 255).float()

@@ -1,0 +1,80 @@
+"""Readers: a set of one's own, named by a path or hub address, becomes a source."""
+
+from pathlib import Path
+
+from auxo.data.config import DataConfig
+from auxo.data.loader import in_memory
+from auxo.data.readers.csv_file import read_csv
+from auxo.data.readers.folder import read_folder
+from auxo.data.readers.listing import Listing
+from auxo.data.readers.table import read_hub, read_parquet
+from auxo.data.sources import AbstractSource, StreamingSource
+from auxo.errors import DataError
+
+__all__ = ["read_source", "read_streaming", "store"]
+
+_HUB = "hf://"
+_AUTO_MEMORY_BYTES = 2**30
+_GENERIC_NAMES = ("train", "training", "val", "valid", "validation", "test", "data", "images")
+
+
+def read_source(spec: str, config: DataConfig, *, class_names: tuple[str, ...] | None = None) -> AbstractSource:
+    """Read a set of images by what ``spec`` is, and hold it as ``config.storage`` says.
+
+    Args:
+        spec: a folder of class folders, a Parquet file, a folder of Parquet files, a CSV, or ``hf://…``.
+        config: gives columns, image size and storage.
+        class_names: the training set's classes, which labels are mapped to by name; ``None`` for the training set.
+
+    Raises:
+        DataError: the set cannot be used; the message names the file or row.
+    """
+    return store([read_streaming(spec, config, class_names=class_names)], config)[0]
+
+
+def read_streaming(spec: str, config: DataConfig, *, class_names: tuple[str, ...] | None = None) -> StreamingSource:
+    """Read a set as :func:`read_source` does, without decoding more than its first picture."""
+    return _listing(spec, config).to_source(class_names, image_size=config.image_size)
+
+
+def store(sources: list[StreamingSource], config: DataConfig) -> list[AbstractSource]:
+    """Decode the sets of a run into memory, or leave them streaming, all alike.
+
+    With ``storage="auto"`` they are decoded if all their pixels together take up to 1 GiB.
+    """
+    size = sum(len(s) * s.image_shape[0] * s.image_shape[1] * s.image_shape[2] for s in sources)
+    is_small = config.storage == "auto" and size <= _AUTO_MEMORY_BYTES
+    if config.storage == "memory" or is_small:
+        return [in_memory(source, workers=config.workers) for source in sources]
+    return list(sources)
+
+
+def _listing(spec: str, config: DataConfig) -> Listing:
+    """Choose the reader."""
+    columns = {"image_column": config.image_column, "label_column": config.label_column}
+    if spec.startswith(_HUB):
+        return read_hub(spec, spec.removeprefix(_HUB).strip("./").replace("/", "-").replace(":", "-"), **columns)
+    path = Path(spec).expanduser()
+    name = _name(path)
+    if path.is_dir():
+        if any(path.glob("[!.]*.parquet")):
+            return read_parquet(path, name, **columns)
+        return read_folder(path, name)
+    if not path.exists():
+        raise DataError(
+            "a folder, a Parquet or CSV file, or hf://owner/name", f"'{spec}', which is not there", "check it"
+        )
+    if path.suffix.lower() == ".parquet":
+        return read_parquet(path, name, **columns)
+    if path.suffix.lower() == ".csv":
+        return read_csv(path, name, path_column=config.path_column, label_column=config.label_column)
+    raise DataError(
+        "a folder, a Parquet or CSV file, or hf://owner/name", f"'{spec}'", "name its folder, or convert it"
+    )
+
+
+def _name(path: Path) -> str:
+    """Return a short name: the file's or folder's own, after its folder's where it is one that all sets have."""
+    path = path.resolve()
+    name = path.name if path.is_dir() else path.stem
+    return f"{path.parent.name}-{name}" if name.lower() in _GENERIC_NAMES else name

@@ -1,0 +1,85 @@
+"""A CSV of picture paths and labels."""
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+
+from auxo.data.readers.listing import FileImages, Listing
+from auxo.errors import DataError
+
+__all__ = ["read_csv"]
+
+
+def read_csv(path: Path, name: str, *, path_column: str, label_column: str) -> Listing:
+    """List the pictures of a CSV in UTF-8 with a header row.
+
+    Labels are class numbers if all of them are whole numbers, else class names.
+
+    Args:
+        path: the CSV; relative picture paths start at its folder.
+        name: see :class:`auxo.data.sources.AbstractSource`.
+        path_column: column of the picture paths.
+        label_column: column of the labels.
+
+    Raises:
+        DataError: it cannot be read, a column is missing, a cell is empty, or a picture is not there; the message
+            names the line, the header being line 1.
+    """
+    files: list[Path] = []
+    labels: list[str] = []
+    for line, row in _rows(path, (path_column, label_column)):
+        file = path.parent / row[path_column]
+        if not file.is_file():
+            got = f"{row[path_column]!r} in line {line} of {path}"
+            raise DataError("a picture that is there", got, f"give paths from {path.parent}, or whole ones")
+        files.append(file)
+        labels.append(row[label_column])
+    if not files:
+        raise DataError("rows below the header", f"none in {path}", "give one picture and label per row")
+    images = CsvImages(files, path)
+    if all(label.lstrip("+-").isdecimal() for label in labels):
+        return Listing(name, images, [int(label) for label in labels])
+    return Listing(name, images, labels)
+
+
+class CsvImages(FileImages):
+    """Pictures in files that a CSV lists.
+
+    Args:
+        paths: one per row.
+        table: the CSV, for messages.
+    """
+
+    def __init__(self, paths: list[Path], table: Path) -> None:
+        super().__init__(paths)
+        self.table = str(table)
+
+    def describe(self, row: int) -> str:
+        """Return the path and the table."""
+        return f"{self.paths[row]} (row {row + 1} of {self.table})"
+
+
+def _rows(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield line number and the stripped cells of ``columns`` of every row."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, restval="")
+            header = list(reader.fieldnames or [])
+            for column in columns:
+                if column not in header:
+                    got = f"the columns {', '.join(header) or '(none)'} in {path}"
+                    raise DataError(f"a column '{column}'", got, f"name it with --data.{_option(column, columns)}")
+            for row in reader:
+                cells = {column: row[column].strip() for column in columns}
+                empty = [column for column, cell in cells.items() if not cell]
+                if empty:
+                    got = f"an empty {empty[0]} in line {reader.line_num} of {path}"
+                    raise DataError("a path and a label in every row", got, "fill the cell, or remove the row")
+                yield reader.line_num, cells
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError("a CSV in UTF-8", f"{path} ({error})", "check the file and its encoding") from error
+
+
+def _option(column: str, columns: tuple[str, ...]) -> str:
+    """Return the option that names a column."""
+    return ("path-column", "label-column")[columns.index(column)]

@@ -1,0 +1,163 @@
+"""Parquet and Hugging Face data sets, read through the ``datasets`` library and memory-mapped."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import datasets
+import huggingface_hub.utils as hub
+from datasets import ClassLabel, Dataset, DatasetDict, Value
+from datasets.exceptions import DatasetsError
+from pyarrow import ArrowException
+
+from auxo.data.readers.listing import Listing, read_bytes
+from auxo.data.sources import AbstractEncodedImages
+from auxo.errors import DataError
+
+__all__ = ["TableImages", "read_hub", "read_parquet"]
+
+_HUB = "hf://"
+
+
+class TableImages(AbstractEncodedImages):
+    """Encoded pictures in one column of a data set.
+
+    Args:
+        dataset: memory-mapped; the column holds encoded pictures.
+        column: name of the column.
+        where: the table's name in messages.
+
+    Raises:
+        DataError: the column does not hold encoded pictures.
+    """
+
+    def __init__(self, dataset: Dataset, column: str, where: str) -> None:
+        feature = dataset.features[column]
+        is_encoded = isinstance(feature, dict) and "bytes" in feature
+        is_binary = isinstance(feature, Value) and feature.dtype in ("binary", "large_binary")
+        if not (isinstance(feature, datasets.Image) or is_encoded or is_binary):
+            got = f"{feature} in '{column}' of {where}"
+            raise DataError("a column of encoded pictures", got, "name another with --data.image-column")
+        self.dataset = dataset.select_columns([column]).cast_column(column, datasets.Image(decode=False))
+        self.column = column
+        self.where = where
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def read(self, row: int) -> bytes:
+        """See :meth:`AbstractEncodedImages.read`."""
+        cell = self.dataset[row][self.column]
+        if cell is not None and cell["bytes"] is not None:
+            return bytes(cell["bytes"])
+        if cell is None or cell["path"] is None:
+            raise DataError("a picture in every row", f"none in {self.describe(row)}", "remove the row")
+        return read_bytes(cell["path"])
+
+    def describe(self, row: int) -> str:
+        """Return row, counted from 0, and table."""
+        return f"row {row} of {self.where}"
+
+
+def read_parquet(path: Path, name: str, *, image_column: str, label_column: str) -> Listing:
+    """List a Parquet file, or all Parquet files of a folder in the order of their names.
+
+    Raises:
+        DataError: it cannot be read, or a column is missing.
+    """
+    files = sorted(str(file) for file in path.glob("[!.]*.parquet")) if path.is_dir() else [str(path)]
+    with _quiet(), _one_line(str(path), "check that it is a whole Parquet file"):
+        dataset = datasets.load_dataset("parquet", data_files=files, split="train")
+    return _listing(dataset, name, str(path), image_column=image_column, label_column=label_column)
+
+
+def read_hub(spec: str, name: str, *, image_column: str, label_column: str) -> Listing:
+    """List ``hf://owner/name[:split]``, or a data set on disk: ``hf:///absolute/path[:split]``, ``hf://./relative``.
+
+    The split is ``train`` where none is named and there are several. Code that comes with a data set is never run.
+
+    Raises:
+        DataError: it cannot be reached or read, there is no such split, or a column is missing.
+    """
+    address, _, split = spec.removeprefix(_HUB).partition(":")
+    is_local = address.startswith(("/", "./", "../", "~"))
+    with _quiet(), _one_line(spec, "check the name and the network, or give a local copy"):
+        if is_local:
+            loaded = _load_local(Path(address).expanduser().resolve())
+        else:
+            loaded = datasets.load_dataset(address, split=split or None)
+    dataset = _choose_split(loaded, split, spec)
+    return _listing(dataset, name, spec, image_column=image_column, label_column=label_column)
+
+
+def _load_local(path: Path) -> Dataset | DatasetDict:
+    """Load what ``save_to_disk`` wrote, or a folder that ``load_dataset`` understands."""
+    if not path.is_dir():
+        raise FileNotFoundError(f"there is no folder {path}")
+    if (path / "state.json").is_file() or (path / "dataset_dict.json").is_file():
+        return datasets.load_from_disk(str(path))
+    return datasets.load_dataset(str(path))
+
+
+def _choose_split(loaded: Dataset | DatasetDict, split: str, spec: str) -> Dataset:
+    """Return the named split, the only one, or ``train``."""
+    if isinstance(loaded, Dataset):
+        return loaded
+    wanted = split or (next(iter(loaded)) if len(loaded) == 1 else "train")
+    if wanted not in loaded:
+        got = f"'{wanted}' of {spec}"
+        raise DataError(f"one of the splits {', '.join(loaded)}", got, "name one after a colon: hf://owner/name:split")
+    return loaded[wanted]
+
+
+def _listing(dataset: Dataset, name: str, where: str, *, image_column: str, label_column: str) -> Listing:
+    """Take pictures and labels out of a data set."""
+    for column, option in ((image_column, "image-column"), (label_column, "label-column")):
+        if column not in dataset.column_names:
+            got = f"the columns {', '.join(dataset.column_names)} in {where}"
+            raise DataError(f"a column '{column}'", got, f"name it with --data.{option}")
+    if not len(dataset):
+        raise DataError("at least one row", f"none in {where}", "check the path and the split")
+    feature = dataset.features[label_column]
+    is_number = isinstance(feature, Value) and (feature.dtype.startswith(("int", "uint")) or feature.dtype == "bool")
+    is_name = isinstance(feature, Value) and feature.dtype in ("string", "large_string")
+    if not (isinstance(feature, ClassLabel) or is_number or is_name):
+        got = f"{feature} in '{label_column}' of {where}"
+        raise DataError("labels that are whole numbers or names", got, "name another column with --data.label-column")
+    images = TableImages(dataset, image_column, where)
+    labels: Sequence[Any] = dataset.select_columns([label_column])[:][label_column]
+    for row, label in enumerate(labels):
+        if label is None or label == "":
+            raise DataError("a label in every row", f"none in {images.describe(row)}", "fill it in, or remove the row")
+    names = tuple(feature.names) if isinstance(feature, ClassLabel) else None
+    return Listing(name, images, labels, names)
+
+
+@contextmanager
+def _one_line(where: str, fix: str) -> Iterator[None]:
+    """Turn what ``datasets`` and the hub raise into one line."""
+    try:
+        yield
+    except (DatasetsError, ArrowException, OSError, ValueError, RuntimeError, LookupError) as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise DataError("a data set that can be loaded", f"{where} ({reason})", fix) from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence the progress bars and log messages of ``datasets`` and the hub, then put them back as they were."""
+    loggers = (datasets.utils.logging, hub.logging)
+    bars = (datasets, hub)
+    levels = [logger.get_verbosity() for logger in loggers]
+    were_disabled = [bar.are_progress_bars_disabled() for bar in bars]
+    for logger, bar in zip(loggers, bars, strict=True):
+        logger.set_verbosity_error()
+        bar.disable_progress_bars()
+    try:
+        yield
+    finally:
+        for logger, bar, level, was_disabled in zip(loggers, bars, levels, were_disabled, strict=True):
+            logger.set_verbosity(level)
+            if not was_disabled:
+                bar.enable_progress_bars()

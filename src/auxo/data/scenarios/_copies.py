@@ -1,0 +1,54 @@
+"""Well-known sets by name: a copy under the user's root, or the Hugging Face hub."""
+
+from dataclasses import dataclass, replace
+
+from auxo.data.config import DataConfig
+from auxo.data.readers import read_streaming
+from auxo.data.sources import StreamingSource
+from auxo.errors import DataError
+
+__all__ = ["KnownSet"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnownSet:
+    """Where a well-known set is found.
+
+    Args:
+        name: its folder under the root, with columns ``image`` and ``label``.
+        hub: its ``owner/name`` on the hub.
+        hub_image_column: column of the pictures there.
+    """
+
+    name: str
+    hub: str
+    hub_image_column: str = "image"
+
+    def read(
+        self, part: str, config: DataConfig, *, image_size: int | None, class_names: tuple[str, ...] | None = None
+    ) -> StreamingSource:
+        """Return one part, not decoded yet, from ``<root>/<name>/<part>.parquet`` if there is a root, else the hub.
+
+        Args:
+            part: ``train`` or ``test``.
+            config: gives the root.
+            image_size: side in pixels to resize and crop to; ``None`` keeps the pictures as they are.
+            class_names: the training set's classes; ``None`` for the training set.
+
+        Raises:
+            DataError: the copy is not there or cannot be used, or the hub cannot be reached.
+        """
+        config = replace(config, image_column="image", label_column="label", image_size=image_size)
+        root = config.data_root
+        if root is not None:
+            path = root / self.name / f"{part}.parquet"
+            if not path.is_file():
+                fix = "put a copy there, name another folder with --data.root or AUXO_DATA, or give neither to use the hub"
+                raise DataError(f"a copy of {self.name} under the root", f"no file {path}", fix)
+            return read_streaming(str(path), config, class_names=class_names)
+        config = replace(config, image_column=self.hub_image_column)
+        try:
+            return read_streaming(f"hf://{self.hub}:{part}", config, class_names=class_names)
+        except DataError as error:
+            fix = f"check the network, or name a folder with {self.name}/{part}.parquet by --data.root or AUXO_DATA"
+            raise DataError(error.expected, error.got, fix) from error

@@ -1,0 +1,28 @@
+"""Images that a scenario has made, as a source of the size the user asked for."""
+
+from collections.abc import Sequence
+
+from jaxtyping import Int, UInt8
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812  (torch's own name for it)
+
+from auxo.data.config import DataConfig
+from auxo.data.sources import InMemorySource
+
+__all__ = ["made_source"]
+
+
+def made_source(
+    name: str,
+    images: UInt8[Tensor, "n 3 height width"],
+    labels: Int[Tensor, " n"],
+    class_names: tuple[str, ...],
+    config: DataConfig,
+    *,
+    origins: Sequence[str] | None = None,
+) -> InMemorySource:
+    """Return square images as a source, resized (bilinear, antialiased) if ``config.image_size`` says so."""
+    size = config.image_size
+    if size is not None and size != images.shape[3]:
+        images = F.interpolate(images, size=(size, size), mode="bilinear", antialias=True)
+    return InMemorySource(name, images, labels, class_names, origins)

@@ -1,0 +1,317 @@
+"""Splits: which images train, choose and judge; seeded, stratified and checked to be disjoint."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from auxo.data.sources import AbstractSource, pixel_hashes
+from auxo.errors import DataError
+from auxo.random import named_generator
+from auxo.types import Task
+
+__all__ = [
+    "EvaluationSplit",
+    "MetaSplit",
+    "OODSplit",
+    "Splits",
+    "TestSplit",
+    "TrainSplit",
+    "ValSplit",
+    "check_disjoint",
+    "stratified_indices",
+    "stratified_parts",
+    "subsample",
+]
+
+
+@dataclass(frozen=True)
+class TrainSplit:
+    """Images that the weights are fitted to."""
+
+    source: AbstractSource
+
+    @property
+    def name(self) -> str:
+        """``train``."""
+        return "train"
+
+
+@dataclass(frozen=True)
+class MetaSplit:
+    """Training images set apart for an outer objective."""
+
+    source: AbstractSource
+
+    @property
+    def name(self) -> str:
+        """``meta``."""
+        return "meta"
+
+
+@dataclass(frozen=True)
+class ValSplit:
+    """Images that choose the checkpoint."""
+
+    source: AbstractSource
+
+    @property
+    def name(self) -> str:
+        """``val``."""
+        return "val"
+
+
+@dataclass(frozen=True)
+class TestSplit:
+    """Images that judge the chosen checkpoint and decide nothing."""
+
+    __test__ = False  # pytest takes classes called Test* for tests
+    source: AbstractSource
+
+    @property
+    def name(self) -> str:
+        """``test``."""
+        return "test"
+
+
+@dataclass(frozen=True)
+class OODSplit:
+    """Images from elsewhere, out of the training distribution, that judge and decide nothing."""
+
+    source: AbstractSource
+
+    @property
+    def name(self) -> str:
+        """``ood/`` and the source's name."""
+        return f"ood/{self.source.name}"
+
+
+EvaluationSplit: TypeAlias = ValSplit | TestSplit | OODSplit
+
+
+@dataclass(frozen=True)
+class Splits:
+    """All images of a run.
+
+    Args:
+        train: fits the weights.
+        val: chooses the checkpoint.
+        test: judges, or ``None``.
+        meta: fits what an outer objective learns, or ``None``.
+        ood: judge on data from elsewhere; any number.
+
+    Raises:
+        DataError: two sets differ in classes or in the shape of their images.
+    """
+
+    train: TrainSplit
+    val: ValSplit
+    test: TestSplit | None
+    meta: MetaSplit | None = None
+    ood: tuple[OODSplit, ...] = ()
+
+    def __post_init__(self) -> None:
+        for split in self.evaluation():
+            _check_agreement(self.train.source, split.source)
+        if self.meta is not None:
+            _check_agreement(self.train.source, self.meta.source)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """One name per class, in the order of the labels."""
+        return self.train.source.class_names
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """``(channels, height, width)`` of every image."""
+        return self.train.source.image_shape
+
+    def evaluation(self) -> Iterator[EvaluationSplit]:
+        """Yield the splits to be measured: val, test if there is one, then those from elsewhere in order."""
+        yield self.val
+        if self.test is not None:
+            yield self.test
+        yield from self.ood
+
+    def task(self) -> Task:
+        """Return what is to be predicted, and from what."""
+        return Task(self.class_names, *self.image_shape)
+
+
+def stratified_indices(labels: Int[Tensor, " n"], sizes: Sequence[int], *, seed: int) -> list[Int[Tensor, " part"]]:
+    """Draw disjoint parts of given sizes, each with the class proportions of the whole to within one image.
+
+    Args:
+        labels: shape ``(n,)``; int64 class of each image.
+        sizes: number of images of each part, >= 0; what is left over belongs to no part.
+        seed: of the draw.
+
+    Returns:
+        One sorted int64 tensor of positions for each size.
+
+    Raises:
+        DataError: the parts need more images than there are, or a part is not empty and yet smaller than the number
+            of classes.
+
+    Source: the counts are a controlled rounding of the proportional ones (Cox, A constructive procedure for unbiased
+    controlled rounding, JASA 1987), found by filling row after row as in Ryser's construction of 0-1 matrices.
+
+    Example:
+        >>> part, = stratified_indices(torch.tensor([0, 0, 0, 0, 1, 1]), [3], seed=0)
+        >>> torch.tensor([0, 0, 0, 0, 1, 1])[part]
+        tensor([0, 0, 1])
+    """
+    _, classes = labels.unique(return_inverse=True)
+    counts = classes.bincount()
+    for size in sizes:
+        if size < 0 or 0 < size < len(counts):
+            raise DataError(
+                f"parts of at least {len(counts)} images, one per class",
+                f"a part of {size} out of {len(labels)} images",
+                "give more images, or larger fractions",
+            )
+    rest = len(labels) - sum(sizes)
+    if rest < 0:
+        raise DataError(
+            f"parts of at most {len(labels)} images together",
+            f"{sum(sizes)} asked for ({' + '.join(map(str, sizes))})",
+            "give more images, or ask for fewer",
+        )
+    if not len(labels):
+        return [torch.empty(0, dtype=torch.int64) for _ in sizes]
+    bounds = _controlled_rounding(torch.tensor([*sizes, rest]), counts).cumsum(0)
+    shuffled = torch.randperm(len(labels), generator=named_generator(seed, "stratified"))
+    ordered = shuffled[classes[shuffled].argsort(stable=True)]
+    place_in_class = torch.arange(len(labels)) - (counts.cumsum(0) - counts)[classes[ordered]]
+    part = (place_in_class.unsqueeze(0) >= bounds[:, classes[ordered]]).sum(0)
+    return [ordered[part == k].sort().values for k in range(len(sizes))]
+
+
+def _controlled_rounding(sizes: Int[Tensor, " parts"], counts: Int[Tensor, " classes"]) -> Int[Tensor, "parts classes"]:
+    """Round ``sizes * counts / n`` to whole numbers that keep both margins, each moved by at most one."""
+    exact = sizes.unsqueeze(1) * counts.unsqueeze(0)
+    total = int(counts.sum())
+    rounded, fraction = exact // total, exact % total
+    missing = counts - rounded.sum(0)
+    for k, size in enumerate(sizes.tolist()):
+        shortfall = size - int(rounded[k].sum())
+        chosen = (missing * total + fraction[k]).argsort(descending=True, stable=True)[:shortfall]
+        rounded[k, chosen] += 1
+        missing[chosen] -= 1
+    return rounded
+
+
+def stratified_parts(
+    source: AbstractSource, sizes: Sequence[int], names: Sequence[str], *, seed: int
+) -> list[AbstractSource]:
+    """Cut a source into stratified parts with :func:`stratified_indices`.
+
+    Args:
+        source: what to cut.
+        sizes: number of images of each part; the rest is left out.
+        names: name of each part.
+        seed: of the draw.
+
+    Raises:
+        DataError: the source is too small for the parts.
+    """
+    parts = stratified_indices(source.labels, sizes, seed=seed)
+    return [source.subset(part, name) for part, name in zip(parts, names, strict=True)]
+
+
+def subsample(source: AbstractSource, num_images: int | None, *, seed: int) -> AbstractSource:
+    """Return a stratified subsample under the same name; ``None`` and the full number return the source itself.
+
+    Every builder of splits calls this on its training images with ``DataConfig.num_train`` (or, where that is
+    ``None``, its own number) before it returns them, so that the number is applied exactly once.
+
+    Args:
+        source: training images.
+        num_images: how many to keep.
+        seed: of the draw.
+
+    Raises:
+        DataError: more images are asked for than there are, or fewer than classes.
+    """
+    if num_images is None or num_images == len(source):
+        return source
+    if num_images > len(source):
+        raise DataError(
+            f"at most {len(source)} training images from '{source.name}'",
+            f"data.num-train {num_images}",
+            "ask for fewer, or leave the option out",
+        )
+    return stratified_parts(source, [num_images], [source.name], seed=seed)[0]
+
+
+def check_disjoint(splits: Splits, on_overlap: Literal["error", "drop"] = "error") -> Splits:
+    """Return the splits, sure that no picture is in two of train, meta, val and test, nor in one of them and in ood.
+
+    Sets from elsewhere may share pictures with each other. Contents are compared, not names: pixels in memory,
+    encoded bytes when all sets stream, pixels again when some do.
+
+    Args:
+        splits: to be checked.
+        on_overlap: "error" stops; "drop" removes the copy from whichever split comes first of train, meta, val,
+            test, ood.
+
+    Raises:
+        DataError: there is an overlap and ``on_overlap`` is "error" (the message counts the copies and names the
+            first two), or dropping leaves a split empty.
+    """
+    named = [s for s in (splits.train, splits.meta, splits.val, splits.test) if s is not None]
+    everyone = [*named, *splits.ood]
+    is_one_kind = len({type(s.source) for s in everyone}) == 1
+    hashes = [s.source.content_hashes() if is_one_kind else pixel_hashes(s.source) for s in everyone]
+    sources = {split.name: split.source for split in named}
+    for i, split in enumerate(named):
+        later = {digest: (j, k) for j in range(i + 1, len(everyone)) for k, digest in enumerate(hashes[j])}
+        copies = [(k, later[digest]) for k, digest in enumerate(hashes[i]) if digest in later]
+        if not copies:
+            continue
+        index, (j, k) = copies[0]
+        if on_overlap == "error":
+            raise DataError(
+                f"no picture in two splits, {split.name} and {everyone[j].name}",
+                f"{len(copies)} of {split.name} also elsewhere, first {split.source.describe(index)} = "
+                f"{everyone[j].source.describe(k)}",
+                "remove the copies, or pass --data.on-overlap drop",
+            )
+        sources[split.name] = _without(split.source, {place for place, _ in copies}, split.name)
+    return replace(
+        splits,
+        train=TrainSplit(sources["train"]),
+        meta=MetaSplit(sources["meta"]) if splits.meta else None,
+        val=ValSplit(sources["val"]),
+        test=TestSplit(sources["test"]) if splits.test else None,
+    )
+
+
+def _without(source: AbstractSource, places: set[int], split_name: str) -> AbstractSource:
+    """Return the source without the images at ``places``."""
+    rest = [i for i in range(len(source)) if i not in places]
+    if not rest:
+        raise DataError(
+            f"images in {split_name} that no other split has", "copies only", "give other images, or remove the copies"
+        )
+    return source.subset(torch.tensor(rest), source.name)
+
+
+def _check_agreement(train: AbstractSource, other: AbstractSource) -> None:
+    """Refuse a set whose classes or image shape are not the training set's."""
+    if other.class_names != train.class_names:
+        raise DataError(
+            f"the classes of '{train.name}', {list(train.class_names)}",
+            f"{list(other.class_names)} in '{other.name}'",
+            "give both the same classes in the same order",
+        )
+    if other.image_shape != train.image_shape:
+        raise DataError(
+            f"images of {train.image_shape[2]}x{train.image_shape[1]} pixels and {train.image_shape[0]} channels, "
+            f"as in '{train.name}'",
+            f"{other.image_shape[2]}x{other.image_shape[1]} and {other.image_shape[0]} in '{other.name}'",
+            "pass --data.image-size N to resize them all",
+        )

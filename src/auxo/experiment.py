@@ -1,0 +1,100 @@
+"""What a run is: one frozen value that says everything, from the data to the seed."""
+
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+import tyro
+
+from auxo.backbones import BackboneConfig
+from auxo.data import DataConfig
+from auxo.errors import ConfigError
+from auxo.interfaces import MethodConfig
+from auxo.runtime import RuntimeConfig
+
+__all__ = ["ExperimentConfig", "StageConfig", "TrainingConfig"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageConfig:
+    """One stage of a run: a method, its budget and the weights it starts from."""
+
+    method: MethodConfig
+    """How to train."""
+    name: Annotated[str, tyro.conf.Suppress] = "train"
+    """Name of the stage in records and checkpoints; letters, digits, "-" and "_"."""
+    epochs: int = 15
+    """Passes over the training images, >= 1."""
+    batch_size: int = 64
+    """Images per step, over all processes, >= 1."""
+    drop_last: bool = False
+    """Leave out an epoch's last batch if it is smaller than the others."""
+    start_from: Annotated[str, tyro.conf.Suppress] = "scratch"
+    """"scratch", or the name of an earlier stage whose weights of the same name and shape this stage starts from."""
+    selection: Literal["last", "best_val"] = "last"
+    """Which weights the stage ends with: the last, or the best on the validation set. Test data never decides."""
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1:
+            raise ConfigError("epochs >= 1", str(self.epochs), "train for at least one epoch")
+        if self.batch_size < 1:
+            raise ConfigError("batch-size >= 1", str(self.batch_size), "give the number of images per step")
+        if not self.name.replace("-", "").replace("_", "").isalnum():
+            raise ConfigError("a stage name of letters, digits, - and _", repr(self.name), "rename the stage")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """How often a run logs, evaluates and saves."""
+
+    log_every: int = 20
+    """Steps between rows of losses in records.jsonl and TensorBoard, >= 1."""
+    evaluate_every: int = 1
+    """Epochs between evaluations on the validation set, >= 1; the last epoch is always evaluated."""
+    checkpoint_every: int = 0
+    """Steps between checkpoints; 0 saves once an epoch."""
+    keep_checkpoints: int = 2
+    """How many of the newest checkpoints stay on disk, >= 1."""
+    eval_batch_size: int = 500
+    """Images per forward pass of an evaluation, >= 1; pretexts make several inputs of each."""
+    tensorboard: bool = True
+    """Write TensorBoard event files into the run directory."""
+
+    def __post_init__(self) -> None:
+        for name in ("log_every", "evaluate_every", "keep_checkpoints", "eval_batch_size"):
+            if getattr(self, name) < 1:
+                raise ConfigError(
+                    f"training.{name.replace('_', '-')} >= 1", str(getattr(self, name)), "give at least 1"
+                )
+        if self.checkpoint_every < 0:
+            raise ConfigError("training.checkpoint-every >= 0", str(self.checkpoint_every), "use 0 for once an epoch")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExperimentConfig:
+    """A whole run."""
+
+    stages: tuple[StageConfig, ...]
+    """What happens, in order."""
+    backbone: BackboneConfig = field(default_factory=BackboneConfig)
+    """The network that all stages share."""
+    data: DataConfig = field(default_factory=DataConfig)
+    """What is learned from and judged on."""
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    """How often to log, evaluate and save."""
+    runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
+    """Device, precision, threads."""
+    seed: Annotated[int, tyro.conf.arg(help="Every random number of the run follows from it; >= 0.")] = 0
+    """Every random number of the run follows from it; >= 0."""
+
+    def __post_init__(self) -> None:
+        if not self.stages:
+            raise ConfigError("at least one stage", "none", "let the recipe return stages=(StageConfig(...),)")
+        if self.seed < 0:
+            raise ConfigError("seed >= 0", str(self.seed), "choose a non-negative integer")
+        names = [stage.name for stage in self.stages]
+        if len(set(names)) < len(names):
+            raise ConfigError("stages with different names", ", ".join(names), "rename one of them")
+        for index, stage in enumerate(self.stages):
+            if stage.start_from not in ("scratch", *names[:index]):
+                earlier = ", ".join(("scratch", *names[:index]))
+                raise ConfigError(f"start-from one of: {earlier}", repr(stage.start_from), "name an earlier stage")

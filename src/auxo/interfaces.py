@@ -1,0 +1,182 @@
+"""The contracts between the parts of auxo: backbone, pretext, method, and the state a method is trained in."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from jaxtyping import Int, Shaped
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from auxo.optimizers import OptimizerConfig
+from auxo.random import Draws, named_generator
+from auxo.runtime import Runtime
+from auxo.types import Batch, Batches, Features, Images, Losses, Metrics, Task
+
+__all__ = [
+    "AbstractBackbone",
+    "AbstractMethod",
+    "AbstractPretext",
+    "MethodConfig",
+    "PretextBatch",
+    "PretextHead",
+    "TrainState",
+]
+
+
+class AbstractBackbone(nn.Module, ABC):
+    """A network without heads.
+
+    Attributes:
+        num_features: length of the pooled vector.
+    """
+
+    num_features: int
+
+    @abstractmethod
+    def forward(self, images: Images) -> Features:
+        """Return pooled features and named maps of normalised images, shape ``(batch, channels, height, width)``."""
+
+
+class PretextBatch(NamedTuple):
+    """Inputs and answers that a pretext made from a batch.
+
+    Args:
+        inputs: shape ``(n, channels, height, width)``; dtype and device of the images they come from.
+        targets: the answers; classification pretexts give int64 of shape ``(n,)``.
+        sources: shape ``(n,)``; int64 position in the batch of the image that each input was made from.
+    """
+
+    inputs: Shaped[Tensor, "n channels height width"]
+    targets: Tensor
+    sources: Int[Tensor, " n"]
+
+
+class AbstractPretext(ABC):
+    """A task that makes its own labels.
+
+    Stateless: the head belongs to the method and has ``num_outputs`` outputs.
+    """
+
+    @property
+    @abstractmethod
+    def num_outputs(self) -> int:
+        """Width of the head that answers this task."""
+
+    @abstractmethod
+    def make(self, images: Images, *, draws: Draws) -> PretextBatch:
+        """Make training inputs and targets; all randomness comes from ``draws``, one draw per image."""
+
+    @abstractmethod
+    def make_all(self, images: Images) -> PretextBatch:
+        """Make every variant of every image without randomness, for evaluation."""
+
+    @abstractmethod
+    def loss(self, outputs: Tensor, targets: Tensor) -> Losses:
+        """Return per-sample losses, shape ``(n,)``, attached to the graph and never reduced."""
+
+
+class PretextHead(NamedTuple):
+    """A pretext and the function that answers it.
+
+    Args:
+        pretext: the task.
+        answer: maps pretext inputs to outputs of shape ``(n, pretext.num_outputs)``.
+    """
+
+    pretext: AbstractPretext
+    answer: Callable[[Tensor], Tensor]
+
+
+@dataclass
+class TrainState:
+    """Everything about a stage that a checkpoint holds, besides the method's weights.
+
+    Random numbers and the order of the data are functions of ``seed`` and ``step`` alone, so nothing else is needed to
+    continue a run to the bit.
+
+    Args:
+        optimizers: by name.
+        schedulers: by the name of the optimiser they drive; stepped once an epoch by the trainer.
+        seed: the seed of this stage.
+        step: updates done so far in this stage.
+    """
+
+    optimizers: dict[str, Optimizer]
+    schedulers: dict[str, LRScheduler] = field(default_factory=dict)
+    seed: int = 0
+    step: int = 0
+
+    def draws(self, stream: str, batch: Batch) -> Draws:
+        """Return this step's random numbers of the stream, shared out as the batch is."""
+        return Draws(named_generator(self.seed, stream, self.step), first=batch.first, total=batch.joined_size)
+
+
+class AbstractMethod(nn.Module, ABC):
+    """A way to train. It owns its network, its optimisers' use and its prediction.
+
+    A subclass is final: it is built by its ``Config`` and registered by the name of its module.
+
+    Attributes:
+        task: what is to be predicted.
+        backbone: the shared network.
+    """
+
+    task: Task
+    backbone: AbstractBackbone
+
+    @abstractmethod
+    def optimizers(self) -> dict[str, Optimizer]:
+        """Build the optimisers over the method's own parameters; called once, after the weights are on the device."""
+
+    @abstractmethod
+    def update(self, state: TrainState, batches: Batches, runtime: Runtime) -> Metrics:
+        """Train on one set of batches.
+
+        Args:
+            state: optimisers and step; nothing else of it may be changed.
+            batches: one normalised batch for each name in the config's ``required_splits()``.
+            runtime: gives ``autocast()`` and ``step(optimizer, loss)``.
+
+        Returns:
+            Detached scalars by name. Names ending in ``_loss`` stop the run when they are not finite.
+        """
+
+    @abstractmethod
+    def head_logits(self, images: Images) -> dict[str, Tensor]:
+        """Return class logits of shape ``(batch, num_classes)`` for every class head, the one to be used first."""
+
+    def pretext_heads(self) -> dict[str, PretextHead]:
+        """Return the pretexts that evaluation should measure, by name; none unless a method has them."""
+        return {}
+
+    def frozen_parameters(self) -> dict[str, str]:
+        """Return the parameters that no gradient reaches, by name, each with the reason; none by default."""
+        return {}
+
+    def predict(self, images: Images) -> Tensor:
+        """Return the logits of the head to be used, shape ``(batch, num_classes)``, for normalised images."""
+        return next(iter(self.head_logits(images).values()))
+
+
+@dataclass(frozen=True, kw_only=True)
+class MethodConfig(ABC):
+    """Options of a method. Subclasses are frozen dataclasses nested in their method as ``Config``."""
+
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    """How the weights follow their gradients."""
+
+    @classmethod
+    def tiny(cls) -> "MethodConfig":
+        """Return options under which one update takes milliseconds, for tests."""
+        return cls()
+
+    def required_splits(self) -> tuple[str, ...]:
+        """Return the names of the splits whose batches ``update`` reads."""
+        return ("train",)
+
+    @abstractmethod
+    def build(self, backbone: AbstractBackbone, task: Task, *, seed: int) -> AbstractMethod:
+        """Return the method around ``backbone``; heads are initialised from streams named after them."""

@@ -1,0 +1,103 @@
+"""Classification and rotation prediction together, on one backbone."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor
+from torch.optim import Optimizer
+
+from auxo.errors import ConfigError
+from auxo.experiment import ExperimentConfig, StageConfig
+from auxo.heads import linear_head
+from auxo.interfaces import AbstractBackbone, AbstractMethod, MethodConfig, PretextHead, TrainState
+from auxo.joint import check_shared_upright, joint_features
+from auxo.losses import cross_entropy_losses
+from auxo.pretexts.rotation import Rotation
+from auxo.runtime import Runtime
+from auxo.types import Batches, Images, Metrics, Task
+
+__all__ = ["JointRotation", "recipe"]
+
+SOURCE = (
+    "Deng, Gould, Zheng, What Does Rotation Prediction Tell Us about Classifier Accuracy under Varying Testing "
+    "Environments?, ICML 2021 (arXiv 2106.05961). The paper's equation has all four rotations (expand, our default); "
+    "its released code trains on one random rotation per image (random)."
+)
+
+
+class JointRotation(AbstractMethod):
+    """Two linear heads on the backbone; one step per batch on the sum of both losses.
+
+    Args:
+        config: options.
+        backbone: the network.
+        task: the classes.
+        seed: for the heads' first weights.
+    """
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config(MethodConfig):
+        """Options of joint training."""
+
+        rotation: Literal["expand", "random"] = "expand"
+        """All four rotations of every image, or one random rotation of each."""
+        rotation_weight: float = 1.0
+        """Weight of the rotation loss beside the classification loss, > 0; the papers have 1."""
+        shared_upright: bool = False
+        """Take the class logits from the rotated batch's upright block: one forward pass fewer. With batch norm the
+        statistics, and so the numbers, change."""
+
+        def __post_init__(self) -> None:
+            check_shared_upright(self.rotation, shared_upright=self.shared_upright)
+            if self.rotation_weight <= 0:
+                raise ConfigError(
+                    "rotation-weight > 0", str(self.rotation_weight), "use the method supervised for none"
+                )
+
+        def build(self, backbone: AbstractBackbone, task: Task, *, seed: int) -> "JointRotation":
+            """Return the method around ``backbone``."""
+            return JointRotation(self, backbone, task, seed=seed)
+
+    def __init__(self, config: Config, backbone: AbstractBackbone, task: Task, *, seed: int) -> None:
+        super().__init__()
+        self.config = config
+        self.task = task
+        self.backbone = backbone
+        self.pretext = Rotation(config.rotation)
+        self.semantic = linear_head("semantic", backbone.num_features, task.num_classes, seed=seed)
+        self.rotation = linear_head("rotation", backbone.num_features, self.pretext.num_outputs, seed=seed)
+
+    def optimizers(self) -> dict[str, Optimizer]:
+        """Return one optimiser over everything."""
+        return {"main": self.config.optimizer.build(self.parameters())}
+
+    def update(self, state: TrainState, batches: Batches, runtime: Runtime) -> Metrics:
+        """Take one step on classification plus rotation loss."""
+        batch = batches["train"]
+        with runtime.autocast():
+            features = joint_features(
+                self.backbone,
+                self.pretext,
+                batch.images,
+                draws=state.draws("rotation", batch),
+                shared_upright=self.config.shared_upright,
+            )
+            logits = self.semantic(features.upright)
+            rotation_logits = self.rotation(features.pretext)
+        classification_loss = batch.mean(cross_entropy_losses(logits, batch.labels))
+        rotation_loss = batch.mean(self.pretext.loss(rotation_logits, features.targets))
+        runtime.step(state.optimizers["main"], classification_loss + self.config.rotation_weight * rotation_loss)
+        return {"classification_loss": classification_loss.detach(), "rotation_loss": rotation_loss.detach()}
+
+    def head_logits(self, images: Images) -> dict[str, Tensor]:
+        """Return the logits of the class head, ``semantic``."""
+        return {"semantic": self.semantic(self.backbone(images).pooled)}
+
+    def pretext_heads(self) -> dict[str, PretextHead]:
+        """Return the rotation head."""
+        return {"rotation": PretextHead(self.pretext, lambda images: self.rotation(self.backbone(images).pooled))}
+
+
+def recipe() -> ExperimentConfig:
+    """Return joint training of a LeNet-5 on the built-in digits."""
+    return ExperimentConfig(stages=(StageConfig(method=JointRotation.Config()),))

@@ -1,0 +1,113 @@
+"""Tell by how many quarter turns a picture was rotated."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from auxo.errors import ConfigError, ShapeError
+from auxo.interfaces import AbstractPretext, PretextBatch
+from auxo.losses import cross_entropy_losses
+from auxo.random import Draws
+from auxo.types import Images, Losses
+
+__all__ = ["Rotation", "rotate_all", "rotate_each"]
+
+SOURCE = (
+    "Gidaris, Singh, Komodakis, Unsupervised Representation Learning by Predicting Image Rotations, ICLR 2018 "
+    "(arXiv 1803.07728); 'expand' and 'random' as in Deng, Gould, Zheng, ICML 2021 (arXiv 2106.05961)."
+)
+
+
+def rotate_all(images: Tensor) -> Tensor:
+    """Return all four quarter turns of every image, rotation-major.
+
+    Block ``k`` is ``torch.rot90(images, k, (2, 3))``: ``k`` quarter turns counter-clockwise.
+
+    Args:
+        images: shape ``(batch, channels, side, side)``; any dtype.
+
+    Returns:
+        Shape ``(4 * batch, channels, side, side)``: all upright, all 90, all 180, all 270 degrees; same memory format.
+
+    Raises:
+        ShapeError: the images are not square.
+    """
+    _check_square(images)
+    return torch.cat([torch.rot90(images, turns, (2, 3)) for turns in range(4)])
+
+
+def rotate_each(images: Tensor, quarter_turns: Tensor) -> Tensor:
+    """Return every image rotated counter-clockwise by its own number of quarter turns, without a loop over images.
+
+    Args:
+        images: shape ``(batch, channels, side, side)``; any dtype.
+        quarter_turns: shape ``(batch,)``; int64 in 0..3.
+
+    Returns:
+        Shape of ``images``.
+
+    Raises:
+        ShapeError: the images are not square.
+    """
+    _check_square(images)
+    chosen = quarter_turns.to(images.device).view(-1, 1, 1, 1)
+    rotated = images
+    for turns in range(1, 4):
+        rotated = torch.where(chosen == turns, torch.rot90(images, turns, (2, 3)), rotated)
+    return rotated
+
+
+def _check_square(images: Tensor) -> None:
+    """Refuse images that a quarter turn would not fit."""
+    height, width = images.shape[-2:]
+    if height != width:
+        raise ShapeError("square images for quarter turns", f"{height}x{width} pixels", "pass --data.image-size N")
+
+
+@dataclass(frozen=True)
+class Rotation(AbstractPretext):
+    """Rotation prediction: four classes, 0, 90, 180 and 270 degrees counter-clockwise.
+
+    Ill-posed for images that look alike when turned, such as the digits 0, 1, 8 or 6 and 9, whose accuracy therefore
+    stays below one.
+
+    Args:
+        mode: ``"expand"`` makes all four rotations of every image (four times the batch); ``"random"`` makes one
+            random rotation of each.
+
+    Example:
+        >>> made = Rotation("expand").make_all(torch.arange(4.0).view(1, 1, 2, 2))
+        >>> made.inputs[1, 0].tolist(), made.targets.tolist()
+        ([[1.0, 3.0], [0.0, 2.0]], [0, 1, 2, 3])
+    """
+
+    mode: Literal["expand", "random"] = "expand"
+
+    def __post_init__(self) -> None:
+        if self.mode not in ("expand", "random"):
+            raise ConfigError("rotation mode expand or random", repr(self.mode), "choose one of the two")
+
+    @property
+    def num_outputs(self) -> int:
+        """Four quarter turns."""
+        return 4
+
+    def make(self, images: Images, *, draws: Draws) -> PretextBatch:
+        """Make rotated images and their quarter turns; ``"expand"`` draws nothing."""
+        if self.mode == "expand":
+            return self.make_all(images)
+        turns = draws.integers(4, len(images)).to(images.device)
+        return PretextBatch(rotate_each(images, turns), turns, torch.arange(len(images), device=images.device))
+
+    def make_all(self, images: Images) -> PretextBatch:
+        """Make all four rotations of every image, rotation-major as :func:`rotate_all`."""
+        count = len(images)
+        targets = torch.arange(4, device=images.device).repeat_interleave(count)
+        sources = torch.arange(count, device=images.device).repeat(4)
+        return PretextBatch(rotate_all(images), targets, sources)
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Losses:
+        """Return the cross-entropy of every rotated image in nats."""
+        return cross_entropy_losses(outputs, targets)

@@ -1,0 +1,76 @@
+"""What auxo has, found by scanning its packages: a module's name is its key. Reading a list imports nothing heavy."""
+
+import ast
+import difflib
+import importlib
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+from auxo.errors import ConfigError
+
+__all__ = ["Entry", "entries", "load"]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One thing a user can name.
+
+    Args:
+        name: what the user types.
+        module: dotted path of the module that defines it.
+        summary: first line of the module's docstring.
+        source: the module's ``SOURCE``: where the thing comes from and how it differs.
+    """
+
+    name: str
+    module: str
+    summary: str
+    source: str
+
+
+def entries(kind: str) -> dict[str, Entry]:
+    """Return the entries of the package ``auxo.<kind>`` by name, without importing them.
+
+    A module gives one entry named after it, or one for each string in its ``NAMES``. Modules whose name starts with
+    an underscore are private.
+
+    Args:
+        kind: ``methods``, ``pretexts``, ``backbones`` or ``data.scenarios``.
+    """
+    folder = Path(__file__).parent.joinpath(*kind.split("."))
+    found: dict[str, Entry] = {}
+    for path in sorted(folder.glob("[!_]*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        constants = _constants(tree)
+        summary = (ast.get_docstring(tree) or "").partition("\n")[0]
+        names = constants.get("NAMES", (path.stem,))
+        for name in names if isinstance(names, tuple) else (names,):
+            source = constants.get("SOURCE", "")
+            found[str(name)] = Entry(str(name), f"auxo.{kind}.{path.stem}", summary, str(source))
+    return found
+
+
+def _constants(tree: ast.Module) -> dict[str, object]:
+    """Return the module's literal ``NAMES`` and ``SOURCE``."""
+    values: dict[str, object] = {}
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            name = node.targets[0].id
+            if name in ("NAMES", "SOURCE"):
+                values[name] = ast.literal_eval(node.value)
+    return values
+
+
+def load(kind: str, name: str) -> ModuleType:
+    """Import the module that defines ``name``.
+
+    Raises:
+        ConfigError: there is no such entry; the message gives the nearest names.
+    """
+    known = entries(kind)
+    if name not in known:
+        noun = kind.rpartition(".")[2]
+        near = difflib.get_close_matches(name, known, n=3) or sorted(known)
+        raise ConfigError(f"one of auxo's {noun}", repr(name), f"did you mean {', '.join(near)}? (auxo list)")
+    return importlib.import_module(known[name].module)

@@ -1,0 +1,233 @@
+"""The machine a run uses: device, precision, compilation, processes. The only user of ``torch.distributed``."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import torch
+import torch.distributed as dist
+import tyro
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from auxo.batch_norm import SynchronisedBatchNorm2d
+from auxo.errors import ConfigError, DeviceError
+
+__all__ = ["Runtime", "RuntimeConfig", "open_runtime"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RuntimeConfig:
+    """Which device to use and how."""
+
+    device: Annotated[str, tyro.conf.arg(aliases=["--device"])] = "auto"
+    """"auto" (CUDA, then MPS, then the CPU), "cpu", "cuda", "cuda:1", "mps"."""
+    threads: int = 0
+    """CPU threads of one process; 0 leaves torch's choice. Results are equal to the bit only for equal threads."""
+    precision: Literal["auto", "float32", "bf16"] = "auto"
+    """Autocast precision of the forward passes; "auto" is bf16 on GPUs that have it, else float32."""
+    channels_last: bool = True
+    """Store images and convolution weights channel by channel within a pixel, which is faster and changes rounding."""
+    compile: bool = False
+    """Compile the backbone with torch.compile; slow to start, faster after, changes rounding."""
+    sync_batch_norm: bool = True
+    """With several processes, compute batch-norm statistics over the joined batch."""
+
+    def __post_init__(self) -> None:
+        if self.threads < 0:
+            raise ConfigError("runtime.threads >= 0", str(self.threads), "use 0 to leave the choice to torch")
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """The opened device and process group.
+
+    Args:
+        config: what was asked for.
+        device: where weights and batches live.
+        autocast_dtype: precision of forward passes, or ``None`` for the weights' own.
+        rank: this process's number, from 0.
+        num_processes: how many processes train together.
+    """
+
+    config: RuntimeConfig
+    device: torch.device
+    autocast_dtype: torch.dtype | None = None
+    rank: int = 0
+    num_processes: int = 1
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes files and talks to the user."""
+        return self.rank == 0
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """Return the context for forward passes; losses are computed outside it, in float32."""
+        if self.autocast_dtype is None:
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=self.autocast_dtype)
+
+    def prepare(self, module: nn.Module, *, backbone: nn.Module) -> None:
+        """Move ``module`` to the device in place and apply memory format, synchronised batch norm and compilation."""
+        if self.num_processes > 1 and self.config.sync_batch_norm:
+            SynchronisedBatchNorm2d.convert(module, all_reduce=self.differentiable_sum)
+        module.to(self.device)
+        if self.config.channels_last:
+            module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing from torch's stubs
+        if self.config.compile:
+            backbone.compile()
+
+    def to_device(self, images: Tensor) -> Tensor:
+        """Move a batch of images to the device in the memory format of the run."""
+        images = images.to(self.device, non_blocking=True)
+        return images.contiguous(memory_format=torch.channels_last) if self.config.channels_last else images
+
+    def step(self, optimizer: Optimizer, loss: Float[Tensor, ""]) -> None:
+        """Clear the optimiser's gradients, backpropagate, average over the processes, and step.
+
+        Gradients of parameters outside ``optimizer`` are neither computed nor touched. Parameters that ``loss``
+        does not reach keep ``grad = None`` and are left as they are, momentum and weight decay included.
+
+        Args:
+            optimizer: the one to step.
+            loss: scalar made with :meth:`auxo.types.Batch.mean`.
+        """
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        optimizer.zero_grad(set_to_none=True)
+        gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
+        for parameter, gradient in zip(parameters, self.mean(gradients), strict=True):
+            # One memory layout for a weight, its gradient and its momentum: kernels round alike whether a run was
+            # resumed or not, and the fused optimiser kernels apply.
+            if gradient is not None and gradient.stride() != parameter.stride():
+                gradient = torch.empty_like(parameter).copy_(gradient)
+            parameter.grad = gradient
+        optimizer.step()
+
+    def mean(self, tensors: Iterable[Tensor | None]) -> list[Tensor | None]:
+        """Average tensors over the processes in one message per dtype; ``None`` stays ``None``.
+
+        Every process must pass the same shapes, and ``None`` in the same places.
+        """
+        averaged = list(tensors)
+        if self.num_processes == 1:
+            return averaged
+        for dtype in {t.dtype for t in averaged if t is not None}:
+            places = [i for i, t in enumerate(averaged) if t is not None and t.dtype == dtype]
+            members = [t for i in places if (t := averaged[i]) is not None]
+            flat = torch.cat([t.reshape(-1) for t in members])
+            dist.all_reduce(flat)
+            pieces = (flat / self.num_processes).split([t.numel() for t in members])
+            for i, member, piece in zip(places, members, pieces, strict=True):
+                averaged[i] = piece.view(member.shape)
+        return averaged
+
+    def differentiable_sum(self, tensor: Tensor) -> Tensor:
+        """Sum over the processes, with the sum of the gradients as backward."""
+        return _sum_over_processes(tensor)
+
+    def barrier(self) -> None:
+        """Wait for the other processes."""
+        if self.num_processes > 1:
+            dist.barrier()
+
+    def any(self, flag: bool) -> bool:
+        """Whether ``flag`` is true in any process."""
+        if self.num_processes == 1:
+            return flag
+        message = torch.tensor(float(flag), device=self.device)
+        dist.all_reduce(message, op=dist.ReduceOp.MAX)
+        return bool(message.item())
+
+    @contextmanager
+    def main_first(self) -> Iterator[None]:
+        """Run the block in the main process, then in the others: for files that one process makes and all read."""
+        if not self.is_main:
+            self.barrier()
+        yield
+        if self.is_main:
+            self.barrier()
+
+
+class _SumOverProcesses(torch.autograd.Function):
+    @staticmethod
+    def forward(_ctx: object, tensor: Tensor) -> Tensor:
+        total = tensor.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(_ctx: object, gradient: Tensor) -> Tensor:
+        total = gradient.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total
+
+
+_sum_over_processes: Callable[[Tensor], Tensor] = _SumOverProcesses.apply
+
+
+def _choose_device(name: str, local_rank: int) -> torch.device:
+    """Resolve a device name, "auto" included, and check that it is there."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise DeviceError("a device such as auto, cpu, cuda, cuda:1 or mps", repr(name), "name one of them") from error
+    if device.type not in ("cpu", "cuda", "mps"):
+        raise DeviceError("a device of type cpu, cuda or mps", repr(name), "name one of them")
+    if device.type == "cuda":
+        count = torch.cuda.device_count()
+        index = local_rank if device.index is None else device.index
+        if index >= count:
+            raise DeviceError(f"CUDA device {index}", f"{count} CUDA devices", "pass --device cpu, or see auxo doctor")
+        return torch.device("cuda", index)
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise DeviceError("an MPS device", "none on this machine", "pass --device cpu, or see auxo doctor")
+    return device
+
+
+def _choose_autocast(precision: str, device: torch.device) -> torch.dtype | None:
+    """Return the autocast dtype for a device."""
+    if precision == "float32":
+        return None
+    if precision == "bf16":
+        return torch.bfloat16
+    has_bf16 = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.bfloat16 if has_bf16 else None
+
+
+@contextmanager
+def open_runtime(config: RuntimeConfig) -> Iterator[Runtime]:
+    """Open the device, and the process group if ``torchrun`` started this process; close the group at the end.
+
+    Raises:
+        DeviceError: the device is not there, or the processes cannot find each other.
+    """
+    num_processes = int(os.environ.get("WORLD_SIZE", "1"))
+    rank = int(os.environ.get("RANK", "0"))
+    device = _choose_device(config.device, int(os.environ.get("LOCAL_RANK", "0")))
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    if num_processes > 1:
+        try:
+            dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        except (RuntimeError, ValueError, dist.DistError) as error:
+            raise DeviceError(
+                f"{num_processes} processes to find each other",
+                str(error).splitlines()[0],
+                "start them with torchrun --nproc-per-node N -m auxo, on a free port (--master-port)",
+            ) from error
+    try:
+        yield Runtime(
+            config=config,
+            device=device,
+            autocast_dtype=_choose_autocast(config.precision, device),
+            rank=rank,
+            num_processes=num_processes,
+        )
+    finally:
+        if num_processes > 1:
+            dist.destroy_process_group()

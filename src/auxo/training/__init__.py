@@ -1,0 +1,17 @@
+"""Training: the loop, checkpoints that resume to the bit, records."""
+
+from auxo.training.atomic import make_folder, write_atomically
+from auxo.training.records import read_records
+from auxo.training.run import RunResult, TrainedModel, load_model, train_run
+from auxo.training.trainer import Observer
+
+__all__ = [
+    "Observer",
+    "RunResult",
+    "TrainedModel",
+    "load_model",
+    "make_folder",
+    "read_records",
+    "train_run",
+    "write_atomically",
+]

@@ -1,0 +1,50 @@
+"""Files that are either as before or complete, never in between."""
+
+import os
+import tempfile
+from pathlib import Path
+
+from auxo.errors import OutputError
+
+__all__ = ["make_folder", "write_atomically"]
+
+
+def write_atomically(path: Path, content: bytes | str) -> None:
+    """Write ``content`` to ``path`` through a temporary file beside it that takes its place when it is on disk.
+
+    Raises:
+        OutputError: the disk is full or the place cannot be written; ``path`` is then as it was.
+    """
+    data = content.encode() if isinstance(content, str) else content
+    temporary = ""
+    try:
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except OSError as error:
+        if temporary:
+            Path(temporary).unlink(missing_ok=True)
+        raise _output_error(path, error) from error
+
+
+def make_folder(path: Path) -> Path:
+    """Create a folder and its parents.
+
+    Raises:
+        OutputError: the place cannot be written.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _output_error(path, error) from error
+    return path
+
+
+def _output_error(path: Path, error: OSError) -> OutputError:
+    """Describe a failure to write."""
+    reason = error.strerror or type(error).__name__
+    return OutputError(f"to write {path}", reason[0].lower() + reason[1:], "free the disk or choose another --out")

@@ -1,0 +1,170 @@
+"""Checkpoints: everything a stage needs to go on to the bit."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from auxo.errors import CheckpointError
+from auxo.evaluation import Selection
+from auxo.interfaces import AbstractMethod, TrainState
+from auxo.training.tensor_file import read_tensor_file, write_tensor_file
+
+__all__ = ["Checkpoints", "Progress", "load_matching", "load_weights"]
+
+
+@dataclass
+class Progress:
+    """What a stage has spent and found so far; saved with every checkpoint.
+
+    Args:
+        train_seconds: spent in updates.
+        images: training images seen, without the copies that pretexts make.
+        steps: updates done.
+        flops_per_step: floating-point operations of one update, forward and backward; ``None`` where not counted.
+        best: the best evaluation on the validation set.
+    """
+
+    train_seconds: float = 0.0
+    images: int = 0
+    steps: int = 0
+    flops_per_step: int | None = None
+    best: Selection | None = None
+
+    @property
+    def flops(self) -> float | None:
+        """Floating-point operations of all updates so far."""
+        return None if self.flops_per_step is None else float(self.flops_per_step) * self.steps
+
+
+def load_weights(module: nn.Module, weights: Mapping[str, Tensor], *, origin: str) -> None:
+    """Copy ``weights`` into ``module``, all of them and nothing else.
+
+    Raises:
+        CheckpointError: names or shapes differ; the message says which.
+    """
+    own = module.state_dict()
+    names = sorted(set(own) ^ set(weights))
+    if names:
+        got = f"others, first {names[0]!r}"
+        raise CheckpointError(f"the weights of this method and backbone in {origin}", got, "name the run's own config")
+    for name, tensor in weights.items():
+        if own[name].shape != tensor.shape:
+            expected = f"{name} of shape {tuple(own[name].shape)} in {origin}"
+            raise CheckpointError(expected, str(tuple(tensor.shape)), "name the run's own config")
+    module.load_state_dict(dict(weights))
+
+
+def load_matching(module: nn.Module, weights: Mapping[str, Tensor]) -> int:
+    """Copy the weights whose name and shape ``module`` has, and return how many those are."""
+    own = module.state_dict()
+    matching = {name: t for name, t in weights.items() if name in own and own[name].shape == t.shape}
+    module.load_state_dict(matching, strict=False)
+    return len(matching)
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """The checkpoints of one stage of a run.
+
+    Args:
+        folder: of the run's checkpoints; exists.
+        stage: the stage's name.
+        run_digest: of the run's config; a checkpoint of another run is refused.
+        keep: how many of the newest stay.
+    """
+
+    folder: Path
+    stage: str
+    run_digest: str
+    keep: int = 2
+    _pattern: re.Pattern[str] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_pattern", re.compile(rf"{re.escape(self.stage)}-(\d{{8}})\.safetensors"))
+
+    @property
+    def final(self) -> Path:
+        """Where the weights that the stage ends with are."""
+        return self.folder / f"{self.stage}-final.safetensors"
+
+    @property
+    def best(self) -> Path:
+        """Where the best weights on the validation set so far are."""
+        return self.folder / f"{self.stage}-best.safetensors"
+
+    def saved(self) -> list[Path]:
+        """Return the stage's checkpoints, oldest first."""
+        return sorted(path for path in self.folder.glob("*.safetensors") if self._pattern.fullmatch(path.name))
+
+    def save(self, method: AbstractMethod, state: TrainState, progress: Progress) -> Path:
+        """Write a checkpoint at ``state.step`` and delete those that are too old."""
+        path = self.folder / f"{self.stage}-{state.step:08d}.safetensors"
+        tree = {
+            "weights": method.state_dict(),
+            "optimizers": {name: optimizer.state_dict() for name, optimizer in state.optimizers.items()},
+            "schedulers": {name: _plain(scheduler.state_dict()) for name, scheduler in state.schedulers.items()},
+            "progress": asdict(progress),
+        }
+        header = {"run": self.run_digest, "stage": self.stage, "step": state.step, "seed": state.seed}
+        write_tensor_file(path, tree, header)
+        for old in self.saved()[: -self.keep]:
+            old.unlink()
+        return path
+
+    def restore(self, path: Path, method: AbstractMethod, state: TrainState) -> Progress:
+        """Put weights, optimisers, schedulers and step back as they were.
+
+        Raises:
+            CheckpointError: the file is damaged or belongs to another run.
+        """
+        tree, header = read_tensor_file(path)
+        if header.get("run") != self.run_digest or header.get("stage") != self.stage:
+            fix = "resume the run that wrote it, or delete it"
+            raise CheckpointError(f"a checkpoint of this run at {path}", "one of a run with another config", fix)
+        load_weights(method, tree["weights"], origin=str(path))
+        for name, optimizer in state.optimizers.items():
+            optimizer.load_state_dict(tree["optimizers"][name])
+            _match_layout(optimizer)
+        for name, scheduler in state.schedulers.items():
+            scheduler.load_state_dict(tree["schedulers"][name])
+        state.step = header["step"]
+        return _progress(tree["progress"])
+
+    def save_weights(self, path: Path, method: AbstractMethod, progress: Progress) -> None:
+        """Write the method's weights, and what they cost, without the rest of the state."""
+        header = {"run": self.run_digest, "stage": self.stage, "progress": asdict(progress)}
+        write_tensor_file(path, {"weights": method.state_dict()}, header)
+
+    def read_weights(self, path: Path) -> dict[str, Tensor]:
+        """Return the weights that :meth:`save_weights` wrote."""
+        weights: dict[str, Tensor] = read_tensor_file(path).tree["weights"]
+        return weights
+
+    def final_progress(self) -> Progress:
+        """Return what the finished stage spent and found."""
+        return _progress(read_tensor_file(self.final).header["progress"])
+
+
+def _progress(values: Mapping[str, Any]) -> Progress:
+    """Return a progress from its dictionary."""
+    best = values["best"]
+    return Progress(**{**values, "best": None if best is None else Selection(**best)})
+
+
+def _plain(state: dict[str, Any]) -> dict[str, Any]:
+    """Return a scheduler's state without what its constructor sets anew (a Counter of milestones, callables)."""
+    return {key: value for key, value in state.items() if isinstance(value, int | float | bool | list | None)}
+
+
+def _match_layout(optimizer: Optimizer) -> None:
+    """Give restored buffers the memory layout of their parameters, as they had when they were made."""
+    for parameter, values in optimizer.state.items():
+        for key, value in values.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape and value.stride() != parameter.stride():
+                values[key] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)

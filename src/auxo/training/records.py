@@ -1,0 +1,63 @@
+"""Records: one JSON object a line, readable without auxo."""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from auxo.errors import CheckpointError, OutputError
+from auxo.training.atomic import write_atomically
+
+__all__ = ["RecordWriter", "read_records"]
+
+
+class RecordWriter:
+    """Appends rows to ``records.jsonl``; a row is on its way to the disk when ``write`` returns.
+
+    Args:
+        path: the file; made if missing.
+        position: ``(stage number, step)`` that the run is at. Rows from later on, which a killed run wrote after its
+            last checkpoint, are dropped, and so is a half-written last line.
+    """
+
+    def __init__(self, path: Path, *, position: tuple[int, int] = (0, 0)) -> None:
+        self.path = path
+        rows = [row for row in read_records(path) if (row["stage_number"], row["step"]) <= position]
+        write_atomically(path, "".join(json.dumps(row) + "\n" for row in rows))
+        self._file = path.open("a", encoding="utf-8")
+
+    def write(self, row: Mapping[str, Any]) -> None:
+        """Append one row; it has ``kind``, ``stage_number`` and ``step``.
+
+        Raises:
+            OutputError: the disk is full.
+        """
+        try:
+            self._file.write(json.dumps(row) + "\n")
+            self._file.flush()
+        except OSError as error:
+            reason = error.strerror or "an error"
+            raise OutputError(f"to append to {self.path}", reason.lower(), "free the disk, then --resume") from error
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def read_records(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a records file, leaving out a half-written last line; nothing if there is no file.
+
+    Raises:
+        CheckpointError: a line before the last is not JSON.
+    """
+    if not path.exists():
+        return
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    for number, line in enumerate(lines, start=1):
+        try:
+            yield json.loads(line)
+        except json.JSONDecodeError as error:
+            if number == len(lines) and not line.endswith("\n"):
+                return
+            fix = "delete the line"
+            raise CheckpointError(f"JSON in line {number} of {path}", repr(line[:40]), fix) from error

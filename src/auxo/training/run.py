@@ -1,0 +1,237 @@
+"""A whole run: every stage in order, then the judgement on data the model never saw."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+
+import auxo
+from auxo.data import InputPipeline, Splits, load_splits
+from auxo.errors import CheckpointError
+from auxo.evaluation import Compute, EvaluationRow, Table, build_table, evaluate, to_markdown
+from auxo.experiment import ExperimentConfig, StageConfig
+from auxo.interfaces import AbstractMethod
+from auxo.runtime import Runtime
+from auxo.training.atomic import make_folder, write_atomically
+from auxo.training.checkpoint import Checkpoints, Progress, load_matching, load_weights
+from auxo.training.journal import Journal
+from auxo.training.signals import StopRequest, stop_on_signal
+from auxo.training.tensor_file import read_tensor_file, write_tensor_file
+from auxo.training.trainer import Observer, StageTrainer
+from auxo.types import Task
+
+__all__ = ["RunResult", "TrainedModel", "load_model", "train_run"]
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a finished run found.
+
+    Args:
+        rows: of every split and head, for the weights of ``model.safetensors``.
+        table: the same as a table.
+        folder: the run directory.
+    """
+
+    rows: list[EvaluationRow]
+    table: Table
+    folder: Path
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A trained method, ready to predict.
+
+    Args:
+        method: on the device, in evaluation mode.
+        pipeline: turns uint8 images into its inputs.
+        task: classes and image size.
+    """
+
+    method: AbstractMethod
+    pipeline: InputPipeline
+    task: Task
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What the stages of a run share."""
+
+    config: ExperimentConfig
+    digest: str
+    folder: Path
+    splits: Splits
+    pipeline: InputPipeline
+    runtime: Runtime
+    observer: Observer
+    stop: StopRequest
+
+    @property
+    def checkpoint_folder(self) -> Path:
+        """Where checkpoints are."""
+        return self.folder / "checkpoints"
+
+    def checkpoints(self, stage: StageConfig) -> Checkpoints:
+        """Return the checkpoints of a stage."""
+        keep = self.config.training.keep_checkpoints
+        return Checkpoints(self.checkpoint_folder, stage.name, self.digest, keep)
+
+
+def train_run(
+    config: ExperimentConfig, *, digest: str, folder: Path, runtime: Runtime, observer: Observer
+) -> RunResult:
+    """Train every stage that is not yet finished, measure the final weights, and write everything into ``folder``.
+
+    A folder in which a run was interrupted is gone on with from its newest checkpoint, to the same bits.
+
+    Args:
+        config: the run.
+        digest: of the config, from :func:`auxo.config.config_digest`; guards against foreign checkpoints.
+        folder: the run directory; made if missing.
+        runtime: device and processes.
+        observer: is told of progress.
+
+    Raises:
+        AuxoError: bad input, a full disk, a damaged checkpoint, a loss that is not finite, or a signal.
+    """
+    if runtime.is_main:
+        make_folder(folder / "checkpoints")
+    runtime.barrier()
+    with runtime.main_first():
+        splits = load_splits(config.data, seed=config.seed)
+    pipeline = InputPipeline.from_source(splits.train.source, augment=config.data.augment).to(runtime.device)
+    with stop_on_signal() as stop:
+        run = _Run(config, digest, folder, splits, pipeline, runtime, observer, stop)
+        return _train_stages(run)
+
+
+def _train_stages(run: _Run) -> RunResult:
+    """Train the stages in order and measure the last one's weights."""
+    config, runtime = run.config, run.runtime
+    number, start = _position(run)
+    journal = _open_journal(run, number, start) if runtime.is_main else None
+    try:
+        for index, stage in enumerate(config.stages[number:], start=number):
+            trainer = _stage_trainer(run, stage, journal)
+            if index == number and start is not None:
+                trainer.restore(start)
+            progress = trainer.train()
+            if runtime.is_main:
+                trainer.checkpoints.save_weights(trainer.checkpoints.final, trainer.method, progress)
+            runtime.barrier()
+        return _finish(run, trainer.method, trainer.num_steps, journal)
+    finally:
+        if journal is not None:
+            journal.close()
+
+
+def _position(run: _Run) -> tuple[int, Path | None]:
+    """Return the number of the first stage to train and the checkpoint to begin it from."""
+    for number, stage in enumerate(run.config.stages):
+        checkpoints = run.checkpoints(stage)
+        is_last = number == len(run.config.stages) - 1
+        if is_last or not checkpoints.final.exists():
+            saved = checkpoints.saved()
+            return number, saved[-1] if saved else None
+    raise AssertionError("a run has at least one stage")
+
+
+def _open_journal(run: _Run, number: int, start: Path | None) -> Journal:
+    """Open records and curves where the run goes on."""
+    steps = []
+    for stage in run.config.stages:
+        size = len(run.splits.train.source)
+        per_epoch = size // stage.batch_size if stage.drop_last else -(-size // stage.batch_size)
+        steps.append(per_epoch * stage.epochs)
+    step = int(start.stem.rpartition("-")[2]) if start is not None else 0
+    return Journal(
+        run.folder,
+        stages=[stage.name for stage in run.config.stages],
+        first_steps=[sum(steps[:i]) for i in range(len(steps))],
+        position=(number, step),
+        tensorboard=run.config.training.tensorboard,
+    )
+
+
+def _stage_trainer(run: _Run, stage: StageConfig, journal: Journal | None) -> StageTrainer:
+    """Build the method of a stage on the device, with the weights it starts from."""
+    task = run.splits.task()
+    method = stage.method.build(run.config.backbone.build(task, seed=run.config.seed), task, seed=run.config.seed)
+    if stage.start_from != "scratch":
+        earlier = next(other for other in run.config.stages if other.name == stage.start_from)
+        checkpoints = run.checkpoints(earlier)
+        if not load_matching(method, checkpoints.read_weights(checkpoints.final)):
+            fix = "use one backbone for both stages"
+            raise CheckpointError(f"weights that fit stage {stage.name}", f"none in {checkpoints.final}", fix)
+    run.runtime.prepare(method, backbone=method.backbone)
+    return StageTrainer(
+        config=run.config,
+        stage=stage,
+        method=method,
+        splits=run.splits,
+        pipeline=run.pipeline,
+        runtime=run.runtime,
+        checkpoints=run.checkpoints(stage),
+        journal=journal,
+        observer=run.observer,
+        stop=run.stop,
+    )
+
+
+def _finish(run: _Run, method: AbstractMethod, step: int, journal: Journal | None) -> RunResult:
+    """Measure the final weights on every split, and write the model and the table."""
+    stage = run.config.stages[-1]
+    stages = [run.checkpoints(each).final_progress() for each in run.config.stages]
+    selection = stages[-1].best if stage.selection == "best_val" else None
+    compute = _total(stages)
+    rows: list[EvaluationRow] = []
+    for split in run.splits.evaluation():
+        batch_size = run.config.training.eval_batch_size
+        rows += evaluate(method, split, pipeline=run.pipeline, runtime=run.runtime, batch_size=batch_size)
+    table = build_table(rows, selection=selection, compute=compute)
+    if journal is not None:
+        journal.evaluation(stage.name, step, stage.epochs, rows, kind="result")
+        journal.write("end", stage.name, step, {"selection": selection and asdict(selection), **asdict(compute)})
+        header = {"auxo": auxo.__version__, "task": asdict(run.splits.task()), "run": run.digest}
+        tree = {"weights": method.state_dict(), "pipeline": run.pipeline.state_dict()}
+        write_tensor_file(run.folder / "model.safetensors", tree, header)
+        write_atomically(run.folder / "report.md", f"# {run.folder.name}\n\n{to_markdown(table)}")
+    run.runtime.barrier()
+    return RunResult(rows, table, run.folder)
+
+
+def _total(stages: list[Progress]) -> Compute:
+    """Return what all stages cost together."""
+    flops = [stage.flops for stage in stages]
+    counted = [value for value in flops if value is not None]
+    return Compute(
+        train_seconds=sum(stage.train_seconds for stage in stages),
+        images=sum(stage.images for stage in stages),
+        flops=sum(counted) if len(counted) == len(flops) else None,
+    )
+
+
+def load_model(config: ExperimentConfig, folder: Path, *, runtime: Runtime) -> TrainedModel:
+    """Return the trained model of a run.
+
+    Args:
+        config: of the run.
+        folder: the run directory.
+        runtime: the device to put it on.
+
+    Raises:
+        CheckpointError: the run is not finished, or its model is damaged or of another config.
+    """
+    path = folder / "model.safetensors"
+    if not path.exists():
+        raise CheckpointError(f"a finished run in {folder}", "no model.safetensors", f"auxo train --resume {folder}")
+    tree, header = read_tensor_file(path)
+    task = Task(**{**header["task"], "class_names": tuple(header["task"]["class_names"])})
+    backbone = config.backbone.build(task, seed=config.seed)
+    method = config.stages[-1].method.build(backbone, task, seed=config.seed)
+    load_weights(method, tree["weights"], origin=str(path))
+    shape = (task.channels, task.height, task.width)
+    pipeline = InputPipeline(torch.zeros(task.channels), torch.ones(task.channels), image_shape=shape)
+    load_weights(pipeline, tree["pipeline"], origin=str(path))
+    runtime.prepare(method, backbone=method.backbone)
+    return TrainedModel(method.eval(), pipeline.to(runtime.device), task)

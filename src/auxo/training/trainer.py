@@ -1,0 +1,202 @@
+"""The loop: fetch, update, log, evaluate, save."""
+
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from auxo.data import InputPipeline, Loader, Splits
+from auxo.errors import ConfigError, InterruptedRunError
+from auxo.evaluation import EvaluationRow, evaluate, select
+from auxo.experiment import ExperimentConfig, StageConfig
+from auxo.interfaces import AbstractMethod, TrainState
+from auxo.random import derive_seed
+from auxo.runtime import Runtime
+from auxo.training.checkpoint import Checkpoints, Progress, load_weights
+from auxo.training.journal import Journal
+from auxo.training.meter import Meter
+from auxo.training.signals import StopRequest
+from auxo.types import Batch, Batches
+
+__all__ = ["Observer", "StageTrainer"]
+
+
+class Observer(Protocol):
+    """Whoever watches a run; the trainer itself prints nothing."""
+
+    def stage_started(self, stage: str, *, step: int, num_steps: int) -> None:
+        """Be told that a stage begins or goes on at ``step`` of ``num_steps``."""
+
+    def step_done(self, step: int, *, images_per_second: float, losses: dict[str, float]) -> None:
+        """Be told after every step; ``losses`` is empty between log rows."""
+
+    def evaluated(self, epoch: int, rows: list[EvaluationRow]) -> None:
+        """Be told the results of an evaluation after ``epoch`` epochs."""
+
+
+@dataclass
+class StageTrainer:
+    """Trains one stage.
+
+    Args:
+        config: of the run.
+        stage: of the run's stages, the one to train.
+        method: on the device, with the weights to start from.
+        splits: the data.
+        pipeline: turns uint8 batches into network inputs; on the device.
+        runtime: device and processes.
+        checkpoints: of this stage.
+        journal: records and TensorBoard; ``None`` in all processes but the main one.
+        observer: is told of progress.
+        stop: asks to stop between two steps.
+    """
+
+    config: ExperimentConfig
+    stage: StageConfig
+    method: AbstractMethod
+    splits: Splits
+    pipeline: InputPipeline
+    runtime: Runtime
+    checkpoints: Checkpoints
+    journal: Journal | None
+    observer: Observer
+    stop: StopRequest
+
+    def __post_init__(self) -> None:
+        self.seed = derive_seed(self.config.seed, "stage", self.stage.name)
+        self.loaders = {name: self._loader(name) for name in self.stage.method.required_splits()}
+        self.steps_per_epoch = self.loaders["train"].steps_per_epoch
+        self.num_steps = self.steps_per_epoch * self.stage.epochs
+        optimizers = self.method.optimizers()
+        build = self.stage.method.optimizer.build_schedule
+        schedulers = {name: build(optimizer, num_epochs=self.stage.epochs) for name, optimizer in optimizers.items()}
+        self.state = TrainState(optimizers, schedulers, seed=self.seed)
+        self.progress = Progress()
+
+    def restore(self, path: Path) -> None:
+        """Go on from a checkpoint."""
+        self.progress = self.checkpoints.restore(path, self.method, self.state)
+
+    def train(self) -> Progress:
+        """Train to the end of the stage and leave the selected weights in the method.
+
+        Raises:
+            NonFiniteError: a loss stopped being a number.
+            InterruptedRunError: a signal came; the state is saved.
+        """
+        self.observer.stage_started(self.stage.name, step=self.state.step, num_steps=self.num_steps)
+        meter = Meter(self.runtime, first_step=self.state.step + 1)
+        batches = {name: loader.batches(self.state.step, self.num_steps) for name, loader in self.loaders.items()}
+        self.method.train()
+        while self.state.step < self.num_steps:
+            started = time.perf_counter()
+            joined = {name: self._on_device(name, next(stream)) for name, stream in batches.items()}
+            self._update(joined, meter)
+            seconds = time.perf_counter() - started
+            self.progress.train_seconds += seconds
+            self.progress.steps += 1
+            self.progress.images += joined["train"].joined_size
+            self._after_step(meter, images_per_second=joined["train"].joined_size / seconds)
+        if self.stage.selection == "best_val":
+            self.runtime.barrier()
+            best = self.checkpoints.best
+            load_weights(self.method, self.checkpoints.read_weights(best), origin=str(best))
+        return self.progress
+
+    def _loader(self, name: str) -> Loader:
+        """Return the training loader of the split called ``name``."""
+        split = {"train": self.splits.train, "meta": self.splits.meta}[name]
+        if split is None:
+            raise ConfigError("a meta split for this method", "none", "pass --data.meta-fraction 0.1")
+        return Loader(
+            split.source,
+            batch_size=self.stage.batch_size,
+            seed=derive_seed(self.seed, "loader", name),
+            rank=self.runtime.rank,
+            num_processes=self.runtime.num_processes,
+            drop_last=self.stage.drop_last,
+            workers=self.config.data.workers,
+        )
+
+    def _on_device(self, name: str, batch: Batch) -> Batch:
+        """Return the normalised, augmented batch on the device."""
+        moved = replace(batch, images=self.runtime.to_device(batch.images), labels=batch.labels.to(self.runtime.device))
+        ready: Batch = self.pipeline(moved, seed=derive_seed(self.seed, "augment", name, self.state.step))
+        return ready
+
+    def _update(self, batches: Batches, meter: Meter) -> None:
+        """Do one update. Layers that draw from the global generator see numbers that follow from the step."""
+        torch.manual_seed(derive_seed(self.seed, "layers", self.state.step, self.runtime.rank))
+        count_flops = self.progress.flops_per_step is None and not self.config.runtime.compile
+        if count_flops:
+            with FlopCounterMode(display=False) as counter:
+                meter.add(self.method.update(self.state, batches, self.runtime))
+            self.progress.flops_per_step = counter.get_total_flops() * self.runtime.num_processes
+        else:
+            meter.add(self.method.update(self.state, batches, self.runtime))
+        self.state.step += 1
+
+    def _after_step(self, meter: Meter, *, images_per_second: float) -> None:
+        """Log, evaluate, save and stop where it is time to."""
+        step, every = self.state.step, self.config.training.checkpoint_every
+        ends_epoch = step % self.steps_per_epoch == 0
+        saves = ends_epoch if every == 0 else step % every == 0
+        stops = self.runtime.any(bool(self.stop))
+        losses: dict[str, float] = {}
+        if step % self.config.training.log_every == 0 or ends_epoch or saves or stops:
+            losses = meter.flush(last_good=self._last_good())
+            self._record(losses, images_per_second)
+        self.observer.step_done(step, images_per_second=images_per_second, losses=losses)
+        if ends_epoch:
+            self._end_epoch(step // self.steps_per_epoch)
+        if saves or stops or step == self.num_steps:
+            self._save()
+        if stops:
+            number = self.stop.signal_number or 15
+            expected = f"step {self.num_steps} of stage {self.stage.name}"
+            got = f"signal {number} at step {step}; the state is saved"
+            fix = f"go on with auxo train --resume {self.checkpoints.folder.parent}"
+            raise InterruptedRunError(expected, got, fix, number)
+
+    def _end_epoch(self, epoch: int) -> None:
+        """Lower learning rates, and evaluate on the validation set when it is time to."""
+        for scheduler in self.state.schedulers.values():
+            scheduler.step()
+        if epoch % self.config.training.evaluate_every and epoch < self.stage.epochs:
+            return
+        rows = evaluate(
+            self.method,
+            self.splits.val,
+            pipeline=self.pipeline,
+            runtime=self.runtime,
+            batch_size=self.config.training.eval_batch_size,
+        )
+        if self.journal is not None:
+            self.journal.evaluation(self.stage.name, self.state.step, epoch, rows)
+        self.observer.evaluated(epoch, rows)
+        previous = self.progress.best
+        self.progress.best = select(self.splits.val, rows, previous, step=self.state.step, epoch=epoch)
+        if self.stage.selection == "best_val" and self.progress.best is not previous and self.runtime.is_main:
+            self.checkpoints.save_weights(self.checkpoints.best, self.method, self.progress)
+
+    def _record(self, losses: dict[str, float], images_per_second: float) -> None:
+        """Write a row of losses and learning rates."""
+        if self.journal is None:
+            return
+        rates = {name: optimizer.param_groups[0]["lr"] for name, optimizer in self.state.optimizers.items()}
+        epoch = self.state.step / self.steps_per_epoch
+        self.journal.losses(self.stage.name, self.state.step, epoch, losses, rates, images_per_second)
+
+    def _save(self) -> None:
+        """Write a checkpoint in the main process."""
+        if self.runtime.is_main:
+            self.checkpoints.save(self.method, self.state, self.progress)
+        self.runtime.barrier()
+
+    def _last_good(self) -> str:
+        """Say what a user can go back to."""
+        saved = self.checkpoints.saved()
+        return f"the last good checkpoint is {saved[-1]}" if saved else "there is no checkpoint yet"

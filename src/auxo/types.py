@@ -1,0 +1,102 @@
+"""The values that travel between the layers: batches, features, metrics."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
+
+from jaxtyping import Float, Int, Shaped
+from torch import Tensor
+
+__all__ = ["Batch", "Batches", "Features", "Images", "Labels", "Losses", "Metrics", "Task"]
+
+Images: TypeAlias = Float[Tensor, "batch channels height width"]
+Labels: TypeAlias = Int[Tensor, " batch"]
+Losses: TypeAlias = Float[Tensor, " samples"]
+Metrics: TypeAlias = Mapping[str, Float[Tensor, ""]]
+
+
+class Features(NamedTuple):
+    """What a backbone returns.
+
+    Args:
+        pooled: one vector per image; shape ``(batch, dim)``.
+        maps: named feature maps, coarsest last; shape ``(batch, channels, height, width)`` each.
+    """
+
+    pooled: Float[Tensor, "batch dim"]
+    maps: dict[str, Float[Tensor, "batch channels height width"]]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is to be predicted, and from what.
+
+    Args:
+        class_names: one name per class, in the order of the labels.
+        channels: colour channels of an image.
+        height: pixels.
+        width: pixels.
+    """
+
+    class_names: tuple[str, ...]
+    channels: int
+    height: int
+    width: int
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return len(self.class_names)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One process's part of a joined batch.
+
+    Args:
+        images: shape ``(batch, channels, height, width)``; uint8 0..255 as a source gives them,
+            float and normalised once the input pipeline has run on the device.
+        labels: shape ``(batch,)``; int64 in ``0..num_classes-1``.
+        indices: shape ``(batch,)``; int64 position of each image in its source.
+        first: position of this part's first image in the joined batch; 0 in a single process.
+        total: number of images in the joined batch over all processes; ``None`` means this part is all.
+        num_processes: how many processes share the joined batch.
+    """
+
+    images: Shaped[Tensor, "batch channels height width"]
+    labels: Labels
+    indices: Labels
+    first: int = 0
+    total: int | None = None
+    num_processes: int = 1
+
+    def __len__(self) -> int:
+        return int(self.images.shape[0])
+
+    @property
+    def joined_size(self) -> int:
+        """Number of images in the joined batch over all processes."""
+        return len(self) if self.total is None else self.total
+
+    @property
+    def share(self) -> float:
+        """Images in this part over the mean number per process; 1 in a single process."""
+        return len(self) * self.num_processes / self.joined_size
+
+    def mean(self, losses: Losses) -> Float[Tensor, ""]:
+        """Mean of per-sample losses over the joined batch, up to averaging over processes.
+
+        Each process returns its own mean scaled by its share, so that the plain average of these values (and of
+        their gradients) over the processes equals the mean over the joined batch, also when the parts differ in size.
+
+        Args:
+            losses: shape ``(n,)`` with ``n`` any multiple of the number of images in this part.
+
+        Returns:
+            A scalar attached to the graph.
+        """
+        mean = losses.mean()
+        return mean if self.num_processes == 1 else mean * self.share
+
+
+Batches: TypeAlias = Mapping[str, Batch]

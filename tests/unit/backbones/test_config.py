@@ -1,0 +1,74 @@
+import pytest
+import torch
+
+from auxo.backbones import BackboneConfig
+from auxo.errors import ConfigError, ShapeError
+from auxo.registry import entries
+from auxo.types import Task
+
+OWN = ("densenet40_12", "lenet5", "resnet20", "resnet32", "resnet8")
+
+
+def task(side: int = 28, channels: int = 3) -> Task:
+    return Task(class_names=("a", "b"), channels=channels, height=side, width=side)
+
+
+def weights(name: str, seed: int) -> dict[str, torch.Tensor]:
+    return BackboneConfig(name=name).build(task(), seed=seed).state_dict()
+
+
+def test_entries__backbones__lists_every_name_with_its_source() -> None:
+    found = entries("backbones")
+    assert sorted(found) == sorted([*OWN, "timm"])
+    assert all("http" in entry.source and entry.summary.endswith(".") for entry in found.values())
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_build__same_seed__equal_weights_whatever_was_drawn_before(name: str) -> None:
+    first = weights(name, seed=3)
+    torch.rand(7)
+    second = weights(name, seed=3)
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_build__other_seed__other_weights_in_every_layer(name: str) -> None:
+    first, second = weights(name, seed=0), weights(name, seed=1)
+    drawn = [key for key in first if first[key].ndim > 1]
+    assert drawn
+    assert not any(torch.equal(first[key], second[key]) for key in drawn)
+
+
+def test_build__global_generator__is_left_as_it_was() -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    BackboneConfig(name="resnet8").build(task(), seed=0)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_build__image_size__does_not_change_the_weights() -> None:
+    small = BackboneConfig(name="resnet8").build(task(8), seed=0).state_dict()
+    large = BackboneConfig(name="resnet8").build(task(40), seed=0).state_dict()
+    assert all(torch.equal(small[key], large[key]) for key in small)
+
+
+@pytest.mark.parametrize("name", ["lenet", "lenet5:small", "tim:resnet18"])
+def test_build__unknown_name__gives_the_nearest(name: str) -> None:
+    with pytest.raises(ConfigError, match="did you mean"):
+        BackboneConfig(name=name).build(task(), seed=0)
+
+
+def test_config__pretrained_without_timm__is_refused() -> None:
+    with pytest.raises(ConfigError, match="timm"):
+        BackboneConfig(name="resnet20", pretrained=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "height", "width"),
+    [("lenet5", 27, 28), ("lenet5", 64, 64), ("resnet20", 7, 32), ("densenet40_12", 32, 4)],
+)
+def test_build__size_that_does_not_work__says_what_was_expected(name: str, height: int, width: int) -> None:
+    with pytest.raises(ShapeError, match=f"got {height}x{width}"):
+        BackboneConfig(name=name).build(Task(("a",), channels=1, height=height, width=width), seed=0)

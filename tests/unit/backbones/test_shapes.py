@@ -1,0 +1,173 @@
+"""What every backbone of our own gives: shapes, parameter counts, gradients."""
+
+import pytest
+import torch
+from torch import nn
+
+from auxo.backbones import BackboneConfig
+from auxo.interfaces import AbstractBackbone
+from auxo.types import Task
+
+OWN = ("densenet40_12", "lenet5", "resnet20", "resnet32", "resnet8")
+
+
+def build(name: str, *, channels: int = 3, height: int = 32, width: int = 32) -> AbstractBackbone:
+    return BackboneConfig(name=name).build(Task(("a", "b"), channels=channels, height=height, width=width), seed=0)
+
+
+def num_parameters(*modules: nn.Module) -> int:
+    return sum(parameter.numel() for module in modules for parameter in module.parameters())
+
+
+def resnet_parameters(blocks: int) -> int:
+    """Count by hand: convolutions without bias, two numbers per channel of batch norm, a head of ten classes."""
+
+    def block(before: int, after: int) -> int:
+        return 9 * before * after + 9 * after * after + 4 * after
+
+    stages = sum(
+        block(before, after) + (blocks - 1) * block(after, after) for before, after in ((16, 16), (16, 32), (32, 64))
+    )
+    return 9 * 3 * 16 + 2 * 16 + stages + 64 * 10 + 10
+
+
+def densenet_parameters() -> int:
+    """Count by hand the backbone of 24 initial channels, growth 12, 12 layers a block, no bottleneck or compression."""
+    layers = sum(2 * width + 9 * width * 12 for start in (24, 168, 312) for width in range(start, start + 144, 12))
+    transitions = sum(2 * width + width * width for width in (168, 312))
+    return 9 * 3 * 24 + layers + transitions + 2 * 456
+
+
+@pytest.mark.parametrize("side", [28, 32])
+def test_lenet5__one_channel_and_ten_classes__has_the_known_count(side: int) -> None:
+    backbone = build("lenet5", channels=1, height=side, width=side)
+    assert num_parameters(backbone, nn.Linear(backbone.num_features, 10)) == 61_706
+
+
+@pytest.mark.parametrize(
+    ("name", "blocks", "count", "published"),
+    [("resnet8", 1, 75_290, None), ("resnet20", 3, 269_722, 0.27), ("resnet32", 5, 464_154, 0.46)],
+)
+def test_resnet__three_channels_and_ten_classes__has_the_published_count(
+    name: str, blocks: int, count: int, published: float | None
+) -> None:
+    backbone = build(name)
+    assert num_parameters(backbone, nn.Linear(backbone.num_features, 10)) == count == resnet_parameters(blocks)
+    assert published is None or round(count / 1e6, 2) == published
+
+
+def test_densenet__three_heads__has_the_count_of_the_released_code() -> None:
+    backbone = build("densenet40_12")
+    heads = [nn.Linear(backbone.num_features, outputs) for outputs in (10, 10, 4)]
+    assert num_parameters(backbone) == 1_054_728 == densenet_parameters()
+    assert num_parameters(backbone, *heads) == 1_065_696
+
+
+@pytest.mark.parametrize("name", ["densenet40_12", "resnet32"])
+def test_initialisation__convolutions__have_the_deviation_of_their_fan_out(name: str) -> None:
+    for layer in build(name).modules():
+        if isinstance(layer, nn.Conv2d):
+            expected = (2 / (layer.kernel_size[0] ** 2 * layer.out_channels)) ** 0.5
+            tolerance = 4 / (2 * layer.weight.numel()) ** 0.5
+            assert layer.weight.std().item() == pytest.approx(expected, rel=tolerance)
+        if isinstance(layer, nn.BatchNorm2d):
+            assert torch.equal(layer.weight, torch.ones_like(layer.weight))
+            assert not layer.bias.any()
+
+
+MAPS = {
+    "lenet5": {"stage1": (6, 14), "stage2": (16, 5)},
+    "resnet8": {"stage1": (16, 32), "stage2": (32, 16), "stage3": (64, 8)},
+    "resnet20": {"stage1": (16, 32), "stage2": (32, 16), "stage3": (64, 8)},
+    "resnet32": {"stage1": (16, 32), "stage2": (32, 16), "stage3": (64, 8)},
+    "densenet40_12": {"stage1": (168, 32), "stage2": (312, 16), "stage3": (456, 8)},
+}
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_forward__32_pixels__gives_features_and_maps_coarsest_last(name: str) -> None:
+    backbone = build(name).eval()
+    with torch.inference_mode():
+        features = backbone(torch.rand(2, 3, 32, 32))
+    assert features.pooled.shape == (2, backbone.num_features)
+    assert list(features.maps) == list(MAPS[name])
+    assert {key: tuple(value.shape[1:]) for key, value in features.maps.items()} == {
+        key: (channels, side, side) for key, (channels, side) in MAPS[name].items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "height", "width", "last"),
+    [
+        ("lenet5", 28, 28, (5, 5)),
+        ("lenet5", 28, 32, (5, 5)),
+        ("resnet8", 8, 8, (2, 2)),
+        ("resnet8", 33, 21, (9, 6)),
+        ("densenet40_12", 28, 28, (7, 7)),
+        ("densenet40_12", 8, 13, (2, 3)),
+    ],
+)
+def test_forward__other_sizes__work(name: str, height: int, width: int, last: tuple[int, int]) -> None:
+    backbone = build(name, channels=1, height=height, width=width).eval()
+    with torch.inference_mode():
+        features = backbone(torch.rand(2, 1, height, width))
+    assert features.pooled.shape == (2, backbone.num_features)
+    assert list(features.maps.values())[-1].shape[2:] == last
+
+
+@pytest.mark.parametrize("name", ["resnet8", "densenet40_12"])
+def test_forward__pooled__is_the_mean_of_the_last_map(name: str) -> None:
+    backbone = build(name).double().eval()
+    with torch.inference_mode():
+        features = backbone(torch.rand(2, 3, 16, 16, dtype=torch.float64))
+    torch.testing.assert_close(features.pooled, features.maps["stage3"].flatten(2).mean(2))
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_backward__pooled__reaches_every_parameter(name: str) -> None:
+    backbone = build(name)
+    features = backbone(torch.rand(2, 3, 32, 32))
+    weights = torch.rand_like(features.pooled)
+    gradients = torch.autograd.grad((features.pooled * weights).sum(), list(backbone.parameters()))
+    for (key, _), gradient in zip(backbone.named_parameters(), gradients, strict=True):
+        assert gradient.isfinite().all(), key
+        assert gradient.any(), key
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_forward__channels_last__gives_the_same_numbers(name: str) -> None:
+    backbone = build(name).double().eval()
+    images = torch.rand(2, 3, 32, 32, dtype=torch.float64)
+    with torch.inference_mode():
+        expected = backbone(images).pooled
+        backbone.to(memory_format=torch.channels_last)
+        found = backbone(images.contiguous(memory_format=torch.channels_last)).pooled
+    torch.testing.assert_close(found, expected)
+
+
+def test_resnet__shortcut_of_a_new_stage__has_no_parameters_and_pads_with_zeros() -> None:
+    block = build("resnet8").stage2[0]
+    with torch.no_grad():
+        block.norm2.weight.zero_()
+        maps = torch.rand(2, 16, 9, 9)
+        out = block.eval()(maps)
+    assert torch.equal(out[:, 8:24], maps[:, :, ::2, ::2])
+    assert not out[:, :8].any()
+    assert not out[:, 24:].any()
+
+
+def test_densenet__block__keeps_its_input_as_first_channels() -> None:
+    block = build("densenet40_12").block1
+    maps = torch.rand(2, 24, 8, 8)
+    with torch.no_grad():
+        assert torch.equal(block(maps)[:, :24], maps)
+
+
+@pytest.mark.parametrize("name", ["resnet8", "lenet5"])
+def test_backward__second_derivative__exists(name: str) -> None:
+    backbone = build(name)
+    parameters = list(backbone.parameters())
+    loss = backbone(torch.rand(2, 3, 32, 32)).pooled.square().sum()
+    first = torch.autograd.grad(loss, parameters, create_graph=True)
+    second = torch.autograd.grad(sum(g.square().sum() for g in first), parameters, allow_unused=True)
+    assert any(gradient is not None and gradient.any() for gradient in second)

@@ -1,0 +1,54 @@
+import importlib.util
+
+import pytest
+import torch
+
+from auxo.backbones import BackboneConfig
+from auxo.errors import ConfigError, ShapeError
+from auxo.types import Task
+
+TASK = Task(("a", "b"), channels=1, height=64, width=64)
+has_timm = importlib.util.find_spec("timm") is not None
+needs_timm = pytest.mark.skipif(not has_timm, reason="timm is not installed (extra auxo[timm])")
+
+
+def test_build__timm_without_a_model__says_how_to_name_one() -> None:
+    with pytest.raises(ConfigError, match="timm:resnet18"):
+        BackboneConfig(name="timm").build(TASK, seed=0)
+
+
+@pytest.mark.skipif(has_timm, reason="timm is installed")
+def test_build__timm_missing__gives_the_install_hint() -> None:
+    with pytest.raises(ConfigError, match=r"pip install 'auxo\[timm\]'.*torchvision built for torch"):
+        BackboneConfig(name="timm:resnet18").build(TASK, seed=0)
+
+
+@needs_timm
+@pytest.mark.parametrize("name", ["timm:resnet18", "timm:mobilenetv3_small_050"])
+def test_build__timm_model__gives_features_maps_and_gradients(name: str) -> None:
+    backbone = BackboneConfig(name=name).build(TASK, seed=0).eval()
+    features = backbone(torch.rand(2, 1, 64, 64))
+    assert features.pooled.shape == (2, backbone.num_features)
+    sides = [value.shape[-1] for value in features.maps.values()]
+    assert sides == sorted(sides, reverse=True)
+    gradients = torch.autograd.grad(features.pooled.sum(), list(backbone.parameters()))
+    assert all(gradient.isfinite().all() for gradient in gradients)
+
+
+@needs_timm
+def test_build__timm_model_twice__equal_weights() -> None:
+    first = BackboneConfig(name="timm:resnet18").build(TASK, seed=1).state_dict()
+    second = BackboneConfig(name="timm:resnet18").build(TASK, seed=1).state_dict()
+    assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+@needs_timm
+def test_build__unknown_timm_model__is_a_config_error() -> None:
+    with pytest.raises(ConfigError, match="a model of timm"):
+        BackboneConfig(name="timm:resnet18x").build(TASK, seed=0)
+
+
+@needs_timm
+def test_build__size_that_the_timm_model_refuses__is_a_shape_error() -> None:
+    with pytest.raises(ShapeError, match="64x64"):
+        BackboneConfig(name="timm:vit_tiny_patch16_224").build(TASK, seed=0)

@@ -1,0 +1,98 @@
+"""Small real files of every kind that the readers take."""
+
+import csv
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import datasets
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from auxo.data.fake import oriented_shapes
+from auxo.data.sources import InMemorySource
+
+
+def encode(pixels: torch.Tensor, file_format: str = "PNG") -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(file, file_format)
+    return file.getvalue()
+
+
+@pytest.fixture(autouse=True)
+def _private_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def shapes() -> InMemorySource:
+    return oriented_shapes(40, size=16, seed=0)
+
+
+@pytest.fixture
+def png() -> Callable[..., bytes]:
+    """Encode an array of shape (height, width[, channels]), by default a small colourful one."""
+
+    def make(array: np.ndarray | None = None, *, size: tuple[int, int] = (12, 10), mode: str | None = None) -> bytes:
+        if array is None:
+            array = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+        image = Image.fromarray(array)
+        file = io.BytesIO()
+        (image.convert(mode) if mode else image).save(file, "PNG" if mode != "CMYK" else "TIFF")
+        return file.getvalue()
+
+    return make
+
+
+@pytest.fixture
+def write_folder() -> Callable[..., Path]:
+    """Write a source as a folder of class folders."""
+
+    def write(source: InMemorySource, root: Path) -> Path:
+        for i in range(len(source)):
+            folder = root / source.class_names[int(source.labels[i])]
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / f"{i:03d}.png").write_bytes(encode(source.images[i]))
+        return root
+
+    return write
+
+
+@pytest.fixture
+def write_csv() -> Callable[..., Path]:
+    """Write rows, header first, as a CSV."""
+
+    def write(rows: list[list[str]], path: Path) -> Path:
+        with path.open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows(rows)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def make_dataset() -> Callable[..., datasets.Dataset]:
+    """Make a data set of a source, with class names in its features."""
+
+    def make(source: InMemorySource) -> datasets.Dataset:
+        features = datasets.Features(
+            {"image": datasets.Image(), "label": datasets.ClassLabel(names=list(source.class_names))}
+        )
+        images = [{"bytes": encode(image), "path": None} for image in source.images]
+        return datasets.Dataset.from_dict({"image": images, "label": source.labels.tolist()}, features=features)
+
+    return make
+
+
+@pytest.fixture
+def write_parquet(make_dataset: Callable[..., datasets.Dataset]) -> Callable[..., Path]:
+    """Write a source as a Parquet file."""
+
+    def write(source: InMemorySource, path: Path) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        make_dataset(source).to_parquet(str(path))
+        return path
+
+    return write

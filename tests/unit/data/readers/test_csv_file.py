@@ -1,0 +1,106 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from auxo.data.config import DataConfig
+from auxo.data.readers import read_source
+from auxo.data.sources import InMemorySource
+from auxo.errors import DataError
+
+Rows = list[list[str]]
+
+
+@pytest.fixture
+def rows(tmp_path: Path, shapes: InMemorySource, write_folder: Callable[..., Path]) -> Rows:
+    """Header and one row per picture below the test's folder, labels as names."""
+    root = write_folder(shapes, tmp_path / "photos")
+    files = sorted(root.rglob("*.png"), key=lambda file: file.name)
+    return [["path", "label"], *([str(file.relative_to(tmp_path)), file.parent.name] for file in files)]
+
+
+def test_read_csv__names__are_sorted_and_pictures_in_order(
+    tmp_path: Path, shapes: InMemorySource, rows: Rows, write_csv: Callable[..., Path]
+) -> None:
+    source = read_source(str(write_csv(rows, tmp_path / "set.csv")), DataConfig())
+    assert source.name == "set"
+    assert source.class_names == tuple(sorted(shapes.class_names))
+    assert torch.equal(source.fetch(torch.arange(40)), shapes.images)
+    assert source.describe(2) == f"{tmp_path / rows[3][0]} (row 3 of {tmp_path / 'set.csv'})"
+
+
+def test_read_csv__numbers__are_class_numbers(
+    tmp_path: Path, shapes: InMemorySource, rows: Rows, write_csv: Callable[..., Path]
+) -> None:
+    numbered = [rows[0], *([path, str(i % 4)] for i, (path, _) in enumerate(rows[1:]))]
+    path = write_csv(numbered, tmp_path / "set.csv")
+    source = read_source(str(path), DataConfig())
+    assert source.class_names == ("0", "1", "2", "3")
+    assert torch.equal(source.labels, shapes.labels)
+    assert read_source(str(path), DataConfig(), class_names=tuple("abcde")).class_names == tuple("abcde")
+    with pytest.raises(DataError, match=r"labels in 0\.\.2, got 3 at .*row 4 of"):
+        read_source(str(path), DataConfig(), class_names=tuple("abc"))
+
+
+@pytest.mark.parametrize("label", ["-1", "99999999999999999999"])
+def test_read_csv__number_out_of_range__names_the_row(
+    tmp_path: Path, rows: Rows, write_csv: Callable[..., Path], label: str
+) -> None:
+    numbered = [rows[0], *([path, str(i % 4)] for i, (path, _) in enumerate(rows[1:]))]
+    numbered[6][1] = label
+    with pytest.raises(DataError, match=rf"got {label} at .*row 6 of .*set\.csv"):
+        read_source(str(write_csv(numbered, tmp_path / "set.csv")), DataConfig())
+
+
+def test_read_csv__other_columns_and_whole_paths__are_read(
+    tmp_path: Path, rows: Rows, write_csv: Callable[..., Path]
+) -> None:
+    moved = [["kind", "by", "file"], *([label, "me", str(tmp_path / path)] for path, label in rows[1:])]
+    (tmp_path / "lists").mkdir()
+    path = write_csv(moved, tmp_path / "lists" / "set.csv")
+    assert len(read_source(str(path), DataConfig(path_column="file", label_column="kind"))) == 40
+
+
+@pytest.mark.parametrize(("column", "option"), [("path", "path-column"), ("label", "label-column")])
+def test_read_csv__missing_column__lists_those_there(
+    tmp_path: Path, rows: Rows, write_csv: Callable[..., Path], column: str, option: str
+) -> None:
+    rows[0][rows[0].index(column)] = "other"
+    message = rf"a column '{column}', got the columns {', '.join(rows[0])} in .*: name it with --data\.{option}"
+    with pytest.raises(DataError, match=message):
+        read_source(str(write_csv(rows, tmp_path / "set.csv")), DataConfig())
+
+
+def test_read_csv__missing_picture__names_the_line(tmp_path: Path, rows: Rows, write_csv: Callable[..., Path]) -> None:
+    rows[5][0] = "photos/none.png"
+    with pytest.raises(DataError, match=r"'photos/none\.png' in line 6 of .*set\.csv"):
+        read_source(str(write_csv(rows, tmp_path / "set.csv")), DataConfig())
+
+
+@pytest.mark.parametrize(("cells", "column"), [(["", "tee"], "path"), (["photos/tee/002.png", " "], "label")])
+def test_read_csv__empty_cell__names_the_line(
+    tmp_path: Path, rows: Rows, write_csv: Callable[..., Path], cells: list[str], column: str
+) -> None:
+    rows[3] = cells
+    with pytest.raises(DataError, match=rf"an empty {column} in line 4 of"):
+        read_source(str(write_csv(rows, tmp_path / "set.csv")), DataConfig())
+
+
+def test_read_csv__short_row__is_an_empty_cell(tmp_path: Path, rows: Rows, write_csv: Callable[..., Path]) -> None:
+    rows[3] = rows[3][:1]
+    with pytest.raises(DataError, match="an empty label in line 4"):
+        read_source(str(write_csv(rows, tmp_path / "set.csv")), DataConfig())
+
+
+def test_read_csv__no_rows__is_refused(tmp_path: Path, write_csv: Callable[..., Path]) -> None:
+    with pytest.raises(DataError, match="rows below the header, got none"):
+        read_source(str(write_csv([["path", "label"]], tmp_path / "set.csv")), DataConfig())
+
+
+@pytest.mark.parametrize("content", [b"", b"path,label\n\xff\xfe\x00,cat\n"])
+def test_read_csv__empty_or_not_utf8__is_one_line(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "set.csv").write_bytes(content)
+    with pytest.raises(DataError, match=r"set\.csv") as caught:
+        read_source(str(tmp_path / "set.csv"), DataConfig())
+    assert "\n" not in str(caught.value)

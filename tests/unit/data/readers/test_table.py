@@ -1,0 +1,223 @@
+import logging
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import datasets
+import huggingface_hub.constants
+import pytest
+import torch
+
+from auxo.data.config import DataConfig
+from auxo.data.readers import read_source, read_streaming
+from auxo.data.sources import InMemorySource
+from auxo.errors import DataError
+
+MakeDataset = Callable[[InMemorySource], datasets.Dataset]
+
+
+def save_parquet(dataset: datasets.Dataset, path: Path) -> str:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
+        dataset.to_parquet(file)
+    return str(path)
+
+
+def test_read_parquet__file__gives_pixels_labels_and_names(
+    tmp_path: Path, shapes: InMemorySource, write_parquet: Callable[..., Path]
+) -> None:
+    path = write_parquet(shapes, tmp_path / "shapes" / "train.parquet")
+    source = read_source(str(path), DataConfig())
+    assert source.name == "shapes-train"
+    assert source.class_names == shapes.class_names
+    assert torch.equal(source.fetch(torch.arange(40)), shapes.images)
+    assert torch.equal(source.labels, shapes.labels)
+    assert source.describe(3) == f"row 3 of {path}"
+
+
+def test_read_parquet__folder__joins_files_in_order_of_name(
+    tmp_path: Path, shapes: InMemorySource, write_parquet: Callable[..., Path]
+) -> None:
+    write_parquet(shapes.subset(torch.arange(20, 40), "b"), tmp_path / "parts" / "1.parquet")
+    write_parquet(shapes.subset(torch.arange(20), "a"), tmp_path / "parts" / "0.parquet")
+    source = read_source(str(tmp_path / "parts"), DataConfig())
+    assert torch.equal(source.fetch(torch.arange(40)), shapes.images)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"image_column": "img"}, r"a column 'img', got the columns image, label in .*--data\.image-column"),
+        ({"label_column": "y"}, r"a column 'y', got the columns image, label in .*--data\.label-column"),
+        ({"image_column": "label"}, "a column of encoded pictures, got ClassLabel"),
+        ({"label_column": "image"}, "labels that are whole numbers or names, got Image"),
+    ],
+)
+def test_read_parquet__unusable_column__is_named(
+    tmp_path: Path,
+    shapes: InMemorySource,
+    write_parquet: Callable[..., Path],
+    options: dict[str, str],
+    message: str,
+) -> None:
+    path = write_parquet(shapes, tmp_path / "set.parquet")
+    with pytest.raises(DataError, match=message):
+        read_source(str(path), DataConfig(**options))
+
+
+def test_read_parquet__damaged_file__is_one_line(
+    tmp_path: Path, shapes: InMemorySource, write_parquet: Callable[..., Path], capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = write_parquet(shapes, tmp_path / "set.parquet")
+    capfd.readouterr()
+    path.write_bytes(path.read_bytes()[:500])
+    with pytest.raises(DataError, match=r"can be loaded, got .*set\.parquet") as caught:
+        read_source(str(path), DataConfig())
+    assert "\n" not in str(caught.value)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_read_parquet__damaged_picture__names_the_row(
+    tmp_path: Path, shapes: InMemorySource, make_dataset: MakeDataset
+) -> None:
+    rows = make_dataset(shapes).cast_column("image", datasets.Image(decode=False))[:]
+    rows["image"][7]["bytes"] = rows["image"][7]["bytes"][:50]
+    rows["image"][9] = None
+    features = make_dataset(shapes).features
+    path = save_parquet(datasets.Dataset.from_dict(rows, features=features), tmp_path / "set.parquet")
+    source = read_streaming(path, DataConfig())
+    with pytest.raises(DataError, match=r"damaged one in row 7 of .*set\.parquet"):
+        source.fetch(torch.tensor([7]))
+    with pytest.raises(DataError, match=r"a picture in every row, got none in row 9 of .*set\.parquet"):
+        source.fetch(torch.tensor([9]))
+
+
+@pytest.mark.parametrize("kind", ["struct", "binary"])
+def test_read_parquet__without_metadata__is_read_by_its_types(
+    tmp_path: Path, shapes: InMemorySource, make_dataset: MakeDataset, kind: str
+) -> None:
+    rows = make_dataset(shapes).cast_column("image", datasets.Image(decode=False))[:]
+    binary = datasets.Value("binary")
+    feature = {"bytes": binary, "path": datasets.Value("string")} if kind == "struct" else binary
+    if kind == "binary":
+        rows["image"] = [image["bytes"] for image in rows["image"]]
+    features = datasets.Features({"image": feature, "label": datasets.Value("int64")})
+    path = save_parquet(datasets.Dataset.from_dict(rows, features=features), tmp_path / "set.parquet")
+    source = read_source(path, DataConfig())
+    assert source.class_names == ("0", "1", "2", "3")
+    assert torch.equal(source.fetch(torch.arange(40)), shapes.images)
+
+
+@pytest.mark.parametrize(
+    ("feature", "labels", "message"),
+    [
+        (datasets.ClassLabel(names=["a", "b"]), [0, 1, -1, 0], r"labels in 0\.\.1, got -1 at row 2 of .*set\.parquet"),
+        (datasets.Value("int64"), [0, 1, 7, 0], r"got 7 at row 2 of"),
+        (datasets.Value("int64"), [0, 1, None, 0], "a label in every row, got none in row 2 of"),
+        (datasets.Value("string"), ["a", "b", "", "a"], "a label in every row, got none in row 2 of"),
+        (datasets.Value("float32"), [0.0, 1.0, 2.0, 0.5], "labels that are whole numbers or names"),
+        (datasets.Value("string"), ["a", "a", "a", "a"], r"at least two classes, got 1 \(a\)"),
+    ],
+)
+def test_read_parquet__unusable_label__names_the_row(
+    tmp_path: Path, png: Callable[..., bytes], feature: object, labels: list[object], message: str
+) -> None:
+    features = datasets.Features({"image": datasets.Image(), "label": feature})
+    rows = {"image": [{"bytes": png(), "path": None}] * 4, "label": labels}
+    path = save_parquet(datasets.Dataset.from_dict(rows, features=features), tmp_path / "set.parquet")
+    with pytest.raises(DataError, match=message):
+        read_source(path, DataConfig())
+
+
+def test_read_parquet__labels_as_names__are_sorted(tmp_path: Path, png: Callable[..., bytes]) -> None:
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.Value("string")})
+    rows = {"image": [{"bytes": png(), "path": None}] * 3, "label": ["dog", "cat", "dog"]}
+    path = save_parquet(datasets.Dataset.from_dict(rows, features=features), tmp_path / "set.parquet")
+    source = read_source(path, DataConfig())
+    assert (source.class_names, source.labels.tolist()) == (("cat", "dog"), [1, 0, 1])
+
+
+def test_read_parquet__names_no_row_uses__may_be_unknown_to_training(
+    tmp_path: Path, shapes: InMemorySource, write_parquet: Callable[..., Path]
+) -> None:
+    tees = shapes.subset((shapes.labels == 2).nonzero().flatten(), "tees")
+    path = write_parquet(tees, tmp_path / "set.parquet")
+    assert read_source(str(path), DataConfig(), class_names=("other", "tee")).labels.unique().tolist() == [1]
+    with pytest.raises(DataError, match="got 'tee' at row 0"):
+        read_source(str(path), DataConfig(), class_names=("arrow", "other"))
+
+
+def test_read_parquet__no_rows__is_refused(tmp_path: Path, shapes: InMemorySource, make_dataset: MakeDataset) -> None:
+    path = save_parquet(make_dataset(shapes).select([]), tmp_path / "set.parquet")
+    with pytest.raises(DataError, match=r"set\.parquet .*no data"):
+        read_source(path, DataConfig())
+
+
+def test_table_images__pickled__reads_the_same(
+    tmp_path: Path, shapes: InMemorySource, write_parquet: Callable[..., Path]
+) -> None:
+    source = read_streaming(str(write_parquet(shapes, tmp_path / "set.parquet")), DataConfig())
+    copy = pickle.loads(pickle.dumps(source))
+    assert torch.equal(copy.fetch(torch.tensor([3, 30])), shapes.images[[3, 30]])
+
+
+def test_read_hub__saved_data_set__is_read_by_path(
+    tmp_path: Path, shapes: InMemorySource, make_dataset: MakeDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_dataset(shapes).save_to_disk(str(tmp_path / "one"))
+    source = read_source(f"hf://{tmp_path}/one", DataConfig())
+    assert torch.equal(source.fetch(torch.arange(40)), shapes.images)
+    monkeypatch.chdir(tmp_path)
+    assert len(read_source("hf://./one", DataConfig())) == 40
+
+
+def test_read_hub__saved_splits__are_chosen_by_name(
+    tmp_path: Path, shapes: InMemorySource, make_dataset: MakeDataset
+) -> None:
+    whole = make_dataset(shapes)
+    splits = {"train": whole.select(range(24)), "test": whole.select(range(24, 40))}
+    datasets.DatasetDict(splits).save_to_disk(str(tmp_path / "two"))
+    assert len(read_source(f"hf://{tmp_path}/two", DataConfig())) == 24
+    test = read_source(f"hf://{tmp_path}/two:test", DataConfig())
+    assert torch.equal(test.fetch(torch.arange(16)), shapes.images[24:])
+    with pytest.raises(DataError, match="one of the splits train, test, got 'val' of hf://"):
+        read_source(f"hf://{tmp_path}/two:val", DataConfig())
+
+
+def test_read_hub__picture_folder__is_loaded(
+    tmp_path: Path, shapes: InMemorySource, write_folder: Callable[..., Path]
+) -> None:
+    write_folder(shapes, tmp_path / "photos" / "train")
+    write_folder(shapes.subset(torch.arange(8), "x"), tmp_path / "photos" / "test")
+    source = read_source(f"hf://{tmp_path}/photos:train", DataConfig())
+    assert source.class_names == tuple(sorted(shapes.class_names))
+    assert set(source.content_hashes()) == set(shapes.content_hashes())
+
+
+@pytest.mark.parametrize("spec", ["hf:///nowhere/at/all", "hf://./nowhere"])
+def test_read_hub__missing_path__is_one_line(spec: str) -> None:
+    with pytest.raises(DataError, match=f"a data set that can be loaded, got {spec}") as caught:
+        read_source(spec, DataConfig())
+    assert "\n" not in str(caught.value)
+
+
+def test_read_hub__hub_out_of_reach__is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(DataError, match="can be loaded, got hf://nobody/nothing:test .*network") as caught:
+        read_source("hf://nobody/nothing:test", DataConfig())
+    assert "\n" not in str(caught.value)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_read_parquet__progress_and_logging__are_silent_and_put_back(
+    tmp_path: Path, shapes: InMemorySource, write_parquet: Callable[..., Path], capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = write_parquet(shapes, tmp_path / "set.parquet")
+    before = (datasets.are_progress_bars_disabled(), logging.getLogger("datasets").level)
+    capfd.readouterr()
+    read_source(str(path), DataConfig())
+    assert capfd.readouterr() == ("", "")
+    assert (datasets.are_progress_bars_disabled(), logging.getLogger("datasets").level) == before

@@ -1,0 +1,126 @@
+import io
+import pickle
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from auxo.data.decode import decode_image
+from auxo.errors import DataError
+
+
+def save(image: Image.Image, file_format: str = "PNG", **options: object) -> bytes:
+    file = io.BytesIO()
+    image.save(file, file_format, **options)
+    return file.getvalue()
+
+
+def noise(height: int = 10, width: int = 12) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def test_decode_image__rgb_png__gives_its_pixels_channels_first() -> None:
+    pixels = noise()
+    image = decode_image(save(Image.fromarray(pixels)), where="a.png", image_size=None)
+    assert image.shape == (3, 10, 12)
+    assert torch.equal(image, torch.from_numpy(pixels).permute(2, 0, 1))
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK"])
+def test_decode_image__accepted_modes__give_three_channels(mode: str) -> None:
+    image = Image.fromarray(noise()).convert(mode)
+    decoded = decode_image(save(image, "TIFF" if mode == "CMYK" else "PNG"), where="a", image_size=None)
+    expected = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
+    assert torch.equal(decoded, expected)
+    if mode in ("1", "L", "LA"):
+        assert torch.equal(decoded[0], decoded[1])
+        assert torch.equal(decoded[0], decoded[2])
+
+
+def test_decode_image__palette_with_transparency__is_decoded_without_a_warning() -> None:
+    image = Image.fromarray(noise()).convert("P")
+    decoded = decode_image(save(image, transparency=bytes(range(256))), where="a", image_size=None)
+    assert torch.equal(decoded, torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1))
+
+
+@pytest.mark.parametrize(("mode", "dtype"), [("I;16", np.uint16), ("I", np.int32), ("F", np.float32)])
+def test_decode_image__more_than_8_bits__names_mode_and_file(mode: str, dtype: type) -> None:
+    content = save(Image.fromarray(np.full((9, 9), 7, dtype=dtype)), "TIFF")
+    with pytest.raises(DataError, match=rf"8-bit picture .* got mode {mode} in deep\.tif"):
+        decode_image(content, where="deep.tif", image_size=None)
+
+
+def test_decode_image__nan_pixels__says_so() -> None:
+    pixels = np.zeros((9, 9), dtype=np.float32)
+    pixels[3, 4] = np.nan
+    with pytest.raises(DataError, match=r"NaN pixels in deep\.tif"):
+        decode_image(save(Image.fromarray(pixels), "TIFF"), where="deep.tif", image_size=None)
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF"])
+def test_decode_image__truncated__names_the_file(file_format: str) -> None:
+    content = save(Image.fromarray(noise(40, 40)), file_format)
+    with pytest.raises(DataError, match=r"cut\.img"):
+        decode_image(content[: len(content) // 2], where="cut.img", image_size=None)
+
+
+@pytest.mark.parametrize("content", [b"", b"hello, this is text", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"])
+def test_decode_image__no_picture__names_the_file(content: bytes) -> None:
+    with pytest.raises(DataError, match=rf"expected a picture .* got {len(content)} bytes of something else in notes"):
+        decode_image(content, where="notes", image_size=None)
+
+
+@pytest.mark.parametrize("size", [(7, 40), (40, 7)])
+def test_decode_image__too_small__names_size_and_file(size: tuple[int, int]) -> None:
+    content = save(Image.new("RGB", size))
+    with pytest.raises(DataError, match=rf"at least 8x8 pixels, got {size[0]}x{size[1]} in tiny"):
+        decode_image(content, where="tiny", image_size=32)
+
+
+@pytest.mark.parametrize("divisor", [1.5, 3])
+def test_decode_image__decompression_bomb__is_refused(monkeypatch: pytest.MonkeyPatch, divisor: float) -> None:
+    content = save(Image.new("RGB", (40, 40)))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", int(1600 / divisor))
+    with pytest.raises(DataError, match=r"plausible size.*\(bomb\.png\)"):
+        decode_image(content, where="bomb.png", image_size=None)
+
+
+@pytest.mark.parametrize(("orientation", "turns"), [(3, 2), (6, -1), (8, 1)])
+def test_decode_image__exif_orientation__is_honoured(orientation: int, turns: int) -> None:
+    pixels = noise()
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    decoded = decode_image(save(Image.fromarray(pixels), exif=exif), where="a", image_size=None)
+    assert torch.equal(decoded, torch.from_numpy(np.rot90(pixels, turns).copy()).permute(2, 0, 1))
+
+
+def test_decode_image__image_size__centre_crops_to_a_square() -> None:
+    pixels = np.zeros((16, 48, 3), dtype=np.uint8)
+    pixels[:, 16:32] = 255
+    decoded = decode_image(save(Image.fromarray(pixels)), where="a", image_size=16)
+    assert decoded.shape == (3, 16, 16)
+    assert (decoded == 255).all()
+
+
+def test_decode_image__image_size_smaller__is_antialiased() -> None:
+    stripes = np.zeros((64, 64, 3), dtype=np.uint8)
+    stripes[:, ::2] = 255
+    decoded = decode_image(save(Image.fromarray(stripes)), where="a", image_size=8)
+    assert decoded.shape == (3, 8, 8)
+    assert decoded.float().sub(127.5).abs().max() < 30
+
+
+def test_decode_image__large_jpeg_with_image_size__keeps_its_content() -> None:
+    ramp = np.tile(np.linspace(0, 255, 512, dtype=np.uint8)[None, :, None], (256, 1, 3))
+    decoded = decode_image(save(Image.fromarray(ramp), "JPEG", quality=95), where="a", image_size=16)
+    expected = torch.linspace(64, 191, 16)
+    assert (decoded.float().mean((0, 1)) - expected).abs().max() < 8
+
+
+def test_decode_image__error__survives_pickling(png: Callable[..., bytes]) -> None:
+    with pytest.raises(DataError) as caught:
+        decode_image(png()[:30], where="cut.png", image_size=None)
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+    assert "\n" not in str(caught.value)

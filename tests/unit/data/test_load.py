@@ -1,0 +1,171 @@
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from auxo.data.config import DataConfig
+from auxo.data.fake import oriented_shapes
+from auxo.data.load import load_splits
+from auxo.data.sources import InMemorySource, StreamingSource
+from auxo.data.splits import Splits
+from auxo.errors import ConfigError, DataError
+
+Write = Callable[[InMemorySource, Path], Path]
+
+
+@pytest.fixture
+def photos(tmp_path: Path, write_folder: Write) -> str:
+    """A folder of 100 images, 25 of each of 4 classes."""
+    return str(write_folder(oriented_shapes(100, size=16, seed=0), tmp_path / "photos"))
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, write_folder: Write) -> str:
+    return str(write_folder(oriented_shapes(12, size=16, seed=1), tmp_path / "elsewhere"))
+
+
+def sizes(splits: Splits) -> dict[str, int]:
+    parts = [splits.train, *splits.evaluation(), *([splits.meta] if splits.meta else [])]
+    return {split.name: len(split.source) for split in parts}
+
+
+def test_load_splits__train_only__cuts_val_and_test(photos: str) -> None:
+    splits = load_splits(DataConfig(train=photos, test_fraction=0.2), seed=0)
+    assert sizes(splits) == {"train": 70, "val": 10, "test": 20}
+    assert splits.class_names == ("arrow", "corner", "tee", "wedge")
+    assert splits.image_shape == (3, 16, 16)
+    for split in (splits.train, *splits.evaluation()):
+        counts = split.source.labels.bincount()
+        assert counts.max() - counts.min() <= 1
+
+
+def test_load_splits__all_given__uses_them_whole(
+    tmp_path: Path, photos: str, elsewhere: str, write_folder: Write
+) -> None:
+    val = str(write_folder(oriented_shapes(8, size=16, seed=2), tmp_path / "val"))
+    test = str(write_folder(oriented_shapes(16, size=16, seed=3), tmp_path / "test"))
+    splits = load_splits(DataConfig(train=photos, val=val, test=test, ood=(elsewhere,)), seed=0)
+    assert sizes(splits) == {"train": 100, "val": 8, "test": 16, "ood/elsewhere": 12}
+
+
+def test_load_splits__test_given__cuts_val_only(tmp_path: Path, photos: str, write_folder: Write) -> None:
+    test = str(write_folder(oriented_shapes(16, size=16, seed=3), tmp_path / "test"))
+    assert sizes(load_splits(DataConfig(train=photos, test=test), seed=0)) == {"train": 90, "val": 10, "test": 16}
+
+
+def test_load_splits__no_test__is_none(photos: str) -> None:
+    splits = load_splits(DataConfig(train=photos, test_fraction=0.0), seed=0)
+    assert splits.test is None
+    assert sizes(splits) == {"train": 90, "val": 10}
+
+
+def test_load_splits__num_train_and_meta__are_taken_from_what_is_left(photos: str) -> None:
+    splits = load_splits(DataConfig(train=photos, num_train=40, meta_fraction=0.25), seed=0)
+    assert sizes(splits) == {"train": 30, "val": 10, "test": 10, "meta": 10}
+    assert splits.meta is not None
+    hashes = [set(s.source.content_hashes()) for s in (splits.train, splits.meta, *splits.evaluation())]
+    assert len(set.union(*hashes)) == sum(len(h) for h in hashes) == 60
+
+
+def test_load_splits__num_train__leaves_val_and_test_as_they_were(photos: str) -> None:
+    few, many = (load_splits(DataConfig(train=photos, num_train=n), seed=0) for n in (20, None))
+    assert few.val.source.content_hashes() == many.val.source.content_hashes()
+    assert few.test is not None
+    assert many.test is not None
+    assert few.test.source.content_hashes() == many.test.source.content_hashes()
+    assert set(few.train.source.content_hashes()) < set(many.train.source.content_hashes())
+
+
+def test_load_splits__seed__decides_the_parts(photos: str) -> None:
+    first, again, other = (load_splits(DataConfig(train=photos), seed=seed) for seed in (0, 0, 1))
+    hashes = [splits.val.source.content_hashes() for splits in (first, again, other)]
+    assert hashes[0] == hashes[1]
+    assert set(hashes[0]) != set(hashes[2])
+
+
+def test_load_splits__streaming__gives_the_same_parts_as_memory(photos: str, elsewhere: str) -> None:
+    stream, memory = (
+        load_splits(DataConfig(train=photos, ood=(elsewhere,), meta_fraction=0.2, storage=storage), seed=0)
+        for storage in ("stream", "memory")
+    )
+    assert isinstance(stream.train.source, StreamingSource)
+    assert isinstance(memory.train.source, InMemorySource)
+    for a, b in zip((stream.train, *stream.evaluation()), (memory.train, *memory.evaluation()), strict=True):
+        everything = torch.arange(len(a.source))
+        assert torch.equal(a.source.fetch(everything), b.source.fetch(everything))
+        assert torch.equal(a.source.labels, b.source.labels)
+
+
+def test_load_splits__ood_names_alike__are_numbered(tmp_path: Path, photos: str, write_folder: Write) -> None:
+    ood = tuple(
+        str(write_folder(oriented_shapes(8, size=16, seed=seed), tmp_path / str(seed) / "city")) for seed in (5, 6)
+    )
+    splits = load_splits(DataConfig(train=photos, ood=ood), seed=0)
+    assert [split.name for split in splits.ood] == ["ood/city", "ood/city-2"]
+
+
+def test_load_splits__fewer_classes_elsewhere__are_mapped_by_name(
+    tmp_path: Path, photos: str, write_folder: Write
+) -> None:
+    shapes = oriented_shapes(12, size=16, seed=1)
+    tees = shapes.subset((shapes.labels == 2).nonzero().flatten(), "tees")
+    splits = load_splits(DataConfig(train=photos, ood=(str(write_folder(tees, tmp_path / "tees")),)), seed=0)
+    assert splits.ood[0].source.labels.tolist() == [2, 2, 2]
+
+
+def test_load_splits__other_image_size__tells_the_option(tmp_path: Path, photos: str, write_folder: Write) -> None:
+    large = str(write_folder(oriented_shapes(8, size=24, seed=1), tmp_path / "large"))
+    with pytest.raises(DataError, match=r"16x16 pixels .* got 24x24 .* in 'large': pass --data\.image-size N"):
+        load_splits(DataConfig(train=photos, ood=(large,)), seed=0)
+    splits = load_splits(DataConfig(train=photos, ood=(large,), image_size=20), seed=0)
+    assert splits.image_shape == splits.ood[0].source.image_shape == (3, 20, 20)
+
+
+def test_load_splits__same_picture_twice__is_refused_or_dropped(
+    tmp_path: Path, photos: str, write_folder: Write
+) -> None:
+    copies = str(write_folder(oriented_shapes(100, size=16, seed=0).subset(torch.arange(8), "x"), tmp_path / "copies"))
+    config = DataConfig(train=photos, ood=(copies,), val_fraction=0.2, test_fraction=0.2)
+    with pytest.raises(
+        DataError, match=r"no picture in two splits.*remove the copies, or pass --data\.on-overlap drop"
+    ):
+        load_splits(config, seed=0)
+    splits = load_splits(DataConfig(train=photos, ood=(copies,), on_overlap="drop"), seed=0)
+    assert sum(sizes(splits).values()) == 100
+    assert sizes(splits)["ood/copies"] == 8
+
+
+def test_load_splits__rare_class_left_without_training_images__is_refused(
+    tmp_path: Path, photos: str, write_folder: Write
+) -> None:
+    shapes = oriented_shapes(100, size=16, seed=0)
+    only = (shapes.labels == 3).nonzero().flatten()
+    ood = str(write_folder(shapes.subset(only, "x"), tmp_path / "wedges"))
+    with pytest.raises(DataError, match="training images of all 4 classes, got none of 'wedge'"):
+        load_splits(DataConfig(train=photos, ood=(ood,), on_overlap="drop"), seed=0)
+
+
+def test_load_splits__too_few_to_cut__says_which_set(tmp_path: Path, write_folder: Write) -> None:
+    tiny = str(write_folder(oriented_shapes(4, size=16, seed=0), tmp_path / "tiny"))
+    with pytest.raises(DataError, match=r"enough images in 'tiny' to cut a val set from, got 4"):
+        load_splits(DataConfig(train=tiny), seed=0)
+    with pytest.raises(DataError, match="at least 4 images, one per class, got a part of 2 out of 4"):
+        load_splits(DataConfig(train=tiny, val_fraction=0.5, test_fraction=0.0), seed=0)
+
+
+def test_load_splits__unknown_scenario__gives_the_nearest() -> None:
+    with pytest.raises(ConfigError, match="one of auxo's scenarios, got 'digit'"):
+        load_splits(DataConfig(scenario="digit"), seed=0)
+
+
+@pytest.mark.skipif("AUXO_DATA" not in os.environ, reason="AUXO_DATA does not name a folder of real images")
+def test_load_splits__real_digits__load_and_agree() -> None:
+    root = Path(os.environ["AUXO_DATA"])
+    config = DataConfig(
+        train=str(root / "mnist/test.parquet"), ood=(str(root / "mnistm/test.parquet"),), num_train=2000
+    )
+    splits = load_splits(config, seed=0)
+    assert sizes(splits) == {"train": 2000, "val": 1000, "test": 1000, "ood/mnistm-test": 5000}
+    assert splits.task().num_classes == 10

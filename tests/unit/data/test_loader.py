@@ -1,0 +1,183 @@
+import gc
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from auxo.data.config import DataConfig
+from auxo.data.fake import oriented_shapes
+from auxo.data.loader import Loader, in_memory, ordered_batches
+from auxo.data.readers import read_streaming
+from auxo.data.sources import InMemorySource, StreamingSource
+from auxo.errors import ConfigError, DataError
+from auxo.types import Batch
+
+
+@pytest.fixture
+def streaming(tmp_path: Path, shapes: InMemorySource, write_parquet: Callable[..., Path]) -> StreamingSource:
+    return read_streaming(str(write_parquet(shapes, tmp_path / "set.parquet")), DataConfig())
+
+
+@pytest.fixture
+def streaming_files(tmp_path: Path, shapes: InMemorySource, write_folder: Callable[..., Path]) -> StreamingSource:
+    return read_streaming(str(write_folder(shapes, tmp_path / "photos")), DataConfig())
+
+
+def assert_equal(ours: list[Batch], theirs: list[Batch]) -> None:
+    assert len(ours) == len(theirs)
+    for a, b in zip(ours, theirs, strict=True):
+        assert torch.equal(a.images, b.images)
+        assert torch.equal(a.labels, b.labels)
+        assert torch.equal(a.indices, b.indices)
+        assert (a.first, a.total, a.num_processes) == (b.first, b.total, b.num_processes)
+
+
+def test_loader__one_epoch__holds_every_image_once(shapes: InMemorySource) -> None:
+    loader = Loader(shapes, batch_size=12, seed=0)
+    batches = list(loader.batches(0, loader.steps_per_epoch))
+    assert [len(batch) for batch in batches] == [12, 12, 12, 4]
+    indices = torch.cat([batch.indices for batch in batches])
+    assert torch.equal(indices.sort().values, torch.arange(40))
+    assert not torch.equal(indices, torch.arange(40))
+    for batch in batches:
+        assert torch.equal(batch.images, shapes.images[batch.indices])
+        assert torch.equal(batch.labels, shapes.labels[batch.indices])
+        assert (batch.first, batch.joined_size, batch.num_processes) == (0, len(batch), 1)
+
+
+def test_loader__epochs_and_seeds__differ_in_order(shapes: InMemorySource) -> None:
+    loader = Loader(shapes, batch_size=40, seed=0)
+    first, second = (batch.indices for batch in loader.batches(0, 2))
+    other = next(Loader(shapes, batch_size=40, seed=1).batches(0, 1)).indices
+    assert not torch.equal(first, second)
+    assert not torch.equal(first, other)
+
+
+def test_loader__drop_last__leaves_the_short_batch_out(shapes: InMemorySource) -> None:
+    loader = Loader(shapes, batch_size=12, seed=0, drop_last=True)
+    assert loader.steps_per_epoch == 3
+    assert [len(batch) for batch in loader.batches(0, 7)] == [12] * 7
+
+
+@pytest.mark.parametrize("start", [0, 1, 3, 4, 6, 11])
+def test_loader__resumed_at_a_step__continues_as_if_never_stopped(shapes: InMemorySource, start: int) -> None:
+    whole = list(Loader(shapes, batch_size=12, seed=5).batches(0, 12))
+    assert_equal(list(Loader(shapes, batch_size=12, seed=5).batches(start, 12)), whole[start:])
+
+
+@pytest.mark.parametrize("num_processes", [2, 3, 4])
+def test_loader__several_processes__share_each_batch_in_contiguous_parts(
+    shapes: InMemorySource, num_processes: int
+) -> None:
+    whole = list(Loader(shapes, batch_size=14, seed=2).batches(0, 6))
+    shares = [
+        list(Loader(shapes, batch_size=14, seed=2, rank=rank, num_processes=num_processes).batches(0, 6))
+        for rank in range(num_processes)
+    ]
+    for step, batch in enumerate(whole):
+        parts = [share[step] for share in shares]
+        assert torch.equal(torch.cat([part.images for part in parts]), batch.images)
+        assert torch.equal(torch.cat([part.indices for part in parts]), batch.indices)
+        sizes = [len(part) for part in parts]
+        assert max(sizes) - min(sizes) <= 1
+        assert [part.first for part in parts] == [sum(sizes[:rank]) for rank in range(num_processes)]
+        assert {(part.joined_size, part.num_processes) for part in parts} == {(len(batch), num_processes)}
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_loader__streaming__gives_the_batches_of_memory(
+    shapes: InMemorySource, streaming: StreamingSource, workers: int
+) -> None:
+    memory = Loader(shapes, batch_size=12, seed=3, rank=1, num_processes=2)
+    loader = Loader(streaming, batch_size=12, seed=3, rank=1, num_processes=2, workers=workers)
+    assert_equal(list(loader.batches(1, 9)), list(memory.batches(1, 9)))
+    half = loader.batches(0, 8)
+    next(half)
+    half.close()
+    assert_equal(list(loader.batches(2, 5)), list(memory.batches(2, 5)))
+    assert_equal(list(loader.ordered(7)), list(memory.ordered(7)))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_in_memory__of_files__gives_the_same_batches(streaming_files: StreamingSource, workers: int) -> None:
+    memory = Loader(in_memory(streaming_files, workers=workers), batch_size=16, seed=0)
+    assert_equal(list(Loader(streaming_files, batch_size=16, seed=0).batches(0, 3)), list(memory.batches(0, 3)))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_loader__damaged_picture__is_the_data_error_it_was(
+    tmp_path: Path, streaming_files: StreamingSource, workers: int
+) -> None:
+    Path(streaming_files.describe(20)).write_bytes(b"no picture")
+    loader = Loader(streaming_files, batch_size=8, seed=0, workers=workers)
+    with pytest.raises(DataError) as caught:
+        list(loader.batches(0, 5))
+    assert type(caught.value) is DataError
+    assert streaming_files.describe(20) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_loader__batches__leave_the_global_generator_alone(streaming: StreamingSource, workers: int) -> None:
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    list(Loader(streaming, batch_size=8, seed=0, workers=workers).batches(0, 2))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize(
+    ("count", "options", "message"),
+    [
+        (40, {"batch_size": 3, "num_processes": 4}, "at least 4 images, one per process, got a batch of 3"),
+        (40, {"batch_size": 0}, "at least 1 images, one per process, got a batch of 0"),
+        (10, {"batch_size": 16, "drop_last": True}, "at least 16 images, one batch, got 10 in 'oriented-shapes'"),
+        (41, {"batch_size": 8, "num_processes": 2}, r"epoch's last batch, one per process, got 1 \(41 images"),
+    ],
+)
+def test_loader__batches_that_cannot_be_shared__are_refused(count: int, options: dict[str, int], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Loader(oriented_shapes(count, size=8, seed=0), seed=0, **options)
+
+
+def test_loader__drop_last__allows_a_rest_smaller_than_the_processes() -> None:
+    loader = Loader(oriented_shapes(41, size=8, seed=0), batch_size=8, seed=0, num_processes=2, drop_last=True)
+    assert loader.steps_per_epoch == 5
+
+
+@pytest.mark.parametrize("num_processes", [1, 3, 64])
+def test_ordered_batches__any_number_of_processes__covers_all_in_order(
+    shapes: InMemorySource, num_processes: int
+) -> None:
+    shares = [
+        list(ordered_batches(shapes, batch_size=6, rank=rank, num_processes=num_processes))
+        for rank in range(num_processes)
+    ]
+    indices = torch.cat([batch.indices for share in shares for batch in share])
+    assert torch.equal(indices, torch.arange(40))
+    images = torch.cat([batch.images for share in shares for batch in share])
+    assert torch.equal(images, shapes.images)
+    assert all(len(batch) <= 6 and batch.num_processes == 1 for share in shares for batch in share)
+    if num_processes == 64:
+        assert [len(share) for share in shares] == [1] * 40 + [0] * 24
+
+
+@pytest.mark.parametrize("is_damaged", [False, True])
+def test_loader__dropped_with_batches_under_way__stops_its_workers_at_once(
+    streaming_files: StreamingSource, is_damaged: bool
+) -> None:
+    """Torch waits ten seconds for the workers where their queues are part of a reference cycle."""
+    if is_damaged:
+        Path(streaming_files.describe(20)).write_bytes(b"no picture")
+    loader = Loader(streaming_files, batch_size=8, seed=0, workers=2)
+    batches = loader.batches(0, 50)
+    if is_damaged:
+        with pytest.raises(DataError):
+            list(batches)
+    else:
+        next(batches)
+    start = time.monotonic()
+    del batches, loader
+    gc.collect()
+    assert time.monotonic() - start < 4

@@ -1,0 +1,211 @@
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from auxo.backbones import BackboneConfig
+from auxo.data import InputPipeline, OODSplit, TestSplit, TrainSplit, ValSplit
+from auxo.data.fake import SHAPES, oriented_shapes
+from auxo.errors import DataError, NonFiniteError, ShapeError
+from auxo.evaluation import EvaluationRow, evaluate, wilson_interval
+from auxo.interfaces import PretextBatch, PretextHead
+from auxo.methods.ossl import OSSL
+from auxo.methods.supervised import Supervised
+from auxo.pretexts.rotation import Rotation
+from auxo.runtime import Runtime, RuntimeConfig, open_runtime
+from auxo.types import Task
+
+TASK = Task(SHAPES, channels=3, height=28, width=28)
+SOURCE = oriented_shapes(50, size=28, seed=0)
+SPLIT = TestSplit(SOURCE)
+PIPELINE = InputPipeline.from_source(SOURCE)
+RANK_PROGRAM = Path(__file__).with_name("evaluate_in_one_process.py")
+
+
+@pytest.fixture(scope="module")
+def runtime() -> Iterator[Runtime]:
+    with open_runtime(RuntimeConfig(device="cpu", precision="float32")) as opened:
+        yield opened
+
+
+def ossl(backbone: str = "lenet5") -> OSSL:
+    return OSSL.Config().build(BackboneConfig(name=backbone).build(TASK, seed=0), TASK, seed=0)
+
+
+def rows_of(
+    method: nn.Module, runtime: Runtime, *, split: TestSplit = SPLIT, batch_size: int = 16
+) -> list[EvaluationRow]:
+    return evaluate(method, split, pipeline=PIPELINE, runtime=runtime, batch_size=batch_size)
+
+
+def test_evaluate__two_class_heads_and_rotation__gives_four_rows_in_order(runtime: Runtime) -> None:
+    rows = rows_of(ossl(), runtime)
+    assert [(row.head, row.kind, row.n) for row in rows] == [
+        ("semantic", "class", 50),
+        ("auxiliary", "class", 50),
+        ("mean", "class", 50),
+        ("rotation", "pretext", 200),
+    ]
+    for row in rows:
+        assert row.split == "test"
+        assert (row.low, row.high) == wilson_interval(round(row.accuracy * row.n), row.n)
+        assert len(row.per_class) == 4
+        assert (row.calibration_error is None) == (row.kind == "pretext")
+
+
+def test_evaluate__one_class_head__has_no_mean(runtime: Runtime) -> None:
+    method = Supervised.Config().build(BackboneConfig().build(TASK, seed=0), TASK, seed=0)
+    (row,) = rows_of(method, runtime)
+    assert row.kind == "class"
+
+
+def test_evaluate__logits_of_the_whole_set__give_the_same_numbers(runtime: Runtime) -> None:
+    method = ossl().eval()
+    pixels = SOURCE.fetch(torch.arange(50)).float() / 255
+    images = (pixels - PIPELINE.mean.view(-1, 1, 1)) / PIPELINE.std.view(-1, 1, 1)
+    with torch.no_grad():
+        logits = method.head_logits(images)
+        logits["mean"] = (logits["semantic"] + logits["auxiliary"]) / 2
+        rotated = torch.cat([torch.rot90(images, turns, (2, 3)) for turns in range(4)])
+        logits["rotation"] = method.pretext_heads()["rotation"].answer(rotated)
+    answers = dict.fromkeys(logits, SOURCE.labels) | {"rotation": torch.arange(4).repeat_interleave(50)}
+    for row in rows_of(method, runtime):
+        hits = logits[row.head].argmax(1) == answers[row.head]
+        assert row.accuracy == hits.double().mean().item()
+        expected = nn.functional.cross_entropy(logits[row.head].double(), answers[row.head]).item()
+        assert row.nll == pytest.approx(expected, rel=1e-5)
+
+
+def test_evaluate__constant_predictor__scores_a_quarter_on_rotation(runtime: Runtime) -> None:
+    method = ossl()
+    with torch.no_grad():
+        method.rotation.weight.zero_()
+        method.rotation.bias.copy_(torch.tensor([0.0, 0.0, 3.0, 0.0]))
+    row = rows_of(method, runtime)[-1]
+    assert (row.head, row.n, row.accuracy) == ("rotation", 200, 0.25)
+    assert row.per_class == (0.0, 0.0, 1.0, 0.0)
+
+
+def test_evaluate__batch_size__does_not_change_the_rows(runtime: Runtime) -> None:
+    method = ossl("resnet8")
+    whole, pieces = rows_of(method, runtime, batch_size=64), rows_of(method, runtime, batch_size=7)
+    for first, second in zip(whole, pieces, strict=True):
+        assert (first.n, first.accuracy, first.per_class) == (second.n, second.accuracy, second.per_class)
+        assert first.nll == pytest.approx(second.nll, rel=1e-5)
+
+
+def test_evaluate__method__is_left_untouched(runtime: Runtime) -> None:
+    method = ossl("resnet8").train()
+    method.backbone.norm.eval()
+    modes = [module.training for module in method.modules()]
+    weights = {name: tensor.clone() for name, tensor in method.state_dict().items()}
+    torch.manual_seed(0)
+    rows_of(method, runtime)
+    drawn = torch.rand(1)
+    torch.manual_seed(0)
+    assert torch.equal(drawn, torch.rand(1))
+    assert [module.training for module in method.modules()] == modes
+    assert True in modes
+    assert False in modes
+    assert all(torch.equal(weights[name], tensor) for name, tensor in method.state_dict().items())
+    assert all(parameter.grad is None for parameter in method.parameters())
+    images = torch.rand(4, 3, 28, 28)
+    assert method.head_logits(images)["semantic"].requires_grad
+
+
+def test_evaluate__error_inside__still_restores_the_modes(runtime: Runtime) -> None:
+    method = ossl().train()
+    with torch.no_grad():
+        method.semantic.weight.fill_(torch.nan)
+    with pytest.raises(NonFiniteError, match="finite logits of semantic on test"):
+        rows_of(method, runtime)
+    assert all(module.training for module in method.modules())
+
+
+@pytest.mark.parametrize(
+    ("split", "name"),
+    [(TrainSplit(SOURCE), "train"), (ValSplit(SOURCE), "val"), (OODSplit(SOURCE), "ood/oriented-shapes")],
+)
+def test_evaluate__any_split__is_named_in_every_row(
+    split: TrainSplit | ValSplit | OODSplit, name: str, runtime: Runtime
+) -> None:
+    rows = evaluate(ossl(), split, pipeline=PIPELINE, runtime=runtime, batch_size=50)
+    assert {row.split for row in rows} == {name}
+
+
+def test_evaluate__class_without_images__has_no_accuracy(runtime: Runtime) -> None:
+    part = TestSplit(SOURCE.subset((SOURCE.labels != 2).nonzero().flatten(), "part"))
+    assert all(
+        row.per_class[2] is None and row.per_class[1] is not None
+        for row in rows_of(ossl(), runtime, split=part)
+        if row.kind == "class"
+    )
+
+
+def test_evaluate__empty_split__is_refused(runtime: Runtime) -> None:
+    empty = SOURCE.subset(torch.empty(0, dtype=torch.int64), "nothing")
+    with pytest.raises(DataError, match="images in test"):
+        rows_of(ossl(), runtime, split=TestSplit(empty))
+
+
+class _Pixels(Rotation):
+    """A pretext whose answers are numbers, not classes."""
+
+    def make_all(self, images: torch.Tensor) -> PretextBatch:
+        return PretextBatch(images, images.mean((1, 2, 3)), torch.arange(len(images)))
+
+
+class _WithPixels(OSSL):
+    def pretext_heads(self) -> dict[str, PretextHead]:
+        return {"pixels": PretextHead(_Pixels(), lambda images: self.rotation(self.backbone(images).pooled))}
+
+
+def test_evaluate__pretext_without_classes__is_refused(runtime: Runtime) -> None:
+    method = _WithPixels(OSSL.Config(), BackboneConfig().build(TASK, seed=0), TASK, seed=0)
+    with pytest.raises(ShapeError, match=r"float32 of shape .* from _Pixels"):
+        rows_of(method, runtime)
+
+
+def test_to_record__row__survives_json(runtime: Runtime) -> None:
+    row = replace(rows_of(ossl(), runtime)[0], per_class=(0.5, None))
+    record = json.loads(json.dumps(row.to_record(), allow_nan=False))
+    assert record["per_class"] == [0.5, None]
+    assert EvaluationRow(**{**record, "per_class": tuple(record["per_class"])}) == row
+
+
+def in_processes(folder: Path, *, num_processes: int, sizes: list[int]) -> list[list[dict[str, object]]]:
+    """Evaluate sets of the given sizes in real processes, and return all rows of each process."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    running = []
+    for rank in range(num_processes):
+        variables = {"RANK": rank, "WORLD_SIZE": num_processes, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+        command = [sys.executable, str(RANK_PROGRAM), str(folder / f"{rank}.json"), *map(str, sizes)]
+        running.append(
+            subprocess.Popen(command, env=os.environ | {key: str(value) for key, value in variables.items()})
+        )
+    assert [process.wait(timeout=120) for process in running] == [0] * num_processes
+    return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(num_processes)]
+
+
+@pytest.mark.slow
+def test_evaluate__two_processes__equal_one_even_if_one_has_no_image(tmp_path: Path, runtime: Runtime) -> None:
+    sizes = [27, 1]
+    splits = [TestSplit(oriented_shapes(size, size=28, seed=1)) for size in sizes]
+    expected = [row.to_record() for split in splits for row in rows_of(ossl(), runtime, split=split)]
+    first, second = in_processes(tmp_path, num_processes=2, sizes=sizes)
+    assert first == second
+    for found, whole in zip(first, expected, strict=True):
+        for key in whole.keys() - {"nll", "calibration_error"}:
+            assert found[key] == whole[key], key
+        assert found["nll"] == pytest.approx(whole["nll"], rel=1e-5)
+        assert found["calibration_error"] == pytest.approx(whole["calibration_error"], abs=1e-5)

@@ -1,0 +1,117 @@
+import io
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from auxo.errors import DataError
+from auxo.evaluation import Compute, EvaluationRow, Selection, build_table, to_markdown, to_rich
+
+COMPUTE = Compute(train_seconds=12.34, images=24_000)
+
+
+def row(split: str, head: str, accuracy: float, kind: str = "class") -> EvaluationRow:
+    error = 0.0213 if kind == "class" else None
+    return EvaluationRow(
+        split, head, kind, 500, accuracy, accuracy - 0.017, accuracy + 0.01, 0.0921, error, (accuracy,)
+    )
+
+
+ROWS = [
+    row("val", "semantic", 0.978),
+    row("val", "auxiliary", 0.97),
+    row("val", "mean", 0.975),
+    row("val", "rotation", 0.9, "pretext"),
+    row("ood/optdigits", "semantic", 0.62),
+    row("ood/optdigits", "mean", 0.6),
+]
+
+
+def test_build_table__one_seed__has_intervals_by_split_and_head() -> None:
+    table = build_table(ROWS, selection=None, compute=COMPUTE)
+    assert table.columns == (
+        "split",
+        "images",
+        "semantic",
+        "auxiliary",
+        "mean",
+        "rotation",
+        "NLL",
+        "ECE",
+    )
+    assert table.lines == (
+        (
+            "val",
+            "500",
+            "97.8 [96.1, 98.8]",
+            "97.0 [95.3, 98.0]",
+            "97.5 [95.8, 98.5]",
+            "90.0 [88.3, 91.0]",
+            "0.092",
+            "2.1",
+        ),
+        ("ood/optdigits", "500", "62.0 [60.3, 63.0]", "-", "60.0 [58.3, 61.0]", "-", "0.092", "2.1"),
+    )
+
+
+def test_build_table__last_epoch__caption_says_that_nothing_was_selected() -> None:
+    caption = build_table(ROWS, selection=None, compute=COMPUTE).caption
+    assert "Checkpoint: last epoch; nothing was selected." in caption
+    assert "both of semantic." in caption
+    assert "1 seed." in caption
+    assert "12.3 s, 24,000 training images seen" in caption
+    assert "operations not counted" in caption
+    assert "interval is too narrow" in caption
+
+
+def test_build_table__selected_checkpoint__caption_names_split_and_epoch() -> None:
+    best = Selection("val", "semantic", 0.978, 0.09, step=70, epoch=7)
+    compute = replace(COMPUTE, flops=1.5e12)
+    caption = build_table(ROWS[:3], selection=best, compute=compute).caption
+    assert "Checkpoint: best on val at epoch 7." in caption
+    assert "1.5e+12 floating-point operations" in caption
+    assert "too narrow" not in caption
+
+
+def test_build_table__three_seeds__gives_mean_and_sample_deviation() -> None:
+    rows = [row("test", "semantic", accuracy) for accuracy in (0.9, 0.92, 0.97)]
+    table = build_table(rows, selection=None, compute=COMPUTE, num_seeds=3)
+    assert table.lines == (("test", "500", "93.0 ± 3.6", "0.092 ± 0.000", "2.1 ± 0.0"),)
+    assert "over 3 seeds" in table.caption
+    assert "Wilson" not in table.caption
+
+
+def test_build_table__pretext_named_as_a_head__keeps_both_columns() -> None:
+    rows = [row("val", "rotation", 0.5), row("val", "rotation", 0.25, "pretext")]
+    table = build_table(rows, selection=None, compute=COMPUTE)
+    assert table.columns[2:4] == ("rotation", "rotation (pretext)")
+    assert [cell[:4] for cell in table.lines[0][2:4]] == ["50.0", "25.0"]
+
+
+@pytest.mark.parametrize("rows", [[], [row("val", "rotation", 0.25, "pretext")]])
+def test_build_table__no_class_head__is_refused(rows: list[EvaluationRow]) -> None:
+    with pytest.raises(DataError, match="at least one class head"):
+        build_table(rows, selection=None, compute=COMPUTE)
+
+
+def test_build_table__missing_seed__is_named() -> None:
+    with pytest.raises(DataError, match="expected 2 rows of semantic on val, one per seed, got 1"):
+        build_table(ROWS[:1], selection=None, compute=COMPUTE, num_seeds=2)
+
+
+def test_to_markdown__table__has_a_rule_and_escapes_bars() -> None:
+    table = build_table([row("ood/a|b", "semantic", 0.5)], selection=None, compute=COMPUTE)
+    lines = to_markdown(table).splitlines()
+    assert lines[1] == "| --- | ---: | ---: | ---: | ---: |"
+    assert lines[2].startswith("| ood/a\\|b | 500 | 50.0 [48.3, 51.0] |")
+    assert lines[-1] == table.caption
+
+
+def test_to_rich__names_like_markup__are_printed_as_they_are() -> None:
+    table = build_table([row("ood/[red]", "semantic", 0.5)], selection=None, compute=COMPUTE)
+    console = Console(file=io.StringIO(), width=200)
+    console.print(to_rich(table))
+    printed = console.file.getvalue()
+    assert "ood/[red]" in printed
+    assert "50.0 [48.3, 51.0]" in printed
+    assert "nothing was selected" in printed
