@@ -7,7 +7,7 @@ Names of the released flags: none is classification only, ``rot`` adds the rotat
 second step through the auxiliary classifier. OSSL is both.
 
 Source: Boonlia et al., ICIP 2022 (https://arxiv.org/abs/2209.02881) and https://github.com/harshita-555/OSSL;
-network: Huang et al., CVPR 2017 (https://arxiv.org/abs/1608.06993), 40 layers, growth 12, no bottleneck, no compression.
+network: Huang et al., CVPR 2017 (https://arxiv.org/abs/1608.06993), 40 layers, growth 12, no bottleneck.
 """
 
 import math

@@ -14,6 +14,9 @@ from auxo.bilevel.linear import conjugate_gradient
 __all__ = ["SoftmaxHeadProblem", "SoftmaxHeadSolution"]
 
 
+_LENGTHS = 12  # of the steps that a Newton move is tried at: 1, 1/2, ... 1/2048
+
+
 class SoftmaxHeadSolution(NamedTuple):
     """The optimum of the lower level.
 
@@ -65,7 +68,7 @@ class SoftmaxHeadProblem:
     average: Callable[[Tensor], Tensor] = _keep
 
     def solve(self, *, newton_steps: int, iterations: int) -> SoftmaxHeadSolution:
-        """Return the optimum by Newton's method from the anchor, each step by conjugate gradients.
+        """Return the optimum by Newton's method from the anchor, with conjugate gradients and a line search.
 
         Args:
             newton_steps: at least 1; quadratic convergence once near.
@@ -80,7 +83,7 @@ class SoftmaxHeadProblem:
                 move = conjugate_gradient(
                     self._hessian(inputs, weight), gradient, iterations=iterations, tolerance=1e-8
                 )
-                weight = weight - move.solution
+                weight = weight - self._best_step(inputs, weight, move.solution) * move.solution
             residual = self._gradient(inputs, targets, weight).norm()
         return SoftmaxHeadSolution(weight, residual)
 
@@ -109,6 +112,21 @@ class SoftmaxHeadProblem:
         errors = torch.softmax(inputs @ weight.T, dim=1) - targets
         gradient = self.average(errors.T @ inputs * (self.share / len(inputs)))
         return gradient + self.proximal * (weight - self.anchor.to(weight.dtype))
+
+    def _best_step(self, inputs: Tensor, weight: Tensor, move: Tensor) -> Tensor:
+        """Return the length, among powers of a half, at which the objective is least along ``-move``.
+
+        A full step where Newton's method converges quadratically; a shorter one where it would overshoot. All lengths
+        are tried at once, since logits are linear in the length.
+        """
+        lengths = torch.pow(0.5, torch.arange(_LENGTHS, device=weight.device)).to(weight.dtype)
+        logits = inputs @ weight.T - lengths.view(-1, 1, 1) * (inputs @ move.T)
+        labels = self.labels.expand(_LENGTHS, -1)
+        losses = F.cross_entropy(logits.transpose(1, 2), labels, reduction="none").mean(dim=1)
+        offset = weight - self.anchor.to(weight.dtype)
+        distances = (offset - lengths.view(-1, 1, 1) * move).square().sum(dim=(1, 2))
+        objective = self.average(losses * self.share) + self.proximal / 2 * distances
+        return lengths[objective.argmin()]
 
     def _hessian(self, inputs: Tensor, weight: Tensor) -> Callable[[Tensor], Tensor]:
         """Return the product with the Hessian of the objective at ``weight``."""

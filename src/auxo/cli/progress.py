@@ -8,7 +8,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 
 from auxo.evaluation import EvaluationRow
 
-__all__ = ["QuietObserver", "TerminalObserver", "make_observer"]
+__all__ = ["PlainObserver", "QuietObserver", "TerminalObserver", "make_observer"]
 
 
 class QuietObserver:

@@ -16,7 +16,7 @@ from auxo.config import config_digest, from_json, load_recipe, to_json
 from auxo.errors import ConfigError, OutputError
 from auxo.experiment import ExperimentConfig, StageConfig
 from auxo.runtime import open_runtime
-from auxo.training import make_folder, train_run, write_atomically
+from auxo.training import train_run
 
 __all__ = ["read_run_config", "run"]
 
@@ -64,16 +64,19 @@ def run(words: Sequence[str]) -> None:
         return
     plan = _plan(list(words))
     with open_runtime(plan.config.runtime) as runtime:
-        if runtime.is_main and plan.is_new:
-            make_folder(plan.folder)
-            write_atomically(plan.folder / "config.json", to_json(plan.config))
         observer = make_observer(is_main=runtime.is_main)
         if runtime.is_main:
             verb = "training" if plan.is_new else "going on"
             print(f"{verb} in {plan.folder} on {runtime.device}", flush=True)
         try:
-            digest = config_digest(plan.config)
-            result = train_run(plan.config, digest=digest, folder=plan.folder, runtime=runtime, observer=observer)
+            result = train_run(
+                plan.config,
+                document=to_json(plan.config),
+                digest=config_digest(plan.config),
+                folder=plan.folder,
+                runtime=runtime,
+                observer=observer,
+            )
         finally:
             observer.close()
         if runtime.is_main:

@@ -3,13 +3,14 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
+from auxo.data.decode import MIN_PIXELS
 from auxo.errors import ConfigError
 
-__all__ = ["DataConfig"]
+__all__ = ["Augment", "DataConfig"]
 
-_MIN_IMAGE_SIZE = 8
+Augment: TypeAlias = Literal["none", "crop", "crop_flip"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +54,7 @@ class DataConfig:
     """Decode pictures once into memory, or each time they are used; "auto" takes memory up to 1 GiB of pixels."""
     workers: int = 0
     """Processes that decode pictures, >= 0; 0 decodes in the training process."""
-    augment: Literal["none", "crop", "crop_flip"] = "none"
+    augment: Augment = "none"
     """Augmentation of training images: none, random crops after padding by an eighth of the side, or those and
     horizontal flips (never for digits or text)."""
     on_overlap: Literal["error", "drop"] = "error"
@@ -71,8 +72,8 @@ class DataConfig:
                 self.val_fraction + self.test_fraction,
             ),
             (
-                self.image_size is None or self.image_size >= _MIN_IMAGE_SIZE,
-                f"data.image-size >= {_MIN_IMAGE_SIZE}",
+                self.image_size is None or self.image_size >= MIN_PIXELS,
+                f"data.image-size >= {MIN_PIXELS}",
                 self.image_size,
             ),
             (self.workers >= 0, "data.workers >= 0", self.workers),

@@ -14,7 +14,7 @@ from kornia.filters import filter2d, gaussian_blur2d
 from kornia.filters import motion_blur as kornia_motion_blur
 from kornia.geometry.transform import elastic_transform2d
 from torch import Tensor
-from torch.nn import functional as F  # noqa: N812  (torch's own name for it)
+from torch.nn import functional
 
 __all__ = [
     "brightness",
@@ -63,7 +63,7 @@ def defocus_blur(images: Tensor, _: torch.Generator, radius: float) -> Tensor:
     width = 2 * half + 1
     offsets = (torch.arange(width * _DISK_SAMPLES) + 0.5) / _DISK_SAMPLES - width / 2
     inside = (offsets[:, None].square() + offsets.square() <= radius**2).float()
-    disk = F.avg_pool2d(inside[None], _DISK_SAMPLES)
+    disk = functional.avg_pool2d(inside[None], _DISK_SAMPLES)
     return filter2d(images, (disk / disk.sum()).to(images.device))
 
 
@@ -179,7 +179,7 @@ def pixelate(images: Tensor, _: torch.Generator, share: float) -> Tensor:
     """Shrink to that share of the side by averaging over boxes, and enlarge again by repeating pixels."""
     height, width = images.shape[2:]
     rows, columns = _box_weights(height, share).to(images.device), _box_weights(width, share).to(images.device)
-    return F.interpolate(rows @ images @ columns.T, size=(height, width), mode="nearest-exact")
+    return functional.interpolate(rows @ images @ columns.T, size=(height, width), mode="nearest-exact")
 
 
 def jpeg_compression(images: Tensor, _: torch.Generator, quality: float) -> Tensor:
@@ -210,8 +210,8 @@ def _streak(images: Tensor, generator: torch.Generator, half_length: float, *, c
 def _enlarge(images: Tensor, factor: float) -> Tensor:
     """Return the middle of the images, enlarged by ``factor`` to the same size."""
     corners = torch.tensor([[[1 / factor, 0.0, 0.0], [0.0, 1 / factor, 0.0]]], device=images.device)
-    grid = F.affine_grid(corners.expand(len(images), -1, -1), list(images.shape), align_corners=False)
-    return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+    grid = functional.affine_grid(corners.expand(len(images), -1, -1), list(images.shape), align_corners=False)
+    return functional.grid_sample(images, grid, padding_mode="border", align_corners=False)
 
 
 def _box_weights(size: int, share: float) -> Tensor:
@@ -224,12 +224,12 @@ def _box_weights(size: int, share: float) -> Tensor:
 
 
 def _octaves(images: Tensor, generator: torch.Generator) -> list[Tensor]:
-    """Return smooth noise in -1..1 on grids of 2, 4, 8, ... cells up to the image's size, shape ``(n, 1, h, w)`` each."""
+    """Return smooth noise in -1..1 on grids of 2, 4, 8, ... cells up to the image's size, one channel each."""
     height, width = images.shape[2:]
     layers, cells = [], 2
     while cells <= max(height, width):
         noise = 2 * torch.rand((len(images), 1, cells, cells), generator=generator).to(images.device) - 1
-        layers.append(F.interpolate(noise, size=(height, width), mode="bilinear", align_corners=True))
+        layers.append(functional.interpolate(noise, size=(height, width), mode="bilinear", align_corners=True))
         cells *= 2
     return layers
 

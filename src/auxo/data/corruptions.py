@@ -71,7 +71,7 @@ _TABLE: dict[str, _Kind] = {
     # share of the side that is left
     "pixelate": _Kind(formulas.pixelate, ((0.75,), (0.6,), (0.45,), (0.3,), (0.22,))),
     # JPEG quality
-    "jpeg_compression": _Kind(formulas.jpeg_compression, ((50.0,), (30.0,), (18.0,), (12.0,), (7.0,))),
+    "jpeg_compression": _Kind(formulas.jpeg_compression, ((60.0,), (35.0,), (20.0,), (11.0,), (6.0,))),
 }
 
 KINDS: tuple[str, ...] = tuple(_TABLE)

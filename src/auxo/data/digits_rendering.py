@@ -3,7 +3,7 @@
 import torch
 from jaxtyping import UInt8
 from torch import Tensor
-from torch.nn import functional as F  # noqa: N812  (torch's own name for it)
+from torch.nn import functional
 
 from auxo.errors import DataError
 
@@ -14,9 +14,7 @@ _DIGIT_SIDE = 20
 _CENTRE_OF_MASS = 14.0
 
 
-def centre_digits(
-    digits: UInt8[Tensor, "digits height width"], *, background: int = 0
-) -> UInt8[Tensor, "digits 28 28"]:
+def centre_digits(digits: UInt8[Tensor, "digits height width"]) -> UInt8[Tensor, "digits 28 28"]:
     """Return white-on-black digits enlarged and centred as those of MNIST are.
 
     Each digit's bounding box is scaled, keeping its aspect, until the longer side has 20 pixels (bicubic), and placed
@@ -27,16 +25,15 @@ def centre_digits(
 
     Args:
         digits: shape ``(digits, height, width)``; uint8, white on black.
-        background: values up to this one do not count as ink; 0..254.
 
     Raises:
         DataError: a digit has no ink.
     """
-    ink = digits > background
+    ink = digits > 0
     blank = ~ink.flatten(1).any(1)
     if bool(blank.any()):
         raise DataError("a digit with ink", f"digit {int(blank.nonzero()[0])}, which is blank", "leave it out")
-    strokes = digits.float().masked_fill(~ink, 0.0)
+    strokes = digits.float()
     height, width = _extent(ink.any(2)), _extent(ink.any(1))
     pixels_per_pixel = torch.maximum(height, width) / _DIGIT_SIDE
     rows = _sampling_positions(_mean_position(strokes.sum(2)), pixels_per_pixel, digits.shape[1])
@@ -45,7 +42,7 @@ def centre_digits(
         [columns[:, None, :].expand(-1, _SIDE, -1), rows[:, :, None].expand(-1, -1, _SIDE)],
         dim=3,
     )
-    drawn = F.grid_sample(strokes[:, None], grid, mode="bicubic", align_corners=False)[:, 0].clamp(min=0)
+    drawn = functional.grid_sample(strokes[:, None], grid, mode="bicubic", align_corners=False)[:, 0].clamp(min=0)
     return (drawn * (255 / drawn.amax((1, 2), keepdim=True))).round().to(torch.uint8)
 
 

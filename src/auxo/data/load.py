@@ -86,7 +86,7 @@ def _cut(
             raise DataError(
                 f"enough images in '{source.name}' to cut a {role} set from",
                 f"{len(source)}, of which data.{role}-fraction takes none",
-                f"give more images, a larger fraction, or --data.{role}",
+                "give more images, or a larger fraction",
             )
     left = len(source) - sum(sizes.values())
     names = [source.name, *(f"{source.name}-{role}" for role in sizes)]

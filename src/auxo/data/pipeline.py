@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -10,6 +9,7 @@ from kornia.augmentation import ImageSequential, RandomCrop, RandomHorizontalFli
 from kornia.augmentation.container.params import ParamItem
 from torch import Tensor, nn
 
+from auxo.data.config import Augment
 from auxo.data.sources import AbstractSource, InMemorySource
 from auxo.errors import DataError
 from auxo.random import global_seed
@@ -42,7 +42,7 @@ class InputPipeline(nn.Module):
         std: Float[Tensor, " channels"],
         *,
         image_shape: tuple[int, int, int],
-        augment: Literal["none", "crop", "crop_flip"] = "none",
+        augment: Augment = "none",
     ) -> None:
         super().__init__()
         self.register_buffer("mean", mean)
@@ -56,9 +56,7 @@ class InputPipeline(nn.Module):
         self.augmentation = ImageSequential(crop, *flip) if augment != "none" else None
 
     @classmethod
-    def from_source(
-        cls, source: AbstractSource, *, augment: Literal["none", "crop", "crop_flip"] = "none"
-    ) -> "InputPipeline":
+    def from_source(cls, source: AbstractSource, *, augment: Augment = "none") -> "InputPipeline":
         """Return a pipeline that normalises by the statistics of the training images.
 
         Args:

@@ -128,8 +128,8 @@ class InMemorySource(AbstractSource):
             raise DataError(
                 "at least two different class names", f"{list(class_names)} in '{name}'", "name every class once"
             )
-        pixels = _to_uint8(name, _check_shape(name, torch.as_tensor(images)))
-        numbers = torch.as_tensor(labels)
+        pixels = _to_uint8(name, _check_shape(name, _as_tensor(name, images)))
+        numbers = _as_tensor(name, labels)
         if numbers.ndim != 1 or numbers.is_floating_point() or numbers.is_complex() or numbers.dtype == torch.bool:
             raise DataError(
                 "integer labels of shape (n,)",
@@ -297,6 +297,19 @@ def _check_labels(source: AbstractSource) -> None:
             f"{int(source.labels[index])} at {source.describe(index)}",
             "number the classes from 0, and leave images without a label out",
         )
+
+
+def _as_tensor(
+    name: str, values: "np.ndarray[tuple[int, ...], np.dtype[np.generic]] | Sequence[int] | Tensor"
+) -> Shaped[Tensor, "..."]:
+    """Return the user's array as a tensor; one that is read-only or strided backwards is copied."""
+    if isinstance(values, np.ndarray):
+        values = np.require(values, requirements=["C", "W"])
+    try:
+        return torch.as_tensor(values)
+    except (TypeError, ValueError, RuntimeError) as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise DataError("arrays of numbers", f"{reason} in '{name}'", "give labels as class numbers from 0") from error
 
 
 def _check_shape(name: str, images: Shaped[Tensor, "..."]) -> Shaped[Tensor, "n channels height width"]:

@@ -171,7 +171,7 @@ def stratified_indices(labels: Int[Tensor, " n"], sizes: Sequence[int], *, seed:
             raise DataError(
                 f"parts of at least {len(counts)} images, one per class",
                 f"a part of {size} out of {len(labels)} images",
-                "give more images, or larger fractions",
+                "raise the fraction or number asked for",
             )
     rest = len(labels) - sum(sizes)
     if rest < 0:

@@ -58,6 +58,7 @@ class _Run:
     """What the stages of a run share."""
 
     config: ExperimentConfig
+    document: str
     digest: str
     folder: Path
     splits: Splits
@@ -78,30 +79,38 @@ class _Run:
 
 
 def train_run(
-    config: ExperimentConfig, *, digest: str, folder: Path, runtime: Runtime, observer: Observer
+    config: ExperimentConfig,
+    *,
+    document: str,
+    digest: str,
+    folder: Path,
+    runtime: Runtime,
+    observer: Observer,
+    splits: Splits | None = None,
 ) -> RunResult:
     """Train every stage that is not yet finished, measure the final weights, and write everything into ``folder``.
 
-    A folder in which a run was interrupted is gone on with from its newest checkpoint, to the same bits.
+    Nothing is written before the data are read and the method is built. A folder in which a run was interrupted is gone
+    on with from its newest checkpoint, to the same bits.
 
     Args:
         config: the run.
+        document: what ``config.json`` is to hold, from :func:`auxo.config.to_json`.
         digest: of the config, from :func:`auxo.config.config_digest`; guards against foreign checkpoints.
         folder: the run directory; made if missing.
         runtime: device and processes.
         observer: is told of progress.
+        splits: the data of ``config.data`` and ``config.seed``, if they are at hand already.
 
     Raises:
         AuxoError: bad input, a full disk, a damaged checkpoint, a loss that is not finite, or a signal.
     """
-    if runtime.is_main:
-        make_folder(folder / "checkpoints")
-    runtime.barrier()
-    with runtime.main_first():
-        splits = load_splits(config.data, seed=config.seed)
+    if splits is None:
+        with runtime.main_first():
+            splits = load_splits(config.data, seed=config.seed)
     pipeline = InputPipeline.from_source(splits.train.source, augment=config.data.augment).to(runtime.device)
     with stop_on_signal() as stop:
-        run = _Run(config, digest, folder, splits, pipeline, runtime, observer, stop)
+        run = _Run(config, document, digest, folder, splits, pipeline, runtime, observer, stop)
         return _train_stages(run)
 
 
@@ -109,12 +118,16 @@ def _train_stages(run: _Run) -> RunResult:
     """Train the stages in order and measure the last one's weights."""
     config, runtime = run.config, run.runtime
     number, start = _position(run)
-    journal = _open_journal(run, number, start) if runtime.is_main else None
+    trainer = _stage_trainer(run, config.stages[number])
+    if start is not None:
+        trainer.restore(start)
+    journal = _open_folder(run, number, start) if runtime.is_main else None
+    runtime.barrier()
     try:
         for index, stage in enumerate(config.stages[number:], start=number):
-            trainer = _stage_trainer(run, stage, journal)
-            if index == number and start is not None:
-                trainer.restore(start)
+            if index > number:
+                trainer = _stage_trainer(run, stage)
+            trainer.journal = journal
             progress = trainer.train()
             if runtime.is_main:
                 trainer.checkpoints.save_weights(trainer.checkpoints.final, trainer.method, progress)
@@ -136,8 +149,11 @@ def _position(run: _Run) -> tuple[int, Path | None]:
     raise AssertionError("a run has at least one stage")
 
 
-def _open_journal(run: _Run, number: int, start: Path | None) -> Journal:
-    """Open records and curves where the run goes on."""
+def _open_folder(run: _Run, number: int, start: Path | None) -> Journal:
+    """Make the run directory, write the config, and open records and curves where the run goes on."""
+    make_folder(run.checkpoint_folder)
+    if not (run.folder / "config.json").exists():
+        write_atomically(run.folder / "config.json", run.document)
     steps = []
     for stage in run.config.stages:
         size = len(run.splits.train.source)
@@ -153,7 +169,7 @@ def _open_journal(run: _Run, number: int, start: Path | None) -> Journal:
     )
 
 
-def _stage_trainer(run: _Run, stage: StageConfig, journal: Journal | None) -> StageTrainer:
+def _stage_trainer(run: _Run, stage: StageConfig) -> StageTrainer:
     """Build the method of a stage on the device, with the weights it starts from."""
     task = run.splits.task()
     method = stage.method.build(run.config.backbone.build(task, seed=run.config.seed), task, seed=run.config.seed)
@@ -172,7 +188,6 @@ def _stage_trainer(run: _Run, stage: StageConfig, journal: Journal | None) -> St
         pipeline=run.pipeline,
         runtime=run.runtime,
         checkpoints=run.checkpoints(stage),
-        journal=journal,
         observer=run.observer,
         stop=run.stop,
     )

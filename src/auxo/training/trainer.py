@@ -3,7 +3,7 @@
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -24,6 +24,7 @@ from auxo.types import Batch, Batches
 __all__ = ["Observer", "StageTrainer"]
 
 
+@runtime_checkable
 class Observer(Protocol):
     """Whoever watches a run; the trainer itself prints nothing."""
 
@@ -49,9 +50,9 @@ class StageTrainer:
         pipeline: turns uint8 batches into network inputs; on the device.
         runtime: device and processes.
         checkpoints: of this stage.
-        journal: records and TensorBoard; ``None`` in all processes but the main one.
         observer: is told of progress.
         stop: asks to stop between two steps.
+        journal: records and TensorBoard; ``None`` in all processes but the main one.
     """
 
     config: ExperimentConfig
@@ -61,9 +62,9 @@ class StageTrainer:
     pipeline: InputPipeline
     runtime: Runtime
     checkpoints: Checkpoints
-    journal: Journal | None
     observer: Observer
     stop: StopRequest
+    journal: Journal | None = None
 
     def __post_init__(self) -> None:
         self.seed = derive_seed(self.config.seed, "stage", self.stage.name)

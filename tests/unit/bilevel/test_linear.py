@@ -10,7 +10,11 @@ def positive_definite(size, condition, seed=0):
     """A symmetric matrix with eigenvalues spread evenly on a log scale from 1 to ``condition``."""
     generator = torch.Generator().manual_seed(seed)
     basis, _ = torch.linalg.qr(torch.randn(size, size, generator=generator, dtype=torch.float64))
-    return basis @ torch.diag(torch.logspace(0, torch.tensor(condition).log10().item(), size, dtype=torch.float64)) @ basis.T
+    return (
+        basis
+        @ torch.diag(torch.logspace(0, torch.tensor(condition).log10().item(), size, dtype=torch.float64))
+        @ basis.T
+    )
 
 
 def test_conjugate_gradient__as_many_iterations_as_unknowns__equals_direct_solution():

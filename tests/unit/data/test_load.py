@@ -160,6 +160,19 @@ def test_load_splits__unknown_scenario__gives_the_nearest() -> None:
         load_splits(DataConfig(scenario="digit"), seed=0)
 
 
+def test_load_splits__scenario__applies_num_train_once_and_takes_more_ood(tmp_path: Path, write_folder: Write) -> None:
+    plain = load_splits(DataConfig(num_train=200), seed=0)
+    some = plain.ood[0].source.subset(torch.arange(20), "mine")
+    changed = InMemorySource("mine", 255 - some.images, some.labels, some.class_names)
+    mine = str(write_folder(changed, tmp_path / "mine"))
+    splits = load_splits(DataConfig(num_train=200, meta_fraction=0.25, ood=(mine,)), seed=0)
+    assert len(plain.train.source) == 200
+    assert splits.meta is not None
+    assert (len(splits.train.source), len(splits.meta.source)) == (150, 50)
+    assert [split.name for split in splits.ood] == [*(split.name for split in plain.ood), "ood/mine"]
+    assert sorted(splits.ood[-1].source.labels.tolist()) == sorted(some.labels.tolist())
+
+
 @pytest.mark.skipif("AUXO_DATA" not in os.environ, reason="AUXO_DATA does not name a folder of real images")
 def test_load_splits__real_digits__load_and_agree() -> None:
     root = Path(os.environ["AUXO_DATA"])

@@ -1,4 +1,6 @@
 import gc
+import os
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +16,8 @@ from auxo.data.sources import InMemorySource, StreamingSource
 from auxo.errors import ConfigError, DataError
 from auxo.types import Batch
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # Python 3.12 and later, with workers
+
 
 @pytest.fixture
 def streaming(tmp_path: Path, shapes: InMemorySource, write_parquet: Callable[..., Path]) -> StreamingSource:
@@ -23,6 +27,15 @@ def streaming(tmp_path: Path, shapes: InMemorySource, write_parquet: Callable[..
 @pytest.fixture
 def streaming_files(tmp_path: Path, shapes: InMemorySource, write_folder: Callable[..., Path]) -> StreamingSource:
     return read_streaming(str(write_folder(shapes, tmp_path / "photos")), DataConfig())
+
+
+def error_of(loader: Loader) -> str:
+    """The data error met in an epoch; no traceback outlives this call, so the workers stop."""
+    try:
+        list(loader.batches(0, loader.steps_per_epoch))
+    except DataError as error:
+        return str(error)
+    return pytest.fail("no error")
 
 
 def assert_equal(ours: list[Batch], theirs: list[Batch]) -> None:
@@ -111,12 +124,24 @@ def test_loader__damaged_picture__is_the_data_error_it_was(
     tmp_path: Path, streaming_files: StreamingSource, workers: int
 ) -> None:
     Path(streaming_files.describe(20)).write_bytes(b"no picture")
-    loader = Loader(streaming_files, batch_size=8, seed=0, workers=workers)
-    with pytest.raises(DataError) as caught:
-        list(loader.batches(0, 5))
-    assert type(caught.value) is DataError
-    assert streaming_files.describe(20) in str(caught.value)
-    assert "\n" not in str(caught.value)
+    message = error_of(Loader(streaming_files, batch_size=8, seed=0, workers=workers))
+    assert streaming_files.describe(20) in message
+    assert "\n" not in message
+
+
+class Killing(StreamingSource):
+    """A source whose worker dies as one without memory does."""
+
+    def fetch(self, indices: torch.Tensor) -> torch.Tensor:
+        os.kill(os.getpid(), signal.SIGKILL)
+        return super().fetch(indices)
+
+
+def test_loader__killed_worker__is_a_data_error(streaming_files: StreamingSource) -> None:
+    source = Killing("x", streaming_files.encoded, streaming_files.labels, streaming_files.class_names)
+    message = error_of(Loader(source, batch_size=8, seed=0, workers=1))
+    assert "data-loading workers that stay alive" in message
+    assert "--data.workers 0" in message
 
 
 @pytest.mark.parametrize("workers", [0, 1])

@@ -130,11 +130,8 @@ def test_forward__crop__reaches_every_shift_equally_often() -> None:
     assert counts.max() < 140
 
 
-@pytest.mark.parametrize("joined", [2, 3, 4, 13])
-@pytest.mark.parametrize("num_processes", [2, 3])
+@pytest.mark.parametrize(("joined", "num_processes"), [(2, 2), (3, 2), (4, 2), (13, 2), (3, 3), (4, 3), (13, 3)])
 def test_forward__parts_of_a_batch__are_augmented_as_the_joined_batch(joined: int, num_processes: int) -> None:
-    if joined < num_processes:
-        pytest.skip("a batch reaches every process")
     source = oriented_shapes(joined, size=16, seed=0)
     pipeline = InputPipeline.from_source(source, augment="crop_flip")
     for step in range(4):

@@ -46,6 +46,14 @@ def test_from_arrays__float__rounds_to_256_levels(dtype: torch.dtype) -> None:
     assert torch.equal(source.images[:, 0].flatten(), torch.arange(256, dtype=torch.uint8))
 
 
+def test_from_arrays__read_only_or_reversed_array__is_taken() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (2, 3, 8, 8), dtype=np.uint8)
+    images.flags.writeable = False
+    for array in (images, images[..., ::-1]):
+        source = InMemorySource.from_arrays("mine", array, [0, 1], NAMES)
+        assert torch.equal(source.images, torch.from_numpy(array.copy()))
+
+
 def test_from_arrays__grey__is_repeated_over_three_channels() -> None:
     images = torch.randint(256, (2, 8, 8), dtype=torch.uint8)
     source = InMemorySource.from_arrays("mine", images, torch.tensor([0, 1]), NAMES)
@@ -62,6 +70,7 @@ def test_from_arrays__grey__is_repeated_over_three_channels() -> None:
         (torch.zeros(2, 3, 8, 8, dtype=torch.uint8), [0, 1], ("cat", "cat"), "at least two different class names"),
         (torch.zeros(2, 3, 8, 8, dtype=torch.uint8), torch.rand(2), NAMES, "integer labels of shape"),
         (torch.zeros(2, 3, 8, 8, dtype=torch.uint8), torch.zeros(2, 1).long(), NAMES, "integer labels of shape"),
+        (torch.zeros(2, 3, 8, 8, dtype=torch.uint8), np.array(["cat", "dog"]), NAMES, "arrays of numbers"),
         (torch.zeros(2, 3, 8, 8, dtype=torch.int32), [0, 1], NAMES, "uint8 or float images, got torch.int32"),
         (torch.zeros(2, 3, 8, 8) - 0.5, [0, 1], NAMES, r"in \[0, 1\], got -0.5 in image 0 of 'mine'"),
         (torch.zeros(2, 3, 8, 8) + 255, [0, 1], NAMES, r"in \[0, 1\], got 255 in image 0 of 'mine'"),

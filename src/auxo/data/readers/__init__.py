@@ -1,5 +1,6 @@
 """Readers: a set of one's own, named by a path or hub address, becomes a source."""
 
+import os
 from pathlib import Path
 
 from auxo.data.config import DataConfig
@@ -7,13 +8,12 @@ from auxo.data.loader import in_memory
 from auxo.data.readers.csv_file import read_csv
 from auxo.data.readers.folder import read_folder
 from auxo.data.readers.listing import Listing
-from auxo.data.readers.table import read_hub, read_parquet
+from auxo.data.readers.table import HUB_PREFIX, read_hub, read_parquet
 from auxo.data.sources import AbstractSource, StreamingSource
 from auxo.errors import DataError
 
 __all__ = ["read_source", "read_streaming", "store"]
 
-_HUB = "hf://"
 _AUTO_MEMORY_BYTES = 2**30
 _GENERIC_NAMES = ("train", "training", "val", "valid", "validation", "test", "data", "images")
 
@@ -52,15 +52,15 @@ def store(sources: list[StreamingSource], config: DataConfig) -> list[AbstractSo
 def _listing(spec: str, config: DataConfig) -> Listing:
     """Choose the reader."""
     columns = {"image_column": config.image_column, "label_column": config.label_column}
-    if spec.startswith(_HUB):
-        return read_hub(spec, spec.removeprefix(_HUB).strip("./").replace("/", "-").replace(":", "-"), **columns)
-    path = Path(spec).expanduser()
+    if spec.startswith(HUB_PREFIX):
+        return read_hub(spec, **columns)
+    path = Path(os.path.expanduser(spec))
     name = _name(path)
-    if path.is_dir():
+    if os.path.isdir(path):  # the function, unlike the method, is false for names that cannot be
         if any(path.glob("[!.]*.parquet")):
             return read_parquet(path, name, **columns)
         return read_folder(path, name)
-    if not path.exists():
+    if not os.path.exists(path):
         raise DataError(
             "a folder, a Parquet or CSV file, or hf://owner/name", f"'{spec}', which is not there", "check it"
         )
@@ -76,5 +76,5 @@ def _listing(spec: str, config: DataConfig) -> Listing:
 def _name(path: Path) -> str:
     """Return a short name: the file's or folder's own, after its folder's where it is one that all sets have."""
     path = path.resolve()
-    name = path.name if path.is_dir() else path.stem
+    name = path.name if os.path.isdir(path) else path.stem
     return f"{path.parent.name}-{name}" if name.lower() in _GENERIC_NAMES else name

@@ -1,6 +1,8 @@
 """A CSV of picture paths and labels."""
 
 import csv
+import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,17 +29,19 @@ def read_csv(path: Path, name: str, *, path_column: str, label_column: str) -> L
     """
     files: list[Path] = []
     labels: list[str] = []
+    lines: list[int] = []
     for line, row in _rows(path, (path_column, label_column)):
         file = path.parent / row[path_column]
-        if not file.is_file():
+        if not os.path.isfile(file):
             got = f"{row[path_column]!r} in line {line} of {path}"
             raise DataError("a picture that is there", got, f"give paths from {path.parent}, or whole ones")
         files.append(file)
         labels.append(row[label_column])
+        lines.append(line)
     if not files:
         raise DataError("rows below the header", f"none in {path}", "give one picture and label per row")
-    images = CsvImages(files, path)
-    if all(label.lstrip("+-").isdecimal() for label in labels):
+    images = CsvImages(files, lines, path)
+    if all(re.fullmatch(r"[+-]?[0-9]+", label) for label in labels):
         return Listing(name, images, [int(label) for label in labels])
     return Listing(name, images, labels)
 
@@ -47,16 +51,18 @@ class CsvImages(FileImages):
 
     Args:
         paths: one per row.
+        lines: the line of each in the CSV, for messages.
         table: the CSV, for messages.
     """
 
-    def __init__(self, paths: list[Path], table: Path) -> None:
+    def __init__(self, paths: list[Path], lines: list[int], table: Path) -> None:
         super().__init__(paths)
+        self.lines = lines
         self.table = str(table)
 
     def describe(self, row: int) -> str:
-        """Return the path and the table."""
-        return f"{self.paths[row]} (row {row + 1} of {self.table})"
+        """Return the path, and its line in the table."""
+        return f"{self.paths[row]} (line {self.lines[row]} of {self.table})"
 
 
 def _rows(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:

@@ -15,9 +15,10 @@ from auxo.data.readers.listing import Listing, read_bytes
 from auxo.data.sources import AbstractEncodedImages
 from auxo.errors import DataError
 
-__all__ = ["TableImages", "read_hub", "read_parquet"]
+__all__ = ["HUB_PREFIX", "TableImages", "read_hub", "read_parquet"]
 
-_HUB = "hf://"
+HUB_PREFIX = "hf://"
+"""What the name of a data set of the ``datasets`` library starts with."""
 
 
 class TableImages(AbstractEncodedImages):
@@ -72,7 +73,7 @@ def read_parquet(path: Path, name: str, *, image_column: str, label_column: str)
     return _listing(dataset, name, str(path), image_column=image_column, label_column=label_column)
 
 
-def read_hub(spec: str, name: str, *, image_column: str, label_column: str) -> Listing:
+def read_hub(spec: str, *, image_column: str, label_column: str) -> Listing:
     """List ``hf://owner/name[:split]``, or a data set on disk: ``hf:///absolute/path[:split]``, ``hf://./relative``.
 
     The split is ``train`` where none is named and there are several. Code that comes with a data set is never run.
@@ -80,7 +81,7 @@ def read_hub(spec: str, name: str, *, image_column: str, label_column: str) -> L
     Raises:
         DataError: it cannot be reached or read, there is no such split, or a column is missing.
     """
-    address, _, split = spec.removeprefix(_HUB).partition(":")
+    address, _, split = spec.removeprefix(HUB_PREFIX).partition(":")
     is_local = address.startswith(("/", "./", "../", "~"))
     with _quiet(), _one_line(spec, "check the name and the network, or give a local copy"):
         if is_local:
@@ -88,6 +89,7 @@ def read_hub(spec: str, name: str, *, image_column: str, label_column: str) -> L
         else:
             loaded = datasets.load_dataset(address, split=split or None)
     dataset = _choose_split(loaded, split, spec)
+    name = "-".join(filter(None, (address.rstrip("/").rpartition("/")[2], split)))
     return _listing(dataset, name, spec, image_column=image_column, label_column=label_column)
 
 

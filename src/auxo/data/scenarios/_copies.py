@@ -5,9 +5,10 @@ from dataclasses import dataclass, replace
 from auxo.data.config import DataConfig
 from auxo.data.readers import read_streaming
 from auxo.data.sources import StreamingSource
+from auxo.data.splits import stratified_indices
 from auxo.errors import DataError
 
-__all__ = ["KnownSet"]
+__all__ = ["KnownSet", "cut_train_and_val"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,8 +44,11 @@ class KnownSet:
         if root is not None:
             path = root / self.name / f"{part}.parquet"
             if not path.is_file():
-                fix = "put a copy there, name another folder with --data.root or AUXO_DATA, or give neither to use the hub"
-                raise DataError(f"a copy of {self.name} under the root", f"no file {path}", fix)
+                raise DataError(
+                    f"a copy of {self.name} under the root",
+                    f"no file {path}",
+                    "put it there, name another folder by --data.root or AUXO_DATA, or give neither to use the hub",
+                )
             return read_streaming(str(path), config, class_names=class_names)
         config = replace(config, image_column=self.hub_image_column)
         try:
@@ -52,3 +56,32 @@ class KnownSet:
         except DataError as error:
             fix = f"check the network, or name a folder with {self.name}/{part}.parquet by --data.root or AUXO_DATA"
             raise DataError(error.expected, error.got, fix) from error
+
+
+def cut_train_and_val(
+    source: StreamingSource, name: str, *, num_train: int | None, num_val: int, seed: int
+) -> tuple[StreamingSource, StreamingSource]:
+    """Cut stratified validation and training images, ``<name>-val`` and ``<name>-train``, off a training part.
+
+    Args:
+        source: the training part.
+        name: of the set.
+        num_train: how many to train on; ``None`` means all that do not validate. The images of a smaller number are
+            among those of a larger one, to within one image a class.
+        num_val: how many to validate on.
+        seed: of the draw.
+
+    Returns:
+        Training and validation images, in that order.
+
+    Raises:
+        DataError: there are not that many images, or fewer are asked for than there are classes.
+    """
+    most = len(source) - num_val
+    if num_train is None:
+        num_train = most
+    if num_train > most:
+        got = f"{num_train}, with {num_val} of its {len(source)} images for validation"
+        raise DataError(f"data.num-train of at most {most} for {name}", got, "ask for fewer, or leave the option out")
+    val, train = stratified_indices(source.labels, [num_val, num_train], seed=seed)
+    return source.subset(train, f"{name}-train"), source.subset(val, f"{name}-val")

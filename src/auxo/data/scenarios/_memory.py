@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from jaxtyping import Int, UInt8
 from torch import Tensor
-from torch.nn import functional as F  # noqa: N812  (torch's own name for it)
+from torch.nn import functional
 
 from auxo.data.config import DataConfig
 from auxo.data.sources import InMemorySource
@@ -24,5 +24,5 @@ def made_source(
     """Return square images as a source, resized (bilinear, antialiased) if ``config.image_size`` says so."""
     size = config.image_size
     if size is not None and size != images.shape[3]:
-        images = F.interpolate(images, size=(size, size), mode="bilinear", antialias=True)
+        images = functional.interpolate(images, size=(size, size), mode="bilinear", antialias=True)
     return InMemorySource(name, images, labels, class_names, origins)

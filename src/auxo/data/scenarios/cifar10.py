@@ -5,9 +5,9 @@ import torch
 from auxo.data.config import DataConfig
 from auxo.data.corruptions import SEVERITIES, corrupt_at_all_severities
 from auxo.data.readers import store
-from auxo.data.scenarios._copies import KnownSet
+from auxo.data.scenarios._copies import KnownSet, cut_train_and_val
 from auxo.data.sources import AbstractSource, InMemorySource
-from auxo.data.splits import OODSplit, Splits, TestSplit, TrainSplit, ValSplit, stratified_parts, subsample
+from auxo.data.splits import OODSplit, Splits, TestSplit, TrainSplit, ValSplit, stratified_parts
 from auxo.random import derive_seed
 
 __all__ = ["SOURCE", "build"]
@@ -17,8 +17,8 @@ Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009 (https:/
 Training: its training part without a stratified tenth, which validates; test: its test part. corrupted-cifar10: 500 of
 the test images, stratified, once at each of five severities of the fifteen common corruptions (after Hendrycks &
 Dietterich, ICLR 2019; rendered anew, so not comparable to CIFAR-10-C); its errors are not independent of the test
-split's. Read from <root>/cifar10/{train,test}.parquet, or from the Hugging Face hub as uoft-cs/cifar10; the way over the
-hub is untested: it was written offline."""
+split's. Read from <root>/cifar10/{train,test}.parquet, where a part of the set will do, or from the Hugging Face hub as
+uoft-cs/cifar10. The way over the hub was written offline and is untested."""
 
 _CIFAR10 = KnownSet(name="cifar10", hub="uoft-cs/cifar10", hub_image_column="img")
 _VAL_FRACTION = 0.1
@@ -37,16 +37,16 @@ def build(config: DataConfig, *, seed: int) -> Splits:
         DataError: a part is missing, cannot be used, or is too small.
     """
     whole = _CIFAR10.read("train", config, image_size=config.image_size)
-    num_val = round(_VAL_FRACTION * len(whole))
-    pool, val = stratified_parts(
+    train_part, val_part = cut_train_and_val(
         whole,
-        [len(whole) - num_val, num_val],
-        ["cifar10-train", "cifar10-val"],
+        _CIFAR10.name,
+        num_train=config.num_train,
+        num_val=round(_VAL_FRACTION * len(whole)),
         seed=derive_seed(seed, "cifar10", "parts"),
     )
-    train = subsample(pool, config.num_train, seed=derive_seed(seed, "cifar10", "num_train"))
-    test = _CIFAR10.read("test", config, image_size=config.image_size, class_names=whole.class_names)
-    train, val, test = store([train, val, test], config)
+    test_part = _CIFAR10.read("test", config, image_size=config.image_size, class_names=whole.class_names)
+    test_part.name = "cifar10-test"
+    train, val, test = store([train_part, val_part, test_part], config)
     return Splits(
         train=TrainSplit(train),
         val=ValSplit(val),

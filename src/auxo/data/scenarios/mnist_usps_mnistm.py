@@ -4,10 +4,10 @@ from auxo.data.config import DataConfig
 from auxo.data.digits_rendering import centre_digits, grey_to_rgb
 from auxo.data.loader import in_memory
 from auxo.data.readers import store
-from auxo.data.scenarios._copies import KnownSet
+from auxo.data.scenarios._copies import KnownSet, cut_train_and_val
 from auxo.data.scenarios._memory import made_source
 from auxo.data.sources import InMemorySource
-from auxo.data.splits import OODSplit, Splits, TestSplit, TrainSplit, ValSplit, stratified_parts, subsample
+from auxo.data.splits import OODSplit, Splits, TestSplit, TrainSplit, ValSplit
 from auxo.random import derive_seed
 
 __all__ = ["NAMES", "SOURCE", "build"]
@@ -23,7 +23,8 @@ enlarged and centred as MNIST's are. mnistm: the test part of MNIST-M (Ganin & L
 by Backpropagation, ICML 2015); its digits are MNIST's test digits over other backgrounds, so its errors are not
 independent of the test split's. All images are 28x28, grey ones repeated over three channels.
 Read from <root>/{mnist,usps,mnistm}/{train,test}.parquet, or from the Hugging Face hub as ylecun/mnist, flwrlabs/usps
-and Mike0307/MNIST-M (32x32 pixels there, resized to 28x28). The way over the hub is untested: it was written offline."""
+and Mike0307/MNIST-M (32x32 pixels there, resized to 28x28). The way over the hub was written offline and is untested.
+"""
 
 _MNIST = KnownSet(name="mnist", hub="ylecun/mnist")
 _USPS = KnownSet(name="usps", hub="flwrlabs/usps")
@@ -31,7 +32,6 @@ _MNISTM = KnownSet(name="mnistm", hub="Mike0307/MNIST-M")
 _SIDE = 28
 _NUM_TRAIN = 4000
 _NUM_VAL = 1000
-_USPS_BACKGROUND = 25  # of 255: smears of the scan that MNIST's thresholding would have removed
 
 
 def build(config: DataConfig, *, seed: int) -> Splits:
@@ -48,17 +48,17 @@ def build(config: DataConfig, *, seed: int) -> Splits:
     size = config.image_size or _SIDE
     mnist = _MNIST.read("train", config, image_size=size)
     names = mnist.class_names
-    pool, val = stratified_parts(
+    train_part, val_part = cut_train_and_val(
         mnist,
-        [max(0, len(mnist) - _NUM_VAL), _NUM_VAL],
-        ["mnist-train", "mnist-val"],
+        _MNIST.name,
+        num_train=config.num_train or _NUM_TRAIN,
+        num_val=_NUM_VAL,
         seed=derive_seed(seed, "mnist", "parts"),
     )
-    train = subsample(pool, config.num_train or _NUM_TRAIN, seed=derive_seed(seed, "mnist", "num_train"))
-    test = _MNIST.read("test", config, image_size=size, class_names=names)
-    mnistm = _MNISTM.read("test", config, image_size=size, class_names=names)
-    mnistm.name = "mnistm"
-    train, val, test, mnistm = store([train, val, test, mnistm], config)
+    test_part = _MNIST.read("test", config, image_size=size, class_names=names)
+    mnistm_part = _MNISTM.read("test", config, image_size=size, class_names=names)
+    test_part.name, mnistm_part.name = "mnist-test", "mnistm"
+    train, val, test, mnistm = store([train_part, val_part, test_part, mnistm_part], config)
     return Splits(
         train=TrainSplit(train),
         val=ValSplit(val),
@@ -71,6 +71,6 @@ def _usps(config: DataConfig, class_names: tuple[str, ...]) -> InMemorySource:
     """Return the test digits of USPS drawn as MNIST is."""
     scanned = _USPS.read("test", config, image_size=None, class_names=class_names)
     raw = in_memory(scanned, workers=config.workers)
-    digits = centre_digits(raw.images[:, 0], background=_USPS_BACKGROUND)
+    digits = centre_digits(raw.images[:, 0])
     origins = [raw.describe(i) for i in range(len(raw))]
     return made_source("usps", grey_to_rgb(digits), raw.labels, class_names, config, origins=origins)

@@ -27,7 +27,7 @@ def test_read_csv__names__are_sorted_and_pictures_in_order(
     assert source.name == "set"
     assert source.class_names == tuple(sorted(shapes.class_names))
     assert torch.equal(source.fetch(torch.arange(40)), shapes.images)
-    assert source.describe(2) == f"{tmp_path / rows[3][0]} (row 3 of {tmp_path / 'set.csv'})"
+    assert source.describe(2) == f"{tmp_path / rows[3][0]} (line 4 of {tmp_path / 'set.csv'})"
 
 
 def test_read_csv__numbers__are_class_numbers(
@@ -39,7 +39,7 @@ def test_read_csv__numbers__are_class_numbers(
     assert source.class_names == ("0", "1", "2", "3")
     assert torch.equal(source.labels, shapes.labels)
     assert read_source(str(path), DataConfig(), class_names=tuple("abcde")).class_names == tuple("abcde")
-    with pytest.raises(DataError, match=r"labels in 0\.\.2, got 3 at .*row 4 of"):
+    with pytest.raises(DataError, match=r"labels in 0\.\.2, got 3 at .*line 5 of"):
         read_source(str(path), DataConfig(), class_names=tuple("abc"))
 
 
@@ -49,7 +49,7 @@ def test_read_csv__number_out_of_range__names_the_row(
 ) -> None:
     numbered = [rows[0], *([path, str(i % 4)] for i, (path, _) in enumerate(rows[1:]))]
     numbered[6][1] = label
-    with pytest.raises(DataError, match=rf"got {label} at .*row 6 of .*set\.csv"):
+    with pytest.raises(DataError, match=rf"got {label} at .*line 7 of .*set\.csv"):
         read_source(str(write_csv(numbered, tmp_path / "set.csv")), DataConfig())
 
 

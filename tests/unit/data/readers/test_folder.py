@@ -93,7 +93,9 @@ def test_read_folder__dangling_link__is_named(root: Path) -> None:
 
 
 def test_read_folder__unknown_class_elsewhere__is_named(root: Path) -> None:
-    with pytest.raises(DataError, match=r"classes of the training set \(arrow, corner, tee\), got 'wedge' at .*003\.png"):
+    with pytest.raises(
+        DataError, match=r"classes of the training set \(arrow, corner, tee\), got 'wedge' at .*003\.png"
+    ):
         read_source(str(root), DataConfig(), class_names=("arrow", "corner", "tee"))
 
 
@@ -112,7 +114,7 @@ def test_read_source__storage__decides_the_class(root: Path) -> None:
     assert isinstance(read_source(str(root), DataConfig(storage="stream")), StreamingSource)
 
 
-@pytest.mark.parametrize("name", ["nothing", "notes.txt"])
+@pytest.mark.parametrize("name", ["nothing", "notes.txt", "n" * 5000])
 def test_read_source__unknown_kind__says_what_is_read(tmp_path: Path, name: str) -> None:
     (tmp_path / "notes.txt").write_text("x")
     with pytest.raises(DataError, match=rf"a folder, a Parquet or CSV file, or hf://owner/name, got '.*{name}'"):

@@ -180,6 +180,7 @@ def test_read_hub__saved_splits__are_chosen_by_name(
     assert len(read_source(f"hf://{tmp_path}/two", DataConfig())) == 24
     test = read_source(f"hf://{tmp_path}/two:test", DataConfig())
     assert torch.equal(test.fetch(torch.arange(16)), shapes.images[24:])
+    assert test.name == "two-test"
     with pytest.raises(DataError, match="one of the splits train, test, got 'val' of hf://"):
         read_source(f"hf://{tmp_path}/two:val", DataConfig())
 

@@ -1,0 +1,44 @@
+# The two commands a newcomer needs: make demo, make test. Both make .venv first, once.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+CORE := $(VENV)/.core
+TEST := $(VENV)/.test
+DOCS := $(VENV)/.docs
+
+.PHONY: demo test test-all check docs bench clean
+
+demo: $(CORE)
+	$(BIN)/auxo train ossl
+
+test: $(TEST)
+	scripts/check
+
+test-all: $(TEST)
+	scripts/check --all
+
+docs: $(DOCS)
+	$(BIN)/python docs/build.py
+	$(BIN)/mkdocs build --strict
+
+bench: $(TEST)
+	$(BIN)/python benchmarks/ossl_step.py
+
+clean:
+	rm -rf $(VENV) build dist site src/*.egg-info
+
+$(BIN)/python:
+	$(PYTHON) -c "import sys; sys.exit(0 if sys.version_info >= (3, 11) else 'auxo needs Python 3.11 or newer; pass PYTHON=...')"
+	$(PYTHON) -m venv $(VENV)
+
+$(CORE): $(BIN)/python pyproject.toml requirements/core.txt
+	$(BIN)/python -m pip install --quiet --constraint requirements/core.txt --editable .
+	touch $@
+
+$(TEST): $(CORE) requirements/test.txt
+	$(BIN)/python -m pip install --quiet --constraint requirements/test.txt --editable ".[test]"
+	touch $@
+
+$(DOCS): $(TEST) requirements/docs.txt
+	$(BIN)/python -m pip install --quiet --constraint requirements/docs.txt --editable ".[test,docs]"
+	touch $@

@@ -1,0 +1,125 @@
+"""The rules of the house that a machine can check."""
+
+import ast
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import auxo
+
+ROOT = Path(auxo.__file__).parent
+MODULES = sorted(ROOT.rglob("*.py"))
+
+# From the bottom up: a module may import from its own part and from earlier rows, never sideways or upwards.
+ROWS = [
+    ["errors"],
+    ["types"],
+    ["random"],
+    ["batch_norm"],
+    ["runtime"],
+    ["optimizers"],
+    ["registry"],
+    ["interfaces"],
+    ["losses"],
+    ["bilevel"],
+    ["backbones", "heads", "pretexts", "data"],
+    ["joint"],
+    ["experiment"],
+    ["methods"],
+    ["evaluation"],
+    ["training"],
+    ["config"],
+    ["cli"],
+]
+ROW_OF = {part: number for number, row in enumerate(ROWS) for part in row}
+
+
+def part_of(dotted):
+    """The second word of ``auxo.part.module``."""
+    return dotted.split(".")[1] if dotted.count(".") else None
+
+
+def imported(path):
+    """The parts of auxo that a file imports, also inside functions."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        names = []
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module] if node.module != "auxo" else [f"auxo.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        yield from (part for name in names if name.startswith("auxo.") and (part := part_of(name)) is not None)
+
+
+def dotted(path):
+    parts = path.relative_to(ROOT.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=dotted)
+def test_imports__every_module__go_down_only(path):
+    own = part_of(dotted(path))
+    if own is None or own == "__main__":
+        return
+    assert own in ROW_OF, f"{own} has no row: add it to ROWS"
+    for part in imported(path):
+        is_method = own == "methods" and dotted(path) != "auxo.methods"
+        assert (part == own and not is_method) or ROW_OF[part] < ROW_OF[own], f"{dotted(path)} imports auxo.{part}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=dotted)
+def test_all__every_module__names_exactly_what_is_public(path):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    values = {
+        node.targets[0].id: node.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+    }
+    if path.name == "__main__.py" or "__all__" not in values:
+        public = [n.name for n in tree.body if isinstance(n, ast.FunctionDef | ast.ClassDef) and n.name[0] != "_"]
+        assert not public, f"{dotted(path)} has public names and no __all__"
+        return
+    named = ast.literal_eval(values["__all__"])
+    assert len(set(named)) == len(named)
+    module = importlib.import_module(dotted(path))
+    assert all(hasattr(module, name) for name in named)
+    if path.name != "__init__.py":
+        defined = {n.name for n in tree.body if isinstance(n, ast.FunctionDef | ast.ClassDef) and n.name[0] != "_"}
+        assert defined <= set(named) | {"Options"}, f"{dotted(path)} hides {defined - set(named)}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=dotted)
+def test_size__every_file_and_function__is_small(path):
+    text = path.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 400
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef):
+            assert node.end_lineno - node.lineno < 60, f"{node.name} in {dotted(path)}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=dotted)
+def test_print__only_the_command_line(path):
+    calls = {
+        node.func.id
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    }
+    assert "print" not in calls or part_of(dotted(path)) == "cli"
+
+
+@pytest.mark.parametrize("words", [[], ["-c", "import auxo"], ["-m", "auxo", "--help"], ["-m", "auxo", "list"]])
+def test_import__auxo_help_and_list__do_not_import_torch(words):
+    program = (
+        "import sys, runpy\n"
+        f"words = {words!r}\n"
+        "sys.argv = ['auxo', *words[2:]]\n"
+        "try:\n"
+        "    exec(words[1]) if words[:1] == ['-c'] else runpy.run_module('auxo', run_name='__main__')\n"
+        "except SystemExit:\n"
+        "    pass\n"
+        "assert 'auxo' in sys.modules and 'torch' not in sys.modules\n"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr

@@ -1,0 +1,142 @@
+"""What every registered method must do, whatever it is."""
+
+import importlib
+from dataclasses import replace
+
+import pytest
+import torch
+
+from auxo.backbones import BackboneConfig
+from auxo.config import from_json, to_json
+from auxo.data.fake import oriented_shapes
+from auxo.interfaces import TrainState
+from auxo.methods.ossl import OSSL, ImplicitConfig
+from auxo.methods.rotation import JointRotation
+from auxo.registry import entries
+from auxo.runtime import Runtime, RuntimeConfig
+from auxo.training.checkpoint import Checkpoints, Progress
+from auxo.types import Batch, Task
+
+RECIPES = {name: importlib.import_module(entry.module).recipe() for name, entry in entries("methods").items()}
+CONFIGS = {name: recipe.stages[0].method for name, recipe in RECIPES.items()} | {
+    "rotation-random": JointRotation.Config(rotation="random"),
+    "ossl-head_only": OSSL.Config(scope="head_only"),
+    "ossl-difference": OSSL.Config(scope="difference"),
+    "ossl-implicit": OSSL.Config(scope="implicit"),
+    "ossl-implicit-meta": OSSL.Config(scope="implicit", implicit=ImplicitConfig(response="meta")),
+    "ossl-two-step": OSSL.Config(second_head="semantic"),
+    "ossl-two-classifiers": OSSL.Config(rotation="off"),
+}
+SIDE = 28
+
+
+@pytest.fixture(params=CONFIGS)
+def config(request):
+    return CONFIGS[request.param]
+
+
+@pytest.fixture
+def runtime():
+    return Runtime(config=RuntimeConfig(device="cpu"), device=torch.device("cpu"))
+
+
+def make(config, seed=0):
+    task = Task(class_names=("arrow", "l", "t", "wedge"), channels=3, height=SIDE, width=SIDE)
+    method = config.build(BackboneConfig().build(task, seed=seed), task, seed=seed).train()
+    return method, TrainState(method.optimizers(), seed=seed)
+
+
+def batches():
+    source = oriented_shapes(24, size=SIDE, seed=5)
+    images, labels, indices = source.images.float() / 127.5 - 1, source.labels.clamp(max=3), torch.arange(24)
+    return {
+        "train": Batch(images[:16], labels[:16], indices[:16]),
+        "meta": Batch(images[16:], labels[16:], indices[16:]),
+    }
+
+
+def advance(method, state, runtime, count):
+    for _ in range(count):
+        metrics = method.update(state, batches(), runtime)
+        state.step += 1
+    return metrics
+
+
+def test_update__every_trainable_parameter__gets_a_finite_gradient_and_moves_or_is_listed_frozen(config, runtime):
+    method, state = make(config)
+    before = {name: p.detach().clone() for name, p in method.named_parameters()}
+    seen = set()
+
+    class Watch(Runtime):
+        def step(self, optimizer, loss):
+            super().step(optimizer, loss)
+            for name, p in method.named_parameters():
+                if p.grad is not None:
+                    assert torch.isfinite(p.grad).all(), name
+                    seen.add(name)
+
+    advance(method, state, Watch(config=runtime.config, device=runtime.device), 2)
+    frozen = set(method.frozen_parameters())
+    assert seen == set(before) - frozen
+    still = {name for name, p in method.named_parameters() if torch.equal(p, before[name])}
+    assert still <= frozen
+
+
+def test_update__metrics__are_detached_finite_scalars(config, runtime):
+    method, state = make(config)
+    metrics = advance(method, state, runtime, 1)
+    assert any(name.endswith("_loss") for name in metrics)
+    for name, value in metrics.items():
+        assert value.shape == (), name
+        assert not value.requires_grad, name
+        assert torch.isfinite(value), name
+
+
+def test_update__same_seed__same_numbers(config, runtime):
+    runs = []
+    for _ in range(2):
+        method, state = make(config)
+        advance(method, state, runtime, 3)
+        runs.append(method.state_dict())
+    assert all(torch.equal(tensor, runs[1][name]) for name, tensor in runs[0].items())
+
+
+def test_checkpoint__saved_and_restored_midway__continues_to_the_same_bits(config, runtime, tmp_path):
+    method, state = make(config)
+    checkpoints = Checkpoints(tmp_path, "train", "digest")
+    advance(method, state, runtime, 2)
+    path = checkpoints.save(method, state, Progress(train_seconds=1.5, images=32, steps=2))
+    advance(method, state, runtime, 2)
+
+    other, restored = make(config, seed=1)
+    restored.seed = state.seed
+    progress = checkpoints.restore(path, other, restored)
+    assert (restored.step, progress.train_seconds, progress.images) == (2, 1.5, 32)
+    advance(other, restored, runtime, 2)
+    for name, tensor in method.state_dict().items():
+        assert torch.equal(tensor, other.state_dict()[name]), name
+    for name, optimizer in state.optimizers.items():
+        ours = optimizer.state_dict()["state"]
+        theirs = restored.optimizers[name].state_dict()["state"]
+        assert all(torch.equal(ours[i]["momentum_buffer"], theirs[i]["momentum_buffer"]) for i in ours)
+
+
+def test_prediction__before_and_after__leaves_state_untouched(config, runtime):
+    method, state = make(config)
+    advance(method, state, runtime, 1)
+    before = {name: tensor.clone() for name, tensor in method.state_dict().items()}
+    method.eval()
+    images = batches()["train"].images
+    with torch.inference_mode():
+        heads = method.head_logits(images)
+        assert torch.equal(method.predict(images), next(iter(heads.values())))
+        for head in method.pretext_heads().values():
+            assert head.answer(images).shape == (16, head.pretext.num_outputs)
+    assert all(logits.shape == (16, 4) for logits in heads.values())
+    assert all(torch.equal(tensor, before[name]) for name, tensor in method.state_dict().items())
+
+
+def test_config__through_json__comes_back_equal(config):
+    recipe = RECIPES["supervised"]
+    whole = replace(recipe, stages=(replace(recipe.stages[0], method=config),))
+    assert from_json(to_json(whole), origin="config.json") == whole

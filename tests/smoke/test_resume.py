@@ -1,0 +1,103 @@
+"""Runs that are killed and go on end with the same bytes."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from PIL import Image
+
+from auxo.data.fake import oriented_shapes
+
+OPTIONS = (
+    *("--epochs", "40", "--batch-size", "16", "--selection", "best_val", "--data.augment", "crop_flip"),
+    *("--training.log-every", "3", "--training.checkpoint-every", "7", "--training.evaluate-every", "9"),
+    *("--training.no-tensorboard", "--runtime.threads", "1"),
+)
+KILLS = 5
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """A folder of class folders."""
+    root = tmp_path_factory.mktemp("pictures")
+    source = oriented_shapes(160, size=28, seed=0)
+    for number, (image, label) in enumerate(zip(source.images, source.labels, strict=True)):
+        folder = root / source.class_names[int(label)]
+        folder.mkdir(exist_ok=True)
+        Image.fromarray(image.permute(1, 2, 0).numpy()).save(folder / f"{number}.png")
+    return root
+
+
+def command(words, processes):
+    program = [sys.executable, "-m", "auxo"]
+    if processes > 1:
+        launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes), "-m", "auxo"]
+        program = [sys.executable, *launcher]
+    return [*program, "train", *words]
+
+
+def launch(words, processes):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        command(words, processes),
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        text=True,
+    )
+
+
+def finish(process):
+    _, errors = process.communicate(timeout=240)
+    assert process.returncode == 0, errors
+
+
+def wait_for_growth(path, process):
+    """Wait until a file is longer than now."""
+    size = path.stat().st_size if path.exists() else 0
+    deadline = time.monotonic() + 120
+    while (path.stat().st_size if path.exists() else 0) <= size:
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < deadline, f"{path} does not grow"
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_run__killed_five_times_and_resumed__same_bytes_as_uninterrupted(pictures, tmp_path, processes):
+    recipe = ["ossl", "--data.train", str(pictures), *OPTIONS]
+    finish(launch([*recipe, "--out", str(tmp_path / "whole")], processes))
+
+    generator = random.Random(processes)
+    out = tmp_path / "killed"
+    words = [*recipe, "--out", str(out)]
+    kills = 0
+    while kills < KILLS:
+        process = launch(words, processes)
+        wait_for_growth(out / "records.jsonl", process)
+        time.sleep(generator.uniform(0.0, 0.6))
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        assert process.returncode == -signal.SIGKILL, "the run ended before it was killed"
+        kills += 1
+        words = ["--resume", str(out)]
+    finish(launch(words, processes))
+    assert (out / "model.safetensors").read_bytes() == (tmp_path / "whole" / "model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_run__signalled__saves_and_leaves_with_one_line(pictures, tmp_path, number, code):
+    out = tmp_path / "run"
+    process = launch(["ossl", "--data.train", str(pictures), *OPTIONS, "--out", str(out)], 1)
+    wait_for_growth(out / "records.jsonl", process)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert len(errors.splitlines()) == 1
+    assert f"auxo train --resume {out}" in errors
+    step = int(errors.partition("at step ")[2].partition(";")[0])
+    assert (out / "checkpoints" / f"train-{step:08d}.safetensors").exists()
