@@ -15,7 +15,7 @@ from auxo.cli.options import parse_options
 
 __all__ = ["run"]
 
-LIBRARIES = ("torch", "kornia", "datasets", "tyro", "torchmetrics", "scikit-learn", "mlxtend", "safetensors")
+LIBRARIES = ("torch", "kornia", "datasets", "tyro", "scikit-learn", "mlxtend", "safetensors")
 EXTRAS = {"timm": "any backbone of timm as --backbone.name timm:NAME; needs a torchvision built for the same torch"}
 
 

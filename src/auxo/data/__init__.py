@@ -1,6 +1,7 @@
 """Data: sources of images, splits, batches, and what happens to images on the device."""
 
 from auxo.data.config import DataConfig
+from auxo.data.decode import decode_image, read_bytes
 from auxo.data.load import load_splits
 from auxo.data.loader import Loader, ordered_batches
 from auxo.data.pipeline import InputPipeline
@@ -33,8 +34,10 @@ __all__ = [
     "TrainSplit",
     "ValSplit",
     "check_disjoint",
+    "decode_image",
     "load_splits",
     "ordered_batches",
+    "read_bytes",
     "read_source",
     "stratified_indices",
 ]

@@ -2,8 +2,9 @@
 
 Source: Hendrycks & Dietterich, "Benchmarking Neural Network Robustness to Common Corruptions and Perturbations",
 ICLR 2019 (https://arxiv.org/abs/1903.12261). The fifteen kinds and their order are the paper's. The rendering is our
-own, after its description, with strengths chosen for images of 28 to 64 pixels: numbers measured with it are not
-comparable to CIFAR-10-C or ImageNet-C. Frost is drawn, where the paper pastes photographs; glass blur draws all pixels
+own, after its description, with strengths chosen for images of 28 to 64 pixels, by eye and so that a LeNet-5 trained on
+clean digits loses about 15 points at severity 5: numbers measured with it are not comparable to CIFAR-10-C or
+ImageNet-C. Frost is drawn, where the paper pastes photographs; glass blur draws all pixels
 at once; the elastic transform has no affine part.
 """
 
@@ -100,7 +101,7 @@ def corrupt(images: Tensor, kind: str, severity: int, *, seed: int) -> UInt8[Ten
     Example:
         >>> grey = torch.full((2, 3, 28, 28), 100, dtype=torch.uint8)
         >>> int(corrupt(grey, "brightness", 5, seed=0).max())
-        228
+        253
     """
     if kind not in _TABLE:
         near = difflib.get_close_matches(kind, KINDS, n=3) or KINDS

@@ -4,6 +4,7 @@ import io
 import struct
 import warnings
 import zlib
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from auxo.errors import DataError
 
-__all__ = ["FORMATS", "MIN_PIXELS", "decode_image"]
+__all__ = ["FORMATS", "MIN_PIXELS", "decode_image", "read_bytes"]
 
 MIN_PIXELS = 8
 """The shortest side, in pixels, that a picture may have."""
@@ -35,6 +36,20 @@ _DAMAGE = (
     struct.error,
     zlib.error,
 )
+
+
+def read_bytes(path: str) -> bytes:
+    """Return a file's bytes.
+
+    Raises:
+        DataError: it is missing, or not readable.
+    """
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise DataError(
+            "a file that can be read", f"{path} ({error.strerror})", "check the path and its rights"
+        ) from error
 
 
 def decode_image(content: bytes, *, where: str, image_size: int | None) -> UInt8[Tensor, "3 height width"]:

@@ -50,8 +50,10 @@ class EvaluationRow:
     per_class: tuple[float | None, ...]
 
     def to_record(self) -> dict[str, object]:
-        """Return the row as a dictionary of values that JSON has."""
-        return {**asdict(self), "per_class": list(self.per_class)}
+        """Return the row as a dictionary of values that JSON has; ``kind`` is called ``head_kind`` there."""
+        values = asdict(self)
+        head_kind = values.pop("kind")
+        return {**values, "head_kind": head_kind, "per_class": list(self.per_class)}
 
 
 def evaluate(

@@ -9,7 +9,7 @@ from pathlib import Path
 from auxo.data.readers.listing import FileImages, Listing
 from auxo.errors import DataError
 
-__all__ = ["read_csv"]
+__all__ = ["CsvImages", "read_csv"]
 
 
 def read_csv(path: Path, name: str, *, path_column: str, label_column: str) -> Listing:

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from auxo.data.decode import read_bytes
 from auxo.data.sources import AbstractEncodedImages, StreamingSource
 from auxo.errors import DataError
 
@@ -36,20 +37,6 @@ class FileImages(AbstractEncodedImages):
     def describe(self, row: int) -> str:
         """Return the path."""
         return self.paths[row]
-
-
-def read_bytes(path: str) -> bytes:
-    """Return a file's bytes.
-
-    Raises:
-        DataError: it is missing, or not readable.
-    """
-    try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise DataError(
-            "a file that can be read", f"{path} ({error.strerror})", "check the path and its rights"
-        ) from error
 
 
 @dataclass(frozen=True)

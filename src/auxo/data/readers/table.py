@@ -11,7 +11,8 @@ from datasets import ClassLabel, Dataset, DatasetDict, Value
 from datasets.exceptions import DatasetsError
 from pyarrow import ArrowException
 
-from auxo.data.readers.listing import Listing, read_bytes
+from auxo.data.decode import read_bytes
+from auxo.data.readers.listing import Listing
 from auxo.data.sources import AbstractEncodedImages
 from auxo.errors import DataError
 

@@ -63,6 +63,7 @@ def test_build__set_missing__names_the_file(small_root: Path) -> None:
         load_splits(DataConfig(scenario=NAME, root=str(small_root), num_train=40), seed=0)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif("AUXO_DATA" not in os.environ, reason="AUXO_DATA does not name a folder of real images")
 def test_build__real_copies__have_the_sizes_of_the_sets() -> None:
     splits = load_splits(DataConfig(scenario=NAME), seed=0)

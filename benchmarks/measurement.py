@@ -1,0 +1,178 @@
+"""What the benchmarks share: worker processes, peak memory, operation counts, the convolution peak, tables."""
+
+import ctypes
+import json
+import platform
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+from torch.utils.flop_counter import FlopCounterMode
+
+__all__ = [
+    "Remote",
+    "Spread",
+    "convolution_peak",
+    "count_flops",
+    "describe_machine",
+    "keep_freed_memory",
+    "markdown_table",
+    "peak_bytes",
+    "seconds",
+]
+
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of glibc's malloc.h
+
+
+class Remote:
+    """An object that lives in a process of its own, so that several can take turns without sharing a heap.
+
+    Args:
+        factory: makes the object; a function at the top of a module.
+        arguments: for the factory; must survive pickling.
+    """
+
+    def __init__(self, factory: Callable[..., object], *arguments: object) -> None:
+        context = get_context("spawn")
+        self._connection, remote = context.Pipe()
+        self._process = context.Process(target=_serve, args=(remote, factory, arguments), daemon=True)
+        self._process.start()
+        remote.close()
+
+    def call(self, method: str, *arguments: object) -> Any:  # noqa: ANN401  # whatever the method returns
+        """Run a method of the object and return its result.
+
+        Raises:
+            EOFError: the process died.
+        """
+        self._connection.send((method, arguments))
+        return self._connection.recv()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+        self._process.join(timeout=10)
+        if self._process.is_alive():
+            self._process.terminate()
+
+
+def _serve(connection: Connection, factory: Callable[..., object], arguments: tuple[object, ...]) -> None:
+    """Build the object and answer calls until the other end closes."""
+    target = factory(*arguments)
+    while True:
+        try:
+            method, values = connection.recv()
+        except EOFError:
+            return
+        connection.send(getattr(target, method)(*values))
+
+
+def keep_freed_memory() -> None:
+    """Let glibc keep freed memory for the next step instead of handing it back to the system page by page."""
+    libc = ctypes.CDLL(None)
+    if not (libc.mallopt(_M_MMAP_MAX, 0) and libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)):
+        raise OSError("mallopt refused the settings")
+
+
+def synchronise(device: torch.device) -> None:
+    """Wait for the device."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def seconds(step: Callable[[], object], *, count: int, device: torch.device) -> float:
+    """Return the mean time of ``count`` calls, seconds."""
+    synchronise(device)
+    start = time.perf_counter()
+    for _ in range(count):
+        step()
+    synchronise(device)
+    return (time.perf_counter() - start) / count
+
+
+def peak_bytes(step: Callable[[], object], device: torch.device) -> int:
+    """Return the most bytes that tensors made during one call held at once, kernels' temporaries included."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+        before = torch.cuda.memory_allocated(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        step()
+        return torch.cuda.max_memory_allocated(device) - before
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        step()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "trace.json"
+        profiler.export_chrome_trace(str(path))
+        events = json.loads(path.read_text(encoding="utf-8"))["traceEvents"]
+    return max(event["args"]["Total Allocated"] for event in events if event.get("name") == "[memory]")
+
+
+def count_flops(step: Callable[[], object]) -> int:
+    """Return the floating-point operations of convolutions and matrix products in one call, a multiply-add as two."""
+    with FlopCounterMode(display=False) as counter:
+        step()
+    return int(counter.get_total_flops())
+
+
+def convolution_peak(device: torch.device, dtype: torch.dtype = torch.float32) -> float:
+    """Return the operations per second of a large 3x3 convolution, the best of several runs: what to compare with."""
+    images = torch.randn(64, 256, 16, 16, device=device, dtype=dtype).to(memory_format=torch.channels_last)
+    weight = torch.randn(256, 256, 3, 3, device=device, dtype=dtype).to(memory_format=torch.channels_last)
+    operations = 2 * images.numel() * weight.numel() / images.shape[1]
+
+    def convolve() -> None:
+        torch.conv2d(images, weight, padding=1)
+
+    convolve()
+    return operations / min(seconds(convolve, count=1, device=device) for _ in range(8))
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Median and quartiles of repeated measurements."""
+
+    median: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> "Spread":
+        """Summarise ``values``."""
+        if len(values) < 2:
+            return cls(values[0], values[0], values[0])
+        low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
+        return cls(middle, low, high)
+
+
+def describe_machine(device: torch.device) -> str:
+    """Return one line on the processor, the device, the threads and the versions."""
+    name = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        lines = cpuinfo.read_text(encoding="utf-8").splitlines()
+        name = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), name)
+    parts = [name, torch.backends.cpu.get_cpu_capability(), f"{torch.get_num_threads()} threads"]
+    if device.type == "cuda":
+        parts.append(torch.cuda.get_device_name(device))
+    return ", ".join([*parts, f"torch {torch.__version__}", f"Python {sys.version.split()[0]}"])
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table with its columns aligned."""
+    lines = [list(header), *map(list, rows)]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
+    lines.insert(1, ["-" * width for width in widths])
+    return "\n".join(
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |" for line in lines
+    )
