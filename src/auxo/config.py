@@ -82,8 +82,11 @@ def from_json(text: str, *, origin: str, code: str | None = None) -> ExperimentC
         written_by = document.get("auxo", "another program") if isinstance(document, dict) else "another program"
         fix = f"this is auxo {auxo.__version__}; use {written_by} or write the config anew"
         raise ConfigError(f"config format {FORMAT} in {origin}", str(got), fix)
+    run = document.get("run")
+    if not isinstance(run, dict):
+        raise ConfigError(f"an object 'run' in {origin}", type(run).__name__, "name the config.json of a run directory")
     try:
-        return _converter(code).structure(document.get("run"), ExperimentConfig)
+        return _converter(code).structure(run, ExperimentConfig)
     except ClassValidationError as error:
         raise _first_problem(error, origin) from error
 

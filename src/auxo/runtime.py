@@ -165,6 +165,9 @@ class _SumOverProcesses(torch.autograd.Function):
         return total
 
 
+_SIGNS_OF_A_LOST_PROCESS = ("gloo", "NCCL", "Connection closed", "Connection reset", "Timed out waiting")
+
+
 _sum_over_processes: Callable[[Tensor], Tensor] = _SumOverProcesses.apply
 
 
@@ -228,6 +231,11 @@ def open_runtime(config: RuntimeConfig) -> Iterator[Runtime]:
             rank=rank,
             num_processes=num_processes,
         )
+    except RuntimeError as error:
+        if num_processes > 1 and any(sign in str(error) for sign in _SIGNS_OF_A_LOST_PROCESS):
+            fix = "see what the process that failed first says, then --resume"
+            raise DeviceError("all processes to stay until the end", "one that left", fix) from error
+        raise
     finally:
         if num_processes > 1:
             dist.destroy_process_group()

@@ -7,13 +7,14 @@ import subprocess
 import sys
 import time
 
+import psutil
 import pytest
 from PIL import Image
 
 from auxo.data.fake import oriented_shapes
 
 OPTIONS = (
-    *("--epochs", "40", "--batch-size", "16", "--selection", "best_val", "--data.augment", "crop_flip"),
+    *("--epochs", "60", "--batch-size", "16", "--selection", "best_val", "--data.augment", "crop_flip"),
     *("--training.log-every", "3", "--training.checkpoint-every", "7", "--training.evaluate-every", "9"),
     *("--training.no-tensorboard", "--runtime.threads", "1"),
 )
@@ -47,7 +48,6 @@ def launch(words, processes):
         env=environment,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
-        start_new_session=True,
         text=True,
     )
 
@@ -55,6 +55,15 @@ def launch(words, processes):
 def finish(process):
     _, errors = process.communicate(timeout=240)
     assert process.returncode == 0, errors
+
+
+def kill_with_children(process):
+    """SIGKILL a process and all below it; a worker of torchrun leads a process group of its own."""
+    family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+    for member in family:
+        member.kill()
+    psutil.wait_procs(family[1:], timeout=30)
+    process.communicate()
 
 
 def wait_for_growth(path, process):
@@ -80,13 +89,24 @@ def test_run__killed_five_times_and_resumed__same_bytes_as_uninterrupted(picture
         process = launch(words, processes)
         wait_for_growth(out / "records.jsonl", process)
         time.sleep(generator.uniform(0.0, 0.6))
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        kill_with_children(process)
         assert process.returncode == -signal.SIGKILL, "the run ended before it was killed"
         kills += 1
         words = ["--resume", str(out)]
     finish(launch(words, processes))
     assert (out / "model.safetensors").read_bytes() == (tmp_path / "whole" / "model.safetensors").read_bytes()
+
+
+def test_resume__of_a_run_that_still_trains__refused_in_one_line(pictures, tmp_path):
+    out = tmp_path / "run"
+    process = launch(["ossl", "--data.train", str(pictures), *OPTIONS, "--out", str(out)], 1)
+    wait_for_growth(out / "records.jsonl", process)
+    second = launch(["--resume", str(out)], 1)
+    _, errors = second.communicate(timeout=120)
+    kill_with_children(process)
+    assert second.returncode == 2
+    assert errors.startswith(f"auxo: expected to be alone in {out}, got another process")
+    assert len(errors.splitlines()) == 1
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

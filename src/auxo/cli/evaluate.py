@@ -4,13 +4,16 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated
 
+import tyro
 from tyro.conf import Positional
 
 from auxo.cli.options import parse_options
 from auxo.cli.terminal import print_table
 from auxo.cli.train import read_run_config
 from auxo.data import EvaluationSplit, OODSplit, load_splits, read_source
+from auxo.errors import ConfigError
 from auxo.evaluation import Compute, Selection, build_table, evaluate
 from auxo.experiment import ExperimentConfig
 from auxo.runtime import RuntimeConfig, open_runtime
@@ -23,7 +26,7 @@ __all__ = ["run"]
 class Options:
     """Options of ``auxo evaluate``."""
 
-    run: Positional[str]
+    run: Annotated[Positional[str], tyro.conf.arg(metavar="RUN")]
     """Run directory of a finished run."""
     data: tuple[str, ...] = ()
     """Labelled sets to judge on: folder, Parquet, CSV or hf://owner/name[:split]; by default the run's own val, test
@@ -42,6 +45,8 @@ def run(words: Sequence[str]) -> None:
     """Measure every head, print the table, and write the rows."""
     description = "Judge a trained model again, on the run's own sets or on labelled pictures of yours."
     options = parse_options(Options, words, command="auxo evaluate", description=description)
+    if options.batch_size < 1:
+        raise ConfigError("batch-size >= 1", str(options.batch_size), "give the number of images per pass")
     folder = Path(options.run)
     config = read_run_config(folder, code=options.code)
     with open_runtime(RuntimeConfig(device=options.device, precision=config.runtime.precision)) as runtime:

@@ -49,11 +49,13 @@ def parse_known_options(kind: type[Options], words: Sequence[str]) -> tuple[Opti
 
 
 def _one_line(box: str, command: str) -> ConfigError:
-    """Turn tyro's framed message into an error of one line."""
-    lines = [line.strip(" │╭╮╰╯─") for line in box.splitlines()]
-    rule = next((i for i, line in enumerate(box.splitlines()) if "────" in line and i > 0), len(lines))
-    problem = " ".join(line for line in lines[1:rule] if line) or "something else"
-    near = re.findall(r"^(--[\w.-]+)", "\n".join(lines[rule:]), flags=re.MULTILINE)
+    """Turn tyro's message, framed or in plain ASCII as the terminal is, into an error of one line."""
+    lines = [text for line in box.splitlines() if (text := line.strip(" │╭╮╰╯"))]
+    is_rule = [re.fullmatch("[─-]{3,}", line) is not None for line in lines]
+    first = 2 if is_rule[1:2] == [True] else 1  # below the title
+    rule = next((number for number in range(first, len(lines)) if is_rule[number]), len(lines))
+    problem = " ".join(lines[first:rule]) or "something else"
+    near = re.findall(r"^(--\w[\w.-]*)", "\n".join(lines[rule:]), flags=re.MULTILINE)
     problem = problem[0].lower() + problem[1:].rstrip(".").replace(" .", "")
     meant = f"did you mean {' or '.join(near[:3])}? " if near and "nrecognized" in problem else ""
-    return ConfigError(f"options of {command}", problem, f"{meant}({command} --help)")
+    return ConfigError(f"options of {command}", problem, f"{meant}see {command} --help")

@@ -5,8 +5,10 @@ import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import torch
+import tyro
 from torch import Tensor
 from tyro.conf import Positional
 
@@ -27,9 +29,9 @@ ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".
 class Options:
     """Options of ``auxo predict``."""
 
-    run: Positional[str]
+    run: Annotated[Positional[str], tyro.conf.arg(metavar="RUN")]
     """Run directory of a finished run."""
-    pictures: Positional[tuple[str, ...]]
+    pictures: Annotated[Positional[tuple[str, ...]], tyro.conf.arg(metavar="PICTURE [PICTURE ...]")]
     """Pictures, or folders that are searched for pictures; resized to the model's input."""
     out: str = "predictions.csv"
     """CSV to write: path, predicted class, its probability, then the probability of every class."""
@@ -47,6 +49,8 @@ def run(words: Sequence[str]) -> None:
     options = parse_options(Options, words, command="auxo predict", description=description)
     if options.batch_size < 1:
         raise ConfigError("batch-size >= 1", str(options.batch_size), "give the number of pictures per pass")
+    if not options.pictures:
+        raise ConfigError("pictures, or folders of pictures", "none", f"name them: auxo predict {options.run} DIR")
     folder = Path(options.run)
     config = read_run_config(folder, code=options.code)
     paths = [path for place in options.pictures for path in _pictures(Path(place))]

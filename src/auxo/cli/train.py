@@ -94,7 +94,16 @@ def read_run_config(folder: Path, *, code: str | None = None) -> ExperimentConfi
     path = folder / "config.json"
     if not path.is_file():
         raise ConfigError(f"a run directory at {folder}", "no config.json there", "name a folder under runs/")
-    return from_json(path.read_text(encoding="utf-8"), origin=str(path), code=code)
+    return _read_config(path, code)
+
+
+def _read_config(path: Path, code: str | None) -> ExperimentConfig:
+    """Return the config in a file that is there."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"JSON in {path}", "bytes that are not UTF-8", "name a config.json") from error
+    return from_json(text, origin=str(path), code=code)
 
 
 def _plan(words: list[str]) -> _Plan:
@@ -115,8 +124,7 @@ def _plan(words: list[str]) -> _Plan:
         path = Path(start.config)
         if not path.is_file():
             raise ConfigError("a config file", f"no file {path}", "name the config.json of a run directory")
-        default = from_json(path.read_text(encoding="utf-8"), origin=str(path), code=start.code)
-        config = _with_options(default, rest, command=f"auxo train --config {path}")
+        config = _with_options(_read_config(path, start.code), rest, command=f"auxo train --config {path}")
     else:
         config = _with_options(load_recipe(str(recipe)), rest, command=f"auxo train {recipe}")
     return _choose_folder(config, start.out)

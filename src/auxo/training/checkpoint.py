@@ -127,6 +127,8 @@ class Checkpoints:
         if header.get("run") != self.run_digest or header.get("stage") != self.stage:
             fix = "resume the run that wrote it, or delete it"
             raise CheckpointError(f"a checkpoint of this run at {path}", "one of a run with another config", fix)
+        if "step" not in header:
+            raise CheckpointError(f"a checkpoint at {path}", "weights only", "delete it to go on from an older one")
         load_weights(method, tree["weights"], origin=str(path))
         for name, optimizer in state.optimizers.items():
             optimizer.load_state_dict(tree["optimizers"][name])

@@ -63,7 +63,7 @@ class Journal:
         self._curve(stage, step, {"train/images_per_second": images_per_second})
 
     def evaluation(
-        self, stage: str, step: int, epoch: float, rows: Sequence[EvaluationRow], *, kind: str = "evaluation"
+        self, stage: str, step: int, epoch: int, rows: Sequence[EvaluationRow], *, kind: str = "evaluation"
     ) -> None:
         """Write one row for every split and head; ``kind`` is "result" for the weights that a run ends with."""
         for row in rows:

@@ -10,6 +10,8 @@ from auxo.training.atomic import write_atomically
 
 __all__ = ["RecordWriter", "read_records"]
 
+_REQUIRED = {"kind", "stage_number", "step"}
+
 
 class RecordWriter:
     """Appends rows to ``records.jsonl``; a row is on its way to the disk when ``write`` returns.
@@ -48,16 +50,24 @@ def read_records(path: Path) -> Iterator[dict[str, Any]]:
     """Yield the rows of a records file, leaving out a half-written last line; nothing if there is no file.
 
     Raises:
-        CheckpointError: a line before the last is not JSON.
+        CheckpointError: a line is no record; a last line that is half-written does not count.
     """
     if not path.exists():
         return
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    lines = path.read_bytes().splitlines(keepends=True)
     for number, line in enumerate(lines, start=1):
         try:
-            yield json.loads(line)
-        except json.JSONDecodeError as error:
-            if number == len(lines) and not line.endswith("\n"):
+            row = json.loads(line)
+        except ValueError as error:
+            if number == len(lines) and not line.endswith(b"\n"):
                 return
-            fix = "delete the line"
-            raise CheckpointError(f"JSON in line {number} of {path}", repr(line[:40]), fix) from error
+            raise _foreign(path, number, line) from error
+        if not isinstance(row, dict) or not row.keys() >= _REQUIRED:
+            raise _foreign(path, number, line)
+        yield row
+
+
+def _foreign(path: Path, number: int, line: bytes) -> CheckpointError:
+    """Describe a line that is no record."""
+    got = ascii(line[:40].decode(errors="replace"))
+    return CheckpointError(f"a record in line {number} of {path}", got, "delete the line")

@@ -1,5 +1,6 @@
 """A whole run: every stage in order, then the judgement on data the model never saw."""
 
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from auxo.runtime import Runtime
 from auxo.training.atomic import make_folder, write_atomically
 from auxo.training.checkpoint import Checkpoints, Progress, load_matching, load_weights
 from auxo.training.journal import Journal
+from auxo.training.lock import locked_folder
 from auxo.training.signals import StopRequest, stop_on_signal
 from auxo.training.tensor_file import read_tensor_file, write_tensor_file
 from auxo.training.trainer import Observer, StageTrainer
@@ -117,13 +119,21 @@ def train_run(
 def _train_stages(run: _Run) -> RunResult:
     """Train the stages in order and measure the last one's weights."""
     config, runtime = run.config, run.runtime
-    number, start = _position(run)
-    trainer = _stage_trainer(run, config.stages[number])
-    if start is not None:
-        trainer.restore(start)
-    journal = _open_folder(run, number, start) if runtime.is_main else None
-    runtime.barrier()
-    try:
+    with ExitStack() as stack:
+        is_new = not run.folder.exists()
+        if runtime.is_main and not is_new:
+            stack.enter_context(locked_folder(run.folder))
+        runtime.barrier()
+        number, start = _position(run)
+        trainer = _stage_trainer(run, config.stages[number])
+        if start is not None:
+            trainer.restore(start)
+        runtime.barrier()
+        journal = None
+        if runtime.is_main:
+            if is_new:
+                stack.enter_context(locked_folder(run.folder))
+            journal = stack.enter_context(closing(_open_folder(run, number, start)))
         for index, stage in enumerate(config.stages[number:], start=number):
             if index > number:
                 trainer = _stage_trainer(run, stage)
@@ -133,9 +143,6 @@ def _train_stages(run: _Run) -> RunResult:
                 trainer.checkpoints.save_weights(trainer.checkpoints.final, trainer.method, progress)
             runtime.barrier()
         return _finish(run, trainer.method, trainer.num_steps, journal)
-    finally:
-        if journal is not None:
-            journal.close()
 
 
 def _position(run: _Run) -> tuple[int, Path | None]:
@@ -173,6 +180,8 @@ def _stage_trainer(run: _Run, stage: StageConfig) -> StageTrainer:
     """Build the method of a stage on the device, with the weights it starts from."""
     task = run.splits.task()
     method = stage.method.build(run.config.backbone.build(task, seed=run.config.seed), task, seed=run.config.seed)
+    for head in method.pretext_heads().values():  # refuse a size that a pretext cannot take before anything is written
+        head.pretext.make_all(torch.zeros(1, task.channels, task.height, task.width))
     if stage.start_from != "scratch":
         earlier = next(other for other in run.config.stages if other.name == stage.start_from)
         checkpoints = run.checkpoints(earlier)
@@ -241,6 +250,8 @@ def load_model(config: ExperimentConfig, folder: Path, *, runtime: Runtime) -> T
     if not path.exists():
         raise CheckpointError(f"a finished run in {folder}", "no model.safetensors", f"auxo train --resume {folder}")
     tree, header = read_tensor_file(path)
+    if "task" not in header:
+        raise CheckpointError(f"a trained model at {path}", "another file of auxo's", "take the one that the run wrote")
     task = Task(**{**header["task"], "class_names": tuple(header["task"]["class_names"])})
     backbone = config.backbone.build(task, seed=config.seed)
     method = config.stages[-1].method.build(backbone, task, seed=config.seed)

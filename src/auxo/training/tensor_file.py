@@ -16,7 +16,7 @@ from auxo.training.atomic import write_atomically
 
 __all__ = ["TensorFile", "read_tensor_file", "write_tensor_file"]
 
-FORMAT = 1
+FORMAT = "1"
 
 
 class TensorFile(NamedTuple):
@@ -35,7 +35,7 @@ def write_tensor_file(path: Path, tree: Mapping[str, Any], header: Mapping[str, 
     """Write nested dicts and lists of tensors and plain values.
 
     Tensors are stored by their path in the tree, such as ``weights.backbone.conv1.weight``; the rest and ``header`` as
-    JSON in the file's metadata, with a digest of the tensors.
+    JSON in the file's metadata, with a digest of everything.
 
     Args:
         path: where to.
@@ -44,8 +44,9 @@ def write_tensor_file(path: Path, tree: Mapping[str, Any], header: Mapping[str, 
     """
     tensors: dict[str, Tensor] = {}
     skeleton = _take_out(tree, "", tensors)
-    metadata = {"format": FORMAT, "header": dict(header), "tree": skeleton, "digest": _digest(tensors)}
-    write_atomically(path, save(tensors, metadata={"auxo": json.dumps(metadata)}))
+    content = json.dumps({"header": dict(header), "tree": skeleton})
+    metadata = {"auxo": FORMAT, "content": content, "digest": _digest(tensors, content)}
+    write_atomically(path, save(tensors, metadata=metadata))
 
 
 def read_tensor_file(path: Path) -> TensorFile:
@@ -56,23 +57,23 @@ def read_tensor_file(path: Path) -> TensorFile:
     """
     try:
         with safe_open(path, framework="pt") as file:
-            description = (file.metadata() or {}).get("auxo")
+            metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a mapping
     except FileNotFoundError as error:
         raise CheckpointError(f"the file {path}", "nothing there", "check the run directory") from error
     except (SafetensorError, OSError) as error:
         fix = "delete it to go on from an older one, or take it from a copy"
         raise CheckpointError(f"a whole safetensors file at {path}", f"a damaged one ({error})", fix) from error
-    if description is None:
+    if "auxo" not in metadata:
         raise CheckpointError(f"a file written by auxo at {path}", "a foreign safetensors file", "name an auxo run")
-    metadata = json.loads(description)
-    if metadata.get("format") != FORMAT:
+    if metadata["auxo"] != FORMAT:
         fix = "use the version of auxo that wrote it"
-        raise CheckpointError(f"file format {FORMAT} in {path}", f"format {metadata.get('format')}", fix)
-    if _digest(tensors) != metadata["digest"]:
+        raise CheckpointError(f"file format {FORMAT} in {path}", f"format {metadata['auxo']}", fix)
+    if _digest(tensors, metadata.get("content", "")) != metadata.get("digest"):
         fix = "delete it to go on from an older one, or take it from a copy"
         raise CheckpointError(f"unchanged numbers in {path}", "other bytes than were written", fix)
-    return TensorFile(_put_back(metadata["tree"], tensors), metadata["header"])
+    content = json.loads(metadata["content"])
+    return TensorFile(_put_back(content["tree"], tensors), content["header"])
 
 
 def _take_out(value: object, path: str, tensors: dict[str, Tensor]) -> object:
@@ -99,9 +100,9 @@ def _put_back(value: object, tensors: Mapping[str, Tensor]) -> object:
     return {key: _put_back(item, tensors) for key, item in value["items"]}
 
 
-def _digest(tensors: Mapping[str, Tensor]) -> str:
-    """Return a digest of names, types, shapes and bytes."""
-    digest = hashlib.sha256()
+def _digest(tensors: Mapping[str, Tensor], content: str) -> str:
+    """Return a digest of names, types, shapes, bytes and the rest of the content."""
+    digest = hashlib.sha256(content.encode())
     for name in sorted(tensors):
         tensor = tensors[name]
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())

@@ -120,6 +120,7 @@ class StageTrainer:
             num_processes=self.runtime.num_processes,
             drop_last=self.stage.drop_last,
             workers=self.config.data.workers,
+            pin_memory=self.runtime.device.type == "cuda",
         )
 
     def _on_device(self, name: str, batch: Batch) -> Batch:

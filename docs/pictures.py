@@ -1,0 +1,127 @@
+"""Draw the pictures of the documentation into docs/assets: python docs/pictures.py (needs no download)."""
+
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import torch
+from sklearn.datasets import load_sample_images
+from torch import Tensor
+from torch.nn import functional
+
+from auxo.data import AbstractSource, DataConfig, load_splits
+from auxo.data.corruptions import KINDS, SEVERITIES, corrupt
+from auxo.pretexts.rotation import Rotation, rotate_all
+
+mpl.use("Agg")
+from matplotlib import pyplot as plt  # after the choice of a backend without a window
+
+ASSETS = Path(__file__).parent / "assets"
+FONT_SIZE = 8
+
+
+def save(figure: plt.Figure, name: str, *, dots_per_inch: int = 120) -> None:
+    """Write a figure and close it."""
+    figure.savefig(
+        ASSETS / name, dpi=dots_per_inch, bbox_inches="tight", facecolor="white", metadata={"Software": None}
+    )
+    plt.close(figure)
+
+
+def show(axes: plt.Axes, image: Tensor, title: str = "") -> None:
+    """Show one picture of shape (3, height, width) without ticks."""
+    axes.imshow(image.permute(1, 2, 0).numpy(), interpolation="nearest")
+    axes.set_xticks([])
+    axes.set_yticks([])
+    if title:
+        axes.set_title(title, fontsize=FONT_SIZE - 1, pad=3)
+
+
+def name_row(axes: plt.Axes, name: str) -> None:
+    """Write a name to the left of a row."""
+    axes.set_ylabel(name, fontsize=FONT_SIZE, rotation=0, ha="right", va="center")
+
+
+def one_of_each(source: AbstractSource) -> Tensor:
+    """Return the first picture of every class."""
+    first = [int((source.labels == label).nonzero()[0]) for label in range(len(source.class_names))]
+    return source.fetch(torch.tensor(first))
+
+
+def draw_rotation(train: AbstractSource) -> None:
+    """Draw what the pretext rotation makes of a few digits."""
+    images = one_of_each(train)[[1, 2, 4, 5, 7, 8]]
+    made = Rotation("expand").make_all(images)
+    figure, grid = plt.subplots(4, len(images), figsize=(len(images), 4.3))
+    for place, axes in enumerate(grid.flat):
+        show(axes, made.inputs[place])
+        if place % len(images) == 0:
+            target = int(made.targets[place])
+            name_row(axes, f"answer {target}\n({90 * target}°)")
+    save(figure, "rotation.png")
+
+
+def draw_shortcut(train: AbstractSource) -> None:
+    """Draw the mean training digit under the four turns, with its centre of mass and the centre of rotation."""
+    mean = train.fetch(torch.arange(len(train))).float().mean(0, keepdim=True)
+    figure, grid = plt.subplots(1, 4, figsize=(8, 2.4))
+    for turns, (axes, image) in enumerate(zip(grid, rotate_all(mean)[:, 0], strict=True)):
+        axes.imshow(image.numpy(), cmap="Greys", interpolation="nearest")
+        positions = torch.arange(28.0)
+        row, column = (float((image.sum(axis) * positions).sum() / image.sum()) for axis in (1, 0))
+        axes.plot(13.5, 13.5, "+", color="black", markersize=14, label="centre of rotation (13.5, 13.5)")
+        axes.plot(column, row, "o", color="red", markersize=5, label="centre of mass")
+        axes.set_xlim(9.5, 17.5)
+        axes.set_ylim(17.5, 9.5)
+        axes.tick_params(labelsize=FONT_SIZE - 1)
+        axes.set_title(f"{90 * turns}°: mass at ({row:.1f}, {column:.1f})", fontsize=FONT_SIZE)
+    handles, labels = grid[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="lower center", ncol=2, fontsize=FONT_SIZE, frameon=False)
+    figure.subplots_adjust(bottom=0.22)
+    save(figure, "rotation_shortcut.png")
+
+
+def draw_scenario(named: dict[str, AbstractSource]) -> None:
+    """Draw ten pictures of every set of the scenario digits."""
+    figure, grid = plt.subplots(len(named), 10, figsize=(8, 0.86 * len(named)))
+    for row, (name, source) in zip(grid, named.items(), strict=True):
+        for axes, image in zip(row, one_of_each(source), strict=True):
+            show(axes, image)
+        name_row(row[0], name)
+    save(figure, "digits.png")
+
+
+def draw_corruptions(image: Tensor, name: str) -> None:
+    """Draw one picture under every corruption at every severity."""
+    figure, grid = plt.subplots(len(SEVERITIES) + 1, len(KINDS), figsize=(13, 5.9))
+    for column, kind in enumerate(KINDS):
+        show(grid[0, column], image[0], kind.replace("_", "\n"))
+        for severity in SEVERITIES:
+            show(grid[severity, column], corrupt(image, kind, severity, seed=0)[0])
+    for level, axes in enumerate(grid[:, 0]):
+        name_row(axes, str(level) if level else "clean")
+    figure.subplots_adjust(wspace=0.06, hspace=0.06)
+    save(figure, name, dots_per_inch=80)
+
+
+def photograph(side: int) -> Tensor:
+    """Return the middle of scikit-learn's photograph of a temple, shape (1, 3, side, side)."""
+    pixels = torch.from_numpy(np.array(load_sample_images().images[0])).permute(2, 0, 1)
+    square = pixels[None, :, :, 106 : 106 + pixels.shape[1]]
+    return functional.interpolate(square, size=(side, side), mode="bilinear", antialias=True)
+
+
+def main() -> None:
+    """Draw everything."""
+    ASSETS.mkdir(exist_ok=True)
+    splits = load_splits(DataConfig(scenario="digits"), seed=0)
+    train = splits.train.source
+    draw_rotation(train)
+    draw_shortcut(train)
+    draw_scenario({"train": train} | {split.name: split.source for split in splits.ood})
+    draw_corruptions(one_of_each(train)[5:6], "corruptions_digit.png")
+    draw_corruptions(photograph(64), "corruptions_photograph.png")
+
+
+if __name__ == "__main__":
+    main()

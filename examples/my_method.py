@@ -1,0 +1,60 @@
+"""Classification and rotation, each with a weight that is learned: auxo train examples/my_method.py:recipe.
+
+Source: Kendall, Gal, Cipolla, Multi-Task Learning Using Uncertainty to Weigh Losses, CVPR 2018 (arXiv 1705.07115).
+"""
+# ruff: noqa: D102  # auxo.interfaces says what each method is for
+
+from dataclasses import dataclass
+
+import torch
+
+from auxo.experiment import ExperimentConfig, StageConfig
+from auxo.heads import linear_head
+from auxo.interfaces import AbstractBackbone, AbstractMethod, MethodConfig, PretextHead, TrainState
+from auxo.joint import joint_features
+from auxo.losses import cross_entropy_losses
+from auxo.pretexts.rotation import Rotation
+from auxo.runtime import Runtime
+from auxo.types import Batches, Images, Metrics, Task
+
+
+class LearnedWeights(AbstractMethod):
+    """One step per batch on ``exp(-s) L_cls + s / 2 + exp(-t) L_rot + t / 2``; s and t are learned with the network."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config(MethodConfig):
+        """The optimiser alone. A field added here, with a docstring below it, becomes an option --method.field."""
+
+        def build(self, backbone: AbstractBackbone, task: Task, *, seed: int) -> "LearnedWeights":
+            return LearnedWeights(self, backbone, task, seed=seed)
+
+    def __init__(self, config: Config, backbone: AbstractBackbone, task: Task, *, seed: int) -> None:
+        super().__init__()
+        self.config, self.backbone, self.task, self.pretext = config, backbone, task, Rotation()
+        self.semantic = linear_head("semantic", backbone.num_features, task.num_classes, seed=seed)
+        self.rotation = linear_head("rotation", backbone.num_features, self.pretext.num_outputs, seed=seed)
+        self.log_variances = torch.nn.Parameter(torch.zeros(2))
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        return {"main": self.config.optimizer.build(self.parameters())}
+
+    def update(self, state: TrainState, batches: Batches, runtime: Runtime) -> Metrics:
+        batch, weights = batches["train"], (-self.log_variances).exp()
+        with runtime.autocast():
+            made = joint_features(self.backbone, self.pretext, batch.images, draws=state.draws("rotation", batch))
+            logits, turns = self.semantic(made.upright), self.rotation(made.pretext)
+        classes = batch.mean(cross_entropy_losses(logits, batch.labels))
+        rotation = batch.mean(self.pretext.loss(turns, made.targets))
+        runtime.step(state.optimizers["main"], weights @ torch.stack([classes, rotation]) + self.log_variances.mean())
+        return {"class_loss": classes.detach(), "rotation_loss": rotation.detach(), "weight": weights[1].detach()}
+
+    def head_logits(self, images: Images) -> dict[str, torch.Tensor]:
+        return {"semantic": self.semantic(self.backbone(images).pooled)}
+
+    def pretext_heads(self) -> dict[str, PretextHead]:
+        return {"rotation": PretextHead(self.pretext, lambda images: self.rotation(self.backbone(images).pooled))}
+
+
+def recipe() -> ExperimentConfig:
+    """Return the run: the built-in digits and a LeNet-5 unless options say otherwise."""
+    return ExperimentConfig(stages=(StageConfig(method=LearnedWeights.Config()),))

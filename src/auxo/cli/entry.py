@@ -1,0 +1,87 @@
+"""From words to an exit code: finds the command, runs it, and says in one line what went wrong."""
+
+import difflib
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+import auxo
+from auxo.errors import AuxoError, ConfigError, InterruptedRunError
+
+__all__ = ["main"]
+
+COMMANDS = {
+    "train": "train a model and judge it on data it never saw",
+    "evaluate": "judge a trained model again, also on new labelled pictures",
+    "predict": "write a CSV of predictions for pictures",
+    "list": "show methods, pretexts, backbones and data scenarios",
+    "doctor": "show versions, devices, extras and where data is looked for",
+}
+
+HELP = f"""usage: auxo COMMAND [OPTIONS]
+
+{auxo.__doc__}
+
+commands:
+{chr(10).join(f"  {name:<10}{line}" for name, line in COMMANDS.items())}
+
+options:
+  -h, --help   show this message, or a command's options after its name
+  --version    show the version
+
+first steps:
+  auxo train ossl                    train on the built-in digits, about a minute or two on two cores
+  auxo train ossl --help             every option, with units and defaults
+  auxo train ossl --data.train DIR   train on your own pictures, DIR/class_name/*.png
+
+exit codes: 0 done, 2 bad input, 3 a loss is not finite, 130 or 143 stopped by a signal with the state saved
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run a command and exit.
+
+    Args:
+        argv: words after the program's name; those of this process by default.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        code = _dispatch(words)
+        sys.stdout.flush()
+    except AuxoError as error:
+        code = _complain(error)
+    except KeyboardInterrupt:
+        fix = "start it again; a run goes on from its last checkpoint with auxo train --resume"
+        code = _complain(InterruptedRunError("the command to end", "signal 2", fix))
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 141
+    except OSError as error:  # a path or a disk that its user did not foresee
+        reason = (error.strerror or type(error).__name__).lower()
+        code = _complain(ConfigError("paths that can be used", f"{reason}: {error.filename}", "check path and disk"))
+    sys.exit(code)
+
+
+def _complain(error: AuxoError) -> int:
+    """Print an error on one line and return its exit code."""
+    rank = int(os.environ.get("RANK", "0"))
+    speaker = f"auxo (process {rank})" if rank else "auxo"
+    print(f"{speaker}: {' '.join(str(error).split())}", file=sys.stderr)
+    return error.exit_code
+
+
+def _dispatch(words: list[str]) -> int:
+    """Run the command that the first word names and return the exit code."""
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(HELP, end="")
+        return 0
+    if words[0] == "--version":
+        print(f"auxo {auxo.__version__}")
+        return 0
+    name = words[0]
+    if name not in COMMANDS:
+        near = difflib.get_close_matches(name, COMMANDS, n=1) or list(COMMANDS)
+        raise ConfigError("a command", repr(name), f"did you mean {' or '.join(near)}? (auxo --help)")
+    importlib.import_module(f"auxo.cli.{name}").run(words[1:])
+    return 0

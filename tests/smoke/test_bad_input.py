@@ -1,0 +1,375 @@
+"""Whatever a user gets wrong: one line that says what was expected, what came and what to do; nothing half-written."""
+
+import json
+
+import pytest
+from safetensors.torch import save
+from torch import zeros
+
+RECIPE = """
+from dataclasses import dataclass
+from auxo.experiment import ExperimentConfig, StageConfig
+from auxo.methods.supervised import Supervised
+
+class Mine(Supervised):
+    @dataclass(frozen=True, kw_only=True)
+    class Config(Supervised.Config):
+        def build(self, backbone, task, *, seed):
+            return Mine(self, backbone, task, seed=seed)
+
+def recipe():
+    return ExperimentConfig(stages=(StageConfig(method=Mine.Config()),))
+
+def returns_a_number():
+    return 3
+
+def fails():
+    raise KeyError("left out")
+"""
+
+# Options of "auxo train ossl", and what the refusal says.
+OPTIONS = {
+    "unknown_option": ("--epoch 3", r"unrecognized.* --epoch.*did you mean --epochs"),
+    "unknown_nested_option": ("--data.trian x", r"unrecognized.* --data\.trian.*did you mean --data\.train"),
+    "extra_word": ("now", r"unrecognized.* now"),
+    "wrong_type_integer": ("--epochs three", r"epochs.*three"),
+    "wrong_type_float": ("--method.optimizer.lr fast", r"lr.*fast"),
+    "missing_value": ("--epochs", r"epochs"),
+    "invalid_choice": ("--method.scope upper", r"upper.*reference"),
+    "epochs_zero": ("--epochs 0", r"expected epochs >= 1, got 0"),
+    "batch_size_zero": ("--batch-size 0", r"expected batch-size >= 1, got 0"),
+    "learning_rate_negative": ("--method.optimizer.lr -1", r"lr > 0, got -1"),
+    "learning_rate_not_a_number": ("--method.optimizer.lr nan", r"lr > 0.*, got nan"),
+    "momentum_one": ("--method.optimizer.momentum 1", r"momentum in \[0, 1\), got 1"),
+    "milestone_two": ("--method.optimizer.milestones 0.5 2", r"milestones in \(0, 1\)"),
+    "fraction_of_two": ("--data.val-fraction 2", r"val-fraction in \(0, 1\), got 2"),
+    "fractions_of_all": ("--data.val-fraction 0.5 --data.test-fraction 0.6", r"val-fraction \+ data\.test-fraction < 1"),
+    "threads_negative": ("--runtime.threads -2", r"threads >= 0, got -2"),
+    "seed_negative": ("--seed -1", r"seed >= 0, got -1"),
+    "workers_negative": ("--data.workers -1", r"workers >= 0, got -1"),
+    "log_every_zero": ("--training.log-every 0", r"log-every >= 1, got 0"),
+    "proximal_zero": ("--method.implicit.proximal 0", r"proximal > 0, got 0"),
+    "unknown_backbone": ("--backbone.name resnet21", r"one of auxo's backbones, got 'resnet21': did you mean .*resnet20"),
+    "unknown_device": ("--runtime.device gpu", r"a device such as auto, cpu, cuda"),
+    "device_not_there": ("--device cuda:99", r"CUDA device 99, got \d+ CUDA devices"),
+    "pretrained_lenet5": ("--backbone.pretrained", r"a timm:\* backbone.*'lenet5'"),
+    "head_only_with_semantic": ("--method.scope head_only --method.second-head semantic", r"scope reference"),
+    "shared_upright_with_random": ("--method.rotation random --method.shared-upright", r"rotation expand"),
+    "nesterov_without_momentum": ("--method.optimizer.momentum 0", r"momentum > 0 with nesterov"),
+    "too_small_a_split": ("--data.val-fraction 0.001", r"images in '.*' to cut a val set from"),
+    "split_smaller_than_classes": ("--data.val-fraction 0.01", r"parts of at least 4 images, one per class"),
+    "too_many_images_asked_for": ("--data.num-train 1000", r"at most \d+ training images"),
+    "batch_larger_than_epoch": ("--batch-size 1000 --drop-last", r"at least 1000 images, one batch"),
+    "meta_split_missing": ("--method.scope implicit --method.implicit.response meta", r"a meta split.*meta-fraction"),
+    "backbone_cannot_take_size": ("--data.image-size 20", r"28 or 32 pixels.*lenet5, got 20x20"),
+    "missing_own_test_set": ("--data.test nowhere", r"'nowhere', which is not there"),
+}
+
+# Whole command lines.
+COMMANDS = {
+    "unknown_command": ("trian ossl", r"a command, got 'trian': did you mean train\?"),
+    "unknown_option_of_evaluate": ("evaluate run --batchsize 3", r"unrecognized.*did you mean --batch-size"),
+    "unknown_option_of_doctor": ("doctor --loud", r"unrecognized.* --loud"),
+    "unknown_kind_of_list": ("list methodz", r"methodz.*methods"),
+    "no_run_to_evaluate": ("evaluate", r"run"),
+    "no_pictures_to_predict": ("predict run", r"pictures, or folders of pictures, got none"),
+    "no_recipe": ("train --epochs 1", r"one of RECIPE, --config FILE and --resume RUN, got none"),
+    "recipe_and_config": ("train ossl --config config.json", r"one of RECIPE.*, got ossl and config.json"),
+    "config_and_resume": ("train --config config.json --resume run", r"one of RECIPE.*, got config.json and run"),
+    "unknown_method": ("train osls", r"one of auxo's methods, got 'osls': did you mean ossl"),
+    "unknown_scenario": ("train ossl --data.scenario digit", r"scenarios, got 'digit': did you mean digits"),
+    "validation_set_without_training_set": ("train ossl --data.val x", r"data.train with data.val"),
+    "resume_of_no_run": ("train --resume nothing", r"a run directory at nothing"),
+    "config_that_is_not_there": ("train --config nothing.json", r"a config file, got no file nothing.json"),
+    "recipe_file_missing": ("train nothing.py:recipe", r"a Python file with a recipe, got no file nothing.py"),
+    "recipe_module_missing": ("train no.such.module:recipe", r"an importable module, got 'no.such.module'"),
+    "evaluate_no_run": ("evaluate nothing", r"a run directory at nothing"),
+    "predict_no_run": ("predict nothing x.png", r"a run directory at nothing"),
+}
+
+CASES = [
+    *(pytest.param(lambda place, words=words: place.train(*words.split()), says, id=name)
+      for name, (words, says) in OPTIONS.items()),
+    *(pytest.param(lambda place, words=words: words.split(), says, id=name) for name, (words, says) in COMMANDS.items()),
+]
+
+
+def case(says):
+    """Register a function that prepares the bad input and returns the words of the command."""
+
+    def add(prepare):
+        CASES.append(pytest.param(prepare, says, id=prepare.__name__))
+        return prepare
+
+    return add
+
+
+# What is wrong with the place for the results.
+
+
+@case(r"a new or empty folder for --out, got .* with files in it: .*--resume")
+def out_with_files(place):
+    return [*place.train()[:-1], place.run]
+
+
+@case(r"a new or empty folder for --out, got .*file")
+def out_is_a_file(place):
+    return [*place.train()[:-1], place.write("file", "text")]
+
+
+@case(r"to write .*file/run.*, got not a directory: .*--out")
+def out_below_a_file(place):
+    return [*place.train()[:-1], place.write("file", "text") / "run"]
+
+
+@case(r"to write /proc/run.*, got .*: .*--out")
+def out_where_nothing_can_be_written(place):
+    return [*place.train()[:-1], "/proc/run"]
+
+
+@case(r"got file name too long")
+def out_with_a_long_name(place):
+    return [*place.train()[:-1], "x" * 300]
+
+
+# What is wrong with a recipe or a config.
+
+
+@case(r"mine.py to run, got SyntaxError: .* at line 2")
+def recipe_with_syntax_error(place):
+    return place.train()[:1] + [place.write("mine.py", "x = 1\ndef recipe(:\n")]
+
+
+@case(r"mine.py to run, got ZeroDivisionError: division by zero at line 2")
+def recipe_file_that_raises(place):
+    return ["train", place.write("mine.py", "x = 1\nx / 0\n")]
+
+
+@case(r"mine.py to run, got KeyError: 'left out' at line \d+")
+def recipe_that_raises(place):
+    return ["train", f"{place.write('mine.py', RECIPE)}:fails"]
+
+
+@case(r"an ExperimentConfig from .*mine.py:returns_a_number, got int")
+def recipe_that_returns_something_else(place):
+    return ["train", f"{place.write('mine.py', RECIPE)}:returns_a_number"]
+
+
+@case(r"a function 'nothing' in .*mine.py, got none \(there are: .*recipe")
+def recipe_function_missing(place):
+    return ["train", f"{place.write('mine.py', RECIPE)}:nothing"]
+
+
+@case(r"no other option with --resume.*, got --epochs 3: leave it out")
+def resume_with_options(place):
+    return ["train", "--resume", place.run, "--epochs", "3"]
+
+
+@case(r"no other option with --resume.*, got --out x: leave it out")
+def resume_with_out(place):
+    return ["train", "--resume", place.run, "--out", "x"]
+
+
+@case(r"a run directory at .*pictures, got no config.json")
+def resume_of_a_folder_that_is_no_run(place):
+    return ["train", "--resume", place.pictures]
+
+
+def changed_config(place, change):
+    """Return the words that repeat a run whose config is changed by ``change(document)``."""
+    document = json.loads((place.run / "config.json").read_text())
+    change(document)
+    path = place.write("changed.json", json.dumps(document))
+    return ["train", "--config", path, "--out", place.out]
+
+
+@case(r"JSON in .*broken.json, got something else at line 2: repair the file")
+def config_not_json(place):
+    return ["train", "--config", place.write("broken.json", '{\n"format" 1}'), "--out", place.out]
+
+
+@case(r"JSON in .*binary.json, got bytes that are not UTF-8")
+def config_of_bytes(place):
+    return ["train", "--config", place.write("binary.json", b"\xff\xfe\x00"), "--out", place.out]
+
+
+@case(r"config format 1 in .*changed.json, got 7")
+def config_of_another_format(place):
+    return changed_config(place, lambda document: document.update(format=7))
+
+
+@case(r"known fields in .*changed.json, got 'data.trian': did you mean 'train'\?")
+def config_with_unknown_field(place):
+    return changed_config(place, lambda document: document["run"]["data"].update(trian="x"))
+
+
+@case(r"a valid stages.*epochs in .*changed.json, got .*'three'")
+def config_with_wrong_type(place):
+    return changed_config(place, lambda document: document["run"]["stages"][0].update(epochs="three"))
+
+
+@case(r"epochs >= 1, got 0")
+def config_with_value_out_of_range(place):
+    return changed_config(place, lambda document: document["run"]["stages"][0].update(epochs=0))
+
+
+@case(r"a valid .*scope in .*changed.json, got .*upper")
+def config_with_invalid_choice(place):
+    return changed_config(place, lambda document: document["run"]["stages"][0]["method"].update(scope="upper"))
+
+
+@case(r"one of auxo's methods, got 'osls': did you mean ossl")
+def config_with_unknown_method(place):
+    return changed_config(place, lambda document: document["run"]["stages"][0]["method"].update(type="osls"))
+
+
+@case(r"a valid stages in .*changed.json")
+def config_without_stages(place):
+    return changed_config(place, lambda document: document["run"].pop("stages"))
+
+
+@case(r"an object 'run' in .*changed.json, got NoneType")
+def config_without_run(place):
+    return changed_config(place, lambda document: document.pop("run"))
+
+
+@case(r"your leave to run a method outside auxo, got .*mine.py: pass --code .*mine.py")
+def config_with_method_of_an_unnamed_file(place):
+    kind = f"{place.write('mine.py', RECIPE)}:Mine.Config"
+
+    def change(document):
+        optimizer = document["run"]["stages"][0]["method"]["optimizer"]
+        document["run"]["stages"][0]["method"] = {"type": kind, "optimizer": optimizer}
+
+    return changed_config(place, change)
+
+
+# What is wrong with a run.
+
+
+def damage(path, at=-50):
+    """Change one byte of a file."""
+    content = bytearray(path.read_bytes())
+    content[at] ^= 255
+    path.write_bytes(bytes(content))
+
+
+def newest(run):
+    return sorted((run / "checkpoints").glob("train-0*.safetensors"))[-1]
+
+
+@case(r"unchanged numbers in .*train-0.*, got other bytes than were written: delete it")
+def checkpoint_damaged(place):
+    damage(newest(place.run))
+    return ["train", "--resume", place.run]
+
+
+@case(r"a whole safetensors file at .*train-0.*, got a damaged one")
+def checkpoint_cut_short(place):
+    path = newest(place.run)
+    path.write_bytes(path.read_bytes()[:1000])
+    return ["train", "--resume", place.run]
+
+
+@case(r"a checkpoint of this run at .*, got one of a run with another config")
+def checkpoint_of_another_config(place):
+    path = place.run / "config.json"
+    path.write_text(path.read_text().replace('"seed": 0', '"seed": 1'))
+    return ["train", "--resume", place.run]
+
+
+@case(r"a record in line 1 of .*records.jsonl")
+def records_damaged(place):
+    path = place.run / "records.jsonl"
+    path.write_text("{" + path.read_text())
+    return ["train", "--resume", place.run]
+
+
+@case(r"unchanged numbers in .*model.safetensors, got other bytes")
+def model_damaged(place):
+    damage(place.run / "model.safetensors")
+    return ["evaluate", place.run]
+
+
+@case(r"a whole safetensors file at .*model.safetensors, got a damaged one")
+def model_empty(place):
+    (place.run / "model.safetensors").write_bytes(b"")
+    return ["evaluate", place.run]
+
+
+@case(r"a file written by auxo at .*model.safetensors, got a foreign safetensors file")
+def model_foreign(place):
+    (place.run / "model.safetensors").write_bytes(save({"weight": zeros(3)}))
+    return ["predict", place.run, place.shapes]
+
+
+@case(r"a trained model at .*model.safetensors, got another file of auxo's")
+def model_is_a_checkpoint(place):
+    (place.run / "model.safetensors").write_bytes(newest(place.run).read_bytes())
+    return ["predict", place.run, place.shapes]
+
+
+@case(r"the weights of this method and backbone in .*model.safetensors, got others")
+def model_of_another_backbone(place):
+    path = place.run / "config.json"
+    path.write_text(path.read_text().replace('"lenet5"', '"resnet20"'))
+    return ["evaluate", place.run]
+
+
+@case(r"a finished run in .*, got no model.safetensors: auxo train --resume")
+def evaluate_unfinished_run(place):
+    (place.run / "model.safetensors").unlink()
+    return ["evaluate", place.run]
+
+
+@case(r"classes of the training set .*, got 'zebra' at .*zebra")
+def evaluate_unknown_class(place):
+    (place.pictures / "tee").rename(place.pictures / "zebra")
+    return ["evaluate", place.run, "--data", place.pictures]
+
+
+@case(r"batch-size >= 1, got 0")
+def evaluate_batch_size_zero(place):
+    return ["evaluate", place.run, "--batch-size", "0"]
+
+
+@case(r"to write nowhere/rows.jsonl, got no such file or directory")
+def evaluate_out_in_missing_folder(place):
+    return ["evaluate", place.run, "--out", "nowhere/rows.jsonl"]
+
+
+@case(r"a finished run in .*, got no model.safetensors")
+def predict_unfinished_run(place):
+    (place.run / "model.safetensors").unlink()
+    return ["predict", place.run, place.shapes]
+
+
+@case(r"a picture or a folder, got 'gone.png', which is not there")
+def predict_missing_picture(place):
+    return ["predict", place.run, "gone.png"]
+
+
+@case(r"pictures \(.*\) in .*empty, got none")
+def predict_folder_without_pictures(place):
+    (place.root / "empty").mkdir()
+    return ["predict", place.run, place.root / "empty"]
+
+
+@case(r"a whole picture, got a damaged one in .*bad.png")
+def predict_damaged_picture(place):
+    return ["predict", place.run, place.shapes, place.write("bad.png", b"\x89PNG\r\n\x1a\n")]
+
+
+@case(r"batch-size >= 1, got 0")
+def predict_batch_size_zero(place):
+    return ["predict", place.run, place.shapes, "--batch-size", "0"]
+
+
+@case(r"to write nowhere/x.csv, got no such file or directory")
+def predict_out_in_missing_folder(place):
+    return ["predict", place.run, place.shapes, "--out", "nowhere/x.csv"]
+
+
+@pytest.mark.parametrize(("prepare", "says"), CASES)
+def test_command__bad_input__is_refused_in_one_line_and_nothing_is_written(assert_refused, place, prepare, says):
+    assert_refused(*prepare(place), says=says)
