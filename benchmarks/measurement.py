@@ -85,7 +85,7 @@ def keep_freed_memory() -> None:
         raise OSError("mallopt refused the settings")
 
 
-def synchronise(device: torch.device) -> None:
+def _synchronise(device: torch.device) -> None:
     """Wait for the device."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
@@ -93,11 +93,11 @@ def synchronise(device: torch.device) -> None:
 
 def seconds(step: Callable[[], object], *, count: int, device: torch.device) -> float:
     """Return the mean time of ``count`` calls, seconds."""
-    synchronise(device)
+    _synchronise(device)
     start = time.perf_counter()
     for _ in range(count):
         step()
-    synchronise(device)
+    _synchronise(device)
     return (time.perf_counter() - start) / count
 
 

@@ -91,7 +91,6 @@ VARIANTS = (
     replace(_KEPT, name="… and bf16, shared upright", bf16=True, shared_upright=True),
 )
 _COMPILED = replace(_KEPT, name="… and compiled", compile=True)
-_CONTROL = replace(RELEASED, name="released step, 1 thread", threads=1)
 
 _SETTINGS = {
     "densenet40_12": Setting("densenet40_12", batch_size=16, pixels=32, steps=1),
@@ -240,8 +239,9 @@ def measure_steps(setting: Setting, variants: Sequence[Variant], options: Option
         for _ in range(options.rounds):
             for variant, remote in remotes.items():
                 times[variant].append(remote.call("time", setting.steps))
-        with Remote(Trainee, _CONTROL, setting, options, images, labels) as control:
-            control_weights = control.call("weights")
+    control = _control()
+    with Remote(Trainee, control, setting, options, images, labels) as remote:
+        control_weights = remote.call("weights")
     device = torch.device(options.device)
     tops = {bf16: convolution_peak(device, torch.bfloat16 if bf16 else torch.float32) for bf16 in (False, True)}
     spreads = {variant: Spread.of(values) for variant, values in times.items()}
@@ -261,7 +261,7 @@ def measure_steps(setting: Setting, variants: Sequence[Variant], options: Option
                 *_differences(weights[variant], weights[RELEASED]),
             ]
         )
-    rows.append([_CONTROL.name, "", "", "", "", "", *_differences(control_weights, weights[RELEASED])])
+    rows.append([control.name, "", "", "", "", "", *_differences(control_weights, weights[RELEASED])])
     header = ["step", "ms (quartiles)", "times faster", "of conv. peak", "MiB", "memory", "max. change", "relative"]
     parameters = len(weights[RELEASED])
     print(f"\n### {setting.network}, {setting.batch_size} images of {setting.pixels}x{setting.pixels}\n")
@@ -272,9 +272,17 @@ def measure_steps(setting: Setting, variants: Sequence[Variant], options: Option
     return setting.batch_size / spreads[default].median
 
 
+def _control() -> Variant:
+    """Return the released step with another number of threads, whose rounding is the scale for all changes."""
+    threads = 1 if torch.get_num_threads() > 1 else 2
+    return replace(RELEASED, name=f"released step, {threads} thread{'s' * (threads > 1)}", threads=threads)
+
+
 def _differences(weights: np.ndarray, base: np.ndarray) -> tuple[str, str]:
     """Return the largest change of a weight and the length of the change over that of the weights."""
     change = weights - base
+    if not change.any():
+        return "0", "0"
     return f"{np.abs(change).max():.1e}", f"{np.linalg.norm(change) / np.linalg.norm(base):.1e}"
 
 
@@ -332,6 +340,7 @@ def _rate(source: AbstractSource, augment: Literal["none", "crop_flip"], workers
 def main() -> None:
     """Measure and print."""
     options = tyro.cli(Options, description=__doc__)
+    os.environ |= {"TORCH_CPP_LOG_LEVEL": "ERROR", "KINETO_LOG_LEVEL": "99"}  # for the workers: the profiler is chatty
     variants = VARIANTS + ((_COMPILED,) if options.compile else ())
     settings = [_SETTINGS[name] for name in options.networks]
     if options.quick:

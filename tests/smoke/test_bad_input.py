@@ -43,13 +43,19 @@ OPTIONS = {
     "momentum_one": ("--method.optimizer.momentum 1", r"momentum in \[0, 1\), got 1"),
     "milestone_two": ("--method.optimizer.milestones 0.5 2", r"milestones in \(0, 1\)"),
     "fraction_of_two": ("--data.val-fraction 2", r"val-fraction in \(0, 1\), got 2"),
-    "fractions_of_all": ("--data.val-fraction 0.5 --data.test-fraction 0.6", r"val-fraction \+ data\.test-fraction < 1"),
+    "fractions_of_all": (
+        "--data.val-fraction 0.5 --data.test-fraction 0.6",
+        r"val-fraction \+ data\.test-fraction < 1",
+    ),
     "threads_negative": ("--runtime.threads -2", r"threads >= 0, got -2"),
     "seed_negative": ("--seed -1", r"seed >= 0, got -1"),
     "workers_negative": ("--data.workers -1", r"workers >= 0, got -1"),
     "log_every_zero": ("--training.log-every 0", r"log-every >= 1, got 0"),
     "proximal_zero": ("--method.implicit.proximal 0", r"proximal > 0, got 0"),
-    "unknown_backbone": ("--backbone.name resnet21", r"one of auxo's backbones, got 'resnet21': did you mean .*resnet20"),
+    "unknown_backbone": (
+        "--backbone.name resnet21",
+        r"one of auxo's backbones, got 'resnet21': did you mean .*resnet20",
+    ),
     "unknown_device": ("--runtime.device gpu", r"a device such as auto, cpu, cuda"),
     "device_not_there": ("--device cuda:99", r"CUDA device 99, got \d+ CUDA devices"),
     "pretrained_lenet5": ("--backbone.pretrained", r"a timm:\* backbone.*'lenet5'"),
@@ -88,9 +94,14 @@ COMMANDS = {
 }
 
 CASES = [
-    *(pytest.param(lambda place, words=words: place.train(*words.split()), says, id=name)
-      for name, (words, says) in OPTIONS.items()),
-    *(pytest.param(lambda place, words=words: words.split(), says, id=name) for name, (words, says) in COMMANDS.items()),
+    *(
+        pytest.param(lambda place, words=words: place.train(*words.split()), says, id=name)
+        for name, (words, says) in OPTIONS.items()
+    ),
+    *(
+        pytest.param(lambda place, words=words: words.split(), says, id=name)
+        for name, (words, says) in COMMANDS.items()
+    ),
 ]
 
 
@@ -357,7 +368,8 @@ def predict_folder_without_pictures(place):
 
 @case(r"a whole picture, got a damaged one in .*bad.png")
 def predict_damaged_picture(place):
-    return ["predict", place.run, place.shapes, place.write("bad.png", b"\x89PNG\r\n\x1a\n")]
+    picture = next(place.shapes.rglob("*.png")).read_bytes()
+    return ["predict", place.run, place.shapes, place.write("bad.png", picture[:300])]
 
 
 @case(r"batch-size >= 1, got 0")

@@ -1,4 +1,4 @@
-"""Files that are either as before or complete, never in between."""
+"""Files that are either as before or complete, never in between, and files that grow by whole pieces."""
 
 import os
 import tempfile
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from auxo.errors import OutputError
 
-__all__ = ["make_folder", "write_atomically"]
+__all__ = ["AppendedFile", "make_folder", "write_atomically"]
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:
@@ -31,6 +31,41 @@ def write_atomically(path: Path, content: bytes | str) -> None:
         raise _output_error(path, error) from error
 
 
+class AppendedFile:
+    """A file that grows piece by piece; nothing is held back, so nothing is lost when the process dies.
+
+    Args:
+        path: made if missing.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._file = path.open("ab", buffering=0)
+        except OSError as error:
+            raise _output_error(path, error) from error
+
+    def write(self, piece: bytes) -> None:
+        """Append a piece; it is on its way to the disk when this returns.
+
+        Raises:
+            OutputError: the disk is full; a part of the piece may have been written.
+        """
+        rest = memoryview(piece)
+        try:
+            while rest:
+                rest = rest[self._file.write(rest) :]
+        except OSError as error:
+            raise _output_error(self.path, error) from error
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
 def make_folder(path: Path) -> Path:
     """Create a folder and its parents.
 
@@ -47,4 +82,4 @@ def make_folder(path: Path) -> Path:
 def _output_error(path: Path, error: OSError) -> OutputError:
     """Describe a failure to write."""
     reason = error.strerror or type(error).__name__
-    return OutputError(f"to write {path}", reason[0].lower() + reason[1:], "free the disk or choose another --out")
+    return OutputError(f"to write {path}", reason[0].lower() + reason[1:], "free the disk and --resume, or choose another --out")

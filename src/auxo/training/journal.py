@@ -4,9 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from torch.utils.tensorboard import SummaryWriter
-
 from auxo.evaluation import EvaluationRow
+from auxo.training.curves import CurveWriter
 from auxo.training.records import RecordWriter
 
 __all__ = ["Journal"]
@@ -35,10 +34,10 @@ class Journal:
         self._stages = list(stages)
         self._first_steps = list(first_steps)
         self._records = RecordWriter(folder / "records.jsonl", position=position)
-        self._curves: SummaryWriter | None = None
+        self._curves: CurveWriter | None = None
         if tensorboard:
             purge = self._first_steps[position[0]] + position[1] + 1 if position > (0, 0) else None
-            self._curves = SummaryWriter(str(folder / "tensorboard"), purge_step=purge)
+            self._curves = CurveWriter(folder / "tensorboard", purge_step=purge)
 
     def close(self) -> None:
         """Close the files."""
@@ -71,8 +70,6 @@ class Journal:
             self._curve(
                 stage, step, {f"{row.split}/{row.head}_accuracy": row.accuracy, f"{row.split}/{row.head}_nll": row.nll}
             )
-        if self._curves is not None:
-            self._curves.flush()
 
     def write(self, kind: str, stage: str, step: int, row: Mapping[str, Any]) -> None:
         """Write a row of another kind, such as the compute that a stage took."""
@@ -89,8 +86,5 @@ class Journal:
         self._records.write({"kind": kind, **position, **row})
 
     def _curve(self, stage: str, step: int, values: Mapping[str, float]) -> None:
-        if self._curves is None:
-            return
-        place = self._first_steps[self._stages.index(stage)] + step
-        for name, value in values.items():
-            self._curves.add_scalar(name, value, place)
+        if self._curves is not None:
+            self._curves.add(self._first_steps[self._stages.index(stage)] + step, values)

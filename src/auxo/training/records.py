@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from auxo.errors import CheckpointError, OutputError
-from auxo.training.atomic import write_atomically
+from auxo.errors import CheckpointError
+from auxo.training.atomic import AppendedFile, write_atomically
 
 __all__ = ["RecordWriter", "read_records"]
 
@@ -23,10 +23,9 @@ class RecordWriter:
     """
 
     def __init__(self, path: Path, *, position: tuple[int, int] = (0, 0)) -> None:
-        self.path = path
         rows = [row for row in read_records(path) if (row["stage_number"], row["step"]) <= position]
         write_atomically(path, "".join(json.dumps(row) + "\n" for row in rows))
-        self._file = path.open("a", encoding="utf-8")
+        self._file = AppendedFile(path)
 
     def write(self, row: Mapping[str, Any]) -> None:
         """Append one row; it has ``kind``, ``stage_number`` and ``step``.
@@ -34,12 +33,7 @@ class RecordWriter:
         Raises:
             OutputError: the disk is full.
         """
-        try:
-            self._file.write(json.dumps(row) + "\n")
-            self._file.flush()
-        except OSError as error:
-            reason = error.strerror or "an error"
-            raise OutputError(f"to append to {self.path}", reason.lower(), "free the disk, then --resume") from error
+        self._file.write((json.dumps(row) + "\n").encode())
 
     def close(self) -> None:
         """Close the file."""

@@ -16,7 +16,7 @@ from auxo.training.atomic import write_atomically
 
 __all__ = ["TensorFile", "read_tensor_file", "write_tensor_file"]
 
-FORMAT = "1"
+FORMAT = 1
 
 
 class TensorFile(NamedTuple):
@@ -45,8 +45,9 @@ def write_tensor_file(path: Path, tree: Mapping[str, Any], header: Mapping[str, 
     tensors: dict[str, Tensor] = {}
     skeleton = _take_out(tree, "", tensors)
     content = json.dumps({"header": dict(header), "tree": skeleton})
-    metadata = {"auxo": FORMAT, "content": content, "digest": _digest(tensors, content)}
-    write_atomically(path, save(tensors, metadata=metadata))
+    description = {"format": FORMAT, "content": content, "digest": _digest(tensors, content)}
+    # One entry only: safetensors writes several in an order that changes from process to process.
+    write_atomically(path, save(tensors, metadata={"auxo": json.dumps(description)}))
 
 
 def read_tensor_file(path: Path) -> TensorFile:
@@ -57,23 +58,33 @@ def read_tensor_file(path: Path) -> TensorFile:
     """
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
+            description = (file.metadata() or {}).get("auxo")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a mapping
     except FileNotFoundError as error:
         raise CheckpointError(f"the file {path}", "nothing there", "check the run directory") from error
     except (SafetensorError, OSError) as error:
         fix = "delete it to go on from an older one, or take it from a copy"
         raise CheckpointError(f"a whole safetensors file at {path}", f"a damaged one ({error})", fix) from error
-    if "auxo" not in metadata:
+    metadata = _parse(description)
+    if metadata is None:
         raise CheckpointError(f"a file written by auxo at {path}", "a foreign safetensors file", "name an auxo run")
-    if metadata["auxo"] != FORMAT:
+    if metadata.get("format") != FORMAT:
         fix = "use the version of auxo that wrote it"
-        raise CheckpointError(f"file format {FORMAT} in {path}", f"format {metadata['auxo']}", fix)
+        raise CheckpointError(f"file format {FORMAT} in {path}", f"format {metadata.get('format')}", fix)
     if _digest(tensors, metadata.get("content", "")) != metadata.get("digest"):
         fix = "delete it to go on from an older one, or take it from a copy"
         raise CheckpointError(f"unchanged numbers in {path}", "other bytes than were written", fix)
     content = json.loads(metadata["content"])
     return TensorFile(_put_back(content["tree"], tensors), content["header"])
+
+
+def _parse(description: str | None) -> dict[str, Any] | None:
+    """Return what a file says of itself, or nothing if auxo did not write it."""
+    try:
+        parsed = json.loads(description or "")
+    except json.JSONDecodeError:
+        return None
+    return parsed if isinstance(parsed, dict) else None
 
 
 def _take_out(value: object, path: str, tensors: dict[str, Tensor]) -> object:

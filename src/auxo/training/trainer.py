@@ -9,7 +9,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from auxo.data import InputPipeline, Loader, Splits
-from auxo.errors import ConfigError, InterruptedRunError
+from auxo.errors import ConfigError, InterruptedRunError, NonFiniteError
 from auxo.evaluation import EvaluationRow, evaluate, select
 from auxo.experiment import ExperimentConfig, StageConfig
 from auxo.interfaces import AbstractMethod, TrainState
@@ -85,7 +85,7 @@ class StageTrainer:
         """Train to the end of the stage and leave the selected weights in the method.
 
         Raises:
-            NonFiniteError: a loss stopped being a number.
+            NonFiniteError: a loss or a weight stopped being a number.
             InterruptedRunError: a signal came; the state is saved.
         """
         self.observer.stage_started(self.stage.name, step=self.state.step, num_steps=self.num_steps)
@@ -193,7 +193,11 @@ class StageTrainer:
         self.journal.losses(self.stage.name, self.state.step, epoch, losses, rates, images_per_second)
 
     def _save(self) -> None:
-        """Write a checkpoint in the main process."""
+        """Write a checkpoint in the main process, unless the last update spoiled the weights."""
+        spoiled = [name for name, tensor in self.method.state_dict().items() if not tensor.isfinite().all()]
+        if spoiled:
+            got = f"others in {spoiled[0]} after step {self.state.step}"
+            raise NonFiniteError("finite weights", got, f"lower the learning rate; {self._last_good()}")
         if self.runtime.is_main:
             self.checkpoints.save(self.method, self.state, self.progress)
         self.runtime.barrier()

@@ -1,0 +1,247 @@
+"""What the documentation says, checked against the code: blocks, commands, links, lists."""
+
+import ast
+import importlib
+import importlib.util
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+
+import pytest
+
+import auxo
+from auxo.cli import main
+from auxo.cli.train import _plan
+from auxo.data import DataConfig
+from auxo.experiment import StageConfig, TrainingConfig
+from auxo.optimizers import OptimizerConfig
+from auxo.registry import entries
+from auxo.runtime import RuntimeConfig
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([*ROOT.glob("docs/**/*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"])
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\(([^()\s]+)\)")
+SNIPPET = re.compile(r'^--8<-- "([^":]+)(?::(\w+))?"$', re.MULTILINE)
+INLINE = re.compile(r"`(auxo (?:train|evaluate|predict) [^`]+|auxo (?:list|doctor)\b[^`]*)`")
+PLACEHOLDER = re.compile(r"…|\b[A-Z]{3,}\b|\{")
+
+
+def text_of(page):
+    """The text of a page with the parts of other files that it takes in."""
+
+    def replacement(found):
+        path, section = found.groups()
+        part = (ROOT / path).read_text(encoding="utf-8")
+        if section is not None:
+            part = part.partition(f"[start:{section}]")[2].partition(f"[end:{section}]")[0]
+            assert part, f"{page} takes the section {section} of {path}, which is not there"
+        return part.rstrip("\n")
+
+    return SNIPPET.sub(replacement, page.read_text(encoding="utf-8"))
+
+
+def blocks(page, *languages):
+    """The blocks in these languages: the number of their first line, and the text."""
+    text = text_of(page)
+    for found in FENCE.finditer(text):
+        if found[1] in languages:
+            yield text.count("\n", 0, found.start(2)), found[2]
+
+
+def commands():
+    """Every command of every page, each once."""
+    seen = set()
+    for page in PAGES:
+        lines = [line for _, block in blocks(page, "console", "bash") for line in block.splitlines() if line.strip()]
+        prose = FENCE.sub("", text_of(page))
+        lines += [found for found in INLINE.findall(prose) if not PLACEHOLDER.search(found)]
+        for line in lines:
+            if line not in seen:
+                seen.add(line)
+                yield pytest.param(line, id=f"{page.name}: {line}")
+
+
+def name_of(page):
+    return str(page.relative_to(ROOT))
+
+
+def call(words):
+    """Run a command of auxo in this process and return its exit code."""
+    with pytest.raises(SystemExit) as stop:
+        main(words)
+    return stop.value.code
+
+
+@pytest.fixture(scope="module")
+def place(photos):
+    """A working directory in which the documented commands make sense."""
+    root = photos.parent
+    shutil.copytree(ROOT / "examples", root / "examples")
+    (_, stages), *_ = blocks(ROOT / "docs" / "concepts" / "stages.md", "python")
+    (root / "two_stages.py").write_text(stages, encoding="utf-8")
+    tiny = ["--data.train", str(photos / "train"), "--epochs", "1", "--device", "cpu", "--training.no-tensorboard"]
+    assert call(["train", "ossl", *tiny, "--out", str(root / "runs" / "ossl-own-seed0")]) == 0
+    recipe = str(root / "examples" / "my_method.py")
+    assert call(["train", recipe, *tiny, "--out", str(root / "runs" / "my-run")]) == 0
+    return root
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_python_blocks__in_order__run(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = {"__name__": "documentation"}
+    for line, block in blocks(page, "python"):
+        exec(compile("\n" * line + block, name_of(page), "exec"), names)
+
+
+def run_auxo(words):
+    """Run a command, or for training only read its options."""
+    if words[:1] == ["train"] and not {"-h", "--help"} & set(words):
+        _plan(words[1:])
+    else:
+        assert call(words) == 0
+
+
+def check_other(words):
+    """Check that what a command of another program names is there."""
+    if words[0] == "make":
+        assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    elif words[:3] == ["python3", "-m", "venv"]:
+        assert words[3:] == [".venv"]
+    elif words[:4] == [".venv/bin/python", "-m", "pip", "install"]:
+        assert (ROOT / words[words.index("--constraint") + 1]).is_file()
+    elif words[0] == "python":
+        text = (ROOT / words[1]).read_text(encoding="utf-8")
+        for option in (word for word in words if word.startswith("--")):
+            assert option.removeprefix("--").replace("-", "_") in text, option
+    else:
+        raise AssertionError(f"nothing checks {words[0]}")
+
+
+@pytest.mark.parametrize("line", list(commands()))
+def test_commands__every_line__runs_or_is_understood(line, place, monkeypatch):
+    monkeypatch.chdir(place)
+    words = shlex.split(line)
+    if words[0] in ("auxo", ".venv/bin/auxo"):
+        run_auxo(words[1:])
+    elif words[0] == "torchrun":
+        monkeypatch.setenv("WORLD_SIZE", words[words.index("--nproc-per-node") + 1])
+        assert words[words.index("-m") + 1] == "auxo"
+        run_auxo(words[words.index("-m") + 2 :])
+    else:
+        check_other(words)
+
+
+def anchors(page):
+    """The anchors of a page's headings, as mkdocs makes them."""
+    text = FENCE.sub("", text_of(page))
+    headings = re.findall(r"^#{1,6} (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[\s-]+", "-", re.sub(r"[^\w\s-]", "", heading).strip().lower()) for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_links__relative_ones__exist(page):
+    for target in LINK.findall(FENCE.sub("", page.read_text(encoding="utf-8"))):
+        if target.startswith(("http://", "https://")):
+            continue
+        path, _, anchor = target.partition("#")
+        file = (page.parent / path).resolve() if path else page
+        assert file.exists(), f"{name_of(page)} links to {target}"
+        assert not anchor or anchor in anchors(file), f"{name_of(page)} links to {target}"
+
+
+def test_pictures__all_but_the_screenshot__are_made_by_the_script():
+    script = (ROOT / "docs" / "pictures.py").read_text(encoding="utf-8")
+    for picture in (ROOT / "docs" / "assets").glob("*.png"):
+        assert picture.name == "demo.png" or f'"{picture.name}"' in script
+
+
+@pytest.mark.parametrize("kind", ["methods", "pretexts"])
+def test_registry__methods_and_pretexts__have_a_page_each(kind):
+    for name in entries(kind):
+        assert (ROOT / "docs" / kind / f"{name}.md").is_file(), name
+
+
+@pytest.mark.parametrize(("kind", "page"), [("backbones", "backbones"), ("data.scenarios", "scenarios")])
+def test_registry__backbones_and_scenarios__have_a_section_each(kind, page):
+    text = (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
+    titles = {name for line in re.findall(r"^## (.+)$", text, re.MULTILINE) for name in line.split(", ")}
+    assert set(entries(kind)) <= titles
+
+
+def options(kind, prefix):
+    """The options that a dataclass of the configuration becomes."""
+    for field in fields(kind):
+        name = f"{prefix}{field.name.replace('_', '-')}"
+        inner = field.default_factory() if callable(field.default_factory) else None
+        if is_dataclass(inner):
+            yield from options(type(inner), f"{name}.")
+        else:
+            yield name
+
+
+def options_of_method(name):
+    """The options of a method, and the page that should have them."""
+    config = importlib.import_module(entries("methods")[name].module).recipe().stages[0].method
+    return [option for option in options(type(config), "method.") if not option.startswith("method.optimizer.")]
+
+
+def says(text, option):
+    """Whether a text names an option, itself or its negation."""
+    head, dot, last = option.rpartition(".")
+    return re.search(rf"--{re.escape(head + dot)}(no-)?{re.escape(last)}(?![\w-])", text) is not None
+
+
+@pytest.mark.parametrize("name", entries("methods"))
+def test_options__of_every_method__are_on_its_page(name):
+    text = (ROOT / "docs" / "methods" / f"{name}.md").read_text(encoding="utf-8")
+    assert [option for option in options_of_method(name) if not says(text, option)] == []
+
+
+def test_options__of_every_run__are_in_the_documentation():
+    text = "\n".join(text_of(page) for page in PAGES)
+    known = [
+        *options(DataConfig, "data."),
+        *options(TrainingConfig, "training."),
+        *options(OptimizerConfig, "method.optimizer."),
+        *(name for name in options(RuntimeConfig, "runtime.") if name != "runtime.device"),
+        *(field.name.replace("_", "-") for field in fields(StageConfig) if field.name in ("epochs", "selection")),
+        *("device", "seed", "batch-size", "backbone.name", "backbone.pretrained", "code", "config", "resume", "out"),
+    ]
+    assert [option for option in known if not says(text, option)] == []
+
+
+def test_layers__as_contributing_gives_them__are_those_of_the_test():
+    tree = ast.parse((ROOT / "tests" / "contract" / "test_house.py").read_text(encoding="utf-8"))
+    rows = next(
+        ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "ROWS"
+    )
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    said = next(
+        block for block in re.findall(r"```text\n(.*?)```", text, re.DOTALL) if block.strip().startswith("errors")
+    )
+    assert [row.strip().split(", ") for row in " ".join(said.split()).split("<")] == rows
+
+
+def test_changelog__version__is_there():
+    assert f"## [{auxo.__version__}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_site__strict__builds_and_fetches_nothing(tmp_path):
+    if importlib.util.find_spec("mkdocs") is None or importlib.util.find_spec("material") is None:
+        pytest.skip("mkdocs-material is not installed; make docs installs it")
+    program = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)]
+    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+    built = subprocess.run(program, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stderr
+    loads = re.compile(r"<(?:script|link|img|iframe)[^>]*(?:src|href)=[\"']?(?:https?:)?//")
+    for page in tmp_path.rglob("*.html"):
+        assert not loads.search(page.read_text(encoding="utf-8")), page.name

@@ -1,0 +1,169 @@
+"""Runs that break off: a full disk, a loss that is no number, a port in use, a signal. What was saved stays whole."""
+
+import os
+import re
+import resource
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import contextmanager
+
+import pytest
+
+from auxo.training import read_records
+
+BREAKING = """
+from dataclasses import dataclass
+import torch
+from auxo.experiment import ExperimentConfig, StageConfig
+from auxo.methods.supervised import Supervised
+
+class Breaking(Supervised):
+    @dataclass(frozen=True, kw_only=True)
+    class Config(Supervised.Config):
+        last_good_step: int = 3
+        def build(self, backbone, task, *, seed):
+            return Breaking(self, backbone, task, seed=seed)
+
+    def update(self, state, batches, runtime):
+        metrics = super().update(state, batches, runtime)
+        return {**metrics, "extra_loss": torch.tensor(1.0 if state.step < self.config.last_good_step else float("nan"))}
+
+def recipe():
+    return ExperimentConfig(stages=(StageConfig(method=Breaking.Config()),))
+"""
+
+
+@contextmanager
+def full_disk(num_bytes):
+    """Let no file grow beyond a size: writing then fails as it does on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def line_of(answer, code):
+    """Return the only line of a failed command, having checked its form and the exit code."""
+    lines = answer.err.splitlines()
+    assert len(lines) == 1, answer.err
+    assert re.fullmatch(r"auxo: expected .+, got .+: .+", lines[0])
+    assert answer.code == code
+    return lines[0]
+
+
+def files(folder):
+    """Return every file below a folder with its bytes."""
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_train__disk_full_at_the_checkpoint__leaves_no_half_and_goes_on_when_freed(auxo, place):
+    with full_disk(100_000):
+        answer = auxo(*place.train())
+    assert re.search(r"to write .*train-00000004.safetensors, got file too large: free the disk", line_of(answer, 2))
+    assert list((place.out / "checkpoints").iterdir()) == []
+    assert auxo("train", "--resume", place.out).code == 0
+    assert (place.out / "model.safetensors").read_bytes() == (place.finished / "model.safetensors").read_bytes()
+
+
+def test_train__disk_full_at_the_records__drops_the_half_line_and_goes_on_when_freed(auxo, place):
+    with full_disk(4000):
+        answer = auxo(*place.train("--training.log-every", 1, "--batch-size", 4))
+    assert re.search(r"to write .*records.jsonl, got file too large: free the disk and --resume", line_of(answer, 2))
+    assert auxo("train", "--resume", place.out).code == 0
+    steps = [row["step"] for row in read_records(place.out / "records.jsonl") if row["kind"] == "losses"]
+    assert steps == list(range(1, 33))
+
+
+def test_train__disk_full_at_the_curves__is_told_in_one_line(auxo, place):
+    with full_disk(3000):
+        answer = auxo(*place.train("--training.tensorboard", "--training.log-every", 1, "--batch-size", 4))
+    assert "got file too large" in line_of(answer, 2)
+
+
+def test_resume__disk_full__leaves_every_file_of_the_run_as_it_was(auxo, place):
+    before = files(place.run)
+    with full_disk(100_000):
+        answer = auxo("train", "--resume", place.run)
+    assert "got file too large" in line_of(answer, 2)
+    after = files(place.run)
+    records = after.pop(next(path for path in after if path.name == "records.jsonl"))
+    del before[next(path for path in before if path.name == "records.jsonl")]
+    assert after == before
+    assert records
+
+
+def test_train__learning_rate_without_bounds__names_term_and_step(auxo, place):
+    line = line_of(auxo(*place.train("--method.optimizer.lr", "1e30", "--training.checkpoint-every", 1)), 3)
+    assert re.search(r"a finite \w+_loss, got (nan|inf) at step 1: lower the learning rate; there is no", line)
+    assert list((place.out / "checkpoints").iterdir()) == []
+
+
+def test_train__update_that_spoils_the_weights__saves_no_checkpoint_of_them(auxo, place):
+    words = place.train("--method.optimizer.lr", "1e38", "--training.checkpoint-every", 1)
+    line = line_of(auxo("train", "supervised", *words[2:]), 3)
+    assert re.search(r"finite weights, got others in \S+ after step 1: lower the learning rate; there is no", line)
+    assert list((place.out / "checkpoints").iterdir()) == []
+
+
+def test_train__loss_not_finite_at_a_step__keeps_the_last_good_checkpoint_that_loads(auxo, place):
+    recipe = place.write("breaking.py", BREAKING)
+    options = ("--epochs", 1, "--batch-size", 32, "--training.checkpoint-every", 1, "--training.no-tensorboard")
+    line = line_of(auxo("train", recipe, "--data.train", place.shapes, *options, "--out", place.out), 3)
+    good = place.out / "checkpoints" / "train-00000003.safetensors"
+    says = "expected a finite extra_loss, got nan at step 4: lower the learning rate; the last good checkpoint is"
+    assert line == f"auxo: {says} {good}"
+    before = good.read_bytes()
+    assert line_of(auxo("train", "--resume", place.out, "--code", recipe), 3) == line
+    assert good.read_bytes() == before
+    assert not (place.out / "model.safetensors").exists()
+
+
+def test_train__several_processes_without_out__asks_for_one_name(assert_refused, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert_refused("train", "ossl", says=r"--out with several processes, got none: name the run directory")
+
+
+def test_train__timm_missing__says_how_to_install_it(assert_refused, place, monkeypatch):
+    monkeypatch.setitem(sys.modules, "timm", None)
+    words = place.train("--backbone.name", "timm:resnet18")
+    assert_refused(*words, says=r"the package timm for a timm:\* backbone, got .*: pip install 'auxo\[timm\]'")
+
+
+def launch(words, **environment):
+    """Start a command in a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "auxo", *map(str, words)],
+        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_train__port_in_use__is_told_in_one_line_and_nothing_is_written(place):
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        port = str(held.getsockname()[1])
+        process = launch(
+            place.train(), RANK="0", LOCAL_RANK="0", WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=port
+        )
+        _, errors = process.communicate(timeout=60)
+    print(errors)
+    assert process.returncode == 2
+    assert re.fullmatch(r"auxo: expected 2 processes to find each other, got .+: .+--master-port.+\n", errors)
+    assert not place.out.exists()
+
+
+def test_train__interrupted_while_it_reads__leaves_with_one_line_and_writes_nothing(place):
+    pipe = place.root / "table.csv"
+    os.mkfifo(pipe)
+    process = launch(place.train(data=pipe))
+    with pipe.open("w"):  # returns when the command opens it to read
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert re.fullmatch(r"auxo: expected the command to end, got signal 2: .+\n", errors)
+    assert not place.out.exists()
