@@ -1,6 +1,5 @@
 """What the benchmarks share: worker processes, peak memory, operation counts, the convolution peak, tables."""
 
-import ctypes
 import json
 import platform
 import statistics
@@ -24,13 +23,10 @@ __all__ = [
     "convolution_peak",
     "count_flops",
     "describe_machine",
-    "keep_freed_memory",
     "markdown_table",
     "peak_bytes",
     "seconds",
 ]
-
-_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of glibc's malloc.h
 
 
 class Remote:
@@ -76,13 +72,6 @@ def _serve(connection: Connection, factory: Callable[..., object], arguments: tu
         except EOFError:
             return
         connection.send(getattr(target, method)(*values))
-
-
-def keep_freed_memory() -> None:
-    """Let glibc keep freed memory for the next step instead of handing it back to the system page by page."""
-    libc = ctypes.CDLL(None)
-    if not (libc.mallopt(_M_MMAP_MAX, 0) and libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)):
-        raise OSError("mallopt refused the settings")
 
 
 def _synchronise(device: torch.device) -> None:

@@ -36,7 +36,6 @@ from measurement import (
     convolution_peak,
     count_flops,
     describe_machine,
-    keep_freed_memory,
     markdown_table,
     peak_bytes,
     seconds,
@@ -144,14 +143,13 @@ class Trainee:
     def __init__(
         self, variant: Variant, setting: Setting, options: Options, images: np.ndarray, labels: np.ndarray
     ) -> None:
-        if variant.keep_memory:
-            keep_freed_memory()
         self.variant, self.setting, self.device = variant, setting, torch.device(options.device)
         config = RuntimeConfig(
             device=options.device,
             threads=variant.threads or options.threads,
             precision="bf16" if variant.bf16 else "float32",
             channels_last=variant.channels_last,
+            keep_memory=variant.keep_memory,
             compile=variant.compile,
         )
         self.contexts = ExitStack()

@@ -1,17 +1,18 @@
 """Runs as files: recipes in Python, resolved configurations in JSON."""
 
 import difflib
+import functools
 import hashlib
 import importlib
 import importlib.util
 import json
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+from types import GenericAlias, ModuleType
+from typing import Any, Literal, get_args, get_origin
 
 import cattrs
 from cattrs.errors import ClassValidationError, ForbiddenExtraKeysError
@@ -84,7 +85,8 @@ def from_json(text: str, *, origin: str, code: str | None = None) -> ExperimentC
         raise ConfigError(f"config format {FORMAT} in {origin}", str(got), fix)
     run = document.get("run")
     if not isinstance(run, dict):
-        raise ConfigError(f"an object 'run' in {origin}", type(run).__name__, "name the config.json of a run directory")
+        got = "none" if run is None else type(run).__name__
+        raise ConfigError(f"an object 'run' in {origin}", got, "name the config.json of a run directory")
     try:
         return _converter(code).structure(run, ExperimentConfig)
     except ClassValidationError as error:
@@ -114,11 +116,14 @@ def _type_name(config: MethodConfig) -> str:
     return f"{Path(str(module.__file__)).resolve()}:{type(config).__qualname__}"
 
 
+@functools.cache  # it compiles a function for every class
 def _converter(code: str | None) -> cattrs.Converter:
     """Return a converter that refuses unknown fields and wrong types."""
     converter = cattrs.Converter(forbid_extra_keys=True)
 
-    def structure_method(value: Mapping[str, Any], _kind: type) -> MethodConfig:
+    def structure_method(value: Any, _kind: type) -> MethodConfig:  # noqa: ANN401  # JSON
+        if not isinstance(value, dict):
+            raise ValueError(f"{value!r}, no object")
         options = dict(value)
         kind = _method_config(str(options.pop("type", "")), code)
         made: MethodConfig = make_dict_structure_fn(kind, converter, _cattrs_forbid_extra_keys=True)(options, kind)
@@ -127,11 +132,27 @@ def _converter(code: str | None) -> cattrs.Converter:
     def strictly(expected: type, *accepted: type) -> Callable[[Any, type], Any]:
         def structure(value: Any, _kind: type) -> Any:  # noqa: ANN401  # JSON
             if type(value) not in (expected, *accepted):
-                raise ValueError(f"expected {expected.__name__}, got {value!r}")
+                raise ValueError(f"{value!r}, no {expected.__name__}")
             return expected(value)
 
         return structure
 
+    def structure_literal(value: Any, kind: Any) -> Any:  # noqa: ANN401  # JSON, a generic alias
+        if value not in get_args(kind):
+            raise ValueError(f"{value!r}, none of {', '.join(map(repr, get_args(kind)))}")
+        return value
+
+    def structure_tuple(value: Any, kind: Any) -> tuple[Any, ...]:  # noqa: ANN401  # JSON, a generic alias
+        if not isinstance(value, list):
+            raise ValueError(f"{value!r}, no list")
+        members: Any = GenericAlias(list, get_args(kind)[0])
+        return tuple(converter.structure(value, members))
+
+    def comes_from(origin: Any) -> Callable[[Any], bool]:  # noqa: ANN401  # a type or a special form
+        return lambda kind: get_origin(kind) is origin
+
+    converter.register_structure_hook_func(comes_from(Literal), structure_literal)
+    converter.register_structure_hook_func(comes_from(tuple), structure_tuple)
     converter.register_structure_hook(MethodConfig, structure_method)
     for expected, *accepted in ((int,), (float, int), (str,), (bool,)):
         converter.register_structure_hook(expected, strictly(expected, *accepted))
@@ -181,7 +202,8 @@ def _first_problem(error: ClassValidationError, origin: str) -> ConfigError:
         near = difflib.get_close_matches(extra, [f.name for f in fields(problem.cl)], n=1)
         fix = f"did you mean {near[0]!r}?" if near else "remove it"
         return ConfigError(f"known fields in {origin}", f"{'.'.join(filter(None, (field, extra)))!r}", fix)
-    return ConfigError(f"a valid {field or 'run'} in {origin}", str(problem) or type(problem).__name__, "correct it")
+    got = f"no field {problem}" if isinstance(problem, KeyError) else str(problem) or type(problem).__name__
+    return ConfigError(f"a valid {field or 'run'} in {origin}", got, "correct it")
 
 
 def _import_module(name: str) -> ModuleType:

@@ -1,6 +1,8 @@
 """The machine a run uses: device, precision, compilation, processes. The only user of ``torch.distributed``."""
 
+import ctypes
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -33,6 +35,9 @@ class RuntimeConfig:
     """Store images and convolution weights channel by channel within a pixel, which is faster and changes rounding."""
     compile: bool = False
     """Compile the backbone with torch.compile; slow to start, faster after, changes rounding."""
+    keep_memory: bool = True
+    """On Linux with glibc, keep freed memory for the next step instead of giving it back to the system page by page:
+    faster on the CPU and the same numbers. Holds for the whole process, from the moment the runtime is opened."""
     sync_batch_norm: bool = True
     """With several processes, compute batch-norm statistics over the joined batch."""
 
@@ -165,6 +170,7 @@ class _SumOverProcesses(torch.autograd.Function):
         return total
 
 
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of glibc's malloc.h
 _SIGNS_OF_A_LOST_PROCESS = ("gloo", "NCCL", "Connection closed", "Connection reset", "Timed out waiting")
 
 
@@ -202,6 +208,13 @@ def _choose_autocast(precision: str, device: torch.device) -> torch.dtype | None
     return torch.bfloat16 if has_bf16 else None
 
 
+def _keep_freed_memory() -> None:
+    """Tell glibc's allocator neither to map large blocks apart nor to trim its heap; other systems are left alone."""
+    if sys.platform == "linux" and (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)) is not None:
+        mallopt(_M_MMAP_MAX, 0)
+        mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+
+
 @contextmanager
 def open_runtime(config: RuntimeConfig) -> Iterator[Runtime]:
     """Open the device, and the process group if ``torchrun`` started this process; close the group at the end.
@@ -214,6 +227,8 @@ def open_runtime(config: RuntimeConfig) -> Iterator[Runtime]:
     device = _choose_device(config.device, int(os.environ.get("LOCAL_RANK", "0")))
     if config.threads:
         torch.set_num_threads(config.threads)
+    if config.keep_memory and device.type == "cpu":
+        _keep_freed_memory()
     if num_processes > 1:
         try:
             dist.init_process_group("nccl" if device.type == "cuda" else "gloo")

@@ -214,7 +214,7 @@ def config_with_unknown_field(place):
     return changed_config(place, lambda document: document["run"]["data"].update(trian="x"))
 
 
-@case(r"a valid stages.*epochs in .*changed.json, got .*'three'")
+@case(r"a valid stages.*epochs in .*changed.json, got 'three', no int")
 def config_with_wrong_type(place):
     return changed_config(place, lambda document: document["run"]["stages"][0].update(epochs="three"))
 
@@ -224,7 +224,7 @@ def config_with_value_out_of_range(place):
     return changed_config(place, lambda document: document["run"]["stages"][0].update(epochs=0))
 
 
-@case(r"a valid .*scope in .*changed.json, got .*upper")
+@case(r"a valid .*scope in .*changed.json, got 'upper', none of 'reference'")
 def config_with_invalid_choice(place):
     return changed_config(place, lambda document: document["run"]["stages"][0]["method"].update(scope="upper"))
 
@@ -234,12 +234,12 @@ def config_with_unknown_method(place):
     return changed_config(place, lambda document: document["run"]["stages"][0]["method"].update(type="osls"))
 
 
-@case(r"a valid stages in .*changed.json")
+@case(r"a valid stages in .*changed.json, got no field 'stages'")
 def config_without_stages(place):
     return changed_config(place, lambda document: document["run"].pop("stages"))
 
 
-@case(r"an object 'run' in .*changed.json, got NoneType")
+@case(r"an object 'run' in .*changed.json, got none")
 def config_without_run(place):
     return changed_config(place, lambda document: document.pop("run"))
 

@@ -22,13 +22,17 @@ from auxo.methods.supervised import Supervised
 class Breaking(Supervised):
     @dataclass(frozen=True, kw_only=True)
     class Config(Supervised.Config):
-        last_good_step: int = 3
+        spoils: str = "loss"
         def build(self, backbone, task, *, seed):
             return Breaking(self, backbone, task, seed=seed)
 
     def update(self, state, batches, runtime):
         metrics = super().update(state, batches, runtime)
-        return {**metrics, "extra_loss": torch.tensor(1.0 if state.step < self.config.last_good_step else float("nan"))}
+        is_good = state.step < 3
+        if not is_good and self.config.spoils == "weights":
+            torch.nn.init.constant_(self.semantic.bias, float("inf"))
+        is_number = is_good or self.config.spoils != "loss"
+        return {**metrics, "extra_loss": torch.tensor(1.0 if is_number else float("nan"))}
 
 def recipe():
     return ExperimentConfig(stages=(StageConfig(method=Breaking.Config()),))
@@ -102,20 +106,19 @@ def test_train__learning_rate_without_bounds__names_term_and_step(auxo, place):
     assert list((place.out / "checkpoints").iterdir()) == []
 
 
-def test_train__update_that_spoils_the_weights__saves_no_checkpoint_of_them(auxo, place):
-    words = place.train("--method.optimizer.lr", "1e38", "--training.checkpoint-every", 1)
-    line = line_of(auxo("train", "supervised", *words[2:]), 3)
-    assert re.search(r"finite weights, got others in \S+ after step 1: lower the learning rate; there is no", line)
-    assert list((place.out / "checkpoints").iterdir()) == []
-
-
-def test_train__loss_not_finite_at_a_step__keeps_the_last_good_checkpoint_that_loads(auxo, place):
+@pytest.mark.parametrize(
+    ("spoils", "says"),
+    [
+        ("loss", "expected a finite extra_loss, got nan at step 4"),
+        ("weights", "expected finite weights, got others in semantic.bias after step 4"),
+    ],
+)
+def test_train__not_finite_at_a_step__keeps_the_last_good_checkpoint_that_loads(auxo, place, spoils, says):
     recipe = place.write("breaking.py", BREAKING)
-    options = ("--epochs", 1, "--batch-size", 32, "--training.checkpoint-every", 1, "--training.no-tensorboard")
-    line = line_of(auxo("train", recipe, "--data.train", place.shapes, *options, "--out", place.out), 3)
+    options = ("--method.spoils", spoils, "--training.checkpoint-every", 1, *place.train()[4:], "--batch-size", 16)
+    line = line_of(auxo("train", recipe, "--data.train", place.shapes, *options), 3)
     good = place.out / "checkpoints" / "train-00000003.safetensors"
-    says = "expected a finite extra_loss, got nan at step 4: lower the learning rate; the last good checkpoint is"
-    assert line == f"auxo: {says} {good}"
+    assert line == f"auxo: {says}: lower the learning rate; the last good checkpoint is {good}"
     before = good.read_bytes()
     assert line_of(auxo("train", "--resume", place.out, "--code", recipe), 3) == line
     assert good.read_bytes() == before

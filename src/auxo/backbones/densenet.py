@@ -57,7 +57,8 @@ class DenseNet(AbstractBackbone):
         stage1 = self.block1(self.convolution(images))
         stage2 = self.block2(self.transition1(stage1))
         stage3 = functional.relu(self.norm(self.block3(self.transition2(stage2))))
-        return Features(stage3.mean(dim=(2, 3)), {"stage1": stage1, "stage2": stage2, "stage3": stage3})
+        pooled = functional.avg_pool2d(stage3, stage3.shape[-2:]).flatten(1)  # rounds as the released code does
+        return Features(pooled, {"stage1": stage1, "stage2": stage2, "stage3": stage3})
 
 
 class _Layer(nn.Module):

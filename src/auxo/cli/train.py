@@ -139,7 +139,8 @@ def _choose_folder(config: ExperimentConfig, out: str | None) -> _Plan:
             return _Plan(read_run_config(folder), folder, is_new=False)
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             fix = f"choose another --out, or continue with auxo train --resume {folder}"
-            raise OutputError("a new or empty folder for --out", f"{folder} with files in it", fix)
+            got = f"{folder} with files in it" if folder.is_dir() else f"{folder}, a file"
+            raise OutputError("a new or empty folder for --out", got, fix)
         return _Plan(config, folder, is_new=True)
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ConfigError("--out with several processes", "none", "name the run directory, so that all use the same")

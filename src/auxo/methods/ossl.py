@@ -42,8 +42,9 @@ class ImplicitConfig:
     """Where the optimal auxiliary head is judged: on the three turned views of the batch, or on a meta batch."""
     weight: float = 1.0
     """Weight of the auxiliary head's response in the upper level, > 0."""
-    proximal: float = 0.1
-    """Strength that keeps the head near its last optimum, > 0; smaller lets it follow each batch more freely."""
+    proximal: float = 1.0
+    """Strength that keeps the head near its last optimum, > 0; smaller lets it follow each batch more freely, and
+    makes both linear systems harder: watch lower_level_residual in the records."""
     newton_steps: int = 3
     """Newton steps to the head's optimum, >= 1."""
     iterations: int = 10

@@ -1,5 +1,6 @@
 """Files that are either as before or complete, never in between, and files that grow by whole pieces."""
 
+import errno
 import os
 import tempfile
 from pathlib import Path
@@ -82,4 +83,6 @@ def make_folder(path: Path) -> Path:
 def _output_error(path: Path, error: OSError) -> OutputError:
     """Describe a failure to write."""
     reason = error.strerror or type(error).__name__
-    return OutputError(f"to write {path}", reason[0].lower() + reason[1:], "free the disk and --resume, or choose another --out")
+    is_full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    fix = "free the disk and --resume, or choose another --out" if is_full else "choose another --out"
+    return OutputError(f"to write {path}", reason[0].lower() + reason[1:], fix)
