@@ -103,6 +103,15 @@ class Silent:
         """Say nothing."""
 
 
+def effective(config: ExperimentConfig) -> ExperimentConfig:
+    """Return a config without the options that its method does not read."""
+    (stage,) = config.stages
+    if isinstance(stage.method, OSSL.Config) and stage.method.scope != "implicit":
+        method = replace(stage.method, implicit=ImplicitConfig())
+        return replace(config, stages=(replace(stage, method=method),))
+    return config
+
+
 def run_one(options: Options, name: str, seed: int, splits: Callable[[DataConfig], Splits], runtime: Runtime) -> Path:
     """Train one method with one seed, unless that is done."""
     entry = entries(options.scenario)[name]
@@ -117,7 +126,7 @@ def run_one(options: Options, name: str, seed: int, splits: Callable[[DataConfig
     )
     if (folder / "config.json").exists():
         stored = from_json((folder / "config.json").read_text(), origin=str(folder))
-        if stored != config:
+        if effective(stored) != effective(config):
             raise SystemExit(f"{folder} holds another config: choose another --out")
     if not (folder / "model.safetensors").exists():
         digest = config_digest(config)

@@ -33,5 +33,18 @@ def run(words: Sequence[str]) -> None:
             for _, group in groupby(entries(package).values(), key=lambda entry: entry.module):
                 members = list(group)
                 print(f"  {', '.join(member.name for member in members)}: {members[0].summary}")
-                print(fill(members[0].source, width=110, initial_indent=" " * 6, subsequent_indent=" " * 6))
+                print(_paragraph(members[0].source))
             print()
+
+
+def _paragraph(text: str) -> str:
+    """Return indented lines, with names and addresses whole."""
+    indent = " " * 6
+    return fill(
+        text,
+        width=110,
+        initial_indent=indent,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

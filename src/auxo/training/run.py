@@ -128,6 +128,8 @@ def _train_stages(run: _Run) -> RunResult:
         trainer = _stage_trainer(run, config.stages[number])
         if start is not None:
             trainer.restore(start)
+        for stage in config.stages[number + 1 :]:  # refuse a later stage before an earlier one is trained
+            _untrained(run, stage)
         runtime.barrier()
         journal = None
         if runtime.is_main:
@@ -178,16 +180,22 @@ def _open_folder(run: _Run, number: int, start: Path | None) -> Journal:
 
 def _stage_trainer(run: _Run, stage: StageConfig) -> StageTrainer:
     """Build the method of a stage on the device, with the weights it starts from."""
-    task = run.splits.task()
-    method = stage.method.build(run.config.backbone.build(task, seed=run.config.seed), task, seed=run.config.seed)
-    for head in method.pretext_heads().values():  # refuse a size that a pretext cannot take before anything is written
-        head.pretext.make_all(torch.zeros(1, task.channels, task.height, task.width))
+    trainer = _untrained(run, stage)
     if stage.start_from != "scratch":
         earlier = next(other for other in run.config.stages if other.name == stage.start_from)
         checkpoints = run.checkpoints(earlier)
-        if not load_matching(method, checkpoints.read_weights(checkpoints.final)):
+        if not load_matching(trainer.method, checkpoints.read_weights(checkpoints.final)):
             fix = "use one backbone for both stages"
             raise CheckpointError(f"weights that fit stage {stage.name}", f"none in {checkpoints.final}", fix)
+    return trainer
+
+
+def _untrained(run: _Run, stage: StageConfig) -> StageTrainer:
+    """Build the method of a stage on the device with random weights, refusing data that it cannot take."""
+    task = run.splits.task()
+    method = stage.method.build(run.config.backbone.build(task, seed=run.config.seed), task, seed=run.config.seed)
+    for head in method.pretext_heads().values():
+        head.pretext.make_all(torch.zeros(1, task.channels, task.height, task.width))
     run.runtime.prepare(method, backbone=method.backbone)
     return StageTrainer(
         config=run.config,

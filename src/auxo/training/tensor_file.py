@@ -90,7 +90,8 @@ def _parse(description: str | None) -> dict[str, Any] | None:
 def _take_out(value: object, path: str, tensors: dict[str, Tensor]) -> object:
     """Return ``value`` as JSON, its tensors moved to ``tensors``."""
     if isinstance(value, Tensor):
-        tensors[path] = value.detach().cpu().contiguous()
+        # A copy, because safetensors refuses tensors that share memory, such as tied weights.
+        tensors[path] = value.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
         return {"tensor": path}
     if isinstance(value, Mapping):
         prefix = f"{path}." if path else ""

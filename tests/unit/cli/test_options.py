@@ -96,7 +96,9 @@ def test_parse_options__words_that_do_not_fit__are_one_line_whatever_the_termina
 
 
 def test_parse_options__needed_word_missing__is_named():
-    with pytest.raises(ConfigError, match=r"got missing from auxo act: PLACE Where\. \(required\): see auxo act --help"):
+    with pytest.raises(
+        ConfigError, match=r"got missing from auxo act: PLACE Where\. \(required\): see auxo act --help"
+    ):
         parse("", Needed)
 
 

@@ -1,0 +1,64 @@
+"""The command line in this process, a small folder of pictures and a finished run of one epoch on it."""
+
+from typing import NamedTuple
+
+import pytest
+import torch
+from PIL import Image
+
+
+class Answer(NamedTuple):
+    """What the command line said and how it left."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def auxo(capsys):
+    """Run the command line in this process; whatever it raises but SystemExit fails the test."""
+    from auxo.cli import main
+
+    def run(*words):
+        capsys.readouterr()
+        threads = torch.get_num_threads()
+        with pytest.raises(SystemExit) as stop:
+            main([str(word) for word in words])
+        torch.set_num_threads(threads)
+        said = capsys.readouterr()
+        return Answer(int(stop.value.code or 0), said.out, said.err)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def tiny_options():
+    """Options of a run that takes a second."""
+    return ("--epochs", "1", "--batch-size", "32", "--training.no-tensorboard")
+
+
+@pytest.fixture(scope="session")
+def shapes_folder(tmp_path_factory):
+    """A folder of class folders with 160 pictures of 28x28 pixels."""
+    from auxo.data.fake import oriented_shapes
+
+    root = tmp_path_factory.mktemp("shapes")
+    source = oriented_shapes(160, size=28, seed=0)
+    for number, (image, label) in enumerate(zip(source.images, source.labels, strict=True)):
+        folder = root / source.class_names[int(label)]
+        folder.mkdir(exist_ok=True)
+        Image.fromarray(image.permute(1, 2, 0).numpy()).save(folder / f"{number:03d}.png")
+    return root
+
+
+@pytest.fixture(scope="session")
+def finished_run(shapes_folder, tiny_options, tmp_path_factory):
+    """The directory of a finished run; copy it before you change it."""
+    from auxo.cli import main
+
+    out = tmp_path_factory.mktemp("runs") / "finished"
+    with pytest.raises(SystemExit) as stop:
+        main(["train", "ossl", "--data.train", str(shapes_folder), *tiny_options, "--out", str(out)])
+    assert stop.value.code == 0
+    return out

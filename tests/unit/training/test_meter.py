@@ -1,0 +1,57 @@
+"""Means of losses, and the first one that is no number."""
+
+import pytest
+import torch
+
+from auxo.errors import NonFiniteError
+from auxo.runtime import Runtime, RuntimeConfig
+from auxo.training.meter import Meter
+
+
+@pytest.fixture
+def meter():
+    runtime = Runtime(config=RuntimeConfig(device="cpu"), device=torch.device("cpu"))
+    return Meter(runtime, first_step=11)
+
+
+def add(meter, *steps):
+    for values in steps:
+        meter.add({name: torch.tensor(value) for name, value in values.items()})
+
+
+def test_flush__some_steps__gives_their_means_and_forgets_them(meter):
+    add(meter, {"a_loss": 1.0, "gap": -2.0}, {"a_loss": 3.0, "gap": 0.0})
+    assert meter.flush(last_good="") == {"a_loss": 2.0, "gap": -1.0}
+    assert meter.flush(last_good="") == {}
+    add(meter, {"a_loss": 7.0, "gap": 1.0})
+    assert meter.flush(last_good="") == {"a_loss": 7.0, "gap": 1.0}
+
+
+@pytest.mark.parametrize(("value", "word"), [(float("nan"), "nan"), (float("inf"), "inf"), (float("-inf"), "-inf")])
+def test_flush__losses_that_are_not_finite__names_the_first_step_and_term(meter, value, word):
+    good = {"a_loss": 1.0, "b_loss": 1.0}
+    add(meter, good, good)
+    meter.flush(last_good="")
+    add(meter, good, {"a_loss": 1.0, "b_loss": value}, {"a_loss": value, "b_loss": 1.0})
+    expected = f"expected a finite b_loss, got {word} at step 14: lower the learning rate; go back to x"
+    with pytest.raises(NonFiniteError, match=f"^{expected}$"):
+        meter.flush(last_good="go back to x")
+
+
+def test_flush__two_terms_at_once__names_the_one_computed_first(meter):
+    add(meter, {"classification_loss": float("inf"), "auxiliary_loss": float("nan")})
+    with pytest.raises(NonFiniteError, match="a finite classification_loss, got inf at step 11"):
+        meter.flush(last_good="")
+
+
+def test_flush__number_that_is_no_loss__may_be_anything(meter):
+    add(meter, {"a_loss": 1.0, "residual": float("nan")})
+    means = meter.flush(last_good="")
+    assert means["a_loss"] == 1.0
+    assert means["residual"] != means["residual"]
+
+
+def test_flush__half_precision__is_averaged_in_float32(meter):
+    for value in (1.0, 1.0078125):
+        meter.add({"a_loss": torch.tensor(value, dtype=torch.bfloat16)})
+    assert meter.flush(last_good="") == {"a_loss": 1.00390625}
