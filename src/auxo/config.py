@@ -94,7 +94,7 @@ def from_json(text: str, *, origin: str, code: str | None = None) -> ExperimentC
 
 
 def config_digest(config: ExperimentConfig) -> str:
-    """Return a digest of everything in the configuration that changes numbers."""
+    """Return a digest of the configuration without ``training``, which says how often to log, evaluate and save."""
     plain = _to_plain(config)
     del plain["training"]
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16]

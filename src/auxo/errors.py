@@ -9,7 +9,7 @@ AuxoError                 exit code 2
 ├── DeviceError           a device, port or process group that cannot be used
 ├── SelectionError        test data offered where only validation data may decide
 ├── NonFiniteError        exit code 3: a loss that is no longer a number
-└── InterruptedRunError           exit code 130 or 143: stopped by a signal, state saved
+└── InterruptedRunError       exit code 130 or 143: stopped by a signal, state saved
 """
 
 __all__ = [

@@ -50,7 +50,7 @@ class OptimizerConfig:
             raise ConfigError("momentum > 0 with nesterov", "momentum 0", "pass --method.optimizer.no-nesterov")
 
     def build(self, parameters: Iterable[nn.Parameter]) -> Optimizer:
-        """Return the optimiser over ``parameters``; uses torch's fused or foreach kernels where the device has them."""
+        """Return the optimiser over ``parameters``; torch groups its kernels (foreach) where the device allows."""
         parameters = list(parameters)
         if self.name == "adamw":
             return torch.optim.AdamW(parameters, lr=self.lr, weight_decay=self.weight_decay)

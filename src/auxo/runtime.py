@@ -13,6 +13,7 @@ import torch.distributed as dist
 import tyro
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.distributed.rendezvous import rendezvous
 from torch.optim import Optimizer
 
 from auxo.batch_norm import SynchronisedBatchNorm2d
@@ -105,7 +106,7 @@ class Runtime:
         gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
         for parameter, gradient in zip(parameters, self.mean(gradients), strict=True):
             # One memory layout for a weight, its gradient and its momentum: kernels round alike whether a run was
-            # resumed or not, and the fused optimiser kernels apply.
+            # resumed or not, and its grouped (foreach) kernels apply.
             if gradient is not None and gradient.stride() != parameter.stride():
                 gradient = torch.empty_like(parameter).copy_(gradient)
             parameter.grad = gradient
@@ -215,6 +216,18 @@ def _keep_freed_memory() -> None:
         mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
 
 
+def _join(backend: str) -> None:
+    """Join the process group that the environment describes.
+
+    After a restart by torchrun the store still holds the addresses of the processes that died, so every attempt keeps
+    its keys under a prefix of its own.
+    """
+    store, rank, num_processes = next(rendezvous("env://"))
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    own_keys = dist.PrefixStore(attempt, store)  # type: ignore[attr-defined]  # missing from torch's stubs
+    dist.init_process_group(backend, store=own_keys, rank=rank, world_size=num_processes)
+
+
 @contextmanager
 def open_runtime(config: RuntimeConfig) -> Iterator[Runtime]:
     """Open the device, and the process group if ``torchrun`` started this process; close the group at the end.
@@ -231,7 +244,7 @@ def open_runtime(config: RuntimeConfig) -> Iterator[Runtime]:
         _keep_freed_memory()
     if num_processes > 1:
         try:
-            dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+            _join(backend="nccl" if device.type == "cuda" else "gloo")
         except (RuntimeError, ValueError, dist.DistError) as error:
             raise DeviceError(
                 f"{num_processes} processes to find each other",

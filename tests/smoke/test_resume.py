@@ -33,18 +33,18 @@ def pictures(tmp_path_factory):
     return root
 
 
-def command(words, processes):
+def command(words, processes, restarts):
     program = [sys.executable, "-m", "auxo"]
     if processes > 1:
-        launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes), "-m", "auxo"]
-        program = [sys.executable, *launcher]
+        launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+        program = [sys.executable, *launcher, "--max-restarts", str(restarts), "-m", "auxo"]
     return [*program, "train", *words]
 
 
-def launch(words, processes):
+def launch(words, processes, restarts=0):
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
-        command(words, processes),
+        command(words, processes, restarts),
         env=environment,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -94,6 +94,19 @@ def test_run__killed_five_times_and_resumed__same_bytes_as_uninterrupted(picture
         kills += 1
         words = ["--resume", str(out)]
     finish(launch(words, processes))
+    assert (out / "model.safetensors").read_bytes() == (tmp_path / "whole" / "model.safetensors").read_bytes()
+
+
+@pytest.mark.slow
+def test_torchrun__a_worker_killed_with_restarts_left__goes_on_to_the_same_bytes(pictures, tmp_path):
+    recipe = ["ossl", "--data.train", str(pictures), *OPTIONS]
+    finish(launch([*recipe, "--out", str(tmp_path / "whole")], 2))
+    out = tmp_path / "restarted"
+    process = launch([*recipe, "--out", str(out)], 2, restarts=2)
+    wait_for_growth(out / "records.jsonl", process)
+    workers = [p for p in psutil.Process(process.pid).children(recursive=True) if "train" in p.cmdline()]
+    workers[-1].kill()
+    finish(process)
     assert (out / "model.safetensors").read_bytes() == (tmp_path / "whole" / "model.safetensors").read_bytes()
 
 

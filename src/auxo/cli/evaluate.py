@@ -30,7 +30,7 @@ class Options:
     """Run directory of a finished run."""
     data: tuple[str, ...] = ()
     """Labelled sets to judge on: folder, Parquet, CSV or hf://owner/name[:split]; by default the run's own val, test
-    and unseen sets. Pictures of another size are resized to the model's."""
+    and unseen sets. The short side is resized to a square model's input and the centre is cropped."""
     out: str | None = None
     """File for the results, one JSON object a line; by default evaluation.jsonl in the run directory."""
     device: str = "auto"
@@ -68,8 +68,11 @@ def _splits(config: ExperimentConfig, model: TrainedModel, data: tuple[str, ...]
     """Return the run's own sets, or the ones that are named."""
     if not data:
         return list(load_splits(config.data, seed=config.seed).evaluation())
-    sized = replace(config.data, image_size=model.task.height)
-    return [OODSplit(read_source(spec, sized, class_names=model.task.class_names)) for spec in data]
+    sized = replace(config.data, image_size=model.image_size)
+    sources = [read_source(spec, sized, class_names=model.task.class_names) for spec in data]
+    for spec, source in zip(data, sources, strict=True):
+        model.check_shape(source.image_shape, where=spec)
+    return [OODSplit(source) for source in sources]
 
 
 def _history(folder: Path) -> tuple[Selection | None, Compute]:

@@ -32,7 +32,8 @@ class Options:
     run: Annotated[Positional[str], tyro.conf.arg(metavar="RUN")]
     """Run directory of a finished run."""
     pictures: Annotated[Positional[tuple[str, ...]], tyro.conf.arg(metavar="PICTURE [PICTURE ...]")]
-    """Pictures, or folders that are searched for pictures; resized to the model's input."""
+    """Pictures, or folders that are searched for pictures; the short side is resized to a square model's
+    input and the centre is cropped."""
     out: str = "predictions.csv"
     """CSV to write: path, predicted class, its probability, then the probability of every class."""
     device: str = "auto"
@@ -84,9 +85,12 @@ def _pictures(place: Path) -> Iterator[Path]:
 
 def _probabilities(model: TrainedModel, paths: Sequence[Path], runtime: Runtime) -> Tensor:
     """Return class probabilities, shape ``(pictures, classes)``, on the CPU."""
-    images = torch.stack(
-        [decode_image(read_bytes(str(path)), where=str(path), image_size=model.task.height) for path in paths]
-    )
+    pictures = []
+    for path in paths:
+        picture = decode_image(read_bytes(str(path)), where=str(path), image_size=model.image_size)
+        model.check_shape(tuple(picture.shape), where=str(path))
+        pictures.append(picture)
+    images = torch.stack(pictures)
     nothing = torch.zeros(len(paths), dtype=torch.int64, device=runtime.device)
     batch = Batch(runtime.to_device(images), nothing, nothing)
     with torch.inference_mode(), runtime.autocast():

@@ -136,7 +136,7 @@ def _choose_folder(config: ExperimentConfig, out: str | None) -> _Plan:
     if out is not None:
         folder = Path(out)
         if is_restart and (folder / "config.json").exists():
-            return _Plan(read_run_config(folder), folder, is_new=False)
+            return _Plan(config, folder, is_new=False)
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             fix = f"choose another --out, or continue with auxo train --resume {folder}"
             got = f"{folder} with files in it" if folder.is_dir() else f"{folder}, a file"

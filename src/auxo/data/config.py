@@ -26,7 +26,8 @@ class DataConfig:
     train: str | None = None
     """Your own training images; replaces the scenario wholly. Folder, Parquet, CSV or hf://owner/name[:split]."""
     val: str | None = None
-    """Your own validation images, which choose the checkpoint; without them val_fraction of train is cut off."""
+    """Your own validation images, which choose the checkpoint under selection best_val;
+    without them val_fraction of train is cut off."""
     test: str | None = None
     """Your own test images; without them test_fraction of train is cut off."""
     ood: tuple[str, ...] = ()

@@ -30,7 +30,8 @@ SOURCE = (
     "via Auxiliary Classifier, ICIP 2022 (arXiv 2209.02881), as the authors' released code does it "
     "(github.com/harshita-555/OSSL, MIT). The paper's equations were not available to us: scope=reference is the code; "
     "head_only is the abstract taken literally; difference is a possible reading; implicit is ours. "
-    "Differs from the code: nothing is selected on a test set; the semantic head is reported, never the better of two."
+    "Differs from the code: nothing is selected on a test set; the semantic head is reported, never the better of two; "
+    "a part of the training images validates."
 )
 
 
@@ -73,7 +74,8 @@ class OSSL(AbstractMethod):
 
     * ``reference`` (released code): ``L_aux`` over ``f`` and ``a``, with an optimiser and momentum of its own. The code
       writes ``L_aux - L_cls + 1e-7`` with the semantic logits detached, which has the same gradient.
-    * ``head_only``: ``L_aux`` over ``a`` alone; ``f``, ``c`` and ``r`` train exactly as in joint training.
+    * ``head_only``: ``L_aux`` over ``a`` alone; the weights of ``f``, ``c``, ``r`` train exactly as in joint training.
+      (Batch norm's running statistics see one pass more, unless ``freeze_batch_norm`` is set.)
     * ``difference``: ``L_aux - L_cls`` over ``f`` and ``a``. Experimental: it pushes features away from the semantic
       head and vanishes where both heads are equal.
     * ``implicit`` (ours): no step B. The auxiliary head is a lower level in earnest, its optimum given the features,
@@ -81,8 +83,9 @@ class OSSL(AbstractMethod):
       .. math:: a^*(f) = \arg\min_a CE(a(f(x)), y) + \frac{\rho}{2} \|a - a_{last}\|^2,
 
       and one step is taken on the upper level ``L_cls + L_rot + w L_resp(a^*(f), f)``. On the same loss and data the
-      envelope theorem would cancel the implicit part, so the response is judged elsewhere: by default it is the class
-      loss of ``a^*`` on the three turned views, ``L_resp = CE(a^*(f(R_k x)), y)`` for k = 1, 2, 3. With
+      envelope theorem would cancel the implicit part but for the pull to the last head, so the response is judged
+      elsewhere: by default it is the class loss of ``a^*`` on the three turned views,
+      ``L_resp = CE(a^*(f(R_k x)), y)`` for k = 1, 2, 3. With
       ``H = \nabla_a^2 CE + \rho I`` at the optimum and ``V = H^{-1} \nabla_a L_resp``, the implicit function theorem
       gives
 
@@ -281,7 +284,10 @@ def recipe() -> ExperimentConfig:
 
 
 def cifar10_released() -> ExperimentConfig:
-    """Return the released CIFAR-10 recipe: DenseNet-40-12, 250 epochs, crops and flips, the last checkpoint."""
+    """Return the released CIFAR-10 recipe: DenseNet-40-12, 250 epochs, crops and flips, the last checkpoint.
+
+    Differs: a tenth of the 50,000 training images validates, and mean and standard deviation are the training set's.
+    """
     return ExperimentConfig(
         stages=(StageConfig(method=OSSL.Config(), epochs=250, batch_size=64),),
         backbone=BackboneConfig(name="densenet40_12"),

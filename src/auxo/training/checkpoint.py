@@ -38,7 +38,7 @@ class Progress:
 
     @property
     def flops(self) -> float | None:
-        """Floating-point operations of all updates so far."""
+        """Floating-point operations of all updates so far, each counted like the first, which has a full batch."""
         return None if self.flops_per_step is None else float(self.flops_per_step) * self.steps
 
 

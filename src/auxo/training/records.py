@@ -19,11 +19,16 @@ class RecordWriter:
     Args:
         path: the file; made if missing.
         position: ``(stage number, step)`` that the run is at. Rows from later on, which a killed run wrote after its
-            last checkpoint, are dropped, and so is a half-written last line.
+            last checkpoint, are dropped, and so are a half-written last line and
+            the rows that a run ends with, which it will write again.
     """
 
     def __init__(self, path: Path, *, position: tuple[int, int] = (0, 0)) -> None:
-        rows = [row for row in read_records(path) if (row["stage_number"], row["step"]) <= position]
+        rows = [
+            row
+            for row in read_records(path)
+            if (row["stage_number"], row["step"]) <= position and row["kind"] not in ("result", "end")
+        ]
         write_atomically(path, "".join(json.dumps(row) + "\n" for row in rows))
         self._file = AppendedFile(path)
 

@@ -8,7 +8,7 @@ import torch
 
 import auxo
 from auxo.data import InputPipeline, Splits, load_splits
-from auxo.errors import CheckpointError
+from auxo.errors import CheckpointError, DataError
 from auxo.evaluation import Compute, EvaluationRow, Table, build_table, evaluate, to_markdown
 from auxo.experiment import ExperimentConfig, StageConfig
 from auxo.interfaces import AbstractMethod
@@ -53,6 +53,27 @@ class TrainedModel:
     method: AbstractMethod
     pipeline: InputPipeline
     task: Task
+
+    @property
+    def image_size(self) -> int | None:
+        """Side of a square model's input, to which pictures are brought; ``None`` if it is not square."""
+        return self.task.height if self.task.height == self.task.width else None
+
+    def check_shape(self, shape: tuple[int, ...], *, where: str) -> None:
+        """Refuse pictures that the model was not trained for.
+
+        Args:
+            shape: ``(channels, height, width)``.
+            where: the set or file they come from.
+
+        Raises:
+            DataError: another shape than the model's input.
+        """
+        expected = (self.task.channels, self.task.height, self.task.width)
+        if tuple(shape) != expected:
+            size = "x".join(map(str, expected))
+            got = f"{'x'.join(map(str, shape))} in {where}"
+            raise DataError(f"pictures of {size} (channels, height, width)", got, "resize them as for training")
 
 
 @dataclass(frozen=True)
