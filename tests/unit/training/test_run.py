@@ -1,17 +1,16 @@
 """Stages follow each other, and the best weights on the validation set are those that a run ends with."""
 
-import json
 import shutil
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
 
-from auxo.backbones import BackboneConfig
 from auxo.config import config_digest, to_json
 from auxo.data import InMemorySource, Splits, TestSplit, TrainSplit, ValSplit
 from auxo.data.fake import oriented_shapes
-from auxo.errors import CheckpointError, ConfigError, ShapeError
+from auxo.errors import CheckpointError, ConfigError
+from auxo.evaluation import evaluate
 from auxo.experiment import ExperimentConfig, StageConfig, TrainingConfig
 from auxo.methods.ossl import OSSL, ImplicitConfig
 from auxo.methods.rotation import JointRotation
@@ -20,7 +19,7 @@ from auxo.optimizers import OptimizerConfig
 from auxo.runtime import RuntimeConfig, open_runtime
 from auxo.training import load_model, read_records, train_run
 from auxo.training.checkpoint import Checkpoints
-from auxo.training.tensor_file import read_tensor_file
+from auxo.training.tensor_file import read_tensor_file, write_tensor_file
 
 
 class Watcher:
@@ -45,8 +44,7 @@ def make_splits(test_labels=None, side=28):
     """Return 64 training, 32 validation and 32 test images."""
     source = oriented_shapes(128, size=side, seed=0)
     train, val, test = (
-        source.subset(torch.arange(*part), name)
-        for part, name in (((0, 64), "a"), ((64, 96), "b"), ((96, 128), "c"))
+        source.subset(torch.arange(*part), name) for part, name in (((0, 64), "a"), ((64, 96), "b"), ((96, 128), "c"))
     )
     if test_labels is not None:
         test = InMemorySource(test.name, test.images, test_labels, test.class_names)
@@ -75,6 +73,9 @@ def train(config, folder, splits=None):
             splits=splits or make_splits(),
         )
     return result, watcher
+
+
+META = OSSL.Config(scope="implicit", implicit=ImplicitConfig(response="meta"))
 
 
 def rows(folder, kind):
@@ -141,44 +142,138 @@ def test_train_run__stopped_after_the_first_stage__goes_on_with_the_second_to_th
     assert [row["losses"] for row in ours] == [row["losses"] for row in theirs]
 
 
-def test_train_run__weights_of_no_earlier_stage_fit__is_told(tmp_path, monkeypatch):
-    config = make_config(*TWO_STAGES)
-    train(config, tmp_path / "run")
-    (tmp_path / "run" / "model.safetensors").unlink()
-    for path in (tmp_path / "run" / "checkpoints").glob("main-*"):
+def test_train_run__earlier_stage_without_a_weight_that_fits__is_told(two_stages, tmp_path):
+    config, folder, _ = two_stages
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    for path in (copy / "checkpoints").glob("main-*"):
         path.unlink()
-    other = replace(config, backbone=BackboneConfig(name="resnet8"))
-    digest = config_digest(config)
-    with open_runtime(other.runtime) as runtime, pytest.raises(CheckpointError, match=r"weights that fit stage main"):
-        train_run(
-            replace(other, stages=(TWO_STAGES[0], replace(TWO_STAGES[1], method=Renamed()))),
-            document="",
-            digest=digest,
-            folder=tmp_path / "run",
-            runtime=runtime,
-            observer=Watcher(),
-            splits=make_splits(),
-        )
+    final = copy / "checkpoints" / "warm-up-final.safetensors"
+    write_tensor_file(final, {"weights": {"other": torch.ones(2)}}, read_tensor_file(final).header)
+    with pytest.raises(CheckpointError, match=r"weights that fit stage main, got none in .*warm-up-final"):
+        train(config, copy)
 
 
 @pytest.mark.parametrize(
-    ("stage", "splits", "error", "message"),
+    ("stage", "side", "message"),
     [
-        (
-            StageConfig(
-                method=OSSL.Config(scope="implicit", implicit=ImplicitConfig(response="meta")), name="last", epochs=1
-            ),
-            {},
-            ConfigError,
-            "a meta split for this method",
-        ),
-        (StageConfig(method=OSSL.Config(), name="last", epochs=1, batch_size=65, drop_last=True), {}, ConfigError, "65"),
+        (StageConfig(method=META, name="last", epochs=1), 28, r"a meta split for this method, got none"),
+        (StageConfig(method=OSSL.Config(), name="last", batch_size=65, drop_last=True), 28, r"at least 65 images"),
     ],
 )
-def test_train_run__later_stage_that_cannot_be__is_refused_before_anything_is_written(
-    tmp_path, stage, splits, error, message
-):
+def test_train_run__later_stage_that_cannot_be__is_refused_before_anything_is_written(tmp_path, stage, side, message):
     first = StageConfig(method=Supervised.Config(), name="first", epochs=1)
-    with pytest.raises(error, match=message):
-        train(make_config(first, stage), tmp_path / "run", make_splits(**splits))
+    with pytest.raises(ConfigError, match=message):
+        train(make_config(first, stage), tmp_path / "run", make_splits(side=side))
     assert not (tmp_path / "run").exists()
+
+
+class Forgetful(Supervised):
+    """Learns for six epochs, then forgets a little more at every step."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config(Supervised.Config):
+        """The same options."""
+
+        def build(self, backbone, task, *, seed):
+            return Forgetful(self, backbone, task, seed=seed)
+
+    def update(self, state, batches, runtime):
+        metrics = super().update(state, batches, runtime)
+        if state.step >= 6 * 4:
+            with torch.no_grad():
+                self.semantic.weight.mul_(0.1)
+        return metrics
+
+
+STAGE = StageConfig(
+    method=Forgetful.Config(optimizer=OptimizerConfig(lr=0.05, schedule="constant")),
+    epochs=9,
+    batch_size=16,
+    selection="best_val",
+)
+
+
+@pytest.fixture(scope="module")
+def selected(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "selected"
+    config = make_config(STAGE)
+    result, _ = train(config, folder)
+    return config, folder, result
+
+
+def best_of(evaluations):
+    """Return the row that should be chosen: the highest accuracy, then the lowest likelihood, then the earliest."""
+    return min(evaluations, key=lambda row: (-row["accuracy"], row["nll"], row["step"]))
+
+
+def test_best_val__later_epochs_are_worse__ends_with_the_best_weights(selected):
+    config, folder, result = selected
+    evaluations = rows(folder, "evaluation")
+    assert {row["split"] for row in evaluations} == {"val"}
+    best = best_of(evaluations)
+    assert 1 < best["epoch"] < STAGE.epochs, "the best epoch should not be a trivial one"
+
+    (end,) = rows(folder, "end")
+    assert end["selection"]["epoch"] == best["epoch"]
+    final = next(row for row in rows(folder, "result") if row["split"] == "val")
+    assert {name: final[name] for name in ("accuracy", "nll", "per_class")} == {
+        name: best[name] for name in ("accuracy", "nll", "per_class")
+    }
+    assert f"best on val at epoch {best['epoch']}" in result.table.caption
+
+    kept = weights_of(folder / "checkpoints" / "train-best.safetensors")
+    assert all(torch.equal(kept[name], tensor) for name, tensor in weights_of(folder / "model.safetensors").items())
+    last = Checkpoints(folder / "checkpoints", "train", config_digest(config)).saved()[-1]
+    assert any(not torch.equal(kept[name], tensor) for name, tensor in weights_of(last).items())
+
+
+def test_last__same_run__ends_with_the_last_weights(selected, tmp_path):
+    config, folder, _ = selected
+    train(replace(config, stages=(replace(STAGE, selection="last"),)), tmp_path / "last")
+    last = sorted((folder / "checkpoints").glob("train-0*.safetensors"))[-1]
+    model = weights_of(tmp_path / "last" / "model.safetensors")
+    assert all(torch.equal(model[name], tensor) for name, tensor in weights_of(last).items())
+    assert rows(tmp_path / "last", "end")[0]["selection"] is None
+
+
+def test_selection__other_test_set__changes_nothing(selected, tmp_path):
+    config, folder, result = selected
+    labels = torch.arange(32).flip(0) % 4
+    other, _ = train(config, tmp_path / "other", make_splits(test_labels=labels))
+    assert (tmp_path / "other" / "model.safetensors").read_bytes() == (folder / "model.safetensors").read_bytes()
+    assert rows(tmp_path / "other", "end")[0]["selection"] == rows(folder, "end")[0]["selection"]
+    accuracies = [[row.accuracy for row in each.rows if row.split == "test"] for each in (result, other)]
+    assert accuracies[0] != accuracies[1]
+
+
+def test_selection__evaluated_seldom__chooses_among_the_evaluated_epochs(selected, tmp_path):
+    config, folder, _ = selected
+    seldom = replace(config, training=replace(config.training, evaluate_every=4))
+    train(seldom, tmp_path / "seldom")
+    evaluations = rows(tmp_path / "seldom", "evaluation")
+    assert [row["epoch"] for row in evaluations] == [4, 8, 9]
+    every = {row["epoch"]: row["nll"] for row in rows(folder, "evaluation")}
+    assert [row["nll"] for row in evaluations] == [every[4], every[8], every[9]]
+    assert rows(tmp_path / "seldom", "end")[0]["selection"]["epoch"] == best_of(evaluations)["epoch"]
+
+
+def test_load_model__finished_run__measures_as_the_run_did(selected):
+    config, folder, result = selected
+    with open_runtime(config.runtime) as runtime:
+        model = load_model(config, folder, runtime=runtime)
+        again = evaluate(model.method, make_splits().test, pipeline=model.pipeline, runtime=runtime, batch_size=500)
+    assert again == [row for row in result.rows if row.split == "test"]
+    assert not model.method.training
+
+
+def test_train_run__files__are_the_documented_ones(selected):
+    config, folder, _ = selected
+    assert {path.name for path in folder.iterdir()} - {".lock"} == {
+        "checkpoints",
+        "config.json",
+        "model.safetensors",
+        "records.jsonl",
+        "report.md",
+    }
+    assert (folder / "config.json").read_text() == to_json(config)
+    assert "| split |" in (folder / "report.md").read_text()

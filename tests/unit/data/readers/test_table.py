@@ -207,7 +207,7 @@ def test_read_hub__hub_out_of_reach__is_one_line(
 ) -> None:
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    with pytest.raises(DataError, match="can be loaded, got hf://nobody/nothing:test .*network") as caught:
+    with pytest.raises(DataError, match=r"can be loaded, got hf://nobody/nothing:test .*network") as caught:
         read_source("hf://nobody/nothing:test", DataConfig())
     assert "\n" not in str(caught.value)
     assert capfd.readouterr() == ("", "")
