@@ -35,7 +35,12 @@ def rotate_all(images: Tensor) -> Tensor:
         ShapeError: the images are not square.
     """
     _check_square(images)
-    return torch.cat([torch.rot90(images, turns, (2, 3)) for turns in range(4)])
+    count = len(images)
+    shape = (4 * count, *images.shape[1:])
+    rotated = torch.empty(shape, dtype=images.dtype, device=images.device, memory_format=_memory_format(images))
+    for turns in range(4):
+        rotated[turns * count : (turns + 1) * count] = torch.rot90(images, turns, (2, 3))
+    return rotated
 
 
 def rotate_each(images: Tensor, quarter_turns: Tensor) -> Tensor:
@@ -46,7 +51,7 @@ def rotate_each(images: Tensor, quarter_turns: Tensor) -> Tensor:
         quarter_turns: shape ``(batch,)``; int64 in 0..3.
 
     Returns:
-        Shape of ``images``.
+        Shape and memory format of ``images``.
 
     Raises:
         ShapeError: the images are not square.
@@ -56,7 +61,13 @@ def rotate_each(images: Tensor, quarter_turns: Tensor) -> Tensor:
     rotated = images
     for turns in range(1, 4):
         rotated = torch.where(chosen == turns, torch.rot90(images, turns, (2, 3)), rotated)
-    return rotated
+    return rotated.contiguous(memory_format=_memory_format(images))
+
+
+def _memory_format(images: Tensor) -> torch.memory_format:
+    """Return how the pixels are stored."""
+    is_channels_last = images.is_contiguous(memory_format=torch.channels_last)
+    return torch.channels_last if is_channels_last else torch.contiguous_format
 
 
 def _check_square(images: Tensor) -> None:

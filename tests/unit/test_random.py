@@ -1,0 +1,78 @@
+"""Streams of random numbers follow from seed and name, and from nothing else."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from auxo.random import Draws, derive_seed, global_seed, named_generator
+
+names = st.lists(st.text("abc_", min_size=1, max_size=4) | st.integers(0, 99), max_size=3).map(tuple)
+
+
+def test_derive_seed__known_names__are_what_they_always_were():
+    assert derive_seed(0) == 3456079177858693020
+    assert derive_seed(7, "epoch", 3) == 4743521694803824384
+
+
+@given(seed=st.integers(), path=names)
+def test_derive_seed__anything__has_63_bits_and_repeats(seed, path):
+    assert 0 <= derive_seed(seed, *path) < 2**63
+    assert derive_seed(seed, *path) == derive_seed(seed, *path)
+
+
+@given(first=st.tuples(st.integers(), names), second=st.tuples(st.integers(), names))
+def test_derive_seed__different_paths__differ(first, second):
+    if first != second:
+        assert derive_seed(first[0], *first[1]) != derive_seed(second[0], *second[1])
+
+
+def test_named_generator__same_name__gives_the_same_numbers_and_leaves_the_global_ones():
+    state = torch.random.get_rng_state()
+    numbers = [torch.rand(5, generator=named_generator(3, "x", 1)) for _ in range(2)]
+    assert torch.equal(*numbers)
+    assert not torch.equal(numbers[0], torch.rand(5, generator=named_generator(3, "x", 2)))
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
+def test_global_seed__block__repeats_and_puts_the_generator_back():
+    torch.manual_seed(5)
+    state = torch.random.get_rng_state()
+    drawn = []
+    for _ in range(2):
+        with global_seed(11):
+            outer = torch.rand(2)
+            with global_seed(12):
+                inner = torch.rand(2)
+            drawn.append(torch.cat([outer, inner, torch.rand(2)]))
+    assert torch.equal(*drawn)
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
+def test_global_seed__error_inside__puts_the_generator_back():
+    state = torch.random.get_rng_state()
+    with pytest.raises(RuntimeError, match="size"), global_seed(1):
+        torch.rand(3) + torch.rand(4)
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
+@given(total=st.integers(1, 40), num_processes=st.integers(1, 5), high=st.integers(1, 9))
+def test_draws__shared_among_processes__are_the_parts_of_the_whole(total, num_processes, high):
+    whole = Draws(named_generator(0, "x"))
+    expected = [whole.integers(high, total), whole.integers(high, total)]
+    parts = torch.arange(total).tensor_split(num_processes)
+    for call in range(2):
+        joined = []
+        for part in parts:
+            first = int(part[0]) if len(part) else 0
+            draws = Draws(named_generator(0, "x"), first=first, total=total)
+            joined.append([draws.integers(high, len(part)) for _ in range(2)][call])
+        assert torch.equal(torch.cat(joined), expected[call])
+    assert expected[0].dtype == torch.int64
+    assert int(expected[0].min()) >= 0
+    assert int(expected[0].max()) < high
+
+
+def test_draws__many__are_uniform():
+    counts = Draws(named_generator(0, "uniform")).integers(4, 40_000).bincount(minlength=4)
+    assert (counts - 10_000).abs().max() < 500
