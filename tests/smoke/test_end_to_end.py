@@ -75,7 +75,7 @@ def test_run__folder__holds_what_the_documentation_says(run):
     config, result = run
     assert json.loads((result.folder / "config.json").read_text())["run"]["seed"] == config.seed
     names = {path.name for path in result.folder.iterdir()}
-    assert names == {"config.json", "records.jsonl", "checkpoints", "model.safetensors", "report.md"}
+    assert names == {".lock", "config.json", "records.jsonl", "checkpoints", "model.safetensors", "report.md"}
     kinds = {row["kind"] for row in read_records(result.folder / "records.jsonl")}
     assert kinds == {"losses", "evaluation", "result", "end"}
 
