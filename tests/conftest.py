@@ -34,8 +34,8 @@ def auxo(capsys):
 
 @pytest.fixture(scope="session")
 def tiny_options():
-    """Options of a run that takes a second."""
-    return ("--epochs", "1", "--batch-size", "32", "--training.no-tensorboard")
+    """Options of a run that takes a second; one thread, so that every process rounds alike."""
+    return ("--epochs", "1", "--batch-size", "32", "--training.no-tensorboard", "--runtime.threads", "1")
 
 
 @pytest.fixture(scope="session")
