@@ -7,6 +7,7 @@ AuxoError                 exit code 2
 ├── CheckpointError       a checkpoint that is damaged, foreign or missing
 ├── OutputError           a place that cannot be written
 ├── DeviceError           a device, port or process group that cannot be used
+├── HypergradientError    a two-level problem that cannot be differentiated as asked
 ├── SelectionError        test data offered where only validation data may decide
 ├── NonFiniteError        exit code 3: a loss that is no longer a number
 └── InterruptedRunError       exit code 130 or 143: stopped by a signal, state saved
@@ -18,6 +19,7 @@ __all__ = [
     "ConfigError",
     "DataError",
     "DeviceError",
+    "HypergradientError",
     "InterruptedRunError",
     "NonFiniteError",
     "OutputError",
@@ -76,6 +78,10 @@ class OutputError(AuxoError):
 
 class DeviceError(AuxoError):
     """A device, port or process group cannot be used."""
+
+
+class HypergradientError(AuxoError):
+    """A two-level problem cannot be differentiated in the way that was asked for."""
 
 
 class SelectionError(AuxoError):

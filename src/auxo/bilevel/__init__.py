@@ -1,6 +1,62 @@
-"""Two-level optimisation on plain tensors: knows nothing of images, methods or runs."""
+"""Hypergradients: the derivative of one loss through the minimum of another. Works alone, on any torch module."""
 
-from auxo.bilevel.linear import LinearSolution, conjugate_gradient
-from auxo.bilevel.softmax_head import SoftmaxHeadProblem, SoftmaxHeadSolution
+from auxo.bilevel.hypergradient import HypergradientWarning, hypergradient
+from auxo.bilevel.inner_optimizers import SGD, AbstractInnerOptimizer, Adam, Momentum
+from auxo.bilevel.least_squares_head import LeastSquaresHeadProblem
+from auxo.bilevel.linear import (
+    MINRES,
+    AbstractLinearSolver,
+    ConjugateGradient,
+    LinearSolution,
+    Neumann,
+    Nystrom,
+    Operator,
+)
+from auxo.bilevel.losses import CompositeLoss, LinearHeadLoss, WeightedLoss
+from auxo.bilevel.module import FunctionalModule
+from auxo.bilevel.problem import AbstractSolver, BilevelProblem, HypergradResult, Params, SolverInfo
+from auxo.bilevel.softmax_head import HeadSolution, SoftmaxHeadProblem
+from auxo.bilevel.solvers import (
+    ExactHead,
+    FiniteDifference,
+    FirstOrder,
+    ForwardMode,
+    Implicit,
+    Penalty,
+    Unrolled,
+)
 
-__all__ = ["LinearSolution", "SoftmaxHeadProblem", "SoftmaxHeadSolution", "conjugate_gradient"]
+__all__ = [
+    "MINRES",
+    "SGD",
+    "AbstractInnerOptimizer",
+    "AbstractLinearSolver",
+    "AbstractSolver",
+    "Adam",
+    "BilevelProblem",
+    "CompositeLoss",
+    "ConjugateGradient",
+    "ExactHead",
+    "FiniteDifference",
+    "FirstOrder",
+    "ForwardMode",
+    "FunctionalModule",
+    "HeadSolution",
+    "HypergradResult",
+    "HypergradientWarning",
+    "Implicit",
+    "LeastSquaresHeadProblem",
+    "LinearHeadLoss",
+    "LinearSolution",
+    "Momentum",
+    "Neumann",
+    "Nystrom",
+    "Operator",
+    "Params",
+    "Penalty",
+    "SoftmaxHeadProblem",
+    "SolverInfo",
+    "Unrolled",
+    "WeightedLoss",
+    "hypergradient",
+]

@@ -9,15 +9,15 @@ import torch.nn.functional as F  # noqa: N812  # the field's name for it
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from auxo.bilevel.linear import conjugate_gradient
+from auxo.bilevel.linear import ConjugateGradient, Operator
 
-__all__ = ["SoftmaxHeadProblem", "SoftmaxHeadSolution"]
+__all__ = ["HeadSolution", "SoftmaxHeadProblem"]
 
 
 _LENGTHS = 12  # of the steps that a Newton move is tried at: 1, 1/2, ... 1/2048
 
 
-class SoftmaxHeadSolution(NamedTuple):
+class HeadSolution(NamedTuple):
     """The optimum of the lower level.
 
     Args:
@@ -29,7 +29,7 @@ class SoftmaxHeadSolution(NamedTuple):
     residual: Float[Tensor, ""]
 
 
-def _keep(tensor: Tensor) -> Tensor:
+def keep(tensor: Tensor) -> Tensor:
     """Return the tensor: the average over a single process."""
     return tensor
 
@@ -55,7 +55,7 @@ class SoftmaxHeadProblem:
         features: shape ``(n, dim)``; attached or not.
         labels: shape ``(n,)``; int64.
         anchor: ``W_0`` with its bias in the last column; shape ``(classes, dim + 1)``; detached.
-        proximal: ``rho > 0``.
+        proximal: ``rho > 0``; attached or not.
         share: this process's number of features over the mean number per process; 1 in a single process.
         average: averages a tensor over the processes; the identity in a single process.
     """
@@ -63,11 +63,11 @@ class SoftmaxHeadProblem:
     features: Float[Tensor, "n dim"]
     labels: Int[Tensor, " n"]
     anchor: Float[Tensor, "classes dim_and_bias"]
-    proximal: float
+    proximal: float | Float[Tensor, ""]
     share: float = 1.0
-    average: Callable[[Tensor], Tensor] = _keep
+    average: Callable[[Tensor], Tensor] = keep
 
-    def solve(self, *, newton_steps: int, iterations: int) -> SoftmaxHeadSolution:
+    def solve(self, *, newton_steps: int, iterations: int) -> HeadSolution:
         """Return the optimum by Newton's method from the anchor, with conjugate gradients and a line search.
 
         Args:
@@ -75,22 +75,21 @@ class SoftmaxHeadProblem:
             iterations: of conjugate gradients in each step.
         """
         with torch.no_grad():
-            inputs = _with_ones(self.features)
+            inputs = with_ones(self.features)
             targets = F.one_hot(self.labels, len(self.anchor)).to(inputs.dtype)
             weight = self.anchor.to(inputs.dtype)
             for _ in range(newton_steps):
                 gradient = self._gradient(inputs, targets, weight)
-                move = conjugate_gradient(
-                    self._hessian(inputs, weight), gradient, iterations=iterations, tolerance=1e-8
-                )
+                solver = ConjugateGradient(iterations=iterations, tolerance=1e-8)
+                move = solver.solve(self._hessian(inputs, weight), gradient)
                 weight = weight - self._best_step(inputs, weight, move.solution) * move.solution
             residual = self._gradient(inputs, targets, weight).norm()
-        return SoftmaxHeadSolution(weight, residual)
+        return HeadSolution(weight, residual)
 
     def response(
-        self, solution: SoftmaxHeadSolution, outer_gradient: Float[Tensor, "classes dim_and_bias"], *, iterations: int
+        self, solution: HeadSolution, outer_gradient: Float[Tensor, "classes dim_and_bias"], *, iterations: int
     ) -> Float[Tensor, ""]:
-        """Return a scalar whose gradient in the features is the implicit part of an outer loss's gradient.
+        """Return a scalar whose gradient in the features and in ``rho`` is the implicit part of an outer gradient.
 
         Args:
             solution: from :meth:`solve`.
@@ -98,14 +97,17 @@ class SoftmaxHeadProblem:
             iterations: of conjugate gradients.
 
         Returns:
-            ``-<grad_W l(W*, h), V>``, attached to the features. Only its gradient has a meaning.
+            ``-<grad_W l(W*, h) + rho (W* - W_0), V>``, attached. Only its gradient has a meaning.
         """
-        inputs = _with_ones(self.features)
+        inputs = with_ones(self.features)
         hessian = self._hessian(inputs.detach(), solution.weight)
-        adjoint = conjugate_gradient(hessian, outer_gradient.to(inputs.dtype), iterations=iterations, tolerance=1e-8)
+        solver = ConjugateGradient(iterations=iterations, tolerance=1e-8)
+        adjoint = solver.solve(hessian, outer_gradient.to(inputs.dtype))
         errors = torch.softmax(inputs @ solution.weight.T, dim=1)
         errors = errors - F.one_hot(self.labels, len(self.anchor)).to(inputs.dtype)
-        return -(errors * (inputs @ adjoint.solution.T)).sum(dim=1).mean() * self.share
+        paired = (errors * (inputs @ adjoint.solution.T)).sum(dim=1).mean() * self.share
+        offset = solution.weight - self.anchor.to(inputs.dtype)
+        return -paired - self.proximal * (offset * adjoint.solution).sum()
 
     def _gradient(self, inputs: Tensor, targets: Tensor, weight: Tensor) -> Tensor:
         """Gradient of the objective in the weight."""
@@ -129,7 +131,7 @@ class SoftmaxHeadProblem:
         is_least = objective <= objective.min() * (1 + 16 * torch.finfo(weight.dtype).eps)
         return lengths[is_least.int().argmax()]  # the longest of those that rounding cannot tell apart
 
-    def _hessian(self, inputs: Tensor, weight: Tensor) -> Callable[[Tensor], Tensor]:
+    def _hessian(self, inputs: Tensor, weight: Tensor) -> Operator:
         """Return the product with the Hessian of the objective at ``weight``."""
         probs = torch.softmax(inputs @ weight.T, dim=1)
 
@@ -138,10 +140,10 @@ class SoftmaxHeadProblem:
             moved = probs * (moved - (probs * moved).sum(dim=1, keepdim=True))
             return self.average(moved.T @ inputs * (self.share / len(inputs))) + self.proximal * direction
 
-        return product
+        return Operator(product)
 
 
-def _with_ones(features: Tensor) -> Tensor:
+def with_ones(features: Tensor) -> Tensor:
     """Append a one to every feature vector; in float32 at least."""
     if features.dtype.itemsize < 4:
         features = features.float()

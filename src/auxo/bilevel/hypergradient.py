@@ -1,0 +1,255 @@
+"""The one entry point: checks what it is given, runs a solver, checks what comes out."""
+
+import re
+import warnings
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from auxo.bilevel.instance import Instance, leaves
+from auxo.bilevel.problem import AbstractSolver, BilevelProblem, Data, HypergradResult, Mean, Params, SolverAnswer
+from auxo.bilevel.vectors import Layout
+from auxo.errors import AuxoError, HypergradientError, NonFiniteError
+
+__all__ = ["HypergradientWarning", "OnFailure", "hypergradient"]
+
+OnFailure = Literal["raise", "warn", "skip"]
+
+
+class HypergradientWarning(RuntimeWarning):
+    """A hypergradient that should not be used; see ``on_failure`` of :func:`hypergradient`."""
+
+
+def keep(vector: Tensor) -> Tensor:
+    """Return the vector: the average over a single process."""
+    return vector
+
+
+def hypergradient(
+    problem: BilevelProblem,
+    params: Mapping[str, Tensor],
+    hyper: Mapping[str, Tensor],
+    *,
+    inner: Sequence[Data],
+    outer: Data,
+    solver: AbstractSolver,
+    buffers: Mapping[str, Tensor] | None = None,
+    inner_state: Params | None = None,
+    warm_start: Params | None = None,
+    mean: Mean = keep,
+    on_failure: OnFailure = "raise",
+) -> HypergradResult:
+    """Return the gradient of the outer loss in the hyper-parameters, through the inner problem.
+
+    A pure function: nothing that goes in is changed. Products with second derivatives are taken in float32 at the
+    least: an autocast region around the call does not reach into it, and parameters and batches of lower precision are
+    widened (batches that are tensors, or lists, tuples and dictionaries of them). While a solver needs second
+    derivatives, ``scaled_dot_product_attention`` uses its plain kernel, the only one that has them.
+
+    Args:
+        problem: the two losses.
+        params: inner parameters by name; floating point. For :class:`Implicit` the inner solution, else where the inner
+            steps start.
+        hyper: hyper-parameters by name; floating point.
+        inner: a list of inner batches, each of any type that the inner loss takes. Solvers that make inner steps use
+            them in turn, the others average over them.
+        outer: the outer batch.
+        solver: how to differentiate.
+        buffers: of the inner network, handed to both losses; none by default.
+        inner_state: ``result.inner_state`` of an earlier call, to go on with the inner optimiser's momentum.
+        warm_start: ``result.info.adjoint`` of an earlier call, to start the linear solver from.
+        mean: averages a vector over the processes; in a single process the identity. Every gradient and product that
+            depends on a batch goes through it, so with losses that are means over equal parts of a joined batch every
+            process gets the single process's numbers.
+        on_failure: when an answer is not finite or a linear solver broke down: ``"raise"``, ``"warn"`` and return it,
+            or ``"skip"``: return zeros, without waiting for the device.
+
+    Returns:
+        Gradients, outer loss, the inner parameters it was taken at, and how well it went; all detached.
+
+    Raises:
+        HypergradientError: a hyper-parameter gets no gradient and is not in ``problem.frozen``; a loss changed
+            something in place, is no scalar or cannot be differentiated twice; a linear solver broke down
+            (``"raise"``).
+        NonFiniteError: the answer is not finite (``"raise"``).
+
+    Example:
+        >>> from auxo.bilevel import BilevelProblem, ConjugateGradient, Implicit
+        >>> data, target = torch.tensor([1.0, 3.0]), torch.tensor(3.0)
+        >>> problem = BilevelProblem(  # w* = mean(data) / (1 + h)
+        ...     inner_loss=lambda p, h, b, x: (((p["w"] - x) ** 2).mean() / 2 + h["h"] * p["w"] ** 2 / 2, b),
+        ...     outer_loss=lambda p, h, b, y: ((p["w"] - y) ** 2 / 2, b),
+        ... )
+        >>> at = {"w": torch.tensor(1.0)}, {"h": torch.tensor(1.0)}
+        >>> solver = Implicit(linear=ConjugateGradient(iterations=1))
+        >>> hypergradient(problem, *at, inner=[data], outer=target, solver=solver).grads["h"].item()
+        1.0
+    """
+    instance = _bind(problem, params, hyper, inner, outer, buffers or {}, mean, inner_state or {}, warm_start or {})
+    device = instance.layout.device
+    with ExitStack() as stack:
+        stack.enter_context(torch.enable_grad())
+        stack.enter_context(torch.autocast(device.type, enabled=False))
+        stack.enter_context(_attention(solver))
+        try:
+            answer = solver.solve(instance)
+        except (RuntimeError, NotImplementedError) as error:
+            raise _explain(error, solver) from error
+    grads = _join(answer, problem, hyper, solver)
+    flags = [torch.isfinite(value).all() for value in grads.values()]
+    info = replace(answer.info, is_finite=torch.stack([*flags, answer.info.is_finite]).all())
+    result = HypergradResult(
+        grads,
+        answer.outer_loss,
+        _like(answer.params, params),
+        _like(answer.buffers, buffers or {}),
+        answer.inner_state,
+        info,
+    )
+    return _handle_failure(result, instance, on_failure)
+
+
+def _bind(
+    problem: BilevelProblem,
+    params: Mapping[str, Tensor],
+    hyper: Mapping[str, Tensor],
+    inner: Sequence[Data],
+    outer: Data,
+    buffers: Mapping[str, Tensor],
+    mean: Mean,
+    inner_state: Params,
+    warm_start: Params,
+) -> Instance:
+    """Check the arguments and gather them, widened to float32 at the least."""
+    for kind, group in {"inner parameter": params, "hyper-parameter": hyper}.items():
+        if not group:
+            raise HypergradientError(f"at least one {kind}", "none", "pass a dictionary of tensors")
+        for name, value in group.items():
+            if not value.is_floating_point():
+                raise HypergradientError(f"floating-point {kind}s", f"{name!r} of {value.dtype}", "pass it as a buffer")
+    if not isinstance(inner, list) or not inner:
+        raise HypergradientError(
+            "inner to be a list of at least one batch",
+            f"a {type(inner).__name__}" if not isinstance(inner, list) else "an empty list",
+            "write inner=[batch]",
+        )
+    unknown = sorted(problem.frozen - set(hyper))
+    if unknown:
+        raise HypergradientError("frozen to name hyper-parameters", repr(unknown[0]), f"choose from {sorted(hyper)}")
+    return Instance(
+        problem=problem,
+        params={name: _widen(value.detach()) for name, value in params.items()},
+        hyper=leaves({name: _widen(value) for name, value in hyper.items()}),
+        buffers={name: _widen(value.detach()) for name, value in buffers.items()},
+        inner=[_widen(batch) for batch in inner],
+        outer=_widen(outer),
+        mean=mean,
+        inner_state=inner_state,
+        warm_start=warm_start,
+    )
+
+
+def _widen(value: Data) -> Data:
+    """Return floating-point tensors in float32 at the least, also within lists, tuples and dictionaries."""
+    if isinstance(value, Tensor):
+        return value.float() if value.is_floating_point() and value.dtype.itemsize < 4 else value
+    if isinstance(value, dict):
+        return {key: _widen(item) for key, item in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(_widen(item) for item in value)
+    return value
+
+
+def _like(values: Params, given: Mapping[str, Tensor]) -> Params:
+    """Return detached values in the dtypes that were given."""
+    return {name: v.detach().to(given[name].dtype if name in given else v.dtype) for name, v in values.items()}
+
+
+def _attention(solver: AbstractSolver) -> AbstractContextManager[object]:
+    """Return the context in which attention can be differentiated as often as the solver needs."""
+    return sdpa_kernel(SDPBackend.MATH) if solver.is_second_order else nullcontext()
+
+
+def _join(answer: SolverAnswer, problem: BilevelProblem, hyper: Mapping[str, Tensor], solver: AbstractSolver) -> Params:
+    """Add the direct and the indirect part; refuse hyper-parameters that have neither."""
+    grads: Params = {}
+    for name, value in hyper.items():
+        parts = [part for part in (answer.direct[name], answer.indirect[name]) if part is not None]
+        if not parts and name not in problem.frozen:
+            way = f"; {type(solver).__name__} drops {solver.drops}" if solver.drops else ""
+            raise HypergradientError(
+                "every hyper-parameter to reach the outer loss",
+                f"no gradient for {name!r}",
+                f"let it enter a loss without .detach(), or list it in BilevelProblem.frozen{way}",
+            )
+        total = sum(parts, start=torch.zeros_like(value, dtype=parts[0].dtype if parts else value.dtype))
+        grads[name] = total.detach().to(value.dtype)
+    return grads
+
+
+def _handle_failure(result: HypergradResult, instance: Instance, on_failure: OnFailure) -> HypergradResult:
+    """Do what was asked for with an answer that should not be used."""
+    failed = result.info.has_failed
+    if on_failure == "skip":
+        zeros = {name: torch.where(failed, torch.zeros_like(value), value) for name, value in result.grads.items()}
+        return result._replace(grads=zeros)
+    if not bool(failed):
+        return result
+    error = _describe(result, instance)
+    if on_failure == "raise":
+        raise error
+    warnings.warn(str(error), HypergradientWarning, stacklevel=3)
+    return result
+
+
+def _describe(result: HypergradResult, instance: Instance) -> AuxoError:
+    """Say what went wrong, and in which parameter."""
+    breakdown = result.info.breakdown
+    if breakdown is not None and bool(breakdown.occurred):
+        reached = {name: instance.params[name] for name in result.info.adjoint}
+        name, share = Layout(reached).share_of_largest(breakdown.direction)
+        return HypergradientError(
+            "an inner Hessian that the linear solver can invert",
+            f"curvature {float(breakdown.curvature):.3g} along a direction that lies to {share:.0%} in {name!r}",
+            breakdown.fix,
+        )
+    odd = [f"the gradient of {name!r}" for name, value in result.grads.items() if not bool(torch.isfinite(value).all())]
+    return NonFiniteError(
+        "a finite hypergradient",
+        f"{odd[0] if odd else 'the outer loss'} not finite",
+        "lower the inner rate, add damping, or look for a division by zero in the losses",
+    )
+
+
+_CAUSES = (
+    (
+        r"derivative for (?P<what>\S+) is not implemented|differentiate twice a function|not differentiable twice",
+        "losses whose layers can be differentiated twice",
+        "replace the layer, or use FiniteDifference, Penalty or FirstOrder",
+    ),
+    (
+        r"forward AD with (?P<what>\S+) that does not support it",
+        "losses whose layers have forward-mode derivatives",
+        "replace the layer, or use Unrolled(steps=1)",
+    ),
+    (
+        r"modified by an inplace operation",
+        "losses that change nothing in place",
+        "evaluate the module through FunctionalModule, which gives every call its own buffers",
+    ),
+)
+
+
+def _explain(error: RuntimeError, solver: AbstractSolver) -> Exception:
+    """Return a one-line error for torch's known complaints, and the error itself for any other."""
+    for pattern, expected, fix in _CAUSES:
+        match = re.search(pattern, str(error))
+        if match:
+            what = match.groupdict().get("what") or str(error).strip().splitlines()[0]
+            return HypergradientError(f"{expected} for {type(solver).__name__}", what, fix)
+    return error

@@ -1,0 +1,196 @@
+"""A two-level problem at given parameters and batches: every evaluation that solvers are made of, checked."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from auxo.bilevel.problem import BilevelProblem, Data, Level, Mean, Params
+from auxo.bilevel.vectors import Layout
+from auxo.errors import HypergradientError
+
+__all__ = ["Instance", "OuterGradient", "leaves", "scaled_difference"]
+
+
+class OuterGradient(NamedTuple):
+    """The outer loss and its gradients, averaged over the processes; detached.
+
+    Args:
+        loss: scalar.
+        in_params: one flat vector; zeros where the loss does not reach a parameter.
+        in_hyper: by name; ``None`` where the loss does not reach a hyper-parameter.
+    """
+
+    loss: Float[Tensor, ""]
+    in_params: Float[Tensor, " size"]
+    in_hyper: dict[str, Tensor | None]
+
+
+@dataclass(frozen=True)
+class Instance:
+    """A problem with all that its losses are evaluated at.
+
+    Args:
+        problem: the two losses.
+        params: inner parameters; detached.
+        hyper: hyper-parameters; leaves that require gradient.
+        buffers: of the inner network.
+        inner: at least one inner batch.
+        outer: the outer batch.
+        mean: averages a vector over the processes.
+        inner_state: state of an inner optimiser to go on from; empty to start afresh.
+        warm_start: solution of an earlier linear system by parameter name; empty to start at zero.
+    """
+
+    problem: BilevelProblem
+    params: Params
+    hyper: Params
+    buffers: Params
+    inner: Sequence[Data]
+    outer: Data
+    mean: Mean
+    inner_state: Params
+    warm_start: Params
+
+    @property
+    def layout(self) -> Layout:
+        """How the inner parameters lie in one vector."""
+        return Layout(self.params)
+
+    def start(self) -> Params:
+        """Return the inner parameters of the first inner step, attached to the hyper-parameters if they depend on them.
+
+        Raises:
+            HypergradientError: ``initial`` returns other names or shapes than the inner parameters have.
+        """
+        if self.problem.initial is None:
+            return self.params
+        start = self.problem.initial(self.params, self.hyper)
+        shapes = {name: tuple(value.shape) for name, value in self.params.items()}
+        got = {name: tuple(value.shape) for name, value in start.items()}
+        if got != shapes:
+            odd = sorted(name for name in {*got, *shapes} if got.get(name) != shapes.get(name))
+            raise HypergradientError(
+                f"initial(params, hyper) to return a tensor of shape {shapes.get(odd[0], 'nothing')} for {odd[0]!r}",
+                f"{got.get(odd[0], 'nothing')}",
+                "return one tensor per inner parameter, under its name and in its shape",
+            )
+        return start
+
+    def inner_loss(self, params: Params, buffers: Params, batch: Data) -> tuple[Float[Tensor, ""], Params]:
+        """Return the inner loss, attached, and the buffers after it, detached."""
+        return self._evaluate("inner_loss", self.problem.inner_loss, params, buffers, batch)
+
+    def mean_inner_loss(self, params: Params) -> Float[Tensor, ""]:
+        """Return the mean inner loss over the inner batches, each from the same buffers."""
+        losses = [self.inner_loss(params, self.buffers, batch)[0] for batch in self.inner]
+        return losses[0] if len(losses) == 1 else torch.stack(losses).mean()
+
+    def outer_gradient(self, params: Params, buffers: Params) -> OuterGradient:
+        """Return the outer loss at the inner parameters, with its gradients in them and in the hyper-parameters."""
+        params = leaves(params)
+        loss, _ = self._evaluate("outer_loss", self.problem.outer_loss, params, buffers, self.outer)
+        if not loss.requires_grad:
+            raise HypergradientError(
+                "an outer loss that depends on the inner parameters or on the hyper-parameters",
+                "a constant",
+                "compute it from the params it is given, without .detach(), .item() or torch.no_grad()",
+            )
+        sources = [*params.values(), *self.hyper.values()]
+        gradients = torch.autograd.grad(loss, sources, allow_unused=True)
+        in_params = [
+            torch.zeros_like(value) if gradient is None else gradient
+            for value, gradient in zip(params.values(), gradients, strict=False)
+        ]
+        in_hyper = dict(zip(self.hyper, gradients[len(params) :], strict=True))
+        vector = self.mean(torch.cat([self.layout.flatten(in_params), loss.detach().reshape(1).to(self.layout.dtype)]))
+        return OuterGradient(vector[-1].to(loss.dtype), vector[:-1], self.average(in_hyper))
+
+    def average(self, gradients: Mapping[str, Tensor | None]) -> dict[str, Tensor | None]:
+        """Average gradients over the processes in one message; ``None`` stays ``None``."""
+        present = {name: value for name, value in gradients.items() if value is not None}
+        if not present:
+            return dict(gradients)
+        layout = Layout(present)
+        return {**gradients, **layout.split(self.mean(layout.flatten(present)))}
+
+    def inner_gradient_in_hyper(self, params: Params) -> tuple[dict[str, Tensor | None], Float[Tensor, " size"]]:
+        """Return the mean inner loss's gradient in the hyper-parameters, and in the inner parameters as one vector.
+
+        Args:
+            params: leaves that require gradient.
+        """
+        loss = self.mean_inner_loss(params)
+        sources = [*params.values(), *self.hyper.values()]
+        gradients = torch.autograd.grad(loss, sources, allow_unused=True)
+        in_params = [
+            torch.zeros_like(value) if gradient is None else gradient
+            for value, gradient in zip(params.values(), gradients, strict=False)
+        ]
+        in_hyper = dict(zip(self.hyper, gradients[len(params) :], strict=True))
+        return self.average(in_hyper), self.mean(self.layout.flatten(in_params))
+
+    def at(self, buffers: Params) -> "Instance":
+        """Return the same problem with other buffers."""
+        return replace(self, buffers=buffers)
+
+    def single_step(self, solver: str) -> "Instance":
+        """Return the problem itself, which has one inner batch and starts where it is.
+
+        Raises:
+            HypergradientError: it has several, or an initialisation to learn: ``solver`` makes one step from
+            ``params``.
+        """
+        if len(self.inner) != 1:
+            raise HypergradientError(
+                f"one inner batch for {solver}, which makes one step",
+                f"{len(self.inner)}",
+                "join them, or use Unrolled",
+            )
+        if self.problem.initial is not None:
+            raise HypergradientError(
+                f"a problem without initial for {solver}", "one with", "use Unrolled(steps=1) or FirstOrder"
+            )
+        return self
+
+    def _evaluate(
+        self,
+        name: str,
+        level: Level,
+        params: Params,
+        buffers: Params,
+        batch: Data,
+    ) -> tuple[Float[Tensor, ""], Params]:
+        """Evaluate a loss and check that it is a scalar and changed nothing it was given."""
+        given = {"inner parameter": params, "hyper-parameter": self.hyper, "buffer": buffers}
+        before = {(kind, key): value._version for kind, group in given.items() for key, value in group.items()}
+        loss, new_buffers = level(params, self.hyper, buffers, batch)
+        for kind, group in given.items():
+            for key, value in group.items():
+                if value._version != before[kind, key]:
+                    raise HypergradientError(
+                        f"{name} to leave what it is given as it is",
+                        f"{kind} {key!r} changed in place",
+                        "return a changed clone instead, or evaluate the module through FunctionalModule",
+                    )
+        if loss.dim() != 0:
+            raise HypergradientError(
+                f"{name} to return a scalar", f"a tensor of shape {tuple(loss.shape)}", "take its mean or sum"
+            )
+        return loss, {key: value.detach() for key, value in new_buffers.items()}
+
+
+def leaves(tensors: Mapping[str, Tensor]) -> Params:
+    """Return the tensors cut from their graphs, each requiring gradient."""
+    return {name: value.detach().requires_grad_() for name, value in tensors.items()}
+
+
+def scaled_difference(
+    factor: Tensor | float, left: Mapping[str, Tensor | None], right: Mapping[str, Tensor | None]
+) -> dict[str, Tensor | None]:
+    """Return ``factor * (left - right)`` by name; ``None`` where either is missing."""
+    pairs = {name: (value, right[name]) for name, value in left.items()}
+    return {name: None if a is None or b is None else factor * (a - b) for name, (a, b) in pairs.items()}

@@ -1,0 +1,93 @@
+"""The contract of solvers of linear systems that are known only through their products with vectors."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from auxo.bilevel.problem import Breakdown
+from auxo.errors import ConfigError
+
+__all__ = ["AbstractLinearSolver", "LinearSolution", "Operator", "Product", "relative_norm", "require_at_least"]
+
+Product: TypeAlias = Callable[[Tensor], Tensor]
+"""Maps a vector to a matrix times it."""
+
+
+@dataclass(frozen=True)
+class Operator:
+    """A symmetric matrix that is known through its products.
+
+    Args:
+        product: maps a tensor of the right-hand side's shape to the matrix times it.
+        products: maps several of them, stacked in front, to the matrix times each at once; ``None`` where there is no
+            quicker way than one after the other.
+    """
+
+    product: Product
+    products: Product | None = None
+
+    def __call__(self, vector: Tensor) -> Tensor:
+        """Return the matrix times one vector."""
+        return self.product(vector)
+
+    def together(self, vectors: Tensor) -> Tensor:
+        """Return the matrix times each of several vectors, shape ``(count, *shape)``."""
+        if self.products is None or len(vectors) == 1:
+            return torch.stack([self.product(vector) for vector in vectors])
+        return self.products(vectors)
+
+
+class LinearSolution(NamedTuple):
+    """The answer of an iterative solver and how good it is; everything detached and on the device.
+
+    Args:
+        solution: shape of the right-hand side.
+        residual: scalar, ``||(A + damping) x - b|| / ||b||``; zero for ``b = 0``.
+        products: number of products with ``A``.
+        iterations: how many the solver was allowed, or the rank it used.
+        breakdown: where it met a matrix that it cannot solve with, if it looks for that.
+    """
+
+    solution: Tensor
+    residual: Float[Tensor, ""]
+    products: int
+    iterations: int
+    breakdown: Breakdown | None = None
+
+
+class AbstractLinearSolver(ABC):
+    """Solves ``(A + damping I) x = b`` for symmetric ``A``.
+
+    Subclasses are frozen dataclasses that hold only options.
+    """
+
+    @property
+    @abstractmethod
+    def demanded_residual(self) -> float:
+        """Relative residual at which a solution counts as converged; 0 if the number of iterations is the demand."""
+
+    @abstractmethod
+    def solve(self, matrix: Operator, right_hand_side: Tensor, *, initial: Tensor | None = None) -> LinearSolution:
+        """Solve without building a graph.
+
+        Args:
+            matrix: ``A``.
+            right_hand_side: ``b``; any shape, taken as one vector.
+            initial: where to start, of the same shape; zero by default, and one product more otherwise.
+        """
+
+
+def relative_norm(square: Float[Tensor, ""], total: Float[Tensor, ""]) -> Float[Tensor, ""]:
+    """Return ``sqrt(square / total)``, and zero where ``total`` is zero."""
+    return torch.where(total > 0, (square / total).sqrt(), torch.zeros_like(total))
+
+
+def require_at_least(name: str, value: float, low: float) -> None:
+    """Raise :class:`auxo.errors.ConfigError` for an option below ``low``, or one that is no number."""
+    if not value >= low:
+        raise ConfigError(f"{name} >= {low:g}", str(value), "choose a larger one")

@@ -1,0 +1,91 @@
+"""The minimal residual method, for symmetric matrices that need not be positive definite."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from auxo.bilevel.linear.interface import (
+    AbstractLinearSolver,
+    LinearSolution,
+    Operator,
+    relative_norm,
+    require_at_least,
+)
+
+__all__ = ["MINRES"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MINRES(AbstractLinearSolver):
+    """Solve with a symmetric matrix, definite or not.
+
+    Every iteration takes one product and gives the smallest residual within the Krylov space so far, so the residual
+    never rises. With an indefinite matrix whose eigenvalues lie in two intervals of equal length around zero, two
+    iterations do the work of one of conjugate gradients on the matrix squared. A singular system gives the
+    least-squares answer. An inner Hessian with negative curvature means that the inner problem is not at a minimum; the
+    linear system is still solved, what it says about the minimum is another matter.
+
+    Source: Paige and Saunders, Solution of Sparse Indefinite Systems of Linear Equations, SIAM J. Numer. Anal. 1975.
+
+    Args:
+        iterations: how many at the most.
+        damping: added to the diagonal.
+        tolerance: relative residual at which the solution is left as it is; 0 uses every iteration.
+
+    Example:
+        >>> matrix = torch.tensor([[0.0, 1.0], [1.0, 0.0]])
+        >>> MINRES(iterations=2).solve(Operator(lambda x: matrix @ x), torch.tensor([3.0, 4.0])).solution.tolist()
+        [4.0, 3.0]
+    """
+
+    iterations: int = 10
+    damping: float = 0.0
+    tolerance: float = 0.0
+
+    def __post_init__(self) -> None:
+        require_at_least("iterations", self.iterations, 1)
+        require_at_least("damping", self.damping, 0)
+        require_at_least("tolerance", self.tolerance, 0)
+
+    @property
+    def demanded_residual(self) -> float:
+        """The tolerance."""
+        return self.tolerance
+
+    @torch.no_grad()
+    def solve(self, matrix: Operator, right_hand_side: Tensor, *, initial: Tensor | None = None) -> LinearSolution:
+        """See :meth:`AbstractLinearSolver.solve`."""
+        total = right_hand_side.square().sum()
+        solution = torch.zeros_like(right_hand_side) if initial is None else initial.clone()
+        start = right_hand_side if initial is None else right_hand_side - matrix(initial) - self.damping * initial
+        beta = start.norm()
+        rest = beta.clone()  # the residual's norm, with the sign of the rotations
+        is_active = beta > 0
+        vector = start / torch.where(is_active, beta, 1.0)
+        old_vector = torch.zeros_like(vector)
+        move, old_move = torch.zeros_like(vector), torch.zeros_like(vector)
+        cosine, sine = -torch.ones_like(beta), torch.zeros_like(beta)
+        epsilon, delta = torch.zeros_like(beta), torch.zeros_like(beta)
+        beta = torch.zeros_like(beta)
+        for _ in range(self.iterations):
+            image = matrix(vector) + self.damping * vector - beta * old_vector
+            alpha = (vector * image).sum()
+            image = image - alpha * vector
+            beta = image.norm()
+            # Givens rotations of the tridiagonal matrix, the last one applied and a new one made.
+            old_epsilon = epsilon
+            upper = cosine * delta + sine * alpha
+            lower = sine * delta - cosine * alpha
+            epsilon, delta = sine * beta, -cosine * beta
+            gamma = torch.hypot(lower, beta)
+            is_active = is_active & (gamma > 0) & (rest.square() > total * self.tolerance**2)
+            safe = torch.where(gamma > 0, gamma, 1.0)
+            cosine, sine = lower / safe, beta / safe
+            new_move = (vector - old_epsilon * old_move - upper * move) / safe
+            solution = torch.where(is_active, solution + (cosine * rest) * new_move, solution)
+            rest = torch.where(is_active, sine * rest, rest)
+            old_move, move = move, new_move
+            old_vector, vector = vector, image / torch.where(beta > 0, beta, 1.0)
+        count = self.iterations + (initial is not None)
+        return LinearSolution(solution, relative_norm(rest.square(), total), count, self.iterations)

@@ -1,0 +1,70 @@
+"""Drop every second derivative."""
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import torch
+
+from auxo.bilevel.inner_optimizers import SGD, AbstractInnerOptimizer
+from auxo.bilevel.instance import Instance
+from auxo.bilevel.linear.interface import require_at_least
+from auxo.bilevel.problem import AbstractSolver, SolverAnswer, SolverInfo
+from auxo.bilevel.trajectory import Trajectory
+
+__all__ = ["FirstOrder"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FirstOrder(AbstractSolver):
+    r"""Make inner steps and take them for a shift that does not depend on anything.
+
+    Kept: the hyper-parameters' own place in the outer loss, and their place in the start of the inner parameters
+    (``initial``), as if each step were ``w + constant``. Dropped: every way through an inner gradient, that is all
+    second derivatives. So it learns an initialisation (first-order MAML), a shared feature extractor or a prompt that
+    the outer loss sees; weights of samples, penalties or generated labels, which act on the outer loss only by changing
+    inner gradients, get **no gradient at all** from it, and an error says so. For those, :class:`FiniteDifference`,
+    :class:`ForwardMode` and :class:`Penalty` avoid a second backward pass and keep the term.
+
+    Source: Finn, Abbeel and Levine, Model-Agnostic Meta-Learning, ICML 2017, section 5.2
+    (https://arxiv.org/abs/1703.03400).
+
+    Cost: ``steps`` inner gradients. Memory: that of one gradient.
+
+    Args:
+        steps: inner steps, 0 or more; step ``t`` uses inner batch ``t`` modulo their number.
+        optimizer: makes them.
+    """
+
+    is_second_order: ClassVar[bool] = False
+    drops: ClassVar[str] = (
+        "every path through an inner gradient; use FiniteDifference, ForwardMode or Unrolled for those"
+    )
+
+    steps: int = 1
+    optimizer: AbstractInnerOptimizer = field(default_factory=SGD)
+
+    def __post_init__(self) -> None:
+        require_at_least("steps", self.steps, 0)
+
+    def solve(self, instance: Instance) -> SolverAnswer:
+        """See :meth:`AbstractSolver.solve`."""
+        trajectory = Trajectory(instance, self.optimizer)
+        start = instance.layout.flatten(instance.start())
+        point = trajectory.begin(instance.layout.split(start))
+        for step in range(self.steps):
+            point = trajectory.advance(point, step)
+        params = instance.layout.split(point.vector)
+        outer = instance.outer_gradient(params, point.buffers)
+        hyper = instance.hyper
+        through = (
+            torch.autograd.grad(start, [*hyper.values()], outer.in_params, allow_unused=True)
+            if start.requires_grad
+            else [None] * len(hyper)
+        )
+        info = SolverInfo(
+            is_finite=torch.isfinite(outer.loss),
+            iterations=self.steps,
+            inner_gradients=self.steps,
+        )
+        indirect = dict(zip(hyper, through, strict=True))
+        return SolverAnswer(outer.in_hyper, indirect, outer.loss, params, point.buffers, info, point.state)
