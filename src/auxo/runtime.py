@@ -120,7 +120,7 @@ class Runtime:
         averaged = list(tensors)
         if self.num_processes == 1:
             return averaged
-        for dtype in {t.dtype for t in averaged if t is not None}:
+        for dtype in dict.fromkeys(t.dtype for t in averaged if t is not None):  # one order in every process
             places = [i for i, t in enumerate(averaged) if t is not None and t.dtype == dtype]
             members = [t for i in places if (t := averaged[i]) is not None]
             flat = torch.cat([t.reshape(-1) for t in members])
@@ -158,17 +158,25 @@ class Runtime:
 
 
 class _SumOverProcesses(torch.autograd.Function):
+    """A sum over the processes with derivatives of every order, forwards and backwards."""
+
     @staticmethod
-    def forward(_ctx: object, tensor: Tensor) -> Tensor:
-        total = tensor.clone()
+    def forward(tensor: Tensor) -> Tensor:
+        total = tensor.clone(memory_format=torch.contiguous_format)
         dist.all_reduce(total)
         return total
 
     @staticmethod
+    def setup_context(_ctx: object, _inputs: tuple[Tensor], _output: Tensor) -> None:
+        """Keep nothing: the sum is linear."""
+
+    @staticmethod
     def backward(_ctx: object, gradient: Tensor) -> Tensor:
-        total = gradient.clone(memory_format=torch.contiguous_format)
-        dist.all_reduce(total)
-        return total
+        return _sum_over_processes(gradient)
+
+    @staticmethod
+    def jvp(_ctx: object, tangent: Tensor) -> Tensor:
+        return _sum_over_processes(tangent)
 
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of glibc's malloc.h

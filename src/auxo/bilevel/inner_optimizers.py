@@ -77,7 +77,7 @@ class SGD(AbstractInnerOptimizer):
         self, vector: Float[Tensor, " size"], gradient: Float[Tensor, " size"], state: Params, rate: Tensor | float
     ) -> tuple[Float[Tensor, " size"], Params]:
         """See :meth:`AbstractInnerOptimizer.step`."""
-        return vector - rate * gradient, state
+        return _descend(vector, gradient, rate), state
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +98,7 @@ class Momentum(AbstractInnerOptimizer):
     ) -> tuple[Float[Tensor, " size"], Params]:
         """See :meth:`AbstractInnerOptimizer.step`."""
         momentum = self.momentum * state["momentum"] + gradient
-        return vector - rate * momentum, {"momentum": momentum}
+        return _descend(vector, momentum, rate), {"momentum": momentum}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,4 +133,11 @@ class Adam(AbstractInnerOptimizer):
         is_zero = corrected == 0
         root = torch.where(is_zero, 1.0, corrected).sqrt().masked_fill(is_zero, 0.0)
         move = first / (1 - beta1**count) / (root + self.epsilon)
-        return vector - rate * move, {"first": first, "second": second, "step": count}
+        return _descend(vector, move, rate), {"first": first, "second": second, "step": count}
+
+
+def _descend(vector: Tensor, move: Tensor, rate: Tensor | float) -> Tensor:
+    """Return ``vector - rate * move``."""
+    if isinstance(rate, Tensor):
+        return torch.addcmul(vector, rate, move, value=-1)
+    return torch.add(vector, move, alpha=-rate)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -55,7 +56,7 @@ class Instance:
     inner_state: Params
     warm_start: Params
 
-    @property
+    @cached_property
     def layout(self) -> Layout:
         """How the inner parameters lie in one vector."""
         return Layout(self.params)
@@ -89,6 +90,36 @@ class Instance:
         losses = [self.inner_loss(params, self.buffers, batch)[0] for batch in self.inner]
         return losses[0] if len(losses) == 1 else torch.stack(losses).mean()
 
+    def second_order_gradients(self, loss: Float[Tensor, ""], params: Params) -> dict[str, Tensor | None]:
+        """Return the inner gradient, attached, so that it can be differentiated once more.
+
+        Args:
+            loss: made of ``params``.
+            params: leaves that require gradient.
+
+        Raises:
+            HypergradientError: a layer cannot be differentiated twice. Some of torch's say so only when their second
+                derivative is wanted as a leaf's, and are silently left out otherwise.
+        """
+        gradients = torch.autograd.grad(loss, [*params.values()], create_graph=True, allow_unused=True)
+        named: dict[str, Tensor | None] = dict(zip(params, gradients, strict=True))
+        seen: set[object] = set()
+        for name, value in named.items():
+            waiting = [] if value is None else [value.grad_fn]
+            while waiting:
+                node = waiting.pop()
+                if node is None or node in seen:
+                    continue
+                seen.add(node)
+                if node.name() == "torch::autograd::Error":
+                    raise HypergradientError(
+                        "inner losses whose layers can be differentiated twice",
+                        f"one that cannot on the way to {name!r}",
+                        "replace the layer, or use FiniteDifference, Penalty or FirstOrder",
+                    )
+                waiting.extend(following for following, _ in node.next_functions)
+        return named
+
     def outer_gradient(self, params: Params, buffers: Params) -> OuterGradient:
         """Return the outer loss at the inner parameters, with its gradients in them and in the hyper-parameters."""
         params = leaves(params)
@@ -106,7 +137,7 @@ class Instance:
             for value, gradient in zip(params.values(), gradients, strict=False)
         ]
         in_hyper = dict(zip(self.hyper, gradients[len(params) :], strict=True))
-        vector = self.mean(torch.cat([self.layout.flatten(in_params), loss.detach().reshape(1).to(self.layout.dtype)]))
+        vector = self.mean(self.layout.flatten(in_params, scalar=loss.detach()))
         return OuterGradient(vector[-1].to(loss.dtype), vector[:-1], self.average(in_hyper))
 
     def average(self, gradients: Mapping[str, Tensor | None]) -> dict[str, Tensor | None]:

@@ -103,18 +103,18 @@ class LinearHeadLoss:
         targets: maps the batch to int64 labels of shape ``(n,)`` for cross-entropy, or to values of shape
             ``(n, outputs)`` for least squares.
         criterion: mean cross-entropy, or half the mean squared error summed over the outputs.
-        weight_decay: half its product with the squared norm of ``weight`` is added; above 0, or the name of the
-            hyper-parameter that holds it.
+        weight_decay: half its product with the squared norm of ``weight`` is added; above 0. A number, or a function of
+            the hyper-parameters, such as ``lambda hyper: hyper["log_decay"].exp()``.
     """
 
     features: Callable[[Params, Params, Data], tuple[Tensor, Params]]
     targets: Callable[[Data], Tensor]
     criterion: Literal["cross_entropy", "least_squares"] = "cross_entropy"
-    weight_decay: float | str = 1e-3
+    weight_decay: float | Callable[[Params], Tensor] = 1e-3
 
     def decay(self, hyper: Params) -> Tensor | float:
-        """Return the weight decay, attached if it is a hyper-parameter."""
-        return hyper[self.weight_decay] if isinstance(self.weight_decay, str) else self.weight_decay
+        """Return the weight decay, attached if it depends on the hyper-parameters."""
+        return self.weight_decay(hyper) if callable(self.weight_decay) else self.weight_decay
 
     def __call__(
         self,

@@ -71,7 +71,7 @@ class Breakdown(NamedTuple):
     Args:
         occurred: whether it did.
         direction: the direction it was going in; shape of the right-hand side.
-        curvature: ``d'Ad / d'd`` along that direction.
+        curvature: ``d'Ad / d'd`` along that direction, without damping.
         fix: what the reader can do about it.
     """
 

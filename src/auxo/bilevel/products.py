@@ -43,9 +43,8 @@ class InnerGradient:
                 "a constant",
                 "compute it from the params it is given, without .detach(), .item() or torch.no_grad()",
             )
-        gradients = torch.autograd.grad(loss, [*params.values()], create_graph=True, allow_unused=True)
-        named = zip(params, gradients, strict=True)
-        self._gradients = {name: value for name, value in named if value is not None and value.requires_grad}
+        gradients = instance.second_order_gradients(loss, params)
+        self._gradients = {n: value for n, value in gradients.items() if value is not None and value.requires_grad}
         if not self._gradients:
             raise HypergradientError(
                 "an inner loss whose gradient depends on the inner parameters or hyper-parameters",
@@ -68,8 +67,13 @@ class InnerGradient:
         return self._instance.mean(self.layout.flatten(self._pull(vector, batched=False)))
 
     def products(self, vectors: Float[Tensor, "count size"]) -> Float[Tensor, "count size"]:
-        """Return the matrix times several vectors at once, vectorised over them."""
-        pulled = self._pull(vectors, batched=True)
+        """Return the matrix times several vectors, vectorised over them where every operation allows it."""
+        try:
+            pulled = self._pull(vectors, batched=True)
+        except RuntimeError as error:
+            if "Batching rule not implemented" not in str(error):
+                raise
+            return torch.stack([self.product(vector) for vector in vectors])
         rows = torch.stack([self.layout.flatten([value[i] for value in pulled]) for i in range(len(vectors))])
         return self._instance.mean(rows.reshape(-1)).view_as(rows)
 

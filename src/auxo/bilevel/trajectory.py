@@ -105,15 +105,14 @@ class Trajectory:
         layout = self.instance.layout
         params = leaves(layout.split(point.vector))
         loss, buffers = self.instance.inner_loss(params, point.buffers, self.batch(step))
-        gradients = torch.autograd.grad(
-            loss, [*params.values()], create_graph=True, allow_unused=True, materialize_grads=True
-        )
-        averaged = self.instance.mean(layout.flatten([gradient.detach() for gradient in gradients]))
+        found = self.instance.second_order_gradients(loss, params)
+        gradients = {name: torch.zeros_like(params[name]) if g is None else g for name, g in found.items()}
+        averaged = self.instance.mean(layout.flatten({name: g.detach() for name, g in gradients.items()}))
         before = leaves({"vector": point.vector, "gradient": averaged, **point.state})
         state = {name: before[name] for name in point.state}
         rate = self.optimizer.rates(self.instance.hyper, layout)
         vector, new_state = self.optimizer.step(before["vector"], before["gradient"], state, rate)
-        record = Record(params, dict(zip(params, gradients, strict=True)), before, {"vector": vector, **new_state})
+        record = Record(params, gradients, before, {"vector": vector, **new_state})
         detached = {name: value.detach() for name, value in new_state.items()}
         return record, Point(vector.detach(), detached, buffers, averaged.norm())
 

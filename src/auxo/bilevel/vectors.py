@@ -48,14 +48,19 @@ class Layout:
         """Number of entries of the vector."""
         return sum(self.sizes)
 
-    def flatten(self, tensors: Mapping[str, Tensor] | Sequence[Tensor]) -> Float[Tensor, " size"]:
+    def flatten(
+        self, tensors: Mapping[str, Tensor] | Sequence[Tensor], *, scalar: Tensor | None = None
+    ) -> Float[Tensor, " size_and_scalar"]:
         """Return the tensors as one vector, attached to their graph.
 
         Args:
             tensors: by name, or in the order of :attr:`names`.
+            scalar: one more entry to put at the end.
         """
         values = [tensors[name] for name in self.names] if isinstance(tensors, Mapping) else tensors
         pieces = [t.permute(order).reshape(-1) for t, order in zip(values, self._orders, strict=True)]
+        if scalar is not None:
+            pieces.append(scalar.reshape(1))
         return torch.cat([piece.to(self.dtype) for piece in pieces])
 
     def split(self, vector: Float[Tensor, "*batch size"]) -> dict[str, Tensor]:
@@ -66,7 +71,7 @@ class Layout:
         for name, piece, order, shape, dtype in parts:
             back = sorted(range(len(order)), key=order.__getitem__)
             axes = [*range(len(batch)), *(len(batch) + axis for axis in back)]
-            tensors[name] = piece.reshape(*batch, *shape).permute(axes).to(dtype)
+            tensors[name] = piece.reshape((*batch, *shape)).permute(axes).to(dtype)
         return tensors
 
     def share_of_largest(self, vector: Float[Tensor, " size"]) -> tuple[str, float]:

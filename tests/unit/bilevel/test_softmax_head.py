@@ -27,7 +27,7 @@ def objective(weight, features, labels, anchor):
 
 def solve(features, labels, anchor):
     problem = SoftmaxHeadProblem(features=features, labels=labels, anchor=anchor, proximal=PROXIMAL)
-    return problem, problem.solve(newton_steps=8, iterations=30)
+    return problem, problem.solve(newton_steps=8, iterations=16)
 
 
 def test_solve__enough_steps__gradient_of_objective_vanishes(problem_parts):

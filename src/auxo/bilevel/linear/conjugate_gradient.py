@@ -61,40 +61,46 @@ class ConjugateGradient(AbstractLinearSolver):
     @torch.no_grad()
     def solve(self, matrix: Operator, right_hand_side: Tensor, *, initial: Tensor | None = None) -> LinearSolution:
         """See :meth:`AbstractLinearSolver.solve`."""
+        shape = right_hand_side.shape
         condition = self.preconditioner or _keep
         total = right_hand_side.square().sum()
         count = self.iterations
         if initial is None:
-            solution, residual = torch.zeros_like(right_hand_side), right_hand_side.clone()
+            solution, residual = torch.zeros_like(right_hand_side).reshape(-1), right_hand_side.reshape(-1).clone()
         else:
-            solution = initial.clone()
-            residual = right_hand_side - matrix(initial) - self.damping * initial
+            solution = initial.reshape(-1).clone()
+            residual = (right_hand_side - matrix(initial) - self.damping * initial).reshape(-1)
             count += 1
-        shaped = condition(residual)
+        shaped = condition(residual.view(shape)).reshape(-1)
         direction = shaped.clone()
-        norm = (residual * shaped).sum()
-        square = residual.square().sum()
+        norm = torch.dot(residual, shaped)
+        square = torch.dot(residual, residual)
         occurred = torch.zeros_like(norm, dtype=torch.bool)
         curvature = torch.ones_like(norm)
         for _ in range(self.iterations):
-            image = matrix(direction) + self.damping * direction
-            bend = (direction * image).sum()
+            image = matrix(direction.view(shape)).reshape(-1)
+            bend = torch.dot(direction, image)
+            length = torch.dot(direction, direction)
+            if self.damping:
+                image = torch.add(image, direction, alpha=self.damping)
+                bend = bend + self.damping * length
             is_wanted = (square > total * self.tolerance**2) & (norm > 0) & ~occurred
             is_bad = is_wanted & (bend <= 0)
             is_active = is_wanted & ~is_bad
-            curvature = torch.where(is_wanted, bend / direction.square().sum(), curvature)
+            curvature = torch.where(is_wanted, bend / length - self.damping, curvature)
             occurred = occurred | is_bad
             step = torch.where(is_active, norm / bend, 0.0)
-            solution = torch.add(solution, step * direction)
-            residual = torch.sub(residual, step * image)
-            shaped = condition(residual)
-            new_norm = (residual * shaped).sum()
-            direction = torch.where(is_active, shaped + (new_norm / norm) * direction, direction)
+            # In place, and with the step as a tensor: one vector of memory and no value that leaves the device.
+            solution.addcmul_(step, direction)
+            residual.addcmul_(-step, image)
+            shaped = condition(residual.view(shape)).reshape(-1)
+            new_norm = torch.dot(residual, shaped)
+            direction.mul_(torch.where(is_active, new_norm / norm, 1.0)).addcmul_(is_active.to(step.dtype), shaped)
             norm = torch.where(is_active, new_norm, norm)
-            square = torch.where(is_active, residual.square().sum(), square)
+            square = norm if self.preconditioner is None else torch.dot(residual, residual)
         fix = "add damping above the curvature's size, use MINRES, or curvature='gauss_newton'"
-        breakdown = Breakdown(occurred, direction, curvature, fix)
-        return LinearSolution(solution, relative_norm(square, total), count, self.iterations, breakdown)
+        breakdown = Breakdown(occurred, direction.view(shape), curvature, fix)
+        return LinearSolution(solution.view(shape), relative_norm(square, total), count, self.iterations, breakdown)
 
 
 def _keep(vector: Tensor) -> Tensor:

@@ -87,7 +87,7 @@ def relative_norm(square: Float[Tensor, ""], total: Float[Tensor, ""]) -> Float[
     return torch.where(total > 0, (square / total).sqrt(), torch.zeros_like(total))
 
 
-def require_at_least(name: str, value: float, low: float) -> None:
+def require_at_least(name: str, value: float | int, low: int) -> None:
     """Raise :class:`auxo.errors.ConfigError` for an option below ``low``, or one that is no number."""
     if not value >= low:
-        raise ConfigError(f"{name} >= {low:g}", str(value), "choose a larger one")
+        raise ConfigError(f"{name} >= {low}", str(value), "choose a larger one")

@@ -1,5 +1,6 @@
 """Differentiate one inner step by a forward pass of tangents."""
 
+import warnings
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -65,7 +66,9 @@ class ForwardMode(AbstractSolver):
         params = layout.split(moved.vector)
         outer = instance.outer_gradient(params, moved.buffers)
         tangents = layout.split(outer.in_params)
-        with torch.no_grad(), forward_ad.dual_level():
+        with torch.no_grad(), forward_ad.dual_level(), warnings.catch_warnings():
+            # torch's own forward-mode formulas go through torch.jit.script, which it warns of itself.
+            warnings.filterwarnings("ignore", message=".*torch.jit.script", category=DeprecationWarning)
             duals = {name: forward_ad.make_dual(value, tangents[name]) for name, value in instance.params.items()}
             losses, _ = loss.losses(duals, instance.buffers, instance.inner[0])
             slopes = forward_ad.unpack_dual(losses).tangent
