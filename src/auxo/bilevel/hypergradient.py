@@ -3,7 +3,7 @@
 import re
 import warnings
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Literal
 
@@ -13,6 +13,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from auxo.bilevel.instance import Instance, leaves
 from auxo.bilevel.problem import AbstractSolver, BilevelProblem, Data, HypergradResult, Mean, Params, SolverAnswer
+from auxo.bilevel.second_order import FastSecondDerivatives
 from auxo.bilevel.vectors import Layout
 from auxo.errors import AuxoError, HypergradientError, NonFiniteError
 
@@ -95,7 +96,10 @@ def hypergradient(
     with ExitStack() as stack:
         stack.enter_context(torch.enable_grad())
         stack.enter_context(torch.autocast(device.type, enabled=False))
-        stack.enter_context(_attention(solver))
+        if solver.derivatives == "second":
+            stack.enter_context(FastSecondDerivatives())
+        if solver.derivatives != "first":
+            stack.enter_context(sdpa_kernel(SDPBackend.MATH))
         try:
             answer = solver.solve(instance)
         except (RuntimeError, NotImplementedError) as error:
@@ -168,11 +172,6 @@ def _widen(value: Data) -> Data:
 def _like(values: Params, given: Mapping[str, Tensor]) -> Params:
     """Return detached values in the dtypes that were given."""
     return {name: v.detach().to(given[name].dtype if name in given else v.dtype) for name, v in values.items()}
-
-
-def _attention(solver: AbstractSolver) -> AbstractContextManager[object]:
-    """Return the context in which attention can be differentiated as often as the solver needs."""
-    return sdpa_kernel(SDPBackend.MATH) if solver.is_second_order else nullcontext()
 
 
 def _join(answer: SolverAnswer, problem: BilevelProblem, hyper: Mapping[str, Tensor], solver: AbstractSolver) -> Params:

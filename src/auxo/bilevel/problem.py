@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, TypeAlias
 
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -175,7 +175,7 @@ class AbstractSolver(ABC):
         drops: what the solver leaves out on purpose, and what keeps it; empty if nothing.
     """
 
-    is_second_order: ClassVar[bool] = True
+    derivatives: ClassVar[Literal["first", "forward", "second"]] = "second"
     drops: ClassVar[str] = ""
 
     @abstractmethod

@@ -33,7 +33,7 @@ class ConjugateGradient(AbstractLinearSolver):
     Args:
         iterations: how many at the most.
         damping: added to the diagonal; what it does to a hypergradient is on the documentation's page.
-        tolerance: relative residual at which the solution is left as it is; 0 uses every iteration.
+        tolerance: relative residual at which the solution is left as it is; 0 goes on to the rounding of the dtype.
         preconditioner: maps a vector to (roughly) the inverse times it; symmetric positive definite.
 
     Example:
@@ -64,6 +64,7 @@ class ConjugateGradient(AbstractLinearSolver):
         shape = right_hand_side.shape
         condition = self.preconditioner or _keep
         total = right_hand_side.square().sum()
+        enough = max(self.tolerance, torch.finfo(right_hand_side.dtype).eps)  # below it there is only rounding
         count = self.iterations
         if initial is None:
             solution, residual = torch.zeros_like(right_hand_side).reshape(-1), right_hand_side.reshape(-1).clone()
@@ -84,7 +85,7 @@ class ConjugateGradient(AbstractLinearSolver):
             if self.damping:
                 image = torch.add(image, direction, alpha=self.damping)
                 bend = bend + self.damping * length
-            is_wanted = (square > total * self.tolerance**2) & (norm > 0) & ~occurred
+            is_wanted = (square > total * enough**2) & (norm > 0) & ~occurred
             is_bad = is_wanted & (bend <= 0)
             is_active = is_wanted & ~is_bad
             curvature = torch.where(is_wanted, bend / length - self.damping, curvature)

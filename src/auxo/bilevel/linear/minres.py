@@ -31,7 +31,7 @@ class MINRES(AbstractLinearSolver):
     Args:
         iterations: how many at the most.
         damping: added to the diagonal.
-        tolerance: relative residual at which the solution is left as it is; 0 uses every iteration.
+        tolerance: relative residual at which the solution is left as it is; 0 goes on to the rounding of the dtype.
 
     Example:
         >>> matrix = torch.tensor([[0.0, 1.0], [1.0, 0.0]])
@@ -57,6 +57,7 @@ class MINRES(AbstractLinearSolver):
     def solve(self, matrix: Operator, right_hand_side: Tensor, *, initial: Tensor | None = None) -> LinearSolution:
         """See :meth:`AbstractLinearSolver.solve`."""
         total = right_hand_side.square().sum()
+        enough = max(self.tolerance, torch.finfo(right_hand_side.dtype).eps)  # below it there is only rounding
         solution = torch.zeros_like(right_hand_side) if initial is None else initial.clone()
         start = right_hand_side if initial is None else right_hand_side - matrix(initial) - self.damping * initial
         beta = start.norm()
@@ -79,7 +80,7 @@ class MINRES(AbstractLinearSolver):
             lower = sine * delta - cosine * alpha
             epsilon, delta = sine * beta, -cosine * beta
             gamma = torch.hypot(lower, beta)
-            is_active = is_active & (gamma > 0) & (rest.square() > total * self.tolerance**2)
+            is_active = is_active & (gamma > 0) & (rest.square() > total * enough**2)
             safe = torch.where(gamma > 0, gamma, 1.0)
             cosine, sine = lower / safe, beta / safe
             new_move = (vector - old_epsilon * old_move - upper * move) / safe

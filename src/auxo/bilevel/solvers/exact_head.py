@@ -1,7 +1,7 @@
 """Solve the inner problem and its derivative exactly where it is a linear head."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -33,7 +33,7 @@ class ExactHead(AbstractSolver):
             demand.
     """
 
-    is_second_order: ClassVar[bool] = False
+    derivatives: ClassVar[Literal["first", "forward", "second"]] = "first"
 
     newton_steps: int = 10
     iterations: int = 50

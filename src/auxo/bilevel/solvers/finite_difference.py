@@ -1,7 +1,7 @@
 """Differentiate one inner step by a difference of two inner gradients."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 
@@ -39,7 +39,7 @@ class FiniteDifference(AbstractSolver):
             the cube root of the dtype's rounding unit, 0.005 in float32.
     """
 
-    is_second_order: ClassVar[bool] = False
+    derivatives: ClassVar[Literal["first", "forward", "second"]] = "first"
 
     rate: float = 0.1
     epsilon: float | None = None

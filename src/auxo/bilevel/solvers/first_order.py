@@ -1,7 +1,7 @@
 """Drop every second derivative."""
 
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 
@@ -35,7 +35,7 @@ class FirstOrder(AbstractSolver):
         optimizer: makes them.
     """
 
-    is_second_order: ClassVar[bool] = False
+    derivatives: ClassVar[Literal["first", "forward", "second"]] = "first"
     drops: ClassVar[str] = (
         "every path through an inner gradient; use FiniteDifference, ForwardMode or Unrolled for those"
     )

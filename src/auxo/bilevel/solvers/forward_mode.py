@@ -2,7 +2,7 @@
 
 import warnings
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch.autograd import forward_ad
@@ -43,7 +43,7 @@ class ForwardMode(AbstractSolver):
         rate: of the inner step, above 0.
     """
 
-    is_second_order: ClassVar[bool] = True  # attention kernels have no tangents either
+    derivatives: ClassVar[Literal["first", "forward", "second"]] = "forward"
 
     rate: float = 0.1
 

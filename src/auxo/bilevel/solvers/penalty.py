@@ -1,7 +1,7 @@
 """Differentiate the value function of the inner problem instead of its solution."""
 
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 
@@ -41,7 +41,7 @@ class Penalty(AbstractSolver):
             which the answer counts as converged; 0 if the steps are the demand.
     """
 
-    is_second_order: ClassVar[bool] = False
+    derivatives: ClassVar[Literal["first", "forward", "second"]] = "first"
 
     weight: float = 100.0
     steps: int = 10

@@ -58,6 +58,16 @@ def test_conjugate_gradient__zero_right_hand_side__zero_without_nan():
     assert not answer.breakdown.occurred
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_conjugate_gradient__many_iterations_after_convergence__no_breakdown(dtype):
+    for seed in range(20):
+        diagonal = torch.logspace(-3, 0, 5, dtype=dtype)
+        right = torch.randn(5, generator=torch.Generator().manual_seed(seed)).to(dtype)
+        answer = ConjugateGradient(iterations=100).solve(Operator(lambda x, d=diagonal: d * x), right)
+        assert not answer.breakdown.occurred
+        torch.testing.assert_close(answer.solution, right / diagonal, rtol=1e-3, atol=1e-3)
+
+
 def test_conjugate_gradient__negative_direction__stops_before_it_and_reports_it():
     diagonal = torch.tensor([1.0, 2.0, -3.0], dtype=torch.float64)
     answer = ConjugateGradient(iterations=5).solve(

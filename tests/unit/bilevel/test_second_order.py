@@ -1,0 +1,119 @@
+"""Convolution and batch norm with fast second derivatives, against torch's own and against finite differences."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from auxo.bilevel.second_order import FastSecondDerivatives
+
+CONVOLUTIONS = {
+    "plain": ((3, 2, 6, 6), (4, 2, 3, 3), True, {}),
+    "strided": ((2, 2, 7, 5), (3, 2, 3, 3), False, {"stride": 2, "padding": 1}),
+    "pointwise": ((2, 3, 4, 4), (5, 3, 1, 1), True, {"stride": (2, 1)}),
+    "grouped and dilated": ((2, 4, 7, 7), (6, 2, 3, 3), True, {"groups": 2, "dilation": (1, 2), "padding": (1, 2)}),
+    "padding by name": ((2, 2, 5, 5), (3, 2, 3, 3), True, {"padding": "same"}),
+}
+
+
+def leaves(*shapes):
+    generator = torch.Generator().manual_seed(0)
+    return [torch.randn(shape, generator=generator, dtype=torch.float64).requires_grad_() for shape in shapes]
+
+
+def second_derivatives(function, arguments, is_fast):
+    """Value, gradients, and the gradients of a combination of the gradients."""
+    if is_fast:
+        with FastSecondDerivatives():
+            result = function(*arguments)
+    else:
+        result = function(*arguments)
+    first = torch.autograd.grad(result.pow(3).sum(), arguments, create_graph=True)
+    weights = leaves(*[value.shape for value in first])
+    pairing = sum((value * weight.detach()).sum() for value, weight in zip(first, weights, strict=True))
+    return [result, *first, *torch.autograd.grad(pairing, arguments, allow_unused=True, materialize_grads=True)]
+
+
+def assert_same(function, arguments):
+    ours, theirs = (second_derivatives(function, arguments, is_fast) for is_fast in (True, False))
+    for mine, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", CONVOLUTIONS)
+def test_convolution__second_derivatives__those_of_torch(name):
+    images, weight, has_bias, options = CONVOLUTIONS[name]
+    arguments = leaves(images, weight, *([(weight[0],)] if has_bias else []))
+    assert_same(lambda *values: F.conv2d(*values, **options), arguments)
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_convolution__memory_formats__second_derivatives_those_of_torch(memory_format):
+    images, weight = leaves((3, 4, 6, 6), (4, 4, 3, 3))
+    images = images.detach().contiguous(memory_format=memory_format).requires_grad_()
+    assert_same(lambda *values: F.conv2d(*values, padding=1), [images, weight])
+
+
+@pytest.mark.parametrize("shape", [(6, 3), (4, 3, 5), (3, 3, 4, 5)], ids=["1d", "sequence", "2d"])
+def test_batch_norm__second_derivatives__those_of_torch(shape):
+    arguments = leaves(shape, (3,), (3,))
+
+    def normalise(values, weight, bias):
+        return F.batch_norm(values, torch.zeros(3).double(), torch.ones(3).double(), weight, bias, training=True)
+
+    assert_same(normalise, arguments)
+
+
+@pytest.mark.parametrize("which", [[0], [1], [2], [1, 2]], ids=["values", "weight", "bias", "both"])
+def test_batch_norm__cotangents_of_some_gradients_only__those_of_torch(which):
+    arguments = leaves((3, 3, 4, 5), (3,), (3,))
+
+    def run():
+        result = F.batch_norm(arguments[0], None, None, *arguments[1:], training=True)
+        first = torch.autograd.grad(result.pow(3).sum(), arguments, create_graph=True)
+        return torch.autograd.grad(
+            sum(first[i].square().sum() for i in which), arguments, allow_unused=True, materialize_grads=True
+        )
+
+    with FastSecondDerivatives():
+        ours = run()
+    for mine, other in zip(ours, run(), strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-9, atol=1e-9)
+
+
+def test_both__gradgradcheck__finite_differences():
+    images, weight, scale, shift = leaves((3, 2, 4, 4), (3, 2, 3, 3), (3,), (3,))
+
+    def layer(*values):
+        with FastSecondDerivatives():
+            hidden = F.conv2d(values[0], values[1], padding=1)
+            return F.batch_norm(hidden, None, None, *values[2:], training=True)
+
+    assert torch.autograd.gradcheck(layer, (images, weight, scale, shift))
+    assert torch.autograd.gradgradcheck(layer, (images, weight, scale, shift))
+
+
+def test_batch_norm__running_statistics__those_of_torch():
+    values, weight, bias = leaves((5, 3, 2, 2), (3,), (3,))
+    ours, theirs = ([torch.zeros(3).double(), torch.ones(3).double()] for _ in range(2))
+    with FastSecondDerivatives():
+        mine = F.batch_norm(values, *ours, weight, bias, training=True, momentum=0.3)
+    other = F.batch_norm(values, *theirs, weight, bias, training=True, momentum=0.3)
+    assert torch.equal(mine, other)
+    for left, right in zip(ours, theirs, strict=True):
+        assert torch.equal(left, right)
+    with FastSecondDerivatives():
+        evaluated = F.batch_norm(values, *ours, weight, bias, training=False)
+    assert torch.equal(evaluated, F.batch_norm(values, *theirs, weight, bias, training=False))
+
+
+@pytest.mark.parametrize("layer", ["convolution", "batch norm"])
+def test_both__third_derivative__refused(layer):
+    images, weight, scale = leaves((2, 1, 4, 4), (1, 1, 3, 3), (1,))
+    with FastSecondDerivatives():
+        if layer == "convolution":
+            result = F.conv2d(images, weight).pow(4).sum()
+        else:
+            result = F.batch_norm(images, None, None, scale, scale, training=True).pow(4).sum()
+    (first,) = torch.autograd.grad(result, images, create_graph=True)
+    with pytest.raises(RuntimeError, match="third derivatives"):
+        torch.autograd.grad(first.sum(), images, create_graph=True)
