@@ -1,5 +1,7 @@
 """Draw the pictures of the documentation into docs/assets: python docs/pictures.py (needs no download)."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import matplotlib as mpl
@@ -111,6 +113,12 @@ def photograph(side: int) -> Tensor:
     return functional.interpolate(square, size=(side, side), mode="bilinear", antialias=True)
 
 
+def draw_hypergradients() -> None:
+    """Draw errors and costs of hypergradients, which the benchmark measures: some minutes."""
+    script = Path(__file__).parents[1] / "benchmarks" / "hypergradient_accuracy.py"
+    subprocess.run([sys.executable, script, "--picture", ASSETS / "hypergradient_accuracy.png"], check=True)
+
+
 def main() -> None:
     """Draw everything."""
     ASSETS.mkdir(exist_ok=True)
@@ -121,6 +129,7 @@ def main() -> None:
     draw_scenario({"train": train} | {split.name: split.source for split in splits.ood})
     draw_corruptions(one_of_each(train)[5:6], "corruptions_digit.png")
     draw_corruptions(photograph(64), "corruptions_photograph.png")
+    draw_hypergradients()
 
 
 if __name__ == "__main__":

@@ -49,8 +49,8 @@ def hypergradient(
 
     A pure function: nothing that goes in is changed. Products with second derivatives are taken in float32 at the
     least: an autocast region around the call does not reach into it, and parameters and batches of lower precision are
-    widened (batches that are tensors, or lists, tuples and dictionaries of them). While a solver needs second
-    derivatives, ``scaled_dot_product_attention`` uses its plain kernel, the only one that has them.
+    widened (batches that are tensors, or lists, tuples, named tuples and dictionaries of them). While a solver needs
+    second derivatives, ``scaled_dot_product_attention`` uses its plain kernel, the only one that has them.
 
     Args:
         problem: the two losses.
@@ -102,8 +102,11 @@ def hypergradient(
             stack.enter_context(sdpa_kernel(SDPBackend.MATH))
         try:
             answer = solver.solve(instance)
-        except (RuntimeError, NotImplementedError) as error:
-            raise _explain(error, solver) from error
+        except RuntimeError as error:
+            explained = _explain(error, solver)
+            if explained is None:
+                raise
+            raise explained from error
     grads = _join(answer, problem, hyper, solver)
     flags = [torch.isfinite(value).all() for value in grads.values()]
     info = replace(answer.info, is_finite=torch.stack([*flags, answer.info.is_finite]).all())
@@ -130,6 +133,8 @@ def _bind(
     warm_start: Params,
 ) -> Instance:
     """Check the arguments and gather them, widened to float32 at the least."""
+    if torch.is_inference_mode_enabled():
+        raise HypergradientError("gradients", "torch.inference_mode()", "call it outside, and make its tensors outside")
     for kind, group in {"inner parameter": params, "hyper-parameter": hyper}.items():
         if not group:
             raise HypergradientError(f"at least one {kind}", "none", "pass a dictionary of tensors")
@@ -162,10 +167,12 @@ def _widen(value: Data) -> Data:
     """Return floating-point tensors in float32 at the least, also within lists, tuples and dictionaries."""
     if isinstance(value, Tensor):
         return value.float() if value.is_floating_point() and value.dtype.itemsize < 4 else value
-    if isinstance(value, dict):
+    if type(value) is dict:
         return {key: _widen(item) for key, item in value.items()}
     if type(value) in (list, tuple):
         return type(value)(_widen(item) for item in value)
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*(_widen(item) for item in value))
     return value
 
 
@@ -244,11 +251,11 @@ _CAUSES = (
 )
 
 
-def _explain(error: RuntimeError, solver: AbstractSolver) -> Exception:
-    """Return a one-line error for torch's known complaints, and the error itself for any other."""
+def _explain(error: RuntimeError, solver: AbstractSolver) -> HypergradientError | None:
+    """Return a one-line error for torch's known complaints, and ``None`` for any other."""
     for pattern, expected, fix in _CAUSES:
         match = re.search(pattern, str(error))
         if match:
             what = match.groupdict().get("what") or str(error).strip().splitlines()[0]
             return HypergradientError(f"{expected} for {type(solver).__name__}", what, fix)
-    return error
+    return None

@@ -95,6 +95,8 @@ class SolverInfo:
         iterations: of the linear solver, or inner steps.
         hessian_products: products with the inner Hessian, those of a power iteration included.
         inner_gradients: evaluations of the inner gradient, recomputed ones included.
+        inner_slope: norm of the inner gradient: at the inner parameters for the solvers that make no steps, where zero
+            means a minimum or saddle, else at the last step; ``None`` where the solver does not meet it.
         adjoint: solution of the linear system by parameter name, to start the next one from; empty if there was none.
         breakdown: what stopped the linear solver, if it can be stopped.
     """
@@ -105,6 +107,7 @@ class SolverInfo:
     iterations: int = 0
     hessian_products: int = 0
     inner_gradients: int = 0
+    inner_slope: Float[Tensor, ""] | None = None
     adjoint: Params = field(default_factory=dict)
     breakdown: Breakdown | None = None
 

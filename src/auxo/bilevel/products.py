@@ -55,6 +55,12 @@ class InnerGradient:
         self.layout = Layout(self._params)
         self._gauss_newton = _GaussNewton(instance, self._params, params) if curvature == "gauss_newton" else None
 
+    def slope(self) -> Float[Tensor, ""]:
+        """Return the norm of the inner gradient."""
+        vector = self.layout.flatten({name: value.detach() for name, value in self._gradients.items()})
+        norm: Tensor = self._instance.mean(vector).norm()
+        return norm
+
     def select(self, tensors: Mapping[str, Tensor]) -> Float[Tensor, " size"]:
         """Return the named tensors as one vector; zeros for those that are missing."""
         filled = {name: tensors.get(name) for name in self._params}

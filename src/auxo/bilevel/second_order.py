@@ -199,9 +199,9 @@ def _refuse_third_derivatives() -> None:
 class FastSecondDerivatives(TorchFunctionMode):
     """Within the block, ``conv2d`` and ``batch_norm`` in training have fast second derivatives; third ones are refused.
 
-    Values and first derivatives are the kernels' own, to the bit. Calls with arguments that are not covered (padding by
-    name, images without a batch, no weight or bias in batch norm, normalisation by running statistics) go their usual
-    way.
+    Values and first derivatives are those of torch's own kernels; on the CPU convolutions run in channels_last. Calls
+    with arguments that are not covered (padding by name, images without a batch, no weight or bias in batch norm,
+    normalisation by running statistics) go their usual way.
     """
 
     def __torch_function__(
@@ -231,6 +231,9 @@ def _convolve(
     """Convolve as :func:`torch.conv2d` does."""
     if isinstance(padding, str) or input.dim() != 4 or input.dtype != weight.dtype:
         return torch.conv2d(input, weight, bias, stride, padding, dilation, groups)
+    if input.device.type == "cpu":
+        # The kernels are up to twice as fast with a pixel's channels side by side; what follows keeps the format.
+        input, weight = (value.contiguous(memory_format=torch.channels_last) for value in (input, weight))  # noqa: A001
     pairs = [[value, value] if isinstance(value, int) else list(value) for value in (stride, padding, dilation)]
     result: Tensor = _convolution(input, weight, bias, (*pairs, groups))
     return result

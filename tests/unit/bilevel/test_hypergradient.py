@@ -1,6 +1,7 @@
 """The entry point: what holds for every solver, and what it says when something is wrong."""
 
 import re
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -38,7 +39,7 @@ SOLVERS = [
     Implicit(linear=ConjugateGradient(iterations=3)),
     Implicit(linear=MINRES(iterations=3)),
     Implicit(linear=Neumann(terms=3, scale=0.05)),
-    Implicit(linear=Nystrom(rank=2, damping=0.1)),
+    Implicit(linear=Nystrom(rank=4, damping=20.0)),
     Unrolled(steps=3, optimizer=SGD(rate=0.2)),
     Unrolled(steps=5, optimizer=Momentum(rate=0.1), truncate=3, checkpointing=True),
     Unrolled(steps=2, optimizer=Adam(rate=0.1)),
@@ -127,10 +128,12 @@ def test_hypergradient__parameters_renamed__same_numbers(solver):
     torch.testing.assert_close(result.grads["logits"], expected.grads["logits"], rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.filterwarnings("ignore::auxo.bilevel.HypergradientWarning")  # this Hessian is not every solver's
 @pytest.mark.parametrize("solver", SOLVERS, ids=IDS)
 def test_hypergradient__hyper_parameter_without_effect__zero(solver):
     chosen = problem(mean_squared, weights=lambda hyper, batch: 1.0 + 0.0 * hyper["logits"])
-    assert torch.equal(solve(chosen, solver).grads["logits"], torch.zeros(8, dtype=torch.float64))
+    result = solve(chosen, solver, on_failure="warn")
+    assert torch.equal(result.grads["logits"], torch.zeros(8, dtype=torch.float64))
 
 
 @pytest.mark.parametrize("solver", [*SOLVERS, Penalty(weight=10.0, steps=3, optimizer=SGD(rate=0.05))])
@@ -303,6 +306,46 @@ def test_hypergradient__bfloat16_tensors__widened_inside_and_returned_in_their_d
     exact = hypergradient(problem(mean_squared), *floats, inner=[wide[0]], outer=wide[1], solver=SOLVERS[0])
     assert narrow.grads["logits"].dtype == torch.bfloat16
     assert torch.equal(narrow.grads["logits"], exact.grads["logits"].bfloat16())
+
+
+class Pair(NamedTuple):
+    inputs: torch.Tensor
+    targets: torch.Tensor
+
+
+def test_hypergradient__named_tuple_of_bfloat16__widened_too():
+    params = {"a": torch.linspace(0.5, 1, SIZE).bfloat16(), "b": torch.ones(SIZE).bfloat16()}
+    hyper = {"logits": torch.linspace(-1, 1, 8).bfloat16()}
+    batch = Pair(*(tensor.bfloat16() for tensor in data(0)))
+    result = hypergradient(problem(mean_squared), params, hyper, inner=[batch], outer=batch, solver=SOLVERS[0])
+    assert result.outer_loss.dtype == torch.float32
+
+
+def test_hypergradient__inference_mode__error_says_so():
+    with torch.inference_mode(), pytest.raises(HypergradientError, match="inference_mode"):
+        solve(problem(mean_squared), SOLVERS[0])
+
+
+@pytest.mark.parametrize(
+    "solver", [SOLVERS[0], Unrolled(steps=1, optimizer=SGD(rate=0.1))], ids=["implicit", "unrolled"]
+)
+def test_hypergradient__any_point__inner_slope_is_the_norm_of_the_inner_gradient(solver):
+    params = {"a": torch.linspace(0.5, 1, SIZE, dtype=torch.float64), "b": torch.ones(SIZE, dtype=torch.float64)}
+    leaves = {name: value.clone().requires_grad_() for name, value in params.items()}
+    chosen = problem(mean_squared)
+    loss, _ = chosen.inner_loss(leaves, {"logits": torch.linspace(-1, 1, 8, dtype=torch.float64)}, {}, data(0))
+    gradients = torch.autograd.grad(loss, [*leaves.values()])
+    expected = torch.cat(gradients).norm()
+    torch.testing.assert_close(solve(chosen, solver).info.inner_slope, expected)
+
+
+def test_hypergradient__someone_else_s_runtime_error__passes_unchanged():
+    def broken(params, hyper, buffers, batch):
+        raise RuntimeError("something else")
+
+    with pytest.raises(RuntimeError, match="something else") as caught:
+        solve(problem(broken), SOLVERS[0])
+    assert caught.value.__cause__ is None
 
 
 def test_unrolled__two_inner_batches__taken_in_turn():

@@ -31,7 +31,8 @@ class Nystrom(AbstractLinearSolver):
 
     with damping ``d``. The products with ``S`` do not wait for each other and are taken in batches. The error of the
     approximation is of the size of the eigenvalues that the rank leaves out; ``rank`` equal to the number of entries
-    gives the exact answer. Negative eigenvalues of ``S'Y`` are a breakdown. Eigenvalues below the rounding of ``S'Y``
+    gives the exact answer. Negative eigenvalues of ``S'Y`` are a breakdown, and so is a residual above that of ``x =
+    0``: the rank then leaves out eigenvalues far above the damping. Eigenvalues below the rounding of ``S'Y``
     are dropped.
 
     Source: Hataya and Yamada, Nyström Method for Accurate and Scalable Implicit Differentiation, AISTATS 2023
@@ -94,10 +95,11 @@ class Nystrom(AbstractLinearSolver):
         solution = step if initial is None else initial + step
         rest = right_hand_side - matrix(solution) - self.damping * solution
         residual = relative_norm(rest.square().sum(), right_hand_side.square().sum())
-        worst = (test.T @ vectors[:, 0]).view(shape)
-        occurred = values[0] < -1e3 * floor
-        fix = "use MINRES, or curvature='gauss_newton'"
-        breakdown = Breakdown(occurred, worst, values[0] / worst.square().sum(), fix)
+        is_indefinite = values[0] < -1e3 * floor
+        worst = torch.where(is_indefinite, (test.T @ vectors[:, 0]).view(shape), rest)
+        curvature = torch.where(is_indefinite, values[0] / worst.square().sum(), residual)
+        fix = "use MINRES or curvature='gauss_newton' if the curvature is negative, more rank or damping if it is not"
+        breakdown = Breakdown(is_indefinite | (residual > 1), worst, curvature, fix)
         count = len(test) + 1 + (initial is not None)
         return LinearSolution(solution, residual, count, len(test), breakdown)
 

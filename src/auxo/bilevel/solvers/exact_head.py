@@ -79,6 +79,8 @@ class ExactHead(AbstractSolver):
             is_finite=torch.isfinite(outer.loss),
             residual=solution.residual,
             tolerance=self.tolerance,
+            inner_gradients=1,
+            inner_slope=solution.residual,
             iterations=1 if loss.criterion == "least_squares" else self.newton_steps,
         )
         indirect = instance.average(dict(zip(hyper, through, strict=True)))

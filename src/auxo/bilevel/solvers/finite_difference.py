@@ -63,5 +63,7 @@ class FiniteDifference(AbstractSolver):
         forth, _ = instance.inner_gradient_in_hyper(leaves(layout.split(point.vector + length * outer.in_params)))
         back, _ = instance.inner_gradient_in_hyper(leaves(layout.split(point.vector - length * outer.in_params)))
         indirect = scaled_difference(-self.rate / (2 * length), forth, back)
-        info = SolverInfo(is_finite=torch.isfinite(outer.loss), iterations=1, inner_gradients=3)
+        info = SolverInfo(
+            is_finite=torch.isfinite(outer.loss), iterations=1, inner_gradients=3, inner_slope=moved.slope
+        )
         return SolverAnswer(outer.in_hyper, indirect, outer.loss, params, moved.buffers, info, {})

@@ -65,6 +65,7 @@ class FirstOrder(AbstractSolver):
             is_finite=torch.isfinite(outer.loss),
             iterations=self.steps,
             inner_gradients=self.steps,
+            inner_slope=point.slope,
         )
         indirect = dict(zip(hyper, through, strict=True))
         return SolverAnswer(outer.in_hyper, indirect, outer.loss, params, point.buffers, info, point.state)

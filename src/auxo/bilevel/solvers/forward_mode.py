@@ -80,6 +80,8 @@ class ForwardMode(AbstractSolver):
         if weights.requires_grad:
             pairing = (weights * slopes).sum() * (-self.rate / len(slopes))
             through = torch.autograd.grad(pairing, [*hyper.values()], allow_unused=True)
-        info = SolverInfo(is_finite=torch.isfinite(outer.loss), iterations=1, inner_gradients=1)
+        info = SolverInfo(
+            is_finite=torch.isfinite(outer.loss), iterations=1, inner_gradients=2, inner_slope=moved.slope
+        )
         indirect = instance.average(dict(zip(hyper, through, strict=True)))
         return SolverAnswer(outer.in_hyper, indirect, outer.loss, params, moved.buffers, info, {})

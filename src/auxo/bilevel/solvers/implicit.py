@@ -56,6 +56,7 @@ class Implicit(AbstractSolver):
             iterations=answer.iterations,
             hessian_products=answer.products,
             inner_gradients=1,
+            inner_slope=inner.slope(),
             adjoint=inner.named(answer.solution),
             breakdown=answer.breakdown,
         )

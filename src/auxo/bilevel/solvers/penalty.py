@@ -77,6 +77,7 @@ class Penalty(AbstractSolver):
             tolerance=self.tolerance,
             iterations=2 * self.steps,
             inner_gradients=2 * self.steps + 2,
+            inner_slope=solution.slope,
         )
         found = layout.split(solution.vector)
         return SolverAnswer(outer.in_hyper, indirect, outer.loss, found, solution.buffers, info, solution.state)

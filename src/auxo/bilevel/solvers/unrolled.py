@@ -77,6 +77,7 @@ class Unrolled(AbstractSolver):
             iterations=self.steps,
             hessian_products=self.steps - first - (not sweep.is_start_wanted and first == 0),
             inner_gradients=first + sweep.gradients,
+            inner_slope=last.slope,
         )
         return SolverAnswer(
             outer.in_hyper,

@@ -76,6 +76,14 @@ def test_nystrom__negative_eigenvalue_in_the_sketch__breakdown():
     assert answer.breakdown.direction.abs().argmax() == 1
 
 
+def test_nystrom__rank_too_low_for_the_damping__breakdown():
+    matrix = symmetric(log_spaced(12, 10))
+    answer = solve(Nystrom(rank=2, damping=1e-6), matrix, torch.ones(12, dtype=torch.float64))
+    assert answer.residual > 1
+    assert answer.breakdown.occurred
+    assert answer.breakdown.curvature > 0
+
+
 def test_nystrom__no_damping__config_error():
     with pytest.raises(ConfigError, match="damping > 0"):
         Nystrom(damping=0.0)
