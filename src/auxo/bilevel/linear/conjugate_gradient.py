@@ -10,6 +10,7 @@ from auxo.bilevel.linear.interface import (
     LinearSolution,
     Operator,
     Product,
+    inner_product,
     relative_norm,
     require_at_least,
 )
@@ -74,14 +75,14 @@ class ConjugateGradient(AbstractLinearSolver):
             count += 1
         shaped = condition(residual.view(shape)).reshape(-1)
         direction = shaped.clone()
-        norm = torch.dot(residual, shaped)
-        square = torch.dot(residual, residual)
+        norm = inner_product(residual, shaped)
+        square = inner_product(residual, residual)
         occurred = torch.zeros_like(norm, dtype=torch.bool)
         curvature = torch.ones_like(norm)
         for _ in range(self.iterations):
             image = matrix(direction.view(shape)).reshape(-1)
-            bend = torch.dot(direction, image)
-            length = torch.dot(direction, direction)
+            bend = inner_product(direction, image)
+            length = inner_product(direction, direction)
             if self.damping:
                 image = torch.add(image, direction, alpha=self.damping)
                 bend = bend + self.damping * length
@@ -95,10 +96,10 @@ class ConjugateGradient(AbstractLinearSolver):
             solution.addcmul_(step, direction)
             residual.addcmul_(-step, image)
             shaped = condition(residual.view(shape)).reshape(-1)
-            new_norm = torch.dot(residual, shaped)
+            new_norm = inner_product(residual, shaped)
             direction.mul_(torch.where(is_active, new_norm / norm, 1.0)).addcmul_(is_active.to(step.dtype), shaped)
             norm = torch.where(is_active, new_norm, norm)
-            square = norm if self.preconditioner is None else torch.dot(residual, residual)
+            square = norm if self.preconditioner is None else inner_product(residual, residual)
         fix = "add damping above the curvature's size, use MINRES, or curvature='gauss_newton'"
         breakdown = Breakdown(occurred, direction.view(shape), curvature, fix)
         return LinearSolution(solution.view(shape), relative_norm(square, total), count, self.iterations, breakdown)

@@ -12,7 +12,15 @@ from torch import Tensor
 from auxo.bilevel.problem import Breakdown
 from auxo.errors import ConfigError
 
-__all__ = ["AbstractLinearSolver", "LinearSolution", "Operator", "Product", "relative_norm", "require_at_least"]
+__all__ = [
+    "AbstractLinearSolver",
+    "LinearSolution",
+    "Operator",
+    "Product",
+    "inner_product",
+    "relative_norm",
+    "require_at_least",
+]
 
 Product: TypeAlias = Callable[[Tensor], Tensor]
 """Maps a vector to a matrix times it."""
@@ -80,6 +88,11 @@ class AbstractLinearSolver(ABC):
             right_hand_side: ``b``; any shape, taken as one vector.
             initial: where to start, of the same shape; zero by default, and one product more otherwise.
         """
+
+
+def inner_product(left: Tensor, right: Tensor) -> Float[Tensor, ""]:
+    """Return the sum of products, summed pairwise: ``torch.dot`` loses two digits on long float32 vectors."""
+    return (left * right).sum()
 
 
 def relative_norm(square: Float[Tensor, ""], total: Float[Tensor, ""]) -> Float[Tensor, ""]:
