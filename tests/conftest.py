@@ -33,22 +33,31 @@ def auxo(capsys):
 
 
 @pytest.fixture(scope="session")
+def write_picture():
+    """Write uint8 pixels of shape (3, height, width) as a picture, and its folder if that is missing."""
+
+    def write(path, pixels):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(path)
+
+    return write
+
+
+@pytest.fixture(scope="session")
 def tiny_options():
     """Options of a run that takes a second; one thread, so that every process rounds alike."""
     return ("--epochs", "1", "--batch-size", "32", "--training.no-tensorboard", "--runtime.threads", "1")
 
 
 @pytest.fixture(scope="session")
-def shapes_folder(tmp_path_factory):
+def shapes_folder(tmp_path_factory, write_picture):
     """A folder of class folders with 160 pictures of 28x28 pixels."""
     from auxo.data.fake import oriented_shapes
 
     root = tmp_path_factory.mktemp("shapes")
     source = oriented_shapes(160, size=28, seed=0)
     for number, (image, label) in enumerate(zip(source.images, source.labels, strict=True)):
-        folder = root / source.class_names[int(label)]
-        folder.mkdir(exist_ok=True)
-        Image.fromarray(image.permute(1, 2, 0).numpy()).save(folder / f"{number:03d}.png")
+        write_picture(root / source.class_names[int(label)] / f"{number:03d}.png", image)
     return root
 
 

@@ -45,6 +45,8 @@ def load_recipe(name: str) -> ExperimentConfig:
     elif ":" in name:
         module = _import_module(place)
     else:
+        if name not in registry.entries("methods") and Path(f"{name}.py").is_file():
+            raise ConfigError("a method of auxo", repr(name), f"did you mean {name}.py?")
         module = registry.load("methods", name)
     make = getattr(module, function or "recipe", None)
     if not callable(make):
@@ -69,7 +71,7 @@ def from_json(text: str, *, origin: str, code: str | None = None) -> ExperimentC
         text: from :func:`to_json`, perhaps edited.
         origin: the file's name, for messages.
         code: a Python file that the user allows to run. A configuration whose method lives outside auxo names its file,
-            and is refused until the user names that file too.
+            and is refused until the user names that file too, or another one where that is gone.
 
     Raises:
         ConfigError: not JSON, another format, an unknown or ill-typed field, or a method outside auxo without ``code``.
@@ -94,9 +96,17 @@ def from_json(text: str, *, origin: str, code: str | None = None) -> ExperimentC
 
 
 def config_digest(config: ExperimentConfig) -> str:
-    """Return a digest of the configuration without ``training``, which says how often to log, evaluate and save."""
+    """Return a digest of the configuration without ``training``, which says how often to log, evaluate and save.
+
+    A method outside auxo counts by the text of its file, not by the place: a run goes on where the file was moved, and
+    not where it was edited.
+    """
     plain = _to_plain(config)
     del plain["training"]
+    for stage in plain["stages"]:
+        place, _, path = stage["method"]["type"].rpartition(":")
+        if Path(place).is_file():
+            stage["method"]["type"] = f"{hashlib.sha256(Path(place).read_bytes()).hexdigest()}:{path}"
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -165,15 +175,16 @@ def _method_config(name: str, code: str | None) -> type[MethodConfig]:
     if not place:
         builtin: type[MethodConfig] = _only_method(registry.load("methods", path)).Config
         return builtin
-    if code is None or Path(code.partition(":")[0]).resolve() != Path(place):
-        raise ConfigError(
-            "your leave to run a method outside auxo", place, f"pass --code {place} if you trust that file"
-        )
-    found: Any = _import_file(Path(place))
+    recorded, named = Path(place), None if code is None else Path(code.partition(":")[0]).resolve()
+    if named is None or (named != recorded and recorded.exists()):
+        there = f"--code {place} if you trust that file"
+        fix = f"pass {there}" if recorded.exists() else "the file is gone; pass --code with its new place"
+        raise ConfigError("your leave to run a method outside auxo", place, fix)
+    found: Any = _import_file(named)
     for part in path.split("."):
         found = getattr(found, part, None)
     if not (isinstance(found, type) and issubclass(found, MethodConfig)):
-        raise ConfigError(f"a method's Config at {path} in {place}", "none", "restore the file that the run used")
+        raise ConfigError(f"a method's Config at {path} in {named}", "none", "restore the file that the run used")
     return found
 
 
@@ -237,10 +248,11 @@ def _run_foreign(call: Callable[[], Any], place: str) -> Any:  # noqa: ANN401  #
         return call()
     except ConfigError:
         raise
-    except Exception as error:  # a stranger's file may raise anything
+    except (Exception, SystemExit) as error:  # a stranger's file may raise anything
         frames = [
             f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(Path(place).resolve())
         ]
         line = getattr(error, "lineno", None) or (frames[-1] if frames else None)
         where = f" at line {line}" if line else ""
-        raise ConfigError(f"{place} to run", f"{type(error).__name__}: {error}{where}", "repair the file") from error
+        reason = error.msg if isinstance(error, SyntaxError) else error  # its text would say the line again
+        raise ConfigError(f"{place} to run", f"{type(error).__name__}: {reason}{where}", "repair the file") from error

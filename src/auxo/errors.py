@@ -51,7 +51,7 @@ class AuxoError(Exception):
         self.fix = fix
         super().__init__(f"expected {expected}, got {got}: {fix}")
 
-    def __reduce__(self) -> tuple[type["AuxoError"], tuple[str, str, str]]:
+    def __reduce__(self) -> tuple[type["AuxoError"], tuple[str | int, ...]]:
         """Survive the way back from a data-loading worker process."""
         return type(self), (self.expected, self.got, self.fix)
 
@@ -108,3 +108,7 @@ class InterruptedRunError(AuxoError):
         super().__init__(expected, got, fix)
         self.signal_number = signal_number
         self.exit_code = 128 + signal_number
+
+    def __reduce__(self) -> tuple[type[AuxoError], tuple[str | int, ...]]:
+        """Keep the signal on the way between processes."""
+        return type(self), (self.expected, self.got, self.fix, self.signal_number)

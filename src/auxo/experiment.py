@@ -1,6 +1,7 @@
 """What a run is: one frozen value that says everything, from the data to the seed."""
 
-from dataclasses import dataclass, field
+import keyword
+from dataclasses import dataclass, field, fields
 from typing import Annotated, Literal
 
 import tyro
@@ -21,7 +22,7 @@ class StageConfig:
     method: MethodConfig
     """How to train."""
     name: Annotated[str, tyro.conf.Suppress] = "train"
-    """Name of the stage in records and checkpoints; letters, digits, "-" and "_"."""
+    """Name of the stage in records, checkpoints and options; a letter, then letters, digits, "-" and "_"."""
     epochs: int = 15
     """Passes over the training images, >= 1."""
     batch_size: int = 64
@@ -92,9 +93,19 @@ class ExperimentConfig:
         if self.seed < 0:
             raise ConfigError("seed >= 0", str(self.seed), "choose a non-negative integer")
         names = [stage.name for stage in self.stages]
-        if len(set(names)) < len(names):
-            raise ConfigError("stages with different names", ", ".join(names), "rename one of them")
+        self._check_names(names)
         for index, stage in enumerate(self.stages):
             if stage.start_from not in ("scratch", *names[:index]):
                 earlier = ", ".join(("scratch", *names[:index]))
                 raise ConfigError(f"start-from one of: {earlier}", repr(stage.start_from), "name an earlier stage")
+
+    def _check_names(self, names: list[str]) -> None:
+        """Refuse names of stages that could not all begin options of their own, such as ``--warm-up.epochs``."""
+        words = [name.replace("-", "_") for name in names]
+        if len(set(words)) < len(words):
+            raise ConfigError("stages with different names", ", ".join(names), "rename one of them")
+        taken = {item.name for item in fields(self)}
+        for name, word in zip(names, words, strict=True):
+            if not word.isidentifier() or keyword.iskeyword(word) or word in taken:
+                got, fix = repr(name), "begin it with a letter, and take no word of Python's"
+                raise ConfigError("a stage name that can begin an option, and is none itself", got, fix)

@@ -45,7 +45,8 @@ class PretextBatch(NamedTuple):
 
     Args:
         inputs: shape ``(n, channels, height, width)``; dtype and device of the images they come from.
-        targets: the answers; classification pretexts give int64 of shape ``(n,)``.
+        targets: the answers. Classes are int64 of shape ``(n,)``; several answers to one input are int64 of shape
+            ``(n, answers)``; numbers to be predicted are floats of shape ``(n, num_outputs)``, detached.
         sources: shape ``(n,)``; int64 position in the batch of the image that each input was made from.
     """
 
@@ -57,7 +58,8 @@ class PretextBatch(NamedTuple):
 class AbstractPretext(ABC):
     """A task that makes its own labels.
 
-    Stateless: the head belongs to the method and has ``num_outputs`` outputs.
+    Stateless: the head belongs to the method and has ``num_outputs`` outputs. Evaluation counts right answers where the
+    targets are classes, int64 of shape ``(n,)``; a method leaves other pretexts out of ``pretext_heads()``.
     """
 
     @property
@@ -141,7 +143,8 @@ class AbstractMethod(nn.Module, ABC):
             runtime: gives ``autocast()`` and ``step(optimizer, loss)``.
 
         Returns:
-            Detached scalars by name. Names ending in ``_loss`` stop the run when they are not finite.
+            Detached scalars by name, the same names at every step. Names ending in ``_loss`` stop the run when they are
+            not finite.
         """
 
     @abstractmethod

@@ -109,8 +109,13 @@ def test_print__only_the_command_line(path):
     assert "print" not in calls or part_of(dotted(path)) == "cli"
 
 
-@pytest.mark.parametrize("words", [[], ["-c", "import auxo"], ["-m", "auxo", "--help"], ["-m", "auxo", "list"]])
-def test_import__auxo_help_and_list__do_not_import_torch(words):
+TRAIN_HELP = ["-m", "auxo", "train", "--help"]
+
+
+@pytest.mark.parametrize(
+    "words", [[], ["-c", "import auxo"], ["-m", "auxo", "--help"], ["-m", "auxo", "list"], TRAIN_HELP]
+)
+def test_import__auxo_helps_and_list__do_not_import_torch(words):
     program = (
         "import sys, runpy\n"
         f"words = {words!r}\n"

@@ -87,7 +87,8 @@ def place(photos):
     (root / "two_stages.py").write_text(stages, encoding="utf-8")
     tiny = ["--data.train", str(photos / "train"), "--epochs", "1", "--device", "cpu", "--training.no-tensorboard"]
     assert call(["train", "ossl", *tiny, "--out", str(root / "runs" / "ossl-own-seed0")]) == 0
-    shutil.copytree(root / "runs" / "ossl-own-seed0", root / "runs" / "interrupted")
+    for name in ("interrupted", "ossl-digits-seed0"):
+        shutil.copytree(root / "runs" / "ossl-own-seed0", root / "runs" / name)
     recipe = str(root / "examples" / "my_method.py")
     assert call(["train", recipe, *tiny, "--out", str(root / "runs" / "my-run")]) == 0
     return root

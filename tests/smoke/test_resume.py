@@ -9,9 +9,6 @@ import time
 
 import psutil
 import pytest
-from PIL import Image
-
-from auxo.data.fake import oriented_shapes
 
 OPTIONS = (
     *("--epochs", "60", "--batch-size", "16", "--selection", "best_val", "--data.augment", "crop_flip"),
@@ -19,18 +16,6 @@ OPTIONS = (
     *("--training.no-tensorboard", "--runtime.threads", "1"),
 )
 KILLS = 5
-
-
-@pytest.fixture(scope="module")
-def pictures(tmp_path_factory):
-    """A folder of class folders."""
-    root = tmp_path_factory.mktemp("pictures")
-    source = oriented_shapes(160, size=28, seed=0)
-    for number, (image, label) in enumerate(zip(source.images, source.labels, strict=True)):
-        folder = root / source.class_names[int(label)]
-        folder.mkdir(exist_ok=True)
-        Image.fromarray(image.permute(1, 2, 0).numpy()).save(folder / f"{number}.png")
-    return root
 
 
 def command(words, processes, restarts):
@@ -77,8 +62,8 @@ def wait_for_growth(path, process):
 
 
 @pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.slow)])
-def test_run__killed_five_times_and_resumed__same_bytes_as_uninterrupted(pictures, tmp_path, processes):
-    recipe = ["ossl", "--data.train", str(pictures), *OPTIONS]
+def test_run__killed_five_times_and_resumed__same_bytes_as_uninterrupted(shapes_folder, tmp_path, processes):
+    recipe = ["ossl", "--data.train", str(shapes_folder), *OPTIONS]
     finish(launch([*recipe, "--out", str(tmp_path / "whole")], processes))
 
     generator = random.Random(processes)
@@ -98,8 +83,8 @@ def test_run__killed_five_times_and_resumed__same_bytes_as_uninterrupted(picture
 
 
 @pytest.mark.slow
-def test_torchrun__a_worker_killed_with_restarts_left__goes_on_to_the_same_bytes(pictures, tmp_path):
-    recipe = ["ossl", "--data.train", str(pictures), *OPTIONS]
+def test_torchrun__a_worker_killed_with_restarts_left__goes_on_to_the_same_bytes(shapes_folder, tmp_path):
+    recipe = ["ossl", "--data.train", str(shapes_folder), *OPTIONS]
     finish(launch([*recipe, "--out", str(tmp_path / "whole")], 2))
     out = tmp_path / "restarted"
     process = launch([*recipe, "--out", str(out)], 2, restarts=2)
@@ -110,9 +95,9 @@ def test_torchrun__a_worker_killed_with_restarts_left__goes_on_to_the_same_bytes
     assert (out / "model.safetensors").read_bytes() == (tmp_path / "whole" / "model.safetensors").read_bytes()
 
 
-def test_resume__of_a_run_that_still_trains__refused_in_one_line(pictures, tmp_path):
+def test_resume__of_a_run_that_still_trains__refused_in_one_line(shapes_folder, tmp_path):
     out = tmp_path / "run"
-    process = launch(["ossl", "--data.train", str(pictures), *OPTIONS, "--out", str(out)], 1)
+    process = launch(["ossl", "--data.train", str(shapes_folder), *OPTIONS, "--out", str(out)], 1)
     wait_for_growth(out / "records.jsonl", process)
     second = launch(["--resume", str(out)], 1)
     _, errors = second.communicate(timeout=120)
@@ -123,9 +108,9 @@ def test_resume__of_a_run_that_still_trains__refused_in_one_line(pictures, tmp_p
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_run__signalled__saves_and_leaves_with_one_line(pictures, tmp_path, number, code):
+def test_run__signalled__saves_and_leaves_with_one_line(shapes_folder, tmp_path, number, code):
     out = tmp_path / "run"
-    process = launch(["ossl", "--data.train", str(pictures), *OPTIONS, "--out", str(out)], 1)
+    process = launch(["ossl", "--data.train", str(shapes_folder), *OPTIONS, "--out", str(out)], 1)
     wait_for_growth(out / "records.jsonl", process)
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)

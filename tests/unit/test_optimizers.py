@@ -65,6 +65,11 @@ def test_build_schedule__defaults_over_250_epochs__fall_at_130_and_200():
     assert rates(OptimizerConfig(), 250) == pytest.approx(expected, rel=1e-12)
 
 
+def test_build_schedule__milestone_within_the_first_epoch__falls_after_it():
+    assert rates(OptimizerConfig(milestones=(0.1,)), 3) == pytest.approx([0.01, 0.001, 0.001])
+    assert rates(OptimizerConfig(milestones=(0.1, 0.2)), 1) == [0.01]
+
+
 def test_build_schedule__constant__stays():
     assert rates(OptimizerConfig(schedule="constant"), 5) == [0.01] * 5
 
@@ -82,11 +87,14 @@ def test_build_schedule__milestones_in_one_epoch__both_count():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"lr": 0.0}, r"optimizer\.lr > 0.*, got 0\.0"),
-        ({"lr": float("nan")}, r"optimizer\.lr > 0.*, got nan"),
+        ({"lr": 0.0}, r"optimizer\.lr in \(0, 3\.4e\+38\], got 0\.0"),
+        ({"lr": float("nan")}, r"optimizer\.lr in .*, got nan"),
+        ({"lr": 1e39}, r"optimizer\.lr in .*, got 1e\+39"),
+        ({"lr": math.inf}, r"optimizer\.lr in .*, got inf"),
         ({"momentum": 1.0}, r"optimizer\.momentum in \[0, 1\), got 1\.0"),
         ({"momentum": -0.1}, r"optimizer\.momentum in \[0, 1\)"),
-        ({"weight_decay": -1e-4}, r"optimizer\.weight-decay >= 0"),
+        ({"weight_decay": -1e-4}, r"optimizer\.weight-decay in \[0, 3\.4e\+38\], got -0\.0001"),
+        ({"weight_decay": 1e39}, r"optimizer\.weight-decay in .*, got 1e\+39"),
         ({"decay": 0.0}, r"optimizer\.decay in \(0, 1\], got 0\.0"),
         ({"milestones": (0.5, 1.0)}, r"optimizer\.milestones in \(0, 1\)"),
         ({"momentum": 0.0}, r"momentum > 0 with nesterov, got momentum 0"),

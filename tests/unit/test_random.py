@@ -73,6 +73,24 @@ def test_draws__shared_among_processes__are_the_parts_of_the_whole(total, num_pr
     assert int(expected[0].max()) < high
 
 
+@given(total=st.integers(1, 40), num_processes=st.integers(1, 5))
+def test_draws__uniform_shared_among_processes__are_the_parts_of_the_whole(total, num_processes):
+    expected = Draws(named_generator(0, "x")).uniform(total)
+    assert expected.dtype == torch.float64
+    assert float(expected.min()) >= 0
+    assert float(expected.max()) < 1
+    for part in torch.arange(total).tensor_split(num_processes):
+        first = int(part[0]) if len(part) else 0
+        draws = Draws(named_generator(0, "x"), first=first, total=total)
+        assert torch.equal(draws.uniform(len(part)), expected[part])
+
+
+def test_draws__many_uniform__have_the_moments_of_the_unit_interval():
+    numbers = Draws(named_generator(0, "uniform")).uniform(40_000)
+    assert abs(float(numbers.mean()) - 0.5) < 0.01
+    assert abs(float(numbers.var()) - 1 / 12) < 0.002
+
+
 def test_draws__many__are_uniform():
     counts = Draws(named_generator(0, "uniform")).integers(4, 40_000).bincount(minlength=4)
     assert (counts - 10_000).abs().max() < 500

@@ -113,8 +113,8 @@ def test_open_runtime__auto__is_a_device_that_works():
 
 def test_open_runtime__threads__are_set():
     before = torch.get_num_threads()
-    with open_runtime(RuntimeConfig(device="cpu", threads=2)):
-        assert torch.get_num_threads() == 2
+    with open_runtime(RuntimeConfig(device="cpu", threads=before + 1)):
+        assert torch.get_num_threads() == before + 1
     torch.set_num_threads(before)
     with open_runtime(RuntimeConfig(device="cpu")):
         assert torch.get_num_threads() == before

@@ -23,7 +23,7 @@ def require_size(name: str, *, height: int, width: int, minimum: int) -> None:
         raise ShapeError(
             f"images of at least {minimum}x{minimum} pixels for the backbone {name}",
             f"{height}x{width}",
-            "enlarge the images or choose another backbone (auxo list)",
+            f"pass --data.image-size {minimum} or more, or another --backbone.name (auxo list backbones)",
         )
 
 

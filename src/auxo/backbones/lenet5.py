@@ -76,6 +76,6 @@ def build(name: str, *, channels: int, height: int, width: int) -> LeNet5:
         raise ShapeError(
             f"images with sides of 28 or 32 pixels for the backbone {name}",
             f"{height}x{width}",
-            "resize the images, or choose a backbone that takes any size, such as resnet20",
+            "pass --data.image-size 32, or --backbone.name resnet20, which takes any size",
         )
     return LeNet5(channels=channels, height=height, width=width)

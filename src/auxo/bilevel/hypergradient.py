@@ -1,4 +1,23 @@
-"""The one entry point: checks what it is given, runs a solver, checks what comes out."""
+"""The one entry point: checks what it is given, runs a solver, checks what comes out.
+
+Nothing that goes in is changed. Products with second derivatives are taken in float32 at the least: an autocast region
+around the call does not reach into it, and parameters and batches of lower precision are widened (batches that are
+tensors, or lists, tuples, named tuples and dictionaries of them). While a solver needs second derivatives,
+``scaled_dot_product_attention`` uses its plain kernel, the only one that has them, and convolutions and batch norm use
+second derivatives of auxo's own, which are faster and equal to rounding.
+
+Example:
+    >>> from auxo.bilevel import BilevelProblem, ConjugateGradient, Implicit
+    >>> data, target = torch.tensor([1.0, 3.0]), torch.tensor(3.0)
+    >>> problem = BilevelProblem(  # w* = mean(data) / (1 + h)
+    ...     inner_loss=lambda p, h, b, x: (((p["w"] - x) ** 2).mean() / 2 + h["h"] * p["w"] ** 2 / 2, b),
+    ...     outer_loss=lambda p, h, b, y: ((p["w"] - y) ** 2 / 2, b),
+    ... )
+    >>> at = {"w": torch.tensor(1.0)}, {"h": torch.tensor(1.0)}
+    >>> solver = Implicit(linear=ConjugateGradient(iterations=1))
+    >>> hypergradient(problem, *at, inner=[data], outer=target, solver=solver).grads["h"].item()
+    1.0
+"""
 
 import re
 import warnings
@@ -26,7 +45,7 @@ class HypergradientWarning(RuntimeWarning):
     """A hypergradient that should not be used; see ``on_failure`` of :func:`hypergradient`."""
 
 
-def keep(vector: Tensor) -> Tensor:
+def _keep(vector: Tensor) -> Tensor:
     """Return the vector: the average over a single process."""
     return vector
 
@@ -42,15 +61,12 @@ def hypergradient(
     buffers: Mapping[str, Tensor] | None = None,
     inner_state: Params | None = None,
     warm_start: Params | None = None,
-    mean: Mean = keep,
+    mean: Mean = _keep,
     on_failure: OnFailure = "raise",
 ) -> HypergradResult:
     """Return the gradient of the outer loss in the hyper-parameters, through the inner problem.
 
-    A pure function: nothing that goes in is changed. Products with second derivatives are taken in float32 at the
-    least: an autocast region around the call does not reach into it, and parameters and batches of lower precision are
-    widened (batches that are tensors, or lists, tuples, named tuples and dictionaries of them). While a solver needs
-    second derivatives, ``scaled_dot_product_attention`` uses its plain kernel, the only one that has them.
+    A pure function; see the module's docstring for precision, attention and convolutions.
 
     Args:
         problem: the two losses.
@@ -78,35 +94,9 @@ def hypergradient(
             something in place, is no scalar or cannot be differentiated twice; a linear solver broke down
             (``"raise"``).
         NonFiniteError: the answer is not finite (``"raise"``).
-
-    Example:
-        >>> from auxo.bilevel import BilevelProblem, ConjugateGradient, Implicit
-        >>> data, target = torch.tensor([1.0, 3.0]), torch.tensor(3.0)
-        >>> problem = BilevelProblem(  # w* = mean(data) / (1 + h)
-        ...     inner_loss=lambda p, h, b, x: (((p["w"] - x) ** 2).mean() / 2 + h["h"] * p["w"] ** 2 / 2, b),
-        ...     outer_loss=lambda p, h, b, y: ((p["w"] - y) ** 2 / 2, b),
-        ... )
-        >>> at = {"w": torch.tensor(1.0)}, {"h": torch.tensor(1.0)}
-        >>> solver = Implicit(linear=ConjugateGradient(iterations=1))
-        >>> hypergradient(problem, *at, inner=[data], outer=target, solver=solver).grads["h"].item()
-        1.0
     """
     instance = _bind(problem, params, hyper, inner, outer, buffers or {}, mean, inner_state or {}, warm_start or {})
-    device = instance.layout.device
-    with ExitStack() as stack:
-        stack.enter_context(torch.enable_grad())
-        stack.enter_context(torch.autocast(device.type, enabled=False))
-        if solver.derivatives == "second":
-            stack.enter_context(FastSecondDerivatives())
-        if solver.derivatives != "first":
-            stack.enter_context(sdpa_kernel(SDPBackend.MATH))
-        try:
-            answer = solver.solve(instance)
-        except RuntimeError as error:
-            explained = _explain(error, solver)
-            if explained is None:
-                raise
-            raise explained from error
+    answer = _solve(solver, instance)
     grads = _join(answer, problem, hyper, solver)
     flags = [torch.isfinite(value).all() for value in grads.values()]
     info = replace(answer.info, is_finite=torch.stack([*flags, answer.info.is_finite]).all())
@@ -161,6 +151,24 @@ def _bind(
         inner_state=inner_state,
         warm_start=warm_start,
     )
+
+
+def _solve(solver: AbstractSolver, instance: Instance) -> SolverAnswer:
+    """Run the solver where layers have the derivatives it takes, in full precision; explain torch's complaints."""
+    with ExitStack() as stack:
+        stack.enter_context(torch.enable_grad())
+        stack.enter_context(torch.autocast(instance.layout.device.type, enabled=False))
+        if solver.derivatives == "second":
+            stack.enter_context(FastSecondDerivatives())
+        if solver.derivatives != "first":
+            stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+        try:
+            return solver.solve(instance)
+        except RuntimeError as error:
+            explained = _explain(error, solver)
+            if explained is None:
+                raise
+            raise explained from error
 
 
 def _widen(value: Data) -> Data:

@@ -68,6 +68,11 @@ class InnerGradient:
             {name: torch.zeros_like(self._params[name]) if value is None else value for name, value in filled.items()}
         )
 
+    def restrict(self, vector: Float[Tensor, " all_params"]) -> Float[Tensor, " size"]:
+        """Return the part of a vector of all inner parameters that belongs to those the inner loss reaches."""
+        whole = self._instance.layout
+        return vector if whole.names == self.layout.names else self.select(whole.split(vector))
+
     def product(self, vector: Float[Tensor, " size"]) -> Float[Tensor, " size"]:
         """Return the matrix times a vector, averaged over the processes."""
         return self._instance.mean(self.layout.flatten(self._pull(vector, batched=False)))

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 import auxo
+from auxo.cli.usage import train_usage
 from auxo.errors import AuxoError, ConfigError, InterruptedRunError
 
 __all__ = ["main"]
@@ -31,11 +32,13 @@ options:
   --version    show the version
 
 first steps:
-  auxo train ossl                    train on the built-in digits, about a minute or two on two cores
-  auxo train ossl --help             every option, with units and defaults
-  auxo train ossl --data.train DIR   train on your own pictures, DIR/class_name/*.png
+  auxo train ossl          train on the built-in digits, about a minute or two on two cores
+  auxo train ossl --help   every option, with units and defaults
+  auxo train ossl --data.train DIR --data.image-size 32
+                           train on your own pictures, DIR/class_name/*.png
 
-exit codes: 0 done, 2 bad input, 3 a loss is not finite, 130 or 143 stopped by a signal with the state saved
+exit codes: 0 done, 1 an error inside a method of yours, with its traceback, 2 bad input, 3 a loss is not finite,
+130 or 143 stopped by a signal with the state saved
 """
 
 
@@ -83,5 +86,8 @@ def _dispatch(words: list[str]) -> int:
     if name not in COMMANDS:
         near = difflib.get_close_matches(name, COMMANDS, n=1) or list(COMMANDS)
         raise ConfigError("a command", repr(name), f"did you mean {' or '.join(near)}? (auxo --help)")
+    if name == "train" and (len(words) == 1 or words[1] in ("-h", "--help")):
+        print(train_usage(), end="")
+        return 0
     importlib.import_module(f"auxo.cli.{name}").run(words[1:])
     return 0

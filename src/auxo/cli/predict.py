@@ -17,7 +17,7 @@ from auxo.cli.train import read_run_config
 from auxo.data import decode_image, read_bytes
 from auxo.errors import ConfigError, DataError
 from auxo.runtime import Runtime, RuntimeConfig, open_runtime
-from auxo.training import TrainedModel, load_model, write_atomically
+from auxo.training import TrainedModel, load_model, require_folder_of, write_atomically
 from auxo.types import Batch
 
 __all__ = ["run"]
@@ -32,8 +32,7 @@ class Options:
     run: Annotated[Positional[str], tyro.conf.arg(metavar="RUN")]
     """Run directory of a finished run."""
     pictures: Annotated[Positional[tuple[str, ...]], tyro.conf.arg(metavar="PICTURE [PICTURE ...]")]
-    """Pictures, or folders that are searched for pictures; the short side is resized to a square model's
-    input and the centre is cropped."""
+    """Pictures, or folders that are searched for pictures."""
     out: str = "predictions.csv"
     """CSV to write: path, predicted class, its probability, then the probability of every class."""
     device: str = "auto"
@@ -46,12 +45,13 @@ class Options:
 
 def run(words: Sequence[str]) -> None:
     """Predict every picture and write the CSV."""
-    description = "Write a CSV of predictions for pictures."
+    description = "Write a CSV of predictions for pictures, resized and cropped to the model's input."
     options = parse_options(Options, words, command="auxo predict", description=description)
     if options.batch_size < 1:
         raise ConfigError("batch-size >= 1", str(options.batch_size), "give the number of pictures per pass")
     if not options.pictures:
         raise ConfigError("pictures, or folders of pictures", "none", f"name them: auxo predict {options.run} DIR")
+    require_folder_of(Path(options.out))
     folder = Path(options.run)
     config = read_run_config(folder, code=options.code)
     paths = [path for place in options.pictures for path in _pictures(Path(place))]

@@ -8,7 +8,6 @@ from typing import Annotated, Any, NamedTuple
 
 import tyro
 
-from auxo import registry
 from auxo.cli.options import parse_known_options, parse_options
 from auxo.cli.progress import make_observer
 from auxo.cli.terminal import print_table
@@ -19,21 +18,6 @@ from auxo.runtime import open_runtime
 from auxo.training import train_run
 
 __all__ = ["read_run_config", "run"]
-
-USAGE = """usage: auxo train RECIPE [OPTIONS]
-       auxo train --config FILE [OPTIONS]
-       auxo train --resume RUN
-
-RECIPE is a method ({methods}), a function in a file of yours (my_method.py:recipe)
-or a function in a module (auxo.methods.ossl:cifar10_released).
-
-  --config FILE   repeat the run that a config.json describes, changed by OPTIONS
-  --resume RUN    go on with an interrupted run, to the same result to the bit
-  --code FILE     let a config run a method from this Python file of yours
-  --out DIR       the run directory; by default a new one under runs/
-
-auxo train RECIPE --help shows the other options with units and defaults.
-"""
 
 DESCRIPTION = """Train, and judge the model on data it never saw. Beside the options below: --out DIR names the run
 directory (a new one under runs/ by default), --config FILE repeats a run, --resume RUN goes on with one."""
@@ -59,9 +43,6 @@ class _Plan(NamedTuple):
 
 def run(words: Sequence[str]) -> None:
     """Train, print the table and name the run directory."""
-    if not words or words[0] in ("-h", "--help"):
-        print(USAGE.format(methods=", ".join(registry.entries("methods"))), end="")
-        return
     plan = _plan(list(words))
     with open_runtime(plan.config.runtime) as runtime:
         observer = make_observer(is_main=runtime.is_main)
@@ -113,7 +94,8 @@ def _plan(words: list[str]) -> _Plan:
     sources = [source for source in (recipe, start.config, start.resume) if source is not None]
     if len(sources) != 1:
         got = " and ".join(sources) or "none"
-        raise ConfigError("one of RECIPE, --config FILE and --resume RUN", got, "auxo train --help")
+        fix = "auxo train --help; RECIPE comes first"
+        raise ConfigError("one of RECIPE, --config FILE and --resume RUN", got, fix)
     if start.resume is not None:
         if rest or start.out is not None:
             got = " ".join(rest) or f"--out {start.out}"
@@ -122,6 +104,8 @@ def _plan(words: list[str]) -> _Plan:
         return _Plan(read_run_config(folder, code=start.code), folder, is_new=False)
     if start.config is not None:
         path = Path(start.config)
+        if path.is_dir():
+            path /= "config.json"
         if not path.is_file():
             raise ConfigError("a config file", f"no file {path}", "name the config.json of a run directory")
         config = _with_options(_read_config(path, start.code), rest, command=f"auxo train --config {path}")
@@ -137,7 +121,8 @@ def _choose_folder(config: ExperimentConfig, out: str | None) -> _Plan:
         folder = Path(out)
         if is_restart and (folder / "config.json").exists():
             return _Plan(config, folder, is_new=False)
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        # A run that was refused before it wrote anything may have left its lock.
+        if folder.exists() and (not folder.is_dir() or any(path.name != ".lock" for path in folder.iterdir())):
             fix = f"choose another --out, or continue with auxo train --resume {folder}"
             got = f"{folder} with files in it" if folder.is_dir() else f"{folder}, a file"
             raise OutputError("a new or empty folder for --out", got, fix)

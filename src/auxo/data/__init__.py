@@ -2,7 +2,7 @@
 
 from auxo.data.config import DataConfig
 from auxo.data.decode import decode_image, read_bytes
-from auxo.data.load import load_splits
+from auxo.data.load import load_splits, ood_splits
 from auxo.data.loader import Loader, ordered_batches
 from auxo.data.pipeline import InputPipeline
 from auxo.data.readers import read_source
@@ -36,6 +36,7 @@ __all__ = [
     "check_disjoint",
     "decode_image",
     "load_splits",
+    "ood_splits",
     "ordered_batches",
     "read_bytes",
     "read_source",

@@ -26,13 +26,11 @@ class DataConfig:
     train: str | None = None
     """Your own training images; replaces the scenario wholly. Folder, Parquet, CSV or hf://owner/name[:split]."""
     val: str | None = None
-    """Your own validation images, which choose the checkpoint under selection best_val;
-    without them val_fraction of train is cut off."""
+    """Your own validation images, which decide under selection best_val; else val_fraction of train is cut off."""
     test: str | None = None
     """Your own test images; without them test_fraction of train is cut off."""
     ood: tuple[str, ...] = ()
-    """Images from elsewhere with the classes of train; measured at the end, never used to choose. Without train they
-    are added to the scenario."""
+    """Images from elsewhere with the classes of train or of the scenario; measured at the end, never used to choose."""
     root: str | None = None
     """Folder of real copies, <name>/{train,test}.parquet, that scenarios read instead of the hub; default AUXO_DATA."""
     num_train: int | None = None
@@ -56,8 +54,7 @@ class DataConfig:
     workers: int = 0
     """Processes that decode pictures, >= 0; 0 decodes in the training process."""
     augment: Augment = "none"
-    """Augmentation of training images: none, random crops after padding by an eighth of the side, or those and
-    horizontal flips (never for digits or text)."""
+    """Augmentation in training: none, crops after padding by an eighth, or those and flips (not for digits or text)."""
     on_overlap: Literal["error", "drop"] = "error"
     """What to do when one picture is in two splits: stop, or drop the copy on the training side."""
 

@@ -1,6 +1,6 @@
 """Splits by configuration: a built-in scenario, or the user's own sets."""
 
-from collections import Counter
+from collections.abc import Iterable
 from dataclasses import replace
 
 from auxo import registry
@@ -21,7 +21,7 @@ from auxo.data.splits import (
 from auxo.errors import DataError
 from auxo.random import derive_seed
 
-__all__ = ["load_splits"]
+__all__ = ["load_splits", "ood_splits"]
 
 
 def load_splits(config: DataConfig, *, seed: int) -> Splits:
@@ -44,12 +44,28 @@ def load_splits(config: DataConfig, *, seed: int) -> Splits:
     return splits
 
 
+def ood_splits(sources: Iterable[AbstractSource]) -> tuple[OODSplit, ...]:
+    """Return sets from elsewhere as splits, having renamed those whose name an earlier one has: ``x``, ``x-2``.
+
+    Args:
+        sources: in the order of the table.
+    """
+    splits: dict[str, OODSplit] = {}
+    for source in sources:
+        name, number = source.name, 1
+        while source.name in splits:
+            number += 1
+            source.name = f"{name}-{number}"
+        splits[source.name] = OODSplit(source)
+    return tuple(splits.values())
+
+
 def _scenario_splits(config: DataConfig, seed: int) -> Splits:
     """Build the scenario, which applies ``num_train`` itself, and add the user's sets from elsewhere."""
     module = registry.load("data.scenarios", config.scenario)
     splits: Splits = module.build(config, seed=seed)
     sources = store([read_streaming(spec, config, class_names=splits.class_names) for spec in config.ood], config)
-    return replace(splits, ood=_unique((*(split.source for split in splits.ood), *sources)))
+    return replace(splits, ood=ood_splits((*(split.source for split in splits.ood), *sources)))
 
 
 def _own_splits(config: DataConfig, seed: int) -> Splits:
@@ -70,7 +86,7 @@ def _own_splits(config: DataConfig, seed: int) -> Splits:
         train=TrainSplit(train),
         val=ValSplit(by_role["val"]),
         test=TestSplit(by_role["test"]) if "test" in by_role else None,
-        ood=_unique(tuple(rest[len(given) :])),
+        ood=ood_splits(rest[len(given) :]),
     )
 
 
@@ -100,16 +116,6 @@ def _with_meta(splits: Splits, fraction: float, seed: int) -> Splits:
         return splits
     train, parts = _cut(splits.train.source, {"meta": fraction}, seed)
     return replace(splits, train=TrainSplit(train), meta=MetaSplit(parts["meta"]))
-
-
-def _unique(sources: tuple[AbstractSource, ...]) -> tuple[OODSplit, ...]:
-    """Wrap the sets from elsewhere, numbering those that share a name."""
-    seen: Counter[str] = Counter()
-    for source in sources:
-        seen[source.name] += 1
-        if seen[source.name] > 1:
-            source.name = f"{source.name}-{seen[source.name]}"
-    return tuple(OODSplit(source) for source in sources)
 
 
 def _check_classes(train: AbstractSource) -> None:

@@ -52,8 +52,6 @@ class Loader:
         pin_memory: bool = False,
     ) -> None:
         self.source = source
-        self.workers = workers
-        self.pin_memory = pin_memory
         self._schedule = _Schedule(len(source), batch_size, seed, rank, num_processes, drop_last)
         self._schedule.check(source.name)
         self._fetcher = _Fetcher(source, workers=workers, pin_memory=pin_memory, is_persistent=True)
@@ -86,17 +84,6 @@ class Loader:
                 total=part.total,
                 num_processes=self._schedule.num_processes,
             )
-
-    def ordered(self, batch_size: int) -> Iterator[Batch]:
-        """Yield this process's share of all images once, in order; see :func:`ordered_batches`."""
-        return ordered_batches(
-            self.source,
-            batch_size=batch_size,
-            rank=self._schedule.rank,
-            num_processes=self._schedule.num_processes,
-            workers=self.workers,
-            pin_memory=self.pin_memory,
-        )
 
 
 def ordered_batches(

@@ -31,6 +31,7 @@ class AbstractSource(ABC):
     class_names: tuple[str, ...]
     labels: Int[Tensor, " n"]
     image_shape: tuple[int, int, int]
+    _hashes: tuple[str, ...] | None = None
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -44,12 +45,18 @@ class AbstractSource(ABC):
             DataError: a picture is damaged or of another size; the message names it.
         """
 
-    @abstractmethod
-    def content_hashes(self) -> list[str]:
-        """Return one hash per image, equal for equal content.
+    def content_hashes(self) -> tuple[str, ...]:
+        """Return one hash per image, equal for equal content; computed at the first call only.
 
         Hashes compare only between sources of one class: pixels are hashed in memory, encoded bytes when streaming.
         """
+        if self._hashes is None:
+            self._hashes = tuple(self._hash_contents())
+        return self._hashes
+
+    @abstractmethod
+    def _hash_contents(self) -> list[str]:
+        """Compute :meth:`content_hashes`."""
 
     @abstractmethod
     def describe(self, index: int) -> str:
@@ -142,7 +149,7 @@ class InMemorySource(AbstractSource):
         """See :meth:`AbstractSource.fetch`."""
         return self.images.index_select(0, indices)
 
-    def content_hashes(self) -> list[str]:
+    def _hash_contents(self) -> list[str]:
         """Return one hash of the pixels per image."""
         return _hash_pixels(self.images)
 
@@ -234,7 +241,7 @@ class StreamingSource(AbstractSource):
             images[place] = image
         return images
 
-    def content_hashes(self) -> list[str]:
+    def _hash_contents(self) -> list[str]:
         """Return one hash of the encoded bytes per image."""
         return [_hash(self.encoded.read(row)) for row in self.rows.tolist()]
 
@@ -258,12 +265,12 @@ class StreamingSource(AbstractSource):
         return decode_image(self.encoded.read(row), where=self.encoded.describe(row), image_size=self.image_size)
 
 
-def pixel_hashes(source: AbstractSource) -> list[str]:
+def pixel_hashes(source: AbstractSource) -> tuple[str, ...]:
     """Return one hash of the decoded pixels per image, which compares between sources of any class.
 
     Cost: a streaming source is decoded once.
     """
-    return [digest for chunk in _chunks(len(source)) for digest in _hash_pixels(source.fetch(chunk))]
+    return tuple(digest for chunk in _chunks(len(source)) for digest in _hash_pixels(source.fetch(chunk)))
 
 
 def _chunks(count: int) -> Iterator[Int[Tensor, " n"]]:

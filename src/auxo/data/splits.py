@@ -1,5 +1,6 @@
 """Splits: which images train, choose and judge; seeded, stratified and checked to be disjoint."""
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
@@ -135,6 +136,14 @@ class Splits:
         if self.test is not None:
             yield self.test
         yield from self.ood
+
+    def digests(self) -> dict[str, str]:
+        """Return a digest of names of classes, labels and contents of each split that a model is made from.
+
+        Those are train, meta and val. The others decide nothing and are disjoint from these.
+        """
+        used = {split.name: split.source for split in (self.train, self.meta, self.val) if split is not None}
+        return {name: _digest(source) for name, source in used.items()}
 
     def task(self) -> Task:
         """Return what is to be predicted, and from what."""
@@ -288,6 +297,12 @@ def check_disjoint(splits: Splits, on_overlap: Literal["error", "drop"] = "error
         val=ValSplit(sources["val"]),
         test=TestSplit(sources["test"]) if splits.test else None,
     )
+
+
+def _digest(source: AbstractSource) -> str:
+    """Return a digest of class names, labels and contents in their order."""
+    content = (source.class_names, source.labels.tolist(), source.content_hashes())
+    return hashlib.sha256(repr(content).encode()).hexdigest()[:16]
 
 
 def _without(source: AbstractSource, places: set[int], split_name: str) -> AbstractSource:

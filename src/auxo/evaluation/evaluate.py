@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from auxo.data import EvaluationSplit, InputPipeline, TrainSplit, ordered_batches
-from auxo.errors import DataError, NonFiniteError, ShapeError
+from auxo.errors import ConfigError, DataError, NonFiniteError, ShapeError
 from auxo.evaluation.intervals import wilson_interval
 from auxo.evaluation.metrics import HeadMetrics, HeadScores
 from auxo.interfaces import AbstractMethod, PretextHead
@@ -63,6 +63,7 @@ def evaluate(
     pipeline: InputPipeline,
     runtime: Runtime,
     batch_size: int,
+    workers: int = 0,
 ) -> list[EvaluationRow]:
     """Measure every head of a method on a split.
 
@@ -75,12 +76,14 @@ def evaluate(
         pipeline: normalises a batch on the device; it is called without a seed, so nothing is augmented.
         runtime: device and processes.
         batch_size: images, or pretext inputs, of one forward pass.
+        workers: processes that decode a streaming source, >= 0; they live until the split is measured.
 
     Returns:
         The class heads in the method's order, the first being the one to be used; ``"mean"``, the average of their
         logits, if there are two or more; then the pretexts, on every variant of every image.
 
     Raises:
+        ConfigError: one of several class heads is called ``"mean"``.
         DataError: the split has no image.
         NonFiniteError: a head's logits are not all finite.
         ShapeError: a pretext's answers are not classes, so it has no accuracy.
@@ -93,7 +96,7 @@ def evaluate(
     answers = {name: HeadMetrics(head.pretext.num_outputs, runtime.device) for name, head in pretexts.items()}
     classes: dict[str, HeadMetrics] = {}
     with _evaluation_mode(method), torch.inference_mode():
-        for batch in _normalised_batches(split, pipeline, runtime, batch_size):
+        for batch in _normalised_batches(split, pipeline, runtime, batch_size, workers):
             for name, logits in _class_logits(method, batch.images, runtime).items():
                 metrics = classes.setdefault(name, HeadMetrics(method.task.num_classes, runtime.device))
                 metrics.update(logits, batch.labels)
@@ -121,11 +124,15 @@ def _evaluation_mode(module: nn.Module) -> Iterator[None]:
 
 
 def _normalised_batches(
-    split: EvaluationSplit | TrainSplit, pipeline: InputPipeline, runtime: Runtime, batch_size: int
+    split: EvaluationSplit | TrainSplit, pipeline: InputPipeline, runtime: Runtime, batch_size: int, workers: int
 ) -> Iterator[Batch]:
     """Yield this process's part of the split, ready for the network; none if there are fewer images than processes."""
     for batch in ordered_batches(
-        split.source, batch_size=batch_size, rank=runtime.rank, num_processes=runtime.num_processes
+        split.source,
+        batch_size=batch_size,
+        rank=runtime.rank,
+        num_processes=runtime.num_processes,
+        workers=workers,
     ):
         images, labels = runtime.to_device(batch.images), batch.labels.to(runtime.device)
         yield pipeline(replace(batch, images=images, labels=labels), seed=None)
@@ -136,6 +143,8 @@ def _class_logits(method: AbstractMethod, images: Images, runtime: Runtime) -> d
     with runtime.autocast():
         logits = dict(method.head_logits(images))
     if len(logits) >= 2:
+        if "mean" in logits:
+            raise ConfigError("class heads of other names than 'mean', their average", "'mean'", "rename that head")
         logits["mean"] = torch.stack(
             [head if head.dtype.itemsize >= 4 else head.float() for head in logits.values()]
         ).mean(0)

@@ -1,5 +1,6 @@
 """OSSL: classification and rotation, then a step through an auxiliary classifier, on every batch."""
 
+import math
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -44,8 +45,7 @@ class ImplicitConfig:
     weight: float = 1.0
     """Weight of the auxiliary head's response in the upper level, > 0."""
     proximal: float = 1.0
-    """Strength that keeps the head near its last optimum, > 0; smaller lets it follow each batch more freely, and
-    makes both linear systems harder: watch lower_level_residual in the records."""
+    """Strength that keeps the head near its last optimum, > 0; smaller makes both linear systems harder to solve."""
     newton_steps: int = 3
     """Newton steps to the head's optimum, >= 1."""
     iterations: int = 10
@@ -53,8 +53,9 @@ class ImplicitConfig:
 
     def __post_init__(self) -> None:
         for name in ("weight", "proximal"):
-            if getattr(self, name) <= 0:
-                raise ConfigError(f"implicit.{name} > 0", str(getattr(self, name)), "choose a positive number")
+            if not 0 < getattr(self, name) < math.inf:
+                got = str(getattr(self, name))
+                raise ConfigError(f"implicit.{name} > 0 and finite", got, "choose a positive number")
         for name in ("newton_steps", "iterations"):
             if getattr(self, name) < 1:
                 raise ConfigError(

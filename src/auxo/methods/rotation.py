@@ -1,5 +1,6 @@
 """Classification and rotation prediction together, on one backbone."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -44,15 +45,13 @@ class JointRotation(AbstractMethod):
         rotation_weight: float = 1.0
         """Weight of the rotation loss beside the classification loss, > 0; the papers have 1."""
         shared_upright: bool = False
-        """Take the class logits from the rotated batch's upright block: one forward pass fewer. With batch norm the
-        statistics, and so the numbers, change."""
+        """Take the class logits from the rotated batch's upright block: one forward pass fewer, other batch norm."""
 
         def __post_init__(self) -> None:
             check_shared_upright(self.rotation, shared_upright=self.shared_upright)
-            if self.rotation_weight <= 0:
-                raise ConfigError(
-                    "rotation-weight > 0", str(self.rotation_weight), "use the method supervised for none"
-                )
+            if not 0 < self.rotation_weight < math.inf:
+                got = str(self.rotation_weight)
+                raise ConfigError("rotation-weight > 0 and finite", got, "use the method supervised for none")
 
         def build(self, backbone: AbstractBackbone, task: Task, *, seed: int) -> "JointRotation":
             """Return the method around ``backbone``."""

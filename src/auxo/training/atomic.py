@@ -2,12 +2,15 @@
 
 import errno
 import os
-import tempfile
+import secrets
+from contextlib import suppress
 from pathlib import Path
 
 from auxo.errors import OutputError
 
-__all__ = ["AppendedFile", "make_folder", "write_atomically"]
+__all__ = ["AppendedFile", "make_folder", "remove_temporaries", "require_folder_of", "write_atomically"]
+
+_ENDING = ".part"
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:
@@ -17,19 +20,38 @@ def write_atomically(path: Path, content: bytes | str) -> None:
         OutputError: the disk is full or the place cannot be written; ``path`` is then as it was.
     """
     data = content.encode() if isinstance(content, str) else content
-    temporary = ""
+    temporary = path.parent / f".{path.name}.{secrets.token_hex(4)}{_ENDING}"
     try:
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        with os.fdopen(descriptor, "wb") as file:
+        with temporary.open("xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     except OSError as error:
-        if temporary:
-            Path(temporary).unlink(missing_ok=True)
+        _remove(temporary)
         raise _output_error(path, error) from error
+
+
+def require_folder_of(path: Path) -> None:
+    """Refuse a file that could not be written, before the work whose result it is to hold.
+
+    Raises:
+        OutputError: there is no folder to hold it.
+    """
+    if not path.parent.is_dir():
+        raise OutputError(f"to write {path}", f"no folder {path.parent}", "make it, or choose another --out")
+
+
+def remove_temporaries(folder: Path) -> None:
+    """Delete what a process that was killed in :func:`write_atomically` left in a folder, where nobody writes now."""
+    for path in folder.glob(f".*{_ENDING}"):
+        _remove(path)
+
+
+def _remove(path: Path) -> None:
+    """Delete a file if that can be done."""
+    with suppress(OSError):
+        path.unlink()
 
 
 class AppendedFile:

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from auxo.errors import CheckpointError
+from auxo.errors import CheckpointError, DataError
 from auxo.evaluation import Selection
 from auxo.interfaces import AbstractMethod, TrainState
 from auxo.training.tensor_file import read_tensor_file, write_tensor_file
 
-__all__ = ["Checkpoints", "Progress", "load_matching", "load_weights"]
+__all__ = ["Checkpoints", "Progress", "check_pictures", "load_matching", "load_weights"]
 
 
 @dataclass
@@ -68,6 +68,23 @@ def load_matching(module: nn.Module, weights: Mapping[str, Tensor]) -> int:
     return len(matching)
 
 
+def check_pictures(recorded: Mapping[str, str], present: Mapping[str, str], *, origin: str, fix: str) -> None:
+    """Refuse pictures other than those that weights were made from: what was trained on could pass for held out.
+
+    Args:
+        recorded: from :meth:`auxo.data.Splits.digests`, when the weights were made.
+        present: the same of the splits that are at hand.
+        origin: the file that the weights are in, for messages.
+        fix: what the user can do.
+
+    Raises:
+        DataError: a split differs; the message says which.
+    """
+    for name in (*recorded, *present):
+        if recorded.get(name) != present.get(name):
+            raise DataError(f"the {name} pictures and labels that {origin} was made with", "others", fix)
+
+
 @dataclass(frozen=True)
 class Checkpoints:
     """The checkpoints of one stage of a run.
@@ -77,12 +94,14 @@ class Checkpoints:
         stage: the stage's name.
         run_digest: of the run's config; a checkpoint of another run is refused.
         keep: how many of the newest stay.
+        data: digests of the run's splits; a checkpoint of other pictures is refused.
     """
 
     folder: Path
     stage: str
     run_digest: str
     keep: int = 2
+    data: Mapping[str, str] = field(default_factory=dict)
     _pattern: re.Pattern[str] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -111,8 +130,7 @@ class Checkpoints:
             "schedulers": {name: _plain(scheduler.state_dict()) for name, scheduler in state.schedulers.items()},
             "progress": asdict(progress),
         }
-        header = {"run": self.run_digest, "stage": self.stage, "step": state.step, "seed": state.seed}
-        write_tensor_file(path, tree, header)
+        write_tensor_file(path, tree, {**self._header(), "step": state.step, "seed": state.seed})
         for old in self.saved()[: -self.keep]:
             old.unlink()
         return path
@@ -122,14 +140,21 @@ class Checkpoints:
 
         Raises:
             CheckpointError: the file is damaged or belongs to another run.
+            DataError: the run's pictures are no longer those that the checkpoint was made with.
         """
         tree, header = read_tensor_file(path)
         if header.get("run") != self.run_digest or header.get("stage") != self.stage:
             fix = "resume the run that wrote it, or delete it"
-            raise CheckpointError(f"a checkpoint of this run at {path}", "one of a run with another config", fix)
+            got = "one of a run with another config, or with another text of its method's file"
+            raise CheckpointError(f"a checkpoint of this run at {path}", got, fix)
         if "step" not in header:
             raise CheckpointError(f"a checkpoint at {path}", "weights only", "delete it to go on from an older one")
+        self._check_pictures(header, path)
         load_weights(method, tree["weights"], origin=str(path))
+        if tree["optimizers"].keys() != state.optimizers.keys():
+            expected = f"the optimizers {', '.join(sorted(state.optimizers))} in {path}"
+            fix = "give them the names of the interrupted run, or train anew"
+            raise CheckpointError(expected, ", ".join(sorted(tree["optimizers"])), fix)
         for name, optimizer in state.optimizers.items():
             optimizer.load_state_dict(tree["optimizers"][name])
             _match_layout(optimizer)
@@ -140,17 +165,31 @@ class Checkpoints:
 
     def save_weights(self, path: Path, method: AbstractMethod, progress: Progress) -> None:
         """Write the method's weights, and what they cost, without the rest of the state."""
-        header = {"run": self.run_digest, "stage": self.stage, "progress": asdict(progress)}
-        write_tensor_file(path, {"weights": method.state_dict()}, header)
+        write_tensor_file(path, {"weights": method.state_dict()}, {**self._header(), "progress": asdict(progress)})
 
     def read_weights(self, path: Path) -> dict[str, Tensor]:
-        """Return the weights that :meth:`save_weights` wrote."""
-        weights: dict[str, Tensor] = read_tensor_file(path).tree["weights"]
+        """Return the weights that :meth:`save_weights` wrote.
+
+        Raises:
+            CheckpointError: the file is missing or damaged.
+            DataError: the run's pictures are no longer those that the weights were made with.
+        """
+        tree, header = read_tensor_file(path)
+        self._check_pictures(header, path)
+        weights: dict[str, Tensor] = tree["weights"]
         return weights
 
     def final_progress(self) -> Progress:
         """Return what the finished stage spent and found."""
         return _progress(read_tensor_file(self.final).header["progress"])
+
+    def _header(self) -> dict[str, Any]:
+        """Return what every file says of the run it belongs to."""
+        return {"run": self.run_digest, "stage": self.stage, "data": dict(self.data)}
+
+    def _check_pictures(self, header: Mapping[str, Any], path: Path) -> None:
+        """Refuse weights that were made with other pictures."""
+        check_pictures(header.get("data", {}), self.data, origin=str(path), fix="put them back, or train anew")
 
 
 def _progress(values: Mapping[str, Any]) -> Progress:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from auxo.errors import NonFiniteError
+from auxo.errors import ConfigError, NonFiniteError
 from auxo.runtime import Runtime
 from auxo.types import Metrics
 
@@ -22,9 +22,27 @@ class Meter:
         self._runtime = runtime
         self._first_step = first_step
         self._steps: list[Metrics] = []
+        self._names: tuple[str, ...] | None = None
 
     def add(self, metrics: Metrics) -> None:
-        """Keep one step's metrics; nothing leaves the device."""
+        """Keep one step's metrics; nothing leaves the device.
+
+        Raises:
+            ConfigError: one is no scalar tensor, or the names are not those of the first step.
+        """
+        step = self._first_step + len(self._steps)
+        for name, value in metrics.items():
+            if not isinstance(value, Tensor) or value.ndim:
+                got = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+                fix = "return a detached tensor of shape ()"
+                raise ConfigError(f"a scalar tensor for {name!r} from update", f"{got} at step {step}", fix)
+        if self._names is None:
+            self._names = tuple(metrics)
+        changed = sorted(set(metrics) ^ set(self._names))
+        if changed:
+            got = f"{changed[0]!r} {'new' if changed[0] in metrics else 'missing'} at step {step}"
+            fix = "return every metric always, 0 where it does not apply"
+            raise ConfigError("the same metrics from every update", got, fix)
         self._steps.append(metrics)
 
     def flush(self, *, last_good: str) -> dict[str, float]:
@@ -36,9 +54,11 @@ class Meter:
         Raises:
             NonFiniteError: a loss is infinite or not a number; names the first step and term.
         """
-        if not self._steps:
+        if not self._steps or not self._names:
+            self._first_step += len(self._steps)
+            self._steps.clear()
             return {}
-        names = list(self._steps[0])
+        names = list(self._names)
         table = torch.stack([torch.stack([step[name].float() for name in names]) for step in self._steps])
         (averaged,) = self._runtime.mean([table])
         values = (table if averaged is None else averaged).cpu()

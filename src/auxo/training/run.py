@@ -1,5 +1,6 @@
 """A whole run: every stage in order, then the judgement on data the model never saw."""
 
+from collections.abc import Mapping
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,8 +14,8 @@ from auxo.evaluation import Compute, EvaluationRow, Table, build_table, evaluate
 from auxo.experiment import ExperimentConfig, StageConfig
 from auxo.interfaces import AbstractMethod
 from auxo.runtime import Runtime
-from auxo.training.atomic import make_folder, write_atomically
-from auxo.training.checkpoint import Checkpoints, Progress, load_matching, load_weights
+from auxo.training.atomic import make_folder, remove_temporaries, write_atomically
+from auxo.training.checkpoint import Checkpoints, Progress, check_pictures, load_matching, load_weights
 from auxo.training.journal import Journal
 from auxo.training.lock import locked_folder
 from auxo.training.signals import StopRequest, stop_on_signal
@@ -48,16 +49,29 @@ class TrainedModel:
         method: on the device, in evaluation mode.
         pipeline: turns uint8 images into its inputs.
         task: classes and image size.
+        data: digests of the pictures it was made with, from :meth:`auxo.data.Splits.digests`.
+        path: the file it was read from.
     """
 
     method: AbstractMethod
     pipeline: InputPipeline
     task: Task
+    data: Mapping[str, str]
+    path: Path
 
     @property
     def image_size(self) -> int | None:
         """Side of a square model's input, to which pictures are brought; ``None`` if it is not square."""
         return self.task.height if self.task.height == self.task.width else None
+
+    def check_splits(self, splits: Splits) -> None:
+        """Refuse splits whose train, meta or val is not what the model was made with.
+
+        Raises:
+            DataError: one differs; pictures that were trained on could be among those that judge.
+        """
+        fix = "put them back, or name the sets to judge on with --data"
+        check_pictures(self.data, splits.digests(), origin=str(self.path), fix=fix)
 
     def check_shape(self, shape: tuple[int, ...], *, where: str) -> None:
         """Refuse pictures that the model was not trained for.
@@ -85,6 +99,7 @@ class _Run:
     digest: str
     folder: Path
     splits: Splits
+    data: Mapping[str, str]
     pipeline: InputPipeline
     runtime: Runtime
     observer: Observer
@@ -98,7 +113,7 @@ class _Run:
     def checkpoints(self, stage: StageConfig) -> Checkpoints:
         """Return the checkpoints of a stage."""
         keep = self.config.training.keep_checkpoints
-        return Checkpoints(self.checkpoint_folder, stage.name, self.digest, keep)
+        return Checkpoints(self.checkpoint_folder, stage.name, self.digest, keep, self.data)
 
 
 def train_run(
@@ -114,7 +129,7 @@ def train_run(
     """Train every stage that is not yet finished, measure the final weights, and write everything into ``folder``.
 
     Nothing is written before the data are read and the method is built. A folder in which a run was interrupted is gone
-    on with from its newest checkpoint, to the same bits.
+    on with from its newest checkpoint, to the same bits; it is refused if its train, meta or val pictures have changed.
 
     Args:
         config: the run.
@@ -132,8 +147,9 @@ def train_run(
         with runtime.main_first():
             splits = load_splits(config.data, seed=config.seed)
     pipeline = InputPipeline.from_source(splits.train.source, augment=config.data.augment).to(runtime.device)
+    data = splits.digests()
     with stop_on_signal() as stop:
-        run = _Run(config, document, digest, folder, splits, pipeline, runtime, observer, stop)
+        run = _Run(config, document, digest, folder, splits, data, pipeline, runtime, observer, stop)
         return _train_stages(run)
 
 
@@ -181,7 +197,8 @@ def _position(run: _Run) -> tuple[int, Path | None]:
 
 def _open_folder(run: _Run, number: int, start: Path | None) -> Journal:
     """Make the run directory, write the config, and open records and curves where the run goes on."""
-    make_folder(run.checkpoint_folder)
+    remove_temporaries(make_folder(run.checkpoint_folder))
+    remove_temporaries(run.folder)
     if not (run.folder / "config.json").exists():
         write_atomically(run.folder / "config.json", run.document)
     steps = []
@@ -239,15 +256,22 @@ def _finish(run: _Run, method: AbstractMethod, step: int, journal: Journal | Non
     compute = _total(stages)
     rows: list[EvaluationRow] = []
     for split in run.splits.evaluation():
-        batch_size = run.config.training.eval_batch_size
-        rows += evaluate(method, split, pipeline=run.pipeline, runtime=run.runtime, batch_size=batch_size)
+        rows += evaluate(
+            method,
+            split,
+            pipeline=run.pipeline,
+            runtime=run.runtime,
+            batch_size=run.config.training.eval_batch_size,
+            workers=run.config.data.workers,
+        )
+    if journal is not None:  # the model first: nothing after it can lose what was trained
+        header = {"auxo": auxo.__version__, "task": asdict(run.splits.task()), "run": run.digest, "data": run.data}
+        tree = {"weights": method.state_dict(), "pipeline": run.pipeline.state_dict()}
+        write_tensor_file(run.folder / "model.safetensors", tree, header)
     table = build_table(rows, selection=selection, compute=compute)
     if journal is not None:
         journal.evaluation(stage.name, step, stage.epochs, rows, kind="result")
         journal.write("end", stage.name, step, {"selection": selection and asdict(selection), **asdict(compute)})
-        header = {"auxo": auxo.__version__, "task": asdict(run.splits.task()), "run": run.digest}
-        tree = {"weights": method.state_dict(), "pipeline": run.pipeline.state_dict()}
-        write_tensor_file(run.folder / "model.safetensors", tree, header)
         write_atomically(run.folder / "report.md", f"# {run.folder.name}\n\n{to_markdown(table)}")
     run.runtime.barrier()
     return RunResult(rows, table, run.folder)
@@ -289,4 +313,4 @@ def load_model(config: ExperimentConfig, folder: Path, *, runtime: Runtime) -> T
     pipeline = InputPipeline(torch.zeros(task.channels), torch.ones(task.channels), image_shape=shape)
     load_weights(pipeline, tree["pipeline"], origin=str(path))
     runtime.prepare(method, backbone=method.backbone)
-    return TrainedModel(method.eval(), pipeline.to(runtime.device), task)
+    return TrainedModel(method.eval(), pipeline.to(runtime.device), task, header.get("data", {}), path)

@@ -3,13 +3,13 @@
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from auxo.data import InputPipeline, Loader, Splits
-from auxo.errors import ConfigError, InterruptedRunError, NonFiniteError
+from auxo.errors import ConfigError, InterruptedRunError, NonFiniteError, SelectionError
 from auxo.evaluation import EvaluationRow, evaluate, select
 from auxo.experiment import ExperimentConfig, StageConfig
 from auxo.interfaces import AbstractMethod, TrainState
@@ -32,10 +32,37 @@ class Observer(Protocol):
         """Be told that a stage begins or goes on at ``step`` of ``num_steps``."""
 
     def step_done(self, step: int, *, images_per_second: float, losses: dict[str, float]) -> None:
-        """Be told after every step; ``losses`` is empty between log rows."""
+        """Be told after every step; ``losses`` is empty between log rows, the speed is that up to the last one."""
 
     def evaluated(self, epoch: int, rows: list[EvaluationRow]) -> None:
         """Be told the results of an evaluation after ``epoch`` epochs."""
+
+
+class _Due(NamedTuple):
+    """What is to be done after a step."""
+
+    ends_epoch: bool
+    saves: bool
+    stops: bool
+    logs: bool
+
+
+class _Speedometer:
+    """Images per second between two looks at the losses: only those wait until a device has done its work."""
+
+    def __init__(self) -> None:
+        self._images = 0
+        self._seconds = 0.0
+        self._latest: float | None = None
+
+    def add(self, images: int, seconds: float, *, has_waited: bool) -> float:
+        """Count a step and return the speed up to the last look at the losses; before the first, up to now."""
+        self._images += images
+        self._seconds += seconds
+        speed = self._images / self._seconds
+        if has_waited:
+            self._latest, self._images, self._seconds = speed, 0, 0.0
+        return speed if self._latest is None else self._latest
 
 
 @dataclass
@@ -89,18 +116,20 @@ class StageTrainer:
             InterruptedRunError: a signal came; the state is saved.
         """
         self.observer.stage_started(self.stage.name, step=self.state.step, num_steps=self.num_steps)
-        meter = Meter(self.runtime, first_step=self.state.step + 1)
+        meter, speedometer = Meter(self.runtime, first_step=self.state.step + 1), _Speedometer()
         batches = {name: loader.batches(self.state.step, self.num_steps) for name, loader in self.loaders.items()}
         self.method.train()
         while self.state.step < self.num_steps:
             started = time.perf_counter()
             joined = {name: self._on_device(name, next(stream)) for name, stream in batches.items()}
             self._update(joined, meter)
-            seconds = time.perf_counter() - started
+            due = self._due()
+            losses = meter.flush(last_good=self._last_good()) if due.logs else {}
+            seconds, images = time.perf_counter() - started, joined["train"].joined_size
             self.progress.train_seconds += seconds
             self.progress.steps += 1
-            self.progress.images += joined["train"].joined_size
-            self._after_step(meter, images_per_second=joined["train"].joined_size / seconds)
+            self.progress.images += images
+            self._after_step(due, losses, speedometer.add(images, seconds, has_waited=due.logs))
         if self.stage.selection == "best_val":
             self.runtime.barrier()
             best = self.checkpoints.best
@@ -109,7 +138,10 @@ class StageTrainer:
 
     def _loader(self, name: str) -> Loader:
         """Return the training loader of the split called ``name``."""
-        split = {"train": self.splits.train, "meta": self.splits.meta}[name]
+        splits = {"train": self.splits.train, "meta": self.splits.meta}
+        if name not in splits:
+            raise SelectionError("train or meta in required_splits()", repr(name), "train on no other split")
+        split = splits[name]
         if split is None:
             raise ConfigError("a meta split for this method", "none", "pass --data.meta-fraction 0.1")
         return Loader(
@@ -139,24 +171,41 @@ class StageTrainer:
             self.progress.flops_per_step = counter.get_total_flops() * self.runtime.num_processes
         else:
             meter.add(self.method.update(self.state, batches, self.runtime))
+        self._average_buffers()
         self.state.step += 1
 
-    def _after_step(self, meter: Meter, *, images_per_second: float) -> None:
-        """Log, evaluate, save and stop where it is time to."""
+    def _average_buffers(self) -> None:
+        """Give all processes the mean of their running statistics where batch norm is not synchronised.
+
+        Evaluation, checkpoint and model are then of one network, whichever process measures or writes.
+        """
+        if self.runtime.num_processes == 1 or self.config.runtime.sync_batch_norm:
+            return
+        buffers = [buffer for buffer in self.method.buffers() if buffer.is_floating_point()]
+        for buffer, mean in zip(buffers, self.runtime.mean(buffers), strict=True):
+            if mean is not None:
+                buffer.copy_(mean)
+
+    def _due(self) -> _Due:
+        """Return what is to be done after the step that was just taken."""
         step, every = self.state.step, self.config.training.checkpoint_every
         ends_epoch = step % self.steps_per_epoch == 0
-        saves = ends_epoch if every == 0 else step % every == 0
+        saves = step == self.num_steps or (ends_epoch if every == 0 else step % every == 0)
         stops = self.runtime.any(bool(self.stop))
-        losses: dict[str, float] = {}
-        if step % self.config.training.log_every == 0 or ends_epoch or saves or stops:
-            losses = meter.flush(last_good=self._last_good())
+        logs = step % self.config.training.log_every == 0 or ends_epoch or saves or stops
+        return _Due(ends_epoch, saves or stops, stops, logs)
+
+    def _after_step(self, due: _Due, losses: dict[str, float], images_per_second: float) -> None:
+        """Log, evaluate, save and stop where it is time to."""
+        step = self.state.step
+        if due.logs:
             self._record(losses, images_per_second)
         self.observer.step_done(step, images_per_second=images_per_second, losses=losses)
-        if ends_epoch:
+        if due.ends_epoch:
             self._end_epoch(step // self.steps_per_epoch)
-        if saves or stops or step == self.num_steps:
+        if due.saves:
             self._save()
-        if stops:
+        if due.stops:
             number = self.stop.signal_number or 15
             expected = f"step {self.num_steps} of stage {self.stage.name}"
             got = f"signal {number} at step {step}; the state is saved"
@@ -175,6 +224,7 @@ class StageTrainer:
             pipeline=self.pipeline,
             runtime=self.runtime,
             batch_size=self.config.training.eval_batch_size,
+            workers=self.config.data.workers,
         )
         if self.journal is not None:
             self.journal.evaluation(self.stage.name, self.state.step, epoch, rows)

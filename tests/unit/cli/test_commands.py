@@ -15,6 +15,7 @@ from auxo.cli import main
 from auxo.cli.progress import PlainObserver, QuietObserver, make_observer
 from auxo.cli.train import read_run_config
 from auxo.data import decode_image
+from auxo.data.fake import oriented_shapes
 from auxo.registry import entries
 from auxo.runtime import RuntimeConfig, open_runtime
 from auxo.training import load_model, read_records
@@ -143,6 +144,26 @@ def test_evaluate__labelled_pictures__gives_their_rows_and_leaves_the_run_alone(
     assert {row["split"] for row in rows} == {f"ood/{shapes_folder.name}"}
     assert [row["n"] for row in rows] == [160, 160, 160, 640]
     assert {path: path.read_bytes() for path in finished_run.rglob("*") if path.is_file()} == before
+
+
+def test_evaluate__sets_of_one_name__are_numbered(auxo, tmp_path, write_picture, finished_run):
+    sets = [tmp_path / parent / "photos" for parent in ("a", "b", "c")]
+    for seed, folder in enumerate(sets):
+        shapes = oriented_shapes(8, size=28, seed=seed)
+        for number, (image, label) in enumerate(zip(shapes.images, shapes.labels.tolist(), strict=True)):
+            write_picture(folder / shapes.class_names[label] / f"{number}.png", image)
+    out = tmp_path / "rows.jsonl"
+    assert auxo("evaluate", finished_run, "--data", *sets, "--out", out).code == 0
+    names = dict.fromkeys(row["split"] for row in rows_of(out))
+    assert list(names) == ["ood/photos", "ood/photos-2", "ood/photos-3"]
+
+
+def test_train__refused_in_an_empty_folder__takes_the_folder_the_next_time(auxo, tmp_path, shapes_folder, tiny_options):
+    out = tmp_path / "out"
+    out.mkdir()
+    words = ["train", "ossl", "--data.train", shapes_folder, *tiny_options, "--out", out]
+    assert auxo(*words, "--data.image-size", 20).code == 2
+    assert auxo(*words).code == 0
 
 
 def test_train__output_is_no_terminal__prints_a_plain_line_per_evaluation(auxo, tmp_path, shapes_folder, tiny_options):

@@ -7,7 +7,7 @@ import torch
 
 from auxo.data.config import DataConfig
 from auxo.data.fake import oriented_shapes
-from auxo.data.load import load_splits
+from auxo.data.load import load_splits, ood_splits
 from auxo.data.sources import InMemorySource, StreamingSource
 from auxo.data.splits import Splits
 from auxo.errors import ConfigError, DataError
@@ -104,6 +104,11 @@ def test_load_splits__ood_names_alike__are_numbered(tmp_path: Path, photos: str,
     )
     splits = load_splits(DataConfig(train=photos, ood=ood), seed=0)
     assert [split.name for split in splits.ood] == ["ood/city", "ood/city-2"]
+
+
+def test_ood_splits__number_already_taken__takes_the_next(shapes: InMemorySource) -> None:
+    sources = [shapes.subset(torch.arange(4), name) for name in ("x", "x", "x-2", "y")]
+    assert [split.name for split in ood_splits(sources)] == ["ood/x", "ood/x-2", "ood/x-2-2", "ood/y"]
 
 
 def test_load_splits__fewer_classes_elsewhere__are_mapped_by_name(

@@ -3,7 +3,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,9 +12,18 @@ import torch
 from torch import nn
 
 from auxo.backbones import BackboneConfig
-from auxo.data import InputPipeline, OODSplit, TestSplit, TrainSplit, ValSplit
+from auxo.data import (
+    DataConfig,
+    InputPipeline,
+    OODSplit,
+    StreamingSource,
+    TestSplit,
+    TrainSplit,
+    ValSplit,
+    read_source,
+)
 from auxo.data.fake import SHAPES, oriented_shapes
-from auxo.errors import DataError, NonFiniteError, ShapeError
+from auxo.errors import ConfigError, DataError, NonFiniteError, ShapeError
 from auxo.evaluation import EvaluationRow, evaluate, wilson_interval
 from auxo.interfaces import PretextBatch, PretextHead
 from auxo.methods.ossl import OSSL
@@ -27,6 +36,7 @@ TASK = Task(SHAPES, channels=3, height=28, width=28)
 SOURCE = oriented_shapes(50, size=28, seed=0)
 SPLIT = TestSplit(SOURCE)
 PIPELINE = InputPipeline.from_source(SOURCE)
+MAIN_PROCESS = os.getpid()
 RANK_PROGRAM = Path(__file__).with_name("evaluate_in_one_process.py")
 
 
@@ -34,6 +44,16 @@ RANK_PROGRAM = Path(__file__).with_name("evaluate_in_one_process.py")
 def runtime() -> Iterator[Runtime]:
     with open_runtime(RuntimeConfig(device="cpu", precision="float32")) as opened:
         yield opened
+
+
+@pytest.fixture
+def pictures(tmp_path: Path, write_picture: Callable[..., None]) -> StreamingSource:
+    """The images of the split as files."""
+    for number, (image, label) in enumerate(zip(SOURCE.images, SOURCE.labels.tolist(), strict=True)):
+        write_picture(tmp_path / "photos" / SHAPES[label] / f"{number:03d}.png", image)
+    source = read_source(str(tmp_path / "photos"), DataConfig(storage="stream"))
+    assert isinstance(source, StreamingSource)
+    return source
 
 
 def ossl(backbone: str = "lenet5") -> OSSL:
@@ -172,6 +192,35 @@ def test_evaluate__pretext_without_classes__is_refused(runtime: Runtime) -> None
     method = _WithPixels(OSSL.Config(), BackboneConfig().build(TASK, seed=0), TASK, seed=0)
     with pytest.raises(ShapeError, match=r"float32 of shape .* from _Pixels"):
         rows_of(method, runtime)
+
+
+def test_evaluate__one_of_two_heads_called_mean__is_refused(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    method = ossl()
+    logits = method.head_logits
+    monkeypatch.setattr(
+        method, "head_logits", lambda images: dict(zip(("a", "mean"), logits(images).values(), strict=True))
+    )
+    with pytest.raises(ConfigError, match="class heads of other names than 'mean'"):
+        rows_of(method, runtime)
+
+
+class InWorkers(StreamingSource):
+    """A source that refuses to decode in the process that made it."""
+
+    def fetch(self, indices: torch.Tensor) -> torch.Tensor:
+        assert os.getpid() != MAIN_PROCESS
+        return super().fetch(indices)
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # Python 3.12 and later, with workers
+def test_evaluate__streaming_set_with_workers__is_decoded_there_to_the_same_rows(
+    runtime: Runtime, pictures: StreamingSource
+) -> None:
+    method = ossl()
+    there = InWorkers(pictures.name, pictures.encoded, pictures.labels, pictures.class_names)
+    options = {"pipeline": PIPELINE, "runtime": runtime, "batch_size": 16}
+    rows = evaluate(method, TestSplit(pictures), **options)
+    assert evaluate(method, TestSplit(there), workers=2, **options) == rows
 
 
 def test_to_record__row__survives_json(runtime: Runtime) -> None:

@@ -6,7 +6,7 @@ import stat
 import pytest
 
 from auxo.errors import OutputError
-from auxo.training.atomic import AppendedFile, make_folder, write_atomically
+from auxo.training.atomic import AppendedFile, make_folder, remove_temporaries, write_atomically
 
 
 def test_write_atomically__new_and_old_file__has_the_content_and_nothing_beside_it(tmp_path):
@@ -15,7 +15,24 @@ def test_write_atomically__new_and_old_file__has_the_content_and_nothing_beside_
         write_atomically(path, content)
         assert path.read_bytes() == (content.encode() if isinstance(content, str) else content)
         assert os.listdir(tmp_path) == ["file"]
-        assert stat.S_IMODE(path.stat().st_mode) == 0o644
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077, 0o002])
+def test_write_atomically__umask__holds_as_for_any_other_file(tmp_path, umask):
+    before = os.umask(umask)
+    try:
+        write_atomically(tmp_path / "file", "x")
+        write_atomically(tmp_path / "file", "y")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o666 & ~umask
+
+
+def test_remove_temporaries__of_a_killed_process__go_and_nothing_else(tmp_path):
+    for name in (".lock", "file", ".file.0123abcd.part", "x.part"):
+        (tmp_path / name).touch()
+    remove_temporaries(tmp_path)
+    assert sorted(os.listdir(tmp_path)) == [".lock", "file", "x.part"]
 
 
 def test_write_atomically__disk_full__leaves_the_old_file(tmp_path, full_disk):

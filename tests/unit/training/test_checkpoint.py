@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from auxo.backbones import BackboneConfig
-from auxo.errors import CheckpointError
+from auxo.errors import CheckpointError, DataError
 from auxo.evaluation import Selection
 from auxo.interfaces import TrainState
 from auxo.methods.supervised import Supervised
@@ -82,6 +82,28 @@ def test_restore__checkpoint_of_another_run_or_stage__is_refused(checkpoints, tm
     method, state = make()
     path = Checkpoints(tmp_path, stage, digest).save(method, state, Progress())
     with pytest.raises(CheckpointError, match=r"a checkpoint of this run at .*, got one of a run with another config"):
+        checkpoints.restore(path, method, state)
+
+
+@pytest.mark.parametrize(("data", "name"), [({"train": "b", "val": "c"}, "train"), ({"train": "a"}, "val")])
+def test_checkpoints__made_with_other_pictures__are_refused(tmp_path, data, name):
+    method, state = make()
+    theirs = Checkpoints(tmp_path, "train", "digest", data={"train": "a", "val": "c"})
+    path = theirs.save(method, state, Progress())
+    theirs.save_weights(theirs.best, method, Progress())
+    ours = Checkpoints(tmp_path, "train", "digest", data=data)
+    with pytest.raises(DataError, match=rf"the {name} pictures and labels that {path} was made with, got others"):
+        ours.restore(path, method, state)
+    with pytest.raises(DataError, match=rf"the {name} pictures and labels that .*train-best.* was made with"):
+        ours.read_weights(ours.best)
+    assert theirs.read_weights(theirs.best).keys() == method.state_dict().keys()
+
+
+def test_restore__optimizers_of_other_names__is_refused(checkpoints):
+    method, state = make()
+    path = checkpoints.save(method, state, Progress())
+    state.optimizers["second"] = state.optimizers.pop("main")
+    with pytest.raises(CheckpointError, match=r"the optimizers second in .*, got main: give them the names"):
         checkpoints.restore(path, method, state)
 
 

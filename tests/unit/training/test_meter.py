@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from auxo.errors import NonFiniteError
+from auxo.errors import ConfigError, NonFiniteError
 from auxo.runtime import Runtime, RuntimeConfig
 from auxo.training.meter import Meter
 
@@ -42,6 +42,30 @@ def test_flush__two_terms_at_once__names_the_one_computed_first(meter):
     add(meter, {"classification_loss": float("inf"), "auxiliary_loss": float("nan")})
     with pytest.raises(NonFiniteError, match="a finite classification_loss, got inf at step 11"):
         meter.flush(last_good="")
+
+
+@pytest.mark.parametrize(
+    ("value", "got"), [(1.0, "float"), (torch.ones(2), r"shape \(2,\)"), (torch.ones(1), r"shape \(1,\)")]
+)
+def test_add__metric_that_is_no_scalar_tensor__is_refused(meter, value, got):
+    add(meter, {"a_loss": 1.0})
+    with pytest.raises(ConfigError, match=f"a scalar tensor for 'gap' from update, got {got} at step 12"):
+        meter.add({"a_loss": torch.tensor(1.0), "gap": value})
+
+
+@pytest.mark.parametrize(
+    ("names", "got"), [(("a_loss", "late_loss"), "'late_loss' new at step 13"), ((), "'a_loss' missing at step 13")]
+)
+def test_add__names_that_change__are_refused_also_after_a_flush(meter, names, got):
+    add(meter, {"a_loss": 1.0}, {"a_loss": 1.0})
+    meter.flush(last_good="")
+    with pytest.raises(ConfigError, match=f"the same metrics from every update, got {got}"):
+        add(meter, dict.fromkeys(names, 1.0))
+
+
+def test_flush__no_metrics_at_all__gives_none(meter):
+    add(meter, {}, {})
+    assert meter.flush(last_good="") == {}
 
 
 def test_flush__number_that_is_no_loss__may_be_anything(meter):

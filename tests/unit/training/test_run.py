@@ -9,7 +9,7 @@ import torch
 from auxo.config import config_digest, to_json
 from auxo.data import InMemorySource, Splits, TestSplit, TrainSplit, ValSplit
 from auxo.data.fake import oriented_shapes
-from auxo.errors import CheckpointError, ConfigError
+from auxo.errors import CheckpointError, ConfigError, SelectionError
 from auxo.evaluation import evaluate
 from auxo.experiment import ExperimentConfig, StageConfig, TrainingConfig
 from auxo.methods.ossl import OSSL, ImplicitConfig
@@ -111,6 +111,47 @@ def test_train_run__two_stages__are_trained_in_order_and_recorded_by_name(two_st
     assert {row["stage"] for row in rows(folder, "result")} == {"main"}
     (end,) = rows(folder, "end")
     assert end["images"] == 64 * 3
+
+
+def test_train_run__speed_in_the_records__is_of_all_steps_since_the_row_before(tmp_path):
+    config = make_config(StageConfig(method=Supervised.Config(), epochs=2, batch_size=16), log_every=3)
+    train(config, tmp_path / "run")
+    losses = rows(tmp_path / "run", "losses")
+    assert [row["step"] for row in losses] == [3, 4, 6, 8]
+    steps = (3, 1, 2, 2)
+    spent = [16 * count / row["images_per_second"] for count, row in zip(steps, losses, strict=True)]
+    (end,) = rows(tmp_path / "run", "end")
+    assert sum(spent) == pytest.approx(end["train_seconds"])
+
+
+class Greedy(Supervised):
+    """Asks for the test split."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config(Supervised.Config):
+        """The same options."""
+
+        def required_splits(self):
+            return ("train", "test")
+
+        def build(self, backbone, task, *, seed):
+            return Greedy(self, backbone, task, seed=seed)
+
+
+def test_train_run__method_that_wants_the_test_split__is_refused(tmp_path):
+    with pytest.raises(SelectionError, match=r"train or meta in required_splits\(\), got 'test'"):
+        train(make_config(StageConfig(method=Greedy.Config())), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_train_run__temporaries_of_a_killed_process__are_gone_when_it_goes_on(two_stages, tmp_path):
+    config, folder, _ = two_stages
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    left = [copy / "checkpoints" / ".main-00000004.safetensors.0123abcd.part", copy / ".model.safetensors.0.part"]
+    for path in left:
+        path.touch()
+    train(config, copy)
+    assert not any(path.exists() for path in left)
 
 
 def test_train_run__second_stage__starts_from_the_weights_that_fit(two_stages, tmp_path):

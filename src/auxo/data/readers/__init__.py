@@ -61,8 +61,9 @@ def _listing(spec: str, config: DataConfig) -> Listing:
             return read_parquet(path, name, **columns)
         return read_folder(path, name)
     if not os.path.exists(path):
+        place = "" if path.is_absolute() else f" (from {Path.cwd()})"
         raise DataError(
-            "a folder, a Parquet or CSV file, or hf://owner/name", f"'{spec}', which is not there", "check it"
+            "a folder, a Parquet or CSV file, or hf://owner/name", f"'{spec}', which is not there{place}", "check it"
         )
     if path.suffix.lower() == ".parquet":
         return read_parquet(path, name, **columns)

@@ -1,0 +1,25 @@
+"""The short help of ``auxo train``, which names no option of a method, so that it needs no torch."""
+
+from auxo import registry
+
+__all__ = ["train_usage"]
+
+_TRAIN = """usage: auxo train RECIPE [OPTIONS]
+       auxo train --config FILE [OPTIONS]
+       auxo train --resume RUN
+
+RECIPE is a method ({methods}), a function in a file of yours (my_method.py:recipe)
+or a function in a module (auxo.methods.ossl:cifar10_released).
+
+  --config FILE   repeat the run that a config.json describes, changed by OPTIONS
+  --resume RUN    go on with an interrupted run, to the same result to the bit
+  --code FILE     let a config run a method from this Python file of yours
+  --out DIR       the run directory; by default a new one under runs/
+
+auxo train RECIPE --help shows the other options with units and defaults.
+"""
+
+
+def train_usage() -> str:
+    """Return the help of ``auxo train`` without a recipe."""
+    return _TRAIN.format(methods=", ".join(registry.entries("methods")))

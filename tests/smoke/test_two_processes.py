@@ -1,0 +1,50 @@
+"""What two processes report is what the model that they saved achieves."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from auxo.training import read_records
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return str(probe.getsockname()[1])
+
+
+def run_together(*words):
+    """Run a command in two processes that form a group."""
+    place = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port(), "OMP_NUM_THREADS": "1"}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-m", "auxo", *map(str, words)],
+            env={**os.environ, **place, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in (0, 1)
+    ]
+    for process in processes:
+        _, errors = process.communicate(timeout=240)
+        assert process.returncode == 0, errors
+
+
+def test_train__batch_norm_of_each_process_alone__reports_what_the_saved_model_achieves(
+    auxo, tmp_path, shapes_folder, tiny_options
+):
+    out = tmp_path / "two"
+    network = ("--backbone.name", "resnet8", "--runtime.no-sync-batch-norm", "--device", "cpu")
+    run_together("train", "supervised", "--data.train", shapes_folder, *network, *tiny_options, "--out", out)
+    assert auxo("evaluate", out, "--device", "cpu").code == 0
+    again = [json.loads(line) for line in (out / "evaluation.jsonl").read_text().splitlines()]
+    reported = [row for row in read_records(out / "records.jsonl") if row["kind"] == "result"]
+    assert [row["split"] for row in reported] == ["val", "test"]
+    for ours, theirs in zip(again, reported, strict=True):
+        assert ours["nll"] == pytest.approx(theirs["nll"], rel=1e-6)
+        assert ours["per_class"] == theirs["per_class"]
