@@ -32,7 +32,6 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from auxo.bilevel.instance import Instance, leaves
 from auxo.bilevel.problem import AbstractSolver, BilevelProblem, Data, HypergradResult, Mean, Params, SolverAnswer
-from auxo.bilevel.second_order import FastSecondDerivatives
 from auxo.bilevel.vectors import Layout
 from auxo.errors import AuxoError, HypergradientError, NonFiniteError
 
@@ -95,7 +94,10 @@ def hypergradient(
             (``"raise"``).
         NonFiniteError: the answer is not finite (``"raise"``).
     """
-    instance = _bind(problem, params, hyper, inner, outer, buffers or {}, mean, inner_state or {}, warm_start or {})
+    is_second_order = solver.derivatives == "second"
+    instance = _bind(
+        problem, params, hyper, inner, outer, buffers or {}, mean, inner_state or {}, warm_start or {}, is_second_order
+    )
     answer = _solve(solver, instance)
     grads = _join(answer, problem, hyper, solver)
     flags = [torch.isfinite(value).all() for value in grads.values()]
@@ -121,6 +123,7 @@ def _bind(
     mean: Mean,
     inner_state: Params,
     warm_start: Params,
+    is_second_order: bool,
 ) -> Instance:
     """Check the arguments and gather them, widened to float32 at the least."""
     if torch.is_inference_mode_enabled():
@@ -150,6 +153,7 @@ def _bind(
         mean=mean,
         inner_state=inner_state,
         warm_start=warm_start,
+        is_second_order=is_second_order,
     )
 
 
@@ -158,8 +162,6 @@ def _solve(solver: AbstractSolver, instance: Instance) -> SolverAnswer:
     with ExitStack() as stack:
         stack.enter_context(torch.enable_grad())
         stack.enter_context(torch.autocast(instance.layout.device.type, enabled=False))
-        if solver.derivatives == "second":
-            stack.enter_context(FastSecondDerivatives())
         if solver.derivatives != "first":
             stack.enter_context(sdpa_kernel(SDPBackend.MATH))
         try:

@@ -1,6 +1,7 @@
 """A two-level problem at given parameters and batches: every evaluation that solvers are made of, checked."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
@@ -10,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from auxo.bilevel.problem import BilevelProblem, Data, Level, Mean, Params
+from auxo.bilevel.second_order import FastSecondDerivatives
 from auxo.bilevel.vectors import Layout
 from auxo.errors import HypergradientError
 
@@ -44,6 +46,7 @@ class Instance:
         mean: averages a vector over the processes.
         inner_state: state of an inner optimiser to go on from; empty to start afresh.
         warm_start: solution of an earlier linear system by parameter name; empty to start at zero.
+        is_second_order: whether the losses will be differentiated twice.
     """
 
     problem: BilevelProblem
@@ -55,6 +58,7 @@ class Instance:
     mean: Mean
     inner_state: Params
     warm_start: Params
+    is_second_order: bool
 
     @cached_property
     def layout(self) -> Layout:
@@ -197,8 +201,10 @@ class Instance:
     ) -> tuple[Float[Tensor, ""], Params]:
         """Evaluate a loss and check that it is a scalar and changed nothing it was given."""
         given = {"inner parameter": params, "hyper-parameter": self.hyper, "buffer": buffers}
+        fast = FastSecondDerivatives() if self.is_second_order else nullcontext()
         before = {(kind, key): value._version for kind, group in given.items() for key, value in group.items()}
-        loss, new_buffers = level(params, self.hyper, buffers, batch)
+        with fast:
+            loss, new_buffers = level(params, self.hyper, buffers, batch)
         for kind, group in given.items():
             for key, value in group.items():
                 if value._version != before[kind, key]:

@@ -76,7 +76,8 @@ class Neumann(AbstractLinearSolver):
         """See :meth:`AbstractLinearSolver.solve`."""
 
         def damped(vector: Tensor) -> Tensor:
-            return matrix(vector) + self.damping * vector
+            image = matrix(vector)
+            return torch.add(image, vector, alpha=self.damping) if self.damping else image
 
         count = self.terms - 1
         scale: Tensor | float = self.scale if self.scale != "auto" else 0.0
@@ -90,17 +91,20 @@ class Neumann(AbstractLinearSolver):
         total = right_hand_side.square().sum()
         start = rest.square().sum()
         series = rest.clone()
-        last, image = rest, torch.zeros_like(rest)
-        for _ in range(self.terms - 1):
-            last, image = rest, damped(rest)
-            rest = torch.addcmul(rest, torch.as_tensor(-scale, dtype=rest.dtype, device=rest.device), image)
+        direction, curvature = rest, torch.ones_like(total)
+        step = -torch.as_tensor(scale, dtype=rest.dtype, device=rest.device)
+        for term in range(1, self.terms):
+            image = damped(rest)
+            if term == self.terms - 1:
+                direction = rest.clone()
+                curvature = (rest * image).sum() / rest.square().sum() - self.damping
+            rest.addcmul_(step, image)
             series.add_(rest)
-        solution = scale * series if initial is None else initial + scale * series
+        solution = series.mul_(scale) if initial is None else series.mul_(scale).add_(initial)
         relative = relative_norm(rest.square().sum(), total)
-        curvature = (last * image).sum() / last.square().sum() - self.damping
         occurred = ~(rest.square().sum() <= start)
         fix = "use scale='auto' or a smaller one if the curvature is positive, more damping if it is negative"
-        return LinearSolution(solution, relative, count, self.terms, Breakdown(occurred, last, curvature, fix))
+        return LinearSolution(solution, relative, count, self.terms, Breakdown(occurred, direction, curvature, fix))
 
 
 def largest_eigenvalue(product: Product, like: Tensor, *, iterations: int) -> Float[Tensor, ""]:
