@@ -7,7 +7,7 @@ asserts a time. Memory is the most that tensors made during one hypergradient ho
 plain loop in float64, the larger one of the two hyper-parameters; those in float32 are to be read beside what weights
 moved by their own rounding do to the plain loop's answer, which is much where a ReLU flips.
 
-    python benchmarks/hypergradient.py                  half an hour on one core, and the installations
+    python benchmarks/hypergradient.py                  half an hour on one core, beside the installations
     python benchmarks/hypergradient.py --quick          a smoke test of a minute, without installations
 """
 
@@ -59,7 +59,7 @@ _AUXO = Library(
     name="auxo",
     title="auxo",
     note="one graph of the inner gradient for all products, with second derivatives of its own for convolutions and "
-    "batch norm; the residual of the Neumann series costs one product more than its sum.",
+    "batch norm.",
 )
 _FORWARD = Library(
     name="auxo_forward",
@@ -87,8 +87,8 @@ _LIBRARIES = {
         title="Betty 0.2.1",
         requirements=("--ignore-requires-python", "betty-ml==0.2.1"),
         note="damping as a proximal term in the inner loss; one graph for all products. Its conjugate gradients take "
-        "the new direction from the residual of the iteration before, so they are right for one iteration only, "
-        "whatever cg_alpha is.",
+        "the new direction from the residual of the iteration before, so no setting of them is right beyond one "
+        "iteration. Its IterativeProblem, for unrolled steps, reads what it has removed while it is set up.",
     ),
     "higher": Library(
         name="higher",

@@ -1,7 +1,7 @@
 """The hypergradients as a plain loop computes them: forward and gradient made anew for every product.
 
-So does the published code of BiSSL (https://github.com/NIPS25-16372/bissl) in its conjugate gradients; its variant with
-one step length per tensor is left out, because it solves no common system.
+So does the published code of BiSSL (https://github.com/NIPS25-16372/NIPS25_16372_BiSSL) in its conjugate gradients,
+which are rendered here in their global form: the one with a step length per tensor solves no common system.
 """
 
 from collections.abc import Callable, Sequence

@@ -65,7 +65,7 @@ class FunctionalModule:
             raise HypergradientError(
                 "every parameter and buffer of the module",
                 f"none named {missing[0]!r}",
-                "start from .params and .buffers",
+                "start from .params and .buffers; hypergradient takes the latter as buffers=",
             )
         changed = {name: value.clone() for name, value in buffers.items()}
         with global_seed(int(buffers[_SEED])):
