@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 __all__ = ["Draws", "derive_seed", "global_seed", "named_generator"]
@@ -87,4 +87,12 @@ class Draws:
     def integers(self, high: int, count: int) -> Int[Tensor, " count"]:
         """Draw ``count`` integers uniformly from ``0..high-1``, one per image of this process; int64 on the CPU."""
         joined = torch.randint(high, (self.total or count,), generator=self.generator)
+        return joined[self.first : self.first + count]
+
+    def uniform(self, count: int) -> Float[Tensor, " count"]:
+        """Draw ``count`` numbers uniformly from [0, 1), one per image of this process; float64 on the CPU.
+
+        For integers whose range differs from image to image: ``(uniform * range).long()``.
+        """
+        joined = torch.rand(self.total or count, generator=self.generator, dtype=torch.float64)
         return joined[self.first : self.first + count]

@@ -94,22 +94,14 @@ def hypergradient(
             (``"raise"``).
         NonFiniteError: the answer is not finite (``"raise"``).
     """
-    is_second_order = solver.derivatives == "second"
-    instance = _bind(
-        problem, params, hyper, inner, outer, buffers or {}, mean, inner_state or {}, warm_start or {}, is_second_order
-    )
+    buffers, start = buffers or {}, (inner_state or {}, warm_start or {})
+    instance = _bind(problem, params, hyper, inner, outer, buffers, mean, *start, solver.derivatives == "second")
     answer = _solve(solver, instance)
     grads = _join(answer, problem, hyper, solver)
     flags = [torch.isfinite(value).all() for value in grads.values()]
     info = replace(answer.info, is_finite=torch.stack([*flags, answer.info.is_finite]).all())
-    result = HypergradResult(
-        grads,
-        answer.outer_loss,
-        _like(answer.params, params),
-        _like(answer.buffers, buffers or {}),
-        answer.inner_state,
-        info,
-    )
+    moved = _like(answer.params, params), _like(answer.buffers, buffers)
+    result = HypergradResult(grads, answer.outer_loss, *moved, answer.inner_state, info)
     return _handle_failure(result, instance, on_failure)
 
 
