@@ -13,7 +13,15 @@ from torch.nn import functional
 
 from auxo.data import AbstractSource, DataConfig, load_splits
 from auxo.data.corruptions import KINDS, SEVERITIES, corrupt
+from auxo.pretexts.channel_shuffle import ORDERS, ChannelShuffle
+from auxo.pretexts.compose import Compose
+from auxo.pretexts.flip import Flip
+from auxo.pretexts.inpaint import Inpaint
+from auxo.pretexts.jigsaw import Jigsaw
+from auxo.pretexts.lorot import LoRot
+from auxo.pretexts.relative_patch import NEIGHBOURS, RelativePatch
 from auxo.pretexts.rotation import Rotation, rotate_all
+from auxo.random import Draws, named_generator
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt  # after the choice of a backend without a window
@@ -113,6 +121,78 @@ def photograph(side: int) -> Tensor:
     return functional.interpolate(square, size=(side, side), mode="bilinear", antialias=True)
 
 
+class Photograph:
+    """A photograph as a network sees it, normalised, and the way back to colours.
+
+    Args:
+        side: pixels.
+    """
+
+    def __init__(self, side: int) -> None:
+        pixels = photograph(side).float() / 255
+        self.mean, self.std = pixels.mean((0, 2, 3), keepdim=True), pixels.std((0, 2, 3), keepdim=True)
+        self.image = (pixels - self.mean) / self.std
+
+    def colours(self, inputs: Tensor) -> Tensor:
+        """Return normalised pictures of shape (n, 3, height, width) as colours in [0, 1]; zero becomes the mean."""
+        return (inputs * self.std + self.mean).clamp(0, 1)
+
+
+def draw_rows(rows: dict[str, list[tuple[str, Tensor]]], name: str) -> None:
+    """Draw rows of pictures, each with its title."""
+    columns = max(map(len, rows.values()))
+    figure, grid = plt.subplots(len(rows), columns, figsize=(1.05 * columns, 1.28 * len(rows)), squeeze=False)
+    for line, (row_name, pictures) in zip(grid, rows.items(), strict=True):
+        for axes in line[len(pictures) :]:
+            axes.axis("off")
+        for axes, (title, picture) in zip(line, pictures, strict=False):
+            show(axes, picture, title)
+        name_row(line[0], row_name)
+    figure.subplots_adjust(wspace=0.08, hspace=0.3)
+    save(figure, name)
+
+
+def draw_quadrants(photo: Photograph) -> None:
+    """Draw what the pretexts on one quadrant make of a photograph."""
+
+    def chosen(pretext: Flip | LoRot | ChannelShuffle, blocks: list[int]) -> list[tuple[str, Tensor]]:
+        made = pretext.make_all(photo.image)
+        pictures = photo.colours(made.inputs)
+        return [(f"answer {int(made.targets[block])}", pictures[block]) for block in blocks]
+
+    draw_rows(
+        {"horizontal": chosen(Flip(), [0, 1, 3, 5, 7]), "vertical": chosen(Flip("vertical"), [0, 1, 3, 5, 7])},
+        "flip.png",
+    )
+    turns = {"E": chosen(LoRot(), [0, 1, 2, 3, 5, 10, 15]), "I": chosen(LoRot("I"), [0, 17, 18, 19, 5, 10, 15])}
+    draw_rows(turns, "lorot.png")
+    names = ["".join("RGB"[channel] for channel in order) for order in ORDERS]
+    shuffled = chosen(ChannelShuffle(), [0, 7, 14, 21, 4, 11])
+    draw_rows(
+        {"": [(f"{title}: {order}", picture) for (title, picture), order in zip(shuffled, names, strict=True)]},
+        "channel_shuffle.png",
+    )
+    made = Compose().make(photo.image.expand(8, -1, -1, -1), draws=Draws(named_generator(3, "picture")))
+    titles = ["flip {}\nrotation {}\nchannels {}".format(*answers) for answers in made.targets.tolist()]
+    draw_rows({"": list(zip(titles, photo.colours(made.inputs), strict=True))}, "compose.png")
+
+
+def draw_patches(photo: Photograph) -> None:
+    """Draw what the pretexts on tiles, patches and holes make of a photograph."""
+    jigsaws = {f"{jigsaw.grid}x{jigsaw.grid}": jigsaw for jigsaw in (Jigsaw(grid=2), Jigsaw(grid=3))}
+    rows = {name: photo.colours(jigsaw.make_all(photo.image).inputs[:7]) for name, jigsaw in jigsaws.items()}
+    answers = [f"answer {k}" for k in range(7)]
+    draw_rows({name: list(zip(answers, pictures, strict=True)) for name, pictures in rows.items()}, "jigsaw.png")
+    pairs = photo.colours(RelativePatch().make_all(photo.image).inputs)
+    titles = [f"answer {k}\n({down}, {right})" for k, (down, right) in enumerate(NEIGHBOURS)]
+    cells = list(zip(titles, pairs, strict=True))
+    draw_rows({"image": [("", photo.colours(photo.image)[0])], "": cells[:4], " ": cells[4:]}, "relative_patch.png")
+    made = Inpaint().make_all(photo.image)
+    means = photo.colours(made.targets.view(-1, 3, 4, 4))
+    holes = photo.colours(made.inputs)
+    draw_rows({"input": [("", hole) for hole in holes], "answer": [("", mean) for mean in means]}, "inpaint.png")
+
+
 def draw_hypergradients() -> None:
     """Draw errors and costs of hypergradients, which the benchmark measures: some minutes."""
     script = Path(__file__).parents[1] / "benchmarks" / "hypergradient_accuracy.py"
@@ -129,6 +209,9 @@ def main() -> None:
     draw_scenario({"train": train} | {split.name: split.source for split in splits.ood})
     draw_corruptions(one_of_each(train)[5:6], "corruptions_digit.png")
     draw_corruptions(photograph(64), "corruptions_photograph.png")
+    photo = Photograph(96)
+    draw_quadrants(photo)
+    draw_patches(photo)
     draw_hypergradients()
 
 

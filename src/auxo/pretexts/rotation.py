@@ -6,9 +6,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from auxo.errors import ConfigError, ShapeError
+from auxo.errors import ConfigError
 from auxo.interfaces import AbstractPretext, PretextBatch
 from auxo.losses import cross_entropy_losses
+from auxo.pretexts._pixels import check_square, memory_format_of
 from auxo.random import Draws
 from auxo.types import Images, Losses
 
@@ -34,10 +35,10 @@ def rotate_all(images: Tensor) -> Tensor:
     Raises:
         ShapeError: the images are not square.
     """
-    _check_square(images)
+    check_square(images, purpose="quarter turns")
     count = len(images)
     shape = (4 * count, *images.shape[1:])
-    rotated = torch.empty(shape, dtype=images.dtype, device=images.device, memory_format=_memory_format(images))
+    rotated = torch.empty(shape, dtype=images.dtype, device=images.device, memory_format=memory_format_of(images))
     for turns in range(4):
         rotated[turns * count : (turns + 1) * count] = torch.rot90(images, turns, (2, 3))
     return rotated
@@ -56,25 +57,12 @@ def rotate_each(images: Tensor, quarter_turns: Tensor) -> Tensor:
     Raises:
         ShapeError: the images are not square.
     """
-    _check_square(images)
+    check_square(images, purpose="quarter turns")
     chosen = quarter_turns.to(images.device).view(-1, 1, 1, 1)
     rotated = images
     for turns in range(1, 4):
         rotated = torch.where(chosen == turns, torch.rot90(images, turns, (2, 3)), rotated)
-    return rotated.contiguous(memory_format=_memory_format(images))
-
-
-def _memory_format(images: Tensor) -> torch.memory_format:
-    """Return how the pixels are stored."""
-    is_channels_last = images.is_contiguous(memory_format=torch.channels_last)
-    return torch.channels_last if is_channels_last else torch.contiguous_format
-
-
-def _check_square(images: Tensor) -> None:
-    """Refuse images that a quarter turn would not fit."""
-    height, width = images.shape[-2:]
-    if height != width:
-        raise ShapeError("square images for quarter turns", f"{height}x{width} pixels", "pass --data.image-size N")
+    return rotated.contiguous(memory_format=memory_format_of(images))
 
 
 @dataclass(frozen=True)
