@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-import torch.nn.functional as F  # noqa: N812  # the field's name for it
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional
 
 from auxo.bilevel.problem import Data, Params
 from auxo.bilevel.softmax_head import with_ones
@@ -127,7 +127,7 @@ class LinearHeadLoss:
         features, new_buffers = self.features(hyper, buffers, batch)
         outputs = with_ones(features) @ params["weight"].T
         if self.criterion == "cross_entropy":
-            loss = F.cross_entropy(outputs, self.targets(batch))
+            loss = functional.cross_entropy(outputs, self.targets(batch))
         else:
             loss = (outputs - self.targets(batch)).square().sum(dim=1).mean() / 2
         return loss + self.decay(hyper) / 2 * params["weight"].square().sum(), new_buffers

@@ -4,12 +4,12 @@ torch differentiates the gradient of a convolution's weight by another convoluti
 image, and the gradient of batch norm by some fifty passes over memory. Here both are written out.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import torch
-import torch.nn.functional as F  # noqa: N812  # the field's name for it
 from torch import Tensor
+from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 __all__ = ["FastSecondDerivatives"]
@@ -206,41 +206,42 @@ class FastSecondDerivatives(TorchFunctionMode):
 
     def __torch_function__(
         self,
-        function: Any,  # noqa: ANN401  # any of torch's functions
-        types: Any,  # noqa: ANN401  # of the arguments
+        function: Callable[..., object],
+        types: object,
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
-    ) -> Any:  # noqa: ANN401  # whatever the function returns
-        """Replace the two functions, pass on all others."""
-        if function is torch.conv2d:
+    ) -> object:
+        """Replace the two functions where the tensor to act on comes first by position, pass on all other calls."""
+        if function is torch.conv2d and args:
             return _convolve(*args, **(kwargs or {}))
-        if function is F.batch_norm:
+        if function is functional.batch_norm and args:
             return _normalise(*args, **(kwargs or {}))
         return function(*args, **(kwargs or {}))
 
 
 def _convolve(
-    input: Tensor,  # noqa: A002  # torch's own names, since callers may use them
+    images: Tensor,
     weight: Tensor,
     bias: Tensor | None = None,
-    stride: Any = 1,  # noqa: ANN401  # an integer or a pair
-    padding: Any = 0,  # noqa: ANN401  # an integer, a pair or a name
-    dilation: Any = 1,  # noqa: ANN401  # an integer or a pair
+    stride: int | Sequence[int] = 1,
+    padding: int | Sequence[int] | str = 0,
+    dilation: int | Sequence[int] = 1,
     groups: int = 1,
 ) -> Tensor:
     """Convolve as :func:`torch.conv2d` does."""
-    if isinstance(padding, str) or input.dim() != 4 or input.dtype != weight.dtype:
-        return torch.conv2d(input, weight, bias, stride, padding, dilation, groups)
-    if input.device.type == "cpu":
+    if isinstance(padding, str) or images.dim() != 4 or images.dtype != weight.dtype:
+        return torch.conv2d(images, weight, bias, stride, padding, dilation, groups)
+    if images.device.type == "cpu":
         # The kernels are up to twice as fast with a pixel's channels side by side; what follows keeps the format.
-        input, weight = (value.contiguous(memory_format=torch.channels_last) for value in (input, weight))  # noqa: A001
+        images = images.contiguous(memory_format=torch.channels_last)
+        weight = weight.contiguous(memory_format=torch.channels_last)
     pairs = [[value, value] if isinstance(value, int) else list(value) for value in (stride, padding, dilation)]
-    result: Tensor = _convolution(input, weight, bias, (*pairs, groups))
+    result: Tensor = _convolution(images, weight, bias, (*pairs, groups))
     return result
 
 
 def _normalise(
-    input: Tensor,  # noqa: A002  # torch's own names, since callers may use them
+    values: Tensor,
     running_mean: Tensor | None,
     running_var: Tensor | None,
     weight: Tensor | None = None,
@@ -250,8 +251,8 @@ def _normalise(
     eps: float = 1e-5,
 ) -> Tensor:
     """Normalise as :func:`torch.nn.functional.batch_norm` does."""
-    is_covered = training and weight is not None and bias is not None and input.dtype == weight.dtype
-    if not is_covered or input.numel() // input.shape[1] < 2:
-        return F.batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
-    result: Tensor = _batch_norm(input, weight, bias, (running_mean, running_var), momentum, eps)
+    is_covered = training and weight is not None and bias is not None and values.dtype == weight.dtype
+    if not is_covered or values.numel() // values.shape[1] < 2:
+        return functional.batch_norm(values, running_mean, running_var, weight, bias, training, momentum, eps)
+    result: Tensor = _batch_norm(values, weight, bias, (running_mean, running_var), momentum, eps)
     return result

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F  # noqa: N812  # the field's name for it
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn import functional
 
 from auxo.bilevel.linear import ConjugateGradient, Operator
 
@@ -76,7 +76,7 @@ class SoftmaxHeadProblem:
         """
         with torch.no_grad():
             inputs = with_ones(self.features)
-            targets = F.one_hot(self.labels, len(self.anchor)).to(inputs.dtype)
+            targets = functional.one_hot(self.labels, len(self.anchor)).to(inputs.dtype)
             weight = self.anchor.to(inputs.dtype)
             for _ in range(newton_steps):
                 gradient = self._gradient(inputs, targets, weight)
@@ -104,7 +104,7 @@ class SoftmaxHeadProblem:
         solver = ConjugateGradient(iterations=iterations, tolerance=1e-8)
         adjoint = solver.solve(hessian, outer_gradient.to(inputs.dtype))
         errors = torch.softmax(inputs @ solution.weight.T, dim=1)
-        errors = errors - F.one_hot(self.labels, len(self.anchor)).to(inputs.dtype)
+        errors = errors - functional.one_hot(self.labels, len(self.anchor)).to(inputs.dtype)
         paired = (errors * (inputs @ adjoint.solution.T)).sum(dim=1).mean() * self.share
         offset = solution.weight - self.anchor.to(inputs.dtype)
         return -paired - self.proximal * (offset * adjoint.solution).sum()
@@ -124,7 +124,7 @@ class SoftmaxHeadProblem:
         lengths = torch.pow(0.5, torch.arange(_LENGTHS, device=weight.device)).to(weight.dtype)
         logits = inputs @ weight.T - lengths.view(-1, 1, 1) * (inputs @ move.T)
         labels = self.labels.expand(_LENGTHS, -1)
-        losses = F.cross_entropy(logits.transpose(1, 2), labels, reduction="none").mean(dim=1)
+        losses = functional.cross_entropy(logits.transpose(1, 2), labels, reduction="none").mean(dim=1)
         offset = weight - self.anchor.to(weight.dtype)
         distances = (offset - lengths.view(-1, 1, 1) * move).square().sum(dim=(1, 2))
         objective = self.average(losses * self.share) + self.proximal / 2 * distances

@@ -35,8 +35,7 @@ class Layout:
         self._dtypes: list[torch.dtype] = []
         for tensor in tensors.values():
             self.dtype = torch.promote_types(self.dtype, tensor.dtype)
-            strides = tensor.stride()
-            order = tuple(sorted(range(tensor.dim()), key=lambda d, s=strides: -s[d]))  # type: ignore[misc]  # default
+            order = tuple(sorted(range(tensor.dim()), key=tensor.stride().__getitem__, reverse=True))
             self._orders.append(order)
             self._shapes.append(torch.Size([tensor.shape[d] for d in order]))
             self._dtypes.append(tensor.dtype)

@@ -1,8 +1,8 @@
 """Softmax cross-entropy of every sample."""
 
-import torch.nn.functional as F  # noqa: N812  # the field's name for it
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional
 
 from auxo.types import Labels, Losses
 
@@ -28,4 +28,4 @@ def cross_entropy_losses(logits: Float[Tensor, "batch classes"], labels: Labels)
     """
     if logits.dtype.itemsize < 4:
         logits = logits.float()
-    return F.cross_entropy(logits, labels, reduction="none")
+    return functional.cross_entropy(logits, labels, reduction="none")

@@ -45,19 +45,11 @@ class ConjugateGradient(AbstractLinearSolver):
     """
 
     iterations: int = 10
-    damping: float = 0.0
-    tolerance: float = 0.0
     preconditioner: Product | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require_at_least("iterations", self.iterations, 1)
-        require_at_least("damping", self.damping, 0)
-        require_at_least("tolerance", self.tolerance, 0)
-
-    @property
-    def demanded_residual(self) -> float:
-        """The tolerance."""
-        return self.tolerance
 
     @torch.no_grad()
     def solve(self, matrix: Operator, right_hand_side: Tensor, *, initial: Tensor | None = None) -> LinearSolution:

@@ -68,16 +68,23 @@ class LinearSolution(NamedTuple):
     breakdown: Breakdown | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
 class AbstractLinearSolver(ABC):
     """Solves ``(A + damping I) x = b`` for symmetric ``A``.
 
     Subclasses are frozen dataclasses that hold only options.
+
+    Args:
+        damping: added to the diagonal.
+        tolerance: relative residual at which a solution counts as converged; 0 if the iterations are the demand.
     """
 
-    @property
-    @abstractmethod
-    def demanded_residual(self) -> float:
-        """Relative residual at which a solution counts as converged; 0 if the number of iterations is the demand."""
+    damping: float = 0.0
+    tolerance: float = 0.0
+
+    def __post_init__(self) -> None:
+        require_at_least("damping", self.damping, 0)
+        require_at_least("tolerance", self.tolerance, 0)
 
     @abstractmethod
     def solve(self, matrix: Operator, right_hand_side: Tensor, *, initial: Tensor | None = None) -> LinearSolution:

@@ -55,21 +55,13 @@ class Neumann(AbstractLinearSolver):
     terms: int = 10
     scale: float | Literal["auto"] = "auto"
     power_iterations: int = 5
-    damping: float = 0.0
-    tolerance: float = 0.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require_at_least("terms", self.terms, 1)
         require_at_least("power_iterations", self.power_iterations, 1)
-        require_at_least("damping", self.damping, 0)
-        require_at_least("tolerance", self.tolerance, 0)
         if self.scale != "auto" and not (isinstance(self.scale, (int, float)) and self.scale > 0):
             raise ConfigError("scale > 0 or 'auto'", repr(self.scale), "use 'auto', or less than 2 / lambda_max")
-
-    @property
-    def demanded_residual(self) -> float:
-        """The tolerance."""
-        return self.tolerance
 
     @torch.no_grad()
     def solve(self, matrix: Operator, right_hand_side: Tensor, *, initial: Tensor | None = None) -> LinearSolution:

@@ -60,19 +60,13 @@ class Nystrom(AbstractLinearSolver):
     sampling: Literal["gaussian", "columns"] = "gaussian"
     batch_size: int = 16
     seed: int = 0
-    tolerance: float = 0.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require_at_least("rank", self.rank, 1)
         require_at_least("batch_size", self.batch_size, 1)
-        require_at_least("tolerance", self.tolerance, 0)
         if not self.damping > 0:
             raise ConfigError("damping > 0", str(self.damping), "choose one, such as 0.01 of the largest eigenvalue")
-
-    @property
-    def demanded_residual(self) -> float:
-        """The tolerance."""
-        return self.tolerance
 
     @torch.no_grad()
     def solve(self, matrix: Operator, right_hand_side: Tensor, *, initial: Tensor | None = None) -> LinearSolution:

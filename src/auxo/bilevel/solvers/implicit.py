@@ -52,7 +52,7 @@ class Implicit(AbstractSolver):
         info = SolverInfo(
             is_finite=torch.isfinite(outer.loss),
             residual=answer.residual,
-            tolerance=self.linear.demanded_residual,
+            tolerance=self.linear.tolerance,
             iterations=answer.iterations,
             hessian_products=answer.products,
             inner_gradients=1,
