@@ -104,12 +104,19 @@ class TrainState:
         schedulers: by the name of the optimiser they drive; stepped once an epoch by the trainer.
         seed: the seed of this stage.
         step: updates done so far in this stage.
+        num_steps: updates of the whole stage.
     """
 
     optimizers: dict[str, Optimizer]
     schedulers: dict[str, LRScheduler] = field(default_factory=dict)
     seed: int = 0
     step: int = 0
+    num_steps: int = 1
+
+    @property
+    def progress(self) -> float:
+        """Part of the stage that is done, in [0, 1)."""
+        return self.step / self.num_steps
 
     def draws(self, stream: str, batch: Batch) -> Draws:
         """Return this step's random numbers of the stream, shared out as the batch is."""

@@ -7,7 +7,7 @@ from typing import NamedTuple, TypeAlias
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
-__all__ = ["Batch", "Batches", "Features", "Images", "Labels", "Losses", "Metrics", "Task"]
+__all__ = ["Batch", "Batches", "Features", "Images", "Labels", "Losses", "Metrics", "Normalisation", "Task"]
 
 Images: TypeAlias = Float[Tensor, "batch channels height width"]
 Labels: TypeAlias = Int[Tensor, " batch"]
@@ -27,6 +27,26 @@ class Features(NamedTuple):
     maps: dict[str, Float[Tensor, "batch channels height width"]]
 
 
+class Normalisation(NamedTuple):
+    """How pixels in [0, 1] became network inputs: ``(pixels - mean) / std``.
+
+    Args:
+        mean: shape ``(channels, 1, 1)``.
+        std: shape ``(channels, 1, 1)``, > 0.
+    """
+
+    mean: Float[Tensor, "channels 1 1"]
+    std: Float[Tensor, "channels 1 1"]
+
+    def to_inputs(self, pixels: Images) -> Images:
+        """Return the network inputs of pixels in [0, 1]."""
+        return (pixels - self.mean) / self.std
+
+    def to_pixels(self, inputs: Images) -> Images:
+        """Return the pixels, in [0, 1] up to rounding, of network inputs."""
+        return inputs * self.std + self.mean
+
+
 @dataclass(frozen=True)
 class Task:
     """What is to be predicted, and from what.
@@ -36,12 +56,14 @@ class Task:
         channels: colour channels of an image.
         height: pixels.
         width: pixels.
+        class_counts: training images of each class; empty where they are not known.
     """
 
     class_names: tuple[str, ...]
     channels: int
     height: int
     width: int
+    class_counts: tuple[int, ...] = ()
 
     @property
     def num_classes(self) -> int:
@@ -61,6 +83,7 @@ class Batch:
         first: position of this part's first image in the joined batch; 0 in a single process.
         total: number of images in the joined batch over all processes; ``None`` means this part is all.
         num_processes: how many processes share the joined batch.
+        normalisation: what the input pipeline made of the pixels; ``None`` before it has run.
     """
 
     images: Shaped[Tensor, "batch channels height width"]
@@ -69,6 +92,7 @@ class Batch:
     first: int = 0
     total: int | None = None
     num_processes: int = 1
+    normalisation: Normalisation | None = None
 
     def __len__(self) -> int:
         return int(self.images.shape[0])

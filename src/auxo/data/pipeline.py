@@ -13,7 +13,7 @@ from auxo.data.config import Augment
 from auxo.data.sources import AbstractSource, InMemorySource
 from auxo.errors import DataError
 from auxo.random import global_seed
-from auxo.types import Batch
+from auxo.types import Batch, Normalisation
 
 __all__ = ["InputPipeline"]
 
@@ -80,8 +80,8 @@ class InputPipeline(nn.Module):
         images = batch.images.float() / 255
         if seed is not None and self.augmentation is not None:
             images = self._augmented(self.augmentation, images, batch, seed)
-        images = (images - self.mean.view(-1, 1, 1)) / self.std.view(-1, 1, 1)
-        return replace(batch, images=images)
+        normalisation = Normalisation(self.mean.view(-1, 1, 1), self.std.view(-1, 1, 1))
+        return replace(batch, images=normalisation.to_inputs(images), normalisation=normalisation)
 
     def _augmented(
         self, augmentation: ImageSequential, images: Float[Tensor, "batch c h w"], batch: Batch, seed: int

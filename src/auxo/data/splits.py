@@ -147,7 +147,8 @@ class Splits:
 
     def task(self) -> Task:
         """Return what is to be predicted, and from what."""
-        return Task(self.class_names, *self.image_shape)
+        counts = self.train.source.labels.bincount(minlength=len(self.class_names))
+        return Task(self.class_names, *self.image_shape, class_counts=tuple(counts.tolist()))
 
 
 def stratified_indices(labels: Int[Tensor, " n"], sizes: Sequence[int], *, seed: int) -> list[Int[Tensor, " part"]]:

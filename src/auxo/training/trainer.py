@@ -101,7 +101,7 @@ class StageTrainer:
         optimizers = self.method.optimizers()
         build = self.stage.method.optimizer.build_schedule
         schedulers = {name: build(optimizer, num_epochs=self.stage.epochs) for name, optimizer in optimizers.items()}
-        self.state = TrainState(optimizers, schedulers, seed=self.seed)
+        self.state = TrainState(optimizers, schedulers, seed=self.seed, num_steps=self.num_steps)
         self.progress = Progress()
 
     def restore(self, path: Path) -> None:
