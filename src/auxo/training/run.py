@@ -305,7 +305,7 @@ def load_model(config: ExperimentConfig, folder: Path, *, runtime: Runtime) -> T
     tree, header = read_tensor_file(path)
     if "task" not in header:
         raise CheckpointError(f"a trained model at {path}", "another file of auxo's", "take the one that the run wrote")
-    listed = {"class_names": tuple(header["task"]["class_names"]), "class_counts": tuple(header["task"]["class_counts"])}
+    listed = {name: tuple(header["task"][name]) for name in ("class_names", "class_counts")}
     task = Task(**{**header["task"], **listed})
     backbone = config.backbone.build(task, seed=config.seed)
     method = config.stages[-1].method.build(backbone, task, seed=config.seed)
