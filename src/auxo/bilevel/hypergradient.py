@@ -44,11 +44,6 @@ class HypergradientWarning(RuntimeWarning):
     """A hypergradient that should not be used; see ``on_failure`` of :func:`hypergradient`."""
 
 
-def _keep(vector: Tensor) -> Tensor:
-    """Return the vector: the average over a single process."""
-    return vector
-
-
 def hypergradient(
     problem: BilevelProblem,
     params: Mapping[str, Tensor],
@@ -60,7 +55,7 @@ def hypergradient(
     buffers: Mapping[str, Tensor] | None = None,
     inner_state: Params | None = None,
     warm_start: Params | None = None,
-    mean: Mean = _keep,
+    mean: Mean | None = None,
     on_failure: OnFailure = "raise",
 ) -> HypergradResult:
     """Return the gradient of the outer loss in the hyper-parameters, through the inner problem.
@@ -79,7 +74,7 @@ def hypergradient(
         buffers: of the inner network, handed to both losses; none by default.
         inner_state: ``result.inner_state`` of an earlier call, to go on with the inner optimiser's momentum.
         warm_start: ``result.info.adjoint`` of an earlier call, to start the linear solver from.
-        mean: averages a vector over the processes; in a single process the identity. Every gradient and product that
+        mean: averages a vector over the processes; ``None`` in a single process. Every gradient and product that
             depends on a batch goes through it, so with losses that are means over equal parts of a joined batch every
             process gets the single process's numbers.
         on_failure: when an answer is not finite or a linear solver broke down: ``"raise"``, ``"warn"`` and return it,
@@ -112,7 +107,7 @@ def _bind(
     inner: Sequence[Data],
     outer: Data,
     buffers: Mapping[str, Tensor],
-    mean: Mean,
+    mean: Mean | None,
     inner_state: Params,
     warm_start: Params,
     is_second_order: bool,
@@ -142,7 +137,7 @@ def _bind(
         buffers={name: _widen(value.detach()) for name, value in buffers.items()},
         inner=[_widen(batch) for batch in inner],
         outer=_widen(outer),
-        mean=mean,
+        over_processes=mean,
         inner_state=inner_state,
         warm_start=warm_start,
         is_second_order=is_second_order,
@@ -153,7 +148,7 @@ def _solve(solver: AbstractSolver, instance: Instance) -> SolverAnswer:
     """Run the solver where layers have the derivatives it takes, in full precision; explain torch's complaints."""
     with ExitStack() as stack:
         stack.enter_context(torch.enable_grad())
-        stack.enter_context(torch.autocast(instance.layout.device.type, enabled=False))
+        stack.enter_context(torch.autocast(instance.device.type, enabled=False))
         if solver.derivatives != "first":
             stack.enter_context(sdpa_kernel(SDPBackend.MATH))
         try:

@@ -5,11 +5,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from auxo.bilevel.problem import Params
-from auxo.bilevel.vectors import Layout
+from auxo.bilevel.vectors import shift
 from auxo.errors import ConfigError
 
 __all__ = ["SGD", "AbstractInnerOptimizer", "Adam", "Momentum"]
@@ -17,15 +15,15 @@ __all__ = ["SGD", "AbstractInnerOptimizer", "Adam", "Momentum"]
 
 @dataclass(frozen=True, kw_only=True)
 class AbstractInnerOptimizer(ABC):
-    """Moves one flat vector of inner parameters along its gradient.
+    """Moves inner parameters along their gradients.
 
     Args:
         rate: learning rate, above 0; or the name of the hyper-parameter that holds it, which is then learnt: a scalar
             under that name for all parameters, or one scalar per parameter under ``name.parameter``.
 
     Attributes:
-        moments: names of the vectors in the optimiser's state.
-        counts: names of the scalars in it.
+        moments: names of what the optimiser keeps for each entry of a parameter; in the state ``moment.parameter``.
+        counts: names of the scalars in its state.
     """
 
     moments: ClassVar[tuple[str, ...]] = ()
@@ -37,47 +35,47 @@ class AbstractInnerOptimizer(ABC):
         if not isinstance(self.rate, str) and not self.rate > 0:
             raise ConfigError("an inner rate above 0", str(self.rate), "choose one, or name a hyper-parameter")
 
-    def initial_state(self, vector: Float[Tensor, " size"]) -> Params:
+    def initial_state(self, params: Params) -> Params:
         """Return the state before the first step: zeros."""
-        state = {name: torch.zeros_like(vector) for name in self.moments}
-        return {**state, **{name: vector.new_zeros(()) for name in self.counts}}
+        state = {f"{moment}.{name}": torch.zeros_like(p) for moment in self.moments for name, p in params.items()}
+        first = next(iter(params.values()))
+        return {**state, **{name: first.new_zeros(()) for name in self.counts}}
 
-    @abstractmethod
-    def step(
-        self, vector: Float[Tensor, " size"], gradient: Float[Tensor, " size"], state: Params, rate: Tensor | float
-    ) -> tuple[Float[Tensor, " size"], Params]:
-        """Return the moved vector and the new state, both attached to all arguments."""
-
-    def rates(self, hyper: Params, layout: Layout) -> Tensor | float:
-        """Return the rate of every entry, attached to the hyper-parameters that hold it.
+    def step(self, params: Params, gradients: Params, state: Params, hyper: Params) -> tuple[Params, Params]:
+        """Return the moved parameters and the new state, both attached to all arguments.
 
         Raises:
-            ConfigError: no hyper-parameter holds it.
+            ConfigError: the rate is to be learnt, and no hyper-parameter holds it.
         """
+        moves, new_state = self.moves(gradients, state)
         if not isinstance(self.rate, str):
-            return self.rate
+            return shift(params, -self.rate, moves), new_state
         if self.rate in hyper:
-            return hyper[self.rate]
-        names = [f"{self.rate}.{name}" for name in layout.names]
-        missing = [name for name in names if name not in hyper]
-        if missing:
-            raise ConfigError(
-                f"a hyper-parameter {self.rate!r}, or one for each inner parameter",
-                f"none named {missing[0]!r}",
-                "add it to hyper, or give the rate as a number",
-            )
-        return torch.cat([hyper[name].expand(size) for name, size in zip(names, layout.sizes, strict=True)])
+            return shift(params, -hyper[self.rate], moves), new_state
+        moved: Params = {}
+        for name, value in params.items():
+            key = f"{self.rate}.{name}"
+            if key not in hyper:
+                raise ConfigError(
+                    f"a hyper-parameter {self.rate!r}, or one for each inner parameter",
+                    f"none named {key!r}",
+                    "add it to hyper, or give the rate as a number",
+                )
+            moved |= shift({name: value}, -hyper[key], moves)
+        return moved, new_state
+
+    @abstractmethod
+    def moves(self, gradients: Params, state: Params) -> tuple[Params, Params]:
+        """Return what is subtracted, times the rate, from each parameter, and the new state; attached."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SGD(AbstractInnerOptimizer):
     """Plain gradient descent: ``w - rate * g``."""
 
-    def step(
-        self, vector: Float[Tensor, " size"], gradient: Float[Tensor, " size"], state: Params, rate: Tensor | float
-    ) -> tuple[Float[Tensor, " size"], Params]:
-        """See :meth:`AbstractInnerOptimizer.step`."""
-        return _descend(vector, gradient, rate), state
+    def moves(self, gradients: Params, state: Params) -> tuple[Params, Params]:
+        """See :meth:`AbstractInnerOptimizer.moves`."""
+        return gradients, state
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,12 +91,10 @@ class Momentum(AbstractInnerOptimizer):
 
     momentum: float = 0.9
 
-    def step(
-        self, vector: Float[Tensor, " size"], gradient: Float[Tensor, " size"], state: Params, rate: Tensor | float
-    ) -> tuple[Float[Tensor, " size"], Params]:
-        """See :meth:`AbstractInnerOptimizer.step`."""
-        momentum = self.momentum * state["momentum"] + gradient
-        return _descend(vector, momentum, rate), {"momentum": momentum}
+    def moves(self, gradients: Params, state: Params) -> tuple[Params, Params]:
+        """See :meth:`AbstractInnerOptimizer.moves`."""
+        moves = shift(gradients, self.momentum, {name: state[f"momentum.{name}"] for name in gradients})
+        return moves, {f"momentum.{name}": value for name, value in moves.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,23 +117,18 @@ class Adam(AbstractInnerOptimizer):
     betas: tuple[float, float] = (0.9, 0.999)
     epsilon: float = 1e-8
 
-    def step(
-        self, vector: Float[Tensor, " size"], gradient: Float[Tensor, " size"], state: Params, rate: Tensor | float
-    ) -> tuple[Float[Tensor, " size"], Params]:
-        """See :meth:`AbstractInnerOptimizer.step`."""
+    def moves(self, gradients: Params, state: Params) -> tuple[Params, Params]:
+        """See :meth:`AbstractInnerOptimizer.moves`."""
         beta1, beta2 = self.betas
         count = state["step"].detach() + 1
-        first = beta1 * state["first"] + (1 - beta1) * gradient
-        second = beta2 * state["second"] + (1 - beta2) * gradient.square()
-        corrected = second / (1 - beta2**count)
-        is_zero = corrected == 0
-        root = torch.where(is_zero, 1.0, corrected).sqrt().masked_fill(is_zero, 0.0)
-        move = first / (1 - beta1**count) / (root + self.epsilon)
-        return _descend(vector, move, rate), {"first": first, "second": second, "step": count}
-
-
-def _descend(vector: Tensor, move: Tensor, rate: Tensor | float) -> Tensor:
-    """Return ``vector - rate * move``."""
-    if isinstance(rate, Tensor):
-        return torch.addcmul(vector, rate, move, value=-1)
-    return torch.add(vector, move, alpha=-rate)
+        bias1, bias2 = 1 - beta1**count, 1 - beta2**count
+        moves, new_state = {}, {"step": count}
+        for name, gradient in gradients.items():
+            first = beta1 * state[f"first.{name}"] + (1 - beta1) * gradient
+            second = beta2 * state[f"second.{name}"] + (1 - beta2) * gradient.square()
+            corrected = second / bias2
+            is_zero = corrected == 0
+            root = torch.where(is_zero, 1.0, corrected).sqrt().masked_fill(is_zero, 0.0)
+            moves[name] = first / bias1 / (root + self.epsilon)
+            new_state |= {f"first.{name}": first, f"second.{name}": second}
+        return moves, new_state

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -17,18 +16,20 @@ from auxo.errors import HypergradientError
 
 __all__ = ["Instance", "OuterGradient", "leaves", "scaled_difference"]
 
+_LOSS = "outer loss"  # no parameter of a module is called so
+
 
 class OuterGradient(NamedTuple):
     """The outer loss and its gradients, averaged over the processes; detached.
 
     Args:
         loss: scalar.
-        in_params: one flat vector; zeros where the loss does not reach a parameter.
+        in_params: by name; zeros where the loss does not reach a parameter.
         in_hyper: by name; ``None`` where the loss does not reach a hyper-parameter.
     """
 
     loss: Float[Tensor, ""]
-    in_params: Float[Tensor, " size"]
+    in_params: Params
     in_hyper: dict[str, Tensor | None]
 
 
@@ -43,7 +44,7 @@ class Instance:
         buffers: of the inner network.
         inner: at least one inner batch.
         outer: the outer batch.
-        mean: averages a vector over the processes.
+        over_processes: averages a vector over the processes; ``None`` where there is one.
         inner_state: state of an inner optimiser to go on from; empty to start afresh.
         warm_start: solution of an earlier linear system by parameter name; empty to start at zero.
         is_second_order: whether the losses will be differentiated twice.
@@ -55,15 +56,15 @@ class Instance:
     buffers: Params
     inner: Sequence[Data]
     outer: Data
-    mean: Mean
+    over_processes: Mean | None
     inner_state: Params
     warm_start: Params
     is_second_order: bool
 
-    @cached_property
-    def layout(self) -> Layout:
-        """How the inner parameters lie in one vector."""
-        return Layout(self.params)
+    @property
+    def device(self) -> torch.device:
+        """Where the inner parameters are."""
+        return next(iter(self.params.values())).device
 
     def start(self) -> Params:
         """Return the inner parameters of the first inner step, attached to the hyper-parameters if they depend on them.
@@ -85,9 +86,19 @@ class Instance:
             )
         return start
 
+    def through_start(self, start: Params, adjoint: Params) -> dict[str, Tensor | None]:
+        """Return the hyper-parameters' gradients through the start, of a loss with gradients ``adjoint`` in it."""
+        attached = [name for name, value in start.items() if value.requires_grad]
+        if not attached:
+            return dict.fromkeys(self.hyper)
+        outputs, weights = [start[name] for name in attached], [adjoint[name] for name in attached]
+        pulled = torch.autograd.grad(outputs, [*self.hyper.values()], weights, allow_unused=True)
+        return dict(zip(self.hyper, pulled, strict=True))
+
     def inner_loss(self, params: Params, buffers: Params, batch: Data) -> tuple[Float[Tensor, ""], Params]:
         """Return the inner loss, attached, and the buffers after it, detached."""
-        return self._evaluate("inner_loss", self.problem.inner_loss, params, buffers, batch)
+        with FastSecondDerivatives() if self.is_second_order else nullcontext():
+            return self._evaluate("inner_loss", self.problem.inner_loss, params, buffers, batch)
 
     def mean_inner_loss(self, params: Params) -> Float[Tensor, ""]:
         """Return the mean inner loss over the inner batches, each from the same buffers."""
@@ -107,9 +118,9 @@ class Instance:
         """
         gradients = torch.autograd.grad(loss, [*params.values()], create_graph=True, allow_unused=True)
         named: dict[str, Tensor | None] = dict(zip(params, gradients, strict=True))
+        starts = {name: [value.grad_fn] for name, value in named.items() if value is not None}
         seen: set[object] = set()
-        for name, value in named.items():
-            waiting = [] if value is None else [value.grad_fn]
+        for name, waiting in starts.items():
             while waiting:
                 node = waiting.pop()
                 if node is None or node in seen:
@@ -121,7 +132,7 @@ class Instance:
                         f"one that cannot on the way to {name!r}",
                         "replace the layer, or use FiniteDifference, Penalty or FirstOrder",
                     )
-                waiting.extend(following for following, _ in node.next_functions)
+                waiting += [following for following, _ in node.next_functions if following not in seen]
         return named
 
     def outer_gradient(self, params: Params, buffers: Params) -> OuterGradient:
@@ -134,39 +145,43 @@ class Instance:
                 "a constant",
                 "compute it from the params it is given, without .detach(), .item() or torch.no_grad()",
             )
-        sources = [*params.values(), *self.hyper.values()]
-        gradients = torch.autograd.grad(loss, sources, allow_unused=True)
-        in_params = [
-            torch.zeros_like(value) if gradient is None else gradient
-            for value, gradient in zip(params.values(), gradients, strict=False)
-        ]
-        in_hyper = dict(zip(self.hyper, gradients[len(params) :], strict=True))
-        vector = self.mean(self.layout.flatten(in_params, scalar=loss.detach()))
-        return OuterGradient(vector[-1].to(loss.dtype), vector[:-1], self.average(in_hyper))
+        in_params, in_hyper = self._both_gradients(loss, params)
+        averaged = self.average({_LOSS: loss.detach(), **in_params})
+        mean_loss = averaged.pop(_LOSS)
+        return OuterGradient(mean_loss, averaged, self.average_present(in_hyper))
 
-    def average(self, gradients: Mapping[str, Tensor | None]) -> dict[str, Tensor | None]:
+    def mean(self, tensor: Tensor) -> Tensor:
+        """Return the average of a tensor over the processes."""
+        return tensor if self.over_processes is None else self.over_processes(tensor)
+
+    def average(self, tensors: Params) -> Params:
+        """Return the averages of tensors over the processes, from one message; detached where there are several."""
+        if self.over_processes is None or not tensors:
+            return tensors
+        layout = Layout(tensors)
+        return layout.split(self.over_processes(layout.flatten({n: value.detach() for n, value in tensors.items()})))
+
+    def average_present(self, gradients: Mapping[str, Tensor | None]) -> dict[str, Tensor | None]:
         """Average gradients over the processes in one message; ``None`` stays ``None``."""
-        present = {name: value for name, value in gradients.items() if value is not None}
-        if not present:
-            return dict(gradients)
-        layout = Layout(present)
-        return {**gradients, **layout.split(self.mean(layout.flatten(present)))}
+        return {**gradients, **self.average({n: value for n, value in gradients.items() if value is not None})}
 
-    def inner_gradient_in_hyper(self, params: Params) -> tuple[dict[str, Tensor | None], Float[Tensor, " size"]]:
-        """Return the mean inner loss's gradient in the hyper-parameters, and in the inner parameters as one vector.
+    def inner_gradient_in_hyper(self, params: Params) -> tuple[dict[str, Tensor | None], Params]:
+        """Return the mean inner loss's gradients in the hyper-parameters and in the inner parameters.
 
         Args:
             params: leaves that require gradient.
         """
-        loss = self.mean_inner_loss(params)
-        sources = [*params.values(), *self.hyper.values()]
-        gradients = torch.autograd.grad(loss, sources, allow_unused=True)
-        in_params = [
-            torch.zeros_like(value) if gradient is None else gradient
-            for value, gradient in zip(params.values(), gradients, strict=False)
-        ]
-        in_hyper = dict(zip(self.hyper, gradients[len(params) :], strict=True))
-        return self.average(in_hyper), self.mean(self.layout.flatten(in_params))
+        in_params, in_hyper = self._both_gradients(self.mean_inner_loss(params), params)
+        return self.average_present(in_hyper), self.average(in_params)
+
+    def _both_gradients(self, loss: Float[Tensor, ""], params: Params) -> tuple[Params, dict[str, Tensor | None]]:
+        """Return this process's gradients in the inner parameters, zeros where there is none, and in the hypers."""
+        gradients = torch.autograd.grad(loss, [*params.values(), *self.hyper.values()], allow_unused=True)
+        in_params = {
+            name: torch.zeros_like(value) if gradient is None else gradient
+            for (name, value), gradient in zip(params.items(), gradients, strict=False)
+        }
+        return in_params, dict(zip(self.hyper, gradients[len(params) :], strict=True))
 
     def at(self, buffers: Params) -> "Instance":
         """Return the same problem with other buffers."""
@@ -201,10 +216,8 @@ class Instance:
     ) -> tuple[Float[Tensor, ""], Params]:
         """Evaluate a loss and check that it is a scalar and changed nothing it was given."""
         given = {"inner parameter": params, "hyper-parameter": self.hyper, "buffer": buffers}
-        fast = FastSecondDerivatives() if self.is_second_order else nullcontext()
         before = {(kind, key): value._version for kind, group in given.items() for key, value in group.items()}
-        with fast:
-            loss, new_buffers = level(params, self.hyper, buffers, batch)
+        loss, new_buffers = level(params, self.hyper, buffers, batch)
         for kind, group in given.items():
             for key, value in group.items():
                 if value._version != before[kind, key]:

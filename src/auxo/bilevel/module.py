@@ -24,7 +24,8 @@ class FunctionalModule:
     under their first name.
 
     Args:
-        module: in the mode (train or eval) that it is to run in; it is kept, and only :meth:`load` changes it.
+        module: in the mode (train or eval) that it is to run in, with all its parameters and buffers; it is kept, and
+            only :meth:`load` changes it.
         seed: of the first call; a non-negative integer.
 
     Example:
@@ -37,6 +38,7 @@ class FunctionalModule:
     def __init__(self, module: nn.Module, *, seed: int = 0) -> None:
         self._module = module
         self._seed = seed
+        self._names = {name for name, _ in (*module.named_parameters(), *module.named_buffers())}
 
     @property
     def params(self) -> Params:
@@ -59,8 +61,7 @@ class FunctionalModule:
             HypergradientError: a parameter or buffer is missing; without it the module's own would be used unnoticed.
         """
         given = {**params, **buffers}
-        own = {name for name, _ in (*self._module.named_parameters(), *self._module.named_buffers())}
-        missing = sorted((own | {_SEED}) - set(given))
+        missing = sorted((self._names | {_SEED}) - given.keys())
         if missing:
             raise HypergradientError(
                 "every parameter and buffer of the module",

@@ -38,7 +38,7 @@ Initial: TypeAlias = Callable[[Params, Params], Params]
 """Maps (inner parameters, hyper-parameters) to the inner parameters that the first inner step starts from."""
 
 Mean: TypeAlias = Callable[[Tensor], Tensor]
-"""Averages a vector over the processes; the identity in a single process."""
+"""Averages a vector over the processes."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -68,11 +68,6 @@ class InnerGradient:
             {name: torch.zeros_like(self._params[name]) if value is None else value for name, value in filled.items()}
         )
 
-    def restrict(self, vector: Float[Tensor, " all_params"]) -> Float[Tensor, " size"]:
-        """Return the part of a vector of all inner parameters that belongs to those the inner loss reaches."""
-        whole = self._instance.layout
-        return vector if whole.names == self.layout.names else self.select(whole.split(vector))
-
     def product(self, vector: Float[Tensor, " size"]) -> Float[Tensor, " size"]:
         """Return the matrix times a vector, averaged over the processes."""
         return self._instance.mean(self.layout.flatten(self._pull(vector, batched=False)))
@@ -96,7 +91,7 @@ class InnerGradient:
         hyper = self._instance.hyper
         weights = [*self.layout.split(vector).values()]
         gradients = torch.autograd.grad([*self._gradients.values()], [*hyper.values()], weights, allow_unused=True)
-        return self._instance.average(dict(zip(hyper, gradients, strict=True)))
+        return self._instance.average_present(dict(zip(hyper, gradients, strict=True)))
 
     def named(self, vector: Float[Tensor, " size"]) -> Params:
         """Return the vector as tensors by parameter name."""

@@ -1,6 +1,5 @@
 """Inner steps: made without a graph, or recorded so that they can be differentiated one at a time."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -11,6 +10,7 @@ from torch import Tensor
 from auxo.bilevel.inner_optimizers import AbstractInnerOptimizer
 from auxo.bilevel.instance import Instance, leaves
 from auxo.bilevel.problem import Data, Params
+from auxo.bilevel.vectors import joint_norm, shift
 
 __all__ = ["Adjoint", "Point", "Record", "Trajectory"]
 
@@ -19,13 +19,13 @@ class Point(NamedTuple):
     """Where the inner training stands; detached.
 
     Args:
-        vector: the inner parameters as one vector.
+        params: the inner parameters.
         state: of the inner optimiser.
         buffers: of the inner network.
         slope: norm of the gradient that led here; ``None`` at the start.
     """
 
-    vector: Float[Tensor, " size"]
+    params: Params
     state: Params
     buffers: Params
     slope: Float[Tensor, ""] | None = None
@@ -35,28 +35,28 @@ class Adjoint(NamedTuple):
     """Derivative of the outer loss in where the inner training stands.
 
     Args:
-        vector: in the inner parameters.
+        params: in the inner parameters.
         state: in the optimiser's state; only what can be differentiated.
     """
 
-    vector: Float[Tensor, " size"]
+    params: Params
     state: Params
 
 
 class Record(NamedTuple):
-    """The graphs of one inner step.
+    """The graphs of one inner step: of the inner gradient, and of the optimiser's arithmetic on its average.
 
     Args:
         params: the inner parameters before it; leaves.
-        gradients: the inner gradient in each, attached.
-        before: leaves of the optimiser's arithmetic: the parameters as one vector, their gradient, the state.
-        after: its results: the moved vector and the new state, attached.
+        gradients: the inner gradient in each, attached to ``params``.
+        before: the parameters, their averaged gradient and the state that the arithmetic started from; leaves.
+        after: the moved parameters and the new state, attached to ``before``.
     """
 
     params: Params
-    gradients: dict[str, Tensor]
-    before: Params
-    after: Params
+    gradients: Params
+    before: tuple[Params, Params, Params]
+    after: tuple[Params, Params]
 
 
 @dataclass(frozen=True)
@@ -71,17 +71,17 @@ class Trajectory:
     instance: Instance
     optimizer: AbstractInnerOptimizer
 
-    def begin(self, start: Mapping[str, Tensor]) -> Point:
+    def begin(self, start: Params) -> Point:
         """Return the point before the first step, with the optimiser's state that the caller passed in, if any."""
-        vector = self.instance.layout.flatten(start).detach()
-        state = self.instance.inner_state or self.optimizer.initial_state(vector)
-        return Point(vector, state, self.instance.buffers)
+        params = {name: value.detach() for name, value in start.items()}
+        state = self.instance.inner_state or self.optimizer.initial_state(params)
+        return Point(params, state, self.instance.buffers)
 
     def batch(self, step: int) -> Data:
         """Return the batch of a step."""
         return self.instance.inner[step % len(self.instance.inner)]
 
-    def advance(self, point: Point, step: int, *, extra: Tensor | None = None) -> Point:
+    def advance(self, point: Point, step: int, *, extra: Params | None = None) -> Point:
         """Make one step and keep no graph.
 
         Args:
@@ -89,32 +89,27 @@ class Trajectory:
             step: its number, which chooses the batch.
             extra: a gradient to add to the inner one, already averaged over the processes.
         """
-        layout = self.instance.layout
-        params = leaves(layout.split(point.vector))
+        params = leaves(point.params)
         loss, buffers = self.instance.inner_loss(params, point.buffers, self.batch(step))
-        gradients = torch.autograd.grad(loss, [*params.values()], allow_unused=True, materialize_grads=True)
+        found = torch.autograd.grad(loss, [*params.values()], allow_unused=True, materialize_grads=True)
         with torch.no_grad():
-            gradient = self.instance.mean(layout.flatten(gradients))
-            gradient = gradient if extra is None else gradient + extra
-            rate = self.optimizer.rates(self.instance.hyper, layout)
-            vector, state = self.optimizer.step(point.vector, gradient, point.state, rate)
-            return Point(vector, state, buffers, gradient.norm())
+            gradients = self.instance.average(dict(zip(params, found, strict=True)))
+            gradients = gradients if extra is None else shift(gradients, 1.0, extra)
+            moved, state = self.optimizer.step(point.params, gradients, point.state, self.instance.hyper)
+            return Point(moved, state, buffers, joint_norm(gradients.values()))
 
     def record(self, point: Point, step: int) -> tuple[Record, Point]:
         """Make one step and keep its graphs, for :meth:`pull_back`."""
-        layout = self.instance.layout
-        params = leaves(layout.split(point.vector))
+        params = leaves(point.params)
         loss, buffers = self.instance.inner_loss(params, point.buffers, self.batch(step))
         found = self.instance.second_order_gradients(loss, params)
         gradients = {name: torch.zeros_like(params[name]) if g is None else g for name, g in found.items()}
-        averaged = self.instance.mean(layout.flatten({name: g.detach() for name, g in gradients.items()}))
-        before = leaves({"vector": point.vector, "gradient": averaged, **point.state})
-        state = {name: before[name] for name in point.state}
-        rate = self.optimizer.rates(self.instance.hyper, layout)
-        vector, new_state = self.optimizer.step(before["vector"], before["gradient"], state, rate)
-        record = Record(params, gradients, before, {"vector": vector, **new_state})
-        detached = {name: value.detach() for name, value in new_state.items()}
-        return record, Point(vector.detach(), detached, buffers, averaged.norm())
+        averaged = self.instance.average({name: gradient.detach() for name, gradient in gradients.items()})
+        before = leaves(point.params), leaves(averaged), leaves(point.state)
+        moved, state = self.optimizer.step(*before, self.instance.hyper)
+        record = Record(params, gradients, before, (moved, state))
+        end = [{name: value.detach() for name, value in group.items()} for group in (moved, state)]
+        return record, Point(end[0], end[1], buffers, joint_norm(averaged.values()))
 
     def pull_back(
         self, record: Record, adjoint: Adjoint, *, is_first: bool
@@ -125,49 +120,46 @@ class Trajectory:
             record: of the step; its graphs are freed.
             adjoint: derivative of the outer loss after the step.
             is_first: whether nothing before the step depends on the hyper-parameters, so that the derivative in the
-                parameters before it is not wanted; the vector of the returned adjoint is then meaningless.
+                parameters before it is not wanted; those of the returned adjoint are then meaningless.
 
         Returns:
             The derivative of the outer loss before the step, and this process's gradients in the hyper-parameters;
             their average over the processes is the step's contribution.
         """
         hyper = self.instance.hyper
-        layout = self.instance.layout
-        cotangents = {"vector": adjoint.vector, **adjoint.state}
-        kept = [name for name, value in record.after.items() if value.requires_grad]
-        rated = hyper if isinstance(self.optimizer.rate, str) else {}
-        pulled = torch.autograd.grad(
-            [record.after[name] for name in kept],
-            [*record.before.values(), *rated.values()],
-            [cotangents[name] for name in kept],
+        (before, slopes, state), rates = self._pull_arithmetic(record, adjoint)
+        reached = {name: value for name, value in record.gradients.items() if value.requires_grad}
+        if not reached:
+            return Adjoint(before, state), rates
+        wanted = {} if is_first else record.params
+        through = torch.autograd.grad(
+            [*reached.values()],
+            [*wanted.values(), *hyper.values()],
+            [slopes[name] for name in reached],
             allow_unused=True,
         )
-        before = dict(zip(record.before, pulled, strict=False))
-        gradients: dict[str, Tensor | None] = {
-            **dict.fromkeys(hyper),
-            **dict(zip(rated, pulled[len(before) :], strict=True)),
-        }
-        weights = layout.split(_or_zeros(before["gradient"], adjoint.vector))
-        reached = {name: value for name, value in record.gradients.items() if value.requires_grad}
-        vector = _or_zeros(before["vector"], adjoint.vector)
-        if reached:
-            wanted = {} if is_first else record.params
-            through = torch.autograd.grad(
-                [*reached.values()],
-                [*wanted.values(), *hyper.values()],
-                [weights[name] for name in reached],
-                allow_unused=True,
-            )
-            for name, value in zip(hyper, through[len(wanted) :], strict=True):
-                gradients[name] = _add(gradients[name], value)
-            if wanted:
-                curved = [
-                    torch.zeros_like(param) if value is None else value
-                    for param, value in zip(wanted.values(), through, strict=False)
-                ]
-                vector = vector + self.instance.mean(layout.flatten(curved))
-        state = {name: _or_zeros(before[name], record.before[name]) for name in adjoint.state}
-        return Adjoint(vector, state), gradients
+        gradients = {name: _add(rates[name], value) for name, value in zip(hyper, through[len(wanted) :], strict=True)}
+        if wanted:
+            curved = {name: _or_zeros(value, wanted[name]) for name, value in zip(wanted, through, strict=False)}
+            before = shift(before, 1.0, self.instance.average(curved))
+        return Adjoint(before, state), gradients
+
+    def _pull_arithmetic(
+        self, record: Record, adjoint: Adjoint
+    ) -> tuple[tuple[Params, Params, Params], dict[str, Tensor | None]]:
+        """Pull the adjoint back through the optimiser's arithmetic, to what it started from and to a learnt rate."""
+        outputs, cotangents = [], []
+        for after, group in zip(record.after, adjoint, strict=True):
+            kept = [name for name, value in after.items() if value.requires_grad]
+            outputs += [after[name] for name in kept]
+            cotangents += [group[name] for name in kept]
+        rated = self.instance.hyper if isinstance(self.optimizer.rate, str) else {}
+        inputs = [value for group in (*record.before, rated) for value in group.values()]
+        pulled = iter(torch.autograd.grad(outputs, inputs, cotangents, allow_unused=True))
+        params, slopes, state = (
+            {name: _or_zeros(next(pulled), value) for name, value in group.items()} for group in record.before
+        )
+        return (params, slopes, state), {**dict.fromkeys(self.instance.hyper), **dict(zip(rated, pulled, strict=True))}
 
 
 def _or_zeros(value: Tensor | None, like: Tensor) -> Tensor:

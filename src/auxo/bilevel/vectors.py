@@ -1,19 +1,34 @@
-"""Named tensors as one flat vector, so that a solver's arithmetic is a handful of operations however many there are."""
+"""Arithmetic on named tensors: entry by entry, or as one flat vector."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ["Layout"]
+__all__ = ["Layout", "joint_norm", "shift"]
+
+
+def shift(tensors: Mapping[str, Tensor], factor: Tensor | float, directions: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return ``tensor + factor * direction`` by name, attached to all three."""
+    if isinstance(factor, Tensor):
+        return {name: torch.addcmul(value, factor, directions[name]) for name, value in tensors.items()}
+    return {name: torch.add(value, directions[name], alpha=factor) for name, value in tensors.items()}
+
+
+def joint_norm(tensors: Iterable[Tensor]) -> Float[Tensor, ""]:
+    """Return the Euclidean norm of all entries together."""
+    norms: list[Tensor] = [torch.linalg.vector_norm(tensor) for tensor in tensors]
+    norm: Tensor = torch.linalg.vector_norm(torch.stack(norms))
+    return norm
 
 
 class Layout:
     """Where each of some named tensors lies in one flat vector.
 
-    Entries lie in the order of the tensor's memory (its own strides), so a tensor cut from the vector comes back in the
-    memory format it had. The vector has the widest dtype among the tensors, and float32 at least.
+    On a vector a solver's arithmetic is a handful of operations, however many tensors there are. Entries lie in the
+    order of the tensor's memory (its own strides), so a tensor cut from the vector comes back in the memory format it
+    had. The vector has the widest dtype among the tensors, and float32 at least.
 
     Args:
         tensors: floating point, on one device; at least one.
@@ -47,19 +62,10 @@ class Layout:
         """Number of entries of the vector."""
         return sum(self.sizes)
 
-    def flatten(
-        self, tensors: Mapping[str, Tensor] | Sequence[Tensor], *, scalar: Tensor | None = None
-    ) -> Float[Tensor, " size_and_scalar"]:
-        """Return the tensors as one vector, attached to their graph.
-
-        Args:
-            tensors: by name, or in the order of :attr:`names`.
-            scalar: one more entry to put at the end.
-        """
+    def flatten(self, tensors: Mapping[str, Tensor] | Sequence[Tensor]) -> Float[Tensor, " size"]:
+        """Return the tensors, by name or in the order of :attr:`names`, as one vector, attached to their graph."""
         values = [tensors[name] for name in self.names] if isinstance(tensors, Mapping) else tensors
         pieces = [t.permute(order).reshape(-1) for t, order in zip(values, self._orders, strict=True)]
-        if scalar is not None:
-            pieces.append(scalar.reshape(1))
         return torch.cat([piece.to(self.dtype) for piece in pieces])
 
     def split(self, vector: Float[Tensor, "*batch size"]) -> dict[str, Tensor]:

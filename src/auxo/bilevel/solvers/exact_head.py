@@ -66,7 +66,7 @@ class ExactHead(AbstractSolver):
             solution = softmax.solve(newton_steps=self.newton_steps, iterations=self.iterations)
         params = {"weight": solution.weight}
         outer = instance.outer_gradient(params, instance.buffers)
-        slope = instance.layout.split(outer.in_params)["weight"]
+        slope = outer.in_params["weight"]
         if loss.criterion == "least_squares":
             response = ridge.response(solution, slope)
         else:
@@ -83,5 +83,5 @@ class ExactHead(AbstractSolver):
             inner_slope=solution.residual,
             iterations=1 if loss.criterion == "least_squares" else self.newton_steps,
         )
-        indirect = instance.average(dict(zip(hyper, through, strict=True)))
+        indirect = instance.average_present(dict(zip(hyper, through, strict=True)))
         return SolverAnswer(outer.in_hyper, indirect, outer.loss, params, buffers, info, {})

@@ -10,6 +10,7 @@ from auxo.bilevel.instance import Instance, leaves, scaled_difference
 from auxo.bilevel.linear.interface import require_at_least
 from auxo.bilevel.problem import AbstractSolver, SolverAnswer, SolverInfo
 from auxo.bilevel.trajectory import Trajectory
+from auxo.bilevel.vectors import joint_norm, shift
 from auxo.errors import ConfigError
 
 __all__ = ["FiniteDifference"]
@@ -51,19 +52,18 @@ class FiniteDifference(AbstractSolver):
 
     def solve(self, instance: Instance) -> SolverAnswer:
         """See :meth:`AbstractSolver.solve`."""
-        layout = instance.layout
         trajectory = Trajectory(instance.single_step(type(self).__name__), SGD(rate=self.rate))
         point = trajectory.begin(instance.params)
         moved = trajectory.advance(point, 0)
-        params = layout.split(moved.vector)
-        outer = instance.outer_gradient(params, moved.buffers)
-        epsilon = self.epsilon or torch.finfo(layout.dtype).eps ** (1 / 3)
-        norm = outer.in_params.norm()
-        length = epsilon * point.vector.norm().clamp(min=1.0) / torch.where(norm > 0, norm, 1.0)
-        forth, _ = instance.inner_gradient_in_hyper(leaves(layout.split(point.vector + length * outer.in_params)))
-        back, _ = instance.inner_gradient_in_hyper(leaves(layout.split(point.vector - length * outer.in_params)))
+        outer = instance.outer_gradient(moved.params, moved.buffers)
+        norm = joint_norm(outer.in_params.values())
+        epsilon = self.epsilon or torch.finfo(norm.dtype).eps ** (1 / 3)
+        size = joint_norm(point.params.values())
+        length = epsilon * size.clamp(min=1.0) / torch.where(norm > 0, norm, 1.0)
+        forth, _ = instance.inner_gradient_in_hyper(leaves(shift(point.params, length, outer.in_params)))
+        back, _ = instance.inner_gradient_in_hyper(leaves(shift(point.params, -length, outer.in_params)))
         indirect = scaled_difference(-self.rate / (2 * length), forth, back)
         info = SolverInfo(
             is_finite=torch.isfinite(outer.loss), iterations=1, inner_gradients=3, inner_slope=moved.slope
         )
-        return SolverAnswer(outer.in_hyper, indirect, outer.loss, params, moved.buffers, info, {})
+        return SolverAnswer(outer.in_hyper, indirect, outer.loss, moved.params, moved.buffers, info, {})

@@ -49,23 +49,16 @@ class FirstOrder(AbstractSolver):
     def solve(self, instance: Instance) -> SolverAnswer:
         """See :meth:`AbstractSolver.solve`."""
         trajectory = Trajectory(instance, self.optimizer)
-        start = instance.layout.flatten(instance.start())
-        point = trajectory.begin(instance.layout.split(start))
+        start = instance.start()
+        point = trajectory.begin(start)
         for step in range(self.steps):
             point = trajectory.advance(point, step)
-        params = instance.layout.split(point.vector)
-        outer = instance.outer_gradient(params, point.buffers)
-        hyper = instance.hyper
-        through = (
-            torch.autograd.grad(start, [*hyper.values()], outer.in_params, allow_unused=True)
-            if start.requires_grad
-            else [None] * len(hyper)
-        )
+        outer = instance.outer_gradient(point.params, point.buffers)
         info = SolverInfo(
             is_finite=torch.isfinite(outer.loss),
             iterations=self.steps,
             inner_gradients=self.steps,
             inner_slope=point.slope,
         )
-        indirect = dict(zip(hyper, through, strict=True))
-        return SolverAnswer(outer.in_hyper, indirect, outer.loss, params, point.buffers, info, point.state)
+        indirect = instance.through_start(start, outer.in_params)
+        return SolverAnswer(outer.in_hyper, indirect, outer.loss, point.params, point.buffers, info, point.state)

@@ -59,13 +59,11 @@ class ForwardMode(AbstractSolver):
                 type(loss).__name__,
                 "give its losses and weights apart, or use Unrolled(steps=1)",
             )
-        layout = instance.layout
         trajectory = Trajectory(instance.single_step(type(self).__name__), SGD(rate=self.rate))
         point = trajectory.begin(instance.params)
         moved = trajectory.advance(point, 0)
-        params = layout.split(moved.vector)
-        outer = instance.outer_gradient(params, moved.buffers)
-        tangents = layout.split(outer.in_params)
+        outer = instance.outer_gradient(moved.params, moved.buffers)
+        tangents = outer.in_params
         with torch.no_grad(), forward_ad.dual_level(), warnings.catch_warnings():
             # torch's own forward-mode formulas go through torch.jit.script, which it warns of itself.
             warnings.filterwarnings("ignore", message=".*torch.jit.script", category=DeprecationWarning)
@@ -83,5 +81,5 @@ class ForwardMode(AbstractSolver):
         info = SolverInfo(
             is_finite=torch.isfinite(outer.loss), iterations=1, inner_gradients=2, inner_slope=moved.slope
         )
-        indirect = instance.average(dict(zip(hyper, through, strict=True)))
-        return SolverAnswer(outer.in_hyper, indirect, outer.loss, params, moved.buffers, info, {})
+        indirect = instance.average_present(dict(zip(hyper, through, strict=True)))
+        return SolverAnswer(outer.in_hyper, indirect, outer.loss, moved.params, moved.buffers, info, {})

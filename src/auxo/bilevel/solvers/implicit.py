@@ -43,7 +43,7 @@ class Implicit(AbstractSolver):
         """See :meth:`AbstractSolver.solve`."""
         outer = instance.outer_gradient(instance.params, instance.buffers)
         inner = InnerGradient(instance, curvature=self.curvature)
-        right_hand_side = inner.restrict(outer.in_params)
+        right_hand_side = inner.select(outer.in_params)
         answer = self.linear.solve(
             Operator(inner.product, inner.products),
             right_hand_side,

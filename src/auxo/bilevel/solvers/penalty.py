@@ -10,6 +10,7 @@ from auxo.bilevel.instance import Instance, leaves, scaled_difference
 from auxo.bilevel.linear.interface import relative_norm, require_at_least
 from auxo.bilevel.problem import AbstractSolver, SolverAnswer, SolverInfo
 from auxo.bilevel.trajectory import Point, Trajectory
+from auxo.bilevel.vectors import joint_norm, shift
 from auxo.errors import ConfigError
 
 __all__ = ["Penalty"]
@@ -56,28 +57,27 @@ class Penalty(AbstractSolver):
 
     def solve(self, instance: Instance) -> SolverAnswer:
         """See :meth:`AbstractSolver.solve`."""
-        layout = instance.layout
         trajectory = Trajectory(instance, self.optimizer)
         solution = trajectory.begin(instance.params)
         for step in range(self.steps):
             solution = trajectory.advance(solution, step)
-        pulled = Point(solution.vector, self.optimizer.initial_state(solution.vector), solution.buffers)
+        pulled = Point(solution.params, self.optimizer.initial_state(solution.params), solution.buffers)
         for step in range(self.steps):
-            slope = instance.outer_gradient(layout.split(pulled.vector), pulled.buffers).in_params / self.weight
-            pulled = trajectory.advance(pulled, step, extra=slope)
-        params = layout.split(pulled.vector)
-        outer = instance.outer_gradient(params, pulled.buffers)
-        there, gradient = instance.at(solution.buffers).inner_gradient_in_hyper(leaves(params))
-        here, _ = instance.at(solution.buffers).inner_gradient_in_hyper(leaves(layout.split(solution.vector)))
+            slopes = instance.outer_gradient(pulled.params, pulled.buffers).in_params
+            extra = {name: slope / self.weight for name, slope in slopes.items()}
+            pulled = trajectory.advance(pulled, step, extra=extra)
+        outer = instance.outer_gradient(pulled.params, pulled.buffers)
+        there, gradients = instance.at(solution.buffers).inner_gradient_in_hyper(leaves(pulled.params))
+        here, _ = instance.at(solution.buffers).inner_gradient_in_hyper(leaves(solution.params))
         indirect = scaled_difference(self.weight, there, here)
-        rest = (gradient + outer.in_params / self.weight).square().sum()
+        rest = joint_norm(shift(gradients, 1 / self.weight, outer.in_params).values())
         info = SolverInfo(
             is_finite=torch.isfinite(outer.loss),
-            residual=relative_norm(rest, (outer.in_params / self.weight).square().sum()),
+            residual=relative_norm(rest.square(), (joint_norm(outer.in_params.values()) / self.weight).square()),
             tolerance=self.tolerance,
             iterations=2 * self.steps,
             inner_gradients=2 * self.steps + 2,
             inner_slope=solution.slope,
         )
-        found = layout.split(solution.vector)
-        return SolverAnswer(outer.in_hyper, indirect, outer.loss, found, solution.buffers, info, solution.state)
+        end = solution.params, solution.buffers
+        return SolverAnswer(outer.in_hyper, indirect, outer.loss, *end, info, solution.state)

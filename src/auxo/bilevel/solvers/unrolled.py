@@ -64,14 +64,11 @@ class Unrolled(AbstractSolver):
             trajectory, first, self.steps, is_start_wanted=first == 0 and instance.problem.initial is not None
         )
         last = sweep.forward(point, segment=math.isqrt(self.steps - first - 1) + 1 if self.checkpointing else None)
-        outer = instance.outer_gradient(instance.layout.split(last.vector), last.buffers)
+        outer = instance.outer_gradient(last.params, last.buffers)
         zeros = {name: torch.zeros_like(value) for name, value in last.state.items()}
         adjoint, indirect = sweep.backward(Adjoint(outer.in_params, zeros))
         if sweep.is_start_wanted:
-            vector = instance.layout.flatten(start)
-            if vector.requires_grad:
-                pulled = torch.autograd.grad(vector, [*instance.hyper.values()], adjoint.vector, allow_unused=True)
-                _accumulate(indirect, dict(zip(instance.hyper, pulled, strict=True)))
+            _accumulate(indirect, instance.through_start(start, adjoint.params))
         info = SolverInfo(
             is_finite=torch.isfinite(outer.loss),
             iterations=self.steps,
@@ -81,9 +78,9 @@ class Unrolled(AbstractSolver):
         )
         return SolverAnswer(
             outer.in_hyper,
-            instance.average(indirect),
+            instance.average_present(indirect),
             outer.loss,
-            instance.layout.split(last.vector),
+            last.params,
             last.buffers,
             info,
             last.state,
