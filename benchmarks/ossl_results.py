@@ -6,29 +6,22 @@
 Every run is a run directory under --out; finished ones are read, not repeated, so an interrupted comparison goes on.
 """
 
-import platform
-import subprocess
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 from typing import Literal, NamedTuple
 
-import torch
 import tyro
-from scipy import stats
 
-from auxo.config import config_digest, from_json, to_json
-from auxo.data import DataConfig, Splits, load_splits
-from auxo.evaluation import EvaluationRow
+from auxo.data import DataConfig
 from auxo.experiment import ExperimentConfig, StageConfig, TrainingConfig
 from auxo.interfaces import MethodConfig
 from auxo.methods.ossl import OSSL, ImplicitConfig
 from auxo.methods.rotation import JointRotation
 from auxo.methods.supervised import Supervised
 from auxo.optimizers import OptimizerConfig
-from auxo.runtime import Runtime, RuntimeConfig, open_runtime
-from auxo.training import read_records, train_run
+from auxo.runtime import RuntimeConfig
+from comparison import Job, accuracies, compute, describe, difference, spread, train_all
 
 BASELINE = "rotation"
 
@@ -86,34 +79,14 @@ class Options:
     """Number of seeds; every method sees the same splits, first weights and order of data under one seed."""
     epochs: int = 8
     """Epochs of a run."""
+    processes: int = 1
+    """Runs at a time, each with one thread."""
     out: Path = Path("runs/results")
     """Folder of the run directories."""
 
 
-class Silent:
-    """An observer that says nothing."""
-
-    def stage_started(self, stage: str, *, step: int, num_steps: int) -> None:
-        """Say nothing."""
-
-    def step_done(self, step: int, *, images_per_second: float, losses: dict[str, float]) -> None:
-        """Say nothing."""
-
-    def evaluated(self, epoch: int, rows: list[EvaluationRow]) -> None:
-        """Say nothing."""
-
-
-def effective(config: ExperimentConfig) -> ExperimentConfig:
-    """Return a config without the options that its method does not read."""
-    (stage,) = config.stages
-    if isinstance(stage.method, OSSL.Config) and stage.method.scope != "implicit":
-        method = replace(stage.method, implicit=ImplicitConfig())
-        return replace(config, stages=(replace(stage, method=method),))
-    return config
-
-
-def run_one(options: Options, name: str, seed: int, splits: Callable[[DataConfig], Splits], runtime: Runtime) -> Path:
-    """Train one method with one seed, unless that is done."""
+def job(options: Options, name: str, seed: int) -> Job:
+    """Return the run of one method with one seed."""
     entry = entries(options.scenario)[name]
     folder = options.out / options.scenario / name.replace(" ", "-").replace(",", "") / f"seed{seed}"
     epochs = options.epochs * entry.times_epochs
@@ -124,47 +97,7 @@ def run_one(options: Options, name: str, seed: int, splits: Callable[[DataConfig
         runtime=RuntimeConfig(device="cpu", threads=1),
         seed=seed,
     )
-    if (folder / "config.json").exists():
-        stored = from_json((folder / "config.json").read_text(), origin=str(folder))
-        if effective(stored) != effective(config):
-            raise SystemExit(f"{folder} holds another config: choose another --out")
-    if not (folder / "model.safetensors").exists():
-        digest = config_digest(config)
-        train_run(
-            config,
-            document=to_json(config),
-            digest=digest,
-            folder=folder,
-            runtime=runtime,
-            observer=Silent(),
-            splits=splits(config.data),
-        )
-        print(f"done: {folder}", flush=True)
-    return folder
-
-
-def accuracies(folder: Path) -> dict[tuple[str, str], float]:
-    """Return accuracy in percent by split and head."""
-    rows = [row for row in read_records(folder / "records.jsonl") if row["kind"] == "result"]
-    return {(row["split"], row["head"]): 100 * row["accuracy"] for row in rows}
-
-
-def compute(folder: Path) -> tuple[float, float]:
-    """Return training seconds and floating-point operations."""
-    end = next(row for row in read_records(folder / "records.jsonl") if row["kind"] == "end")
-    return end["train_seconds"], end["flops"]
-
-
-def spread(values: list[float]) -> str:
-    """Return mean and sample standard deviation."""
-    return f"{mean(values):.1f} ± {stdev(values):.1f}"
-
-
-def difference(values: list[float], others: list[float]) -> str:
-    """Return the mean paired difference with its 95 % t interval."""
-    deltas = [a - b for a, b in zip(values, others, strict=True)]
-    half = stats.t.ppf(0.975, len(deltas) - 1) * stdev(deltas) / len(deltas) ** 0.5
-    return f"{mean(deltas):+.1f} [{mean(deltas) - half:+.1f}, {mean(deltas) + half:+.1f}]"
+    return Job(config, folder)
 
 
 def print_tables(folders: dict[str, list[Path]]) -> None:
@@ -198,23 +131,11 @@ def print_tables(folders: dict[str, list[Path]]) -> None:
 
 def main(options: Options) -> None:
     """Run what is missing and print the tables."""
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
-    folders: dict[str, list[Path]] = {name: [] for name in entries(options.scenario)}
-    with open_runtime(RuntimeConfig(device="cpu", threads=1)) as runtime:
-        for seed in range(options.seeds):
-            loaded: dict[float, Splits] = {}
-
-            def splits(data: DataConfig, seed: int = seed, loaded: dict[float, Splits] = loaded) -> Splits:
-                if data.meta_fraction not in loaded:
-                    loaded[data.meta_fraction] = load_splits(data, seed=seed)
-                return loaded[data.meta_fraction]
-
-            for name in entries(options.scenario):
-                folders[name].append(run_one(options, name, seed, splits, runtime))
-    machine = f"{platform.processor() or platform.machine()}, one thread, torch {torch.__version__}"
-    budget = f"{options.seeds} seeds, {options.epochs} epochs"
-    print(f"\n{options.scenario}: {budget}, {machine}, commit {commit.stdout.strip()}")
-    print_tables(folders)
+    names = entries(options.scenario)
+    jobs = {name: [job(options, name, seed) for seed in range(options.seeds)] for name in names}
+    train_all([runs[seed] for seed in range(options.seeds) for runs in jobs.values()], processes=options.processes)
+    print("\n" + describe(f"{options.scenario}: {options.seeds} seeds, {options.epochs} epochs"))
+    print_tables({name: [run.folder for run in runs] for name, runs in jobs.items()})
 
 
 if __name__ == "__main__":

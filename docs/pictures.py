@@ -1,8 +1,10 @@
 """Draw the pictures of the documentation into docs/assets: python docs/pictures.py (needs no download)."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import matplotlib as mpl
 import numpy as np
@@ -199,6 +201,17 @@ def draw_hypergradients() -> None:
     subprocess.run([sys.executable, script, "--picture", ASSETS / "hypergradient_accuracy.png"], check=True)
 
 
+def draw_explanation() -> None:
+    """Train on the digits for three epochs and draw what the network looks at: some seconds."""
+    with TemporaryDirectory() as place:
+        folder = Path(place) / "digits"
+        for words in (["train", "supervised", "--epochs", "3", "--out", folder], ["explain", folder]):
+            program = [sys.executable, "-m", "auxo", *words, "--device", "cpu"]
+            subprocess.run(program, check=True, stdout=subprocess.DEVNULL)
+        for drawn, name in (("gradcam.png", "explain_gradcam.png"), ("tsne.png", "explain_tsne.png")):
+            shutil.copy(folder / "explain" / "test" / drawn, ASSETS / name)
+
+
 def main() -> None:
     """Draw everything."""
     ASSETS.mkdir(exist_ok=True)
@@ -212,6 +225,7 @@ def main() -> None:
     photo = Photograph(96)
     draw_quadrants(photo)
     draw_patches(photo)
+    draw_explanation()
     draw_hypergradients()
 
 

@@ -6,7 +6,9 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-__all__ = ["SynchronisedBatchNorm2d", "keep_running_statistics"]
+__all__ = ["SynchronisedBatchNorm2d", "keep_running_statistics", "use_running_statistics"]
+
+_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 @contextmanager
@@ -20,6 +22,19 @@ def keep_running_statistics(module: nn.Module) -> Iterator[None]:
     finally:
         for layer in layers:
             layer.track_running_stats = True
+
+
+@contextmanager
+def use_running_statistics(module: nn.Module) -> Iterator[None]:
+    """Run the block with batch norm in evaluation mode: it normalises by its running statistics and keeps them."""
+    layers = [layer for layer in module.modules() if isinstance(layer, _BATCH_NORMS) and layer.training]
+    for layer in layers:
+        layer.training = False
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.training = True
 
 
 class SynchronisedBatchNorm2d(nn.BatchNorm2d):

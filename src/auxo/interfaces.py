@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from auxo.errors import ConfigError, SelectionError
 from auxo.optimizers import OptimizerConfig
 from auxo.random import Draws, named_generator
 from auxo.runtime import Runtime
@@ -23,7 +24,10 @@ __all__ = [
     "PretextBatch",
     "PretextHead",
     "TrainState",
+    "View",
 ]
+
+_TRAINING_SPLITS = ("train", "meta", "unlabelled")
 
 
 class AbstractBackbone(nn.Module, ABC):
@@ -38,6 +42,19 @@ class AbstractBackbone(nn.Module, ABC):
     @abstractmethod
     def forward(self, images: Images) -> Features:
         """Return pooled features and named maps of normalised images, shape ``(batch, channels, height, width)``."""
+
+    def map_size(self, name: str, *, height: int, width: int) -> tuple[int, int]:
+        """Return how many pixels of an image a map lies over, in height and width, around the image's centre.
+
+        All of them unless convolutions without padding cut the rim off.
+
+        Args:
+            name: of the map.
+            height: pixels of the image.
+            width: pixels of the image.
+        """
+        del name
+        return height, width
 
 
 class PretextBatch(NamedTuple):
@@ -101,7 +118,7 @@ class TrainState:
 
     Args:
         optimizers: by name.
-        schedulers: by the name of the optimiser they drive; stepped once an epoch by the trainer.
+        schedulers: by the name of the optimiser they drive; stepped after every update by the trainer.
         seed: the seed of this stage.
         step: updates done so far in this stage.
         num_steps: updates of the whole stage.
@@ -146,7 +163,7 @@ class AbstractMethod(nn.Module, ABC):
 
         Args:
             state: optimisers and step; nothing else of it may be changed.
-            batches: one normalised batch for each name in the config's ``required_splits()``.
+            batches: one normalised batch for each name in the config's ``required_views()``.
             runtime: gives ``autocast()`` and ``step(optimizer, loss)``.
 
         Returns:
@@ -171,6 +188,38 @@ class AbstractMethod(nn.Module, ABC):
         return next(iter(self.head_logits(images).values()))
 
 
+@dataclass(frozen=True)
+class View:
+    """One way in which a method wants to see the images of a split at every step.
+
+    Views of one split and ratio show the same images in the same order, each under augmentations of its own; views of
+    one split and different ratios see batches of different sizes.
+
+    Args:
+        split: "train", "meta" or "unlabelled". The images of "unlabelled" have the label -1.
+        augment: the run's ``data.augment`` (``None``), or another by its name, see :class:`auxo.data.InputPipeline`.
+        ratio: images of this view for each of the stage's ``batch_size``, >= 1. A joined batch never has more images
+            than the split, and its last in a pass over the split may have fewer.
+
+    Raises:
+        SelectionError: another split: what judges is never trained on.
+        ConfigError: a ratio below 1.
+
+    Example:
+        >>> views = {"first": View("unlabelled", augment="strong"), "second": View("unlabelled", augment="strong")}
+    """
+
+    split: str = "train"
+    augment: str | None = None
+    ratio: int = 1
+
+    def __post_init__(self) -> None:
+        if self.split not in _TRAINING_SPLITS:
+            raise SelectionError("views of train, meta or unlabelled", repr(self.split), "train on no other split")
+        if self.ratio < 1:
+            raise ConfigError("a view's ratio >= 1", str(self.ratio), "ask for one image per training image or more")
+
+
 @dataclass(frozen=True, kw_only=True)
 class MethodConfig(ABC):
     """Options of a method. Subclasses are frozen dataclasses nested in their method as ``Config``."""
@@ -183,9 +232,9 @@ class MethodConfig(ABC):
         """Return options under which one update takes milliseconds, for tests."""
         return cls()
 
-    def required_splits(self) -> tuple[str, ...]:
-        """Return the names of the splits whose batches ``update`` reads."""
-        return ("train",)
+    def required_views(self) -> dict[str, View]:
+        """Return the views that ``update`` reads, by name; by default one of the training images, ``train``."""
+        return {"train": View()}
 
     @abstractmethod
     def build(self, backbone: AbstractBackbone, task: Task, *, seed: int) -> AbstractMethod:

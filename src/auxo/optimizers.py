@@ -1,17 +1,19 @@
 """Optimisers and learning-rate schedules by configuration."""
 
+import math
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, MultiStepLR
+from torch.optim.lr_scheduler import LRScheduler
 
 from auxo.errors import ConfigError
 
-__all__ = ["OptimizerConfig"]
+__all__ = ["LearningRate", "OptimizerConfig"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,12 +30,21 @@ class OptimizerConfig:
     """Nesterov's form of SGD's momentum."""
     weight_decay: float = 1e-4
     """L2 penalty added to the gradient (SGD) or decoupled decay (AdamW), in [0, 3.4e38]."""
-    schedule: Literal["constant", "step", "cosine"] = "step"
-    """How the learning rate falls, once an epoch: not, by a factor at milestones, or along a half cosine to zero."""
+    decay_norms: bool = True
+    """Decay weights and biases of norm layers, too; without it no parameter of fewer than two dimensions decays, which
+    leaves out the biases of all layers."""
+    schedule: Literal["constant", "step", "cosine", "fixmatch"] = "step"
+    """How the learning rate falls: not, by a factor at milestones, along a half cosine, or as cos(7/16 pi x)."""
+    moves: Literal["epoch", "step"] = "epoch"
+    """How often a rate that falls or warms up changes: once an epoch, or with every step."""
     milestones: tuple[float, ...] = (0.52, 0.8)
     """Fractions of the stage's epochs, each in (0, 1), at which "step" multiplies the rate by decay."""
     decay: float = 0.1
     """Factor of the "step" schedule, in (0, 1]."""
+    minimum_lr: float = 0.0
+    """Learning rate that "cosine" ends at, in [0, lr]."""
+    warmup_epochs: int = 0
+    """Epochs, >= 0, in which the rate rises in equal parts to lr; cosines begin after them, milestones do not move."""
 
     def __post_init__(self) -> None:
         largest = torch.finfo(torch.float32).max
@@ -43,6 +54,8 @@ class OptimizerConfig:
             (0 <= self.weight_decay <= largest, f"optimizer.weight-decay in [0, {largest:.2g}]", self.weight_decay),
             (0 < self.decay <= 1, "optimizer.decay in (0, 1]", self.decay),
             (all(0 < m < 1 for m in self.milestones), "optimizer.milestones in (0, 1)", self.milestones),
+            (0 <= self.minimum_lr <= self.lr, f"optimizer.minimum-lr in [0, {self.lr:g}], the lr", self.minimum_lr),
+            (self.warmup_epochs >= 0, "optimizer.warmup-epochs >= 0", self.warmup_epochs),
         )
         for is_valid, expected, got in checks:
             if not is_valid:
@@ -52,24 +65,86 @@ class OptimizerConfig:
 
     def build(self, parameters: Iterable[nn.Parameter]) -> Optimizer:
         """Return the optimiser over ``parameters``; torch groups its kernels (foreach) where the device allows."""
-        parameters = list(parameters)
+        groups = self._groups(list(parameters))
         if self.name == "adamw":
-            return torch.optim.AdamW(parameters, lr=self.lr, weight_decay=self.weight_decay)
+            return torch.optim.AdamW(groups, lr=self.lr, weight_decay=self.weight_decay)
         return torch.optim.SGD(
-            parameters,
+            groups,
             lr=self.lr,
             momentum=self.momentum,
             nesterov=self.nesterov,
             weight_decay=self.weight_decay,
         )
 
-    def build_schedule(self, optimizer: Optimizer, *, num_epochs: int) -> LRScheduler:
-        """Return the schedule of ``optimizer`` over ``num_epochs``, to be stepped once an epoch.
+    def build_schedule(self, optimizer: Optimizer, *, num_epochs: int, steps_per_epoch: int = 1) -> LRScheduler:
+        """Return the learning rate of ``optimizer`` over ``num_epochs``, to be stepped after every step.
 
         Milestones are rounded to whole epochs, at least one: the released OSSL recipe, 130 and 200 of 250 epochs, is
         ``milestones=(0.52, 0.8)``.
+
+        Args:
+            optimizer: whose rates are set.
+            num_epochs: of the stage, >= 1.
+            steps_per_epoch: updates in an epoch, >= 1.
         """
-        if self.schedule == "cosine":
-            return CosineAnnealingLR(optimizer, T_max=num_epochs)
-        epochs = [max(1, round(m * num_epochs)) for m in self.milestones] if self.schedule == "step" else []
-        return MultiStepLR(optimizer, milestones=epochs, gamma=self.decay)
+        return LearningRate(optimizer, self, num_epochs=num_epochs, steps_per_epoch=steps_per_epoch)
+
+    def _groups(self, parameters: list[nn.Parameter]) -> list[nn.Parameter] | list[dict[str, Any]]:
+        """Return the parameters, or those that decay in one group and the others in a second."""
+        if self.decay_norms:
+            return parameters
+        vectors = [parameter for parameter in parameters if parameter.ndim < 2]
+        others = [parameter for parameter in parameters if parameter.ndim >= 2]
+        groups: list[dict[str, Any]] = [{"params": others}, {"params": vectors, "weight_decay": 0.0}]
+        return [group for group in groups if group["params"]]
+
+
+class LearningRate(LRScheduler):
+    """The learning rate as a function of the number of steps taken; stepped after every step.
+
+    With ``x`` the number of steps (or, if the rate moves once an epoch, of whole epochs) since the warm-up, ``X`` all
+    those after the warm-up, and ``lr`` the optimiser's first rate:
+
+    * warm-up: the steps (epochs) k = 1, 2, ... of W have ``lr k / W``;
+    * ``step``: ``lr decay^m`` after ``m`` milestones;
+    * ``cosine``: ``minimum_lr + (lr - minimum_lr) (1 + cos(pi x / X)) / 2``
+      (Loshchilov & Hutter, SGDR, ICLR 2017, Eq. 5, arXiv 1608.03983, without restarts);
+    * ``fixmatch``: ``lr cos(7 pi x / (16 X))`` (Sohn et al., FixMatch, NeurIPS 2020, arXiv 2001.07685, section 2.3).
+
+    Args:
+        optimizer: whose rates are set.
+        config: the schedule.
+        num_epochs: of the stage, >= 1.
+        steps_per_epoch: updates in an epoch, >= 1.
+    """
+
+    def __init__(
+        self, optimizer: Optimizer, config: OptimizerConfig, *, num_epochs: int, steps_per_epoch: int = 1
+    ) -> None:
+        self.config = config
+        self.steps_per_move = steps_per_epoch if config.moves == "epoch" else 1
+        moves_per_epoch = steps_per_epoch // self.steps_per_move
+        self.num_moves = num_epochs * moves_per_epoch
+        self.num_warmup = config.warmup_epochs * moves_per_epoch
+        epochs = [max(1, round(m * num_epochs)) for m in config.milestones] if config.schedule == "step" else []
+        self.milestones = Counter(epoch * moves_per_epoch for epoch in epochs)
+        super().__init__(optimizer)
+
+    def get_lr(self) -> list[float | Tensor]:
+        """Return the rate of each of the optimiser's groups for the next step."""
+        return [self._rate(float(lr), self.last_epoch // self.steps_per_move) for lr in self.base_lrs]
+
+    def _rate(self, lr: float, move: int) -> float:
+        """Return the rate after ``move`` moves."""
+        if move < self.num_warmup:
+            return lr * (move + 1) / self.num_warmup
+        part = (move - self.num_warmup) / max(1, self.num_moves - self.num_warmup)
+        if self.config.schedule == "cosine":
+            low = self.config.minimum_lr
+            return low + (lr - low) * (1 + math.cos(math.pi * part)) / 2
+        if self.config.schedule == "fixmatch":
+            return lr * math.cos(7 * math.pi * part / 16)
+        for milestone, count in sorted(self.milestones.items()):
+            if move >= milestone:
+                lr *= self.config.decay**count
+        return lr

@@ -89,10 +89,10 @@ class Draws:
         joined = torch.randint(high, (self.total or count,), generator=self.generator)
         return joined[self.first : self.first + count]
 
-    def uniform(self, count: int) -> Float[Tensor, " count"]:
-        """Draw ``count`` numbers uniformly from [0, 1), one per image of this process; float64 on the CPU.
+    def uniform(self, count: int, shape: tuple[int, ...] = ()) -> Float[Tensor, "count ..."]:
+        """Draw numbers uniformly from [0, 1), ``shape`` of them per image of this process; float64 on the CPU.
 
         For integers whose range differs from image to image: ``(uniform * range).long()``.
         """
-        joined = torch.rand(self.total or count, generator=self.generator, dtype=torch.float64)
+        joined = torch.rand((self.total or count, *shape), generator=self.generator, dtype=torch.float64)
         return joined[self.first : self.first + count]

@@ -36,7 +36,7 @@ def entries(kind: str) -> dict[str, Entry]:
     an underscore are private.
 
     Args:
-        kind: ``methods``, ``pretexts``, ``backbones`` or ``data.scenarios``.
+        kind: ``methods``, ``pretexts``, ``gates``, ``backbones`` or ``data.scenarios``.
     """
     folder = Path(__file__).parent.joinpath(*kind.split("."))
     found: dict[str, Entry] = {}

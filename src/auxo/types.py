@@ -78,7 +78,7 @@ class Batch:
     Args:
         images: shape ``(batch, channels, height, width)``; uint8 0..255 as a source gives them,
             float and normalised once the input pipeline has run on the device.
-        labels: shape ``(batch,)``; int64 in ``0..num_classes-1``.
+        labels: shape ``(batch,)``; int64 in ``0..num_classes-1``; all -1 for images of an unlabelled split.
         indices: shape ``(batch,)``; int64 position of each image in its source.
         first: position of this part's first image in the joined batch; 0 in a single process.
         total: number of images in the joined batch over all processes; ``None`` means this part is all.

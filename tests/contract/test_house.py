@@ -31,6 +31,7 @@ ROWS = [
     ["methods"],
     ["evaluation"],
     ["training"],
+    ["explain"],
     ["config"],
     ["cli"],
 ]

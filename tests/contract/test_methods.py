@@ -9,16 +9,27 @@ import torch
 from auxo.backbones import BackboneConfig
 from auxo.config import from_json, to_json
 from auxo.data.fake import oriented_shapes
+from auxo.gated import GatedPretextsConfig
+from auxo.gates import GateConfig
 from auxo.interfaces import TrainState
+from auxo.losses import ClassLossConfig
+from auxo.methods.fixmatch import FixMatch
+from auxo.methods.gssl import GSSL
 from auxo.methods.ossl import OSSL, ImplicitConfig
 from auxo.methods.rotation import JointRotation
+from auxo.methods.supervised import Supervised
 from auxo.registry import entries
 from auxo.runtime import Runtime, RuntimeConfig
 from auxo.training.checkpoint import Checkpoints, Progress
 from auxo.types import Batch, Task
 
+LDAM_DRW = ClassLossConfig(name="ldam", class_weights="effective_number", reweight_after=0.0)
 RECIPES = {name: importlib.import_module(entry.module).recipe() for name, entry in entries("methods").items()}
 CONFIGS = {name: recipe.stages[0].method for name, recipe in RECIPES.items()} | {
+    "supervised-ldam-drw": Supervised.Config(class_loss=LDAM_DRW, head="cosine"),
+    "supervised-focal": Supervised.Config(class_loss=ClassLossConfig(name="focal"), head="cosine"),
+    "fixmatch-all-sure": FixMatch.Config(threshold=0.0, ema_decay=0.0),
+    "fixmatch-gated": FixMatch.Config(threshold=0.0, pretexts=GatedPretextsConfig()),
     "rotation-random": JointRotation.Config(rotation="random"),
     "ossl-head_only": OSSL.Config(scope="head_only"),
     "ossl-difference": OSSL.Config(scope="difference"),
@@ -26,6 +37,10 @@ CONFIGS = {name: recipe.stages[0].method for name, recipe in RECIPES.items()} | 
     "ossl-implicit-meta": OSSL.Config(scope="implicit", implicit=ImplicitConfig(response="meta")),
     "ossl-two-step": OSSL.Config(second_head="semantic"),
     "ossl-two-classifiers": OSSL.Config(rotation="off"),
+    "gssl-frozen": GSSL.Config(pretexts=GatedPretextsConfig(gate=GateConfig(name="frozen", form="softmax_of_mean"))),
+    "gssl-uncertainty": GSSL.Config(pretexts=GatedPretextsConfig(gate=GateConfig(name="uncertainty"))),
+    "gssl-transform-only": GSSL.Config(pretexts=GatedPretextsConfig(weight=0.0)),
+    "gssl-covers-all": GSSL.Config(covers="all", head="cosine"),
 }
 SIDE = 28
 
@@ -41,23 +56,28 @@ def runtime():
 
 
 def make(config, seed=0):
-    task = Task(class_names=("arrow", "l", "t", "wedge"), channels=3, height=SIDE, width=SIDE)
+    names = ("arrow", "l", "t", "wedge")
+    task = Task(class_names=names, channels=3, height=SIDE, width=SIDE, class_counts=(6, 6, 6, 6))
     method = config.build(BackboneConfig().build(task, seed=seed), task, seed=seed).train()
     return method, TrainState(method.optimizers(), seed=seed)
 
 
-def batches():
+def batches(config):
+    """A batch for each view: of the split's images, no two views alike."""
     source = oriented_shapes(24, size=SIDE, seed=5)
-    images, labels, indices = source.images.float() / 127.5 - 1, source.labels.clamp(max=3), torch.arange(24)
-    return {
-        "train": Batch(images[:16], labels[:16], indices[:16]),
-        "meta": Batch(images[16:], labels[16:], indices[16:]),
-    }
+    images, labels = source.images.float() / 127.5 - 1, source.labels.clamp(max=3)
+    places = {"train": torch.arange(16), "meta": torch.arange(16, 24), "unlabelled": torch.arange(8, 24)}
+    made = {}
+    for number, (name, view) in enumerate(config.required_views().items()):
+        chosen = places[view.split]
+        known = labels[chosen] if view.split != "unlabelled" else torch.full_like(chosen, -1)
+        made[name] = Batch(images[chosen] * (1 - 0.1 * number), known, chosen)
+    return made
 
 
 def advance(method, state, runtime, count):
     for _ in range(count):
-        metrics = method.update(state, batches(), runtime)
+        metrics = method.update(state, batches(method.config), runtime)
         state.step += 1
     return metrics
 
@@ -126,7 +146,7 @@ def test_prediction__before_and_after__leaves_state_untouched(config, runtime):
     advance(method, state, runtime, 1)
     before = {name: tensor.clone() for name, tensor in method.state_dict().items()}
     method.eval()
-    images = batches()["train"].images
+    images = batches(config)["train"].images
     with torch.inference_mode():
         heads = method.head_logits(images)
         assert torch.equal(method.predict(images), next(iter(heads.values())))

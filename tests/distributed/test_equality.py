@@ -14,7 +14,15 @@ from .hypergradients import SOLVERS
 
 SCRIPT = Path(__file__).parent / "train_steps.py"
 HYPERGRADIENTS = Path(__file__).parent / "hypergradients.py"
-CASES = ("ossl-without-batch-norm", "ossl-synchronised-batch-norm", "rotation-random", "ossl-implicit")
+CASES = (
+    "ossl-without-batch-norm",
+    "ossl-synchronised-batch-norm",
+    "rotation-random",
+    "ossl-implicit",
+    "supervised-ldam-drw",
+    "fixmatch",
+    "fixmatch-gated",
+)
 
 
 def free_port():

@@ -10,13 +10,22 @@ from safetensors.torch import save_file
 from auxo.backbones import BackboneConfig
 from auxo.data import InputPipeline, Loader
 from auxo.data.fake import oriented_shapes
+from auxo.gated import GatedPretextsConfig
 from auxo.interfaces import TrainState
+from auxo.losses import ClassLossConfig
+from auxo.methods.fixmatch import FixMatch
 from auxo.methods.ossl import OSSL, ImplicitConfig
 from auxo.methods.rotation import JointRotation
+from auxo.methods.supervised import Supervised
 from auxo.runtime import RuntimeConfig, open_runtime
 from auxo.types import Task
 
+LDAM_DRW = ClassLossConfig(name="ldam", class_weights="effective_number", reweight_after=0.25)
+SURE = FixMatch.Config(threshold=0.3, ratio=2)
 CASES = {
+    "fixmatch": (SURE, "resnet8"),
+    "fixmatch-gated": (dataclasses.replace(SURE, pretexts=GatedPretextsConfig()), "lenet5"),
+    "supervised-ldam-drw": (Supervised.Config(class_loss=LDAM_DRW, head="cosine"), "lenet5"),
     "ossl-without-batch-norm": (OSSL.Config(), "lenet5"),
     "ossl-synchronised-batch-norm": (OSSL.Config(), "resnet8"),
     "rotation-random": (JointRotation.Config(rotation="random"), "lenet5"),
@@ -29,20 +38,23 @@ def main(folder, batch_size):
     torch.set_num_threads(1)
     source = oriented_shapes(40, size=28, seed=2)
     pipeline = InputPipeline.from_source(source, augment="crop_flip")
-    task = Task(source.class_names, *source.image_shape)
+    task = Task(source.class_names, *source.image_shape, class_counts=(4000, 300, 20, 1))
     with open_runtime(RuntimeConfig(device="cpu", channels_last=False)) as runtime:
         for name, (config, backbone) in CASES.items():
-            loader = Loader(
-                source, batch_size=batch_size, seed=7, rank=runtime.rank, num_processes=runtime.num_processes
-            )
+            views = config.required_views()
+            place = {"rank": runtime.rank, "num_processes": runtime.num_processes}
+            ratios = sorted({view.ratio for view in views.values()})
+            loaders = [Loader(source, batch_size=batch_size * ratio, seed=7, **place) for ratio in ratios]
             method = config.build(BackboneConfig(name=backbone).build(task, seed=0), task, seed=0).double()
             runtime.prepare(method, backbone=method.backbone)
             method.train()
-            state = TrainState(method.optimizers(), seed=0)
-            for batch in loader.batches(0, STEPS):
-                ready = pipeline(batch, seed=state.step)
-                ready = dataclasses.replace(ready, images=ready.images.double())
-                method.update(state, {"train": ready, "meta": ready}, runtime)
+            state = TrainState(method.optimizers(), seed=0, num_steps=STEPS)
+            for fetched in zip(*(loader.batches(0, STEPS) for loader in loaders), strict=True):
+                ready = {}
+                for view_name, view in views.items():
+                    batch = pipeline(fetched[ratios.index(view.ratio)], seed=state.step, augment=view.augment)
+                    ready[view_name] = dataclasses.replace(batch, images=batch.images.double())
+                method.update(state, ready, runtime)
                 state.step += 1
             save_file(method.state_dict(), folder / f"{name}-{runtime.rank}-of-{runtime.num_processes}.safetensors")
 

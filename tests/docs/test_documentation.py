@@ -170,8 +170,10 @@ def test_registry__methods_and_pretexts__have_a_page_each(kind):
         assert (ROOT / "docs" / kind / f"{name}.md").is_file(), name
 
 
-@pytest.mark.parametrize(("kind", "page"), [("backbones", "backbones"), ("data.scenarios", "scenarios")])
-def test_registry__backbones_and_scenarios__have_a_section_each(kind, page):
+@pytest.mark.parametrize(
+    ("kind", "page"), [("gates", "gates"), ("backbones", "backbones"), ("data.scenarios", "scenarios")]
+)
+def test_registry__gates_backbones_and_scenarios__have_a_section_each(kind, page):
     text = (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
     titles = {name for line in re.findall(r"^## (.+)$", text, re.MULTILINE) for name in line.split(", ")}
     assert set(entries(kind)) <= titles

@@ -1,10 +1,12 @@
-"""What the convolutional backbones share: the size they can take and how their weights start."""
+"""What the convolutional backbones share: the size they can take, stages of blocks, how their weights start."""
+
+from collections.abc import Callable
 
 from torch import nn
 
 from auxo.errors import ShapeError
 
-__all__ = ["initialise_convolutions", "require_size"]
+__all__ = ["initialise_convolutions", "require_size", "stage_of_blocks"]
 
 
 def require_size(name: str, *, height: int, width: int, minimum: int) -> None:
@@ -38,3 +40,19 @@ def initialise_convolutions(module: nn.Module) -> None:
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d):
             nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+
+
+def stage_of_blocks(
+    block: Callable[[int, int, int], nn.Module], in_channels: int, out_channels: int, *, num_blocks: int, stride: int
+) -> nn.Sequential:
+    """Return blocks in a row, of which the first changes the channels and the size.
+
+    Args:
+        block: makes a block from its input channels, its output channels and its stride.
+        in_channels: of the first block.
+        out_channels: of every block.
+        num_blocks: >= 1.
+        stride: of the first block; the others have 1.
+    """
+    first = block(in_channels, out_channels, stride)
+    return nn.Sequential(first, *(block(out_channels, out_channels, 1) for _ in range(num_blocks - 1)))

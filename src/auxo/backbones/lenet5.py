@@ -19,6 +19,7 @@ SOURCE = (
 )
 
 _SIDES = (28, 32)
+_MAP_SIZES = {"stage1": 28, "stage2": 20}  # 14 cells of 2 pixels and 5 of 4: the rim goes in unpadded convolutions
 
 
 class LeNet5(AbstractBackbone):
@@ -49,6 +50,11 @@ class LeNet5(AbstractBackbone):
         stage2 = _halve(self.convolution2(stage1))
         hidden = functional.relu(self.linear1(stage2.flatten(1)))
         return Features(functional.relu(self.linear2(hidden)), {"stage1": stage1, "stage2": stage2})
+
+    def map_size(self, name: str, *, height: int, width: int) -> tuple[int, int]:
+        """Return the 28 or 20 pixels in the middle of the image that the cells of a map are centred over."""
+        del height, width
+        return _MAP_SIZES[name], _MAP_SIZES[name]
 
 
 def _halve(maps: Tensor) -> Tensor:

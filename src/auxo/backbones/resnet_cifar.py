@@ -3,7 +3,8 @@
 from torch import Tensor, nn
 from torch.nn import functional
 
-from auxo.backbones._convolutional import initialise_convolutions, require_size
+from auxo.backbones._convolutional import initialise_convolutions, require_size, stage_of_blocks
+from auxo.backbones._residual import ResidualBlock
 from auxo.interfaces import AbstractBackbone
 from auxo.types import Features, Images
 
@@ -38,9 +39,9 @@ class ResNetCIFAR(AbstractBackbone):
         super().__init__()
         self.convolution = nn.Conv2d(channels, 16, 3, padding=1, bias=False)
         self.norm = nn.BatchNorm2d(16)
-        self.stage1 = _stage(16, 16, blocks_per_stage, stride=1)
-        self.stage2 = _stage(16, 32, blocks_per_stage, stride=2)
-        self.stage3 = _stage(32, 64, blocks_per_stage, stride=2)
+        self.stage1 = stage_of_blocks(_block, 16, 16, num_blocks=blocks_per_stage, stride=1)
+        self.stage2 = stage_of_blocks(_block, 16, 32, num_blocks=blocks_per_stage, stride=2)
+        self.stage3 = stage_of_blocks(_block, 32, 64, num_blocks=blocks_per_stage, stride=2)
         initialise_convolutions(self)
 
     def forward(self, images: Images) -> Features:
@@ -51,36 +52,26 @@ class ResNetCIFAR(AbstractBackbone):
         return Features(stage3.mean(dim=(2, 3)), {"stage1": stage1, "stage2": stage2, "stage3": stage3})
 
 
-class _Block(nn.Module):
-    """Two convolutions with batch norm, added to their input."""
+class _PaddedShortcut(nn.Module):
+    """Every ``stride``-th pixel, with zeros for the channels that the input lacks (option A)."""
 
-    def __init__(self, in_channels: int, out_channels: int, *, stride: int) -> None:
+    def __init__(self, new_channels: int, stride: int) -> None:
         super().__init__()
+        self.new_channels = new_channels
         self.stride = stride
-        self.new_channels = out_channels - in_channels
-        self.convolution1 = nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False)
-        self.norm1 = nn.BatchNorm2d(out_channels)
-        self.convolution2 = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
-        self.norm2 = nn.BatchNorm2d(out_channels)
 
     def forward(self, maps: Tensor) -> Tensor:
-        residual = self.norm2(self.convolution2(functional.relu(self.norm1(self.convolution1(maps)))))
-        return functional.relu(residual + self._shortcut(maps))
-
-    def _shortcut(self, maps: Tensor) -> Tensor:
-        """Return every ``stride``-th pixel, with zeros for the channels that the input lacks (option A)."""
-        if self.stride == 1 and self.new_channels == 0:
-            return maps
         before = self.new_channels // 2
         return functional.pad(
             maps[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, before, self.new_channels - before)
         )
 
 
-def _stage(in_channels: int, out_channels: int, num_blocks: int, *, stride: int) -> nn.Sequential:
-    """Return a stage whose first block changes the channels and the size."""
-    first = _Block(in_channels, out_channels, stride=stride)
-    return nn.Sequential(first, *(_Block(out_channels, out_channels, stride=1) for _ in range(num_blocks - 1)))
+def _block(in_channels: int, out_channels: int, stride: int) -> ResidualBlock:
+    """Return a block whose shortcut has no parameters."""
+    is_identity = stride == 1 and in_channels == out_channels
+    shortcut = nn.Identity() if is_identity else _PaddedShortcut(out_channels - in_channels, stride)
+    return ResidualBlock(in_channels, out_channels, stride, shortcut=shortcut)
 
 
 def build(name: str, *, channels: int, height: int, width: int) -> ResNetCIFAR:

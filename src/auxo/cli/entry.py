@@ -16,7 +16,8 @@ COMMANDS = {
     "train": "train a model and judge it on data it never saw",
     "evaluate": "judge a trained model again, also on new labelled pictures",
     "predict": "write a CSV of predictions for pictures",
-    "list": "show methods, pretexts, backbones and data scenarios",
+    "explain": "draw what a trained model looks at and how it arranges pictures",
+    "list": "show methods, pretexts, gates, backbones and data scenarios",
     "doctor": "show versions, devices, extras and where data is looked for",
 }
 

@@ -13,14 +13,20 @@ from auxo.registry import entries
 
 __all__ = ["run"]
 
-KINDS = {"methods": "methods", "pretexts": "pretexts", "backbones": "backbones", "scenarios": "data.scenarios"}
+KINDS = {
+    "methods": "methods",
+    "pretexts": "pretexts",
+    "gates": "gates",
+    "backbones": "backbones",
+    "scenarios": "data.scenarios",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """Options of ``auxo list``."""
 
-    kind: Positional[Literal["all", "methods", "pretexts", "backbones", "scenarios"]] = "all"
+    kind: Positional[Literal["all", "methods", "pretexts", "gates", "backbones", "scenarios"]] = "all"
     """What to list."""
 
 

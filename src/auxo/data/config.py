@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from auxo.data.decode import MIN_PIXELS
+from auxo.data.imbalance import Imbalance
 from auxo.errors import ConfigError
 
 __all__ = ["Augment", "DataConfig"]
@@ -35,6 +36,17 @@ class DataConfig:
     """Folder of real copies, <name>/{train,test}.parquet, that scenarios read instead of the hub; default AUXO_DATA."""
     num_train: int | None = None
     """Number of training images, drawn with the class proportions kept, >= 2; default the scenario's own, or all."""
+    num_labelled: int | None = None
+    """Training images that keep their label, the same number of every class, >= 2; all training images are also used
+    without labels, by methods that train on such. Ignored once unlabelled is given."""
+    unlabelled: str | None = None
+    """Your own pictures without labels, for methods that train on such: a folder, Parquet, CSV or hf://owner/name."""
+    imbalance: Imbalance = "none"
+    """Make the training classes uneven, in the order of the labels: sizes that fall from class to class to
+    imbalance_ratio of the largest (exp), or that small for the last half of the classes (step); validation and test
+    stay as they are."""
+    imbalance_ratio: float = 0.01
+    """Smallest over largest training class under imbalance, in (0, 1]."""
     val_fraction: float = 0.1
     """Part of train cut off for validation where none is given, in (0, 1)."""
     test_fraction: float = 0.1
@@ -61,6 +73,8 @@ class DataConfig:
     def __post_init__(self) -> None:
         checks = (
             (self.num_train is None or self.num_train >= 2, "data.num-train >= 2", self.num_train),
+            (self.num_labelled is None or self.num_labelled >= 2, "data.num-labelled >= 2", self.num_labelled),
+            (0 < self.imbalance_ratio <= 1, "data.imbalance-ratio in (0, 1]", self.imbalance_ratio),
             (0 < self.val_fraction < 1, "data.val-fraction in (0, 1)", self.val_fraction),
             (0 <= self.test_fraction < 1, "data.test-fraction in [0, 1)", self.test_fraction),
             (0 <= self.meta_fraction < 1, "data.meta-fraction in [0, 1)", self.meta_fraction),

@@ -5,14 +5,17 @@ from dataclasses import replace
 
 from auxo import registry
 from auxo.data.config import DataConfig
-from auxo.data.readers import read_streaming, store
-from auxo.data.sources import AbstractSource
+from auxo.data.imbalance import imbalanced
+from auxo.data.readers import read_streaming, read_unlabelled, store
+from auxo.data.semi_supervised import hide_labels, without_pictures
+from auxo.data.sources import AbstractSource, StreamingSource
 from auxo.data.splits import (
     MetaSplit,
     OODSplit,
     Splits,
     TestSplit,
     TrainSplit,
+    UnlabelledSplit,
     ValSplit,
     check_disjoint,
     stratified_parts,
@@ -38,7 +41,18 @@ def load_splits(config: DataConfig, *, seed: int) -> Splits:
     """
     splits = _own_splits(config, seed) if config.train is not None else _scenario_splits(config, seed)
     _check_classes(splits.train.source)
-    splits = _with_meta(splits, config.meta_fraction, derive_seed(seed, "split", "meta"))
+    train = imbalanced(
+        splits.train.source,
+        config.imbalance,
+        ratio=config.imbalance_ratio,
+        seed=derive_seed(seed, "split", "imbalance"),
+    )
+    splits = replace(splits, train=TrainSplit(train))
+    num_labelled = config.num_labelled if splits.unlabelled is None else None
+    if num_labelled is not None:
+        splits = hide_labels(splits, num_labelled, seed=derive_seed(seed, "split", "num_labelled"))
+    meta_seed = derive_seed(seed, "split", "meta")
+    splits = _with_meta(splits, config.meta_fraction, meta_seed, has_hidden_labels=num_labelled is not None)
     splits = check_disjoint(splits, config.on_overlap)
     _check_classes(splits.train.source)
     return splits
@@ -61,11 +75,23 @@ def ood_splits(sources: Iterable[AbstractSource]) -> tuple[OODSplit, ...]:
 
 
 def _scenario_splits(config: DataConfig, seed: int) -> Splits:
-    """Build the scenario, which applies ``num_train`` itself, and add the user's sets from elsewhere."""
+    """Build the scenario, which applies ``num_train`` itself, and add the user's sets from elsewhere and unlabelled."""
     module = registry.load("data.scenarios", config.scenario)
     splits: Splits = module.build(config, seed=seed)
-    sources = store([read_streaming(spec, config, class_names=splits.class_names) for spec in config.ood], config)
-    return replace(splits, ood=ood_splits((*(split.source for split in splits.ood), *sources)))
+    own = [read_streaming(spec, config, class_names=splits.class_names) for spec in config.ood]
+    stored = store([*own, *_unlabelled(config)], config)
+    elsewhere = (*(split.source for split in splits.ood), *stored[: len(own)])
+    return replace(splits, ood=ood_splits(elsewhere), unlabelled=_unlabelled_split(stored[len(own) :]))
+
+
+def _unlabelled(config: DataConfig) -> list[StreamingSource]:
+    """Read the user's pictures without labels, if there are any."""
+    return [] if config.unlabelled is None else [read_unlabelled(config.unlabelled, config)]
+
+
+def _unlabelled_split(sources: list[AbstractSource]) -> UnlabelledSplit | None:
+    """Return the split of no source or one."""
+    return UnlabelledSplit(sources[0]) if sources else None
 
 
 def _own_splits(config: DataConfig, seed: int) -> Splits:
@@ -74,7 +100,7 @@ def _own_splits(config: DataConfig, seed: int) -> Splits:
     given = {role: spec for role, spec in specs.items() if spec is not None}
     first = read_streaming(given.pop("train"), config)
     others = [read_streaming(spec, config, class_names=first.class_names) for spec in (*given.values(), *config.ood)]
-    train, *rest = store([first, *others], config)
+    train, *rest = store([first, *others, *_unlabelled(config)], config)
     _check_classes(train)
     by_role = dict(zip(given, rest, strict=False))
     fractions = {"val": config.val_fraction, "test": config.test_fraction}
@@ -86,7 +112,8 @@ def _own_splits(config: DataConfig, seed: int) -> Splits:
         train=TrainSplit(train),
         val=ValSplit(by_role["val"]),
         test=TestSplit(by_role["test"]) if "test" in by_role else None,
-        ood=ood_splits(rest[len(given) :]),
+        ood=ood_splits(rest[len(given) : len(others)]),
+        unlabelled=_unlabelled_split(rest[len(others) :]),
     )
 
 
@@ -110,12 +137,15 @@ def _cut(
     return rest, dict(zip(sizes, parts, strict=True))
 
 
-def _with_meta(splits: Splits, fraction: float, seed: int) -> Splits:
-    """Cut the meta split off the training images; none for a fraction of 0."""
+def _with_meta(splits: Splits, fraction: float, seed: int, *, has_hidden_labels: bool) -> Splits:
+    """Cut the meta split off the labelled training images, for it alone to use; none for a fraction of 0."""
     if not fraction:
         return splits
     train, parts = _cut(splits.train.source, {"meta": fraction}, seed)
-    return replace(splits, train=TrainSplit(train), meta=MetaSplit(parts["meta"]))
+    unlabelled = splits.unlabelled
+    if unlabelled is not None and has_hidden_labels:
+        unlabelled = UnlabelledSplit(without_pictures(unlabelled.source, parts["meta"]))
+    return replace(splits, train=TrainSplit(train), meta=MetaSplit(parts["meta"]), unlabelled=unlabelled)
 
 
 def _check_classes(train: AbstractSource) -> None:

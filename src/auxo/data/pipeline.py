@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import get_args
 
 import torch
 from jaxtyping import Float
@@ -9,10 +10,11 @@ from kornia.augmentation import ImageSequential, RandomCrop, RandomHorizontalFli
 from kornia.augmentation.container.params import ParamItem
 from torch import Tensor, nn
 
+from auxo.data.augmentations import cutout, rand_augment
 from auxo.data.config import Augment
 from auxo.data.sources import AbstractSource, InMemorySource
-from auxo.errors import DataError
-from auxo.random import global_seed
+from auxo.errors import ConfigError, DataError
+from auxo.random import Draws, global_seed, named_generator
 from auxo.types import Batch, Normalisation
 
 __all__ = ["InputPipeline"]
@@ -20,6 +22,8 @@ __all__ = ["InputPipeline"]
 _MAX_STREAMED = 2000
 _CHUNK = 500
 _SHAPE_KEY = "forward_input_shape"
+_STRONG = "strong"
+_NAMES = (*get_args(Augment), _STRONG)
 
 
 class InputPipeline(nn.Module):
@@ -29,8 +33,11 @@ class InputPipeline(nn.Module):
         mean: shape ``(channels,)``; per-channel mean of pixel values in [0, 1].
         std: shape ``(channels,)``; their standard deviation, > 0.
         image_shape: ``(channels, height, width)`` of the images.
-        augment: "none", "crop" (random crops after zero padding by an eighth of the shorter side, 4 pixels of 32) or
-            "crop_flip" (those and, for every second image on average, a horizontal flip).
+        augment: the run's augmentation: "none", "crop" (random crops after zero padding by an eighth of the shorter
+            side, 4 pixels of 32) or "crop_flip" (those and, for every second image on average, a horizontal flip).
+
+    A single call can name another of these, or "strong": the run's own, then three random operations
+    (:func:`auxo.data.augmentations.rand_augment`), then a square of the mean colour of up to half the shorter side.
     """
 
     mean: Float[Tensor, " channels"]
@@ -49,11 +56,18 @@ class InputPipeline(nn.Module):
         self.register_buffer("std", std)
         self.augment = augment
         _, height, width = image_shape
-        crop = RandomCrop(
-            (height, width), padding=min(height, width) // 8, cropping_mode="resample", resample="nearest"
+        size, padding = (height, width), min(height, width) // 8
+
+        def crop() -> RandomCrop:
+            return RandomCrop(size, padding=padding, cropping_mode="resample", resample="nearest")
+
+        self.augmentations = nn.ModuleDict(
+            {
+                "none": nn.Identity(),
+                "crop": ImageSequential(crop()),
+                "crop_flip": ImageSequential(crop(), RandomHorizontalFlip(p=0.5)),
+            }
         )
-        flip = [RandomHorizontalFlip(p=0.5)] if augment == "crop_flip" else []
-        self.augmentation = ImageSequential(crop, *flip) if augment != "none" else None
 
     @classmethod
     def from_source(cls, source: AbstractSource, *, augment: Augment = "none") -> "InputPipeline":
@@ -69,34 +83,64 @@ class InputPipeline(nn.Module):
         mean, std = _statistics(source)
         return cls(mean, std, image_shape=source.image_shape, augment=augment)
 
-    def forward(self, batch: Batch, *, seed: int | None) -> Batch:
+    def forward(self, batch: Batch, *, seed: int | None, augment: str | None = None) -> Batch:
         """Return the batch with float32 images, on the same device and in the same memory format.
 
         Args:
             batch: uint8 images.
             seed: of the augmentation, drawn for the joined batch, so that the parts of several processes are augmented
                 as one process would augment the whole; ``None`` leaves it out, for evaluation.
+            augment: name of the augmentation; ``None`` means the run's own.
+
+        Raises:
+            ConfigError: there is no such augmentation, or it is "strong" and the images have other than three channels.
         """
         images = batch.images.float() / 255
-        if seed is not None and self.augmentation is not None:
-            images = self._augmented(self.augmentation, images, batch, seed)
+        if seed is not None:
+            images = self._augmented(self.checked(augment), images, batch, seed)
         normalisation = Normalisation(self.mean.view(-1, 1, 1), self.std.view(-1, 1, 1))
         return replace(batch, images=normalisation.to_inputs(images), normalisation=normalisation)
 
+    def checked(self, augment: str | None) -> str:
+        """Return the name of an augmentation that can be applied, the run's own for ``None``.
+
+        Raises:
+            ConfigError: there is no such augmentation, or it does not suit the images.
+        """
+        if augment is None:
+            return self.augment
+        if augment not in _NAMES:
+            raise ConfigError(f"an augmentation among {', '.join(_NAMES)}", repr(augment), "name one of them")
+        channels = len(self.mean)
+        if augment == _STRONG and channels != 3:
+            raise ConfigError("images of 3 channels for strong augmentation", str(channels), "repeat or drop channels")
+        return augment
+
     def _augmented(
-        self, augmentation: ImageSequential, images: Float[Tensor, "batch c h w"], batch: Batch, seed: int
+        self, name: str, images: Float[Tensor, "batch c h w"], batch: Batch, seed: int
     ) -> Float[Tensor, "batch c h w"]:
-        """Draw for the joined batch and apply this part's draws."""
-        with global_seed(seed):
-            drawn = augmentation.forward_parameters(torch.Size((batch.joined_size, *images.shape[1:])))
-        params = [
-            ParamItem(item.name, _part(item.data, batch.first, len(batch)))
-            for item in drawn
-            if isinstance(item.data, dict)
-        ]
+        """Apply the augmentation called ``name``; the memory format stays."""
         is_channels_last = images.is_contiguous(memory_format=torch.channels_last)
-        augmented: Tensor = augmentation(images, params=params)
-        return augmented.contiguous(memory_format=torch.channels_last) if is_channels_last else augmented
+        augmentation = self.augmentations[self.augment if name == _STRONG else name]
+        if isinstance(augmentation, ImageSequential):
+            images = _shifted(augmentation, images, batch, seed)
+        if name == _STRONG:
+            draws = Draws(named_generator(seed, _STRONG), first=batch.first, total=batch.joined_size)
+            images = cutout(rand_augment(images, draws), draws, fill=self.mean)
+        return images.contiguous(memory_format=torch.channels_last) if is_channels_last else images
+
+
+def _shifted(
+    augmentation: ImageSequential, images: Float[Tensor, "batch c h w"], batch: Batch, seed: int
+) -> Float[Tensor, "batch c h w"]:
+    """Draw for the joined batch and apply this part's draws."""
+    with global_seed(seed):
+        drawn = augmentation.forward_parameters(torch.Size((batch.joined_size, *images.shape[1:])))
+    params = [
+        ParamItem(item.name, _part(item.data, batch.first, len(batch))) for item in drawn if isinstance(item.data, dict)
+    ]
+    augmented: Tensor = augmentation(images, params=params)
+    return augmented
 
 
 def _part(drawn: Mapping[str, Tensor], first: int, count: int) -> dict[str, Tensor]:

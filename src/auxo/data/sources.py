@@ -12,18 +12,22 @@ from torch import Tensor
 from auxo.data.decode import MIN_PIXELS, decode_image
 from auxo.errors import DataError
 
-__all__ = ["AbstractEncodedImages", "AbstractSource", "InMemorySource", "StreamingSource", "pixel_hashes"]
+__all__ = ["NO_LABEL", "AbstractEncodedImages", "AbstractSource", "InMemorySource", "StreamingSource", "pixel_hashes"]
+
+NO_LABEL = -1
+"""The label of an image without one."""
 
 _CHUNK = 512
 
 
 class AbstractSource(ABC):
-    """Labelled images, reachable by position.
+    """Images, labelled or not, reachable by position.
 
     Attributes:
         name: what tables and messages call this set.
-        class_names: one name per class, in the order of the labels.
-        labels: shape ``(n,)``; int64 in ``0..len(class_names)-1``, on the CPU.
+        class_names: one name per class, in the order of the labels; empty where there are no labels.
+        labels: shape ``(n,)``; int64 in ``0..len(class_names)-1``, on the CPU; all -1 where there are no labels, which
+            no loss accepts.
         image_shape: ``(channels, height, width)`` of every image.
     """
 
@@ -65,6 +69,10 @@ class AbstractSource(ABC):
     @abstractmethod
     def subset(self, indices: Int[Tensor, " n"], name: str) -> "AbstractSource":
         """Return the images at ``indices`` as a source of their own called ``name``."""
+
+    @abstractmethod
+    def without_labels(self, name: str) -> "AbstractSource":
+        """Return the same images as a source called ``name`` that has no classes and the label -1 everywhere."""
 
 
 class InMemorySource(AbstractSource):
@@ -163,6 +171,11 @@ class InMemorySource(AbstractSource):
         images = self.images.index_select(0, indices)
         return InMemorySource(name, images, self.labels[indices], self.class_names, origins)
 
+    def without_labels(self, name: str) -> "InMemorySource":
+        """See :meth:`AbstractSource.without_labels`; the pixels are shared."""
+        origins = [self.describe(i) for i in range(len(self))]
+        return InMemorySource(name, self.images, torch.full_like(self.labels, NO_LABEL), (), origins)
+
 
 class AbstractEncodedImages(ABC):
     """Encoded pictures by row; must survive pickling, because data-loading workers read it."""
@@ -260,6 +273,11 @@ class StreamingSource(AbstractSource):
             rows=self.rows[indices],
         )
 
+    def without_labels(self, name: str) -> "StreamingSource":
+        """See :meth:`AbstractSource.without_labels`."""
+        labels = torch.full_like(self.labels, NO_LABEL)
+        return StreamingSource(name, self.encoded, labels, (), image_size=self.image_size, rows=self.rows)
+
     def _decode(self, row: int) -> UInt8[Tensor, "channels height width"]:
         """Read and decode one row."""
         return decode_image(self.encoded.read(row), where=self.encoded.describe(row), image_size=self.image_size)
@@ -294,13 +312,14 @@ def _size(shape: Sequence[int]) -> str:
 
 
 def _check_labels(source: AbstractSource) -> None:
-    """Refuse labels that are not the number of a class."""
+    """Refuse labels that are not the number of a class, and any but -1 where there are no classes."""
     count = len(source.class_names)
-    bad = ((source.labels < 0) | (source.labels >= count)).nonzero().flatten()
+    lowest, end = (0, count) if count else (NO_LABEL, NO_LABEL + 1)
+    bad = ((source.labels < lowest) | (source.labels >= end)).nonzero().flatten()
     if len(bad):
         index = int(bad[0])
         raise DataError(
-            f"labels in 0..{count - 1}",
+            f"labels in 0..{count - 1}" if count else "the label -1 where there are no classes",
             f"{int(source.labels[index])} at {source.describe(index)}",
             "number the classes from 0, and leave images without a label out",
         )

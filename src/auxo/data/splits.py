@@ -21,6 +21,7 @@ __all__ = [
     "Splits",
     "TestSplit",
     "TrainSplit",
+    "UnlabelledSplit",
     "ValSplit",
     "check_disjoint",
     "stratified_indices",
@@ -51,6 +52,27 @@ class MetaSplit:
     def name(self) -> str:
         """``meta``."""
         return "meta"
+
+
+@dataclass(frozen=True)
+class UnlabelledSplit:
+    """Images that train without labels; those of the training split may be among them.
+
+    Raises:
+        DataError: the source has labels.
+    """
+
+    source: AbstractSource
+
+    def __post_init__(self) -> None:
+        if self.source.class_names:
+            got = f"{len(self.source.class_names)} classes in '{self.source.name}'"
+            raise DataError("an unlabelled split without labels", got, "give source.without_labels(name)")
+
+    @property
+    def name(self) -> str:
+        """``unlabelled``."""
+        return "unlabelled"
 
 
 @dataclass(frozen=True)
@@ -103,6 +125,7 @@ class Splits:
         test: judges, or ``None``.
         meta: fits what an outer objective learns, or ``None``.
         ood: judge on data from elsewhere; any number.
+        unlabelled: trains without labels, or ``None``.
 
     Raises:
         DataError: two sets differ in classes or in the shape of their images.
@@ -113,12 +136,15 @@ class Splits:
     test: TestSplit | None
     meta: MetaSplit | None = None
     ood: tuple[OODSplit, ...] = ()
+    unlabelled: UnlabelledSplit | None = None
 
     def __post_init__(self) -> None:
         for split in self.evaluation():
             _check_agreement(self.train.source, split.source)
         if self.meta is not None:
             _check_agreement(self.train.source, self.meta.source)
+        if self.unlabelled is not None:
+            _check_shape(self.train.source, self.unlabelled.source)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -140,10 +166,10 @@ class Splits:
     def digests(self) -> dict[str, str]:
         """Return a digest of names of classes, labels and contents of each split that a model is made from.
 
-        Those are train, meta and val. The others decide nothing and are disjoint from these.
+        Those are train, meta, unlabelled and val. The others decide nothing and are disjoint from these.
         """
-        used = {split.name: split.source for split in (self.train, self.meta, self.val) if split is not None}
-        return {name: _digest(source) for name, source in used.items()}
+        used = (self.train, self.meta, self.unlabelled, self.val)
+        return {split.name: _digest(split.source) for split in used if split is not None}
 
     def task(self) -> Task:
         """Return what is to be predicted, and from what."""
@@ -260,25 +286,27 @@ def subsample(source: AbstractSource, num_images: int | None, *, seed: int) -> A
 def check_disjoint(splits: Splits, on_overlap: Literal["error", "drop"] = "error") -> Splits:
     """Return the splits, sure that no picture is in two of train, meta, val and test, nor in one of them and in ood.
 
-    Sets from elsewhere may share pictures with each other. Contents are compared, not names: pixels in memory,
+    The same holds for the unlabelled images, but for those that also train. Sets from elsewhere may share pictures with
+    each other. Contents are compared, not names: pixels in memory,
     encoded bytes when all sets stream, pixels again when some do.
 
     Args:
         splits: to be checked.
-        on_overlap: "error" stops; "drop" removes the copy from whichever split comes first of train, meta, val,
-            test, ood.
+        on_overlap: "error" stops; "drop" removes the copy from whichever split comes first of train, unlabelled, meta,
+            val, test, ood.
 
     Raises:
         DataError: there is an overlap and ``on_overlap`` is "error" (the message counts the copies and names the
             first two), or dropping leaves a split empty.
     """
-    named = [s for s in (splits.train, splits.meta, splits.val, splits.test) if s is not None]
+    named = [s for s in (splits.train, splits.unlabelled, splits.meta, splits.val, splits.test) if s is not None]
     everyone = [*named, *splits.ood]
     is_one_kind = len({type(s.source) for s in everyone}) == 1
     hashes = [s.source.content_hashes() if is_one_kind else pixel_hashes(s.source) for s in everyone]
     sources = {split.name: split.source for split in named}
     for i, split in enumerate(named):
-        later = {digest: (j, k) for j in range(i + 1, len(everyone)) for k, digest in enumerate(hashes[j])}
+        first = i + 1 + int(split is splits.train and splits.unlabelled is not None)
+        later = {digest: (j, k) for j in range(first, len(everyone)) for k, digest in enumerate(hashes[j])}
         copies = [(k, later[digest]) for k, digest in enumerate(hashes[i]) if digest in later]
         if not copies:
             continue
@@ -297,6 +325,7 @@ def check_disjoint(splits: Splits, on_overlap: Literal["error", "drop"] = "error
         meta=MetaSplit(sources["meta"]) if splits.meta else None,
         val=ValSplit(sources["val"]),
         test=TestSplit(sources["test"]) if splits.test else None,
+        unlabelled=UnlabelledSplit(sources["unlabelled"]) if splits.unlabelled else None,
     )
 
 
@@ -324,6 +353,11 @@ def _check_agreement(train: AbstractSource, other: AbstractSource) -> None:
             f"{list(other.class_names)} in '{other.name}'",
             "give both the same classes in the same order",
         )
+    _check_shape(train, other)
+
+
+def _check_shape(train: AbstractSource, other: AbstractSource) -> None:
+    """Refuse a set whose image shape is not the training set's."""
     if other.image_shape != train.image_shape:
         raise DataError(
             f"images of {train.image_shape[2]}x{train.image_shape[1]} pixels and {train.image_shape[0]} channels, "

@@ -17,7 +17,16 @@ from auxo.interfaces import AbstractMethod, PretextHead
 from auxo.runtime import Runtime
 from auxo.types import Batch, Images
 
-__all__ = ["EvaluationRow", "evaluate"]
+__all__ = [
+    "EvaluationRow",
+    "blank_image",
+    "class_logits",
+    "device_batches",
+    "evaluate",
+    "evaluation_mode",
+    "evaluation_row",
+    "sum_over_processes",
+]
 
 
 @dataclass(frozen=True)
@@ -95,24 +104,27 @@ def evaluate(
     pretexts = method.pretext_heads()
     answers = {name: HeadMetrics(head.pretext.num_outputs, runtime.device) for name, head in pretexts.items()}
     classes: dict[str, HeadMetrics] = {}
-    with _evaluation_mode(method), torch.inference_mode():
-        for batch in _normalised_batches(split, pipeline, runtime, batch_size, workers):
-            for name, logits in _class_logits(method, batch.images, runtime).items():
+    with evaluation_mode(method), torch.inference_mode():
+        for raw in device_batches(split, runtime, batch_size=batch_size, workers=workers):
+            batch = pipeline(raw, seed=None)
+            for name, logits in class_logits(method, batch.images, runtime).items():
                 metrics = classes.setdefault(name, HeadMetrics(method.task.num_classes, runtime.device))
                 metrics.update(logits, batch.labels)
             for name, head in pretexts.items():
                 _add_pretext(answers[name], head, batch.images, runtime=runtime, batch_size=batch_size)
         if not classes:  # this process has no image, and must merge the same heads as the others
-            names = _class_logits(method, _blank_image(method, runtime), runtime)
+            names = class_logits(method, blank_image(method, runtime), runtime)
             classes = {name: HeadMetrics(method.task.num_classes, runtime.device) for name in names}
         for metrics in (*classes.values(), *answers.values()):
-            metrics.merge(lambda sums: _sum_over_processes(sums, runtime))
-        rows = [_row(split.name, name, "class", metrics.compute()) for name, metrics in classes.items()]
-        return rows + [_row(split.name, name, "pretext", metrics.compute()) for name, metrics in answers.items()]
+            metrics.merge(lambda sums: sum_over_processes(sums, runtime))
+        rows = [evaluation_row(split.name, name, "class", metrics.compute()) for name, metrics in classes.items()]
+        return rows + [
+            evaluation_row(split.name, name, "pretext", metrics.compute()) for name, metrics in answers.items()
+        ]
 
 
 @contextmanager
-def _evaluation_mode(module: nn.Module) -> Iterator[None]:
+def evaluation_mode(module: nn.Module) -> Iterator[None]:
     """Put a module in evaluation mode, and every submodule back in its own mode afterwards."""
     modes = [(child, child.training) for child in module.modules()]
     module.eval()
@@ -123,10 +135,10 @@ def _evaluation_mode(module: nn.Module) -> Iterator[None]:
             child.training = was_training
 
 
-def _normalised_batches(
-    split: EvaluationSplit | TrainSplit, pipeline: InputPipeline, runtime: Runtime, batch_size: int, workers: int
+def device_batches(
+    split: EvaluationSplit | TrainSplit, runtime: Runtime, *, batch_size: int, workers: int
 ) -> Iterator[Batch]:
-    """Yield this process's part of the split, ready for the network; none if there are fewer images than processes."""
+    """Yield this process's part of the split, uint8, on the device; none if there are fewer images than processes."""
     for batch in ordered_batches(
         split.source,
         batch_size=batch_size,
@@ -134,11 +146,10 @@ def _normalised_batches(
         num_processes=runtime.num_processes,
         workers=workers,
     ):
-        images, labels = runtime.to_device(batch.images), batch.labels.to(runtime.device)
-        yield pipeline(replace(batch, images=images, labels=labels), seed=None)
+        yield replace(batch, images=runtime.to_device(batch.images), labels=batch.labels.to(runtime.device))
 
 
-def _class_logits(method: AbstractMethod, images: Images, runtime: Runtime) -> dict[str, Tensor]:
+def class_logits(method: AbstractMethod, images: Images, runtime: Runtime) -> dict[str, Tensor]:
     """Return the logits of the class heads, and their average if there are two or more."""
     with runtime.autocast():
         logits = dict(method.head_logits(images))
@@ -166,18 +177,18 @@ def _add_pretext(metrics: HeadMetrics, head: PretextHead, images: Images, *, run
         metrics.update(outputs, targets)
 
 
-def _blank_image(method: AbstractMethod, runtime: Runtime) -> Images:
+def blank_image(method: AbstractMethod, runtime: Runtime) -> Images:
     """Return one black image of the method's task."""
     return runtime.to_device(torch.zeros(1, method.task.channels, method.task.height, method.task.width))
 
 
-def _sum_over_processes(tensor: Tensor, runtime: Runtime) -> Tensor:
+def sum_over_processes(tensor: Tensor, runtime: Runtime) -> Tensor:
     """Return the sum of a tensor over the processes."""
     (mean,) = runtime.mean([tensor])
     return tensor if mean is None else mean * runtime.num_processes
 
 
-def _row(split: str, head: str, kind: Literal["class", "pretext"], scores: HeadScores) -> EvaluationRow:
+def evaluation_row(split: str, head: str, kind: Literal["class", "pretext"], scores: HeadScores) -> EvaluationRow:
     """Return the row of a head's scores."""
     if not isfinite(scores.nll):
         raise NonFiniteError(

@@ -1,12 +1,16 @@
 """Intervals for proportions."""
 
+from math import sqrt
+from statistics import NormalDist
 from typing import NamedTuple
 
+from jaxtyping import Float
 from scipy.stats import binomtest
+from torch import Tensor
 
 from auxo.errors import ConfigError
 
-__all__ = ["Interval", "wilson_interval"]
+__all__ = ["Interval", "clustered_interval", "wilson_interval"]
 
 
 class Interval(NamedTuple):
@@ -55,3 +59,41 @@ def wilson_interval(successes: int, total: int, confidence: float = 0.95) -> Int
         raise ConfigError("a confidence in (0, 1)", str(confidence), "give for instance 0.95")
     found = binomtest(successes, total).proportion_ci(confidence_level=confidence, method="wilson")
     return Interval(float(found.low), float(found.high))
+
+
+def clustered_interval(
+    shares: Float[Tensor, " clusters"], *, trials_per_cluster: int, confidence: float = 0.95
+) -> Interval:
+    """Return an interval of the mean of shares of successes, each of a cluster of trials that go together.
+
+    Wilson's interval with an effective number of trials in place of their number: ``p (1 - p) / v``, where ``p`` is
+    the mean share and ``v`` the estimated variance of that mean over independent clusters, and never fewer than the
+    clusters nor more than the trials. A cluster whose trials always agree counts as one trial; so does every cluster
+    where all shares are equal, so that there is no variance to estimate: that interval is too wide.
+
+    Args:
+        shares: shape ``(clusters,)``; successes over trials of each cluster, in [0, 1]; at least one.
+        trials_per_cluster: the same for every cluster, >= 1.
+        confidence: probability with which such intervals hold the true mean, in (0, 1).
+
+    Returns:
+        Fractions in [0, 1].
+
+    Source: Franco, Little, Louis & Slud, Comparative Study of Confidence Intervals for Proportions in Complex Sample
+        Surveys, Journal of Survey Statistics and Methodology 7, 2019 (https://doi.org/10.1093/jssam/smy019), who
+        recommend effective sample sizes; the bounds on them are ours.
+
+    Example:
+        >>> import torch
+        >>> together = clustered_interval(torch.tensor([1.0] * 8 + [0.0] * 2), trials_per_cluster=5)
+        >>> together == wilson_interval(8, 10) or [round(end, 4) for end in together]
+        [0.4902, 0.9433]
+    """
+    count, mean = len(shares), float(shares.double().mean())
+    variance = float(shares.double().var()) / count if count > 1 else 0.0
+    trials = mean * (1 - mean) / variance if variance > 0 else float(count)
+    trials = min(max(trials, count), count * trials_per_cluster)
+    z = NormalDist().inv_cdf(0.5 + confidence / 2)
+    middle = (mean + z**2 / (2 * trials)) / (1 + z**2 / trials)
+    half = z * sqrt(mean * (1 - mean) / trials + z**2 / (4 * trials**2)) / (1 + z**2 / trials)
+    return Interval(max(0.0, middle - half), min(1.0, middle + half))

@@ -16,7 +16,7 @@ from auxo.data import DataConfig
 from auxo.errors import ConfigError
 from auxo.experiment import ExperimentConfig, StageConfig
 from auxo.heads import linear_head
-from auxo.interfaces import AbstractBackbone, AbstractMethod, MethodConfig, PretextHead, TrainState
+from auxo.interfaces import AbstractBackbone, AbstractMethod, MethodConfig, PretextHead, TrainState, View
 from auxo.joint import JointFeatures, check_shared_upright, joint_features
 from auxo.losses import cross_entropy_losses
 from auxo.optimizers import OptimizerConfig
@@ -129,10 +129,10 @@ class OSSL(AbstractMethod):
             if self.scope == "implicit" and self.implicit.response == "rotated" and self.rotation != "expand":
                 raise ConfigError("rotation expand for a rotated response", self.rotation, "or use response meta")
 
-        def required_splits(self) -> tuple[str, ...]:
+        def required_views(self) -> dict[str, View]:
             """Return ``train``, and ``meta`` when the response is measured there."""
             needs_meta = self.scope == "implicit" and self.implicit.response == "meta"
-            return ("train", "meta") if needs_meta else ("train",)
+            return {"train": View(), "meta": View("meta")} if needs_meta else {"train": View()}
 
         def build(self, backbone: AbstractBackbone, task: Task, *, seed: int) -> "OSSL":
             """Return the method around ``backbone``."""

@@ -24,7 +24,8 @@ class Progress:
 
     Args:
         train_seconds: spent in updates.
-        images: training images seen, without the copies that pretexts make.
+        images: training images seen, labelled and not; one that several views show counts once, the copies that
+            pretexts make and the images of a meta split do not.
         steps: updates done.
         flops_per_step: floating-point operations of one update, forward and backward; ``None`` where not counted.
         best: the best evaluation on the validation set.

@@ -9,10 +9,10 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from auxo.data import InputPipeline, Loader, Splits
-from auxo.errors import ConfigError, InterruptedRunError, NonFiniteError, SelectionError
+from auxo.errors import ConfigError, InterruptedRunError, NonFiniteError
 from auxo.evaluation import EvaluationRow, evaluate, select
 from auxo.experiment import ExperimentConfig, StageConfig
-from auxo.interfaces import AbstractMethod, TrainState
+from auxo.interfaces import AbstractMethod, TrainState, View
 from auxo.random import derive_seed
 from auxo.runtime import Runtime
 from auxo.training.checkpoint import Checkpoints, Progress, load_weights
@@ -36,6 +36,24 @@ class Observer(Protocol):
 
     def evaluated(self, epoch: int, rows: list[EvaluationRow]) -> None:
         """Be told the results of an evaluation after ``epoch`` epochs."""
+
+
+class _Stream(NamedTuple):
+    """What is fetched once, whichever views show it.
+
+    Args:
+        split: "train", "meta" or "unlabelled".
+        ratio: images for each of the stage's batch size.
+    """
+
+    split: str
+    ratio: int
+
+
+_HINTS = {
+    "meta": "pass --data.meta-fraction 0.1",
+    "unlabelled": "pass --data.num-labelled N to hide the labels of the others, or --data.unlabelled SET",
+}
 
 
 class _Due(NamedTuple):
@@ -95,12 +113,17 @@ class StageTrainer:
 
     def __post_init__(self) -> None:
         self.seed = derive_seed(self.config.seed, "stage", self.stage.name)
-        self.loaders = {name: self._loader(name) for name in self.stage.method.required_splits()}
-        self.steps_per_epoch = self.loaders["train"].steps_per_epoch
+        self.views = self.stage.method.required_views()
+        for view in self.views.values():
+            self.pipeline.checked(view.augment)
+        self.loaders = {stream: self._loader(stream) for stream in dict.fromkeys(map(_stream, self.views.values()))}
+        pacer = _Stream("train", ratio=1)  # a stage's epochs are passes over the training images, seen or not
+        self.steps_per_epoch = (self.loaders.get(pacer) or self._loader(pacer)).steps_per_epoch
         self.num_steps = self.steps_per_epoch * self.stage.epochs
         optimizers = self.method.optimizers()
         build = self.stage.method.optimizer.build_schedule
-        schedulers = {name: build(optimizer, num_epochs=self.stage.epochs) for name, optimizer in optimizers.items()}
+        span = {"num_epochs": self.stage.epochs, "steps_per_epoch": self.steps_per_epoch}
+        schedulers = {name: build(optimizer, **span) for name, optimizer in optimizers.items()}
         self.state = TrainState(optimizers, schedulers, seed=self.seed, num_steps=self.num_steps)
         self.progress = Progress()
 
@@ -117,15 +140,16 @@ class StageTrainer:
         """
         self.observer.stage_started(self.stage.name, step=self.state.step, num_steps=self.num_steps)
         meter, speedometer = Meter(self.runtime, first_step=self.state.step + 1), _Speedometer()
-        batches = {name: loader.batches(self.state.step, self.num_steps) for name, loader in self.loaders.items()}
+        streams = {key: loader.batches(self.state.step, self.num_steps) for key, loader in self.loaders.items()}
         self.method.train()
         while self.state.step < self.num_steps:
             started = time.perf_counter()
-            joined = {name: self._on_device(name, next(stream)) for name, stream in batches.items()}
-            self._update(joined, meter)
+            fetched = {key: self._on_device(next(batches)) for key, batches in streams.items()}
+            self._update({name: self._seen(name, view, fetched) for name, view in self.views.items()}, meter)
             due = self._due()
             losses = meter.flush(last_good=self._last_good()) if due.logs else {}
-            seconds, images = time.perf_counter() - started, joined["train"].joined_size
+            seconds = time.perf_counter() - started
+            images = sum(batch.joined_size for key, batch in fetched.items() if key.split != "meta")
             self.progress.train_seconds += seconds
             self.progress.steps += 1
             self.progress.images += images
@@ -136,18 +160,17 @@ class StageTrainer:
             load_weights(self.method, self.checkpoints.read_weights(best), origin=str(best))
         return self.progress
 
-    def _loader(self, name: str) -> Loader:
-        """Return the training loader of the split called ``name``."""
-        splits = {"train": self.splits.train, "meta": self.splits.meta}
-        if name not in splits:
-            raise SelectionError("train or meta in required_splits()", repr(name), "train on no other split")
-        split = splits[name]
+    def _loader(self, stream: _Stream) -> Loader:
+        """Return the loader of a split's images; every pass over the split has a new order."""
+        splits = {"train": self.splits.train, "meta": self.splits.meta, "unlabelled": self.splits.unlabelled}
+        split = splits[stream.split]
         if split is None:
-            raise ConfigError("a meta split for this method", "none", "pass --data.meta-fraction 0.1")
+            article = "an" if stream.split == "unlabelled" else "a"
+            raise ConfigError(f"{article} {stream.split} split for this method", "none", _HINTS[stream.split])
         return Loader(
             split.source,
-            batch_size=self.stage.batch_size,
-            seed=derive_seed(self.seed, "loader", name),
+            batch_size=self.stage.batch_size * stream.ratio,
+            seed=derive_seed(self.seed, "loader", stream.split),
             rank=self.runtime.rank,
             num_processes=self.runtime.num_processes,
             drop_last=self.stage.drop_last,
@@ -155,10 +178,14 @@ class StageTrainer:
             pin_memory=self.runtime.device.type == "cuda",
         )
 
-    def _on_device(self, name: str, batch: Batch) -> Batch:
-        """Return the normalised, augmented batch on the device."""
-        moved = replace(batch, images=self.runtime.to_device(batch.images), labels=batch.labels.to(self.runtime.device))
-        ready: Batch = self.pipeline(moved, seed=derive_seed(self.seed, "augment", name, self.state.step))
+    def _on_device(self, batch: Batch) -> Batch:
+        """Return the batch on the device."""
+        return replace(batch, images=self.runtime.to_device(batch.images), labels=batch.labels.to(self.runtime.device))
+
+    def _seen(self, name: str, view: View, fetched: dict[_Stream, Batch]) -> Batch:
+        """Return the batch as a view shows it: augmented by draws of its own, and normalised."""
+        seed = derive_seed(self.seed, "augment", name, self.state.step)
+        ready: Batch = self.pipeline(fetched[_stream(view)], seed=seed, augment=view.augment)
         return ready
 
     def _update(self, batches: Batches, meter: Meter) -> None:
@@ -201,6 +228,8 @@ class StageTrainer:
         if due.logs:
             self._record(losses, images_per_second)
         self.observer.step_done(step, images_per_second=images_per_second, losses=losses)
+        for scheduler in self.state.schedulers.values():
+            scheduler.step()
         if due.ends_epoch:
             self._end_epoch(step // self.steps_per_epoch)
         if due.saves:
@@ -213,9 +242,7 @@ class StageTrainer:
             raise InterruptedRunError(expected, got, fix, number)
 
     def _end_epoch(self, epoch: int) -> None:
-        """Lower learning rates, and evaluate on the validation set when it is time to."""
-        for scheduler in self.state.schedulers.values():
-            scheduler.step()
+        """Evaluate on the validation set when it is time to."""
         if epoch % self.config.training.evaluate_every and epoch < self.stage.epochs:
             return
         rows = evaluate(
@@ -256,3 +283,8 @@ class StageTrainer:
         """Say what a user can go back to."""
         saved = self.checkpoints.saved()
         return f"the last good checkpoint is {saved[-1]}" if saved else "there is no checkpoint yet"
+
+
+def _stream(view: View) -> _Stream:
+    """Return what a view shows."""
+    return _Stream(view.split, view.ratio)

@@ -6,7 +6,19 @@ from auxo.errors import ConfigError, ShapeError
 from auxo.registry import entries
 from auxo.types import Task
 
-OWN = ("densenet40_12", "lenet5", "resnet20", "resnet32", "resnet8")
+OWN = (
+    "densenet40_12",
+    "lenet5",
+    "preact_resnet18",
+    "resnet18_cifar",
+    "resnet20",
+    "resnet32",
+    "resnet8",
+    "wrn_10_1",
+    "wrn_28_2",
+    "wrn_28_2_fixmatch",
+    "wrn_40_2",
+)
 
 
 def task(side: int = 28, channels: int = 3) -> Task:
@@ -67,7 +79,15 @@ def test_config__pretrained_without_timm__is_refused() -> None:
 
 @pytest.mark.parametrize(
     ("name", "height", "width"),
-    [("lenet5", 27, 28), ("lenet5", 64, 64), ("resnet20", 7, 32), ("densenet40_12", 32, 4)],
+    [
+        ("lenet5", 27, 28),
+        ("lenet5", 64, 64),
+        ("resnet20", 7, 32),
+        ("densenet40_12", 32, 4),
+        ("resnet18_cifar", 7, 8),
+        ("preact_resnet18", 8, 7),
+        ("wrn_40_2", 7, 7),
+    ],
 )
 def test_build__size_that_does_not_work__says_what_was_expected(name: str, height: int, width: int) -> None:
     with pytest.raises(ShapeError, match=f"got {height}x{width}"):

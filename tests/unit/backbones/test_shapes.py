@@ -8,7 +8,19 @@ from auxo.backbones import BackboneConfig
 from auxo.interfaces import AbstractBackbone
 from auxo.types import Task
 
-OWN = ("densenet40_12", "lenet5", "resnet20", "resnet32", "resnet8")
+OWN = (
+    "densenet40_12",
+    "lenet5",
+    "preact_resnet18",
+    "resnet18_cifar",
+    "resnet20",
+    "resnet32",
+    "resnet8",
+    "wrn_10_1",
+    "wrn_28_2",
+    "wrn_28_2_fixmatch",
+    "wrn_40_2",
+)
 
 
 def build(name: str, *, channels: int = 3, height: int = 32, width: int = 32) -> AbstractBackbone:
@@ -63,7 +75,9 @@ def test_densenet__three_heads__has_the_count_of_the_released_code() -> None:
     assert num_parameters(backbone, *heads) == 1_065_696
 
 
-@pytest.mark.parametrize("name", ["densenet40_12", "resnet32"])
+@pytest.mark.parametrize(
+    "name", ["densenet40_12", "resnet32", "wrn_28_2_fixmatch", "resnet18_cifar", "preact_resnet18"]
+)
 def test_initialisation__convolutions__have_the_deviation_of_their_fan_out(name: str) -> None:
     for layer in build(name).modules():
         if isinstance(layer, nn.Conv2d):
@@ -81,6 +95,12 @@ MAPS = {
     "resnet20": {"stage1": (16, 32), "stage2": (32, 16), "stage3": (64, 8)},
     "resnet32": {"stage1": (16, 32), "stage2": (32, 16), "stage3": (64, 8)},
     "densenet40_12": {"stage1": (168, 32), "stage2": (312, 16), "stage3": (456, 8)},
+    "wrn_10_1": {"stage1": (16, 32), "stage2": (32, 16), "stage3": (64, 8)},
+    "wrn_28_2": {"stage1": (32, 32), "stage2": (64, 16), "stage3": (128, 8)},
+    "wrn_28_2_fixmatch": {"stage1": (32, 32), "stage2": (64, 16), "stage3": (128, 8)},
+    "wrn_40_2": {"stage1": (32, 32), "stage2": (64, 16), "stage3": (128, 8)},
+    "resnet18_cifar": {"stage1": (64, 32), "stage2": (128, 16), "stage3": (256, 8), "stage4": (512, 4)},
+    "preact_resnet18": {"stage1": (64, 32), "stage2": (128, 16), "stage3": (256, 8), "stage4": (512, 4)},
 }
 
 
@@ -105,6 +125,11 @@ def test_forward__32_pixels__gives_features_and_maps_coarsest_last(name: str) ->
         ("resnet8", 33, 21, (9, 6)),
         ("densenet40_12", 28, 28, (7, 7)),
         ("densenet40_12", 8, 13, (2, 3)),
+        ("wrn_10_1", 28, 28, (7, 7)),
+        ("wrn_10_1", 33, 21, (9, 6)),
+        ("resnet18_cifar", 8, 8, (1, 1)),
+        ("resnet18_cifar", 28, 20, (4, 3)),
+        ("preact_resnet18", 9, 16, (2, 2)),
     ],
 )
 def test_forward__other_sizes__work(name: str, height: int, width: int, last: tuple[int, int]) -> None:
@@ -115,12 +140,12 @@ def test_forward__other_sizes__work(name: str, height: int, width: int, last: tu
     assert list(features.maps.values())[-1].shape[2:] == last
 
 
-@pytest.mark.parametrize("name", ["resnet8", "densenet40_12"])
+@pytest.mark.parametrize("name", ["resnet8", "densenet40_12", "wrn_10_1", "resnet18_cifar", "preact_resnet18"])
 def test_forward__pooled__is_the_mean_of_the_last_map(name: str) -> None:
     backbone = build(name).double().eval()
     with torch.inference_mode():
         features = backbone(torch.rand(2, 3, 16, 16, dtype=torch.float64))
-    torch.testing.assert_close(features.pooled, features.maps["stage3"].flatten(2).mean(2))
+    torch.testing.assert_close(features.pooled, list(features.maps.values())[-1].flatten(2).mean(2))
 
 
 @pytest.mark.parametrize("name", OWN)
@@ -163,7 +188,7 @@ def test_densenet__block__keeps_its_input_as_first_channels() -> None:
         assert torch.equal(block(maps)[:, :24], maps)
 
 
-@pytest.mark.parametrize("name", ["resnet8", "lenet5"])
+@pytest.mark.parametrize("name", ["resnet8", "lenet5", "wrn_10_1"])
 def test_backward__second_derivative__exists(name: str) -> None:
     backbone = build(name)
     parameters = list(backbone.parameters())

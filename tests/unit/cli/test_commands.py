@@ -21,7 +21,13 @@ from auxo.runtime import RuntimeConfig, open_runtime
 from auxo.training import load_model, read_records
 from auxo.types import Batch
 
-KINDS = {"methods": "methods", "pretexts": "pretexts", "backbones": "backbones", "scenarios": "data.scenarios"}
+KINDS = {
+    "methods": "methods",
+    "pretexts": "pretexts",
+    "gates": "gates",
+    "backbones": "backbones",
+    "scenarios": "data.scenarios",
+}
 
 
 def flat(text):

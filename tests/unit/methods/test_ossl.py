@@ -9,6 +9,7 @@ from torch import nn
 
 from auxo.backbones import BackboneConfig
 from auxo.errors import ConfigError
+from auxo.interfaces import View
 from auxo.methods.ossl import OSSL, ImplicitConfig, cifar10_released
 from auxo.methods.rotation import JointRotation
 from auxo.methods.supervised import Supervised
@@ -324,10 +325,10 @@ def test_auxiliary_weight_decay__given__is_that_of_step_b(build):
     assert decays == {"primary": 1e-4, "auxiliary": 0.03}
 
 
-def test_required_splits__meta_response__asks_for_meta():
+def test_required_views__meta_response__asks_for_meta():
     implicit = ImplicitConfig(response="meta")
-    assert OSSL.Config(scope="implicit", implicit=implicit).required_splits() == ("train", "meta")
-    assert replace(OSSL.Config(), implicit=implicit).required_splits() == ("train",)
+    assert OSSL.Config(scope="implicit", implicit=implicit).required_views() == {"train": View(), "meta": View("meta")}
+    assert replace(OSSL.Config(), implicit=implicit).required_views() == {"train": View()}
 
 
 def test_backbone_name__of_the_release__is_registered():

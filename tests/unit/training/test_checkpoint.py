@@ -62,6 +62,24 @@ def test_restore__after_save__gives_back_weights_buffers_schedule_and_progress(c
     assert restored.optimizers["main"].param_groups[0]["lr"] == pytest.approx(0.01 * 0.1**2)
 
 
+def test_restore__rate_that_moves_every_step_and_two_groups__goes_on_to_the_same_bits(checkpoints):
+    optimizer = OptimizerConfig(schedule="cosine", moves="step", warmup_epochs=1, minimum_lr=1e-4, decay_norms=False)
+    method, state = make(optimizer=optimizer)
+    for _ in range(3):
+        state.schedulers["main"].step()
+    other, restored = make(seed=1, optimizer=optimizer)
+    checkpoints.restore(checkpoints.save(method, state, Progress()), other, restored)
+    for _ in range(4):
+        ours, theirs = (
+            [(group["lr"], group["weight_decay"]) for group in each.optimizers["main"].param_groups]
+            for each in (state, restored)
+        )
+        assert ours == theirs
+        assert [decay for _, decay in ours] == [1e-4, 0.0]
+        for each in (state, restored):
+            each.schedulers["main"].step()
+
+
 def test_save__more_than_are_kept__leaves_the_newest(checkpoints):
     method, state = make()
     for state.step in (5, 100, 20, 3):

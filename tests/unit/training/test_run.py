@@ -12,6 +12,7 @@ from auxo.data.fake import oriented_shapes
 from auxo.errors import CheckpointError, ConfigError, SelectionError
 from auxo.evaluation import evaluate
 from auxo.experiment import ExperimentConfig, StageConfig, TrainingConfig
+from auxo.interfaces import View
 from auxo.methods.ossl import OSSL, ImplicitConfig
 from auxo.methods.rotation import JointRotation
 from auxo.methods.supervised import Supervised
@@ -131,15 +132,15 @@ class Greedy(Supervised):
     class Config(Supervised.Config):
         """The same options."""
 
-        def required_splits(self):
-            return ("train", "test")
+        def required_views(self):
+            return {"train": View(), "test": View("test")}
 
         def build(self, backbone, task, *, seed):
             return Greedy(self, backbone, task, seed=seed)
 
 
 def test_train_run__method_that_wants_the_test_split__is_refused(tmp_path):
-    with pytest.raises(SelectionError, match=r"train or meta in required_splits\(\), got 'test'"):
+    with pytest.raises(SelectionError, match="views of train, meta or unlabelled, got 'test'"):
         train(make_config(StageConfig(method=Greedy.Config())), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 

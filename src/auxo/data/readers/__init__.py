@@ -6,13 +6,13 @@ from pathlib import Path
 from auxo.data.config import DataConfig
 from auxo.data.loader import in_memory
 from auxo.data.readers.csv_file import read_csv
-from auxo.data.readers.folder import read_folder
+from auxo.data.readers.folder import read_folder, read_folder_tree
 from auxo.data.readers.listing import Listing
 from auxo.data.readers.table import HUB_PREFIX, read_hub, read_parquet
 from auxo.data.sources import AbstractSource, StreamingSource
 from auxo.errors import DataError
 
-__all__ = ["read_source", "read_streaming", "store"]
+__all__ = ["read_source", "read_streaming", "read_unlabelled", "store"]
 
 _AUTO_MEMORY_BYTES = 2**30
 _GENERIC_NAMES = ("train", "training", "val", "valid", "validation", "test", "data", "images")
@@ -37,6 +37,20 @@ def read_streaming(spec: str, config: DataConfig, *, class_names: tuple[str, ...
     return _listing(spec, config).to_source(class_names, image_size=config.image_size)
 
 
+def read_unlabelled(spec: str, config: DataConfig) -> StreamingSource:
+    """Read a set whose labels, if it has any, are not looked at; no more than its first picture is decoded.
+
+    Args:
+        spec: a folder with pictures in it or in folders below, a Parquet file, a folder of Parquet files, a CSV, or
+            ``hf://…``.
+        config: gives columns and image size.
+
+    Raises:
+        DataError: the set cannot be used; the message names the file or row.
+    """
+    return _listing(spec, config, is_labelled=False).to_unlabelled_source(image_size=config.image_size)
+
+
 def store(sources: list[StreamingSource], config: DataConfig) -> list[AbstractSource]:
     """Decode the sets of a run into memory, or leave them streaming, all alike.
 
@@ -49,26 +63,26 @@ def store(sources: list[StreamingSource], config: DataConfig) -> list[AbstractSo
     return list(sources)
 
 
-def _listing(spec: str, config: DataConfig) -> Listing:
+def _listing(spec: str, config: DataConfig, *, is_labelled: bool = True) -> Listing:
     """Choose the reader."""
-    columns = {"image_column": config.image_column, "label_column": config.label_column}
+    image_column, label_column = config.image_column, config.label_column if is_labelled else None
     if spec.startswith(HUB_PREFIX):
-        return read_hub(spec, **columns)
+        return read_hub(spec, image_column=image_column, label_column=label_column)
     path = Path(os.path.expanduser(spec))
     name = _name(path)
     if os.path.isdir(path):  # the function, unlike the method, is false for names that cannot be
         if any(path.glob("[!.]*.parquet")):
-            return read_parquet(path, name, **columns)
-        return read_folder(path, name)
+            return read_parquet(path, name, image_column=image_column, label_column=label_column)
+        return read_folder(path, name) if is_labelled else read_folder_tree(path, name)
     if not os.path.exists(path):
         place = "" if path.is_absolute() else f" (from {Path.cwd()})"
         raise DataError(
             "a folder, a Parquet or CSV file, or hf://owner/name", f"'{spec}', which is not there{place}", "check it"
         )
     if path.suffix.lower() == ".parquet":
-        return read_parquet(path, name, **columns)
+        return read_parquet(path, name, image_column=image_column, label_column=label_column)
     if path.suffix.lower() == ".csv":
-        return read_csv(path, name, path_column=config.path_column, label_column=config.label_column)
+        return read_csv(path, name, path_column=config.path_column, label_column=label_column)
     raise DataError(
         "a folder, a Parquet or CSV file, or hf://owner/name", f"'{spec}'", "name its folder, or convert it"
     )

@@ -12,7 +12,7 @@ from auxo.errors import DataError
 __all__ = ["CsvImages", "read_csv"]
 
 
-def read_csv(path: Path, name: str, *, path_column: str, label_column: str) -> Listing:
+def read_csv(path: Path, name: str, *, path_column: str, label_column: str | None) -> Listing:
     """List the pictures of a CSV in UTF-8 with a header row.
 
     Labels are class numbers if all of them are whole numbers, else class names.
@@ -21,7 +21,7 @@ def read_csv(path: Path, name: str, *, path_column: str, label_column: str) -> L
         path: the CSV; relative picture paths start at its folder.
         name: see :class:`auxo.data.sources.AbstractSource`.
         path_column: column of the picture paths.
-        label_column: column of the labels.
+        label_column: column of the labels; ``None`` reads none.
 
     Raises:
         DataError: it cannot be read, a column is missing, a cell is empty, or a picture is not there; the message
@@ -30,16 +30,17 @@ def read_csv(path: Path, name: str, *, path_column: str, label_column: str) -> L
     files: list[Path] = []
     labels: list[str] = []
     lines: list[int] = []
-    for line, row in _rows(path, (path_column, label_column)):
+    for line, row in _rows(path, (path_column,) if label_column is None else (path_column, label_column)):
         file = path.parent / row[path_column]
         if not os.path.isfile(file):
             got = f"{row[path_column]!r} in line {line} of {path}"
             raise DataError("a picture that is there", got, f"give paths from {path.parent}, or whole ones")
         files.append(file)
-        labels.append(row[label_column])
         lines.append(line)
+        if label_column is not None:
+            labels.append(row[label_column])
     if not files:
-        raise DataError("rows below the header", f"none in {path}", "give one picture and label per row")
+        raise DataError("rows below the header", f"none in {path}", "give one picture per row, and its label")
     images = CsvImages(files, lines, path)
     if all(re.fullmatch(r"[+-]?[0-9]+", label) for label in labels):
         return Listing(name, images, [int(label) for label in labels])
@@ -80,7 +81,8 @@ def _rows(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, dict[str,
                 empty = [column for column, cell in cells.items() if not cell]
                 if empty:
                     got = f"an empty {empty[0]} in line {reader.line_num} of {path}"
-                    raise DataError("a path and a label in every row", got, "fill the cell, or remove the row")
+                    expected = "a path in every row" if columns[1:] == () else "a path and a label in every row"
+                    raise DataError(expected, got, "fill the cell, or remove the row")
                 yield reader.line_num, cells
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError("a CSV in UTF-8", f"{path} ({error})", "check the file and its encoding") from error

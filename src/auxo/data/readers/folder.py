@@ -1,4 +1,4 @@
-"""A folder with one folder of pictures per class."""
+"""A folder with one folder of pictures per class, or of pictures without labels."""
 
 import os
 from pathlib import Path
@@ -9,7 +9,7 @@ from auxo.data.decode import FORMATS
 from auxo.data.readers.listing import FileImages, Listing
 from auxo.errors import DataError
 
-__all__ = ["read_folder"]
+__all__ = ["read_folder", "read_folder_tree"]
 
 
 def read_folder(root: Path, name: str) -> Listing:
@@ -33,6 +33,28 @@ def read_folder(root: Path, name: str) -> Listing:
         files += found
         labels += [folder.name] * len(found)
     return Listing(name, FileImages(files), labels)
+
+
+def read_folder_tree(root: Path, name: str) -> Listing:
+    """List the pictures of a folder and of all folders below, without labels; names that start with a dot are ignored.
+
+    Raises:
+        DataError: there is no picture, or something in a folder is neither a picture nor a folder.
+    """
+    files: list[Path] = []
+    waiting, seen = [root], {root.resolve()}
+    while waiting:
+        for entry in _visible(waiting.pop()):
+            if _is_picture(entry):
+                files.append(entry)
+            elif not entry.is_dir():
+                raise DataError("only pictures and folders", f"{entry}, no known picture format", "remove it")
+            elif entry.resolve() not in seen:  # a link may lead back up
+                seen.add(entry.resolve())
+                waiting.append(entry)
+    if not files:
+        raise DataError("pictures in the folder", f"none in {root} or below", "add pictures, or name another folder")
+    return Listing(name, FileImages(sorted(files)), ())
 
 
 def _pictures(folder: Path) -> list[Path]:

@@ -9,7 +9,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from auxo.data.decode import read_bytes
-from auxo.data.sources import AbstractEncodedImages, StreamingSource
+from auxo.data.sources import NO_LABEL, AbstractEncodedImages, StreamingSource
 from auxo.errors import DataError
 
 __all__ = ["FileImages", "Listing"]
@@ -46,7 +46,7 @@ class Listing:
     Args:
         name: see :class:`auxo.data.sources.AbstractSource`.
         encoded: the pictures.
-        labels: one per picture; whole numbers, or names.
+        labels: one per picture; whole numbers, or names; empty where they were not read.
         class_names: the names that numbers stand for; ``None`` where they have none, and for labels that are names.
     """
 
@@ -77,6 +77,15 @@ class Listing:
         else:
             labels = self._mapped(own_names, numbers, class_names)
         return StreamingSource(self.name, self.encoded, labels, class_names, image_size=image_size)
+
+    def to_unlabelled_source(self, *, image_size: int | None) -> StreamingSource:
+        """Return the set as a source without labels.
+
+        Args:
+            image_size: see :class:`auxo.data.sources.StreamingSource`.
+        """
+        labels = torch.full((len(self.encoded),), NO_LABEL)
+        return StreamingSource(self.name, self.encoded, labels, (), image_size=image_size)
 
     def _numbered(self, class_names: tuple[str, ...] | None) -> tuple[tuple[str, ...], Int[Tensor, " n"]]:
         """Return this set's own class names and the numbers of its labels among them."""

@@ -62,8 +62,8 @@ class TableImages(AbstractEncodedImages):
         return f"row {row} of {self.where}"
 
 
-def read_parquet(path: Path, name: str, *, image_column: str, label_column: str) -> Listing:
-    """List a Parquet file, or all Parquet files of a folder in the order of their names.
+def read_parquet(path: Path, name: str, *, image_column: str, label_column: str | None) -> Listing:
+    """List a Parquet file, or all Parquet files of a folder in the order of their names; ``None`` reads no labels.
 
     Raises:
         DataError: it cannot be read, or a column is missing.
@@ -74,10 +74,11 @@ def read_parquet(path: Path, name: str, *, image_column: str, label_column: str)
     return _listing(dataset, name, str(path), image_column=image_column, label_column=label_column)
 
 
-def read_hub(spec: str, *, image_column: str, label_column: str) -> Listing:
+def read_hub(spec: str, *, image_column: str, label_column: str | None) -> Listing:
     """List ``hf://owner/name[:split]``, or a data set on disk: ``hf:///absolute/path[:split]``, ``hf://./relative``.
 
-    The split is ``train`` where none is named and there are several. Code that comes with a data set is never run.
+    In full a name on the hub is ``hf://owner/name[/folder][@revision][:split]``. The split is ``train`` where none is
+    named and there are several. Code that comes with a data set is never run. Without a label column no label is read.
 
     Raises:
         DataError: it cannot be reached or read, there is no such split, or a column is missing.
@@ -88,10 +89,19 @@ def read_hub(spec: str, *, image_column: str, label_column: str) -> Listing:
         if is_local:
             loaded = _load_local(Path(address).expanduser().resolve())
         else:
-            loaded = datasets.load_dataset(address, split=split or None)
+            address, folder, revision = _hub_address(address)
+            loaded = datasets.load_dataset(address, data_dir=folder, revision=revision, split=split or None)
     dataset = _choose_split(loaded, split, spec)
     name = "-".join(filter(None, (address.rstrip("/").rpartition("/")[2], split)))
     return _listing(dataset, name, spec, image_column=image_column, label_column=label_column)
+
+
+def _hub_address(address: str) -> tuple[str, str | None, str | None]:
+    """Return repository, folder and revision of ``owner/name[/folder][@revision]``."""
+    path, _, revision = address.partition("@")
+    owner, _, rest = path.partition("/")
+    name, _, folder = rest.partition("/")
+    return "/".join(filter(None, (owner, name))), folder or None, revision or None
 
 
 def _load_local(path: Path) -> Dataset | DatasetDict:
@@ -114,21 +124,23 @@ def _choose_split(loaded: Dataset | DatasetDict, split: str, spec: str) -> Datas
     return loaded[wanted]
 
 
-def _listing(dataset: Dataset, name: str, where: str, *, image_column: str, label_column: str) -> Listing:
-    """Take pictures and labels out of a data set."""
+def _listing(dataset: Dataset, name: str, where: str, *, image_column: str, label_column: str | None) -> Listing:
+    """Take pictures, and labels if they are asked for, out of a data set."""
     for column, option in ((image_column, "image-column"), (label_column, "label-column")):
-        if column not in dataset.column_names:
+        if column is not None and column not in dataset.column_names:
             got = f"the columns {', '.join(dataset.column_names)} in {where}"
             raise DataError(f"a column '{column}'", got, f"name it with --data.{option}")
     if not len(dataset):
         raise DataError("at least one row", f"none in {where}", "check the path and the split")
+    images = TableImages(dataset, image_column, where)
+    if label_column is None:
+        return Listing(name, images, ())
     feature = dataset.features[label_column]
     is_number = isinstance(feature, Value) and (feature.dtype.startswith(("int", "uint")) or feature.dtype == "bool")
     is_name = isinstance(feature, Value) and feature.dtype in ("string", "large_string")
     if not (isinstance(feature, ClassLabel) or is_number or is_name):
         got = f"{feature} in '{label_column}' of {where}"
         raise DataError("labels that are whole numbers or names", got, "name another column with --data.label-column")
-    images = TableImages(dataset, image_column, where)
     labels: Sequence[Any] = dataset.select_columns([label_column])[:][label_column]
     for row, label in enumerate(labels):
         if label is None or label == "":

@@ -17,13 +17,17 @@ class KnownSet:
 
     Args:
         name: its folder under the root, with columns ``image`` and ``label``.
-        hub: its ``owner/name`` on the hub.
+        hub: its ``owner/name[/folder][@revision]`` on the hub.
         hub_image_column: column of the pictures there.
+        hub_label_column: column of the labels there.
+        hub_parts: what the training and the test part are called there.
     """
 
     name: str
     hub: str
     hub_image_column: str = "image"
+    hub_label_column: str = "label"
+    hub_parts: tuple[str, str] = ("train", "test")
 
     def read(
         self, part: str, config: DataConfig, *, image_size: int | None, class_names: tuple[str, ...] | None = None
@@ -50,9 +54,10 @@ class KnownSet:
                     "put it there, name another folder by --data.root or AUXO_DATA, or give neither to use the hub",
                 )
             return read_streaming(str(path), config, class_names=class_names)
-        config = replace(config, image_column=self.hub_image_column)
+        config = replace(config, image_column=self.hub_image_column, label_column=self.hub_label_column)
+        hub_part = self.hub_parts[part == "test"]
         try:
-            return read_streaming(f"hf://{self.hub}:{part}", config, class_names=class_names)
+            return read_streaming(f"hf://{self.hub}:{hub_part}", config, class_names=class_names)
         except DataError as error:
             fix = f"check the network, or name a folder with {self.name}/{part}.parquet by --data.root or AUXO_DATA"
             raise DataError(error.expected, error.got, fix) from error

@@ -10,6 +10,7 @@ import torch
 
 from auxo.data.config import DataConfig
 from auxo.data.readers import read_source, read_streaming
+from auxo.data.readers.table import _hub_address
 from auxo.data.sources import InMemorySource
 from auxo.errors import DataError
 
@@ -222,3 +223,19 @@ def test_read_parquet__progress_and_logging__are_silent_and_put_back(
     read_source(str(path), DataConfig())
     assert capfd.readouterr() == ("", "")
     assert (datasets.are_progress_bars_disabled(), logging.getLogger("datasets").level) == before
+
+
+@pytest.mark.parametrize(
+    ("address", "parts"),
+    [
+        ("owner/name", ("owner/name", None, None)),
+        ("name", ("name", None, None)),
+        ("owner/name/folder/inner", ("owner/name", "folder/inner", None)),
+        ("owner/name/320px@refs/convert/parquet", ("owner/name", "320px", "refs/convert/parquet")),
+        ("owner/name@v1", ("owner/name", None, "v1")),
+    ],
+)
+def test_hub_address__folder_and_revision__are_taken_apart(
+    address: str, parts: tuple[str, str | None, str | None]
+) -> None:
+    assert _hub_address(address) == parts

@@ -30,6 +30,18 @@ def test_read__no_root__takes_the_hubs_part_and_column(
     assert test.class_names == SHAPES
 
 
+def test_read__no_root__takes_the_hubs_label_column_and_names_of_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_dataset: Callable[..., datasets.Dataset]
+) -> None:
+    monkeypatch.delenv("AUXO_DATA", raising=False)
+    datasets.disable_progress_bars()
+    valid = make_dataset(oriented_shapes(8, size=16, seed=1)).rename_column("label", "fine_label")
+    datasets.DatasetDict({"train": valid.select(range(4)), "valid": valid}).save_to_disk(str(tmp_path / "saved"))
+    datasets.enable_progress_bars()
+    known = KnownSet(name="x", hub=str(tmp_path / "saved"), hub_label_column="fine_label", hub_parts=("train", "valid"))
+    assert [len(known.read(part, DataConfig(), image_size=None)) for part in ("train", "test")] == [4, 8]
+
+
 def test_read__users_columns__do_not_concern_a_known_set(small_root: Path) -> None:
     config = DataConfig(root=str(small_root), image_column="photo", label_column="kind")
     source = KnownSet(name="cifar10", hub="none/none").read("test", config, image_size=16)

@@ -1,0 +1,5 @@
+"""Attacks: pictures changed a little so that a loss rises, to train against."""
+
+from auxo.attacks.pgd import PGDConfig, attack_mode, projected_gradient_descent
+
+__all__ = ["PGDConfig", "attack_mode", "projected_gradient_descent"]

@@ -1,0 +1,93 @@
+"""``auxo explain``: pictures of what a trained model looks at and how it arranges its inputs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from tyro.conf import Positional
+
+from auxo.cli.options import parse_options
+from auxo.cli.train import read_run_config
+from auxo.data import AbstractSource, load_splits, read_source
+from auxo.errors import ConfigError
+from auxo.experiment import ExperimentConfig
+from auxo.explain import ExplainConfig, Subject, explain
+from auxo.runtime import RuntimeConfig, open_runtime
+from auxo.training import TrainedModel, load_model
+
+__all__ = ["run"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Options of ``auxo explain``."""
+
+    run: Annotated[Positional[str], tyro.conf.arg(metavar="RUN")]
+    """Run directory of a finished run."""
+    split: str | None = None
+    """Split of the run to look at: train, meta, val, test or ood/NAME; default test, or val where there is none."""
+    data: str | None = None
+    """Labelled set to look at instead: folder, Parquet, CSV or hf://owner/name[:split]."""
+    show: Annotated[ExplainConfig, tyro.conf.arg(name="")] = field(default_factory=ExplainConfig)
+    """What to show."""
+    out: str | None = None
+    """Folder for the pictures and rows; default explain/SPLIT in the run directory."""
+    device: str = "auto"
+    """"auto", "cpu", "cuda", "cuda:1" or "mps"."""
+    batch_size: int = 100
+    """Pictures per pass, >= 1."""
+    code: str | None = None
+    """Python file of a method outside auxo that the run may import."""
+
+
+def run(words: Sequence[str]) -> None:
+    """Explain the model on the pictures and write what was found."""
+    description = "Draw what a trained model looks at (Grad-CAM) and how it arranges its inputs (t-SNE)."
+    options = parse_options(Options, words, command="auxo explain", description=description)
+    if options.batch_size < 1:
+        raise ConfigError("batch-size >= 1", str(options.batch_size), "give the number of pictures per pass")
+    if options.data is not None and options.split is not None:
+        got = f"--split {options.split} --data {options.data}"
+        raise ConfigError("one of --split and --data", got, "leave one out")
+    folder = Path(options.run)
+    config = read_run_config(folder, code=options.code)
+    with open_runtime(RuntimeConfig(device=options.device, precision="float32")) as runtime:
+        model = load_model(config, folder, runtime=runtime)
+        split, source = _pictures(config, model, options)
+        subject = Subject(
+            model=model,
+            source=source,
+            run=_name(config, folder),
+            split=split,
+            runtime=runtime,
+            batch_size=options.batch_size,
+        )
+        found = explain(subject, options.show)
+        out = Path(options.out) if options.out else folder / "explain" / split.replace("/", "-")
+        if runtime.is_main:
+            found.write(out)
+            print("\n".join([*found.notes, f"pictures and rows: {out}"]))
+
+
+def _pictures(config: ExperimentConfig, model: TrainedModel, options: Options) -> tuple[str, AbstractSource]:
+    """Return the pictures to look at and the name of their set."""
+    if options.data is not None:
+        sized = replace(config.data, image_size=model.image_size)
+        source = read_source(options.data, sized, class_names=model.task.class_names)
+        model.check_shape(source.image_shape, where=options.data)
+        return source.name, source
+    splits = load_splits(config.data, seed=config.seed)
+    model.check_splits(splits)
+    known = {split.name: split.source for split in (splits.train, splits.meta, *splits.evaluation()) if split}
+    name = options.split or ("test" if "test" in known else "val")
+    if name not in known:
+        raise ConfigError("a split of the run", repr(name), f"pass --split with one of {', '.join(known)}")
+    return name, known[name]
+
+
+def _name(config: ExperimentConfig, folder: Path) -> str:
+    """Return what captions call the model: method, backbone and run directory."""
+    method = type(config.stages[-1].method).__qualname__.partition(".")[0]
+    return f"{method} on {config.backbone.name} ({folder.resolve().name})"

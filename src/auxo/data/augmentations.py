@@ -1,0 +1,232 @@
+"""Strong augmentation: random operations and a grey square, drawn anew for every image and applied to whole batches."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from kornia.color import rgb_to_grayscale
+from kornia.enhance import equalize
+from torch import Tensor
+from torch.nn import functional
+
+from auxo.random import Draws
+
+__all__ = ["OPERATIONS", "Operation", "apply_operations", "cutout", "rand_augment"]
+
+_Images = Float[Tensor, "n 3 height width"]
+_Magnitudes = Float[Tensor, " n"]
+
+
+class Operation(NamedTuple):
+    """One operation of RandAugment.
+
+    Args:
+        name: as in the paper.
+        low: smallest magnitude.
+        high: largest magnitude.
+        apply: maps images in [0, 1], shape ``(n, 3, height, width)``, and one magnitude for each, shape ``(n,)``, to
+            images in [0, 1].
+    """
+
+    name: str
+    low: float
+    high: float
+    apply: Callable[[_Images, _Magnitudes], _Images]
+
+
+def rand_augment(images: _Images, draws: Draws, *, num_operations: int = 3) -> _Images:
+    """Return images after ``num_operations`` operations each, drawn with replacement from :data:`OPERATIONS`.
+
+    The magnitude is uniform over the operation's range. Every image has operations and magnitudes of its own; images of
+    one operation are changed together.
+
+    Source: RandAugment as FixMatch has it (Sohn et al., NeurIPS 2020, arXiv 2001.07685, section 2.3 and the table of
+    its transformations): no magnitude to be tuned. Three operations with replacement as in github.com/LeeDoYup/
+    FixMatch-pytorch; the paper's own code takes two. The first RandAugment is of Cubuk et al., arXiv 1909.13719.
+
+    Args:
+        images: in [0, 1].
+        draws: of the joined batch.
+        num_operations: how many follow one another, >= 0.
+    """
+    for _ in range(num_operations):
+        chosen, strength = draws.integers(len(OPERATIONS), len(images)), draws.uniform(len(images))
+        images = apply_operations(images, chosen, strength)
+    return images
+
+
+def apply_operations(images: _Images, chosen: Int[Tensor, " n"], strength: Float[Tensor, " n"]) -> _Images:
+    """Return every image after one operation.
+
+    Args:
+        images: in [0, 1].
+        chosen: the position in :data:`OPERATIONS` of each image's operation; on the CPU, so that no device has to be
+            waited for.
+        strength: where in the operation's range its magnitude is, in [0, 1]; on the CPU.
+    """
+    order = chosen.argsort(stable=True)
+    counts = chosen.bincount(minlength=len(OPERATIONS)).tolist()
+    low, high = (torch.tensor(ends, dtype=strength.dtype)[chosen] for ends in (_LOW, _HIGH))
+    magnitudes = (low + (high - low) * strength)[order].to(images.device, images.dtype)
+    parts = images.contiguous()[order.to(images.device)].split(counts)
+    changed = [
+        operation.apply(part, magnitude) if len(part) else part
+        for operation, part, magnitude in zip(OPERATIONS, parts, magnitudes.split(counts), strict=True)
+    ]
+    return torch.cat(changed)[order.argsort().to(images.device)]
+
+
+def cutout(images: _Images, draws: Draws, *, fill: Float[Tensor, " channels"], largest: float = 0.5) -> _Images:
+    """Return images in which a square is filled with one colour.
+
+    Its side is uniform in [0, ``largest``] of the shorter side, its centre uniform over the image; what lies outside
+    the image is cut off.
+
+    Source: DeVries & Taylor, arXiv 1708.04552, with the random side of FixMatch (arXiv 2001.07685).
+
+    Args:
+        images: in [0, 1].
+        draws: of the joined batch.
+        fill: the colour, shape ``(channels,)``, in [0, 1]; the mean of the training images is grey once normalised.
+        largest: longest side as a part of the shorter side of the image, in [0, 1].
+    """
+    count, (height, width) = len(images), images.shape[-2:]
+    half = draws.uniform(count) * (largest * min(height, width) / 2)
+
+    def is_near(size: int) -> Tensor:
+        centres = torch.arange(size, dtype=half.dtype) + 0.5
+        return (centres - (draws.uniform(count) * size).unsqueeze(1)).abs() < half.unsqueeze(1)
+
+    rows, columns = is_near(height), is_near(width)
+    is_inside = (rows.view(count, 1, height, 1) & columns.view(count, 1, 1, width)).to(images.device)
+    return torch.where(is_inside, fill.view(-1, 1, 1), images)
+
+
+def _blend(other: _Images, images: _Images, weight: _Magnitudes) -> _Images:
+    """Go from ``other`` (weight 0) towards the images (weight 1)."""
+    return torch.lerp(other, images, weight.view(-1, 1, 1, 1)).clamp(0, 1)
+
+
+def _auto_contrast(images: _Images, _magnitudes: _Magnitudes) -> _Images:
+    """Stretch each channel to [0, 1]; one of a single value stays."""
+    low, high = images.amin((2, 3), keepdim=True), images.amax((2, 3), keepdim=True)
+    stretched = (images - low) / (high - low).clamp(min=1 / 255)
+    return torch.where(high > low, stretched, images).clamp(0, 1)
+
+
+def _brightness(images: _Images, magnitudes: _Magnitudes) -> _Images:
+    """Blend with black."""
+    return images * magnitudes.view(-1, 1, 1, 1)
+
+
+def _colour(images: _Images, magnitudes: _Magnitudes) -> _Images:
+    """Blend with the grey image."""
+    return _blend(rgb_to_grayscale(images).expand_as(images), images, magnitudes)
+
+
+def _contrast(images: _Images, magnitudes: _Magnitudes) -> _Images:
+    """Blend with the image's mean grey, a whole number of 255 as in Pillow and so the same however a mean is summed."""
+    mean = (rgb_to_grayscale(images).mean((2, 3), keepdim=True) * 255).round() / 255
+    return _blend(mean.expand_as(images), images, magnitudes)
+
+
+def _equalize(images: _Images, _magnitudes: _Magnitudes) -> _Images:
+    """Flatten each channel's histogram."""
+    return equalize(images)
+
+
+def _identity(images: _Images, _magnitudes: _Magnitudes) -> _Images:
+    """Change nothing."""
+    return images
+
+
+def _posterize(images: _Images, magnitudes: _Magnitudes) -> _Images:
+    """Keep so many bits of each pixel, the magnitude rounded down."""
+    step = 2 ** (8 - magnitudes.floor()).view(-1, 1, 1, 1)
+    return ((images * 255).round() / step).floor() * step / 255
+
+
+def _sharpness(images: _Images, magnitudes: _Magnitudes) -> _Images:
+    """Blend with a smoothed image: the mean of nine neighbours in which the middle counts five times; edges stay."""
+    rows = images[:, :, :-2] + images[:, :, 1:-1] + images[:, :, 2:]
+    around = rows[..., :-2] + rows[..., 1:-1] + rows[..., 2:]
+    smooth = images.clone()
+    smooth[:, :, 1:-1, 1:-1] = (around + 4 * images[:, :, 1:-1, 1:-1]) / 13
+    return _blend(smooth, images, magnitudes)
+
+
+def _solarize(images: _Images, magnitudes: _Magnitudes) -> _Images:
+    """Invert pixels from a value upwards."""
+    return torch.where(images < magnitudes.view(-1, 1, 1, 1), images, 1 - images)
+
+
+def _warp(images: _Images, across: list[Tensor | float], down: list[Tensor | float]) -> _Images:
+    """Fetch each pixel from elsewhere in its image, black from outside it.
+
+    Args:
+        images: in [0, 1].
+        across: a, b, c of the place ``a x + b y + c`` across, in pixels from the upper left corner, that the pixel at
+            (x, y) comes from; numbers, or one for each image.
+        down: the same for the place from the top.
+    """
+    height, width = images.shape[-2:]
+    (a, b, c), (d, e, f) = (
+        (torch.as_tensor(value, dtype=images.dtype, device=images.device).expand(len(images)) for value in row)
+        for row in (across, down)
+    )
+    # grid_sample counts from -1 at one edge to 1 at the other.
+    first = [a, b * (height / width), a + b * (height / width) + c * (2 / width) - 1]
+    second = [d * (width / height), e, d * (width / height) + e + f * (2 / height) - 1]
+    theta = torch.stack([torch.stack(first, 1), torch.stack(second, 1)], 1)
+    grid = functional.affine_grid(theta, list(images.shape), align_corners=False)
+    return functional.grid_sample(images, grid, mode="nearest", padding_mode="zeros", align_corners=False)
+
+
+def _rotate(images: _Images, degrees: _Magnitudes) -> _Images:
+    """Turn about the centre, counter-clockwise."""
+    height, width = images.shape[-2:]
+    angle = torch.deg2rad(degrees)
+    cos, sin, x, y = angle.cos(), angle.sin(), width / 2, height / 2
+    return _warp(images, [cos, -sin, x - cos * x + sin * y], [sin, cos, y - sin * x - cos * y])
+
+
+def _shear_x(images: _Images, magnitudes: _Magnitudes) -> _Images:
+    """Move rows sideways, by a part of their distance from the top."""
+    return _warp(images, [1.0, magnitudes, 0.0], [0.0, 1.0, 0.0])
+
+
+def _shear_y(images: _Images, magnitudes: _Magnitudes) -> _Images:
+    """Move columns up or down, by a part of their distance from the left."""
+    return _warp(images, [1.0, 0.0, 0.0], [magnitudes, 1.0, 0.0])
+
+
+def _translate_x(images: _Images, magnitudes: _Magnitudes) -> _Images:
+    """Move sideways, by a part of the width."""
+    return _warp(images, [1.0, 0.0, magnitudes * images.shape[-1]], [0.0, 1.0, 0.0])
+
+
+def _translate_y(images: _Images, magnitudes: _Magnitudes) -> _Images:
+    """Move up or down, by a part of the height."""
+    return _warp(images, [1.0, 0.0, 0.0], [0.0, 1.0, magnitudes * images.shape[-2]])
+
+
+OPERATIONS = (
+    Operation("AutoContrast", 0.0, 1.0, _auto_contrast),
+    Operation("Brightness", 0.05, 0.95, _brightness),
+    Operation("Color", 0.05, 0.95, _colour),
+    Operation("Contrast", 0.05, 0.95, _contrast),
+    Operation("Equalize", 0.0, 1.0, _equalize),
+    Operation("Identity", 0.0, 1.0, _identity),
+    Operation("Posterize", 4.0, 8.0, _posterize),
+    Operation("Rotate", -30.0, 30.0, _rotate),
+    Operation("Sharpness", 0.05, 0.95, _sharpness),
+    Operation("ShearX", -0.3, 0.3, _shear_x),
+    Operation("ShearY", -0.3, 0.3, _shear_y),
+    Operation("Solarize", 0.0, 1.0, _solarize),
+    Operation("TranslateX", -0.3, 0.3, _translate_x),
+    Operation("TranslateY", -0.3, 0.3, _translate_y),
+)
+"""The pool of FixMatch with its ranges of magnitude; AutoContrast, Equalize and Identity ignore theirs."""
+
+_LOW, _HIGH = [operation.low for operation in OPERATIONS], [operation.high for operation in OPERATIONS]

@@ -1,0 +1,66 @@
+"""Training images of which most lose their labels."""
+
+from dataclasses import replace
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from auxo.data.sources import AbstractSource
+from auxo.data.splits import Splits, TrainSplit, UnlabelledSplit
+from auxo.errors import DataError
+from auxo.random import named_generator
+
+__all__ = ["hide_labels", "without_pictures"]
+
+
+def hide_labels(splits: Splits, num_labelled: int, *, seed: int) -> Splits:
+    """Return splits that train on the labels of some of the training images, and on all of the images without labels.
+
+    The labelled images are drawn with the same number from every class, to within one, and are among the unlabelled
+    ones, as in FixMatch (Sohn et al., NeurIPS 2020, arXiv 2001.07685, section 4).
+
+    Args:
+        splits: as they are without hidden labels.
+        num_labelled: how many labels to keep, >= the number of classes.
+        seed: of the draw.
+
+    Raises:
+        DataError: fewer are asked for than there are classes, or a class has too few images.
+    """
+    whole = splits.train.source
+    labelled = whole.subset(_balanced(whole, num_labelled, seed), whole.name)
+    unlabelled = whole.without_labels(f"{whole.name}-unlabelled")
+    return replace(splits, train=TrainSplit(labelled), unlabelled=UnlabelledSplit(unlabelled))
+
+
+def without_pictures(source: AbstractSource, others: AbstractSource) -> AbstractSource:
+    """Return the images of ``source`` whose content is not among ``others``, a source of the same class."""
+    excluded = set(others.content_hashes())
+    places = [i for i, content in enumerate(source.content_hashes()) if content not in excluded]
+    return source.subset(torch.tensor(places, dtype=torch.int64), source.name)
+
+
+def _balanced(source: AbstractSource, size: int, seed: int) -> Int[Tensor, " size"]:
+    """Draw positions with the same number from every class, to within one; sorted."""
+    counts = source.labels.bincount(minlength=len(source.class_names))
+    num_classes = len(counts)
+    if size < num_classes:
+        expected = f"data.num-labelled of at least {num_classes}, one image per class"
+        raise DataError(expected, str(size), "ask for more")
+    generator = named_generator(seed, "balanced")
+    each, rest = divmod(size, num_classes)
+    wanted = torch.full_like(counts, each)
+    wanted[torch.randperm(num_classes, generator=generator)[:rest]] += 1
+    short = (wanted > counts).nonzero().flatten()
+    if len(short):
+        label = int(short[0])
+        raise DataError(
+            f"at least {int(wanted[label])} training images of every class for data.num-labelled {size}",
+            f"{int(counts[label])} of '{source.class_names[label]}' in '{source.name}'",
+            "ask for fewer with --data.num-labelled, or give pictures without labels with --data.unlabelled",
+        )
+    shuffled = torch.randperm(len(source), generator=generator)
+    ordered = shuffled[source.labels[shuffled].argsort(stable=True)]
+    place_in_class = torch.arange(len(source)) - (counts.cumsum(0) - counts)[source.labels[ordered]]
+    return ordered[place_in_class < wanted[source.labels[ordered]]].sort().values

@@ -1,0 +1,135 @@
+"""The Grad-CAM grid: one row of pictures per class, and rows of numbers that it can be drawn from again."""
+
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+
+from auxo.explain.config import ExplainConfig
+from auxo.explain.figures import Attention, draw_attention
+from auxo.explain.grad_cam import choose_layer, grad_cam
+from auxo.explain.observe import observe
+from auxo.explain.subject import Inputs, Subject
+
+__all__ = ["AttentionGrid", "attention_grid"]
+
+_DECIMALS = 4
+
+
+class AttentionGrid(NamedTuple):
+    """What Grad-CAM found.
+
+    Args:
+        rows: one with the settings, then one per picture.
+        picture: as PNG.
+        note: a line for the terminal.
+    """
+
+    rows: list[dict[str, Any]]
+    picture: bytes
+    note: str
+
+
+def attention_grid(subject: Subject, labels: list[int], config: ExplainConfig) -> AttentionGrid:
+    """Return the Grad-CAM maps of a few pictures of each class.
+
+    Args:
+        subject: the model and the pictures.
+        labels: numbers of the classes, one row each.
+        config: what to show.
+
+    Raises:
+        ConfigError: the backbone has no such layer, or the prediction does not depend on it.
+    """
+    layer, size = _layer(subject, config.layer)
+    rows: list[dict[str, Any]] = []
+    grid = []
+    for label in labels:
+        shown = []
+        for inputs in subject.inputs(config.draw(subject.source, label)):
+            made = _explained(subject, inputs, label, layer, config)
+            rows += [row for row, _ in made]
+            shown += [picture for _, picture in made]
+        grid.append(shown)
+    text = f"layer {layer} ({size[0]}x{size[1]})"
+    of_class = "predicted class" if config.explained == "predicted" else "right class"
+    picture = draw_attention(
+        grid,
+        title=f"Grad-CAM for the {of_class}: {subject.run}, split {subject.split}, {text}",
+        caption="blue, solid: the answer was right; orange, dashed: it was wrong",
+    )
+    settings = {
+        "kind": "settings",
+        "run": subject.run,
+        "split": subject.split,
+        "layer": layer,
+        "map_size": list(size),
+        "class": config.explained,
+        "seed": config.seed,
+    }
+    return AttentionGrid([settings, *rows], picture, f"Grad-CAM: {len(rows)} pictures, {text}")
+
+
+def _layer(subject: Subject, layer: str | None) -> tuple[str, tuple[int, int]]:
+    """Return the name of the map and its size."""
+    first = next(subject.inputs(torch.tensor([0])))
+    with torch.no_grad():
+        maps = observe(subject.model.method, first.images).features.maps
+    name = choose_layer(maps, layer)
+    return name, (int(maps[name].shape[2]), int(maps[name].shape[3]))
+
+
+def _explained(
+    subject: Subject, inputs: Inputs, label: int, layer: str, config: ExplainConfig
+) -> list[tuple[dict[str, Any], Attention]]:
+    """Return the rows and the pictures of a batch of one class."""
+    answers = subject.answers(inputs.images)
+    classes = answers.predicted if config.explained == "predicted" else torch.full_like(answers.predicted, label)
+    device = subject.runtime.device
+    maps = grad_cam(subject.model.method, inputs.images, layer=layer, classes=classes.to(device)).float().cpu()
+    largest = maps.amax(dim=(1, 2))
+    relative = maps / largest.clamp(min=torch.finfo(maps.dtype).tiny).view(-1, 1, 1)
+    height, width = inputs.pixels.shape[2:]
+    covered = subject.model.method.backbone.map_size(layer, height=height, width=width)
+    names = subject.source.class_names
+    made = []
+    for place, index in enumerate(inputs.indices.tolist()):
+        row = subject.row(index, int(answers.predicted[place]))
+        attention = _enlarged(relative[place], covered, (int(height), int(width)))
+        explained = int(classes[place])
+        row |= {
+            "explained": names[explained],
+            "probability": float(answers.probs[place, explained]),
+            "largest": float(largest[place]),
+            **_places(attention),
+            "attention": [[round(value, _DECIMALS) for value in line] for line in relative[place].tolist()],
+        }
+        shown = Attention(inputs.pixels[place].numpy(), attention.numpy(), row["label"], row["predicted"])
+        made.append(({"kind": "picture", **row}, shown))
+    return made
+
+
+def _enlarged(
+    attention: Float[Tensor, "rows columns"], covered: tuple[int, int], size: tuple[int, int]
+) -> Float[Tensor, "height width"]:
+    """Return a map at the size of the picture, bilinearly, in the middle that it covers; nothing outside."""
+    inner = functional.interpolate(attention[None, None], size=covered, mode="bilinear")[0, 0]
+    (top, bottom), (left, right) = (
+        ((whole - part) // 2, (whole - part + 1) // 2) for whole, part in zip(size, covered, strict=True)
+    )
+    return functional.pad(inner, (left, right, top, bottom))
+
+
+def _places(attention: Float[Tensor, "height width"]) -> dict[str, object]:
+    """Return the pixel with the most attention and the share of the middle half in both directions, if there is any.
+
+    A map that is the same everywhere has a share of a quarter where the sides are multiples of four.
+    """
+    total = float(attention.sum())
+    if not total:
+        return {"peak": None, "centre_share": None}
+    height, width = attention.shape
+    centre = attention[height // 4 : height - height // 4, width // 4 : width - width // 4]
+    return {"peak": list(divmod(int(attention.argmax()), width)), "centre_share": float(centre.sum()) / total}

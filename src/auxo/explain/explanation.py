@@ -1,0 +1,73 @@
+"""Grad-CAM and t-SNE of a trained model on a set of pictures, as files."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from auxo.explain.arrangement import arrangement
+from auxo.explain.attention import attention_grid
+from auxo.explain.config import ExplainConfig
+from auxo.explain.subject import Subject
+from auxo.training import make_folder, write_atomically
+
+__all__ = ["Explanation", "explain"]
+
+
+class Explanation(NamedTuple):
+    """What was found.
+
+    Args:
+        files: contents of ``gradcam.jsonl``, ``gradcam.png``, ``tsne.jsonl`` and ``tsne.png`` by name.
+        notes: lines for the terminal.
+    """
+
+    files: Mapping[str, bytes | str]
+    notes: Sequence[str]
+
+    def write(self, folder: Path) -> None:
+        """Write the files, each as a whole, into a folder that is made if missing.
+
+        Raises:
+            OutputError: the disk is full or the place cannot be written.
+        """
+        make_folder(folder)
+        for name, content in self.files.items():
+            write_atomically(folder / name, content)
+
+
+def explain(subject: Subject, config: ExplainConfig) -> Explanation:
+    """Return Grad-CAM maps and a t-SNE map of a model on a set of pictures.
+
+    Equal seeds give equal files on one machine.
+
+    Args:
+        subject: the model and the pictures.
+        config: what to show.
+
+    Raises:
+        ConfigError: no such class or layer, a perplexity that is too large, or fewer points than classes.
+        DataError: too few pictures, or features that do not differ.
+        NonFiniteError: the weights have diverged.
+
+    Cost: one forward pass of every picture and one backward pass of those in the grid; t-SNE of 1,000 pictures takes
+    some seconds on one core.
+    """
+    labels = config.labels(subject.source)
+    grid = attention_grid(subject, labels, config)
+    points = arrangement(subject, labels, config)
+    files: dict[str, bytes | str] = {
+        "gradcam.jsonl": _lines(grid.rows),
+        "gradcam.png": grid.picture,
+        "tsne.jsonl": _lines(points.rows),
+        "tsne.png": points.picture,
+    }
+    notes = [grid.note, points.note]
+    if not config.classes and len(labels) < len(subject.source.class_names):
+        notes.append(f"classes: {len(labels)} of {len(subject.source.class_names)}; --classes names others")
+    return Explanation(files, notes)
+
+
+def _lines(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return rows as JSON, one a line."""
+    return "".join(json.dumps(row) + "\n" for row in rows)

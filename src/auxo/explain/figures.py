@@ -1,0 +1,197 @@
+"""The drawings of Grad-CAM and t-SNE, as PNG."""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, UInt8
+from scipy.spatial import KDTree
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["MAX_CLASSES", "Attention", "draw_attention", "draw_points"]
+
+# Okabe and Ito, Color Universal Design (https://jfly.uni-koeln.de/color/), which differ under every common colour
+# blindness, with grey for black, which marks mistakes, and without yellow, which is lost on white. Further classes
+# repeat them with another marker.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#888888")
+_MARKERS = ("o", "^", "s", "D")
+_RIGHT, _WRONG = "#0072B2", "#D55E00"
+_FONT_SIZE = 8
+_DOTS_PER_INCH = 150
+
+MAX_CLASSES = len(_COLOURS) * len(_MARKERS)
+"""More classes than these cannot be told apart on a map of points."""
+
+
+@dataclass(frozen=True)
+class Attention:
+    """One picture of a Grad-CAM grid.
+
+    Args:
+        pixels: shape ``(channels, height, width)``; uint8.
+        attention: shape ``(height, width)``; in [0, 1].
+        label: name of its class.
+        predicted: name of the class it was taken for.
+    """
+
+    pixels: UInt8[np.ndarray, "channels height width"]
+    attention: Float[np.ndarray, "height width"]
+    label: str
+    predicted: str
+
+
+def draw_attention(rows: Sequence[Sequence[Attention]], *, title: str, caption: str) -> bytes:
+    """Return a PNG with one row of pictures per class, each beside itself under its map; two columns of rows from 6 on.
+
+    Args:
+        rows: pictures of one class each; not empty.
+        title: one line above.
+        caption: lines below.
+    """
+    from matplotlib.figure import Figure  # noqa: PLC0415  # slow to import, and only pictures need it
+
+    side, gap, foot, head = 0.85, 0.22, 0.65, 0.35  # inches
+    longest = max(len(line) for row in rows for line in _folded(row[0].label).split("\n"))
+    margin = 0.2 + 0.07 * longest
+    num_blocks = 2 if len(rows) > 5 else 1
+    lines = -(-len(rows) // num_blocks)
+    pairs = max(map(len, rows))
+    block_width = margin + pairs * (2 * side + 0.1)
+    width, height = max(num_blocks * block_width, 7.0) + 0.1, head + lines * (side + gap) + foot
+    figure = Figure(figsize=(width, height))
+
+    def axes_at(left: float, top: float) -> "Axes":
+        return figure.add_axes((left / width, 1 - (top + side) / height, side / width, side / height))
+
+    for number, row in enumerate(rows):
+        left = (number // lines) * block_width + margin
+        top = head + (number % lines) * (side + gap) + gap
+        name = row[0].label
+        figure.text(
+            (left - 0.08) / width,
+            1 - (top + side / 2) / height,
+            _folded(name),
+            fontsize=_FONT_SIZE,
+            ha="right",
+            va="center",
+        )
+        for column, shown in enumerate(row):
+            start = left + column * (2 * side + 0.1)
+            _show_pair(axes_at(start, top), axes_at(start + side, top), shown)
+    figure.text(0.5, 1 - 0.12 / height, title, fontsize=_FONT_SIZE + 1.5, ha="center", va="top")
+    figure.text(0.5, 0.12 / height, caption, fontsize=_FONT_SIZE, ha="center", va="bottom")
+    _add_scale(figure, width, height)
+    return _png(figure)
+
+
+def _show_pair(plain: "Axes", covered: "Axes", shown: Attention) -> None:
+    """Show a picture, and beside it the same under its map, framed by whether the answer was right."""
+    picture = np.moveaxis(shown.pixels, 0, -1)
+    picture = picture if picture.shape[-1] == 3 else picture[..., :1].repeat(3, axis=-1)
+    is_right = shown.label == shown.predicted
+    colour, style = (_RIGHT, "-") if is_right else (_WRONG, (0, (3, 2)))
+    grey = picture.mean(axis=-1)
+    for axes, image in ((plain, picture), (covered, grey)):
+        axes.imshow(image, cmap="Greys_r", vmin=0, vmax=255, interpolation="nearest")
+        axes.set_xticks([])
+        axes.set_yticks([])
+        for spine in axes.spines.values():
+            spine.set(edgecolor=colour, linewidth=1.5, linestyle=style)
+    covered.imshow(shown.attention, cmap="inferno", vmin=0, vmax=1, alpha=0.6, interpolation="bilinear")
+    if not is_right:
+        plain.set_title(f"taken for {shown.predicted}", fontsize=_FONT_SIZE - 1.5, pad=2, loc="left", color=_WRONG)
+
+
+def _add_scale(figure: "Figure", width: float, height: float) -> None:
+    """Add the scale of the maps at the foot."""
+    axes = figure.add_axes(((width / 2 - 1) / width, 0.42 / height, 2 / width, 0.09 / height))
+    axes.imshow(np.linspace(0, 1, 64)[None], cmap="inferno", aspect="auto")
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for x, text, side in ((-0.02, "no evidence", "right"), (1.02, "the most in this picture", "left")):
+        axes.text(x, 0.5, text, transform=axes.transAxes, fontsize=_FONT_SIZE, ha=side, va="center")
+
+
+def draw_points(
+    points: Float[np.ndarray, "n 2"],
+    labels: Int[np.ndarray, " n"],
+    is_right: Bool[np.ndarray, " n"],
+    class_names: Sequence[str],
+    *,
+    title: str,
+    caption: str,
+) -> bytes:
+    """Return a PNG of points by class, with a black rim where the model was wrong.
+
+    Args:
+        points: where they lie.
+        labels: number of each point's class in ``class_names``; int64.
+        is_right: whether the model told the class.
+        class_names: at most ``MAX_CLASSES``.
+        title: one line above.
+        caption: lines below.
+    """
+    from matplotlib.figure import Figure  # noqa: PLC0415  # slow to import, and only pictures need it
+    from matplotlib.patheffects import withStroke  # noqa: PLC0415  # likewise
+
+    figure = Figure(figsize=(8.2, 6.6))
+    axes = figure.add_axes((0.02, 0.1, 0.77, 0.85))
+    handles = []
+    for number, name in enumerate(class_names):
+        colour, marker = _COLOURS[number % len(_COLOURS)], _MARKERS[number // len(_COLOURS)]
+        of_class = labels == number
+        for wrong in (False, True):
+            chosen = points[of_class & (is_right != wrong)]
+            axes.scatter(
+                chosen[:, 0],
+                chosen[:, 1],
+                s=28 if wrong else 18,
+                c=colour,
+                marker=marker,
+                edgecolors="black" if wrong else "white",
+                linewidths=1.1 if wrong else 0.3,
+                zorder=3 if wrong else 2,
+            )
+        handles.append(axes.scatter([], [], s=30, c=colour, marker=marker, label=name))
+        if (place := _place_of_name(points, of_class)) is not None:
+            outline = [withStroke(linewidth=3, foreground="white")]
+            x, y = place
+            axes.text(x, y, name, fontsize=_FONT_SIZE + 1, ha="center", va="center", zorder=4, path_effects=outline)
+    rim = axes.scatter([], [], s=30, c="white", edgecolors="black", linewidths=1.1, label="taken for\nanother class")
+    axes.legend(
+        handles=[*handles, rim], loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=_FONT_SIZE, frameon=False
+    )
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.set_title(title, fontsize=_FONT_SIZE + 1.5)
+    figure.text(0.405, 0.085, caption, fontsize=_FONT_SIZE, ha="center", va="top")
+    return _png(figure)
+
+
+def _place_of_name(
+    points: Float[np.ndarray, "n 2"], of_class: Bool[np.ndarray, " n"]
+) -> Float[np.ndarray, " 2"] | None:
+    """Return the point around which a quarter of a class is closest together; none if others are the most there."""
+    own = points[of_class]
+    distances, _ = KDTree(own).query(own, k=[max(1, -(-len(own) // 4))])
+    best = int(distances[:, 0].argmin())
+    around = KDTree(points).query_ball_point(own[best], distances[best, 0])
+    place: Float[np.ndarray, " 2"] = own[best]
+    return place if 2 * of_class[around].sum() >= len(around) else None
+
+
+def _folded(name: str) -> str:
+    """Return a name on as many lines as it needs beside a row."""
+    return name.replace("_", "\n").replace(" ", "\n")
+
+
+def _png(figure: "Figure") -> bytes:
+    """Return a figure as a PNG without date and version, so that equal figures are equal bytes."""
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", dpi=_DOTS_PER_INCH, facecolor="white", metadata={"Software": None})
+    return stream.getvalue()

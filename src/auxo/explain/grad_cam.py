@@ -1,0 +1,102 @@
+"""Grad-CAM: where in an image the evidence for a class lies, at the resolution of one of the backbone's maps."""
+
+from collections.abc import Mapping
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from auxo.errors import ConfigError
+from auxo.explain.observe import observe
+from auxo.interfaces import AbstractMethod
+from auxo.types import Images, Labels
+
+__all__ = ["choose_layer", "grad_cam"]
+
+_MIN_SIDE = 4
+_UNUSED = "not have been used in the graph"  # what torch says of a tensor that the output does not depend on
+
+
+def choose_layer(maps: Mapping[str, Tensor], layer: str | None) -> str:
+    """Return the name of the map to look at: the given one, or the last with at least 4 pixels on both sides.
+
+    If all are smaller it is the first. The last map is the one whose channels stand for classes the most, and
+    Selvaraju et al. take it for that reason (Section 3); a map of a few pixels says little about places.
+
+    Args:
+        maps: by name, coarsest last; shape ``(batch, channels, height, width)`` each.
+        layer: a name, or ``None`` for the default.
+
+    Raises:
+        ConfigError: there are no maps, or none of that name.
+    """
+    if not maps:
+        raise ConfigError("a backbone that gives maps", "one without any", "choose another --backbone.name to train")
+    if layer is not None:
+        if layer not in maps:
+            sizes = ", ".join(f"{name} ({_size(value)})" for name, value in maps.items())
+            raise ConfigError("a layer that the backbone gives the maps of", repr(layer), f"pass --layer with {sizes}")
+        return layer
+    fine = [name for name, value in maps.items() if min(value.shape[2:]) >= _MIN_SIDE]
+    return fine[-1] if fine else next(iter(maps))
+
+
+def grad_cam(
+    method: AbstractMethod, images: Images, *, layer: str, classes: Labels
+) -> Float[Tensor, "batch map_height map_width"]:
+    """Return ``ReLU(sum_k a_k A_k)``: the map's channels ``A_k``, weighted by how much they raise a class's logit.
+
+    ``a_k`` is the mean over the pixels of the gradient of the logit by ``A_k``. The method must be in evaluation mode,
+    where the logits of an image depend on that image alone.
+
+    Source: Selvaraju, Cogswell, Das, Vedantam, Parikh, Batra, Grad-CAM: Visual Explanations from Deep Networks via
+        Gradient-based Localization, ICCV 2017, Eqs. 1 and 2 (https://arxiv.org/abs/1610.02391), as computed by captum
+        (https://github.com/pytorch/captum).
+
+    Args:
+        method: gives the logits by ``predict``.
+        images: normalised; shape ``(batch, channels, height, width)``.
+        layer: name of one of the backbone's maps.
+        classes: shape ``(batch,)``; int64, the class to explain in each image.
+
+    Returns:
+        Shape ``(batch, map_height, map_width)``, >= 0, in units of the logit, detached.
+
+    Raises:
+        ConfigError: the backbone has no such map, the prediction does not depend on it, or it keeps no gradients.
+
+    Cost: one forward and one backward pass.
+    """
+    from captum.attr import LayerGradCam  # noqa: PLC0415  # it imports matplotlib, which only pictures need
+
+    probe = _Probe()
+
+    def forward(inputs: Images) -> Tensor:
+        logits, features = observe(method, inputs)
+        probe(features.maps[choose_layer(features.maps, layer)])
+        if not logits.requires_grad:
+            fix = "compute them without torch.no_grad()"
+            raise ConfigError("logits with gradients", f"none from {type(method).__name__}.predict", fix)
+        return logits
+
+    # The inputs ask for gradients so that the graph begins below the map also where the backbone is frozen.
+    inputs = images.detach().clone().requires_grad_()
+    try:
+        maps: Tensor = LayerGradCam(forward, probe).attribute(inputs, target=classes, relu_attributions=True)
+    except RuntimeError as error:
+        if _UNUSED not in str(error):
+            raise
+        fix = "choose another --layer"
+        raise ConfigError("a layer that the prediction is computed from", repr(layer), fix) from error
+    return maps.detach().squeeze(1)
+
+
+class _Probe(nn.Module):
+    """Returns the tensor itself, so that captum, which looks at the outputs of modules, sees a map in the graph."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return maps
+
+
+def _size(maps: Tensor) -> str:
+    """Return height x width."""
+    return f"{maps.shape[2]}x{maps.shape[3]}"

@@ -1,0 +1,69 @@
+"""What a method's backbone returns while the method predicts."""
+
+from typing import NamedTuple
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from auxo.errors import ConfigError
+from auxo.interfaces import AbstractBackbone, AbstractMethod
+from auxo.types import Features, Images
+
+__all__ = ["Observation", "observe"]
+
+
+class Observation(NamedTuple):
+    """A prediction and the features it was made from.
+
+    Args:
+        logits: of the head to be used; shape ``(batch, classes)``.
+        features: pooled vectors and named maps of the backbone that was called.
+    """
+
+    logits: Float[Tensor, "batch classes"]
+    features: Features
+
+
+def observe(method: AbstractMethod, images: Images) -> Observation:
+    """Return a prediction with the features it was made from, attached to the graph where there is one.
+
+    Where a method calls several backbones, such as one that holds another, the features are those of the last to
+    return; an average of weights that predicts in the backbone's place is found too.
+
+    Args:
+        method: in the mode that it is to predict in.
+        images: normalised; shape ``(batch, channels, height, width)``.
+
+    Raises:
+        ConfigError: the method predicts without calling a backbone.
+
+    Example:
+        >>> import torch
+        >>> from auxo.backbones import BackboneConfig
+        >>> from auxo.methods.supervised import Supervised
+        >>> from auxo.types import Task
+        >>> task = Task(("a", "b"), channels=1, height=28, width=28)
+        >>> method = Supervised.Config().build(BackboneConfig().build(task, seed=0), task, seed=0)
+        >>> seen = observe(method, torch.rand(3, 1, 28, 28))
+        >>> seen.features.pooled.shape, sorted(seen.features.maps)
+        (torch.Size([3, 84]), ['stage1', 'stage2'])
+    """
+    seen: list[Features] = []
+
+    def hook(_module: nn.Module, _inputs: object, features: Features) -> None:
+        seen.append(features)
+
+    backbones = [module for module in method.modules() if isinstance(module, AbstractBackbone)]
+    handles = [backbone.register_forward_hook(hook) for backbone in backbones]
+    try:
+        logits = method.predict(images)
+    finally:
+        for handle in handles:
+            handle.remove()
+    if not seen:
+        raise ConfigError(
+            "a method that predicts through a backbone (AbstractBackbone)",
+            f"none that {type(method).__name__}.predict calls",
+            "make its network one, with the maps that are to be looked at",
+        )
+    return Observation(logits, seen[-1])

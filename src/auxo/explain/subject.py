@@ -1,0 +1,99 @@
+"""A trained model and the set of pictures it is asked about."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor
+
+from auxo.data import AbstractSource
+from auxo.errors import NonFiniteError
+from auxo.explain.observe import observe
+from auxo.runtime import Runtime
+from auxo.training import TrainedModel
+from auxo.types import Batch, Images
+
+__all__ = ["Answers", "Inputs", "Subject"]
+
+
+class Inputs(NamedTuple):
+    """Some pictures of the set.
+
+    Args:
+        indices: shape ``(n,)``; int64 positions in the set.
+        pixels: as the set gives them.
+        images: normalised, on the device.
+    """
+
+    indices: Int[Tensor, " n"]
+    pixels: UInt8[Tensor, "n channels height width"]
+    images: Images
+
+
+class Answers(NamedTuple):
+    """What the model says of some pictures, on the CPU.
+
+    Args:
+        pooled: features; shape ``(n, dim)``.
+        probs: of every class; shape ``(n, classes)``.
+        predicted: shape ``(n,)``; int64.
+    """
+
+    pooled: Float[Tensor, "n dim"]
+    probs: Float[Tensor, "n classes"]
+    predicted: Int[Tensor, " n"]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A trained model and the set of pictures it is asked about.
+
+    Args:
+        model: in evaluation mode.
+        source: labelled pictures of the model's classes and size.
+        run: what rows and captions call the model.
+        split: what they call the set.
+        runtime: the device the model is on.
+        batch_size: images of one pass, >= 1.
+    """
+
+    model: TrainedModel
+    source: AbstractSource
+    run: str
+    split: str
+    runtime: Runtime
+    batch_size: int
+
+    def inputs(self, indices: Int[Tensor, " n"]) -> Iterator[Inputs]:
+        """Yield the pictures at some positions, ``batch_size`` at a time."""
+        for chunk in indices.split(self.batch_size):
+            pixels = self.source.fetch(chunk)
+            labels = self.source.labels[chunk].to(self.runtime.device)
+            batch = Batch(self.runtime.to_device(pixels), labels, chunk)
+            yield Inputs(chunk, pixels, self.model.pipeline(batch, seed=None).images)
+
+    def answers(self, images: Images) -> Answers:
+        """Return what the model says of normalised images.
+
+        Raises:
+            NonFiniteError: a logit is not a finite number.
+        """
+        with torch.no_grad():
+            logits, features = observe(self.model.method, images)
+        if not logits.isfinite().all():
+            fix = "the weights have diverged; train again with a lower learning rate"
+            raise NonFiniteError(f"finite logits on {self.split}", "some that are not", fix)
+        probs = logits.float().softmax(dim=1).cpu()
+        return Answers(features.pooled.float().cpu(), probs, probs.argmax(dim=1))
+
+    def row(self, index: int, predicted: int) -> dict[str, Any]:
+        """Return what every row says of a picture."""
+        return {
+            "split": self.split,
+            "index": index,
+            "picture": self.source.describe(index),
+            "label": self.source.class_names[int(self.source.labels[index])],
+            "predicted": self.source.class_names[predicted],
+        }

@@ -1,0 +1,241 @@
+"""Several label-free tasks on one picture, answered from the classifier's features and weighted by a gate."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple, TypeAlias
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from auxo.errors import ConfigError
+from auxo.gates import AbstractGate, GateConfig
+from auxo.heads import class_head
+from auxo.interfaces import PretextBatch, PretextHead
+from auxo.losses import HeadKind
+from auxo.pretexts.channel_shuffle import ChannelShuffle
+from auxo.pretexts.compose import Compose
+from auxo.pretexts.flip import Flip
+from auxo.pretexts.lorot import LoRot
+from auxo.random import Draws
+from auxo.runtime import Runtime
+from auxo.types import Batch, Images, Losses, Metrics, Normalisation
+
+__all__ = ["GatedLoss", "GatedPretexts", "GatedPretextsConfig", "PretextName"]
+
+PretextName: TypeAlias = Literal["rotation", "flip", "channel_shuffle"]
+
+_ORDER: tuple[PretextName, ...] = ("flip", "rotation", "channel_shuffle")  # in which they are applied to the quadrant
+
+
+class GatedLoss(NamedTuple):
+    """What the pretexts add to the loss of a step.
+
+    Args:
+        loss: scalar, weighted and attached to the graph; its average over the processes is that of the joined batch.
+        metrics: detached scalars, the same names at every step: ``<name>_loss`` of each pretext in nats; what the gate
+            makes of them, ``gated_loss``, before its weight beside the class loss; the gate's weights ``gate_<name>``.
+        weights: shape ``(tasks,)``; detached; the gate's, in the order of :attr:`GatedPretexts.names`.
+    """
+
+    loss: Float[Tensor, ""]
+    metrics: Metrics
+    weights: Float[Tensor, " tasks"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GatedPretextsConfig:
+    """Pretexts on one quadrant of every training image, and how their losses are weighted."""
+
+    tasks: tuple[PretextName, ...] = ("rotation", "flip", "channel_shuffle")
+    """Any of rotation (16 classes: quadrant and turns), flip (2) and channel_shuffle (6), each once; may be empty."""
+    flip_axis: Literal["horizontal", "vertical"] = "horizontal"
+    """What flip exchanges: left and right, or top and bottom as in the released long-tailed scripts."""
+    shuffle_space: Literal["normalised", "pixels"] = "normalised"
+    """Where channel_shuffle exchanges channels: after normalisation, or before it, among pixels in [0, 1]."""
+    gate: GateConfig = field(default_factory=GateConfig)
+    """How the pretexts' losses are weighted against each other."""
+    weight: float = 0.1
+    """Weight of the gated loss beside the classification loss, >= 0; 0 transforms images and trains no pretext."""
+    normalise_weights: bool = True
+    """Weights of a mean over the tasks; without, M times as much for M tasks, as in the release's plain sum."""
+
+    def __post_init__(self) -> None:
+        if len(set(self.tasks)) < len(self.tasks):
+            raise ConfigError("each of pretexts.tasks once", ", ".join(self.tasks), "name each task once")
+        if not 0 <= self.weight < math.inf:
+            raise ConfigError("pretexts.weight >= 0 and finite", str(self.weight), "use 0 to transform only")
+
+    def build(
+        self, num_features: int, *, seed: int, head: HeadKind = "linear", num_classes: int | None = None
+    ) -> "GatedPretexts":
+        """Return the pretexts' heads and the gate; see :class:`GatedPretexts` for the arguments."""
+        return GatedPretexts(self, num_features, seed=seed, head=head, num_classes=num_classes)
+
+
+class GatedPretexts(nn.Module):
+    """The tasks' heads and their gate; the backbone and the class head belong to the method.
+
+    Args:
+        config: options.
+        num_features: length of the pooled vector.
+        seed: for the first weights, from the streams ``init/<task>`` and ``init/gate``.
+        head: linear heads, or cosines of features and prototypes; the latter without a scale, as released.
+        num_classes: let the gate weigh the class loss, too, with this many classes; by default it does not.
+
+    Raises:
+        ConfigError: the gate covers the class loss, and there is no pretext or no weight to set against it.
+
+    Example:
+        >>> pretexts = GatedPretextsConfig().build(64, seed=0)
+        >>> pretexts.names, sum(p.numel() for p in pretexts.parameters())
+        (('flip', 'rotation', 'channel_shuffle'), 1755)
+    """
+
+    def __init__(
+        self,
+        config: GatedPretextsConfig,
+        num_features: int,
+        *,
+        seed: int,
+        head: HeadKind = "linear",
+        num_classes: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.covers_class = num_classes is not None
+        if self.covers_class and not (config.tasks and config.weight):
+            got = "no pretext" if config.weight else "pretexts of weight 0"
+            raise ConfigError("pretexts beside the class loss for a gate that covers it", got, "cover pretexts only")
+        parts: dict[str, Flip | LoRot | ChannelShuffle] = {
+            "flip": Flip(config.flip_axis),
+            "rotation": LoRot(),
+            "channel_shuffle": ChannelShuffle(),
+        }
+        self.parts = {name: parts[name] for name in _ORDER if name in config.tasks}
+        self.pretext = Compose(tuple(self.parts.values())) if self.parts else None
+        num_answers = {name: part.num_outputs for name, part in self.parts.items()}
+        self.heads = nn.ModuleDict(
+            {name: class_head(head, name, num_features, count, seed=seed) for name, count in num_answers.items()}
+        )
+        self.gate: AbstractGate | None = None
+        if self.parts:
+            num_outputs = (*(() if num_classes is None else (num_classes,)), *num_answers.values())
+            self.gate = config.gate.build(num_features=num_features, num_outputs=num_outputs, seed=seed)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the gate weighs, in order: the class loss if it is covered, then the pretexts as they are applied."""
+        return (*(("class",) if self.covers_class else ()), *self.parts)
+
+    def make(self, images: Images, *, draws: Draws, normalisation: Normalisation | None = None) -> PretextBatch:
+        """Return every image with one quadrant flipped, turned and its channels shuffled, as far as asked for.
+
+        Args:
+            images: shape ``(batch, channels, side, side)``; network inputs, the side even; left as they are.
+            draws: of quadrants and codes, one of each per image.
+            normalisation: how the inputs were made from pixels; needed where channels are exchanged among pixels.
+
+        Returns:
+            One input for each image, in their order; targets int64 of shape ``(batch, pretexts)``. Without pretexts
+            the images themselves.
+        """
+        if self.pretext is None:
+            places = torch.arange(len(images), device=images.device)
+            return PretextBatch(images, places[:, None][:, :0], places)
+        if "channel_shuffle" not in self.parts or self.config.shuffle_space == "normalised":
+            return self.pretext.make(images, draws=draws)
+        if normalisation is None:
+            raise ConfigError("a batch that says how it was normalised", "none", "make it with InputPipeline")
+        made = self.pretext.make(normalisation.to_pixels(images), draws=draws)
+        return made._replace(inputs=normalisation.to_inputs(made.inputs))
+
+    def losses(
+        self, features: Float[Tensor, "samples dim"], targets: Int[Tensor, "samples pretexts"], *, runtime: Runtime
+    ) -> Float[Tensor, "samples pretexts"]:
+        """Return every sample's loss at every pretext, nats, attached to the graph."""
+        with runtime.autocast():
+            outputs = [head(features) for head in self.heads.values()]
+        parts = zip(self.parts.values(), outputs, targets.unbind(1), strict=True)
+        return torch.stack([part.loss(output, answers) for part, output, answers in parts], 1)
+
+    def forward(
+        self,
+        features: Float[Tensor, "samples dim"],
+        targets: Int[Tensor, "samples pretexts"],
+        *,
+        batch: Batch,
+        runtime: Runtime,
+        class_losses: Losses | None = None,
+    ) -> GatedLoss:
+        """Return the weighted loss of the pretexts, to be added to the class loss, and the metrics.
+
+        Args:
+            features: the backbone's, of the inputs of :meth:`make`; attached to the graph.
+            targets: the answers of :meth:`make`.
+            batch: says how the samples are shared out among processes; their number is a multiple of its images', the
+                same multiple in every process.
+            runtime: autocast of the heads, averages of the gate; every process must call.
+            class_losses: shape ``(samples,)``; only where the gate covers the class loss, which is then part of the
+                returned loss.
+        """
+        if self.gate is None:
+            return GatedLoss(features.new_zeros(()), {}, features.new_zeros(0))
+        losses = self.losses(features, targets, runtime=runtime)
+        result = self.gate(self._weighed(losses, class_losses), features, batch=batch, runtime=runtime)
+        scale = 1.0 if self.config.normalise_weights else float(len(self.names))
+        weights = result.weights * scale
+        loss = result.loss * scale if self.covers_class else result.loss * (scale * self.config.weight)
+        means = losses.detach().mean(0) * batch.share
+        metrics = {f"{name}_loss": mean for name, mean in zip(self.parts, means.unbind(), strict=True)}
+        metrics["gated_loss"] = (result.loss * scale).detach()
+        metrics |= {f"gate_{name}": weight for name, weight in zip(self.names, weights.unbind(), strict=True)}
+        return GatedLoss(loss if self.config.weight else loss.detach(), metrics, weights)
+
+    def summed_loss(
+        self,
+        features: Float[Tensor, "samples dim"],
+        targets: Int[Tensor, "samples pretexts"],
+        class_losses: Losses,
+        *,
+        batch: Batch,
+        runtime: Runtime,
+    ) -> Float[Tensor, ""]:
+        """Return the class and pretext losses summed over the samples, the weights held fixed: what an attack raises.
+
+        Every sample's gradient is its own, whatever the size of the batch, but for the weights, which all samples set.
+        """
+        if self.gate is None:
+            return class_losses.sum()
+        losses = self.losses(features, targets, runtime=runtime)
+        weighed = self._weighed(losses, class_losses)
+        weights: Tensor = self.gate(weighed, features, batch=batch, runtime=runtime).weights
+        if not self.config.normalise_weights:
+            weights = weights * len(self.names)
+        total = (weighed.sum(0) * weights).sum()
+        return total if self.covers_class else class_losses.sum() + self.config.weight * total
+
+    def pretext_heads(self, backbone: nn.Module) -> dict[str, PretextHead]:
+        """Return each pretext with its head on ``backbone``, for evaluation: alone, the others left out."""
+
+        def answer(name: str) -> Callable[[Tensor], Tensor]:
+            return lambda images: self.heads[name](backbone(images).pooled)
+
+        return {name: PretextHead(part, answer(name)) for name, part in self.parts.items()}
+
+    def frozen_parameters(self) -> dict[str, str]:
+        """Return the parameters that no gradient reaches, each with the reason."""
+        if self.gate is None:
+            return {}
+        if not self.config.weight:
+            return dict.fromkeys((name for name, _ in self.named_parameters()), "the pretexts have weight 0")
+        return {f"gate.{name}": reason for name, reason in self.gate.frozen_parameters().items()}
+
+    def _weighed(self, losses: Tensor, class_losses: Losses | None) -> Tensor:
+        """Return what the gate weighs: the pretexts' losses, or the class loss and those at their weight."""
+        if not self.covers_class:
+            return losses
+        if class_losses is None:
+            raise ConfigError("class losses for a gate that covers them", "none", "pass class_losses")
+        return torch.cat([class_losses[:, None], self.config.weight * losses], 1)

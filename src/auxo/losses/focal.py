@@ -1,0 +1,35 @@
+"""Focal loss: cross-entropy that counts less where the answer is already sure."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from auxo.losses.cross_entropy import cross_entropy_losses
+from auxo.types import Labels, Losses
+
+__all__ = ["focal_losses"]
+
+
+def focal_losses(logits: Float[Tensor, "batch classes"], labels: Labels, *, gamma: float) -> Losses:
+    """Return ``-(1 - p)^gamma log p`` of every sample, with ``p`` the softmax probability of its label.
+
+    Computed in float32 when the logits are of lower precision.
+
+    Args:
+        logits: shape ``(batch, classes)``.
+        labels: shape ``(batch,)``; int64 in ``0..classes-1``.
+        gamma: >= 0; 0 is cross-entropy.
+
+    Returns:
+        Nats, shape ``(batch,)``, attached to the graph.
+
+    Source: Lin et al., Focal Loss for Dense Object Detection, ICCV 2017, Eq. 4 (arXiv 1708.02002).
+
+    Example:
+        >>> focal_losses(torch.zeros(1, 2), torch.tensor([0]), gamma=2.0) / torch.tensor(2.0).log()
+        tensor([0.2500])
+    """
+    losses = cross_entropy_losses(logits, labels)
+    # Below the smallest normal number the power's slope could be infinite; clamping makes it zero.
+    doubts = (-torch.expm1(-losses)).clamp_min(torch.finfo(losses.dtype).tiny)
+    return doubts.pow(gamma) * losses

@@ -1,0 +1,82 @@
+"""Takes steps of G-SSL with every gate in float64 and saves weights and metrics; one of the processes named outside."""
+
+import dataclasses
+import importlib.util
+import sys
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from auxo.attacks import PGDConfig
+from auxo.backbones import BackboneConfig
+from auxo.data import InputPipeline, Loader
+from auxo.data.fake import oriented_shapes
+from auxo.gated import GatedPretextsConfig
+from auxo.gates import GateConfig
+from auxo.interfaces import TrainState
+from auxo.losses import ClassLossConfig
+from auxo.methods.gssl import GSSL
+from auxo.optimizers import OptimizerConfig
+from auxo.runtime import RuntimeConfig, open_runtime
+from auxo.types import Normalisation, Task
+
+LDAM_DRW = ClassLossConfig(name="ldam", class_weights="effective_number", reweight_after=0.5)
+HAS_TORCHJD = importlib.util.find_spec("torchjd") is not None
+STEPS, SIDE = 4, 12
+
+
+def gated(name, weight=1.0, **options):
+    """G-SSL under a gate; the weight of one lets the gate's part be seen."""
+    pretexts = GatedPretextsConfig(gate=GateConfig(name=name, **options), weight=weight, shuffle_space="pixels")
+    return GSSL.Config(pretexts=pretexts, optimizer=OptimizerConfig(lr=0.05))
+
+
+CASES = {
+    "frozen A": gated("frozen"),
+    "frozen B": gated("frozen", form="softmax_of_mean", init="kaiming"),
+    "frozen, per sample": gated("frozen", form="per_sample"),
+    "learned A": gated("learned"),
+    "learned B": gated("learned", form="softmax_of_mean", init="kaiming"),
+    "learned, per sample": gated("learned", form="per_sample"),
+    "learned scalar": gated("learned_scalar"),
+    "uncertainty": gated("uncertainty"),
+    "uniform": gated("uniform"),
+    "covers all, LDAM-DRW": dataclasses.replace(
+        gated("learned", weight=0.3), covers="all", class_loss=LDAM_DRW, head="cosine"
+    ),
+    "attack": dataclasses.replace(gated("learned", weight=0.3), attack=PGDConfig(steps=2)),
+}
+if HAS_TORCHJD:
+    CASES |= {f"torchjd {name}": gated("torchjd", aggregator=name) for name in ("upgrad", "mgda", "pcgrad", "imtl_g")}
+
+
+def main(folder, batch_size):
+    torch.set_num_threads(1)
+    source = oriented_shapes(30, size=SIDE, seed=2)
+    pipeline = InputPipeline.from_source(source)
+    task = Task(source.class_names, *source.image_shape, class_counts=(400, 30, 20, 1))
+    with open_runtime(RuntimeConfig(device="cpu", channels_last=False)) as runtime:
+        for name, config in CASES.items():
+            loader = Loader(
+                source, batch_size=batch_size, seed=7, rank=runtime.rank, num_processes=runtime.num_processes
+            )
+            method = config.build(BackboneConfig(name="resnet8").build(task, seed=0), task, seed=0).double()
+            runtime.prepare(method, backbone=method.backbone)
+            method.train()
+            state = TrainState(method.optimizers(), seed=0, num_steps=STEPS)
+            saved = {}
+            for batch in loader.batches(0, STEPS):
+                ready = pipeline(batch, seed=None)
+                exact = Normalisation(*(part.double() for part in ready.normalisation))
+                ready = dataclasses.replace(ready, images=ready.images.double(), normalisation=exact)
+                metrics = method.update(state, {"train": ready}, runtime)
+                averaged = runtime.mean(metrics.values())
+                saved |= {f"{state.step} {key}": value for key, value in zip(metrics, averaged, strict=True)}
+                state.step += 1
+            where = f"{name}-{runtime.rank}-of-{runtime.num_processes}.safetensors"
+            save_file({**method.state_dict(), **saved}, folder / where)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]))

@@ -1,0 +1,207 @@
+"""Few labels: which are kept, and that the others reach nobody."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from auxo.data.config import DataConfig
+from auxo.data.fake import oriented_shapes
+from auxo.data.load import load_splits
+from auxo.data.readers import read_unlabelled
+from auxo.data.semi_supervised import hide_labels
+from auxo.data.sources import InMemorySource, StreamingSource
+from auxo.data.splits import Splits, TestSplit, TrainSplit, UnlabelledSplit, ValSplit, check_disjoint
+from auxo.errors import ConfigError, DataError
+
+Write = Callable[..., Path]
+
+
+@pytest.fixture
+def photos(tmp_path: Path, write_folder: Write) -> str:
+    """A folder of 100 images, 25 of each of 4 classes."""
+    return str(write_folder(oriented_shapes(100, size=16, seed=0), tmp_path / "photos"))
+
+
+def make_splits(num_train: int = 40) -> Splits:
+    source = oriented_shapes(80, size=16, seed=0)
+    train, val, test = (
+        source.subset(torch.arange(*part), name)
+        for name, part in (("a", (0, num_train)), ("b", (40, 60)), ("c", (60, 80)))
+    )
+    return Splits(TrainSplit(train), ValSplit(val), TestSplit(test))
+
+
+@pytest.mark.parametrize("size", [4, 6, 20, 40])
+def test_hide_labels__number__is_drawn_evenly_and_all_images_stay_unlabelled(size: int) -> None:
+    splits = make_splits()
+    hidden = hide_labels(splits, size, seed=0)
+    counts = hidden.train.source.labels.bincount(minlength=4)
+    assert counts.sum() == size
+    assert counts.max() - counts.min() <= 1
+    assert hidden.unlabelled is not None
+    assert hidden.unlabelled.source.content_hashes() == splits.train.source.content_hashes()
+    assert (hidden.unlabelled.source.labels == -1).all()
+    assert hidden.unlabelled.source.class_names == ()
+    whole = dict(zip(splits.train.source.content_hashes(), splits.train.source.labels.tolist(), strict=True))
+    labelled = hidden.train.source
+    assert [whole[content] for content in labelled.content_hashes()] == labelled.labels.tolist()
+
+
+def test_hide_labels__uneven_classes__are_drawn_evenly_all_the_same() -> None:
+    source = oriented_shapes(80, size=16, seed=0)
+    labels = torch.tensor([0] * 50 + [1] * 20 + [2] * 5 + [3] * 5)
+    uneven = InMemorySource("uneven", source.images, labels, source.class_names)
+    splits = replace(make_splits(), train=TrainSplit(uneven))
+    assert hide_labels(splits, 20, seed=0).train.source.labels.bincount().tolist() == [5] * 4
+    expected = r"at least 6 training images of every class for data.num-labelled 24, got 5 of 'tee' in 'uneven'"
+    with pytest.raises(DataError, match=expected):
+        hide_labels(splits, 24, seed=0)
+
+
+def test_hide_labels__seed__decides() -> None:
+    first, again, other = (hide_labels(make_splits(), 8, seed=seed).train.source for seed in (0, 0, 1))
+    assert first.content_hashes() == again.content_hashes()
+    assert first.content_hashes() != other.content_hashes()
+
+
+def test_hide_labels__fewer_than_classes__is_refused() -> None:
+    with pytest.raises(DataError, match=r"data\.num-labelled of at least 4, one image per class, got 3"):
+        hide_labels(make_splits(), 3, seed=0)
+
+
+def test_config__one_label__is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"data\.num-labelled >= 2, got 1"):
+        DataConfig(num_labelled=1)
+
+
+def test_load_splits__num_labelled_of_num_train__with_meta_apart(photos: str) -> None:
+    config = DataConfig(train=photos, num_train=60, num_labelled=24, meta_fraction=0.5)
+    splits = load_splits(config, seed=0)
+    assert splits.meta is not None
+    assert splits.unlabelled is not None
+    assert (len(splits.train.source), len(splits.meta.source), len(splits.unlabelled.source)) == (12, 12, 48)
+    train, meta, unlabelled = (
+        set(split.source.content_hashes()) for split in (splits.train, splits.meta, splits.unlabelled)
+    )
+    assert train <= unlabelled
+    assert not meta & unlabelled
+    assert list(splits.digests()) == ["train", "meta", "unlabelled", "val"]
+    assert splits.task().class_counts == (3, 3, 3, 3)
+
+
+def test_load_splits__without_the_options__has_no_unlabelled_split_and_the_same_digests(photos: str) -> None:
+    splits = load_splits(DataConfig(train=photos), seed=0)
+    assert splits.unlabelled is None
+    assert list(splits.digests()) == ["train", "val"]
+
+
+def test_digests__other_unlabelled_pictures__differ(photos: str) -> None:
+    ours = load_splits(DataConfig(train=photos, num_labelled=8), seed=0)
+    fewer = ours.unlabelled.source.subset(torch.arange(10), "fewer")  # type: ignore[union-attr]  # there is one
+    theirs = replace(ours, unlabelled=UnlabelledSplit(fewer))
+    differing = {name for name, digest in ours.digests().items() if theirs.digests()[name] != digest}
+    assert differing == {"unlabelled"}
+
+
+@pytest.mark.parametrize("storage", ["memory", "stream"])
+def test_load_splits__own_pictures__are_read_whatever_their_folders(
+    tmp_path: Path, photos: str, png: Callable[..., bytes], storage: str
+) -> None:
+    root = tmp_path / "more"
+    for number, place in enumerate(("a.png", "deep/er/b.png", "deep/c.png", ".hidden/d.png")):
+        path = root / place
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = oriented_shapes(4, size=16, seed=7).images[number]
+        path.write_bytes(png(pixels.permute(1, 2, 0).numpy()))
+    (root / "loop").symlink_to(root)
+    splits = load_splits(DataConfig(train=photos, unlabelled=str(root), storage=storage), seed=0)  # type: ignore[arg-type]
+    assert splits.unlabelled is not None
+    source = splits.unlabelled.source
+    assert isinstance(source, InMemorySource if storage == "memory" else StreamingSource)
+    assert [source.describe(i) for i in range(3)] == [str(root / p) for p in ("a.png", "deep/c.png", "deep/er/b.png")]
+    assert source.fetch(torch.arange(3)).shape == (3, 3, 16, 16)
+    assert source.labels.tolist() == [-1, -1, -1]
+    assert len(splits.train.source) == 80
+
+
+def test_load_splits__scenario_with_own_pictures__has_both(tmp_path: Path, png: Callable[..., bytes]) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "a.png").write_bytes(png(size=(28, 28)))
+    config = DataConfig(num_train=100, unlabelled=str(tmp_path / "mine"), num_labelled=20)  # the latter is ignored
+    splits = load_splits(config, seed=0)
+    assert splits.unlabelled is not None
+    assert (len(splits.unlabelled.source), len(splits.train.source)) == (1, 100)
+
+
+def test_read_unlabelled__parquet_and_csv__need_no_labels(
+    tmp_path: Path, shapes: InMemorySource, write_parquet: Write, write_csv: Write, png: Callable[..., bytes]
+) -> None:
+    parquet = write_parquet(shapes, tmp_path / "set.parquet")
+    source = read_unlabelled(str(parquet), DataConfig(label_column="absent"))
+    assert (len(source), source.class_names) == (40, ())
+    assert torch.equal(source.fetch(torch.arange(40)), shapes.images)
+    (tmp_path / "one.png").write_bytes(png())
+    table = write_csv([["path"], ["one.png"]], tmp_path / "set.csv")
+    assert len(read_unlabelled(str(table), DataConfig())) == 1
+    empty = write_csv([["path", "label"], ["", "x"]], tmp_path / "empty.csv")
+    with pytest.raises(DataError, match="a path in every row, got an empty path in line 2"):
+        read_unlabelled(str(empty), DataConfig())
+
+
+@pytest.mark.parametrize("name", ["notes.txt", None])
+def test_read_unlabelled__other_file_or_nothing__is_named(tmp_path: Path, name: str | None) -> None:
+    folder = tmp_path / "below"
+    folder.mkdir()
+    if name is not None:
+        (folder / name).touch()
+    with pytest.raises(DataError, match="notes.txt, no known" if name else "pictures in the folder, got none in"):
+        read_unlabelled(str(tmp_path), DataConfig())
+
+
+def test_load_splits__own_pictures_of_another_size__are_refused(
+    tmp_path: Path, photos: str, png: Callable[..., bytes]
+) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "a.png").write_bytes(png(size=(20, 16)))
+    with pytest.raises(DataError, match="images of 16x16 pixels and 3 channels, as in 'photos', got 20x16"):
+        load_splits(DataConfig(train=photos, unlabelled=str(tmp_path / "mine")), seed=0)
+
+
+def test_unlabelled_split__source_with_labels__is_refused() -> None:
+    with pytest.raises(DataError, match="an unlabelled split without labels, got 4 classes in 'oriented-shapes'"):
+        UnlabelledSplit(oriented_shapes(8, size=16, seed=0))
+
+
+def test_source__labels_without_classes__are_refused() -> None:
+    images = oriented_shapes(4, size=16, seed=0).images
+    with pytest.raises(DataError, match="the label -1 where there are no classes, got 0 at image 1"):
+        InMemorySource("x", images, torch.tensor([-1, 0, -1, -1]), ())
+
+
+def test_check_disjoint__unlabelled_and_train__may_share_pictures() -> None:
+    splits = hide_labels(make_splits(), 8, seed=0)
+    assert check_disjoint(splits) == splits
+
+
+@pytest.mark.parametrize("role", ["val", "test"])
+def test_check_disjoint__unlabelled_and_held_out__is_an_error_or_drops_the_unlabelled_copy(role: str) -> None:
+    splits = make_splits()
+    held_out = splits.val if role == "val" else splits.test
+    assert held_out is not None
+    whole = oriented_shapes(80, size=16, seed=0)
+    first = 40 if role == "val" else 60
+    places = torch.cat([torch.arange(30, 40), torch.arange(first, first + 5)])
+    pictures = whole.subset(places, "u").without_labels("u")
+    splits = replace(splits, unlabelled=UnlabelledSplit(pictures))
+    expected = f"no picture in two splits, unlabelled and {role}, got 5 of unlabelled also elsewhere"
+    with pytest.raises(DataError, match=expected):
+        check_disjoint(splits)
+    dropped = check_disjoint(splits, "drop")
+    assert dropped.unlabelled is not None
+    assert len(dropped.unlabelled.source) == 10
+    assert not set(dropped.unlabelled.source.content_hashes()) & set(held_out.source.content_hashes())
+    assert len(dropped.train.source) == 40
+    assert len(held_out.source) == 20

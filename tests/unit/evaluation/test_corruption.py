@@ -1,0 +1,217 @@
+"""Accuracy under corruptions: which rows, what they mean, and that noise does not depend on how images are shared."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+import torch
+
+from auxo.backbones import BackboneConfig
+from auxo.data import InMemorySource, InputPipeline, TestSplit, ValSplit
+from auxo.data.corruptions import KINDS, SEVERITIES, corrupt
+from auxo.data.fake import SHAPES, oriented_shapes
+from auxo.errors import ConfigError, DataError
+from auxo.evaluation import (
+    EvaluationRow,
+    build_corruption_table,
+    clustered_interval,
+    evaluate,
+    evaluate_under_corruptions,
+)
+from auxo.evaluation.corruption import _blocks
+from auxo.methods.ossl import OSSL
+from auxo.runtime import Runtime, RuntimeConfig, open_runtime
+from auxo.types import Task
+
+TASK = Task(SHAPES, channels=3, height=28, width=28)
+SOURCE = oriented_shapes(32, size=28, seed=0)
+PIPELINE = InputPipeline.from_source(SOURCE)
+FEW = {"kinds": ("fog", "contrast"), "severities": (1, 5)}
+
+
+@pytest.fixture(scope="module")
+def runtime() -> Iterator[Runtime]:
+    with open_runtime(RuntimeConfig(device="cpu", precision="float32")) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def method() -> OSSL:
+    """An untrained network, whose answers change with the picture."""
+    return OSSL.Config().build(BackboneConfig(name="lenet5").build(TASK, seed=3), TASK, seed=3)
+
+
+def rows_of(
+    method: OSSL, runtime: Runtime, *, source: InMemorySource = SOURCE, **options: object
+) -> list[EvaluationRow]:
+    given = {"pipeline": PIPELINE, "runtime": runtime, "batch_size": 12, "seed": 0, **FEW} | options
+    return evaluate_under_corruptions(method, TestSplit(source), **given)
+
+
+def test_evaluate_under_corruptions__two_kinds__gives_rows_in_order(method: OSSL, runtime: Runtime) -> None:
+    rows = rows_of(method, runtime)
+    assert list(dict.fromkeys(row.split for row in rows)) == [
+        "test",
+        "corruption/fog/1",
+        "corruption/fog/5",
+        "corruption/contrast/1",
+        "corruption/contrast/5",
+        "corruption/fog/mean",
+        "corruption/contrast/mean",
+        "corruption/mean/1",
+        "corruption/mean/5",
+        "corruption/mean",
+    ]
+    assert [row.head for row in rows] == ["semantic", "auxiliary", "mean"] * 10
+    assert {row.kind for row in rows} == {"class"}
+    assert [row.n for row in rows[::3]] == [32] * 5 + [64] * 4 + [128]
+
+
+def test_evaluate_under_corruptions__all_of_them__are_75_sets_and_their_means(method: OSSL, runtime: Runtime) -> None:
+    few = SOURCE.subset(torch.arange(4), "few")
+    rows = rows_of(method, runtime, source=few, kinds=KINDS, severities=SEVERITIES)
+    names = [row.split for row in rows[::3]]
+    assert len(set(names)) == len(names) == 1 + 75 + 15 + 5 + 1
+
+
+def test_evaluate_under_corruptions__clean_rows__are_those_of_evaluate(method: OSSL, runtime: Runtime) -> None:
+    plain = evaluate(method, TestSplit(SOURCE), pipeline=PIPELINE, runtime=runtime, batch_size=28)
+    assert rows_of(method, runtime)[:3] == plain[:3]
+
+
+def test_evaluate_under_corruptions__corruption_without_draws__equals_a_set_corrupted_beforehand(
+    method: OSSL, runtime: Runtime
+) -> None:
+    spoiled = corrupt(SOURCE.images, "contrast", 5, seed=9)
+    source = InMemorySource("spoiled", spoiled, SOURCE.labels, SHAPES)
+    plain = evaluate(method, ValSplit(source), pipeline=PIPELINE, runtime=runtime, batch_size=28)[:3]
+    rows = [row for row in rows_of(method, runtime) if row.split == "corruption/contrast/5"]
+    assert rows == [replace(row, split="corruption/contrast/5") for row in plain]
+    assert rows[0] != replace(rows_of(method, runtime)[0], split="corruption/contrast/5")
+
+
+def test_evaluate_under_corruptions__means__are_means_of_the_sets(method: OSSL, runtime: Runtime) -> None:
+    rows = {row.split: row for row in rows_of(method, runtime) if row.head == "semantic"}
+    for name, members in {
+        "fog/mean": ("fog/1", "fog/5"),
+        "mean/5": ("fog/5", "contrast/5"),
+        "mean": ("fog/1", "fog/5", "contrast/1", "contrast/5"),
+    }.items():
+        mean, parts = rows[f"corruption/{name}"], [rows[f"corruption/{member}"] for member in members]
+        assert mean.accuracy == pytest.approx(sum(part.accuracy for part in parts) / len(parts), abs=1e-7)
+        assert mean.nll == pytest.approx(sum(part.nll for part in parts) / len(parts))
+        assert mean.per_class[1] == pytest.approx(sum(part.per_class[1] or 0.0 for part in parts) / len(parts))
+        assert mean.calibration_error is None
+        assert mean.low <= mean.accuracy <= mean.high
+
+
+def test_evaluate_under_corruptions__copies_that_agree__do_not_narrow_the_interval(
+    method: OSSL, runtime: Runtime
+) -> None:
+    constant = OSSL.Config().build(BackboneConfig().build(TASK, seed=0), TASK, seed=0)
+    with torch.no_grad():
+        for head in (constant.semantic, constant.auxiliary):
+            head.weight.zero_()
+            head.bias.copy_(torch.tensor([1.0, 0.0, 0.0, 0.0]))
+    rows = {row.split: row for row in rows_of(constant, runtime) if row.head == "semantic"}
+    whole, clean = rows["corruption/mean"], rows["test"]
+    assert (whole.low, whole.high) == pytest.approx((clean.low, clean.high), abs=0.005)
+    assert whole.n == 4 * clean.n
+
+
+def test_evaluate_under_corruptions__batch_size__does_not_change_the_noise(method: OSSL, runtime: Runtime) -> None:
+    for first, second in zip(rows_of(method, runtime), rows_of(method, runtime, batch_size=32), strict=True):
+        assert (first.accuracy, first.per_class) == (second.accuracy, second.per_class)
+        assert first.nll == pytest.approx(second.nll, rel=1e-5)
+
+
+def test_evaluate_under_corruptions__seed__decides_the_noise(method: OSSL, runtime: Runtime) -> None:
+    once = rows_of(method, runtime)
+    torch.manual_seed(5)
+    assert rows_of(method, runtime) == once
+    assert rows_of(method, runtime, seed=1)[:3] == once[:3]
+    assert rows_of(method, runtime, seed=1)[3:6] != once[3:6]
+
+
+def test_evaluate_under_corruptions__method__is_left_untouched(method: OSSL, runtime: Runtime) -> None:
+    method.train()
+    weights = {name: tensor.clone() for name, tensor in method.state_dict().items()}
+    rows_of(method, runtime)
+    assert all(module.training for module in method.modules())
+    assert all(torch.equal(weights[name], tensor) for name, tensor in method.state_dict().items())
+
+
+def test_blocks__processes__share_the_blocks_of_one(runtime: Runtime) -> None:
+    split = TestSplit(oriented_shapes(450, size=8, seed=0))
+    whole = dict(_blocks(split, runtime, 0))
+    shared = {}
+    for rank in range(4):
+        shared |= dict(_blocks(split, replace(runtime, rank=rank, num_processes=4), 0))
+    assert sorted(shared) == sorted(whole) == [0, 1, 2]
+    for number, block in whole.items():
+        assert torch.equal(block.indices, torch.arange(200 * number, min(200 * number + 200, 450)))
+        assert torch.equal(block.images, split.source.images[block.indices])
+        for name in ("images", "labels", "indices"):
+            assert torch.equal(getattr(shared[number], name), getattr(block, name))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [({"kinds": ("fogg",)}, "got 'fogg': did you mean fog"), ({"severities": (6,)}, "severity from 1")],
+)
+def test_evaluate_under_corruptions__unknown_ones__are_refused(
+    options: dict[str, object], words: str, method: OSSL, runtime: Runtime
+) -> None:
+    with pytest.raises(ConfigError, match=words):
+        rows_of(method, runtime, **options)
+
+
+def test_evaluate_under_corruptions__empty_split__is_refused(method: OSSL, runtime: Runtime) -> None:
+    with pytest.raises(DataError, match="images in test"):
+        rows_of(method, runtime, source=SOURCE.subset(torch.empty(0, dtype=torch.int64), "nothing"))
+
+
+def test_build_corruption_table__rows__are_kinds_by_severities_with_means(method: OSSL, runtime: Runtime) -> None:
+    rows = rows_of(method, runtime)
+    table = build_corruption_table(rows)
+    assert table.columns == ("corruption", "1", "5", "mean")
+    assert [line[0] for line in table.lines] == ["fog", "contrast", "mean"]
+    by_split = {row.split: row for row in rows if row.head == "semantic"}
+    assert table.lines[1][2] == f"{100 * by_split['corruption/contrast/5'].accuracy:.1f}"
+    assert table.lines[2][1] == f"{100 * by_split['corruption/mean/1'].accuracy:.1f}"
+    whole = by_split["corruption/mean"]
+    assert table.lines[2][3] == f"{100 * whole.accuracy:.1f} [{100 * whole.low:.1f}, {100 * whole.high:.1f}]"
+    assert "32 images of test" in table.caption
+
+
+def test_build_corruption_table__other_rows__are_refused(method: OSSL, runtime: Runtime) -> None:
+    with pytest.raises(DataError, match="rows of corruptions"):
+        build_corruption_table(rows_of(method, runtime)[:3])
+
+
+def test_clustered_interval__clusters_that_agree__equal_wilson_over_clusters() -> None:
+    shares = torch.tensor([1.0] * 30 + [0.0] * 10)
+    found = clustered_interval(shares, trials_per_cluster=75)
+    assert found == pytest.approx((0.598, 0.858), abs=5e-3)
+
+
+@pytest.mark.parametrize(("chance", "correlation"), [(0.5, 0.0), (0.8, 0.3), (0.9, 1.0)])
+def test_clustered_interval__simulated_clusters__holds_the_truth_as_often_as_it_says(
+    chance: float, correlation: float
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    held = 0
+    for _ in range(300):
+        own = torch.rand(100, 1, generator=generator) < chance
+        others = torch.rand(100, 10, generator=generator) < chance
+        is_shared = torch.rand(100, 10, generator=generator) < correlation**0.5
+        low, high = clustered_interval(torch.where(is_shared, own, others).double().mean(1), trials_per_cluster=10)
+        held += low <= chance <= high
+    assert 0.92 <= held / 300 <= 0.98
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_clustered_interval__all_alike__is_not_empty(share: float) -> None:
+    low, high = clustered_interval(torch.full((50,), share), trials_per_cluster=10)
+    assert 0 <= low <= share <= high <= 1
+    assert high - low > 0.05

@@ -1,0 +1,186 @@
+"""Files of an explanation: rows that fit the model's answers, and drawings of them."""
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from auxo.data import InputPipeline
+from auxo.data.fake import oriented_shapes
+from auxo.errors import NonFiniteError
+from auxo.explain import ExplainConfig, Subject, explain, grad_cam
+from auxo.explain.attention import _enlarged, _places
+from auxo.explain.figures import MAX_CLASSES, Attention, _place_of_name, draw_attention, draw_points
+from auxo.runtime import Runtime, RuntimeConfig
+from auxo.training import TrainedModel
+
+RIGHT, WRONG = (0, 114, 178), (213, 94, 0)
+
+
+@pytest.fixture
+def subject(build_method):
+    """An untrained network on 24 small pictures of four classes, four at a time."""
+    source = oriented_shapes(24, size=16, seed=0)
+    method = build_method("resnet8", 16)
+    method.semantic = torch.nn.Linear(64, 4)
+    task = method.task
+    model = TrainedModel(method, InputPipeline.from_source(source), task, {}, Path("model"))
+    runtime = Runtime(RuntimeConfig(device="cpu"), torch.device("cpu"))
+    return Subject(model=model, source=source, run="a run", split="test", runtime=runtime, batch_size=4)
+
+
+def rows_of(content):
+    return [json.loads(line) for line in content.splitlines()]
+
+
+def pixels_of(png):
+    return np.array(Image.open(io.BytesIO(png)).convert("RGB"))
+
+
+def has_colour(png, colour):
+    return bool((pixels_of(png) == np.array(colour)).all(-1).any())
+
+
+def test_explain__grad_cam_rows__are_the_maps_of_the_formula(subject):
+    found = explain(subject, ExplainConfig(per_class=2, explained="label"))
+    settings, *rows = rows_of(found.files["gradcam.jsonl"])
+    assert settings == {
+        "kind": "settings",
+        "run": "a run",
+        "split": "test",
+        "layer": "stage3",
+        "map_size": [4, 4],
+        "class": "label",
+        "seed": 0,
+    }
+    assert len(rows) == 8
+    assert [row["label"] for row in rows] == [name for name in subject.source.class_names for _ in range(2)]
+    indices = torch.tensor([row["index"] for row in rows])
+    labels = subject.source.labels[indices]
+    images = torch.cat([part.images for part in subject.inputs(indices)])
+    maps = grad_cam(subject.model.method, images, layer="stage3", classes=labels)
+    probs = subject.model.method.predict(images).softmax(1).detach()
+    for row, attention, label, prob in zip(rows, maps, labels.tolist(), probs, strict=True):
+        assert row["explained"] == row["label"] == subject.source.class_names[label]
+        assert row["predicted"] == subject.source.class_names[int(prob.argmax())]
+        assert row["probability"] == pytest.approx(float(prob[label]), rel=1e-4)
+        assert row["largest"] == pytest.approx(float(attention.max()), rel=1e-4)
+        scaled = attention / attention.max() if attention.any() else attention
+        np.testing.assert_allclose(np.array(row["attention"]), scaled.numpy(), atol=1e-4)
+        assert row["picture"] == subject.source.describe(row["index"])
+
+
+def test_explain__predicted_class__is_the_one_explained(subject):
+    _, *rows = rows_of(explain(subject, ExplainConfig(per_class=1)).files["gradcam.jsonl"])
+    assert all(row["explained"] == row["predicted"] for row in rows)
+
+
+def test_explain__t_sne_rows__are_one_per_picture(subject):
+    found = explain(subject, ExplainConfig(per_class=1, num_points=20, perplexity=5.0))
+    settings, *rows = rows_of(found.files["tsne.jsonl"])
+    assert settings["num_pictures"] == len(rows) == 20
+    assert settings["num_features"] == 64
+    assert settings["perplexity"] == 5
+    assert settings["divergence"] >= 0
+    assert len({row["index"] for row in rows}) == 20
+    for row in rows:
+        assert row["label"] == subject.source.class_names[int(subject.source.labels[row["index"]])]
+        assert np.isfinite([row["x"], row["y"]]).all()
+    assert found.notes == ["Grad-CAM: 4 pictures, layer stage3 (4x4)", "t-SNE: 20 pictures, perplexity 5"]
+
+
+def test_explain__same_seed__equal_files_and_other_seed_other_pictures(subject, tmp_path):
+    first, second, other = (explain(subject, ExplainConfig(per_class=1, seed=seed)) for seed in (0, 0, 1))
+    assert first.files == second.files
+    assert first.files["gradcam.jsonl"] != other.files["gradcam.jsonl"]
+    first.write(tmp_path / "deep" / "folder")
+    for name, content in first.files.items():
+        data = content.encode() if isinstance(content, str) else content
+        assert (tmp_path / "deep" / "folder" / name).read_bytes() == data
+
+
+def test_explain__some_classes__shows_those(subject):
+    found = explain(subject, ExplainConfig(per_class=2, classes=("wedge", "arrow")))
+    for name in ("gradcam.jsonl", "tsne.jsonl"):
+        _, *rows = rows_of(found.files[name])
+        assert {row["label"] for row in rows} == {"wedge", "arrow"}
+
+
+def test_explain__diverged_weights__are_refused(subject):
+    with torch.no_grad():
+        subject.model.method.semantic.bias[0] = torch.nan
+    with pytest.raises(NonFiniteError, match="finite logits on test"):
+        explain(subject, ExplainConfig())
+
+
+def test_enlarged__map_of_the_middle__leaves_the_rim_empty():
+    attention = torch.ones(5, 5)
+    found = _enlarged(attention, (20, 19), (28, 28))
+    assert found.shape == (28, 28)
+    assert found.sum() == 20 * 19
+    assert found[4:24, 4:23].all()
+
+
+def test_places__attention_in_a_corner__has_its_peak_there_and_no_share_in_the_centre():
+    attention = torch.zeros(8, 12)
+    attention[1, 10] = 2
+    assert _places(attention) == {"peak": [1, 10], "centre_share": 0}
+
+
+def test_places__even_attention__has_a_quarter_in_the_centre():
+    assert _places(torch.ones(8, 12))["centre_share"] == 0.25
+
+
+def test_places__no_attention__has_no_place():
+    assert _places(torch.zeros(8, 8)) == {"peak": None, "centre_share": None}
+
+
+@pytest.mark.parametrize(("predicted", "colour", "other"), [("a", RIGHT, WRONG), ("b", WRONG, RIGHT)])
+def test_draw_attention__answer__decides_the_colour_of_the_frame(predicted, colour, other):
+    shown = Attention(np.zeros((1, 8, 8), dtype=np.uint8), np.zeros((8, 8), dtype=np.float32), "a", predicted)
+    picture = draw_attention([[shown, shown]], title="", caption="")
+    assert has_colour(picture, colour)
+    assert not has_colour(picture, other)
+
+
+def test_draw_attention__more_classes__is_a_larger_picture_in_two_columns():
+    shown = Attention(np.full((3, 8, 8), 9, dtype=np.uint8), np.ones((8, 8), dtype=np.float32), "a", "a")
+    five, six, wide = (
+        pixels_of(draw_attention(rows, title="", caption="")).shape
+        for rows in ([[shown]] * 5, [[shown]] * 6, [[shown] * 3] * 6)
+    )
+    assert six[0] < five[0]
+    assert six[1] < wide[1]
+
+
+def test_draw_points__every_class__has_its_own_colour_and_marker():
+    names = [f"class {number}" for number in range(MAX_CLASSES)]
+    points = np.random.default_rng(0).normal(size=(MAX_CLASSES * 3, 2))
+    labels = np.arange(MAX_CLASSES * 3) % MAX_CLASSES
+    is_right = labels != 0
+    drawn = [
+        draw_points(points, labels, rim, names, title="t", caption="c") for rim in (is_right, np.ones_like(is_right))
+    ]
+    assert drawn[0] != drawn[1]
+    assert all(has_colour(drawn[0], colour) for colour in (RIGHT, WRONG))
+
+
+def test_place_of_name__class_with_a_group__is_in_the_group():
+    generator = np.random.default_rng(0)
+    points = np.concatenate([generator.normal(size=(30, 2)) * 20, generator.normal(size=(20, 2)) * 0.1 + 50])
+    place = _place_of_name(points, np.arange(50) >= 20)
+    assert np.linalg.norm(place - 50) < 1
+
+
+def test_place_of_name__class_among_more_of_others__has_none():
+    points = np.random.default_rng(0).normal(size=(200, 2))
+    assert _place_of_name(points, np.arange(200) % 10 == 0) is None
+
+
+def test_place_of_name__one_point__is_there():
+    points = np.array([[0.0, 0.0], [3.0, 4.0]])
+    assert _place_of_name(points, np.array([False, True])).tolist() == [3, 4]

@@ -1,0 +1,160 @@
+"""The loss of a class head: weighted means, deferred weights, and what is refused."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.nn import functional
+
+from auxo.errors import ConfigError
+from auxo.losses import ClassLossConfig, cross_entropy_losses
+from auxo.runtime import Runtime, RuntimeConfig
+from auxo.types import Batch, Task
+
+COUNTS = (5000, 2997, 1796, 1077, 645, 387, 232, 139, 83, 50)
+TASK = Task(tuple("0123456789"), channels=3, height=32, width=32, class_counts=COUNTS)
+DRW = ClassLossConfig(class_weights="effective_number")
+RUNTIME = Runtime(config=RuntimeConfig(device="cpu"), device=torch.device("cpu"))
+
+
+@pytest.fixture
+def outputs():
+    return torch.rand(12, 10, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 2 - 1
+
+
+@pytest.fixture
+def labels():
+    return torch.tensor([0, 0, 0, 0, 0, 1, 1, 2, 3, 5, 8, 9])
+
+
+def part(labels, first, last, num_processes=1):
+    """Images ``first`` to ``last`` of the joined batch, as one of several processes holds them."""
+    own = labels[first:last]
+    images = torch.zeros(len(own), 3, 2, 2)
+    return Batch(images, own, torch.arange(first, last), first, len(labels), num_processes)
+
+
+def test_class_loss__default__is_cross_entropy_to_the_bit(outputs, labels):
+    loss = ClassLossConfig().build(replace(TASK, class_counts=()))
+    assert torch.equal(loss(outputs.float(), labels, progress=0.9), cross_entropy_losses(outputs.float(), labels))
+    assert loss.logits(outputs) is outputs
+
+
+def test_class_loss__before_reweight_after__weights_are_one(outputs, labels):
+    loss = DRW.build(TASK)
+    just_before = math.nextafter(0.8, 0)
+    assert loss.weights(labels, progress=0.0) is None
+    assert loss.weights(labels, progress=just_before) is None
+    assert torch.equal(loss(outputs, labels, progress=just_before), cross_entropy_losses(outputs, labels))
+
+
+def test_class_loss__from_reweight_after_on__weights_are_those_of_the_classes(labels):
+    loss = DRW.build(TASK)
+    for progress in (0.8, 160 * 97 / (200 * 97), 0.999):  # the first step of epoch 160 of 200 is exactly 0.8
+        weights = loss.weights(labels, progress=progress)
+        assert [round(weights[i].item(), 4) for i in (0, -1)] == [0.0506, 3.9927]
+    assert (
+        ClassLossConfig(class_weights="effective_number", reweight_after=0.0).build(TASK).weights(labels, progress=0.0)
+        is not None
+    )
+
+
+@pytest.mark.parametrize("steps_per_epoch", [1, 7, 97])
+def test_class_loss__every_step_of_200_epochs__is_weighted_from_epoch_160_on(steps_per_epoch):
+    loss, label = DRW.build(TASK), torch.tensor([0])
+    total = 200 * steps_per_epoch
+    weighted = [loss.weights(label, progress=step / total) is not None for step in range(total)]
+    assert weighted == [step // steps_per_epoch >= 160 for step in range(total)]
+
+
+@pytest.mark.parametrize("head", ["linear", "cosine"])
+def test_class_loss__weighted_cross_entropy__is_torchs_weighted_mean(outputs, labels, head):
+    loss = DRW.build(TASK, head=head)
+    weights = loss.weights(torch.arange(10), progress=0.9, dtype=torch.float64)
+    ours = loss.mean(outputs, part(labels, 0, 12), progress=0.9, runtime=RUNTIME)
+    scaled = outputs * (30 if head == "cosine" else 1)
+    assert ours.item() == pytest.approx(functional.cross_entropy(scaled, labels, weight=weights).item(), rel=1e-12)
+
+
+def test_class_loss__weighted_ldam__is_torchs_weighted_mean_of_handicapped_logits(outputs, labels):
+    loss = replace(DRW, name="ldam").build(TASK, head="cosine")
+    weights = loss.weights(torch.arange(10), progress=0.9, dtype=torch.float64)
+    handicapped = outputs.clone()
+    for row, label in enumerate(labels.tolist()):
+        handicapped[row, label] -= 0.5 * (50 / COUNTS[label]) ** 0.25
+    expected = functional.cross_entropy(30 * handicapped, labels, weight=weights)
+    ours = part(labels, 0, 12).mean(loss(outputs, labels, progress=0.9))
+    assert ours.item() == pytest.approx(expected.item(), rel=1e-12)
+
+
+def test_class_loss__weighted_focal__divides_by_the_samples(outputs, labels):
+    loss = replace(DRW, name="focal", gamma=2.0).build(TASK)
+    weights = loss.weights(labels, progress=0.9, dtype=torch.float64)
+    own = outputs.softmax(1)[torch.arange(12), labels]
+    expected = -(weights * (1 - own) ** 2 * own.log()).mean()
+    ours = loss.mean(outputs, part(labels, 0, 12), progress=0.9, runtime=RUNTIME)
+    assert ours.item() == pytest.approx(expected.item(), rel=1e-12)
+
+
+def test_class_loss__two_parts_that_know_the_joined_mean_weight__average_to_the_whole(outputs, labels):
+    loss = DRW.build(TASK)
+    parts = [part(labels, 0, 5, 2), part(labels, 5, 12, 2)]
+    mean_weight = sum(p.mean(loss.weights(p.labels, progress=0.9, dtype=torch.float64)) for p in parts) / 2
+    both = [
+        p.mean(loss(outputs[p.first : p.first + len(p)], p.labels, progress=0.9, mean_weight=mean_weight))
+        for p in parts
+    ]
+    whole = loss.mean(outputs, part(labels, 0, 12), progress=0.9, runtime=RUNTIME)
+    assert (sum(both) / 2).item() == pytest.approx(whole.item(), rel=1e-12)
+
+
+def test_class_loss__cosine_head__scales_logits_for_evaluation(outputs):
+    assert torch.equal(ClassLossConfig(name="ldam").build(TASK, head="cosine").logits(outputs), 30.0 * outputs)
+
+
+@pytest.mark.parametrize("progress", [0.0, 0.9])
+@pytest.mark.parametrize("name", ["cross_entropy", "ldam", "focal"])
+def test_class_loss__every_kind__has_the_gradient_of_finite_differences(outputs, labels, name, progress):
+    loss = replace(DRW, name=name).build(TASK, head="cosine" if name == "ldam" else "linear")
+    z = outputs[:4].clone().requires_grad_()
+    assert torch.autograd.gradcheck(lambda z: loss(z, labels[:4], progress=progress), z)
+
+
+def test_class_loss__made_ready_without_gradients__still_trains(outputs, labels):
+    loss = replace(DRW, name="ldam").build(TASK, head="cosine")
+    with torch.inference_mode():
+        loss(outputs, labels, progress=0.9)
+    z = outputs.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(loss(z, labels, progress=0.9).sum(), z)
+    assert gradient.abs().max() > 0
+
+
+def test_build__ldam_on_a_linear_head__is_refused():
+    with pytest.raises(ConfigError, match=r"a cosine head with the loss ldam, got a linear one: pass --method\.head"):
+        ClassLossConfig(name="ldam").build(TASK)
+
+
+@pytest.mark.parametrize(("config", "what"), [(ClassLossConfig(name="ldam"), "the loss ldam"), (DRW, "class weights")])
+def test_build__counts_unknown_or_zero__is_refused_where_they_are_needed(config, what):
+    with pytest.raises(ConfigError, match=f"training images per class for {what}, got none"):
+        config.build(replace(TASK, class_counts=()), head="cosine")
+    with pytest.raises(ConfigError, match=f"training images of every class for {what}, got none of class 3"):
+        config.build(replace(TASK, class_counts=(5, 5, 5, 0, 5, 5, 5, 5, 5, 5)), head="cosine")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"max_margin": 2.5}, r"class-loss\.max-margin in \[0, 2\], got 2\.5"),
+        ({"scale": 0.0}, r"class-loss\.scale > 0"),
+        ({"scale": math.inf}, r"class-loss\.scale > 0"),
+        ({"gamma": -1.0}, r"class-loss\.gamma >= 0"),
+        ({"beta": 1.0}, r"class-loss\.beta in \[0, 1\)"),
+        ({"beta": math.nan}, r"class-loss\.beta in \[0, 1\)"),
+        ({"reweight_after": 1.0}, r"class-loss\.reweight-after in \[0, 1\)"),
+    ],
+)
+def test_config__value_out_of_range__is_refused(options, message):
+    with pytest.raises(ConfigError, match=message):
+        ClassLossConfig(**options)

@@ -1,0 +1,177 @@
+"""What a method sees at every step: the views it asks for, of images fetched once."""
+
+from dataclasses import dataclass, replace
+
+import pytest
+import torch
+
+from auxo.config import config_digest, to_json
+from auxo.data import InMemorySource, Loader, MetaSplit, Splits, TrainSplit, UnlabelledSplit, ValSplit
+from auxo.data.config import DataConfig
+from auxo.data.fake import oriented_shapes
+from auxo.errors import ConfigError
+from auxo.experiment import ExperimentConfig, StageConfig, TrainingConfig
+from auxo.interfaces import View
+from auxo.methods.supervised import Supervised
+from auxo.random import derive_seed
+from auxo.runtime import RuntimeConfig, open_runtime
+from auxo.training import read_records, train_run
+
+SEEN = []
+VIEWS = {}
+
+
+class Looker(Supervised):
+    """Trains on the view ``train``, else on the first as if it were of one class, and notes what it is shown."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config(Supervised.Config):
+        """The same options."""
+
+        def required_views(self):
+            return VIEWS
+
+        def build(self, backbone, task, *, seed):
+            return Looker(self, backbone, task, seed=seed)
+
+    def update(self, state, batches, runtime):
+        SEEN.append(batches)
+        batch = next(iter(batches.values())) if "train" not in batches else batches["train"]
+        return super().update(state, {"train": replace(batch, labels=batch.labels.clamp(min=0))}, runtime)
+
+
+class Quiet:
+    """An observer that looks away."""
+
+    def stage_started(self, stage, *, step, num_steps):
+        """See nothing."""
+
+    def step_done(self, step, *, images_per_second, losses):
+        """See nothing."""
+
+    def evaluated(self, epoch, rows):
+        """See nothing."""
+
+
+def make_splits(num_unlabelled=40, **others):
+    source = oriented_shapes(120, size=28, seed=0)
+    train, val, rest, meta = (
+        source.subset(torch.arange(first, last), name)
+        for name, first, last in (("a", 0, 32), ("b", 32, 48), ("c", 48, 48 + num_unlabelled), ("d", 108, 120))
+    )
+    unlabelled = UnlabelledSplit(rest.without_labels("c")) if num_unlabelled else None
+    return Splits(TrainSplit(train), ValSplit(val), None, meta=MetaSplit(meta), unlabelled=unlabelled, **others)
+
+
+def look(views, folder, *, splits=None, augment="crop", epochs=2, batch_size=16, **options):
+    """Train with these views and return what was shown."""
+    SEEN.clear()
+    VIEWS.clear()
+    VIEWS.update(views)
+    stage = StageConfig(method=Looker.Config(), epochs=epochs, batch_size=batch_size, **options)
+    config = ExperimentConfig(
+        stages=(stage,),
+        data=DataConfig(augment=augment),
+        training=TrainingConfig(tensorboard=False, log_every=1),
+        runtime=RuntimeConfig(device="cpu", precision="float32"),
+    )
+    with open_runtime(config.runtime) as runtime:
+        train_run(
+            config,
+            document=to_json(config),
+            digest=config_digest(config),
+            folder=folder,
+            runtime=runtime,
+            observer=Quiet(),
+            splits=splits or make_splits(),
+        )
+    return list(SEEN)
+
+
+def test_views__default__is_the_training_batch_of_the_loader_with_the_stream_of_its_name(tmp_path):
+    shown = look({"train": View()}, tmp_path / "run")
+    stage_seed = derive_seed(0, "stage", "train")
+    splits = make_splits()
+    loader = Loader(splits.train.source, batch_size=16, seed=derive_seed(stage_seed, "loader", "train"))
+    for batches, expected in zip(shown, loader.batches(0, 4), strict=True):
+        assert batches.keys() == {"train"}
+        assert torch.equal(batches["train"].indices, expected.indices)
+
+
+def test_views__of_one_split_and_ratio__show_the_same_images_under_other_draws(tmp_path):
+    views = {"train": View(), "first": View("unlabelled", "strong", 2), "second": View("unlabelled", "strong", 2)}
+    for batches in look(views, tmp_path / "run"):
+        first, second = batches["first"], batches["second"]
+        assert torch.equal(first.indices, second.indices)
+        assert not torch.equal(first.images, second.images)
+        assert first.normalisation is not None
+
+
+def test_views__images_of_one_split__are_fetched_once(tmp_path, monkeypatch):
+    splits, fetched = make_splits(), []
+    fetch = InMemorySource.fetch
+
+    def counting(self, indices):
+        fetched.append((self.name, len(indices)))
+        return fetch(self, indices)
+
+    monkeypatch.setattr(InMemorySource, "fetch", counting)
+    views = {name: View("unlabelled") for name in ("first", "second", "third")}
+    look({"train": View(), **views}, tmp_path / "run", splits=splits, epochs=1)
+    assert [size for name, size in fetched if name == "c"] == [16, 16]
+
+
+def test_views__names__have_streams_of_their_own_that_no_other_view_shifts(tmp_path):
+    alone = look({"train": View(), "first": View("unlabelled")}, tmp_path / "alone")
+    views = {"zeroth": View("unlabelled"), "first": View("unlabelled"), "train": View(augment="crop")}
+    together = look(views, tmp_path / "together")
+    for ours, theirs in zip(alone, together, strict=True):
+        assert torch.equal(ours["first"].images, theirs["first"].images)
+        assert torch.equal(ours["train"].images, theirs["train"].images)
+        assert not torch.equal(theirs["zeroth"].images, theirs["first"].images)
+
+
+def test_views__ratio__gives_so_many_images_and_new_orders_for_every_pass(tmp_path):
+    shown = look({"train": View(), "all": View("unlabelled", "none", 2)}, tmp_path / "run", epochs=3)
+    assert [len(batches["train"]) for batches in shown] == [16, 16] * 3
+    assert [len(batches["all"]) for batches in shown] == [32, 8] * 3
+    passes = [torch.cat([shown[i]["all"].indices, shown[i + 1]["all"].indices]) for i in (0, 2, 4)]
+    assert all(sorted(indices.tolist()) == list(range(40)) for indices in passes)
+    assert len({tuple(indices.tolist()) for indices in passes}) == 3
+
+
+def test_views__of_the_unlabelled_split__have_the_label_minus_one(tmp_path):
+    shown = look({"train": View(), "all": View("unlabelled")}, tmp_path / "run")
+    assert all((batches["all"].labels == -1).all() for batches in shown)
+    assert all((batches["train"].labels >= 0).all() for batches in shown)
+
+
+@pytest.mark.parametrize(
+    ("views", "images"),
+    [
+        ({"train": View()}, 64),
+        ({"train": View(), "meta": View("meta")}, 64),
+        ({"train": View(), "weak": View("unlabelled"), "strong": View("unlabelled", "strong")}, 64 + 4 * 16 - 8),
+        ({"first": View("unlabelled"), "second": View("unlabelled")}, 4 * 16 - 8),
+    ],
+    ids=["train", "meta", "unlabelled", "no training view"],
+)
+def test_views__images_of_a_run__count_once_each_and_meta_not_at_all(tmp_path, views, images):
+    look(views, tmp_path / "run")
+    (end,) = [row for row in read_records(tmp_path / "run" / "records.jsonl") if row["kind"] == "end"]
+    assert (end["images"], end["step"]) == (images, 4)
+
+
+@pytest.mark.parametrize(
+    ("view", "splits", "message"),
+    [
+        (View("unlabelled"), make_splits(0), "an unlabelled split for this method, got none: pass --data.num-labelled"),
+        (View("meta"), Splits(make_splits().train, make_splits().val, None), "a meta split for this method, got none"),
+        (View(augment="stronger"), None, "an augmentation among none, crop, crop_flip, strong, got 'stronger'"),
+    ],
+    ids=["unlabelled", "meta", "augment"],
+)
+def test_views__what_is_not_there__is_refused_before_anything_is_written(tmp_path, view, splits, message):
+    with pytest.raises(ConfigError, match=message):
+        look({"train": View(), "other": view}, tmp_path / "run", splits=splits)
+    assert not (tmp_path / "run").exists()
