@@ -1,15 +1,15 @@
 """How fast pretexts make their inputs beside a loop over the images, as released code has it; prints Markdown.
 
 Both take turns, one measurement each in every round, so that whatever else the machine does falls on both alike; the
-ratio is the median over the rounds. The loop is the rendering that the tests compare with: it gets its random numbers
-as tensors and reads them image by image; auxo's time includes drawing them. Nothing here asserts a time.
+ratio is the median over the rounds. The loop is the rendering that the tests compare with, which draws the numbers of
+each image as it comes, as released code does; auxo's time includes drawing, too. Nothing here asserts a time.
 
     python benchmarks/pretexts.py                  batches of 128 images of 32x32 and 64x64 pixels, a minute on one core
     python benchmarks/pretexts.py --rounds 1       a smoke test of seconds; its numbers mean nothing
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -26,6 +26,7 @@ from auxo.pretexts.lorot import LoRot
 from auxo.pretexts.relative_patch import RelativePatch
 from auxo.pretexts.rotation import Rotation
 from auxo.random import Draws, named_generator
+from auxo.runtime import RuntimeConfig, open_runtime
 from measurement import Spread, describe_machine, markdown_table, seconds
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "reference"))
@@ -34,44 +35,47 @@ import pretexts_one_by_one as slow
 BATCH = 128
 
 
-def integers(high: int, low: int = 0) -> Tensor:
-    """Return a random integer for every image."""
-    return torch.randint(low, high, (BATCH,))
+def draw(high: int, low: int = 0) -> int:
+    """Return a random integer in ``low..high-1``."""
+    return int(torch.randint(low, high, (1,)))
 
 
-def one_by_one(render: Callable[..., Tensor], images: Tensor, *numbers: Tensor) -> Tensor:
-    """Return what ``render`` makes of every image with its own numbers."""
-    return torch.stack([render(image, *(int(each[i]) for each in numbers)) for i, image in enumerate(images)])
+def one_by_one(render: Callable[..., Tensor], images: Tensor, draws: Callable[[], Sequence[int]]) -> Tensor:
+    """Return what ``render`` makes of every image with numbers of its own."""
+    return torch.stack([render(image, *draws()) for image in images])
 
 
 def contestants(images: Tensor) -> dict[str, tuple[AbstractPretext, Callable[[], Tensor]]]:
     """Return the pretexts with the loops that do the same."""
     side = images.shape[-1]
-    zeros = torch.zeros(BATCH, dtype=torch.int64)
-    quadrants, turns, flips, orders = integers(4), integers(4), integers(2), integers(6)
-    squares = integers(side // 2 + 1, 2)
-    rows, columns = ((torch.rand(BATCH) * (side - squares + 1)).long() for _ in range(2))
-    places, classes, neighbours = integers(side // 2 + 1), integers(30), integers(8)
     jigsaw = Jigsaw()
     sets = jigsaw.orders.tolist()
     patch = {32: 7, 64: 15}[side]
 
-    def loop(render: Callable[..., Tensor], *numbers: Tensor) -> Callable[[], Tensor]:
-        return lambda: one_by_one(render, images, *numbers)
+    def square() -> tuple[int, int, int, int]:
+        size = draw(side // 2 + 1, 2)
+        return draw(side - size + 1), draw(side - size + 1), size, draw(4)
 
     def pair(image: Tensor, neighbour: int) -> Tensor:
         return slow.patch_pair_image(image, neighbour, (1, 1), ((0, 0), (1, 1)), side=patch, gap=patch // 2)
 
+    def hole(image: Tensor, row: int, column: int) -> Tensor:
+        return slow.hole_image(image, row, column, side // 2, 4)[0]
+
+    def loop(render: Callable[..., Tensor], draws: Callable[[], Sequence[int]]) -> Callable[[], Tensor]:
+        return lambda: one_by_one(render, images, draws)
+
+    gssl = slow.gssl_image
     return {
-        "rotation (random)": (Rotation("random"), loop(slow.turn, turns)),
-        "lorot (E)": (LoRot(), loop(slow.gssl_image, quadrants, turns, zeros, zeros)),
-        "lorot (I)": (LoRot("I"), loop(slow.local_rotation_image, rows, columns, squares, turns)),
-        "flip": (Flip(), loop(slow.gssl_image, quadrants, zeros, flips, zeros)),
-        "channel_shuffle": (ChannelShuffle(), loop(slow.gssl_image, quadrants, zeros, zeros, orders)),
-        "compose": (Compose(), loop(slow.gssl_image, quadrants, turns, flips, orders)),
-        "jigsaw (3x3)": (jigsaw, loop(lambda image, k: slow.jigsaw_image(image, sets[k], 3), classes)),
-        "relative_patch": (RelativePatch(), loop(pair, neighbours)),
-        "inpaint": (Inpaint(), loop(lambda image, r, c: slow.hole_image(image, r, c, side // 2, 4)[0], places, places)),
+        "rotation (random)": (Rotation("random"), loop(slow.turn, lambda: [draw(4)])),
+        "lorot (E)": (LoRot(), loop(gssl, lambda: [draw(4), draw(4), 0, 0])),
+        "lorot (I)": (LoRot("I"), loop(slow.local_rotation_image, square)),
+        "flip": (Flip(), loop(gssl, lambda: [draw(4), 0, draw(2), 0])),
+        "channel_shuffle": (ChannelShuffle(), loop(gssl, lambda: [draw(4), 0, 0, draw(6)])),
+        "compose": (Compose(), loop(gssl, lambda: [draw(4), draw(4), draw(2), draw(6)])),
+        "jigsaw (3x3)": (jigsaw, loop(lambda image, k: slow.jigsaw_image(image, sets[k], 3), lambda: [draw(30)])),
+        "relative_patch": (RelativePatch(), loop(pair, lambda: [draw(8)])),
+        "inpaint": (Inpaint(), loop(hole, lambda: [draw(side // 2 + 1), draw(side // 2 + 1)])),
     }
 
 
@@ -103,13 +107,13 @@ def main(rounds: int = 15, device: str = "cpu", threads: int = 1) -> None:
         device: cpu or cuda.
         threads: of the processor.
     """
-    torch.set_num_threads(threads)
     torch.manual_seed(0)
     lines = []
-    for side in (32, 64):
-        images = torch.randn(BATCH, 3, side, side, device=device)
-        for name, (pretext, loop) in contestants(images).items():
-            lines.append(row(name, pretext, loop, images, rounds))
+    with open_runtime(RuntimeConfig(device=device, threads=threads)):  # memory is kept as in training
+        for side in (32, 64):
+            images = torch.randn(BATCH, 3, side, side, device=device)
+            for name, (pretext, loop) in contestants(images).items():
+                lines.append(row(name, pretext, loop, images, rounds))
     print(f"Batch {BATCH}, {describe_machine(torch.device(device))}.\n")
     print(markdown_table(["pretext", "pixels", "loop, ms", "auxo, ms", "times faster (quartiles)"], lines))
 
