@@ -4,9 +4,11 @@ import importlib
 import importlib.metadata
 import os
 import platform
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
@@ -15,8 +17,23 @@ from auxo.cli.options import parse_options
 
 __all__ = ["run"]
 
-LIBRARIES = ("torch", "kornia", "datasets", "tyro", "scikit-learn", "mlxtend", "safetensors")
-EXTRAS = {"timm": "any backbone of timm as --backbone.name timm:NAME; needs a torchvision built for the same torch"}
+LIBRARIES = ("torch", "kornia", "datasets", "tyro", "scikit-learn", "captum", "mlxtend", "safetensors")
+
+
+class _Extra(NamedTuple):
+    """What an extra of the package needs and gives."""
+
+    module: str
+    purpose: str
+
+
+EXTRAS = {
+    "timm": _Extra(
+        "timm", "any backbone of timm as --backbone.name timm:NAME; needs a torchvision built for the same torch"
+    ),
+    "torchjd": _Extra("torchjd", "the gate torchjd, which weighs tasks by their gradients"),
+    "robust": _Extra("foolbox", "auxo evaluate RUN --attack; needs the program git"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,8 +47,8 @@ def run(words: Sequence[str]) -> None:
     print(f"auxo {auxo.__version__}, Python {platform.python_version()}, {platform.platform()}")
     print("libraries: " + ", ".join(f"{name} {importlib.metadata.version(name)}" for name in LIBRARIES))
     _print_devices()
-    for name, purpose in EXTRAS.items():
-        problem = _problem_of_import(name)
+    for name, (module, purpose) in EXTRAS.items():
+        problem = _problem_of_import(module)
         state = "works" if problem is None else f"missing ({problem}); install with: pip install 'auxo[{name}]'"
         print(f"extra {name}: {state}: {purpose}")
     _print_data_places()
@@ -54,7 +71,9 @@ def _print_devices() -> None:
 def _problem_of_import(name: str) -> str | None:
     """Return why a module cannot be imported, or nothing."""
     try:
-        importlib.import_module(name)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of old modules that an extra imports
+            importlib.import_module(name)
     except (ImportError, RuntimeError, AttributeError, OSError) as error:  # what a torchvision of another torch raises
         return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
     return None

@@ -68,15 +68,17 @@ def test_list__after_other_commands__works_again(auxo):
 
 
 def test_doctor__without_extras__says_how_to_get_them(auxo, monkeypatch):
-    monkeypatch.setitem(sys.modules, "timm", None)
+    for module in ("timm", "torchjd", "foolbox"):
+        monkeypatch.setitem(sys.modules, module, None)
     monkeypatch.delenv("AUXO_DATA", raising=False)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     said = auxo("doctor").out
     assert f"torch {torch.__version__}" in said
     assert "devices: cpu" in said
     assert f"torch uses {torch.get_num_threads()} of {os.cpu_count()} cores (OMP_NUM_THREADS is not set" in said
-    assert "extra timm: missing" in said
-    assert "install with: pip install 'auxo[timm]'" in said
+    for extra in ("timm", "torchjd", "robust"):
+        assert f"extra {extra}: missing" in said
+        assert f"install with: pip install 'auxo[{extra}]'" in said
     assert "AUXO_DATA is not set" in said
     assert "digits needs no download" in said
 
