@@ -41,9 +41,9 @@ def rand_augment(images: _Images, draws: Draws, *, num_operations: int = 3) -> _
     The magnitude is uniform over the operation's range. Every image has operations and magnitudes of its own; images of
     one operation are changed together.
 
-    Source: RandAugment as FixMatch has it (Sohn et al., NeurIPS 2020, arXiv 2001.07685, section 2.3 and the table of
-    its transformations): no magnitude to be tuned. Three operations with replacement as in github.com/LeeDoYup/
-    FixMatch-pytorch; the paper's own code takes two. The first RandAugment is of Cubuk et al., arXiv 1909.13719.
+    Source: RandAugment (Cubuk et al., arXiv 1909.13719) as FixMatch has it (Sohn et al., NeurIPS 2020, arXiv
+    2001.07685): no magnitude to be tuned. Pool, ranges and number are those of github.com/LeeDoYup/FixMatch-pytorch;
+    github.com/google-research/fixmatch draws two operations, and leaves each out every second time.
 
     Args:
         images: in [0, 1].

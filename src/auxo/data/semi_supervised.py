@@ -18,7 +18,7 @@ def hide_labels(splits: Splits, num_labelled: int, *, seed: int) -> Splits:
     """Return splits that train on the labels of some of the training images, and on all of the images without labels.
 
     The labelled images are drawn with the same number from every class, to within one, and are among the unlabelled
-    ones, as in FixMatch (Sohn et al., NeurIPS 2020, arXiv 2001.07685, section 4).
+    ones, as in FixMatch (Sohn et al., NeurIPS 2020, arXiv 2001.07685).
 
     Args:
         splits: as they are without hidden labels.

@@ -31,9 +31,10 @@ SOURCE = (
     "G-SSL (arXiv 2307.14897) extended; how their semi-supervised experiment weights its pretexts was read in their "
     "development code (github.com/aristorenaldo/FixMatch-pytorch), not in a paper. Differs: the strong view is made of "
     "a weak one, as in the first release (in the second the random operations come before crop and flip); the moving "
-    "average follows faster in the first steps and averages batch norm's statistics with the weights; with pretexts, "
-    "pseudo-labels come from weak views as they are (transform_pseudo_labels: from transformed ones, as released); a "
-    "batch at the end of a pass over a split is smaller instead of beginning the next pass."
+    "average follows faster in the first steps, and batch norm's running statistics are averaged like the weights, "
+    "where both releases take the latest; with pretexts, pseudo-labels come from weak views as they are "
+    "(transform_pseudo_labels: from transformed ones, as in the development code); a batch at the end of a pass over a "
+    "split is smaller instead of beginning the next pass."
 )
 
 

@@ -1,4 +1,4 @@
-"""Runs on unlabelled pictures: they go on to the bit, are bound to their pictures, and predict with averaged weights."""
+"""Runs on unlabelled pictures: they go on to the bit, are bound to those pictures, and predict with averages."""
 
 import signal
 from dataclasses import replace
@@ -87,7 +87,7 @@ def test_train_run__resumed_with_other_unlabelled_pictures__is_refused(tmp_path)
     folder = tmp_path / "stopped"
     with pytest.raises(InterruptedRunError):
         train(folder, stop_at=3)
-    with pytest.raises(DataError, match="the unlabelled pictures and labels that .* was made with, got others"):
+    with pytest.raises(DataError, match=r"the unlabelled pictures and labels that .* was made with, got others"):
         train(folder, splits=make_splits(num_unlabelled=29))
 
 
