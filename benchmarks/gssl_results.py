@@ -104,8 +104,8 @@ def adversarial() -> dict[str, ExperimentConfig]:
         "PGD + learned": replace(base, pretexts=learned),
         "PGD + learned, not in the attack": replace(base, pretexts=learned, attack_pretexts=False),
     }
-    data = DataConfig(scenario="cifar10", num_train=2000, augment="crop_flip")
-    return {name: _run(method, data, "resnet8", epochs=12, batch_size=64) for name, method in methods.items()}
+    data = DataConfig(scenario="cifar10", num_train=5000, augment="crop_flip")
+    return {name: _run(method, data, "resnet8", epochs=15, batch_size=64) for name, method in methods.items()}
 
 
 def semi_supervised() -> dict[str, ExperimentConfig]:
