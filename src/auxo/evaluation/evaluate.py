@@ -1,9 +1,9 @@
 """What every head of a method achieves on a split."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from math import isfinite
+from math import ceil, isfinite
 from typing import Literal
 
 import torch
@@ -28,6 +28,8 @@ __all__ = [
     "sum_over_processes",
 ]
 
+_PRETEXT_PASSES = 4
+
 
 @dataclass(frozen=True)
 class EvaluationRow:
@@ -37,7 +39,7 @@ class EvaluationRow:
         split: name of the split, such as ``"test"`` or ``"ood/optdigits"``.
         head: name of the class head or the pretext; ``"mean"`` is the average of the class heads' logits.
         kind: ``"class"`` for the classes of the task, ``"pretext"`` for a pretext's answers.
-        n: number of items: images, or for a pretext all variants of all images.
+        n: number of items: images, or for a pretext all variants of the images it was measured on.
         accuracy: fraction of items whose largest logit is the right one.
         low: lower end of the accuracy's 95 % Wilson interval, which takes the items for independent; a pretext's
             variants of one image are not, so its interval is too narrow.
@@ -89,7 +91,8 @@ def evaluate(
 
     Returns:
         The class heads in the method's order, the first being the one to be used; ``"mean"``, the average of their
-        logits, if there are two or more; then the pretexts, on every variant of every image.
+        logits, if there are two or more; then the pretexts, on every variant of every image, or of every so many-th one
+        where the variants of all pretexts together are more than four.
 
     Raises:
         ConfigError: one of several class heads is called ``"mean"``.
@@ -97,7 +100,7 @@ def evaluate(
         NonFiniteError: a head's logits are not all finite.
         ShapeError: a pretext's answers are not classes, so it has no accuracy.
 
-    Cost: one forward pass of the class heads, and one of each pretext over all its variants.
+    Cost: one forward pass of the class heads over the images, and at most four of the pretexts.
     """
     if len(split.source) == 0:
         raise DataError(f"images in {split.name}", "none", "give a set that is not empty")
@@ -105,13 +108,16 @@ def evaluate(
     answers = {name: HeadMetrics(head.pretext.num_outputs, runtime.device) for name, head in pretexts.items()}
     classes: dict[str, HeadMetrics] = {}
     with evaluation_mode(method), torch.inference_mode():
+        strides = _pretext_strides(pretexts, blank_image(method, runtime))
         for raw in device_batches(split, runtime, batch_size=batch_size, workers=workers):
             batch = pipeline(raw, seed=None)
             for name, logits in class_logits(method, batch.images, runtime).items():
                 metrics = classes.setdefault(name, HeadMetrics(method.task.num_classes, runtime.device))
                 metrics.update(logits, batch.labels)
             for name, head in pretexts.items():
-                _add_pretext(answers[name], head, batch.images, runtime=runtime, batch_size=batch_size)
+                images = _every(strides[name], batch)
+                if len(images):
+                    _add_pretext(answers[name], head, images, runtime=runtime, batch_size=batch_size)
         if not classes:  # this process has no image, and must merge the same heads as the others
             names = class_logits(method, blank_image(method, runtime), runtime)
             classes = {name: HeadMetrics(method.task.num_classes, runtime.device) for name in names}
@@ -160,6 +166,20 @@ def class_logits(method: AbstractMethod, images: Images, runtime: Runtime) -> di
             [head if head.dtype.itemsize >= 4 else head.float() for head in logits.values()]
         ).mean(0)
     return logits
+
+
+def _pretext_strides(pretexts: Mapping[str, PretextHead], image: Images) -> dict[str, int]:
+    """Return which images each pretext is measured on, every so many-th, so that all take four passes an image at most.
+
+    Each takes all variants of the images that it is measured on: those of one answer are not harder than others'.
+    """
+    variants = {name: len(head.pretext.make_all(image).targets) for name, head in pretexts.items()}
+    return {name: max(1, ceil(count * len(pretexts) / _PRETEXT_PASSES)) for name, count in variants.items()}
+
+
+def _every(stride: int, batch: Batch) -> Images:
+    """Return the images whose place in their source is a multiple of ``stride``, however they are shared out."""
+    return batch.images if stride == 1 else batch.images[batch.indices.to(batch.images.device) % stride == 0]
 
 
 def _add_pretext(metrics: HeadMetrics, head: PretextHead, images: Images, *, runtime: Runtime, batch_size: int) -> None:

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from auxo.data import InputPipeline, Loader, Splits
 from auxo.errors import ConfigError, InterruptedRunError, NonFiniteError
@@ -18,6 +17,7 @@ from auxo.runtime import Runtime
 from auxo.training.checkpoint import Checkpoints, Progress, load_weights
 from auxo.training.journal import Journal
 from auxo.training.meter import Meter
+from auxo.training.operations import OperationCounter
 from auxo.training.signals import StopRequest
 from auxo.types import Batch, Batches
 
@@ -193,7 +193,7 @@ class StageTrainer:
         torch.manual_seed(derive_seed(self.seed, "layers", self.state.step, self.runtime.rank))
         count_flops = self.progress.flops_per_step is None and not self.config.runtime.compile
         if count_flops:
-            with FlopCounterMode(display=False) as counter:
+            with OperationCounter() as counter:
                 meter.add(self.method.update(self.state, batches, self.runtime))
             self.progress.flops_per_step = counter.get_total_flops() * self.runtime.num_processes
         else:

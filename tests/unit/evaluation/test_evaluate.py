@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from math import ceil
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,7 @@ from auxo.data.fake import SHAPES, oriented_shapes
 from auxo.errors import ConfigError, DataError, NonFiniteError, ShapeError
 from auxo.evaluation import EvaluationRow, evaluate, wilson_interval
 from auxo.interfaces import PretextBatch, PretextHead
+from auxo.methods.gssl import GSSL
 from auxo.methods.ossl import OSSL
 from auxo.methods.supervised import Supervised
 from auxo.pretexts.rotation import Rotation
@@ -64,6 +66,19 @@ def rows_of(
     method: nn.Module, runtime: Runtime, *, split: TestSplit = SPLIT, batch_size: int = 16
 ) -> list[EvaluationRow]:
     return evaluate(method, split, pipeline=PIPELINE, runtime=runtime, batch_size=batch_size)
+
+
+def test_evaluate__pretexts_of_many_variants__takes_four_passes_an_image_and_all_answers(runtime: Runtime) -> None:
+    method = GSSL.Config().build(BackboneConfig(name="lenet5").build(TASK, seed=0), TASK, seed=0)
+    rows = {row.head: row for row in rows_of(method, runtime) if row.kind == "pretext"}
+    images = {"flip": 50 / 6, "rotation": 50 / 12, "channel_shuffle": 50 / 18}
+    variants = {"flip": 8, "rotation": 16, "channel_shuffle": 24}
+    assert {name: row.n for name, row in rows.items()} == {n: ceil(images[n]) * variants[n] for n in images}
+    assert all(None not in row.per_class for row in rows.values())
+    again = {row.head: row for row in rows_of(method, runtime, batch_size=7) if row.kind == "pretext"}
+    assert {name: (row.n, row.accuracy) for name, row in again.items()} == {
+        name: (row.n, row.accuracy) for name, row in rows.items()
+    }
 
 
 def test_evaluate__two_class_heads_and_rotation__gives_four_rows_in_order(runtime: Runtime) -> None:
