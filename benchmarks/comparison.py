@@ -101,12 +101,12 @@ def compute(folder: Path) -> tuple[float, float]:
 
 
 def spread(values: Sequence[float]) -> str:
-    """Return mean and sample standard deviation."""
+    """Return mean and sample standard deviation; at least two values."""
     return f"{mean(values):.1f} ± {stdev(values):.1f}"
 
 
 def difference(values: Sequence[float], others: Sequence[float]) -> str:
-    """Return the mean paired difference with its 95 % t interval."""
+    """Return the mean paired difference with its 95 % t interval; at least two pairs."""
     deltas = [a - b for a, b in zip(values, others, strict=True)]
     half = stats.t.ppf(0.975, len(deltas) - 1) * stdev(deltas) / len(deltas) ** 0.5
     return f"{mean(deltas):+.1f} [{mean(deltas) - half:+.1f}, {mean(deltas) + half:+.1f}]"

@@ -106,7 +106,7 @@ def adversarial() -> dict[str, ExperimentConfig]:
 
 def semi_supervised() -> dict[str, ExperimentConfig]:
     """Return the runs on digits of which 250 have a label."""
-    optimizer = OptimizerConfig(lr=0.03, weight_decay=5e-4, schedule="cosine_7_16", moves="step", decay_norms=False)
+    optimizer = OptimizerConfig(lr=0.03, weight_decay=5e-4, schedule="fixmatch", moves="step", decay_norms=False)
     base = FixMatch.Config(optimizer=optimizer, ema_decay=0.99)
     methods: dict[str, MethodConfig] = {
         "labels alone": replace(base, unlabelled_weight=0.0),
@@ -164,10 +164,8 @@ def columns(study: Study, folder: Path) -> dict[str, float]:
         return {"test": measured["test"], **{title: mean(values) for title, values in groups.items()}}
     attacked = judged(folder, "--attack", "pgd", "pgd_margin", "deepfool", "noise")
     corrupted = judged(folder, "--corruptions")
-    spoiled = [value for split, value in corrupted.items() if split.count("/") == 2]
-    return {"test": measured["test"], **{k.removeprefix("test/"): v for k, v in attacked.items() if "/" in k}} | {
-        "corruptions": mean(spoiled)
-    }
+    attacks = {split.removeprefix("test/"): value for split, value in attacked.items() if split != "test"}
+    return {"test": measured["test"], **attacks, "corruptions": corrupted["corruption/mean"]}
 
 
 def print_tables(study: Study, folders: dict[str, list[Path]], baseline: str) -> None:
@@ -210,8 +208,8 @@ def gate_weights(folder: Path) -> dict[str, list[tuple[int, float]]]:
 
 
 def draw_gates(folders: dict[str, list[Path]], path: Path) -> None:
-    """Draw the weights of the gates that have any, a panel for each run."""
-    names = [name for name in ("+ frozen", "+ learned") if name in folders]
+    """Draw the weights of the gates that move, a panel for each run."""
+    names = [name for name in folders if name.endswith(("frozen", "learned"))]
     count = len(folders[names[0]])
     figure = Figure(figsize=(3 * count, 2.6 * len(names)), layout="constrained")
     panels = figure.subplots(len(names), count, sharex=True, sharey=True, squeeze=False)
@@ -221,7 +219,7 @@ def draw_gates(folders: dict[str, list[Path]], path: Path) -> None:
             for pretext, points in gate_weights(folder).items():
                 colour, line = styles[pretext]
                 panel.plot(*zip(*points, strict=True), color=colour, linestyle=line, label=pretext, linewidth=1.5)
-            panel.set(title=f"{name.removeprefix('+ ')} gate, seed {seed}", ylim=(0, 1))
+            panel.set(title=f"{name.split()[-1]} gate, seed {seed}", ylim=(0, 1))
             panel.grid(alpha=0.3)
     for panel in panels[-1]:
         panel.set_xlabel("step")

@@ -20,11 +20,14 @@ from auxo.pretexts.flip import Flip
 from auxo.pretexts.lorot import LoRot
 from auxo.random import Draws
 from auxo.runtime import Runtime
-from auxo.types import Batch, Images, Losses, Metrics, Normalisation
+from auxo.types import Batch, Images, Losses, Metrics, Normalisation, require_choice
 
 __all__ = ["GatedLoss", "GatedPretexts", "GatedPretextsConfig", "PretextName"]
 
 PretextName: TypeAlias = Literal["rotation", "flip", "channel_shuffle"]
+
+_FlipAxis: TypeAlias = Literal["horizontal", "vertical"]
+_ShuffleSpace: TypeAlias = Literal["normalised", "pixels"]
 
 _ORDER: tuple[PretextName, ...] = ("flip", "rotation", "channel_shuffle")  # in which they are applied to the quadrant
 
@@ -50,9 +53,9 @@ class GatedPretextsConfig:
 
     tasks: tuple[PretextName, ...] = ("rotation", "flip", "channel_shuffle")
     """Any of rotation (16 classes: quadrant and turns), flip (2) and channel_shuffle (6), each once; may be empty."""
-    flip_axis: Literal["horizontal", "vertical"] = "horizontal"
+    flip_axis: _FlipAxis = "horizontal"
     """What flip exchanges: left and right, or top and bottom as in the released long-tailed scripts."""
-    shuffle_space: Literal["normalised", "pixels"] = "normalised"
+    shuffle_space: _ShuffleSpace = "normalised"
     """Where channel_shuffle exchanges channels: after normalisation, or before it, among pixels in [0, 1]."""
     gate: GateConfig = field(default_factory=GateConfig)
     """How the pretexts' losses are weighted against each other."""
@@ -62,6 +65,10 @@ class GatedPretextsConfig:
     """Weights of a mean over the tasks; without, M times as much for M tasks, as in the release's plain sum."""
 
     def __post_init__(self) -> None:
+        for task in self.tasks:
+            require_choice("pretexts.tasks", task, PretextName)
+        require_choice("pretexts.flip-axis", self.flip_axis, _FlipAxis)
+        require_choice("pretexts.shuffle-space", self.shuffle_space, _ShuffleSpace)
         if len(set(self.tasks)) < len(self.tasks):
             raise ConfigError("each of pretexts.tasks once", ", ".join(self.tasks), "name each task once")
         if not 0 <= self.weight < math.inf:
@@ -177,8 +184,8 @@ class GatedPretexts(nn.Module):
             batch: says how the samples are shared out among processes; their number is a multiple of its images', the
                 same multiple in every process.
             runtime: autocast of the heads, averages of the gate; every process must call.
-            class_losses: shape ``(samples,)``; only where the gate covers the class loss, which is then part of the
-                returned loss.
+            class_losses: shape ``(samples,)``; read only where the gate covers the class loss, which is then part of
+                the returned loss.
         """
         if self.gate is None:
             return GatedLoss(features.new_zeros(()), {}, features.new_zeros(0))

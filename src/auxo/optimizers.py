@@ -4,7 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -12,15 +12,20 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from auxo.errors import ConfigError
+from auxo.types import require_choice
 
 __all__ = ["LearningRate", "OptimizerConfig"]
+
+_Name: TypeAlias = Literal["sgd", "adamw"]
+_Schedule: TypeAlias = Literal["constant", "step", "cosine", "fixmatch"]
+_Moves: TypeAlias = Literal["epoch", "step"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerConfig:
     """How parameters follow their gradients."""
 
-    name: Literal["sgd", "adamw"] = "sgd"
+    name: _Name = "sgd"
     """The optimiser: SGD with momentum, or AdamW (which ignores momentum and nesterov)."""
     lr: float = 0.01
     """Learning rate at the first epoch, per step, in (0, 3.4e38], the range of float32."""
@@ -33,9 +38,9 @@ class OptimizerConfig:
     decay_norms: bool = True
     """Decay weights and biases of norm layers, too; without it no parameter of fewer than two dimensions decays, which
     leaves out the biases of all layers."""
-    schedule: Literal["constant", "step", "cosine", "fixmatch"] = "step"
+    schedule: _Schedule = "step"
     """How the learning rate falls: not, by a factor at milestones, along a half cosine, or as cos(7/16 pi x)."""
-    moves: Literal["epoch", "step"] = "epoch"
+    moves: _Moves = "epoch"
     """How often a rate that falls or warms up changes: once an epoch, or with every step."""
     milestones: tuple[float, ...] = (0.52, 0.8)
     """Fractions of the stage's epochs, each in (0, 1), at which "step" multiplies the rate by decay."""
@@ -47,6 +52,9 @@ class OptimizerConfig:
     """Epochs, >= 0, in which the rate rises in equal parts to lr; cosines begin after them, milestones do not move."""
 
     def __post_init__(self) -> None:
+        require_choice("optimizer.name", self.name, _Name)
+        require_choice("optimizer.schedule", self.schedule, _Schedule)
+        require_choice("optimizer.moves", self.moves, _Moves)
         largest = torch.finfo(torch.float32).max
         checks = (
             (0 < self.lr <= largest, f"optimizer.lr in (0, {largest:.2g}]", self.lr),

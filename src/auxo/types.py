@@ -2,12 +2,25 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias, get_args
 
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
-__all__ = ["Batch", "Batches", "Features", "Images", "Labels", "Losses", "Metrics", "Normalisation", "Task"]
+from auxo.errors import ConfigError
+
+__all__ = [
+    "Batch",
+    "Batches",
+    "Features",
+    "Images",
+    "Labels",
+    "Losses",
+    "Metrics",
+    "Normalisation",
+    "Task",
+    "require_choice",
+]
 
 Images: TypeAlias = Float[Tensor, "batch channels height width"]
 Labels: TypeAlias = Int[Tensor, " batch"]
@@ -124,3 +137,19 @@ class Batch:
 
 
 Batches: TypeAlias = Mapping[str, Batch]
+
+
+def require_choice(option: str, value: str, literal: object) -> None:
+    """Refuse a value that is none of a ``Literal``'s, which from Python nothing else does.
+
+    Args:
+        option: as the command line has it, for the message.
+        value: what was given.
+        literal: the type ``Literal[...]``.
+
+    Raises:
+        ConfigError: the value is none of them.
+    """
+    known = get_args(literal)
+    if value not in known:
+        raise ConfigError(f"{option} of {', '.join(known)}", repr(value), "choose one of them")

@@ -158,6 +158,22 @@ def test_summed_loss__of_an_attack__is_the_sum_at_the_gates_weights(name):
     assert all(parameter.grad is None for parameter in pretexts.gate.parameters())
 
 
+def test_summed_loss__weights_of_a_sum__are_those_of_the_training_loss():
+    config = GatedPretextsConfig(gate=UNIFORM, weight=0.3, normalise_weights=False)
+    pretexts, features, made, batch, gated = answered(config)
+    class_losses = features.square().mean(1)
+    total = pretexts.summed_loss(features, made.targets, class_losses, batch=batch, runtime=RUNTIME)
+    torch.testing.assert_close(total, class_losses.sum() + COUNT * gated.loss)
+
+
+def test_summed_loss__gate_that_covers_the_class_loss__holds_it_once():
+    class_losses = torch.linspace(1, 2, COUNT, dtype=torch.float64)
+    config = GatedPretextsConfig(gate=UNIFORM, weight=0.2)
+    pretexts, features, made, batch, gated = answered(config, class_losses=class_losses, num_classes=4)
+    total = pretexts.summed_loss(features, made.targets, class_losses, batch=batch, runtime=RUNTIME)
+    torch.testing.assert_close(total, COUNT * gated.loss)
+
+
 def test_pretext_heads__of_each_task__answer_its_own_variants():
     pretexts = GatedPretextsConfig(gate=UNIFORM).build(NUM_FEATURES, seed=0).double()
     heads = pretexts.pretext_heads(Pool())

@@ -38,7 +38,7 @@ class PGDConfig:
     epsilon: float = 8 / 255
     """Largest change of a pixel, in units of the range 0..1, in [0, 1]; 8/255 is usual on CIFAR."""
     step_size: float = 2 / 255
-    """Change of every pixel in one step, in units of the range 0..1, > 0."""
+    """Change of every pixel in one step, in units of the range 0..1, in (0, 1]."""
     random_start: bool = True
     """Start from a uniform draw in the ball rather than from the clean picture."""
     literal: bool = False

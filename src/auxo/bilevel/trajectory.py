@@ -11,6 +11,7 @@ from auxo.bilevel.inner_optimizers import AbstractInnerOptimizer
 from auxo.bilevel.instance import Instance, leaves
 from auxo.bilevel.problem import Data, Params
 from auxo.bilevel.vectors import joint_norm, shift
+from auxo.errors import HypergradientError
 
 __all__ = ["Adjoint", "Point", "Record", "Trajectory"]
 
@@ -72,10 +73,21 @@ class Trajectory:
     optimizer: AbstractInnerOptimizer
 
     def begin(self, start: Params) -> Point:
-        """Return the point before the first step, with the optimiser's state that the caller passed in, if any."""
+        """Return the point before the first step, with the optimiser's state that the caller passed in, if any.
+
+        Raises:
+            HypergradientError: that state is another optimiser's, or of other parameters.
+        """
         params = {name: value.detach() for name, value in start.items()}
-        state = self.instance.inner_state or self.optimizer.initial_state(params)
-        return Point(params, state, self.instance.buffers)
+        fresh, given = self.optimizer.initial_state(params), self.instance.inner_state
+        wrong = sorted(given.keys() ^ fresh.keys()) if given else []
+        if wrong:
+            raise HypergradientError(
+                f"an inner_state of {type(self.optimizer).__name__} over these inner parameters",
+                f"{wrong[0]!r} {'unknown' if wrong[0] in given else 'missing'}",
+                "pass result.inner_state of a call with the same inner optimiser, or none",
+            )
+        return Point(params, given or fresh, self.instance.buffers)
 
     def batch(self, step: int) -> Data:
         """Return the batch of a step."""

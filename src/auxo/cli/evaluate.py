@@ -76,11 +76,15 @@ class Options:
     """Python file of a method outside auxo that the run may import."""
 
     def __post_init__(self) -> None:
+        is_strength_read = bool(self.attack) or self.strength == AttackConfig()
+        is_choice_read = self.corruptions or (self.kinds, self.severities) == (KINDS, SEVERITIES)
         checks = (
             (self.batch_size >= 1, "batch-size >= 1", self.batch_size, "give the number of images per pass"),
             (self.images is None or self.images >= 1, "images >= 1", self.images, "leave it out for all"),
             (not (self.corruptions and self.attack), "--corruptions or --attack", "both", "judge twice"),
             (not (self.data and self.split), "--data or --split", "both", "leave one out"),
+            (is_strength_read, "--attack beside the strength of one", "none", "pass --attack all"),
+            (is_choice_read, "--corruptions beside --kinds and --severities", "none", "pass --corruptions"),
             (bool(self.kinds and self.severities), "a kind and a severity of corruption", "none", "leave them out"),
             (len(self.data) <= 1 or not self.corruptions, "one set under --corruptions", len(self.data), "name one"),
         )
@@ -89,14 +93,17 @@ class Options:
                 raise ConfigError(expected, str(got), fix)
 
     @property
+    def strength(self) -> AttackConfig:
+        """How strong an attack would be."""
+        return AttackConfig(epsilon=self.epsilon, steps=self.steps, step_size=self.step_size, restarts=self.restarts)
+
+    @property
     def attacks(self) -> AttackConfig | None:
         """The attacks to be made, if any."""
         if not self.attack:
             return None
         names = ATTACKS if "all" in self.attack else tuple(name for name in ATTACKS if name in self.attack)
-        return AttackConfig(
-            attacks=names, epsilon=self.epsilon, steps=self.steps, step_size=self.step_size, restarts=self.restarts
-        )
+        return replace(self.strength, attacks=names)
 
     @property
     def file_name(self) -> str:

@@ -1,4 +1,4 @@
-"""Training sets made uneven: fewer and fewer images from class to class, or few of every second half."""
+"""Training sets made uneven: fewer and fewer images from class to class, or few in the second half of the classes."""
 
 from collections.abc import Sequence
 from typing import Literal, TypeAlias

@@ -55,8 +55,7 @@ def wilson_interval(successes: int, total: int, confidence: float = 0.95) -> Int
         raise ConfigError(
             "0 <= successes <= total with total >= 1", f"{successes} of {total}", "count trials and successes anew"
         )
-    if not 0 < confidence < 1:
-        raise ConfigError("a confidence in (0, 1)", str(confidence), "give for instance 0.95")
+    _check_confidence(confidence)
     found = binomtest(successes, total).proportion_ci(confidence_level=confidence, method="wilson")
     return Interval(float(found.low), float(found.high))
 
@@ -79,16 +78,25 @@ def clustered_interval(
     Returns:
         Fractions in [0, 1].
 
+    Raises:
+        ConfigError: there is no cluster, or a number is out of its range.
+
     Source: Franco, Little, Louis & Slud, Comparative Study of Confidence Intervals for Proportions in Complex Sample
         Surveys, Journal of Survey Statistics and Methodology 7, 2019 (https://doi.org/10.1093/jssam/smy019), who
         recommend effective sample sizes; the bounds on them are ours.
 
     Example:
         >>> import torch
-        >>> together = clustered_interval(torch.tensor([1.0] * 8 + [0.0] * 2), trials_per_cluster=5)
-        >>> together == wilson_interval(8, 10) or [round(end, 4) for end in together]
-        [0.4902, 0.9433]
+        >>> low, high = clustered_interval(torch.tensor([1.0] * 8 + [0.0] * 2), trials_per_cluster=5)
+        >>> round(low, 4), round(high, 4)  # as of 8 successes in 10 trials
+        (0.4902, 0.9433)
     """
+    if len(shares) == 0 or trials_per_cluster < 1:
+        got = f"{len(shares)} of {trials_per_cluster}"
+        raise ConfigError("at least one cluster of at least one trial", got, "count clusters and trials anew")
+    if not bool(((shares >= 0) & (shares <= 1)).all()):
+        raise ConfigError("shares of successes in [0, 1]", str(shares.tolist()[:3]), "divide successes by trials")
+    _check_confidence(confidence)
     count, mean = len(shares), float(shares.double().mean())
     variance = float(shares.double().var()) / count if count > 1 else 0.0
     trials = mean * (1 - mean) / variance if variance > 0 else float(count)
@@ -97,3 +105,9 @@ def clustered_interval(
     middle = (mean + z**2 / (2 * trials)) / (1 + z**2 / trials)
     half = z * sqrt(mean * (1 - mean) / trials + z**2 / (4 * trials**2)) / (1 + z**2 / trials)
     return Interval(max(0.0, middle - half), min(1.0, middle + half))
+
+
+def _check_confidence(confidence: float) -> None:
+    """Refuse what is no probability."""
+    if not 0 < confidence < 1:
+        raise ConfigError("a confidence in (0, 1)", str(confidence), "give for instance 0.95")

@@ -48,7 +48,7 @@ class AttackConfig:
         attacks: of :data:`ATTACKS`.
         epsilon: largest change of a pixel, in units of the range 0..1, in (0, 1].
         steps: of the attacks ``pgd``, ``pgd_margin`` and ``momentum``, >= 1.
-        step_size: change of every pixel in one of these steps, in units of the range 0..1, > 0.
+        step_size: change of every pixel in one of these steps, in units of the range 0..1, in (0, 1].
         restarts: random starts of ``pgd`` and ``pgd_margin``, >= 1; the worst counts.
     """
 

@@ -125,7 +125,8 @@ def _enlarged(
 def _places(attention: Float[Tensor, "height width"]) -> dict[str, object]:
     """Return the pixel with the most attention and the share of the middle half in both directions, if there is any.
 
-    A map that is the same everywhere has a share of a quarter where the sides are multiples of four.
+    A map that is the same all over the picture has a share of a quarter where the sides are multiples of four; more
+    where it covers the middle alone.
     """
     total = float(attention.sum())
     if not total:

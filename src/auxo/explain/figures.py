@@ -1,6 +1,7 @@
 """The drawings of Grad-CAM and t-SNE, as PNG."""
 
 import io
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -23,6 +24,8 @@ _MARKERS = ("o", "^", "s", "D")
 _RIGHT, _WRONG = "#0072B2", "#D55E00"
 _FONT_SIZE = 8
 _DOTS_PER_INCH = 150
+_LINE, _LETTER = 0.17, 0.075  # inches: height of a line of the title, and a width that most of its letters stay below
+_LONGEST_NAME = 20  # letters of a class's name that fit on a line beside the points
 
 MAX_CLASSES = len(_COLOURS) * len(_MARKERS)
 """More classes than these cannot be told apart on a map of points."""
@@ -50,19 +53,22 @@ def draw_attention(rows: Sequence[Sequence[Attention]], *, title: str, caption: 
 
     Args:
         rows: pictures of one class each; not empty.
-        title: one line above.
+        title: above, on as many lines as it needs.
         caption: lines below.
     """
     from matplotlib.figure import Figure  # noqa: PLC0415  # slow to import, and only pictures need it
 
-    side, gap, foot, head = 0.85, 0.22, 0.65, 0.35  # inches
+    side, gap, foot = 0.85, 0.22, 0.65  # inches
     longest = max(len(line) for row in rows for line in _folded(row[0].label).split("\n"))
     margin = 0.2 + 0.07 * longest
     num_blocks = 2 if len(rows) > 5 else 1
     lines = -(-len(rows) // num_blocks)
     pairs = max(map(len, rows))
     block_width = margin + pairs * (2 * side + 0.1)
-    width, height = max(num_blocks * block_width, 7.0) + 0.1, head + lines * (side + gap) + foot
+    width = max(num_blocks * block_width, 7.0) + 0.1
+    titles = _broken(title, width - 0.2)
+    head = 0.18 + len(titles) * _LINE
+    height = head + lines * (side + gap) + foot
     figure = Figure(figsize=(width, height))
 
     def axes_at(left: float, top: float) -> "Axes":
@@ -83,7 +89,7 @@ def draw_attention(rows: Sequence[Sequence[Attention]], *, title: str, caption: 
         for column, shown in enumerate(row):
             start = left + column * (2 * side + 0.1)
             _show_pair(axes_at(start, top), axes_at(start + side, top), shown)
-    figure.text(0.5, 1 - 0.12 / height, title, fontsize=_FONT_SIZE + 1.5, ha="center", va="top")
+    figure.text(0.5, 1 - 0.12 / height, "\n".join(titles), fontsize=_FONT_SIZE + 1.5, ha="center", va="top")
     figure.text(0.5, 0.12 / height, caption, fontsize=_FONT_SIZE, ha="center", va="bottom")
     _add_scale(figure, width, height)
     return _png(figure)
@@ -132,19 +138,24 @@ def draw_points(
         points: where they lie.
         labels: number of each point's class in ``class_names``; int64.
         is_right: whether the model told the class.
-        class_names: at most ``MAX_CLASSES``.
-        title: one line above.
+        class_names: at most ``MAX_CLASSES``; a class without points is not in the legend.
+        title: above, on as many lines as it needs.
         caption: lines below.
     """
     from matplotlib.figure import Figure  # noqa: PLC0415  # slow to import, and only pictures need it
     from matplotlib.patheffects import withStroke  # noqa: PLC0415  # likewise
 
-    figure = Figure(figsize=(8.2, 6.6))
-    axes = figure.add_axes((0.02, 0.1, 0.77, 0.85))
+    width, side, foot = 8.2, 5.61, 0.66  # inches
+    titles = _broken(title, 0.77 * width)
+    height = foot + side + 0.16 + len(titles) * _LINE
+    figure = Figure(figsize=(width, height))
+    axes = figure.add_axes((0.02, foot / height, 0.77, side / height))
     handles = []
-    for number, name in enumerate(class_names):
+    for number, name in enumerate(textwrap.fill(each, _LONGEST_NAME) for each in class_names):
         colour, marker = _COLOURS[number % len(_COLOURS)], _MARKERS[number // len(_COLOURS)]
         of_class = labels == number
+        if not of_class.any():
+            continue
         for wrong in (False, True):
             chosen = points[of_class & (is_right != wrong)]
             axes.scatter(
@@ -168,21 +179,29 @@ def draw_points(
     )
     axes.set_xticks([])
     axes.set_yticks([])
-    axes.set_title(title, fontsize=_FONT_SIZE + 1.5)
-    figure.text(0.405, 0.085, caption, fontsize=_FONT_SIZE, ha="center", va="top")
+    axes.set_title("\n".join(titles), fontsize=_FONT_SIZE + 1.5)
+    figure.text(0.405, 0.85 * foot / height, caption, fontsize=_FONT_SIZE, ha="center", va="top")
     return _png(figure)
 
 
 def _place_of_name(
     points: Float[np.ndarray, "n 2"], of_class: Bool[np.ndarray, " n"]
 ) -> Float[np.ndarray, " 2"] | None:
-    """Return the point around which a quarter of a class is closest together; none if others are the most there."""
+    """Return the point around which a quarter of a class, which has points, is closest together.
+
+    None if others are the most there.
+    """
     own = points[of_class]
     distances, _ = KDTree(own).query(own, k=[max(1, -(-len(own) // 4))])
     best = int(distances[:, 0].argmin())
     around = KDTree(points).query_ball_point(own[best], distances[best, 0])
     place: Float[np.ndarray, " 2"] = own[best]
     return place if 2 * of_class[around].sum() >= len(around) else None
+
+
+def _broken(title: str, inches: float) -> list[str]:
+    """Return the lines of a title that has so much room."""
+    return textwrap.wrap(title, max(1, int(inches / _LETTER))) or [""]
 
 
 def _folded(name: str) -> str:

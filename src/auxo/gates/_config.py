@@ -7,6 +7,7 @@ from typing import Literal, TypeAlias
 from auxo.errors import ConfigError
 from auxo.gates._interface import AbstractGate
 from auxo.registry import load
+from auxo.types import require_choice
 
 __all__ = ["Aggregator", "GateConfig", "GateForm", "GateInit"]
 
@@ -33,6 +34,9 @@ class GateConfig:
     """Of torchjd: how weights follow from the tasks' gradients; cagrad needs the package cvxpy."""
 
     def __post_init__(self) -> None:
+        require_choice("gate.form", self.form, GateForm)
+        require_choice("gate.init", self.init, GateInit)
+        require_choice("gate.aggregator", self.aggregator, Aggregator)
         if not 0 <= self.entropy < math.inf:
             raise ConfigError("gate.entropy >= 0 and finite", str(self.entropy), "use 0 for no bonus")
 

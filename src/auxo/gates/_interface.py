@@ -18,8 +18,8 @@ class GateResult(NamedTuple):
     Args:
         loss: scalar attached to the graph. Its average over the processes, and that of its gradient, are those of one
             process that holds the joined batch.
-        weights: shape ``(tasks,)``; detached; the weight of each task's mean loss over the joined batch, equal in all
-            processes.
+        weights: shape ``(tasks,)``; detached; the weight of each task's mean loss over the joined batch, or of that
+            loss over the loss of guessing where the gate takes those; equal in all processes.
     """
 
     loss: Float[Tensor, ""]

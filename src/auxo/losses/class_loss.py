@@ -14,18 +14,21 @@ from auxo.losses.cross_entropy import cross_entropy_losses
 from auxo.losses.focal import focal_losses
 from auxo.losses.ldam import ldam_losses, ldam_margins
 from auxo.runtime import Runtime
-from auxo.types import Batch, Labels, Losses, Task
+from auxo.types import Batch, Labels, Losses, Task, require_choice
 
 __all__ = ["ClassLoss", "ClassLossConfig", "HeadKind"]
 
 HeadKind: TypeAlias = Literal["linear", "cosine"]
+
+_Name: TypeAlias = Literal["cross_entropy", "ldam", "focal"]
+_ClassWeights: TypeAlias = Literal["none", "effective_number"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClassLossConfig:
     """Which loss a class head learns by."""
 
-    name: Literal["cross_entropy", "ldam", "focal"] = "cross_entropy"
+    name: _Name = "cross_entropy"
     """Cross-entropy; LDAM (needs a cosine head), whose margin is larger for rarer classes; or focal loss."""
     max_margin: float = 0.5
     """Margin of the rarest class in LDAM, in units of a cosine, in [0, 2]."""
@@ -33,7 +36,7 @@ class ClassLossConfig:
     """Factor on the outputs of a cosine head before the softmax, > 0; a linear head has none."""
     gamma: float = 1.0
     """Exponent of the focal loss, >= 0; 0 is cross-entropy, detection takes 2, long-tailed classification 1."""
-    class_weights: Literal["none", "effective_number"] = "none"
+    class_weights: _ClassWeights = "none"
     """Weights of the samples by the number of training images of their class: all one, or by effective number."""
     beta: float = 0.9999
     """Of the effective number, in [0, 1); nearer to 1 the weights are nearer to the inverse of the counts."""
@@ -41,6 +44,8 @@ class ClassLossConfig:
     """Part of the stage, in [0, 1), after which class weights set in (deferred re-weighting); before, all are one."""
 
     def __post_init__(self) -> None:
+        require_choice("class-loss.name", self.name, _Name)
+        require_choice("class-loss.class-weights", self.class_weights, _ClassWeights)
         checks = (
             (0 <= self.max_margin <= 2, "class-loss.max-margin in [0, 2]", self.max_margin),
             (0 < self.scale < math.inf, "class-loss.scale > 0 and finite", self.scale),
@@ -52,12 +57,13 @@ class ClassLossConfig:
             if not is_valid:
                 raise ConfigError(expected, str(got), "choose a value in that range")
 
-    def check_head(self, head: HeadKind) -> None:
+    def check_head(self, head: str) -> None:
         """Refuse a head that the loss cannot read.
 
         Raises:
-            ConfigError: LDAM with a head whose outputs are no cosines.
+            ConfigError: there is no such kind, or LDAM has a head whose outputs are no cosines.
         """
+        require_choice("head", head, HeadKind)
         if self.name == "ldam" and head != "cosine":
             raise ConfigError("a cosine head with the loss ldam", f"a {head} one", "pass --method.head cosine")
 
@@ -172,18 +178,28 @@ class ClassLoss:
     ) -> Float[Tensor, ""]:
         """Return the published (weighted) mean over the joined batch, up to averaging over processes.
 
-        As :meth:`auxo.types.Batch.mean`, and exact in any number of processes, which first agree on the mean weight of
-        the joined batch; one small message for each batch, and none while all weights are one.
+        It is ``batch.mean`` of :meth:`joined`, with its arguments.
+        """
+        return batch.mean(self.joined(outputs, batch, progress=progress, runtime=runtime))
+
+    def joined(self, outputs: Float[Tensor, "n classes"], batch: Batch, *, progress: float, runtime: Runtime) -> Losses:
+        """Return per-sample losses whose ``batch.mean`` is the published (weighted) mean over the joined batch.
+
+        Exact in any number of processes, which first agree on the mean weight of the joined batch; one small message
+        for each batch, and none while all weights are one.
 
         Args:
             outputs: shape ``(batch, classes)``; of the class head as it gives them.
             batch: this process's part.
             progress: part of the stage that is done, in [0, 1).
             runtime: the processes.
+
+        Returns:
+            Shape ``(batch,)``, attached to the graph.
         """
         weights = self.weights(batch.labels, progress=progress, dtype=_computed_in(outputs))
         mean_weight = None if weights is None else runtime.mean([batch.mean(weights)])[0]
-        return batch.mean(self(outputs, batch.labels, progress=progress, mean_weight=mean_weight))
+        return self(outputs, batch.labels, progress=progress, mean_weight=mean_weight)
 
     def _unweighted(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """Return the losses before class weights."""

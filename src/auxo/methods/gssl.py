@@ -1,7 +1,7 @@
 """G-SSL: classification and several tasks on one quadrant of the picture, their losses weighted by a gate."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from torch import Tensor
 from torch.optim import Optimizer
@@ -18,7 +18,7 @@ from auxo.interfaces import AbstractBackbone, AbstractMethod, MethodConfig, Pret
 from auxo.losses import ClassLossConfig, HeadKind, cross_entropy_losses
 from auxo.optimizers import OptimizerConfig
 from auxo.runtime import Runtime
-from auxo.types import Batch, Batches, Images, Losses, Metrics, Task
+from auxo.types import Batch, Batches, Images, Metrics, Task, require_choice
 
 __all__ = [
     "GSSL",
@@ -44,6 +44,8 @@ SOURCE = (
     "loss is a reading of a variant that does not run as released."
 )
 
+_Covers: TypeAlias = Literal["pretexts", "all"]
+
 
 class GSSL(AbstractMethod):
     r"""A class head, a head for each pretext, and a gate on one backbone and one input.
@@ -53,7 +55,9 @@ class GSSL(AbstractMethod):
 
     .. math:: CE(c(f(x')), y) + \lambda \sum_t w_t CE(p_t(f(x')), y_t) .
 
-    With an attack the step is taken on images that were changed to raise that loss.
+    Some gates change what they weigh: the default divides every pretext's loss by that of guessing and adds a bonus for
+    entropy. With an attack the step is taken on images that were changed to raise the loss above at the gate's weights,
+    without either, and with cross-entropy for the class, whatever loss its head learns by.
 
     Args:
         config: options.
@@ -68,7 +72,7 @@ class GSSL(AbstractMethod):
 
         pretexts: GatedPretextsConfig = field(default_factory=GatedPretextsConfig)
         """Which tasks, their gate and their weight."""
-        covers: Literal["pretexts", "all"] = "pretexts"
+        covers: _Covers = "pretexts"
         """What the gate weighs: the pretexts, or also the class loss, against the pretexts at their weight."""
         class_loss: ClassLossConfig = field(default_factory=ClassLossConfig)
         """What the class head learns by."""
@@ -80,6 +84,7 @@ class GSSL(AbstractMethod):
         """Let the attack raise the pretexts' losses, too, at their weights; without, the class loss alone."""
 
         def __post_init__(self) -> None:
+            require_choice("covers", self.covers, _Covers)
             self.class_loss.check_head(self.head)
             is_shuffled = "channel_shuffle" in self.pretexts.tasks and self.pretexts.shuffle_space == "normalised"
             if self.attack.is_on and is_shuffled:
@@ -118,8 +123,8 @@ class GSSL(AbstractMethod):
         with runtime.autocast():
             features = self.backbone(inputs).pooled
             outputs = self.semantic(features)
-        classification_loss = self.class_loss.mean(outputs, batch, progress=state.progress, runtime=runtime)
-        class_losses = self._class_losses(outputs, state, batch, runtime) if self.pretexts.covers_class else None
+        class_losses = self.class_loss.joined(outputs, batch, progress=state.progress, runtime=runtime)
+        classification_loss = batch.mean(class_losses)
         gated = self.pretexts(features, made.targets, batch=batch, runtime=runtime, class_losses=class_losses)
         loss = gated.loss if self.pretexts.covers_class else classification_loss + gated.loss
         runtime.step(state.optimizers["main"], loss)
@@ -136,12 +141,6 @@ class GSSL(AbstractMethod):
     def frozen_parameters(self) -> dict[str, str]:
         """Return the released gate's parameters, or those of pretexts of weight 0."""
         return {f"pretexts.{name}": reason for name, reason in self.pretexts.frozen_parameters().items()}
-
-    def _class_losses(self, outputs: Tensor, state: TrainState, batch: Batch, runtime: Runtime) -> Losses:
-        """Return per-sample class losses whose mean over the joined batch is the published one."""
-        weights = self.class_loss.weights(batch.labels, progress=state.progress)
-        mean_weight = None if weights is None else runtime.mean([batch.mean(weights)])[0]
-        return self.class_loss(outputs, batch.labels, progress=state.progress, mean_weight=mean_weight)
 
     def _attacked(self, made: PretextBatch, state: TrainState, batch: Batch, runtime: Runtime) -> Images:
         """Return the transformed images, changed so that their summed loss rises."""
@@ -209,9 +208,10 @@ def _on_digits(*tasks: PretextName) -> ExperimentConfig:
 def cifar10_long_tailed() -> ExperimentConfig:
     """Return the released setting for long-tailed CIFAR-10: ResNet-32, LDAM with deferred weights, 200 epochs.
 
-    Classes of 5,000 to 50 images. The gate is learned, in the release's form for this setting; the release itself is
-    ``gate.name=frozen``, ``gate.init=kaiming`` and ``flip_axis=vertical``. Differs: a part of the training images
-    validates, and mean and standard deviation are the training set's.
+    The gate is learned, in the release's form for this setting; the release itself is ``gate.name=frozen``,
+    ``gate.init=kaiming`` and ``flip_axis=vertical``. Differs: a tenth of the 50,000 training images validates, so
+    classes have 4,500 to 45 images where the release has 5,000 to 50; mean and standard deviation are the training
+    set's.
     """
     method = GSSL.Config(
         pretexts=GatedPretextsConfig(gate=GateConfig(form="softmax_of_mean")),
@@ -231,8 +231,10 @@ def cifar10_long_tailed() -> ExperimentConfig:
 def cifar10_adversarial() -> ExperimentConfig:
     """Return the released setting for adversarial training on CIFAR-10: WRN-40-2, PGD with 10 steps, 200 epochs.
 
-    The attack raises the pretexts' losses, too. Differs: inputs are normalised by the training set's mean and standard
-    deviation, the attack keeps to its ball and leaves batch norm alone, and a part of the training images validates.
+    The attack raises the pretexts' losses, too. Differs: the gate is learned (the release is ``gate.name=frozen``);
+    inputs are normalised by the training set's mean and standard deviation, where the release maps pixels to [-1, 1];
+    the attack keeps to its ball, has steps of 2/255 and not 2/225, and leaves batch norm alone
+    (``attack.literal=True`` is the release's); and a tenth of the training images validates.
     """
     method = GSSL.Config(
         pretexts=GatedPretextsConfig(shuffle_space="pixels"),
@@ -249,7 +251,9 @@ def cifar10_adversarial() -> ExperimentConfig:
 def tiny_imagenet() -> ExperimentConfig:
     """Return the released setting for Tiny-ImageNet: ResNet-18 with a small stem, 400 epochs.
 
-    Differs: crops are padded by 8 pixels instead of 4, and a part of the training images validates.
+    Differs: the gate is learned (the release is ``gate.name=frozen``); crops are padded by 8 pixels instead of 4;
+    inputs are normalised by the training set's mean and standard deviation instead of ImageNet's; and a tenth of the
+    training images validates, where the release chooses among its epochs on the test images.
     """
     optimizer = OptimizerConfig(lr=0.2, nesterov=False, weight_decay=1e-4, schedule="cosine")
     return ExperimentConfig(

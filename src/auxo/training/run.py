@@ -65,7 +65,7 @@ class TrainedModel:
         return self.task.height if self.task.height == self.task.width else None
 
     def check_splits(self, splits: Splits) -> None:
-        """Refuse splits whose train, meta or val is not what the model was made with.
+        """Refuse splits whose train, meta, unlabelled or val is not what the model was made with.
 
         Raises:
             DataError: one differs; pictures that were trained on could be among those that judge.
@@ -129,7 +129,8 @@ def train_run(
     """Train every stage that is not yet finished, measure the final weights, and write everything into ``folder``.
 
     Nothing is written before the data are read and the method is built. A folder in which a run was interrupted is gone
-    on with from its newest checkpoint, to the same bits; it is refused if its train, meta or val pictures have changed.
+    on with from its newest checkpoint, to the same bits; it is refused if its train, meta, unlabelled or val pictures
+    have changed.
 
     Args:
         config: the run.
@@ -305,7 +306,7 @@ def load_model(config: ExperimentConfig, folder: Path, *, runtime: Runtime) -> T
     tree, header = read_tensor_file(path)
     if "task" not in header:
         raise CheckpointError(f"a trained model at {path}", "another file of auxo's", "take the one that the run wrote")
-    listed = {name: tuple(header["task"][name]) for name in ("class_names", "class_counts")}
+    listed = {name: tuple(value) for name, value in header["task"].items() if isinstance(value, list)}
     task = Task(**{**header["task"], **listed})
     backbone = config.backbone.build(task, seed=config.seed)
     method = config.stages[-1].method.build(backbone, task, seed=config.seed)

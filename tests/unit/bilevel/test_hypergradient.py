@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from auxo.bilevel import (
     MINRES,
     SGD,
+    Adam,
     BilevelProblem,
     ConjugateGradient,
     FiniteDifference,
@@ -20,6 +21,7 @@ from auxo.bilevel import (
     WeightedLoss,
     hypergradient,
 )
+from auxo.errors import HypergradientError
 
 from .weighted_regression import IDS, NYSTROM, SIZE, SOLVERS, data, mean_squared, problem, solve, squared
 
@@ -149,6 +151,22 @@ def test_unrolled__two_inner_batches__taken_in_turn():
     )
     torch.testing.assert_close(second.params["a"], whole.params["a"])
     torch.testing.assert_close(second.outer_loss, whole.outer_loss)
+
+
+def test_unrolled__state_of_another_inner_optimiser__is_refused():
+    params = {"a": torch.ones(SIZE, dtype=torch.float64), "b": torch.ones(SIZE, dtype=torch.float64)}
+    hyper = {"logits": torch.zeros(8, dtype=torch.float64)}
+
+    def run(optimizer, **options):
+        solver = Unrolled(steps=1, optimizer=optimizer)
+        chosen = problem(mean_squared)
+        return hypergradient(chosen, params, hyper, inner=[data(0)], outer=data(1), solver=solver, **options)
+
+    state = run(Momentum(rate=0.05)).inner_state
+    with pytest.raises(HypergradientError, match=r"inner_state of Adam .*'first\.a' missing: pass result\.inner_state"):
+        run(Adam(rate=0.05), inner_state=state)
+    with pytest.raises(HypergradientError, match=r"inner_state of SGD .*'momentum\.a' unknown"):
+        run(SGD(rate=0.05), inner_state=state)
 
 
 def test_implicit__two_inner_batches__products_of_their_mean():

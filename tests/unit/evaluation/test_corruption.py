@@ -14,7 +14,6 @@ from auxo.errors import ConfigError, DataError
 from auxo.evaluation import (
     EvaluationRow,
     build_corruption_table,
-    clustered_interval,
     evaluate,
     evaluate_under_corruptions,
 )
@@ -125,6 +124,18 @@ def test_evaluate_under_corruptions__batch_size__does_not_change_the_noise(metho
         assert first.nll == pytest.approx(second.nll, rel=1e-5)
 
 
+def test_evaluate_under_corruptions__images_of_two_blocks__have_noise_of_their_own(runtime: Runtime) -> None:
+    same = SOURCE.subset(torch.zeros(400, dtype=torch.int64), "one picture, 400 times")
+    method = OSSL.Config().build(BackboneConfig().build(TASK, seed=0), TASK, seed=0)
+    seen: list[torch.Tensor] = []
+    method.backbone.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].clone()))
+    rows_of(method, runtime, source=same, kinds=("gaussian_noise",), severities=(5,), batch_size=200)
+    clean, noisy = [seen[1], seen[3]], [seen[2], seen[4]]
+    assert torch.equal(*clean)
+    assert not torch.equal(*noisy)
+    assert not torch.equal(noisy[0][0], noisy[0][1])
+
+
 def test_evaluate_under_corruptions__seed__decides_the_noise(method: OSSL, runtime: Runtime) -> None:
     once = rows_of(method, runtime)
     torch.manual_seed(5)
@@ -187,31 +198,3 @@ def test_build_corruption_table__rows__are_kinds_by_severities_with_means(method
 def test_build_corruption_table__other_rows__are_refused(method: OSSL, runtime: Runtime) -> None:
     with pytest.raises(DataError, match="rows of corruptions"):
         build_corruption_table(rows_of(method, runtime)[:3])
-
-
-def test_clustered_interval__clusters_that_agree__equal_wilson_over_clusters() -> None:
-    shares = torch.tensor([1.0] * 30 + [0.0] * 10)
-    found = clustered_interval(shares, trials_per_cluster=75)
-    assert found == pytest.approx((0.598, 0.858), abs=5e-3)
-
-
-@pytest.mark.parametrize(("chance", "correlation"), [(0.5, 0.0), (0.8, 0.3), (0.9, 1.0)])
-def test_clustered_interval__simulated_clusters__holds_the_truth_as_often_as_it_says(
-    chance: float, correlation: float
-) -> None:
-    generator = torch.Generator().manual_seed(0)
-    held = 0
-    for _ in range(300):
-        own = torch.rand(100, 1, generator=generator) < chance
-        others = torch.rand(100, 10, generator=generator) < chance
-        is_shared = torch.rand(100, 10, generator=generator) < correlation**0.5
-        low, high = clustered_interval(torch.where(is_shared, own, others).double().mean(1), trials_per_cluster=10)
-        held += low <= chance <= high
-    assert 0.92 <= held / 300 <= 0.98
-
-
-@pytest.mark.parametrize("share", [0.0, 1.0])
-def test_clustered_interval__all_alike__is_not_empty(share: float) -> None:
-    low, high = clustered_interval(torch.full((50,), share), trials_per_cluster=10)
-    assert 0 <= low <= share <= high <= 1
-    assert high - low > 0.05

@@ -1,10 +1,11 @@
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm
 
 from auxo.errors import ConfigError
-from auxo.evaluation import wilson_interval
+from auxo.evaluation import clustered_interval, wilson_interval
 
 
 def closed_form(successes: int, total: int, confidence: float) -> tuple[float, float]:
@@ -50,3 +51,48 @@ def test_wilson_interval__impossible_counts__are_refused(successes: int, total: 
 def test_wilson_interval__confidence_out_of_range__is_refused(confidence: float) -> None:
     with pytest.raises(ConfigError, match="confidence"):
         wilson_interval(1, 2, confidence)
+
+
+def test_clustered_interval__clusters_that_agree__equal_wilson_over_clusters() -> None:
+    shares = torch.tensor([1.0] * 30 + [0.0] * 10)
+    found = clustered_interval(shares, trials_per_cluster=75)
+    assert found == pytest.approx((0.598, 0.858), abs=5e-3)
+
+
+@pytest.mark.parametrize(("chance", "correlation"), [(0.5, 0.0), (0.8, 0.3), (0.9, 1.0)])
+def test_clustered_interval__simulated_clusters__holds_the_truth_as_often_as_it_says(
+    chance: float, correlation: float
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    held = 0
+    for _ in range(300):
+        own = torch.rand(100, 1, generator=generator) < chance
+        others = torch.rand(100, 10, generator=generator) < chance
+        is_shared = torch.rand(100, 10, generator=generator) < correlation**0.5
+        low, high = clustered_interval(torch.where(is_shared, own, others).double().mean(1), trials_per_cluster=10)
+        held += low <= chance <= high
+    assert 0.92 <= held / 300 <= 0.98
+
+
+@pytest.mark.parametrize(
+    ("shares", "options", "words"),
+    [
+        ([], {}, "at least one cluster"),
+        ([0.5], {"trials_per_cluster": 0}, "at least one trial"),
+        ([0.5, 1.5], {}, r"shares of successes in \[0, 1\]"),
+        ([0.5, float("nan")], {}, r"shares of successes in \[0, 1\]"),
+        ([0.5], {"confidence": 1.0}, r"confidence in \(0, 1\)"),
+    ],
+)
+def test_clustered_interval__no_clusters_or_numbers_out_of_range__are_refused(
+    shares: list[float], options: dict[str, float], words: str
+) -> None:
+    with pytest.raises(ConfigError, match=words):
+        clustered_interval(torch.tensor(shares), **{"trials_per_cluster": 10, **options})
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_clustered_interval__all_alike__is_not_empty(share: float) -> None:
+    low, high = clustered_interval(torch.full((50,), share), trials_per_cluster=10)
+    assert 0 <= low <= share <= high <= 1
+    assert high - low > 0.05

@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -157,16 +158,62 @@ def test_draw_attention__more_classes__is_a_larger_picture_in_two_columns():
     assert six[1] < wide[1]
 
 
+def draw_one(number, names, *, is_right=True):
+    """Draw a single point of a class."""
+    return draw_points(np.zeros((1, 2)), np.array([number]), np.array([is_right]), names, title="t", caption="c")
+
+
 def test_draw_points__every_class__has_its_own_colour_and_marker():
-    names = [f"class {number}" for number in range(MAX_CLASSES)]
-    points = np.random.default_rng(0).normal(size=(MAX_CLASSES * 3, 2))
-    labels = np.arange(MAX_CLASSES * 3) % MAX_CLASSES
-    is_right = labels != 0
-    drawn = [
-        draw_points(points, labels, rim, names, title="t", caption="c") for rim in (is_right, np.ones_like(is_right))
-    ]
-    assert drawn[0] != drawn[1]
-    assert all(has_colour(drawn[0], colour) for colour in (RIGHT, WRONG))
+    names = ["same"] * MAX_CLASSES  # so that nothing but the point and its mark in the legend can differ
+    drawn = [draw_one(number, names) for number in (0, 1, 6, 7, 8, 14, MAX_CLASSES - 1)]
+    assert len(set(drawn)) == len(drawn)
+    assert [has_colour(picture, RIGHT) for picture in drawn] == [True, False, False, True, False, True, False]
+
+
+def test_draw_points__wrong_answer__has_another_rim():
+    right, wrong = (draw_one(1, ["a", "b"], is_right=is_right) for is_right in (True, False))
+    assert has_colour(right, WRONG)
+    assert has_colour(wrong, WRONG)
+    assert right != wrong
+
+
+@pytest.mark.parametrize("drawing", ["attention", "points"])
+def test_draw__long_title_and_names__stay_inside_the_picture(drawing):
+    points = np.array([[0.0, 0.0], [1.0, 1.0], [0.5, 0.5]])
+    words = ["ood/corrupted-imagenette", "wrn_28_2_fixmatch", "run-of-the-second-week-" * 5]
+    long, short = (
+        pixels_of(
+            draw_attention(
+                [[Attention(np.zeros((1, 8, 8), np.uint8), np.zeros((8, 8), np.float32), "a", "a")]], **texts
+            )
+            if drawing == "attention"
+            else draw_points(
+                points, np.array([0, 0, 1]), np.ones(3, bool), ["a", "Staffordshire bullterriers"], **texts
+            )
+        )
+        for texts in ({"title": " ".join(words * 2), "caption": ""}, {"title": "t", "caption": ""})
+    )
+    assert long.shape[1] == short.shape[1]
+    assert long.shape[0] > short.shape[0]
+    rim = np.concatenate([long[:, :6], long[:, -6:]], axis=1)
+    assert (rim == 255).all()
+
+
+def test_draw_points__class_without_points__is_left_out():
+    picture = draw_one(0, ["a", "none of it"])
+    assert picture == draw_one(0, ["a"])
+    assert has_colour(picture, RIGHT)
+    assert not has_colour(picture, WRONG)
+
+
+def test_explain__rare_class__may_have_no_point(subject):
+    whole = subject.source
+    places = torch.cat([(whole.labels == label).nonzero().flatten() for label in range(4)])
+    uneven = whole.subset(places[[*range(6), *range(6, 12), *range(12, 18), 18]], "uneven")
+    found = explain(replace(subject, source=uneven), ExplainConfig(per_class=1, num_points=4))
+    _, *rows = rows_of(found.files["tsne.jsonl"])
+    assert len(rows) == 4
+    assert len({row["label"] for row in rows}) == 3
 
 
 def test_place_of_name__class_with_a_group__is_in_the_group():

@@ -9,6 +9,7 @@ from torch.nn import functional
 from auxo.errors import ConfigError
 from auxo.explain import choose_layer, grad_cam, observe
 from auxo.interfaces import AbstractBackbone
+from auxo.methods.fixmatch import FixMatch
 from auxo.registry import entries
 from auxo.types import Features
 
@@ -66,6 +67,23 @@ def test_grad_cam__copy_that_predicts__is_the_one_looked_at(build_method, images
     found = grad_cam(method, images, layer="stage3", classes=CLASSES)
     del method.head_logits
     assert not torch.equal(found, grad_cam(method, images, layer="stage3", classes=CLASSES))
+
+
+def test_grad_cam__fixmatch__looks_at_the_averaged_network_that_predicts(build_method, images):
+    plain, other = build_method(), build_method()
+    method = FixMatch.Config().build(other.backbone, other.task, seed=0).eval()
+    with torch.no_grad():
+        for parameter in (*plain.backbone.parameters(), *plain.semantic.parameters()):
+            parameter.add_(0.05)
+    method.averaged.backbone.load_state_dict(plain.backbone.state_dict())
+    method.averaged.semantic.load_state_dict(plain.semantic.state_dict())
+    (logits, features), (expected_logits, expected_features) = observe(method, images), observe(plain, images)
+    assert torch.equal(logits, expected_logits)
+    assert torch.equal(features.pooled, expected_features.pooled)
+    assert not torch.equal(features.pooled, method.backbone(images).pooled)
+    found = grad_cam(method, images, layer="stage2", classes=CLASSES)
+    torch.testing.assert_close(found, grad_cam(plain, images, layer="stage2", classes=CLASSES))
+    assert found.any()
 
 
 def test_grad_cam__layer_that_is_not_there__names_those_that_are(build_method, images):

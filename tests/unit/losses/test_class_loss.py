@@ -109,6 +109,14 @@ def test_class_loss__two_parts_that_know_the_joined_mean_weight__average_to_the_
     assert (sum(both) / 2).item() == pytest.approx(whole.item(), rel=1e-12)
 
 
+def test_class_loss__joined__are_the_losses_whose_mean_is_the_published_one(outputs, labels):
+    loss = DRW.build(TASK)
+    joined = loss.joined(outputs, part(labels, 0, 12), progress=0.9, runtime=RUNTIME)
+    weights = loss.weights(torch.arange(10), progress=0.9, dtype=torch.float64)
+    assert joined.shape == (12,)
+    assert joined.mean().item() == pytest.approx(functional.cross_entropy(outputs, labels, weight=weights).item())
+
+
 def test_class_loss__cosine_head__scales_logits_for_evaluation(outputs):
     assert torch.equal(ClassLossConfig(name="ldam").build(TASK, head="cosine").logits(outputs), 30.0 * outputs)
 

@@ -116,6 +116,18 @@ def test_cover_all__class_weights__are_those_of_the_class_loss(task, batches, ru
     torch.testing.assert_close(metrics["gated_loss"], expected)
 
 
+def test_cover_all__uniform__moves_the_class_head_along_a_quarter_of_its_gradient(build, batches, runtime):
+    optimizer = OptimizerConfig(lr=1.0, momentum=0.0, nesterov=False, weight_decay=0.0)
+    moves = []
+    for covers in ("pretexts", "all"):
+        method, state = build(replace(gated("uniform"), covers=covers, optimizer=optimizer))
+        before = method.semantic.weight.detach().clone()
+        method.update(state, batches, runtime)
+        moves.append(method.semantic.weight.detach() - before)
+    assert moves[0].norm() > 1e-3
+    torch.testing.assert_close(moves[1], moves[0] / 4)
+
+
 # evaluation
 
 
@@ -172,15 +184,16 @@ def test_attack__before_a_step__stays_in_the_ball_and_raises_the_loss(build, bat
     assert attacked["classification_loss"] > plain["classification_loss"]
 
 
-def test_attack__with_pretexts__differs_from_one_on_the_class_loss(build, batches, runtime, seen):
-    last = []
+def test_attack__weight_of_the_pretexts__matters_only_where_it_raises_their_losses(build, batches, runtime, seen):
     for attack_pretexts in (True, False):
-        config = under_attack(attack_pretexts=attack_pretexts)
-        method, state = build(replace(config, pretexts=replace(config.pretexts, weight=5.0)))
-        passes = seen(method)
-        method.update(state, normalised(batches), runtime)
-        last.append(passes[-1])
-    assert not torch.equal(*last)
+        last = []
+        for weight in (0.1, 5.0):
+            config = under_attack(attack_pretexts=attack_pretexts)
+            method, state = build(replace(config, pretexts=replace(config.pretexts, weight=weight)))
+            passes = seen(method)
+            method.update(state, normalised(batches), runtime)
+            last.append(passes[-1])
+        assert torch.equal(*last) is not attack_pretexts
 
 
 @pytest.mark.parametrize(("literal", "forwards"), [(False, 1), (True, 1 + ATTACK.steps)])

@@ -308,6 +308,17 @@ def test_load_model__finished_run__measures_as_the_run_did(selected):
     assert not model.method.training
 
 
+def test_load_model__written_before_models_knew_the_counts_of_classes__is_loaded_without_them(selected, tmp_path):
+    config, folder, _ = selected
+    saved = read_tensor_file(folder / "model.safetensors")
+    task = {name: value for name, value in saved.header["task"].items() if name != "class_counts"}
+    write_tensor_file(tmp_path / "model.safetensors", saved.tree, {**saved.header, "task": task})
+    with open_runtime(config.runtime) as runtime:
+        now, before = (load_model(config, each, runtime=runtime).task for each in (folder, tmp_path))
+    assert now == make_splits().task()
+    assert before == replace(now, class_counts=())
+
+
 def test_train_run__files__are_the_documented_ones(selected):
     config, folder, _ = selected
     assert {path.name for path in folder.iterdir()} - {".lock"} == {
