@@ -49,6 +49,8 @@ class Options:
     """Long-tailed CIFAR-10 with LDAM-DRW, adversarial training on a part of CIFAR-10, or digits with 250 labels."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """Every method sees the same splits, first weights and order of data under one seed."""
+    lines: tuple[str, ...] = ()
+    """Make and show these lines of the table only; default all."""
     processes: int = 1
     """Runs at a time, each with one thread."""
     out: Path = Path("runs/results/gssl")
@@ -83,9 +85,16 @@ def long_tailed() -> dict[str, ExperimentConfig]:
         "+ uniform": replace(base, pretexts=gated("uniform")),
         "+ frozen": replace(base, pretexts=released),
         "+ learned": replace(base, pretexts=gated("learned", form="softmax_of_mean")),
+        "cross-entropy + uniform, weight 1": _weighty("uniform", optimizer),
+        "cross-entropy + learned, weight 1": _weighty("learned", optimizer),
     }
     data = DataConfig(scenario="cifar10", imbalance="exp", imbalance_ratio=0.01, augment="crop_flip")
     return {name: _run(method, data, "resnet8", epochs=24, batch_size=64) for name, method in methods.items()}
+
+
+def _weighty(gate: str, optimizer: OptimizerConfig) -> GSSL.Config:
+    """Return G-SSL with linear heads and ten times the published weight of the pretexts, which are learned sooner."""
+    return GSSL.Config(optimizer=optimizer, pretexts=replace(gated(gate), weight=1.0))
 
 
 def adversarial() -> dict[str, ExperimentConfig]:
@@ -188,6 +197,19 @@ def print_tables(study: Study, folders: dict[str, list[Path]], baseline: str) ->
             print(f"| {name} | {' | '.join(difference(*pair) for pair in pairs)} |")
 
 
+def print_pretexts(folders: dict[str, list[Path]]) -> None:
+    """Print how often the pretexts were answered rightly on the test images, where they were trained."""
+    chances = {"rotation": 100 / 16, "flip": 100 / 2, "channel_shuffle": 100 / 6}
+    print("\nAccuracy of the pretexts on the test images, %, mean ± standard deviation\n")
+    print("| method | " + " | ".join(chances) + " |\n" + "|---" * (len(chances) + 1) + "|")
+    print(f"| guessing | {' | '.join(f'{chance:.1f}' for chance in chances.values())} |")
+    for name, runs in folders.items():
+        measured = [accuracies(folder) for folder in runs]
+        cells = [spread([run["test", t] for run in measured]) if ("test", t) in measured[0] else "" for t in chances]
+        if any(cells):
+            print(f"| {name} | {' | '.join(cells)} |")
+
+
 def print_classes(folders: dict[str, list[Path]]) -> None:
     """Print the accuracy on every class."""
     print("\nAccuracy on each class, the most frequent first, %, mean over seeds\n")
@@ -237,6 +259,7 @@ def main(options: Options) -> None:
     folders = {name: [run.folder for run in runs] for name, runs in jobs.items()}
     print("\n" + describe(f"{options.study}: seeds {options.seeds}"))
     print_tables(options.study, folders, baseline)
+    print_pretexts(folders)
     if options.study == "long-tailed":
         print_classes(folders)
     if options.picture is not None:
