@@ -85,16 +85,9 @@ def long_tailed() -> dict[str, ExperimentConfig]:
         "+ uniform": replace(base, pretexts=gated("uniform")),
         "+ frozen": replace(base, pretexts=released),
         "+ learned": replace(base, pretexts=gated("learned", form="softmax_of_mean")),
-        "cross-entropy + uniform, weight 1": _weighty("uniform", optimizer),
-        "cross-entropy + learned, weight 1": _weighty("learned", optimizer),
     }
     data = DataConfig(scenario="cifar10", imbalance="exp", imbalance_ratio=0.01, augment="crop_flip")
     return {name: _run(method, data, "resnet8", epochs=24, batch_size=64) for name, method in methods.items()}
-
-
-def _weighty(gate: str, optimizer: OptimizerConfig) -> GSSL.Config:
-    """Return G-SSL with linear heads and ten times the published weight of the pretexts, which are learned sooner."""
-    return GSSL.Config(optimizer=optimizer, pretexts=replace(gated(gate), weight=1.0))
 
 
 def adversarial() -> dict[str, ExperimentConfig]:
