@@ -94,6 +94,10 @@ class ExperimentConfig:
             raise ConfigError("seed >= 0", str(self.seed), "choose a non-negative integer")
         names = [stage.name for stage in self.stages]
         self._check_names(names)
+        views = [view for stage in self.stages for view in stage.method.required_views().values()]
+        if self.data.unlabelled is not None and not any(view.split == "unlabelled" for view in views):
+            got = ", ".join(type(stage.method).__qualname__.partition(".")[0] for stage in self.stages)
+            raise ConfigError("a method that trains on unlabelled pictures", got, "use fixmatch, or no data.unlabelled")
         for index, stage in enumerate(self.stages):
             if stage.start_from not in ("scratch", *names[:index]):
                 earlier = ", ".join(("scratch", *names[:index]))

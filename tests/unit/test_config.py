@@ -14,6 +14,7 @@ from auxo.config import config_digest, from_json, load_recipe, to_json
 from auxo.data import DataConfig
 from auxo.errors import ConfigError
 from auxo.experiment import ExperimentConfig, StageConfig, TrainingConfig
+from auxo.methods.fixmatch import FixMatch
 from auxo.methods.ossl import OSSL
 from auxo.methods.supervised import Supervised
 from auxo.optimizers import OptimizerConfig
@@ -252,3 +253,10 @@ def test_from_json__file_of_the_method_moved__takes_it_from_its_new_place(recipe
 def test_stages__names_that_cannot_begin_options__are_refused(names):
     with pytest.raises(ConfigError, match=r"a stage name|stages with different names"):
         ExperimentConfig(stages=tuple(StageConfig(method=Supervised.Config(), name=name) for name in names))
+
+
+def test_experiment__unlabelled_pictures_that_no_stage_uses__are_refused():
+    data = DataConfig(train="photos", unlabelled="more")
+    with pytest.raises(ConfigError, match="a method that trains on unlabelled pictures, got Supervised"):
+        ExperimentConfig(stages=(StageConfig(method=Supervised.Config()),), data=data)
+    assert ExperimentConfig(stages=(StageConfig(method=FixMatch.Config()),), data=data).data == data

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -131,9 +131,20 @@ def run(words: Sequence[str]) -> None:
             rows += _rows(options, attacks, split, config=config, model=model, runtime=runtime)
         if runtime.is_main:
             table = _table(options, attacks, rows, folder)
-            write_atomically(out, "".join(json.dumps(row.to_record()) + "\n" for row in rows))
+            settings = {} if attacks is None else {"settings": asdict(attacks)}
+            _keep_earlier(out)
+            write_atomically(out, "".join(json.dumps({**row.to_record(), **settings}) + "\n" for row in rows))
             print_table(table)
             print(f"results: {out}")
+
+
+def _keep_earlier(path: Path) -> None:
+    """Rename earlier results to the first of ``NAME-1``, ``NAME-2``, … that is free, so that none are lost."""
+    if path.exists():
+        number = 1
+        while (kept := path.with_stem(f"{path.stem}-{number}")).exists():
+            number += 1
+        path.rename(kept)
 
 
 def _splits(options: Options, config: ExperimentConfig, model: TrainedModel) -> list[EvaluationSplit]:

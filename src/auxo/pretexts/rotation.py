@@ -59,9 +59,8 @@ def rotate_each(images: Tensor, quarter_turns: Tensor) -> Tensor:
     """
     check_square(images, purpose="quarter turns")
     chosen = quarter_turns.to(images.device).view(-1, 1, 1, 1)
-    rotated = images
-    for turns in range(1, 4):
-        rotated = torch.where(chosen == turns, torch.rot90(images, turns, (2, 3)), rotated)
+    quartered = torch.where(chosen % 2 == 1, torch.rot90(images, 1, (2, 3)), images)
+    rotated = torch.where(chosen >= 2, quartered.flip((2, 3)), quartered)
     return rotated.contiguous(memory_format=memory_format_of(images))
 
 

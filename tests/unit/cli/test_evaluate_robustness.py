@@ -54,6 +54,14 @@ def test_evaluate__attacks__have_clean_accuracy_beside_and_the_worst_case(auxo, 
     assert [row["split"] for row in rows] == ["test", "test/pgd", "test/pgd_margin", "test/all_attacks"]
     assert {row["head"] for row in rows} == {"semantic"}
     assert rows[0]["accuracy"] >= rows[1]["accuracy"] >= rows[3]["accuracy"]
+    assert {(row["settings"]["epsilon"], row["settings"]["steps"]) for row in rows} == {(0.1, 3)}
+
+
+def test_evaluate__again__keeps_earlier_results(auxo, run_folder):
+    for count in (4, 5, 6):
+        assert auxo("evaluate", run_folder, "--split", "val", "--images", count).code == 0
+    names = ("evaluation-1.jsonl", "evaluation-2.jsonl", "evaluation.jsonl")
+    assert [rows_of(run_folder / name)[0]["n"] for name in names] == [4, 5, 6]
 
 
 def test_evaluate__pictures_of_ones_own__are_attacked_too(auxo, run_folder, shapes_folder):
