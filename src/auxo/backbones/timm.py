@@ -2,9 +2,10 @@
 
 import importlib
 from types import ModuleType
+from typing import Protocol, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from auxo.errors import ConfigError, ShapeError
 from auxo.interfaces import AbstractBackbone
@@ -40,10 +41,19 @@ class TimmBackbone(AbstractBackbone):
         return _features(self.model, images)
 
 
+class _Model(Protocol):
+    """What is used of a model of timm."""
+
+    def forward_intermediates(self, images: Tensor, *, output_fmt: str) -> tuple[Tensor, list[Tensor]]: ...
+
+    def forward_head(self, last: Tensor, *, pre_logits: bool) -> Tensor: ...
+
+
 def _features(model: nn.Module, images: Images) -> Features:
     """Return the pooled features and maps of a model of timm."""
-    last, maps = model.forward_intermediates(images, output_fmt="NCHW")  # type: ignore[operator]  # a method of timm's
-    pooled = model.forward_head(last, pre_logits=True)  # type: ignore[operator]  # a method of timm's
+    typed = cast("_Model", model)
+    last, maps = typed.forward_intermediates(images, output_fmt="NCHW")
+    pooled = typed.forward_head(last, pre_logits=True)
     return Features(pooled, {f"stage{number}": stage for number, stage in enumerate(maps, start=1)})
 
 

@@ -1,33 +1,18 @@
 """The t-SNE map of a model's pooled features, and rows of numbers that it can be drawn from again."""
 
-from typing import Any, NamedTuple
-
 import numpy as np
 import torch
 
 from auxo.explain.config import ExplainConfig
 from auxo.explain.embedding import embed
 from auxo.explain.figures import draw_points
+from auxo.explain.part import Part
 from auxo.explain.subject import Subject
 
-__all__ = ["Arrangement", "arrangement"]
+__all__ = ["arrangement"]
 
 
-class Arrangement(NamedTuple):
-    """What t-SNE found.
-
-    Args:
-        rows: one with the settings, then one per picture.
-        picture: as PNG.
-        note: a line for the terminal.
-    """
-
-    rows: list[dict[str, Any]]
-    picture: bytes
-    note: str
-
-
-def arrangement(subject: Subject, labels: list[int], config: ExplainConfig) -> Arrangement:
+def arrangement(subject: Subject, labels: list[int], config: ExplainConfig) -> Part:
     """Return the t-SNE map of the pooled features of the pictures of some classes.
 
     Args:
@@ -66,4 +51,4 @@ def arrangement(subject: Subject, labels: list[int], config: ExplainConfig) -> A
         caption=f"{text}, divergence {divergence:.2f} nats, seed {config.seed}\n"
         "neighbours mean something; distances between groups and their sizes do not",
     )
-    return Arrangement([settings, *rows], picture, f"t-SNE: {text}")
+    return Part([settings, *rows], picture, f"t-SNE: {text}")

@@ -1,6 +1,6 @@
 """The Grad-CAM grid: one row of pictures per class, and rows of numbers that it can be drawn from again."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -11,28 +11,15 @@ from auxo.explain.config import ExplainConfig
 from auxo.explain.figures import Attention, draw_attention
 from auxo.explain.grad_cam import choose_layer, grad_cam
 from auxo.explain.observe import observe
+from auxo.explain.part import Part
 from auxo.explain.subject import Inputs, Subject
 
-__all__ = ["AttentionGrid", "attention_grid"]
+__all__ = ["attention_grid"]
 
 _DECIMALS = 4
 
 
-class AttentionGrid(NamedTuple):
-    """What Grad-CAM found.
-
-    Args:
-        rows: one with the settings, then one per picture.
-        picture: as PNG.
-        note: a line for the terminal.
-    """
-
-    rows: list[dict[str, Any]]
-    picture: bytes
-    note: str
-
-
-def attention_grid(subject: Subject, labels: list[int], config: ExplainConfig) -> AttentionGrid:
+def attention_grid(subject: Subject, labels: list[int], config: ExplainConfig) -> Part:
     """Return the Grad-CAM maps of a few pictures of each class.
 
     Args:
@@ -69,7 +56,7 @@ def attention_grid(subject: Subject, labels: list[int], config: ExplainConfig) -
         "class": config.explained,
         "seed": config.seed,
     }
-    return AttentionGrid([settings, *rows], picture, f"Grad-CAM: {len(rows)} pictures, {text}")
+    return Part([settings, *rows], picture, f"Grad-CAM: {len(rows)} pictures, {text}")
 
 
 def _layer(subject: Subject, layer: str | None) -> tuple[str, tuple[int, int]]:

@@ -1,44 +1,61 @@
 """One quadrant of every image, changed by one task or several, through a table of positions."""
 
+from abc import abstractmethod
 from functools import lru_cache
 from itertools import product
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from auxo.interfaces import PretextBatch
+from auxo.interfaces import AbstractPretext, PretextBatch
+from auxo.losses import cross_entropy_losses
 from auxo.pretexts._pixels import check_square, memory_format_of, move_pixels
 from auxo.random import Draws
 from auxo.types import Images, Losses
 
-__all__ = ["QuadrantTask", "change_quadrants", "make_all_quadrants", "make_quadrants"]
+__all__ = ["AbstractQuadrantPretext", "change_quadrants", "make_all_quadrants", "make_quadrants"]
 
 
-@runtime_checkable
-class QuadrantTask(Protocol):
+class AbstractQuadrantPretext(AbstractPretext):
     """A pretext that moves the pixels of one quadrant or exchanges its channels; several can share one quadrant.
 
-    It is a frozen dataclass, since tables of positions are kept under it.
+    A subclass is a frozen dataclass, since tables of positions are kept under it. Unless it says otherwise, the answer
+    is what happened to the quadrant and does not name the quadrant.
     """
 
     @property
+    @abstractmethod
     def num_codes(self) -> int:
         """Number of things that can happen to a quadrant; code 0 leaves it as it is."""
 
     @property
     def num_outputs(self) -> int:
         """Width of the head that answers this task."""
+        return self.num_codes
 
+    @abstractmethod
     def transform(self, quadrant: Tensor, code: int) -> Tensor:
         """Return a quadrant of shape ``(channels, side, side)`` with its channels exchanged, or all moved alike."""
 
-    def targets(self, quadrants: Tensor, codes: Tensor) -> Tensor:
+    def targets(self, quadrants: Tensor, codes: Tensor) -> Tensor:  # noqa: ARG002  # for answers that name the quadrant
         """Return the answers, int64 of shape ``(n,)``, for quadrants 0..3 and codes of shape ``(n,)``."""
+        return codes
+
+    def make(self, images: Images, *, draws: Draws) -> PretextBatch:
+        """Make one input of every image; draws a quadrant, then what happens to it."""
+        made = make_quadrants(images, (self,), draws)
+        return made._replace(targets=made.targets[:, 0])
+
+    def make_all(self, images: Images) -> PretextBatch:
+        """Make every image with each of its four quadrants in every way, in blocks of the batch, quadrants slowest."""
+        made = make_all_quadrants(images, (self,))
+        return made._replace(targets=made.targets[:, 0])
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Losses:
-        """Return per-sample losses, shape ``(n,)``."""
+        """Return the cross-entropy of every image in nats."""
+        return cross_entropy_losses(outputs, targets)
 
 
 class _Tables(NamedTuple):
@@ -59,7 +76,7 @@ class _Tables(NamedTuple):
 
 # A transformation only moves numbers, so each is applied once, to a quadrant of positions, and then looked up.
 @lru_cache(maxsize=16)
-def _tables(tasks: tuple[QuadrantTask, ...], channels: int, side: int, device: torch.device) -> _Tables:
+def _tables(tasks: tuple[AbstractQuadrantPretext, ...], channels: int, side: int, device: torch.device) -> _Tables:
     """Return the positions for every combination of codes; the last task's code runs fastest."""
     half = side // 2
     with torch.inference_mode(mode=False):  # the tables outlive the block they are first needed in
@@ -82,7 +99,7 @@ def _tables(tasks: tuple[QuadrantTask, ...], channels: int, side: int, device: t
 
 def change_quadrants(
     images: Images,
-    tasks: tuple[QuadrantTask, ...],
+    tasks: tuple[AbstractQuadrantPretext, ...],
     quadrants: Int[Tensor, " batch"],
     codes: tuple[Int[Tensor, " batch"], ...],
 ) -> Images:
@@ -110,7 +127,7 @@ def change_quadrants(
     return move_pixels(images, sources, places, tables.channels[combination])
 
 
-def make_quadrants(images: Images, tasks: tuple[QuadrantTask, ...], draws: Draws) -> PretextBatch:
+def make_quadrants(images: Images, tasks: tuple[AbstractQuadrantPretext, ...], draws: Draws) -> PretextBatch:
     """Make one input of every image; draws a quadrant, then a code for each task, all uniform and independent.
 
     Returns:
@@ -122,7 +139,7 @@ def make_quadrants(images: Images, tasks: tuple[QuadrantTask, ...], draws: Draws
     return _batch(images, tasks, quadrants, codes, torch.arange(count, device=device))
 
 
-def make_all_quadrants(images: Images, tasks: tuple[QuadrantTask, ...]) -> PretextBatch:
+def make_all_quadrants(images: Images, tasks: tuple[AbstractQuadrantPretext, ...]) -> PretextBatch:
     """Make every quadrant and every combination of codes of every image.
 
     In blocks of the size of the batch: quadrants slowest, the last task's codes fastest.
@@ -138,7 +155,11 @@ def make_all_quadrants(images: Images, tasks: tuple[QuadrantTask, ...]) -> Prete
 
 
 def _batch(
-    images: Tensor, tasks: tuple[QuadrantTask, ...], quadrants: Tensor, codes: tuple[Tensor, ...], sources: Tensor
+    images: Tensor,
+    tasks: tuple[AbstractQuadrantPretext, ...],
+    quadrants: Tensor,
+    codes: tuple[Tensor, ...],
+    sources: Tensor,
 ) -> PretextBatch:
     """Return changed images with the answers of every task side by side."""
     targets = [task.targets(quadrants, code) for task, code in zip(tasks, codes, strict=True)]

@@ -6,11 +6,7 @@ from itertools import permutations
 from torch import Tensor
 
 from auxo.errors import ShapeError
-from auxo.interfaces import AbstractPretext, PretextBatch
-from auxo.losses import cross_entropy_losses
-from auxo.pretexts._quadrants import make_all_quadrants, make_quadrants
-from auxo.random import Draws
-from auxo.types import Images, Losses
+from auxo.pretexts._quadrants import AbstractQuadrantPretext
 
 __all__ = ["ORDERS", "ChannelShuffle"]
 
@@ -26,7 +22,7 @@ ORDERS = tuple(permutations(range(3)))
 
 
 @dataclass(frozen=True)
-class ChannelShuffle(AbstractPretext):
+class ChannelShuffle(AbstractQuadrantPretext):
     """Prediction of the order of the channels in one quadrant: six classes, lexicographic.
 
     Has no answer where the channels are equal, as in grey pictures.
@@ -44,11 +40,6 @@ class ChannelShuffle(AbstractPretext):
         """Six orders of three channels."""
         return len(ORDERS)
 
-    @property
-    def num_outputs(self) -> int:
-        """Six orders of three channels."""
-        return len(ORDERS)
-
     def transform(self, quadrant: Tensor, code: int) -> Tensor:
         """Return a quadrant of shape ``(3, side, side)`` with its channels in the order ``ORDERS[code]``.
 
@@ -58,21 +49,3 @@ class ChannelShuffle(AbstractPretext):
         if len(quadrant) != 3:
             raise ShapeError("images of 3 channels to shuffle", f"{len(quadrant)}", "use another pretext for them")
         return quadrant[list(ORDERS[code])]
-
-    def targets(self, quadrants: Tensor, codes: Tensor) -> Tensor:  # noqa: ARG002  # the answer hides the quadrant
-        """Return the codes themselves."""
-        return codes
-
-    def make(self, images: Images, *, draws: Draws) -> PretextBatch:
-        """Make one input of every image; draws a quadrant, then the order of its channels."""
-        made = make_quadrants(images, (self,), draws)
-        return made._replace(targets=made.targets[:, 0])
-
-    def make_all(self, images: Images) -> PretextBatch:
-        """Make every image with each of its four quadrants in every order: 24 blocks, quadrants slowest."""
-        made = make_all_quadrants(images, (self,))
-        return made._replace(targets=made.targets[:, 0])
-
-    def loss(self, outputs: Tensor, targets: Tensor) -> Losses:
-        """Return the cross-entropy of every image in nats."""
-        return cross_entropy_losses(outputs, targets)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from auxo.errors import ConfigError, ShapeError
 from auxo.interfaces import AbstractPretext, PretextBatch
-from auxo.pretexts._quadrants import QuadrantTask, make_all_quadrants, make_quadrants
+from auxo.pretexts._quadrants import AbstractQuadrantPretext, make_all_quadrants, make_quadrants
 from auxo.pretexts.channel_shuffle import ChannelShuffle
 from auxo.pretexts.flip import Flip
 from auxo.pretexts.lorot import LoRot
@@ -45,7 +45,7 @@ class Compose(AbstractPretext):
         [(192, 2), (192, 16), (192, 6)]
     """
 
-    parts: tuple[QuadrantTask, ...] = (Flip(), LoRot(), ChannelShuffle())
+    parts: tuple[AbstractQuadrantPretext, ...] = (Flip(), LoRot(), ChannelShuffle())
 
     def __post_init__(self) -> None:
         if not self.parts:

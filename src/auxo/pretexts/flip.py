@@ -6,11 +6,7 @@ from typing import Literal
 from torch import Tensor
 
 from auxo.errors import ConfigError
-from auxo.interfaces import AbstractPretext, PretextBatch
-from auxo.losses import cross_entropy_losses
-from auxo.pretexts._quadrants import make_all_quadrants, make_quadrants
-from auxo.random import Draws
-from auxo.types import Images, Losses
+from auxo.pretexts._quadrants import AbstractQuadrantPretext
 
 __all__ = ["Flip"]
 
@@ -24,7 +20,7 @@ SOURCE = (
 
 
 @dataclass(frozen=True)
-class Flip(AbstractPretext):
+class Flip(AbstractQuadrantPretext):
     """Flip prediction on one quadrant: two classes, as it was and flipped.
 
     Args:
@@ -48,31 +44,8 @@ class Flip(AbstractPretext):
         """As it was, and flipped."""
         return 2
 
-    @property
-    def num_outputs(self) -> int:
-        """As it was, and flipped."""
-        return 2
-
     def transform(self, quadrant: Tensor, code: int) -> Tensor:
         """Return a quadrant of shape ``(channels, side, side)`` flipped if ``code`` is 1."""
         if code == 0:
             return quadrant
         return quadrant.flip(2 if self.axis == "horizontal" else 1)
-
-    def targets(self, quadrants: Tensor, codes: Tensor) -> Tensor:  # noqa: ARG002  # the answer hides the quadrant
-        """Return the codes themselves."""
-        return codes
-
-    def make(self, images: Images, *, draws: Draws) -> PretextBatch:
-        """Make one input of every image, half of them flipped; draws a quadrant, then whether to flip it."""
-        made = make_quadrants(images, (self,), draws)
-        return made._replace(targets=made.targets[:, 0])
-
-    def make_all(self, images: Images) -> PretextBatch:
-        """Make every image with each of its four quadrants as it was and flipped: 8 blocks, quadrants slowest."""
-        made = make_all_quadrants(images, (self,))
-        return made._replace(targets=made.targets[:, 0])
-
-    def loss(self, outputs: Tensor, targets: Tensor) -> Losses:
-        """Return the cross-entropy of every image in nats."""
-        return cross_entropy_losses(outputs, targets)

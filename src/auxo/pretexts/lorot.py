@@ -8,12 +8,11 @@ from jaxtyping import Int
 from torch import Tensor
 
 from auxo.errors import ConfigError, ShapeError
-from auxo.interfaces import AbstractPretext, PretextBatch
-from auxo.losses import cross_entropy_losses
+from auxo.interfaces import PretextBatch
 from auxo.pretexts._pixels import five_places, memory_format_of, move_pixels
-from auxo.pretexts._quadrants import make_all_quadrants, make_quadrants
+from auxo.pretexts._quadrants import AbstractQuadrantPretext
 from auxo.random import Draws
-from auxo.types import Images, Losses
+from auxo.types import Images
 
 __all__ = ["LoRot", "rotate_squares"]
 
@@ -68,7 +67,7 @@ def rotate_squares(
 
 
 @dataclass(frozen=True)
-class LoRot(AbstractPretext):
+class LoRot(AbstractQuadrantPretext):
     """Localisable rotation: the picture stays upright but for one part.
 
     Four of the sixteen classes of E show the picture as it is, so no network exceeds an accuracy of 13/16 on them.
@@ -110,8 +109,7 @@ class LoRot(AbstractPretext):
     def make(self, images: Images, *, draws: Draws) -> PretextBatch:
         """Make one input of every image: E draws quadrant and turns, I draws side, row, column and turns."""
         if self.variant == "E":
-            made = make_quadrants(images, (self,), draws)
-            return made._replace(targets=made.targets[:, 0])
+            return super().make(images, draws=draws)
         count, device = len(images), images.device
         height, width = images.shape[-2:]
         largest = _largest_side(images)
@@ -128,8 +126,7 @@ class LoRot(AbstractPretext):
         and in the middle stand for them, each under the four turns: 20 blocks, places slowest.
         """
         if self.variant == "E":
-            made = make_all_quadrants(images, (self,))
-            return made._replace(targets=made.targets[:, 0])
+            return super().make_all(images)
         count, device = len(images), images.device
         side = _largest_side(images)
         height, width = images.shape[-2:]
@@ -139,10 +136,6 @@ class LoRot(AbstractPretext):
         repeated = images.repeat(4 * len(places), 1, 1, 1).contiguous(memory_format=memory_format_of(images))
         inputs = rotate_squares(repeated, rows, columns, torch.full_like(rows, side), turns, largest=side)
         return PretextBatch(inputs, turns, torch.arange(count, device=device).repeat(4 * len(places)))
-
-    def loss(self, outputs: Tensor, targets: Tensor) -> Losses:
-        """Return the cross-entropy of every image in nats."""
-        return cross_entropy_losses(outputs, targets)
 
 
 def _largest_side(images: Tensor) -> int:

@@ -1,0 +1,19 @@
+"""One picture of an explanation, with the rows of numbers that it can be drawn from again."""
+
+from typing import Any, NamedTuple
+
+__all__ = ["Part"]
+
+
+class Part(NamedTuple):
+    """What Grad-CAM or t-SNE found.
+
+    Args:
+        rows: one with the settings, then one per picture.
+        picture: as PNG.
+        note: a line for the terminal.
+    """
+
+    rows: list[dict[str, Any]]
+    picture: bytes
+    note: str
