@@ -87,7 +87,7 @@ def long_tailed() -> dict[str, ExperimentConfig]:
         "+ learned": replace(base, pretexts=gated("learned", form="softmax_of_mean")),
     }
     data = DataConfig(scenario="cifar10", imbalance="exp", imbalance_ratio=0.01, augment="crop_flip")
-    return {name: _run(method, data, "resnet8", epochs=120, batch_size=64) for name, method in methods.items()}
+    return {name: _run(method, data, "resnet8", epochs=60, batch_size=64) for name, method in methods.items()}
 
 
 def adversarial() -> dict[str, ExperimentConfig]:
