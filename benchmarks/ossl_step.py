@@ -327,7 +327,7 @@ def _rate(source: AbstractSource, augment: Literal["none", "crop_flip"], workers
     with open_runtime(config) as runtime:
 
         def deliver() -> None:
-            for step, batch in enumerate(loader.batches(0, count)):
+            for step, batch in enumerate(loader.batches(range(count))):
                 pipeline(replace(batch, images=runtime.to_device(batch.images)), seed=step)
 
         deliver()

@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from auxo.data import AbstractSource, DataConfig, load_splits
 from auxo.data.corruptions import KINDS, SEVERITIES, corrupt
+from auxo.data.two_views import SIMCLR_VIEWS, simclr_view
 from auxo.pretexts.channel_shuffle import ORDERS, ChannelShuffle
 from auxo.pretexts.compose import Compose
 from auxo.pretexts.flip import Flip
@@ -195,6 +196,18 @@ def draw_patches(photo: Photograph) -> None:
     draw_rows({"input": [("", hole) for hole in holes], "answer": [("", mean) for mean in means]}, "inpaint.png")
 
 
+def draw_two_views(images: dict[str, tuple[Tensor, float]]) -> None:
+    """Draw uint8 pictures, each with its part of flips, eight times under either view of self-supervised learning."""
+    rows = {}
+    for name, (image, flip_prob) in images.items():
+        for view in SIMCLR_VIEWS:
+            drawn = Draws(named_generator(21, "picture", view))
+            many = (image.float() / 255).expand(8, -1, -1, -1)
+            seen = simclr_view(many, drawn, view=SIMCLR_VIEWS[view], flip_prob=flip_prob)
+            rows[f"{name},\n{view}"] = [("", image[0]), *(("", picture) for picture in seen)]
+    draw_rows(rows, "two_views.png")
+
+
 def draw_hypergradients() -> None:
     """Draw errors and costs of hypergradients, which the benchmark measures: some minutes."""
     script = Path(__file__).parents[1] / "benchmarks" / "hypergradient_accuracy.py"
@@ -225,6 +238,7 @@ def main() -> None:
     photo = Photograph(96)
     draw_quadrants(photo)
     draw_patches(photo)
+    draw_two_views({"photograph": (photograph(96), 0.5), "digit": (one_of_each(train)[5:6], 0.0)})
     draw_explanation()
     draw_hypergradients()
 

@@ -33,7 +33,8 @@ def load_recipe(name: str) -> ExperimentConfig:
     """Return the run that a recipe describes.
 
     Args:
-        name: a method of auxo (``ossl``), a function in a file (``my_method.py:recipe``; ``recipe`` may be left out) or
+        name: a method of auxo (``ossl``), whose recipe is in its own module or, for a run of several methods in stages,
+            in ``auxo.recipes``; a function in a file (``my_method.py:recipe``; ``recipe`` may be left out) or
             a function in an importable module (``auxo.methods.ossl:cifar10_released``).
 
     Raises:
@@ -47,7 +48,7 @@ def load_recipe(name: str) -> ExperimentConfig:
     else:
         if name not in registry.entries("methods") and Path(f"{name}.py").is_file():
             raise ConfigError("a method of auxo", repr(name), f"did you mean {name}.py?")
-        module = registry.load("methods", name)
+        module = registry.load("recipes" if name in registry.entries("recipes") else "methods", name)
     make = getattr(module, function or "recipe", None)
     if not callable(make):
         known = ", ".join(key for key in vars(module) if callable(getattr(module, key)) and not key.startswith("_"))

@@ -12,7 +12,19 @@ from auxo.errors import ConfigError
 from auxo.interfaces import MethodConfig
 from auxo.runtime import RuntimeConfig
 
-__all__ = ["ExperimentConfig", "StageConfig", "TrainingConfig"]
+__all__ = ["ExperimentConfig", "StageConfig", "TrainingConfig", "Transfer"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transfer:
+    """A part of an earlier stage's weights that becomes a part of a later one's."""
+
+    stage: str
+    """Name of the earlier stage."""
+    part: str
+    """Which of its modules, such as "backbone"; its weights' names begin so."""
+    to: str
+    """The module that starts from them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,13 +36,15 @@ class StageConfig:
     name: Annotated[str, tyro.conf.Suppress] = "train"
     """Name of the stage in records, checkpoints and options; a letter, then letters, digits, "-" and "_"."""
     epochs: int = 15
-    """Passes over the training images, >= 1."""
+    """Passes over the images of the method's first view, the training images unless it says otherwise, >= 1."""
     batch_size: int = 64
     """Images per step, over all processes, >= 1."""
     drop_last: bool = False
     """Leave out an epoch's last batch if it is smaller than the others."""
     start_from: Annotated[str, tyro.conf.Suppress] = "scratch"
     """"scratch", or the name of an earlier stage whose weights of the same name and shape this stage starts from."""
+    transfers: Annotated[tuple[Transfer, ...], tyro.conf.Suppress] = ()
+    """Instead of start_from: which parts of which earlier stages become which parts of this one."""
     selection: Literal["last", "best_val"] = "last"
     """Which weights the stage ends with: the last, or the best on the validation set. Test data never decides."""
 
@@ -41,6 +55,14 @@ class StageConfig:
             raise ConfigError("batch-size >= 1", str(self.batch_size), "give the number of images per step")
         if not self.name.replace("-", "").replace("_", "").isalnum():
             raise ConfigError("a stage name of letters, digits, - and _", repr(self.name), "rename the stage")
+        if self.transfers and self.start_from != "scratch":
+            raise ConfigError("start_from or transfers", f"both in stage {self.name}", "list all parts in transfers")
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Names of the earlier stages that this one takes weights from."""
+        named = [transfer.stage for transfer in self.transfers]
+        return tuple(dict.fromkeys(named if self.start_from == "scratch" else [self.start_from]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,13 +117,14 @@ class ExperimentConfig:
         names = [stage.name for stage in self.stages]
         self._check_names(names)
         views = [view for stage in self.stages for view in stage.method.required_views().values()]
-        if self.data.unlabelled is not None and not any(view.split == "unlabelled" for view in views):
+        if self.data.unlabelled is not None and not any(view.split in ("unlabelled", "pictures") for view in views):
             got = ", ".join(type(stage.method).__qualname__.partition(".")[0] for stage in self.stages)
             raise ConfigError("a method that trains on unlabelled pictures", got, "use fixmatch, or no data.unlabelled")
         for index, stage in enumerate(self.stages):
-            if stage.start_from not in ("scratch", *names[:index]):
+            unknown = [name for name in stage.sources if name not in names[:index]]
+            if unknown:
                 earlier = ", ".join(("scratch", *names[:index]))
-                raise ConfigError(f"start-from one of: {earlier}", repr(stage.start_from), "name an earlier stage")
+                raise ConfigError(f"start-from one of: {earlier}", repr(unknown[0]), "name an earlier stage")
 
     def _check_names(self, names: list[str]) -> None:
         """Refuse names of stages that could not all begin options of their own, such as ``--warm-up.epochs``."""

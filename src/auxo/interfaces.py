@@ -1,7 +1,7 @@
 """The contracts between the parts of auxo: backbone, pretext, method, and the state a method is trained in."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -23,11 +23,12 @@ __all__ = [
     "MethodConfig",
     "PretextBatch",
     "PretextHead",
+    "StepPlan",
     "TrainState",
     "View",
 ]
 
-_TRAINING_SPLITS = ("train", "meta", "unlabelled")
+_TRAINING_SPLITS = ("train", "meta", "unlabelled", "pictures")
 
 
 class AbstractBackbone(nn.Module, ABC):
@@ -163,17 +164,20 @@ class AbstractMethod(nn.Module, ABC):
 
         Args:
             state: optimisers and step; nothing else of it may be changed.
-            batches: one normalised batch for each name in the config's ``required_views()``.
+            batches: one normalised batch for each view in the config's ``plan`` of this step.
             runtime: gives ``autocast()`` and ``step(optimizer, loss)``.
 
         Returns:
-            Detached scalars by name, the same names at every step. Names ending in ``_loss`` stop the run when they are
-            not finite.
+            Detached scalars by name, the same names at every step of one kind. Names ending in ``_loss`` stop the run
+            when they are not finite.
         """
 
     @abstractmethod
     def head_logits(self, images: Images) -> dict[str, Tensor]:
-        """Return class logits of shape ``(batch, num_classes)`` for every class head, the one to be used first."""
+        """Return class logits of shape ``(batch, num_classes)`` for every class head, the one to be used first.
+
+        Empty where a method trains no class head, as one that prepares a backbone for later stages.
+        """
 
     def pretext_heads(self) -> dict[str, PretextHead]:
         """Return the pretexts that evaluation should measure, by name; none unless a method has them."""
@@ -184,8 +188,16 @@ class AbstractMethod(nn.Module, ABC):
         return {}
 
     def predict(self, images: Images) -> Tensor:
-        """Return the logits of the head to be used, shape ``(batch, num_classes)``, for normalised images."""
-        return next(iter(self.head_logits(images).values()))
+        """Return the logits of the head to be used, shape ``(batch, num_classes)``, for normalised images.
+
+        Raises:
+            ConfigError: the method has no class head.
+        """
+        logits = next(iter(self.head_logits(images).values()), None)
+        if logits is None:
+            fix = "train one on top in a later stage, such as linear_probe"
+            raise ConfigError("a method with a class head", type(self).__name__, fix)
+        return logits
 
 
 @dataclass(frozen=True)
@@ -193,13 +205,15 @@ class View:
     """One way in which a method wants to see the images of a split at every step.
 
     Views of one split and ratio show the same images in the same order, each under augmentations of its own; views of
-    one split and different ratios see batches of different sizes.
+    one split and different ratios see batches of different sizes, and views of different orders see others.
 
     Args:
-        split: "train", "meta" or "unlabelled". The images of "unlabelled" have the label -1.
+        split: "train", "meta", "unlabelled", or "pictures": the unlabelled images where there are any, else the
+            training ones. The images of the last two have the label -1.
         augment: the run's ``data.augment`` (``None``), or another by its name, see :class:`auxo.data.InputPipeline`.
         ratio: images of this view for each of the stage's ``batch_size``, >= 1. A joined batch never has more images
             than the split, and its last in a pass over the split may have fewer.
+        order: name of the order in which the images come; "" is the order that all methods share under one seed.
 
     Raises:
         SelectionError: another split: what judges is never trained on.
@@ -212,12 +226,29 @@ class View:
     split: str = "train"
     augment: str | None = None
     ratio: int = 1
+    order: str = ""
 
     def __post_init__(self) -> None:
         if self.split not in _TRAINING_SPLITS:
-            raise SelectionError("views of train, meta or unlabelled", repr(self.split), "train on no other split")
+            expected = f"views of {', '.join(_TRAINING_SPLITS[:-1])} or {_TRAINING_SPLITS[-1]}"
+            raise SelectionError(expected, repr(self.split), "train on no other split")
         if self.ratio < 1:
             raise ConfigError("a view's ratio >= 1", str(self.ratio), "ask for one image per training image or more")
+
+
+class StepPlan(NamedTuple):
+    """What one step of a stage reads and moves.
+
+    Args:
+        batches: by view, the number of the batch that is shown, counted from 0 over the whole stage: equal numbers are
+            equal images under equal augmentations. Views that are left out are not fetched.
+        optimizers: those that take a step, so that their learning rates move; ``None`` means all.
+        kind: steps of one kind report the same metrics and are of equal cost.
+    """
+
+    batches: Mapping[str, int]
+    optimizers: tuple[str, ...] | None = None
+    kind: str = "step"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -235,6 +266,23 @@ class MethodConfig(ABC):
     def required_views(self) -> dict[str, View]:
         """Return the views that ``update`` reads, by name; by default one of the training images, ``train``."""
         return {"train": View()}
+
+    def plan(self, step: int) -> StepPlan:
+        """Return what a step reads and moves, the first having the number 0; by default every view and optimiser."""
+        return StepPlan(dict.fromkeys(self.required_views(), step))
+
+    def steps_per_epoch(self, passes: Mapping[str, int]) -> int:
+        """Return the steps of an epoch of this method: by default those of a pass over the images of the first view.
+
+        Args:
+            passes: by view, the batches of one pass over its images.
+        """
+        return next(iter(passes.values()))
+
+    def schedule(self, name: str) -> OptimizerConfig:
+        """Return the options by which the learning rate of an optimiser moves; by default ``optimizer``'s for all."""
+        del name
+        return self.optimizer
 
     @abstractmethod
     def build(self, backbone: AbstractBackbone, task: Task, *, seed: int) -> AbstractMethod:

@@ -3,7 +3,7 @@
 import ctypes
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -19,7 +19,7 @@ from torch.optim import Optimizer
 from auxo.batch_norm import SynchronisedBatchNorm2d
 from auxo.errors import ConfigError, DeviceError
 
-__all__ = ["Runtime", "RuntimeConfig", "open_runtime"]
+__all__ = ["Runtime", "RuntimeConfig", "open_runtime", "parameters_of"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +92,7 @@ class Runtime:
         return images.contiguous(memory_format=torch.channels_last) if self.config.channels_last else images
 
     def step(self, optimizer: Optimizer, loss: Float[Tensor, ""]) -> None:
-        """Clear the optimiser's gradients, backpropagate, average over the processes, and step.
+        """Backpropagate, average over the processes, and step; see :meth:`apply`.
 
         Gradients of parameters outside ``optimizer`` are neither computed nor touched. Parameters that ``loss``
         does not reach keep ``grad = None`` and are left as they are, momentum and weight decay included.
@@ -101,15 +101,28 @@ class Runtime:
             optimizer: the one to step.
             loss: scalar made with :meth:`auxo.types.Batch.mean`.
         """
-        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        gradients = torch.autograd.grad(loss, parameters_of(optimizer), allow_unused=True)
+        self.apply(optimizer, self.mean(gradients))
+
+    def apply(self, optimizer: Optimizer, gradients: Sequence[Tensor | None], *, max_norm: float | None = None) -> None:
+        """Replace the optimiser's gradients and step.
+
+        Args:
+            optimizer: the one to step.
+            gradients: one for each of :func:`parameters_of` the optimiser, the same in every process; ``None`` leaves
+                the parameter as it is.
+            max_norm: norm of all gradients together that they are scaled down to if it is larger; ``None`` never.
+        """
         optimizer.zero_grad(set_to_none=True)
-        gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
-        for parameter, gradient in zip(parameters, self.mean(gradients), strict=True):
+        parameters = parameters_of(optimizer)
+        for parameter, gradient in zip(parameters, gradients, strict=True):
             # One memory layout for a weight, its gradient and its momentum: kernels round alike whether a run was
             # resumed or not, and its grouped (foreach) kernels apply.
             if gradient is not None and gradient.stride() != parameter.stride():
                 gradient = torch.empty_like(parameter).copy_(gradient)
             parameter.grad = gradient
+        if max_norm is not None:
+            nn.utils.clip_grad_norm_(parameters, max_norm)
         optimizer.step()
 
     def mean(self, tensors: Iterable[Tensor | None]) -> list[Tensor | None]:
@@ -129,6 +142,11 @@ class Runtime:
             for i, member, piece in zip(places, members, pieces, strict=True):
                 averaged[i] = piece.view(member.shape)
         return averaged
+
+    def mean_of(self, tensor: Tensor) -> Tensor:
+        """Return the average of one tensor over the processes."""
+        (averaged,) = self.mean([tensor])
+        return tensor if averaged is None else averaged
 
     def differentiable_sum(self, tensor: Tensor) -> Tensor:
         """Sum over the processes, with the sum of the gradients as backward."""
@@ -155,6 +173,11 @@ class Runtime:
         yield
         if self.is_main:
             self.barrier()
+
+
+def parameters_of(optimizer: Optimizer) -> list[nn.Parameter]:
+    """Return the parameters of all groups of an optimiser, in order."""
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
 
 class _SumOverProcesses(torch.autograd.Function):

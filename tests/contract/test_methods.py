@@ -1,21 +1,25 @@
 """What every registered method must do, whatever it is."""
 
-import importlib
 from dataclasses import replace
 
 import pytest
 import torch
 
 from auxo.backbones import BackboneConfig
-from auxo.config import from_json, to_json
+from auxo.config import from_json, load_recipe, to_json
 from auxo.data.fake import oriented_shapes
+from auxo.errors import ConfigError
 from auxo.gated import GatedPretextsConfig
 from auxo.gates import GateConfig
 from auxo.interfaces import TrainState
+from auxo.joint_embeddings import JointEmbeddingConfig
 from auxo.losses import ClassLossConfig
+from auxo.methods.bissl import BiSSL
 from auxo.methods.fixmatch import FixMatch
 from auxo.methods.gssl import GSSL
+from auxo.methods.linear_probe import LinearProbe
 from auxo.methods.ossl import OSSL, ImplicitConfig
+from auxo.methods.pretrain import Pretraining
 from auxo.methods.rotation import JointRotation
 from auxo.methods.supervised import Supervised
 from auxo.registry import entries
@@ -24,8 +28,18 @@ from auxo.training.checkpoint import Checkpoints, Progress
 from auxo.types import Batch, Task
 
 LDAM_DRW = ClassLossConfig(name="ldam", class_weights="effective_number", reweight_after=0.0)
-RECIPES = {name: importlib.import_module(entry.module).recipe() for name, entry in entries("methods").items()}
-CONFIGS = {name: recipe.stages[0].method for name, recipe in RECIPES.items()} | {
+BYOL = JointEmbeddingConfig(name="byol", hidden=16, outputs=8)
+RECIPES = {name: load_recipe(name) for name in entries("methods")}
+CONFIGS = {
+    name: next(s.method for s in recipe.stages if type(s.method).__module__ == f"auxo.methods.{name}")
+    for name, recipe in RECIPES.items()
+} | {
+    "bissl": BiSSL.Config.tiny(),
+    "bissl-mfac": replace(BiSSL.Config.tiny(), solver="mfac"),
+    "bissl-byol": replace(BiSSL.Config.tiny(), pretext=BYOL, solver="layerwise", batch_norm="move"),
+    "pretrain-byol": Pretraining.Config(pretext=BYOL),
+    "pretrain-vicreg": Pretraining.Config(pretext=JointEmbeddingConfig(name="vicreg", hidden=16, outputs=8)),
+    "linear_probe-with-pretext": LinearProbe.Config(warm_up_pretext=True),
     "supervised-ldam-drw": Supervised.Config(class_loss=LDAM_DRW, head="cosine"),
     "supervised-focal": Supervised.Config(class_loss=ClassLossConfig(name="focal"), head="cosine"),
     "fixmatch-all-sure": FixMatch.Config(threshold=0.0, ema_decay=0.0),
@@ -62,22 +76,23 @@ def make(config, seed=0):
     return method, TrainState(method.optimizers(), seed=seed)
 
 
-def batches(config):
-    """A batch for each view: of the split's images, no two views alike."""
+def batches(config, step=0):
+    """A batch for each view that a step reads: of the split's images, no two views alike."""
     source = oriented_shapes(24, size=SIDE, seed=5)
     images, labels = source.images.float() / 127.5 - 1, source.labels.clamp(max=3)
     places = {"train": torch.arange(16), "meta": torch.arange(16, 24), "unlabelled": torch.arange(8, 24)}
+    places["pictures"] = places["unlabelled"]
     made = {}
     for number, (name, view) in enumerate(config.required_views().items()):
         chosen = places[view.split]
-        known = labels[chosen] if view.split != "unlabelled" else torch.full_like(chosen, -1)
+        known = labels[chosen] if view.split in ("train", "meta") else torch.full_like(chosen, -1)
         made[name] = Batch(images[chosen] * (1 - 0.1 * number), known, chosen)
-    return made
+    return {name: made[name] for name in config.plan(step).batches}
 
 
 def advance(method, state, runtime, count):
     for _ in range(count):
-        metrics = method.update(state, batches(method.config), runtime)
+        metrics = method.update(state, batches(method.config, state.step), runtime)
         state.step += 1
     return metrics
 
@@ -88,14 +103,14 @@ def test_update__every_trainable_parameter__gets_a_finite_gradient_and_moves_or_
     seen = set()
 
     class Watch(Runtime):
-        def step(self, optimizer, loss):
-            super().step(optimizer, loss)
+        def apply(self, optimizer, gradients, *, max_norm=None):
+            super().apply(optimizer, gradients, max_norm=max_norm)
             for name, p in method.named_parameters():
                 if p.grad is not None:
                     assert torch.isfinite(p.grad).all(), name
                     seen.add(name)
 
-    advance(method, state, Watch(config=runtime.config, device=runtime.device), 2)
+    advance(method, state, Watch(config=runtime.config, device=runtime.device), 4)
     frozen = set(method.frozen_parameters())
     assert seen == set(before) - frozen
     still = {name for name, p in method.named_parameters() if torch.equal(p, before[name])}
@@ -116,7 +131,7 @@ def test_update__same_seed__same_numbers(config, runtime):
     runs = []
     for _ in range(2):
         method, state = make(config)
-        advance(method, state, runtime, 3)
+        advance(method, state, runtime, 4)
         runs.append(method.state_dict())
     assert all(torch.equal(tensor, runs[1][name]) for name, tensor in runs[0].items())
 
@@ -125,7 +140,7 @@ def test_checkpoint__saved_and_restored_midway__continues_to_the_same_bits(confi
     method, state = make(config)
     checkpoints = Checkpoints(tmp_path, "train", "digest")
     advance(method, state, runtime, 2)
-    path = checkpoints.save(method, state, Progress(train_seconds=1.5, images=32, steps=2))
+    path = checkpoints.save(method, state, Progress(train_seconds=1.5, images=32, steps={"step": 2}))
     advance(method, state, runtime, 2)
 
     other, restored = make(config, seed=1)
@@ -146,10 +161,14 @@ def test_prediction__before_and_after__leaves_state_untouched(config, runtime):
     advance(method, state, runtime, 1)
     before = {name: tensor.clone() for name, tensor in method.state_dict().items()}
     method.eval()
-    images = batches(config)["train"].images
+    images = next(iter(batches(config).values())).images
     with torch.inference_mode():
         heads = method.head_logits(images)
-        assert torch.equal(method.predict(images), next(iter(heads.values())))
+        if heads:
+            assert torch.equal(method.predict(images), next(iter(heads.values())))
+        else:
+            with pytest.raises(ConfigError, match="a method with a class head"):
+                method.predict(images)
         for head in method.pretext_heads().values():
             assert head.answer(images).shape == (16, head.pretext.num_outputs)
     assert all(logits.shape == (16, 4) for logits in heads.values())

@@ -66,7 +66,7 @@ def main(folder, batch_size):
             method.train()
             state = TrainState(method.optimizers(), seed=0, num_steps=STEPS)
             saved = {}
-            for batch in loader.batches(0, STEPS):
+            for batch in loader.batches(range(STEPS)):
                 ready = pipeline(batch, seed=None)
                 exact = Normalisation(*(part.double() for part in ready.normalisation))
                 ready = dataclasses.replace(ready, images=ready.images.double(), normalisation=exact)

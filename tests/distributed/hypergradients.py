@@ -21,6 +21,7 @@ from auxo.bilevel import (
     ForwardMode,
     FunctionalModule,
     Implicit,
+    LayerwiseConjugateGradient,
     LinearHeadLoss,
     Momentum,
     Neumann,
@@ -34,6 +35,7 @@ from auxo.runtime import RuntimeConfig, open_runtime
 
 SOLVERS = {
     "cg": Implicit(linear=ConjugateGradient(iterations=8, damping=0.5)),
+    "layerwise": Implicit(linear=LayerwiseConjugateGradient(iterations=4, damping=0.5)),
     "minres": Implicit(linear=MINRES(iterations=8, damping=0.5)),
     "neumann": Implicit(linear=Neumann(terms=8, damping=0.5)),
     "nystrom": Implicit(linear=Nystrom(rank=6, damping=0.5)),

@@ -12,11 +12,15 @@ from auxo.data import InputPipeline, Loader
 from auxo.data.fake import oriented_shapes
 from auxo.gated import GatedPretextsConfig
 from auxo.interfaces import TrainState
+from auxo.joint_embeddings import JointEmbeddingConfig
 from auxo.losses import ClassLossConfig
+from auxo.methods.bissl import BiSSL
 from auxo.methods.fixmatch import FixMatch
 from auxo.methods.ossl import OSSL, ImplicitConfig
+from auxo.methods.pretrain import Pretraining
 from auxo.methods.rotation import JointRotation
 from auxo.methods.supervised import Supervised
+from auxo.optimizers import OptimizerConfig
 from auxo.runtime import RuntimeConfig, open_runtime
 from auxo.types import Task
 
@@ -30,6 +34,17 @@ CASES = {
     "ossl-synchronised-batch-norm": (OSSL.Config(), "resnet8"),
     "rotation-random": (JointRotation.Config(rotation="random"), "lenet5"),
     "ossl-implicit": (OSSL.Config(scope="implicit", implicit=ImplicitConfig(newton_steps=6, iterations=40)), "lenet5"),
+}
+# Scaled so that steps at random weights stay small: rounding must not grow from step to step.
+SLOW = OptimizerConfig(lr=1e-4)
+TWO_LEVELS = dataclasses.replace(
+    BiSSL.Config.tiny(), optimizer=SLOW, lower_optimizer=SLOW, damping=1000.0, coupling=1.0
+)
+NARROW = JointEmbeddingConfig(name="byol", hidden=16, outputs=8)
+CASES |= {
+    "bissl": (TWO_LEVELS, "resnet8"),
+    "bissl-mfac": (dataclasses.replace(TWO_LEVELS, solver="mfac"), "resnet8"),
+    "pretrain-byol": (Pretraining.Config(optimizer=SLOW, pretext=NARROW), "lenet5"),
 }
 STEPS = 20
 
@@ -49,9 +64,10 @@ def main(folder, batch_size):
             runtime.prepare(method, backbone=method.backbone)
             method.train()
             state = TrainState(method.optimizers(), seed=0, num_steps=STEPS)
-            for fetched in zip(*(loader.batches(0, STEPS) for loader in loaders), strict=True):
+            for fetched in zip(*(loader.batches(range(STEPS)) for loader in loaders), strict=True):
                 ready = {}
-                for view_name, view in views.items():
+                for view_name in config.plan(state.step).batches:
+                    view = views[view_name]
                     batch = pipeline(fetched[ratios.index(view.ratio)], seed=state.step, augment=view.augment)
                     ready[view_name] = dataclasses.replace(batch, images=batch.images.double())
                 method.update(state, ready, runtime)

@@ -28,7 +28,7 @@ PAGES = sorted([*ROOT.glob("docs/**/*.md"), ROOT / "README.md", ROOT / "CONTRIBU
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^()\s]+)\)")
 SNIPPET = re.compile(r'^--8<-- "([^":]+)(?::(\w+))?"$', re.MULTILINE)
-INLINE = re.compile(r"`(auxo (?:train|evaluate|predict|explain) [^`]+|auxo (?:list|doctor)\b[^`]*)`")
+INLINE = re.compile(r"`(auxo (?:train|evaluate|predict|explain|export) [^`]+|auxo (?:list|doctor)\b[^`]*)`")
 PLACEHOLDER = re.compile(r"…|\b[A-Z]{3,}\b|\{")
 
 
@@ -89,6 +89,7 @@ def place(photos):
     assert call(["train", "ossl", *tiny, "--out", str(root / "runs" / "ossl-own-seed0")]) == 0
     for name in ("interrupted", "ossl-digits-seed0"):
         shutil.copytree(root / "runs" / "ossl-own-seed0", root / "runs" / name)
+    assert call(["export", str(root / "runs" / "ossl-own-seed0"), "--out", str(root / "exported")]) == 0
     recipe = str(root / "examples" / "my_method.py")
     assert call(["train", recipe, *tiny, "--out", str(root / "runs" / "my-run")]) == 0
     return root
@@ -164,10 +165,12 @@ def test_pictures__all_but_the_screenshots__are_made_by_the_script():
         assert picture.name in ("demo.png", "demo_during.png") or f'"{picture.name}"' in script
 
 
-@pytest.mark.parametrize("kind", ["methods", "pretexts"])
-def test_registry__methods_and_pretexts__have_a_page_each(kind):
+@pytest.mark.parametrize(
+    ("kind", "folder"), [("methods", "methods"), ("pretexts", "pretexts"), ("joint_embeddings", "pretexts")]
+)
+def test_registry__methods_and_pretexts__have_a_page_each(kind, folder):
     for name in entries(kind):
-        assert (ROOT / "docs" / kind / f"{name}.md").is_file(), name
+        assert (ROOT / "docs" / folder / f"{name}.md").is_file(), name
 
 
 @pytest.mark.parametrize(
@@ -216,7 +219,8 @@ def test_options__of_every_run__are_in_the_documentation():
         *options(OptimizerConfig, "method.optimizer."),
         *(name for name in options(RuntimeConfig, "runtime.") if name != "runtime.device"),
         *(field.name.replace("_", "-") for field in fields(StageConfig) if field.name in ("epochs", "selection")),
-        *("device", "seed", "batch-size", "backbone.name", "backbone.pretrained", "code", "config", "resume", "out"),
+        *("backbone.name", "backbone.pretrained", "backbone.weights"),
+        *("device", "seed", "batch-size", "code", "config", "resume", "out"),
     ]
     assert [option for option in known if not says(text, option)] == []
 

@@ -82,6 +82,34 @@ def test_run__killed_five_times_and_resumed__same_bytes_as_uninterrupted(shapes_
     assert (out / "model.safetensors").read_bytes() == (tmp_path / "whole" / "model.safetensors").read_bytes()
 
 
+FOUR_STAGES = (
+    *("--backbone.name", "resnet8", "--data.augment", "crop", "--training.log-every", "2"),
+    *("--training.checkpoint-every", "3", "--training.evaluate-every", "100"),
+    *("--training.no-tensorboard", "--runtime.threads", "1"),
+    *("--pretrain.batch-size", "16", "--pretrain.epochs", "4", "--warm-up.batch-size", "16", "--warm-up.epochs", "8"),
+    *("--bilevel.batch-size", "16", "--bilevel.epochs", "4", "--fine-tune.batch-size", "16", "--fine-tune.epochs", "8"),
+    *("--bilevel.method.pretext-ratio", "1", "--bilevel.method.lower-steps", "5"),
+)
+
+
+def test_four_stages__killed_in_each_and_resumed__same_bytes_as_uninterrupted(shapes_folder, tmp_path):
+    recipe = ["bissl", "--data.train", str(shapes_folder), "--data.num-labelled", "None", *FOUR_STAGES]
+    finish(launch([*recipe, "--out", str(tmp_path / "whole")], 1))
+    out = tmp_path / "killed"
+    words = [*recipe, "--out", str(out)]
+    for stage in ("pretrain", "warm-up", "bilevel", "fine-tune"):
+        process = launch(words, 1)
+        wait_for_growth(out / "records.jsonl", process)
+        while f'"stage": "{stage}", "step": 8' not in (out / "records.jsonl").read_text():
+            assert process.poll() is None, "the run ended before it was killed"
+            time.sleep(0.005)
+        kill_with_children(process)
+        assert not (out / "checkpoints" / f"{stage}-final.safetensors").exists(), f"{stage} ended before the kill"
+        words = ["--resume", str(out)]
+    finish(launch(words, 1))
+    assert (out / "model.safetensors").read_bytes() == (tmp_path / "whole" / "model.safetensors").read_bytes()
+
+
 @pytest.mark.slow
 def test_torchrun__a_worker_killed_with_restarts_left__goes_on_to_the_same_bytes(shapes_folder, tmp_path):
     recipe = ["ossl", "--data.train", str(shapes_folder), *OPTIONS]

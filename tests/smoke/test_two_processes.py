@@ -35,6 +35,17 @@ def run_together(*words):
         assert process.returncode == 0, errors
 
 
+def test_evaluate__probes__find_what_one_process_finds(auxo, tmp_path, finished_run):
+    words = ("evaluate", finished_run, "--probe", "all", "--device", "cpu", "--out")
+    assert auxo(*words, tmp_path / "one.jsonl").code == 0
+    run_together(*words, tmp_path / "two.jsonl")
+    one, two = (
+        [json.loads(line) for line in (tmp_path / name).read_text().splitlines()] for name in ("one.jsonl", "two.jsonl")
+    )
+    assert [row["accuracy"] for row in one] == [row["accuracy"] for row in two]
+    assert [row["nll"] for row in one] == pytest.approx([row["nll"] for row in two], rel=1e-4)
+
+
 def test_train__batch_norm_of_each_process_alone__reports_what_the_saved_model_achieves(
     auxo, tmp_path, shapes_folder, tiny_options
 ):

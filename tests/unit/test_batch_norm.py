@@ -6,7 +6,12 @@ import pytest
 import torch
 from torch import nn
 
-from auxo.batch_norm import SynchronisedBatchNorm2d, keep_running_statistics
+from auxo.batch_norm import (
+    SynchronisedBatchNorm1d,
+    SynchronisedBatchNorm2d,
+    keep_running_statistics,
+    use_running_statistics,
+)
 
 
 def batches(count=3, channels=4, dtype=torch.float64):
@@ -119,3 +124,79 @@ def test_keep_running_statistics__error_inside__puts_every_layer_back():
     with pytest.raises(ValueError, match="expected 4D"), keep_running_statistics(module):
         module(torch.ones(3, 4))
     assert [layer.track_running_stats for layer in module] == [True, False]
+
+
+def rows(seed=0):
+    """Inputs of the two shapes that one-dimensional batch norm takes."""
+    generator = torch.Generator().manual_seed(seed)
+    return [3 * torch.randn(shape, generator=generator, dtype=torch.float64) + 7 for shape in ((6, 4), (3, 4, 5))]
+
+
+def pair_1d(**options):
+    """Return one-dimensional batch norm with random weights, and its synchronised twin."""
+    torch.manual_seed(0)
+    plain = nn.Sequential(nn.BatchNorm1d(4, dtype=torch.float64, **options))
+    for parameter in plain.parameters():
+        nn.init.normal_(parameter)
+    twin = copy.deepcopy(plain)
+    SynchronisedBatchNorm2d.convert(twin, all_reduce=lambda tensor: tensor)
+    assert type(twin[0]) is SynchronisedBatchNorm1d
+    return plain, twin
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=repr)
+def test_forward__rows__equals_one_dimensional_batch_norm_with_both_derivatives_and_statistics(options):
+    plain, twin = pair_1d(**options)
+    for inputs in rows():
+        results = []
+        for module in (plain, twin):
+            leaves = [inputs.clone().requires_grad_(), *module.parameters()]
+            outputs = module(leaves[0])
+            first = torch.autograd.grad(outputs.pow(3).sum(), leaves, create_graph=True)
+            second = torch.autograd.grad(sum(part.square().sum() for part in first), leaves)
+            results.append([outputs, *first, *second])
+        for ours, theirs in zip(*results, strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
+    for name, buffer in plain.state_dict().items():
+        close(buffer, twin.state_dict()[name])
+
+
+@pytest.mark.parametrize("options", OPTIONS[:3], ids=repr)
+def test_forward__rows_in_evaluation__equals_one_dimensional_batch_norm(options):
+    plain, twin = pair_1d(**options)
+    for module in (plain, twin):
+        module(rows()[0])
+        module.eval()
+    close(plain(rows(1)[0]), twin(rows(1)[0]))
+
+
+def test_forward__input_of_another_dimension__is_refused_as_torch_does():
+    one, two = (
+        kind(4, all_reduce=lambda tensor: tensor) for kind in (SynchronisedBatchNorm1d, SynchronisedBatchNorm2d)
+    )
+    with pytest.raises(ValueError, match="expected 2D or 3D"):
+        one(torch.zeros(2, 4, 3, 3))
+    with pytest.raises(ValueError, match="expected 4D"):
+        two(torch.zeros(2, 4))
+
+
+def test_convert__network_with_a_projector__replaces_layers_of_both_kinds():
+    module = nn.Sequential(nn.BatchNorm2d(4), nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3)))
+    SynchronisedBatchNorm1d.convert(module, all_reduce=lambda tensor: tensor)
+    assert [type(module[0]), type(module[1][1])] == [SynchronisedBatchNorm2d, SynchronisedBatchNorm1d]
+
+
+@pytest.mark.parametrize("synchronised", [False, True])
+@pytest.mark.parametrize("context", [keep_running_statistics, use_running_statistics])
+def test_running_statistics__of_rows__stay_within_either_context(context, synchronised):
+    module = pair_1d()[synchronised]
+    module(rows()[0])
+    before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    inputs = rows(1)[0]
+    with context(module):
+        outputs = module(inputs)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in module.state_dict().items())
+    expected = copy.deepcopy(module).train(context is keep_running_statistics)(inputs)
+    close(outputs, expected)
+    module(inputs)
+    assert not torch.equal(module.state_dict()["0.running_mean"], before["0.running_mean"])

@@ -1,8 +1,14 @@
 """Which backbone a run uses, by configuration."""
 
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated
 
-from auxo.errors import ConfigError
+import tyro
+
+from auxo.backbones._weights import load_weights_file, require_safetensors
+from auxo.errors import ConfigError, ShapeError
 from auxo.interfaces import AbstractBackbone
 from auxo.random import derive_seed, global_seed
 from auxo.registry import load
@@ -10,47 +16,103 @@ from auxo.types import Task
 
 __all__ = ["BackboneConfig"]
 
+_LIBRARIES = ("hf", "timm")
+
 
 @dataclass(frozen=True, kw_only=True)
 class BackboneConfig:
     """The shared network and its first weights."""
 
     name: str = "lenet5"
-    """A backbone's name (auxo list), or timm: and the name of a model of timm, such as timm:resnet18."""
+    """A backbone's name (auxo list), or timm: and the name of a model of timm, such as timm:resnet18, or hf: and the
+    name or folder of a model of transformers, such as hf:microsoft/resnet-50."""
     pretrained: bool = False
-    """Start from timm's downloaded weights instead of random ones; only for timm:*, the others refuse."""
+    """Start from the published weights instead of random ones; only for timm:* and hf:*, the others refuse."""
+    weights: str | None = None
+    """Start from the weights in this safetensors file: of this network, or the model.safetensors of a run."""
+    architecture: Annotated[str, tyro.conf.Suppress] = ""
+    """What a model of transformers is built from, as :meth:`recorded` notes it: JSON."""
 
     def __post_init__(self) -> None:
-        if self.pretrained and self._key != "timm":
+        if self.pretrained and self._key not in _LIBRARIES:
             raise ConfigError(
-                "a timm:* backbone with backbone.pretrained",
+                "a timm:* or hf:* backbone with backbone.pretrained",
                 repr(self.name),
                 "pass --backbone.no-pretrained, or name a model of timm such as timm:resnet18",
             )
+        if self.weights is None:
+            return
+        require_safetensors(self.weights)
+        if self.pretrained:
+            got = f"both, --backbone.weights {self.weights}"
+            raise ConfigError("backbone.pretrained or backbone.weights", got, "leave one of them out")
 
     @property
     def _key(self) -> str:
-        """The registry's key: the name, without the model that follows timm:."""
-        return "timm" if self.name.startswith("timm:") else self.name
+        """The registry's key: the name, without the model that follows timm: or hf:."""
+        library, colon, _ = self.name.partition(":")
+        return library if colon and library in _LIBRARIES else self.name
 
-    def build(self, task: Task, *, seed: int) -> AbstractBackbone:
+    def recorded(self) -> "BackboneConfig":
+        """Return the same backbone with all that is needed to build it again without a download.
+
+        A model of transformers is described by a file on the hub or in a folder, whose content is noted here; for all
+        others nothing is to be noted.
+
+        Raises:
+            ConfigError: the model cannot be found, or transformers is missing.
+        """
+        if self._key != "hf":
+            return replace(self, architecture="") if self.architecture else self
+        if self._noted():
+            return self
+        noted = json.loads(load("backbones", "hf").read_architecture(self.name))
+        return replace(self, architecture=json.dumps({self.name: noted}))
+
+    def _noted(self) -> str:
+        """Return what was noted of this model, or nothing."""
+        try:
+            noted = json.loads(self.architecture or "{}").get(self.name)
+        except (json.JSONDecodeError, AttributeError) as error:
+            fix = "take backbone.architecture out of the config"
+            raise ConfigError("backbone.architecture as a run records it", "something else", fix) from error
+        return "" if noted is None else json.dumps(noted)
+
+    def build(self, task: Task, *, seed: int, first_weights: bool = True) -> AbstractBackbone:
         """Return the backbone for the images of ``task``, on the CPU.
 
-        The first weights depend on the seed, the name and the number of channels alone: torch's global generators are
-        seeded from the stream ``init/backbone`` for the time of building and put back after it.
+        The first weights depend on the seed, the name and the number of channels alone, if they are not pretrained:
+        torch's global generators are seeded from the stream ``init/backbone`` for the time of building and put back
+        after it.
 
         Args:
             task: gives the channels and the size of the images.
             seed: the run's seed.
+            first_weights: whether to read pretrained weights; without, where others take their place, neither the
+                file nor a download is needed.
 
         Raises:
-            ConfigError: there is no such backbone, or its package is missing.
-            ShapeError: the backbone cannot take images of this size.
+            ConfigError: there is no such backbone or file, or its package is missing.
+            CheckpointError: the file of weights is damaged or another network's.
+            ShapeError: the backbone or its weights cannot take images of this size or number of channels.
         """
         module = load("backbones", self._key)
-        options = {"pretrained": True} if self.pretrained else {}
+        minimum = getattr(module, "MINIMUM_PIXELS", 1)
+        if min(task.height, task.width) < minimum:
+            raise ShapeError(
+                f"images of at least {minimum}x{minimum} pixels for the backbone {self.name}",
+                f"{task.height}x{task.width}",
+                f"pass --data.image-size {minimum} or more, or another --backbone.name (auxo list backbones)",
+            )
+        options: dict[str, object] = {}
+        if self._key in _LIBRARIES:
+            options["pretrained"] = self.pretrained and first_weights
+        if self._key == "hf":
+            options["architecture"] = self._noted()
         with global_seed(derive_seed(seed, "init", "backbone")):
             backbone: AbstractBackbone = module.build(
                 self.name, channels=task.channels, height=task.height, width=task.width, **options
             )
+        if self.weights is not None and first_weights:
+            load_weights_file(backbone, Path(self.weights).expanduser(), name=self.name)
         return backbone

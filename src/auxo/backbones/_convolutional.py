@@ -1,32 +1,10 @@
-"""What the convolutional backbones share: the size they can take, stages of blocks, how their weights start."""
+"""What the convolutional backbones share: stages of blocks, how their weights start."""
 
 from collections.abc import Callable
 
 from torch import nn
 
-from auxo.errors import ShapeError
-
-__all__ = ["initialise_convolutions", "require_size", "stage_of_blocks"]
-
-
-def require_size(name: str, *, height: int, width: int, minimum: int) -> None:
-    """Refuse images that are too small to be halved as often as the network does.
-
-    Args:
-        name: the backbone, for the message.
-        height: pixels.
-        width: pixels.
-        minimum: smallest side in pixels.
-
-    Raises:
-        ShapeError: a side is shorter than ``minimum``.
-    """
-    if min(height, width) < minimum:
-        raise ShapeError(
-            f"images of at least {minimum}x{minimum} pixels for the backbone {name}",
-            f"{height}x{width}",
-            f"pass --data.image-size {minimum} or more, or another --backbone.name (auxo list backbones)",
-        )
+__all__ = ["initialise_convolutions", "stage_of_blocks"]
 
 
 def initialise_convolutions(module: nn.Module) -> None:

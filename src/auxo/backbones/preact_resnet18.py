@@ -1,9 +1,8 @@
 """Pre-activation ResNet-18 for small images: four stages, 64 to 512 channels, activation before convolution."""
 
-from auxo.backbones._convolutional import require_size
 from auxo.backbones._pre_activation import PreActivationNetwork
 
-__all__ = ["SOURCE", "build"]
+__all__ = ["MINIMUM_PIXELS", "SOURCE", "build"]
 
 SOURCE = (
     "He, Zhang, Ren, Sun, Identity Mappings in Deep Residual Networks, ECCV 2016 (https://arxiv.org/abs/1603.05027), "
@@ -15,7 +14,7 @@ SOURCE = (
 
 _WIDTHS = (64, 128, 256, 512)
 _BLOCKS_PER_STAGE = 2
-_MINIMUM_PIXELS = 8
+MINIMUM_PIXELS = 8
 
 
 def build(name: str, *, channels: int, height: int, width: int) -> PreActivationNetwork:
@@ -24,17 +23,14 @@ def build(name: str, *, channels: int, height: int, width: int) -> PreActivation
     Args:
         name: ``"preact_resnet18"``.
         channels: colour channels of an image.
-        height: pixels, >= 8.
-        width: pixels, >= 8.
-
-    Raises:
-        ShapeError: a side is shorter than 8 pixels.
+        height: pixels, >= ``MINIMUM_PIXELS``; the network is the same for every size.
+        width: pixels, >= ``MINIMUM_PIXELS``.
 
     Example:
         >>> sum(p.numel() for p in build("preact_resnet18", channels=3, height=32, width=32).parameters())
         11167040
     """
-    require_size(name, height=height, width=width, minimum=_MINIMUM_PIXELS)
+    del name, height, width
     return PreActivationNetwork(
         channels=channels, first_width=_WIDTHS[0], widths=_WIDTHS, blocks_per_stage=_BLOCKS_PER_STAGE
     )

@@ -3,12 +3,12 @@
 from torch import Tensor, nn
 from torch.nn import functional
 
-from auxo.backbones._convolutional import initialise_convolutions, require_size, stage_of_blocks
+from auxo.backbones._convolutional import initialise_convolutions, stage_of_blocks
 from auxo.backbones._residual import ResidualBlock
 from auxo.interfaces import AbstractBackbone
 from auxo.types import Features, Images
 
-__all__ = ["NAMES", "SOURCE", "ResNetCIFAR", "build"]
+__all__ = ["MINIMUM_PIXELS", "NAMES", "SOURCE", "ResNetCIFAR", "build"]
 
 NAMES = ("resnet8", "resnet20", "resnet32")
 SOURCE = (
@@ -20,7 +20,7 @@ SOURCE = (
 )
 
 _BLOCKS_PER_STAGE = {"resnet8": 1, "resnet20": 3, "resnet32": 5}
-_MINIMUM_PIXELS = 8
+MINIMUM_PIXELS = 8
 
 
 class ResNetCIFAR(AbstractBackbone):
@@ -80,15 +80,12 @@ def build(name: str, *, channels: int, height: int, width: int) -> ResNetCIFAR:
     Args:
         name: ``"resnet8"``, ``"resnet20"`` or ``"resnet32"``.
         channels: colour channels of an image.
-        height: pixels, >= 8.
-        width: pixels, >= 8.
-
-    Raises:
-        ShapeError: a side is shorter than 8 pixels.
+        height: pixels, >= ``MINIMUM_PIXELS``; the network is the same for every size.
+        width: pixels, >= ``MINIMUM_PIXELS``.
 
     Example:
         >>> sum(p.numel() for p in build("resnet20", channels=3, height=32, width=32).parameters())
         269072
     """
-    require_size(name, height=height, width=width, minimum=_MINIMUM_PIXELS)
+    del height, width
     return ResNetCIFAR(channels=channels, blocks_per_stage=_BLOCKS_PER_STAGE[name])

@@ -7,7 +7,8 @@ from typing import Protocol, cast
 import torch
 from torch import Tensor, nn
 
-from auxo.errors import ConfigError, ShapeError
+from auxo.backbones._foreign import first_line, try_out
+from auxo.errors import ConfigError
 from auxo.interfaces import AbstractBackbone
 from auxo.types import Features, Images
 
@@ -71,7 +72,7 @@ def build(name: str, *, channels: int, height: int, width: int, pretrained: bool
         ConfigError: timm is missing, has no such model or weights, or the model gives no maps.
         ShapeError: the model cannot take images of this size.
 
-    Side effects: one forward pass of one blank image in evaluation mode; a download if ``pretrained``.
+    Side effects: one forward and backward pass of one blank image; a download if ``pretrained``.
     """
     model_name = name.partition(":")[2]
     if not model_name:
@@ -82,19 +83,8 @@ def build(name: str, *, channels: int, height: int, width: int, pretrained: bool
         raise ConfigError(
             "a model of timm that gives its maps", repr(model_name), "choose one with forward_intermediates"
         )
-    was_training = model.training
-    model.eval()
-    try:
-        with torch.no_grad():
-            features = _features(model, torch.zeros(1, channels, height, width))
-    except (AssertionError, RuntimeError, ValueError) as error:
-        raise ShapeError(
-            f"images of a size that {name} takes",
-            f"{height}x{width} ({_first_line(error)})",
-            "resize the images to the model's size",
-        ) from error
-    model.train(was_training)
-    return TimmBackbone(model, num_features=features.pooled.shape[1])
+    num_features = try_out(model, _features, name=name, channels=channels, height=height, width=width)
+    return TimmBackbone(model, num_features=num_features)
 
 
 def _import_timm() -> ModuleType:
@@ -104,14 +94,9 @@ def _import_timm() -> ModuleType:
     except (ImportError, OSError, RuntimeError) as error:
         raise ConfigError(
             "the package timm for a timm:* backbone",
-            f"an import that failed ({_first_line(error)})",
+            f"an import that failed ({first_line(error)})",
             f"pip install 'auxo[timm]', with a torchvision built for torch {torch.__version__}",
         ) from error
-
-
-def _first_line(error: Exception) -> str:
-    """Return the first line of another library's message, or its type if it has none."""
-    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _create(timm: ModuleType, model_name: str, *, channels: int, pretrained: bool) -> nn.Module:
@@ -122,7 +107,7 @@ def _create(timm: ModuleType, model_name: str, *, channels: int, pretrained: boo
         near = timm.list_models(f"*{model_name.partition('.')[0][:6]}*")[:3]
         raise ConfigError(
             "a model of timm" + (" with weights that can be had" if pretrained else ""),
-            f"{model_name!r} ({_first_line(error)})",
+            f"{model_name!r} ({first_line(error)})",
             f"did you mean {', '.join(near)}?" if near else "see timm.list_models()",
         ) from error
     return model

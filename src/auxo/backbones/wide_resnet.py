@@ -2,10 +2,9 @@
 
 from typing import NamedTuple
 
-from auxo.backbones._convolutional import require_size
 from auxo.backbones._pre_activation import PreActivationNetwork
 
-__all__ = ["NAMES", "SOURCE", "build"]
+__all__ = ["MINIMUM_PIXELS", "NAMES", "SOURCE", "build"]
 
 NAMES = ("wrn_10_1", "wrn_28_2", "wrn_28_2_fixmatch", "wrn_40_2")
 SOURCE = (
@@ -21,7 +20,7 @@ SOURCE = (
 )
 
 _FIRST_WIDTH = 16
-_MINIMUM_PIXELS = 8
+MINIMUM_PIXELS = 8
 
 
 class _Form(NamedTuple):
@@ -47,17 +46,14 @@ def build(name: str, *, channels: int, height: int, width: int) -> PreActivation
     Args:
         name: ``"wrn_10_1"``, ``"wrn_28_2"``, ``"wrn_28_2_fixmatch"`` or ``"wrn_40_2"``.
         channels: colour channels of an image.
-        height: pixels, >= 8.
-        width: pixels, >= 8.
-
-    Raises:
-        ShapeError: a side is shorter than 8 pixels.
+        height: pixels, >= ``MINIMUM_PIXELS``; the network is the same for every size.
+        width: pixels, >= ``MINIMUM_PIXELS``.
 
     Example:
         >>> sum(p.numel() for p in build("wrn_40_2", channels=3, height=32, width=32).parameters())
         2242256
     """
-    require_size(name, height=height, width=width, minimum=_MINIMUM_PIXELS)
+    del height, width
     form = _FORMS[name]
     return PreActivationNetwork(
         channels=channels,

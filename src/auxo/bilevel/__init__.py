@@ -1,5 +1,6 @@
 """Hypergradients: the derivative of one loss through the minimum of another. Works alone, on any torch module."""
 
+from auxo.bilevel.hessian import HessianOperator
 from auxo.bilevel.hypergradient import HypergradientWarning, hypergradient
 from auxo.bilevel.inner_optimizers import SGD, AbstractInnerOptimizer, Adam, Momentum
 from auxo.bilevel.least_squares_head import LeastSquaresHeadProblem
@@ -7,10 +8,13 @@ from auxo.bilevel.linear import (
     MINRES,
     AbstractLinearSolver,
     ConjugateGradient,
+    Identity,
+    LayerwiseConjugateGradient,
     LinearSolution,
     Neumann,
     Nystrom,
     Operator,
+    solve_outer_products,
 )
 from auxo.bilevel.losses import CompositeLoss, LinearHeadLoss, WeightedLoss
 from auxo.bilevel.module import FunctionalModule
@@ -42,9 +46,12 @@ __all__ = [
     "ForwardMode",
     "FunctionalModule",
     "HeadSolution",
+    "HessianOperator",
     "HypergradResult",
     "HypergradientWarning",
+    "Identity",
     "Implicit",
+    "LayerwiseConjugateGradient",
     "LeastSquaresHeadProblem",
     "LinearHeadLoss",
     "LinearSolution",
@@ -59,4 +66,5 @@ __all__ = [
     "Unrolled",
     "WeightedLoss",
     "hypergradient",
+    "solve_outer_products",
 ]

@@ -19,17 +19,15 @@ Example:
     1.0
 """
 
-import re
 import warnings
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import replace
 from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from auxo.bilevel.derivatives import differentiating, require_differentiable, widen
 from auxo.bilevel.instance import Instance, leaves
 from auxo.bilevel.problem import AbstractSolver, BilevelProblem, Data, HypergradResult, Mean, Params, SolverAnswer
 from auxo.bilevel.vectors import Layout
@@ -113,14 +111,7 @@ def _bind(
     is_second_order: bool,
 ) -> Instance:
     """Check the arguments and gather them, widened to float32 at the least."""
-    if torch.is_inference_mode_enabled():
-        raise HypergradientError("gradients", "torch.inference_mode()", "call it outside, and make its tensors outside")
-    for kind, group in {"inner parameter": params, "hyper-parameter": hyper}.items():
-        if not group:
-            raise HypergradientError(f"at least one {kind}", "none", "pass a dictionary of tensors")
-        for name, value in group.items():
-            if not value.is_floating_point():
-                raise HypergradientError(f"floating-point {kind}s", f"{name!r} of {value.dtype}", "pass it as a buffer")
+    require_differentiable({"inner parameter": params, "hyper-parameter": hyper})
     if not isinstance(inner, list) or not inner:
         raise HypergradientError(
             "inner to be a list of at least one batch",
@@ -132,11 +123,11 @@ def _bind(
         raise HypergradientError("frozen to name hyper-parameters", repr(unknown[0]), f"choose from {sorted(hyper)}")
     return Instance(
         problem=problem,
-        params={name: _widen(value.detach()) for name, value in params.items()},
-        hyper=leaves({name: _widen(value) for name, value in hyper.items()}),
-        buffers={name: _widen(value.detach()) for name, value in buffers.items()},
-        inner=[_widen(batch) for batch in inner],
-        outer=_widen(outer),
+        params={name: widen(value.detach()) for name, value in params.items()},
+        hyper=leaves({name: widen(value) for name, value in hyper.items()}),
+        buffers={name: widen(value.detach()) for name, value in buffers.items()},
+        inner=[widen(batch) for batch in inner],
+        outer=widen(outer),
         over_processes=mean,
         inner_state=inner_state,
         warm_start=warm_start,
@@ -146,31 +137,8 @@ def _bind(
 
 def _solve(solver: AbstractSolver, instance: Instance) -> SolverAnswer:
     """Run the solver where layers have the derivatives it takes, in full precision; explain torch's complaints."""
-    with ExitStack() as stack:
-        stack.enter_context(torch.enable_grad())
-        stack.enter_context(torch.autocast(instance.device.type, enabled=False))
-        if solver.derivatives != "first":
-            stack.enter_context(sdpa_kernel(SDPBackend.MATH))
-        try:
-            return solver.solve(instance)
-        except RuntimeError as error:
-            explained = _explain(error, solver)
-            if explained is None:
-                raise
-            raise explained from error
-
-
-def _widen(value: Data) -> Data:
-    """Return floating-point tensors in float32 at the least, also within lists, tuples and dictionaries."""
-    if isinstance(value, Tensor):
-        return value.float() if value.is_floating_point() and value.dtype.itemsize < 4 else value
-    if type(value) is dict:
-        return {key: _widen(item) for key, item in value.items()}
-    if type(value) in (list, tuple):
-        return type(value)(_widen(item) for item in value)
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(_widen(item) for item in value))
-    return value
+    with differentiating(instance.device, solver.derivatives, used_by=type(solver).__name__):
+        return solver.solve(instance)
 
 
 def _like(values: Params, given: Mapping[str, Tensor]) -> Params:
@@ -227,32 +195,3 @@ def _describe(result: HypergradResult, instance: Instance) -> AuxoError:
         f"{odd[0] if odd else 'the outer loss'} not finite",
         "lower the inner rate, add damping, or look for a division by zero in the losses",
     )
-
-
-_CAUSES = (
-    (
-        r"derivative for (?P<what>\S+) is not implemented|differentiate twice a function|not differentiable twice",
-        "losses whose layers can be differentiated twice",
-        "replace the layer, or use FiniteDifference, Penalty or FirstOrder",
-    ),
-    (
-        r"forward AD with (?P<what>\S+) that does not support it",
-        "losses whose layers have forward-mode derivatives",
-        "replace the layer, or use Unrolled(steps=1)",
-    ),
-    (
-        r"modified by an inplace operation",
-        "losses that change nothing in place",
-        "evaluate the module through FunctionalModule, which gives every call its own buffers",
-    ),
-)
-
-
-def _explain(error: RuntimeError, solver: AbstractSolver) -> HypergradientError | None:
-    """Return a one-line error for torch's known complaints, and ``None`` for any other."""
-    for pattern, expected, fix in _CAUSES:
-        match = re.search(pattern, str(error))
-        if match:
-            what = match.groupdict().get("what") or str(error).strip().splitlines()[0]
-            return HypergradientError(f"{expected} for {type(solver).__name__}", what, fix)
-    return None

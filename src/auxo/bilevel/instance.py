@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from auxo.bilevel.derivatives import require_scalar
 from auxo.bilevel.problem import BilevelProblem, Data, Level, Mean, Params
 from auxo.bilevel.second_order import FastSecondDerivatives
 from auxo.bilevel.vectors import Layout
@@ -105,36 +106,6 @@ class Instance:
         losses = [self.inner_loss(params, self.buffers, batch)[0] for batch in self.inner]
         return losses[0] if len(losses) == 1 else torch.stack(losses).mean()
 
-    def second_order_gradients(self, loss: Float[Tensor, ""], params: Params) -> dict[str, Tensor | None]:
-        """Return the inner gradient, attached, so that it can be differentiated once more.
-
-        Args:
-            loss: made of ``params``.
-            params: leaves that require gradient.
-
-        Raises:
-            HypergradientError: a layer cannot be differentiated twice. Some of torch's say so only when their second
-                derivative is wanted as a leaf's, and are silently left out otherwise.
-        """
-        gradients = torch.autograd.grad(loss, [*params.values()], create_graph=True, allow_unused=True)
-        named: dict[str, Tensor | None] = dict(zip(params, gradients, strict=True))
-        starts = {name: [value.grad_fn] for name, value in named.items() if value is not None}
-        seen: set[object] = set()
-        for name, waiting in starts.items():
-            while waiting:
-                node = waiting.pop()
-                if node is None or node in seen:
-                    continue
-                seen.add(node)
-                if node.name() == "torch::autograd::Error":
-                    raise HypergradientError(
-                        "inner losses whose layers can be differentiated twice",
-                        f"one that cannot on the way to {name!r}",
-                        "replace the layer, or use FiniteDifference, Penalty or FirstOrder",
-                    )
-                waiting += [following for following, _ in node.next_functions if following not in seen]
-        return named
-
     def outer_gradient(self, params: Params, buffers: Params) -> OuterGradient:
         """Return the outer loss at the inner parameters, with its gradients in them and in the hyper-parameters."""
         params = leaves(params)
@@ -226,10 +197,7 @@ class Instance:
                         f"{kind} {key!r} changed in place",
                         "return a changed clone instead, or evaluate the module through FunctionalModule",
                     )
-        if loss.dim() != 0:
-            raise HypergradientError(
-                f"{name} to return a scalar", f"a tensor of shape {tuple(loss.shape)}", "take its mean or sum"
-            )
+        require_scalar(name, loss)
         return loss, {key: value.detach() for key, value in new_buffers.items()}
 
 

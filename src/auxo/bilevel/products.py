@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from auxo.bilevel.hessian import GradientGraph, Pull, multiply, multiply_together
 from auxo.bilevel.instance import Instance, leaves
 from auxo.bilevel.losses import CompositeLoss
 from auxo.bilevel.problem import Params
@@ -36,52 +37,35 @@ class InnerGradient:
     def __init__(self, instance: Instance, *, curvature: Curvature = "hessian") -> None:
         self._instance = instance
         params = leaves(instance.params)
-        loss = instance.mean_inner_loss(params)
-        if not loss.requires_grad:
-            raise HypergradientError(
-                "an inner loss that depends on the inner parameters",
-                "a constant",
-                "compute it from the params it is given, without .detach(), .item() or torch.no_grad()",
-            )
-        gradients = instance.second_order_gradients(loss, params)
-        self._gradients = {n: value for n, value in gradients.items() if value is not None and value.requires_grad}
-        if not self._gradients:
+        self._graph = GradientGraph(instance.mean_inner_loss(params), params, name="an inner loss")
+        if not self._graph.gradients:
             raise HypergradientError(
                 "an inner loss whose gradient depends on the inner parameters or hyper-parameters",
                 "a gradient that is constant",
                 "check that the loss is not linear in the parameters, and that hyper-parameters enter it",
             )
-        self._params = {name: params[name] for name in self._gradients}
-        self.layout = Layout(self._params)
-        self._gauss_newton = _GaussNewton(instance, self._params, params) if curvature == "gauss_newton" else None
+        self.layout = Layout(self._graph.params)
+        is_hessian = curvature == "hessian"
+        self._pull: Pull = self._graph.pull if is_hessian else _GaussNewton(instance, self._graph.params, params).pull
 
     def slope(self) -> Float[Tensor, ""]:
         """Return the norm of the inner gradient."""
-        vector = self.layout.flatten({name: value.detach() for name, value in self._gradients.items()})
+        vector = self.layout.flatten({name: value.detach() for name, value in self._graph.gradients.items()})
         norm: Tensor = self._instance.mean(vector).norm()
         return norm
 
     def select(self, tensors: Mapping[str, Tensor]) -> Float[Tensor, " size"]:
         """Return the named tensors as one vector; zeros for those that are missing."""
-        filled = {name: tensors.get(name) for name in self._params}
-        return self.layout.flatten(
-            {name: torch.zeros_like(self._params[name]) if value is None else value for name, value in filled.items()}
-        )
+        own = self._graph.params.items()
+        return self.layout.flatten({n: tensors[n] if n in tensors else torch.zeros_like(value) for n, value in own})
 
     def product(self, vector: Float[Tensor, " size"]) -> Float[Tensor, " size"]:
         """Return the matrix times a vector, averaged over the processes."""
-        return self._instance.mean(self.layout.flatten(self._pull(vector, batched=False)))
+        return multiply(self._pull, self.layout, self._instance.mean, vector)
 
     def products(self, vectors: Float[Tensor, "count size"]) -> Float[Tensor, "count size"]:
         """Return the matrix times several vectors, vectorised over them where every operation allows it."""
-        try:
-            pulled = self._pull(vectors, batched=True)
-        except RuntimeError as error:
-            if "Batching rule not implemented" not in str(error):
-                raise
-            return torch.stack([self.product(vector) for vector in vectors])
-        rows = torch.stack([self.layout.flatten([value[i] for value in pulled]) for i in range(len(vectors))])
-        return self._instance.mean(rows.reshape(-1)).view_as(rows)
+        return multiply_together(self._pull, self.layout, self._instance.mean, vectors)
 
     def mixed(self, vector: Float[Tensor, " size"]) -> dict[str, Tensor | None]:
         """Return the derivative in each hyper-parameter of the inner gradient's inner product with a vector.
@@ -90,27 +74,13 @@ class InnerGradient:
         """
         hyper = self._instance.hyper
         weights = [*self.layout.split(vector).values()]
-        gradients = torch.autograd.grad([*self._gradients.values()], [*hyper.values()], weights, allow_unused=True)
+        attached = [*self._graph.gradients.values()]
+        gradients = torch.autograd.grad(attached, [*hyper.values()], weights, allow_unused=True)
         return self._instance.average_present(dict(zip(hyper, gradients, strict=True)))
 
     def named(self, vector: Float[Tensor, " size"]) -> Params:
         """Return the vector as tensors by parameter name."""
         return self.layout.split(vector)
-
-    def _pull(self, vector: Tensor, *, batched: bool) -> tuple[Tensor, ...]:
-        """Return the matrix times the vector, one tensor per parameter."""
-        weights = [*self.layout.split(vector).values()]
-        if self._gauss_newton is not None:
-            return self._gauss_newton.pull(weights, batched=batched)
-        return torch.autograd.grad(
-            [*self._gradients.values()],
-            [*self._params.values()],
-            weights,
-            retain_graph=True,
-            allow_unused=True,
-            materialize_grads=True,
-            is_grads_batched=batched,
-        )
 
 
 class _GaussNewton:
@@ -128,6 +98,7 @@ class _GaussNewton:
                 f"{type(loss).__name__}",
                 "give its outputs and criterion apart, or use curvature='hessian'",
             )
+        self._names = [*selected]
         self._params = [*selected.values()]
         self._outputs, self._dummies, self._pulled, self._slopes = [], [], [], []
         hyper = {name: value.detach() for name, value in instance.hyper.items()}
@@ -152,8 +123,9 @@ class _GaussNewton:
             )
             self._penalty = [*gradients]
 
-    def pull(self, weights: list[Tensor], *, batched: bool) -> tuple[Tensor, ...]:
-        """Return the product, one tensor per parameter."""
+    def pull(self, weights: Params, is_batched: bool) -> Params:
+        """Return the product by parameter name."""
+        given = [weights[name] for name in self._names]
 
         def grad(outputs: list[Tensor], inputs: list[Tensor], vectors: list[Tensor]) -> tuple[Tensor, ...]:
             return torch.autograd.grad(
@@ -163,19 +135,19 @@ class _GaussNewton:
                 retain_graph=True,
                 allow_unused=True,
                 materialize_grads=True,
-                is_grads_batched=batched,
+                is_grads_batched=is_batched,
             )
 
-        total = [torch.zeros_like(weight) for weight in weights]
+        total = [torch.zeros_like(weight) for weight in given]
         for outputs, dummy, pulled, (slope, point) in zip(
             self._outputs, self._dummies, self._pulled, self._slopes, strict=True
         ):
-            kept = [(value, weight) for value, weight in zip(pulled, weights, strict=True) if value.requires_grad]
+            kept = [(value, weight) for value, weight in zip(pulled, given, strict=True) if value.requires_grad]
             (moved,) = grad([value for value, _ in kept], [dummy], [weight for _, weight in kept])
             (bent,) = grad([slope], [point], [moved])
             total = [a + b for a, b in zip(total, grad([outputs], self._params, [bent]), strict=True)]
-        kept = [(v, w) for v, w in zip(self._penalty, weights, strict=False) if v.requires_grad]
+        kept = [(v, w) for v, w in zip(self._penalty, given, strict=False) if v.requires_grad]
         if kept:
             penalty = grad([value for value, _ in kept], self._params, [weight for _, weight in kept])
             total = [a + b for a, b in zip(total, penalty, strict=True)]
-        return tuple(total)
+        return dict(zip(self._names, total, strict=True))

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from auxo.bilevel.derivatives import attached_gradients
 from auxo.bilevel.inner_optimizers import AbstractInnerOptimizer
 from auxo.bilevel.instance import Instance, leaves
 from auxo.bilevel.problem import Data, Params
@@ -114,7 +115,7 @@ class Trajectory:
         """Make one step and keep its graphs, for :meth:`pull_back`."""
         params = leaves(point.params)
         loss, buffers = self.instance.inner_loss(params, point.buffers, self.batch(step))
-        found = self.instance.second_order_gradients(loss, params)
+        found = attached_gradients(loss, params)
         gradients = {name: torch.zeros_like(params[name]) if g is None else g for name, g in found.items()}
         averaged = self.instance.average({name: gradient.detach() for name, gradient in gradients.items()})
         before = leaves(point.params), leaves(averaged), leaves(point.state)

@@ -31,8 +31,10 @@ EXTRAS = {
     "timm": _Extra(
         "timm", "any backbone of timm as --backbone.name timm:NAME; needs a torchvision built for the same torch"
     ),
+    "transformers": _Extra("transformers", "vision models of transformers as --backbone.name hf:NAME"),
     "torchjd": _Extra("torchjd", "the gate torchjd, which weighs tasks by their gradients"),
     "robust": _Extra("foolbox", "auxo evaluate RUN --attack; needs the program git"),
+    "onnx": _Extra("onnxscript", "auxo export RUN --format onnx; with onnxruntime also auxo predict of its model.onnx"),
 }
 
 

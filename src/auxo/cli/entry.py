@@ -5,8 +5,10 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import auxo
+from auxo.cli.run_folder import require_run
 from auxo.cli.usage import train_usage
 from auxo.errors import AuxoError, ConfigError, InterruptedRunError
 
@@ -16,10 +18,15 @@ COMMANDS = {
     "train": "train a model and judge it on data it never saw",
     "evaluate": "judge a trained model again, also on new labelled pictures",
     "predict": "write a CSV of predictions for pictures",
+    "estimate": "say what accuracy to expect on pictures without labels",
     "explain": "draw what a trained model looks at and how it arranges pictures",
+    "export": "write a trained model as files for use elsewhere, with a model card",
     "list": "show methods, pretexts, gates, backbones and data scenarios",
     "doctor": "show versions, devices, extras and where data is looked for",
 }
+
+READ_A_RUN = ("estimate", "evaluate", "explain", "export")
+"""Commands whose first word is a run directory: a wrong one is refused before anything slow is imported."""
 
 HELP = f"""usage: auxo COMMAND [OPTIONS]
 
@@ -90,5 +97,7 @@ def _dispatch(words: list[str]) -> int:
     if name == "train" and (len(words) == 1 or words[1] in ("-h", "--help")):
         print(train_usage(), end="")
         return 0
+    if name in READ_A_RUN and len(words) > 1 and not words[1].startswith("-"):
+        require_run(Path(words[1]))
     importlib.import_module(f"auxo.cli.{name}").run(words[1:])
     return 0

@@ -1,4 +1,4 @@
-"""``auxo evaluate``: judge a trained model again, also under common corruptions and under attack."""
+"""``auxo evaluate``: judge a trained model again, also under corruptions, under attack, and by its features alone."""
 
 import json
 from collections.abc import Sequence
@@ -9,30 +9,37 @@ from typing import Annotated, Literal
 import tyro
 from tyro.conf import Positional
 
+from auxo.cli.earlier import keep_earlier
+from auxo.cli.history import changed_sets, history
 from auxo.cli.options import parse_options
 from auxo.cli.terminal import print_table
 from auxo.cli.train import read_run_config
-from auxo.data import EvaluationSplit, load_splits, ood_splits, read_source, stratified_indices
+from auxo.data import EvaluationSplit, Splits, load_splits, ood_splits, read_source, stratified_indices
 from auxo.data.corruptions import KINDS, SEVERITIES
 from auxo.errors import ConfigError
 from auxo.evaluation import (
     ATTACKS,
+    PROBES,
     AttackConfig,
     AttackName,
-    Compute,
     EvaluationRow,
-    Selection,
+    FeatureReader,
+    FittedProbe,
+    ProbeName,
     Table,
     build_corruption_table,
     build_table,
     evaluate,
+    evaluate_probes,
     evaluate_under_attack,
     evaluate_under_corruptions,
+    fit_probes,
+    has_class_head,
 )
 from auxo.experiment import ExperimentConfig
 from auxo.random import derive_seed
 from auxo.runtime import Runtime, RuntimeConfig, open_runtime
-from auxo.training import TrainedModel, load_model, read_records, require_folder_of, write_atomically
+from auxo.training import TrainedModel, load_model, require_folder_of, write_atomically
 
 __all__ = ["run"]
 
@@ -42,13 +49,20 @@ class Options:
     """Options of ``auxo evaluate``."""
 
     run: Annotated[Positional[str], tyro.conf.arg(metavar="RUN")]
-    """Run directory of a finished run."""
+    """Run directory of a finished run, or of one in which the stage that is named is finished."""
+    stage: str | None = None
+    """Judge what this stage of the run ended with; by default the model that the run ended with."""
     data: tuple[str, ...] = ()
     """Labelled sets to judge on: folder, Parquet, CSV or hf://owner/name[:split]; by default all of the run's own."""
     split: str | None = None
     """Judge on one of the run's own sets only, such as val, test or ood/usps; under corruptions or attack test."""
     images: int | None = None
     """Judge on at most so many images of each set, drawn with the class proportions kept; default all."""
+    probe: tuple[Literal["all"] | ProbeName, ...] = ()
+    """Judge the features instead of the class heads, by classifiers fitted to those of the training images: a vote of
+    nearest neighbours (knn), a linear classifier (linear); "all" means both."""
+    neighbours: int | None = None
+    """With --probe knn: training images that vote, >= 1; default 20, or all where there are fewer."""
     corruptions: bool = False
     """Judge under common corruptions instead: every kind at every severity."""
     kinds: tuple[str, ...] = KINDS
@@ -66,8 +80,8 @@ class Options:
     restarts: int = AttackConfig.restarts
     """With --attack: random starts of pgd and pgd_margin, >= 1; the worst counts."""
     out: str | None = None
-    """File for the results, one JSON object a line; by default evaluation.jsonl, corruptions.jsonl or attacks.jsonl
-    in the run directory."""
+    """File for the results, one JSON object a line; by default evaluation.jsonl, corruptions.jsonl, attacks.jsonl or
+    probes.jsonl in the run directory."""
     device: str = "auto"
     """"auto", "cpu", "cuda", "cuda:1" or "mps"."""
     batch_size: int = 500
@@ -78,10 +92,15 @@ class Options:
     def __post_init__(self) -> None:
         is_strength_read = bool(self.attack) or self.strength == AttackConfig()
         is_choice_read = self.corruptions or (self.kinds, self.severities) == (KINDS, SEVERITIES)
+        is_vote_read = self.neighbours is None or "knn" in self.probes
+        is_spoiled = self.corruptions or bool(self.attack)
         checks = (
             (self.batch_size >= 1, "batch-size >= 1", self.batch_size, "give the number of images per pass"),
             (self.images is None or self.images >= 1, "images >= 1", self.images, "leave it out for all"),
             (not (self.corruptions and self.attack), "--corruptions or --attack", "both", "judge twice"),
+            (not (self.probe and is_spoiled), "--probe without --corruptions and --attack", "both", "judge twice"),
+            (is_vote_read, "--probe knn beside --neighbours", "none", "pass --probe knn"),
+            (self.neighbours is None or self.neighbours >= 1, "neighbours >= 1", self.neighbours, "leave it out"),
             (not (self.data and self.split), "--data or --split", "both", "leave one out"),
             (is_strength_read, "--attack beside the strength of one", "none", "pass --attack all"),
             (is_choice_read, "--corruptions beside --kinds and --severities", "none", "pass --corruptions"),
@@ -106,59 +125,60 @@ class Options:
         return replace(self.strength, attacks=names)
 
     @property
+    def probes(self) -> tuple[str, ...]:
+        """The probes of the features, if any."""
+        return PROBES if "all" in self.probe else tuple(name for name in PROBES if name in self.probe)
+
+    @property
     def file_name(self) -> str:
         """Where the results go by default."""
-        return "corruptions.jsonl" if self.corruptions else "attacks.jsonl" if self.attack else "evaluation.jsonl"
+        if self.corruptions:
+            return "corruptions.jsonl"
+        return "attacks.jsonl" if self.attack else "probes.jsonl" if self.probe else "evaluation.jsonl"
 
 
 def run(words: Sequence[str]) -> None:
     """Measure every head, print the table, and write the rows."""
-    own = "on labelled pictures of yours, which are resized and cropped to its input"
-    description = f"Judge a trained model again, on the run's own sets or {own}."
+    description = """Judge a trained model again, on the run's own sets or on labelled pictures of yours, which are
+    resized and cropped to its input."""
     if len(words) > 1 and not words[0].startswith("-") and not words[1].startswith("-"):
         raise ConfigError("options of auxo evaluate after RUN", words[1], f"to judge on it, pass --data {words[1]}")
     options = parse_options(Options, words, command="auxo evaluate", description=description)
-    attacks = options.attacks
     folder = Path(options.run)
     out = Path(options.out) if options.out else folder / options.file_name
     if options.out:
         require_folder_of(out)
     config = read_run_config(folder, code=options.code)
     with open_runtime(RuntimeConfig(device=options.device, precision=config.runtime.precision)) as runtime:
-        model = load_model(config, folder, runtime=runtime)
-        rows: list[EvaluationRow] = []
-        for split in _splits(options, config, model):
-            rows += _rows(options, attacks, split, config=config, model=model, runtime=runtime)
+        model = load_model(config, folder, runtime=runtime, stage=options.stage)
+        own = None if options.data and not options.probe else load_splits(config.data, seed=config.seed)
+        if own is not None:
+            model.check_splits(own)
+        splits = _splits(options, config, model, own)
+        judge = _Judge.of(options, config, model, runtime, own)
+        rows = [row for split in splits for row in judge.rows(split)]
         if runtime.is_main:
-            table = _table(options, attacks, rows, folder)
-            settings = {} if attacks is None else {"settings": asdict(attacks)}
-            _keep_earlier(out)
-            write_atomically(out, "".join(json.dumps({**row.to_record(), **settings}) + "\n" for row in rows))
+            table = judge.table(rows)
+            has_own = not options.data and options.images is None and not options.corruptions
+            notes = changed_sets(folder, rows) if has_own else []
+            keep_earlier(out)
+            write_atomically(out, "".join(json.dumps(judge.record(row)) + "\n" for row in rows))
             print_table(table)
-            print(f"results: {out}")
+            print("\n".join([*notes, f"results: {out}"]))
 
 
-def _keep_earlier(path: Path) -> None:
-    """Rename earlier results to the first of ``NAME-1``, ``NAME-2``, … that is free, so that none are lost."""
-    if path.exists():
-        number = 1
-        while (kept := path.with_stem(f"{path.stem}-{number}")).exists():
-            number += 1
-        path.rename(kept)
-
-
-def _splits(options: Options, config: ExperimentConfig, model: TrainedModel) -> list[EvaluationSplit]:
+def _splits(
+    options: Options, config: ExperimentConfig, model: TrainedModel, own: Splits | None
+) -> list[EvaluationSplit]:
     """Return the run's own sets, one of them, or the ones that are named, or part of each."""
     splits: list[EvaluationSplit]
-    if options.data:
+    if options.data or own is None:
         sized = replace(config.data, image_size=model.image_size)
         sources = [read_source(spec, sized, class_names=model.task.class_names) for spec in options.data]
         for spec, source in zip(options.data, sources, strict=True):
             model.check_shape(source.image_shape, where=spec)
         splits = list(ood_splits(sources))
     else:
-        own = load_splits(config.data, seed=config.seed)
-        model.check_splits(own)
         splits = list(own.evaluation())
         wanted = options.split or ("test" if options.corruptions or options.attack else None)
         if wanted is not None:
@@ -177,64 +197,125 @@ def _part(split: EvaluationSplit, count: int | None, *, seed: int) -> Evaluation
     return replace(split, source=split.source.subset(chosen, split.source.name))
 
 
-def _rows(
-    options: Options,
-    attacks: AttackConfig | None,
-    split: EvaluationSplit,
-    *,
-    config: ExperimentConfig,
-    model: TrainedModel,
-    runtime: Runtime,
-) -> list[EvaluationRow]:
-    """Measure a split as it is, under corruptions or under attack."""
-    method, pipeline, size, workers = model.method, model.pipeline, options.batch_size, config.data.workers
-    if options.corruptions:
-        return evaluate_under_corruptions(
-            method,
-            split,
-            pipeline=pipeline,
-            runtime=runtime,
-            batch_size=size,
-            seed=derive_seed(config.seed, "evaluate", "corruptions"),
-            kinds=options.kinds,
-            severities=options.severities,
-            workers=workers,
+@dataclass(frozen=True)
+class _Judge:
+    """What is judged, and how.
+
+    Args:
+        options: of the command.
+        config: of the run.
+        model: that of the run or of one of its stages.
+        runtime: device and processes.
+        fitted: the probes that judge its features; none where its class heads are judged.
+    """
+
+    options: Options
+    config: ExperimentConfig
+    model: TrainedModel
+    runtime: Runtime
+    fitted: Sequence[FittedProbe]
+
+    @classmethod
+    def of(
+        cls, options: Options, config: ExperimentConfig, model: TrainedModel, runtime: Runtime, own: Splits | None
+    ) -> "_Judge":
+        """Return the judge that the options ask for.
+
+        Raises:
+            ConfigError: there is nothing to be judged but features, and no probe was asked for.
+        """
+        judge = cls(options, config, model, runtime, ())
+        if options.probe and own is not None:
+            names, count = options.probes, options.neighbours
+            fitted = fit_probes(judge.reader, own.train, own.val, probes=names, neighbours=count)
+            return replace(judge, fitted=fitted)
+        if not has_class_head(model.method, runtime) and not model.method.pretext_heads():
+            fix = "judge its features with --probe all"
+            raise ConfigError("a model with a class head or a pretext", type(model.method).__name__, fix)
+        return judge
+
+    @property
+    def reader(self) -> FeatureReader:
+        """What reads the features."""
+        return FeatureReader(
+            method=self.model.method,
+            pipeline=self.model.pipeline,
+            runtime=self.runtime,
+            batch_size=self.options.batch_size,
+            workers=self.config.data.workers,
         )
-    if attacks is not None:
-        return evaluate_under_attack(
-            method,
-            split,
-            pipeline=pipeline,
-            runtime=runtime,
-            batch_size=size,
-            config=attacks,
-            seed=derive_seed(config.seed, "evaluate", "attacks"),
-            workers=workers,
+
+    def rows(self, split: EvaluationSplit) -> list[EvaluationRow]:
+        """Measure a split as it is, by probes, under corruptions or under attack."""
+        if self.fitted:
+            return evaluate_probes(self.fitted, self.reader, split)
+        options, method, pipeline, runtime = self.options, self.model.method, self.model.pipeline, self.runtime
+        size, workers, seed = options.batch_size, self.config.data.workers, self.config.seed
+        if options.corruptions:
+            return evaluate_under_corruptions(
+                method,
+                split,
+                pipeline=pipeline,
+                runtime=runtime,
+                batch_size=size,
+                seed=derive_seed(seed, "evaluate", "corruptions"),
+                kinds=options.kinds,
+                severities=options.severities,
+                workers=workers,
+            )
+        if options.attacks is not None:
+            return evaluate_under_attack(
+                method,
+                split,
+                pipeline=pipeline,
+                runtime=runtime,
+                batch_size=size,
+                config=options.attacks,
+                seed=derive_seed(seed, "evaluate", "attacks"),
+                workers=workers,
+            )
+        return evaluate(method, split, pipeline=pipeline, runtime=runtime, batch_size=size, workers=workers)
+
+    def record(self, row: EvaluationRow) -> dict[str, object]:
+        """Return what the file says of a row."""
+        settings = {probe.head: dict(probe.settings) for probe in self.fitted}.get(row.head)
+        if self.options.attacks is not None:
+            settings = asdict(self.options.attacks)
+        stage = self.options.stage or self.config.stages[-1].name
+        return {**row.to_record(), "stage": stage, **({} if settings is None else {"settings": settings})}
+
+    def table(self, rows: Sequence[EvaluationRow]) -> Table:
+        """Return the table of the rows, with what they were measured by."""
+        if self.options.corruptions:
+            return build_corruption_table(rows)
+        folder, stage = Path(self.options.run), self.options.stage
+        selection, compute = history(folder, self.config, stage=stage)
+        table = build_table(rows, selection=selection, compute=compute)
+        if self.fitted:
+            return replace(table, caption=_about_probes(self.fitted) + table.caption)
+        return (
+            table
+            if self.options.attacks is None
+            else replace(table, caption=_about(self.options.attacks) + table.caption)
         )
-    return evaluate(method, split, pipeline=pipeline, runtime=runtime, batch_size=size, workers=workers)
 
 
-def _table(options: Options, attacks: AttackConfig | None, rows: Sequence[EvaluationRow], folder: Path) -> Table:
-    """Return the table of the rows, with what the attacks were if there were any."""
-    if options.corruptions:
-        return build_corruption_table(rows)
-    selection, compute = _history(folder)
-    table = build_table(rows, selection=selection, compute=compute)
-    if attacks is None:
-        return table
-    made = (
+def _about(attacks: AttackConfig) -> str:
+    """Return what the caption says of attacks."""
+    return (
         f"Attacks by foolbox within {attacks.epsilon:.4g} ({255 * attacks.epsilon:.3g}/255) of every pixel; "
         f"{attacks.steps} steps of {attacks.step_size:.4g} and {attacks.restarts} starts where an attack has them; an "
         "accuracy under attack is an upper bound. "
     )
-    return replace(table, caption=made + table.caption)
 
 
-def _history(folder: Path) -> tuple[Selection | None, Compute]:
-    """Return how the run's checkpoint was chosen and what it cost."""
-    end = [row for row in read_records(folder / "records.jsonl") if row["kind"] == "end"]
-    if not end:
-        return None, Compute(train_seconds=0.0, images=0)
-    last = end[-1]
-    selection = None if last["selection"] is None else Selection(**last["selection"])
-    return selection, Compute(**{name: last[name] for name in ("train_seconds", "images", "flops")})
+def _about_probes(fitted: Sequence[FittedProbe]) -> str:
+    """Return what the caption says of probes."""
+    settings = {probe.head: probe.settings for probe in fitted}
+    any_of = fitted[0].settings
+    text = f"Probes of {any_of['num_features']} features, fitted to {any_of['bank']:,} training images. "
+    if (knn := settings.get("knn")) is not None:
+        text += f"knn: the {knn['neighbours']} nearest by cosine vote, weighted by exp(cosine / {knn['temperature']}). "
+    if (linear := settings.get("linear_probe")) is not None:
+        text += f"linear_probe: logistic regression with C = {linear['c']:g}, chosen on val. "
+    return text

@@ -25,7 +25,9 @@ class Options:
     """Options of ``auxo explain``."""
 
     run: Annotated[Positional[str], tyro.conf.arg(metavar="RUN")]
-    """Run directory of a finished run."""
+    """Run directory of a finished run, or of one in which the stage that is named is finished."""
+    stage: str | None = None
+    """Look at what this stage of the run ended with; by default at the model that the run ended with."""
     split: str | None = None
     """Split of the run to look at: train, meta, val, test or ood/NAME; default test, or val where there is none."""
     data: str | None = None
@@ -33,7 +35,7 @@ class Options:
     show: Annotated[ExplainConfig, tyro.conf.arg(name="")] = field(default_factory=ExplainConfig)
     """What to show."""
     out: str | None = None
-    """Folder for the pictures and rows; default explain/SPLIT in the run directory."""
+    """Folder for the pictures and rows; default explain/SPLIT in the run directory, explain/STAGE/SPLIT of a stage."""
     device: str = "auto"
     """"auto", "cpu", "cuda", "cuda:1" or "mps"."""
     batch_size: int = 100
@@ -54,18 +56,19 @@ def run(words: Sequence[str]) -> None:
     folder = Path(options.run)
     config = read_run_config(folder, code=options.code)
     with open_runtime(RuntimeConfig(device=options.device, precision="float32")) as runtime:
-        model = load_model(config, folder, runtime=runtime)
+        model = load_model(config, folder, runtime=runtime, stage=options.stage)
         split, source = _pictures(config, model, options)
         subject = Subject(
             model=model,
             source=source,
-            run=_name(config, folder),
+            run=_name(config, folder, options.stage),
             split=split,
             runtime=runtime,
             batch_size=options.batch_size,
         )
         found = explain(subject, options.show)
-        out = Path(options.out) if options.out else folder / "explain" / split.replace("/", "-")
+        default = folder / "explain" / (options.stage or "") / split.replace("/", "-")
+        out = Path(options.out) if options.out else default
         if runtime.is_main:
             found.write(out)
             print("\n".join([*found.notes, f"pictures and rows: {out}"]))
@@ -87,7 +90,9 @@ def _pictures(config: ExperimentConfig, model: TrainedModel, options: Options) -
     return name, known[name]
 
 
-def _name(config: ExperimentConfig, folder: Path) -> str:
-    """Return what captions call the model: method, backbone and run directory."""
-    method = type(config.stages[-1].method).__qualname__.partition(".")[0]
-    return f"{method} on {config.backbone.name} ({folder.resolve().name})"
+def _name(config: ExperimentConfig, folder: Path, name: str | None) -> str:
+    """Return what captions call the model: method, backbone, run directory and the stage that was named."""
+    stage = next((stage for stage in config.stages if stage.name == name), config.stages[-1])
+    method = type(stage.method).__qualname__.partition(".")[0]
+    place = folder.resolve().name + (f", stage {name}" if name else "")
+    return f"{method} on {config.backbone.name} ({place})"

@@ -14,11 +14,11 @@ from auxo.registry import entries
 __all__ = ["run"]
 
 KINDS = {
-    "methods": "methods",
-    "pretexts": "pretexts",
-    "gates": "gates",
-    "backbones": "backbones",
-    "scenarios": "data.scenarios",
+    "methods": ("methods",),
+    "pretexts": ("pretexts", "joint_embeddings"),
+    "gates": ("gates",),
+    "backbones": ("backbones",),
+    "scenarios": ("data.scenarios",),
 }
 
 
@@ -33,10 +33,11 @@ class Options:
 def run(words: Sequence[str]) -> None:
     """Print names, lines and sources. Nothing is imported: modules are read as text."""
     options = parse_options(Options, words, command="auxo list", description="Show what there is to choose from.")
-    for kind, package in KINDS.items():
+    for kind, packages in KINDS.items():
         if options.kind in ("all", kind):
             print(f"{kind}:")
-            for _, group in groupby(entries(package).values(), key=lambda entry: entry.module):
+            found = [entry for package in packages for entry in entries(package).values()]
+            for _, group in groupby(found, key=lambda entry: entry.module):
                 members = list(group)
                 print(f"  {', '.join(member.name for member in members)}: {members[0].summary}")
                 print(_paragraph(members[0].source))

@@ -3,22 +3,23 @@
 import csv
 import io
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import torch
 import tyro
-from torch import Tensor
 from tyro.conf import Positional
 
 from auxo.cli.options import parse_options
 from auxo.cli.train import read_run_config
-from auxo.data import decode_image, read_bytes
-from auxo.errors import ConfigError, DataError
-from auxo.runtime import Runtime, RuntimeConfig, open_runtime
-from auxo.training import TrainedModel, load_model, require_folder_of, write_atomically
-from auxo.types import Batch
+from auxo.config import from_json
+from auxo.errors import CheckpointError, ConfigError, DataError, DeviceError
+from auxo.experiment import ExperimentConfig
+from auxo.export import Predictor, is_export, load_network, open_onnx, open_program, predictor_of, with_code
+from auxo.runtime import RuntimeConfig, open_runtime
+from auxo.training import load_model, require_folder_of, write_atomically
 
 __all__ = ["run"]
 
@@ -29,18 +30,20 @@ ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".
 class Options:
     """Options of ``auxo predict``."""
 
-    run: Annotated[Positional[str], tyro.conf.arg(metavar="RUN")]
-    """Run directory of a finished run."""
+    model: Annotated[Positional[str], tyro.conf.arg(metavar="MODEL")]
+    """Run directory of a finished run, folder of an export, or its model.pt2 or model.onnx."""
     pictures: Annotated[Positional[tuple[str, ...]], tyro.conf.arg(metavar="PICTURE [PICTURE ...]")]
     """Pictures, or folders that are searched for pictures."""
     out: str = "predictions.csv"
     """CSV to write: path, predicted class, its probability, then the probability of every class."""
     device: str = "auto"
-    """"auto", "cpu", "cuda", "cuda:1" or "mps"."""
+    """"auto", "cpu", "cuda", "cuda:1" or "mps"; model.pt2 and model.onnx run on the CPU."""
     batch_size: int = 256
     """Pictures per forward pass, >= 1."""
     code: str | None = None
     """Python file of a method outside auxo that the run may import."""
+    trust_pt2: bool = False
+    """Load a .pt2 file although it can run code of its maker's; not needed for other files."""
 
 
 def run(words: Sequence[str]) -> None:
@@ -50,22 +53,21 @@ def run(words: Sequence[str]) -> None:
     if options.batch_size < 1:
         raise ConfigError("batch-size >= 1", str(options.batch_size), "give the number of pictures per pass")
     if not options.pictures:
-        raise ConfigError("pictures, or folders of pictures", "none", f"name them: auxo predict {options.run} DIR")
+        raise ConfigError("pictures, or folders of pictures", "none", f"name them: auxo predict {options.model} DIR")
     require_folder_of(Path(options.out))
-    folder = Path(options.run)
-    config = read_run_config(folder, code=options.code)
     paths = [path for place in options.pictures for path in _pictures(Path(place))]
-    with open_runtime(RuntimeConfig(device=options.device, precision=config.runtime.precision)) as runtime:
-        model = load_model(config, folder, runtime=runtime)
+    with _predictor(options) as predictor:
+        names = predictor.description.task.class_names
         text = io.StringIO()
         writer = csv.writer(text)
-        writer.writerow(["path", "prediction", "probability", *(f"p({name})" for name in model.task.class_names)])
+        writer.writerow(["path", "prediction", "probability", *(f"p({name})" for name in names)])
         for first in range(0, len(paths), options.batch_size):
             chunk = paths[first : first + options.batch_size]
-            for path, probs in zip(chunk, _probabilities(model, chunk, runtime), strict=True):
+            pixels = torch.stack([predictor.read(path) for path in chunk])
+            for path, probs in zip(chunk, predictor.probabilities(pixels), strict=True):
                 best = int(probs.argmax())
                 values = [f"{value:.6f}" for value in probs.tolist()]
-                writer.writerow([path, model.task.class_names[best], values[best], *values])
+                writer.writerow([path, names[best], values[best], *values])
         write_atomically(Path(options.out), text.getvalue())
     print(f"{len(paths)} predictions: {options.out}")
 
@@ -83,16 +85,44 @@ def _pictures(place: Path) -> Iterator[Path]:
     yield from found
 
 
-def _probabilities(model: TrainedModel, paths: Sequence[Path], runtime: Runtime) -> Tensor:
-    """Return class probabilities, shape ``(pictures, classes)``, on the CPU."""
-    pictures = []
-    for path in paths:
-        picture = decode_image(read_bytes(str(path)), where=str(path), image_size=model.image_size)
-        model.check_shape(tuple(picture.shape), where=str(path))
-        pictures.append(picture)
-    images = torch.stack(pictures)
-    nothing = torch.zeros(len(paths), dtype=torch.int64, device=runtime.device)
-    batch = Batch(runtime.to_device(images), nothing, nothing)
-    with torch.inference_mode(), runtime.autocast():
-        logits = model.method.predict(model.pipeline(batch, seed=None).images)
-    return torch.softmax(logits.float(), dim=1).cpu()
+@contextmanager
+def _predictor(options: Options) -> Iterator[Predictor]:
+    """Open the network that the first word names."""
+    path = _network_file(Path(options.model))
+    if path.suffix in (".pt2", ".onnx"):
+        if options.device not in ("auto", "cpu"):
+            fix = "leave --device out, or predict with the run or its safetensors export"
+            raise DeviceError(f"--device cpu for {path}", options.device, fix)
+        if path.suffix == ".pt2" and not options.trust_pt2:
+            fix = "pass --trust-pt2 if you trust where it comes from, or use the safetensors or onnx export"
+            raise ConfigError("your leave to load a .pt2 file, which can run code", str(path), fix)
+        yield open_program(path) if path.suffix == ".pt2" else open_onnx(path)
+        return
+    folder = path.parent
+    config = _exported_config(folder, options.code) if is_export(folder) else read_run_config(folder, code=options.code)
+    with open_runtime(RuntimeConfig(device=options.device, precision=config.runtime.precision)) as runtime:
+        load = load_network if is_export(folder) else load_model
+        yield predictor_of(load(config, folder, runtime=runtime), runtime)
+
+
+def _network_file(model: Path) -> Path:
+    """Return the file to load: the one that is named, or the best of a folder, safetensors before ONNX before .pt2."""
+    if model.suffix in (".pt2", ".onnx", ".safetensors") and not model.is_dir():
+        return model
+    if is_export(model):
+        for name in ("model.safetensors", "model.onnx", "model.pt2"):
+            if (model / name).is_file():
+                return model / name
+        raise CheckpointError(f"a network in the export {model}", "none", "export the run again")
+    return model / "model.safetensors"
+
+
+def _exported_config(folder: Path, code: str | None) -> ExperimentConfig:
+    """Return the config of an export."""
+    path = folder / "config.json"
+    if not path.is_file():
+        raise ConfigError(
+            f"config.json beside {folder / 'model.safetensors'}", "none", "keep an export's files together"
+        )
+    text = path.read_text(encoding="utf-8")
+    return from_json(with_code(text, code), origin=str(path), code=code)

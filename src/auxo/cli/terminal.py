@@ -3,6 +3,7 @@
 import sys
 
 from rich.console import Console
+from rich.text import Text
 
 from auxo.evaluation import Table, to_rich
 
@@ -12,5 +13,6 @@ _WIDTH_OF_PIPES = 160
 
 
 def print_table(table: Table) -> None:
-    """Print a table as wide as the terminal, or as a pipe should hold."""
-    Console(width=None if sys.stdout.isatty() else _WIDTH_OF_PIPES).print(to_rich(table))
+    """Print a table as wide as the terminal, or as a pipe should hold; of an empty one its caption."""
+    rendered = to_rich(table) if table.lines else Text(table.caption)
+    Console(width=None if sys.stdout.isatty() else _WIDTH_OF_PIPES).print(rendered)

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, make_dataclass
+from dataclasses import dataclass, field, fields, make_dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -10,6 +10,7 @@ import tyro
 
 from auxo.cli.options import parse_known_options, parse_options
 from auxo.cli.progress import make_observer
+from auxo.cli.run_folder import require_run
 from auxo.cli.terminal import print_table
 from auxo.config import config_digest, from_json, load_recipe, to_json
 from auxo.errors import ConfigError, OutputError
@@ -39,11 +40,14 @@ class _Plan(NamedTuple):
     config: ExperimentConfig
     folder: Path
     is_new: bool
+    is_resumed: bool = False
 
 
 def run(words: Sequence[str]) -> None:
     """Train, print the table and name the run directory."""
     plan = _plan(list(words))
+    if not plan.is_resumed:  # a run that is resumed has its own record
+        plan = plan._replace(config=replace(plan.config, backbone=plan.config.backbone.recorded()))
     with open_runtime(plan.config.runtime) as runtime:
         observer = make_observer(is_main=runtime.is_main)
         if runtime.is_main:
@@ -72,10 +76,7 @@ def read_run_config(folder: Path, *, code: str | None = None) -> ExperimentConfi
     Raises:
         ConfigError: there is none.
     """
-    path = folder / "config.json"
-    if not path.is_file():
-        raise ConfigError(f"a run directory at {folder}", "no config.json there", "name a folder under runs/")
-    return _read_config(path, code)
+    return _read_config(require_run(folder), code)
 
 
 def _read_config(path: Path, code: str | None) -> ExperimentConfig:
@@ -101,7 +102,7 @@ def _plan(words: list[str]) -> _Plan:
             got = " ".join(rest) or f"--out {start.out}"
             raise ConfigError("no other option with --resume, which repeats the run's own", got, "leave it out")
         folder = Path(start.resume)
-        return _Plan(read_run_config(folder, code=start.code), folder, is_new=False)
+        return _Plan(read_run_config(folder, code=start.code), folder, is_new=False, is_resumed=True)
     if start.config is not None:
         path = Path(start.config)
         if path.is_dir():

@@ -1,6 +1,6 @@
 """Strong augmentation: random operations and a grey square, drawn anew for every image and applied to whole batches."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -15,6 +15,7 @@ from auxo.random import Draws
 __all__ = ["OPERATIONS", "Operation", "apply_operations", "cutout", "rand_augment"]
 
 _Images = Float[Tensor, "n 3 height width"]
+_AnyImages = Float[Tensor, "n channels height width"]
 _Magnitudes = Float[Tensor, " n"]
 
 
@@ -25,14 +26,14 @@ class Operation(NamedTuple):
         name: as in the paper.
         low: smallest magnitude.
         high: largest magnitude.
-        apply: maps images in [0, 1], shape ``(n, 3, height, width)``, and one magnitude for each, shape ``(n,)``, to
-            images in [0, 1].
+        apply: maps images in [0, 1], shape ``(n, channels, height, width)``, and one magnitude for each, shape
+            ``(n,)``, to images in [0, 1].
     """
 
     name: str
     low: float
     high: float
-    apply: Callable[[_Images, _Magnitudes], _Images]
+    apply: Callable[[_AnyImages, _Magnitudes], _AnyImages]
 
 
 def rand_augment(images: _Images, draws: Draws, *, num_operations: int = 3) -> _Images:
@@ -56,23 +57,32 @@ def rand_augment(images: _Images, draws: Draws, *, num_operations: int = 3) -> _
     return images
 
 
-def apply_operations(images: _Images, chosen: Int[Tensor, " n"], strength: Float[Tensor, " n"]) -> _Images:
+def apply_operations(
+    images: _AnyImages,
+    chosen: Int[Tensor, " n"],
+    strength: Float[Tensor, " n"],
+    *,
+    operations: Sequence[Operation] | None = None,
+) -> _AnyImages:
     """Return every image after one operation.
 
     Args:
         images: in [0, 1].
-        chosen: the position in :data:`OPERATIONS` of each image's operation; on the CPU, so that no device has to be
-            waited for.
+        chosen: the position in ``operations`` of each image's operation; on the CPU, so that no device has to be waited
+            for.
         strength: where in the operation's range its magnitude is, in [0, 1]; on the CPU.
+        operations: to choose among; default :data:`OPERATIONS`, which need three channels.
     """
+    operations = OPERATIONS if operations is None else operations
     order = chosen.argsort(stable=True)
-    counts = chosen.bincount(minlength=len(OPERATIONS)).tolist()
-    low, high = (torch.tensor(ends, dtype=strength.dtype)[chosen] for ends in (_LOW, _HIGH))
+    counts = chosen.bincount(minlength=len(operations)).tolist()
+    ends = torch.tensor([(operation.low, operation.high) for operation in operations], dtype=strength.dtype)
+    low, high = ends[chosen].unbind(1)
     magnitudes = (low + (high - low) * strength)[order].to(images.device, images.dtype)
     parts = images.contiguous()[order.to(images.device)].split(counts)
     changed = [
         operation.apply(part, magnitude) if len(part) else part
-        for operation, part, magnitude in zip(OPERATIONS, parts, magnitudes.split(counts), strict=True)
+        for operation, part, magnitude in zip(operations, parts, magnitudes.split(counts), strict=True)
     ]
     return torch.cat(changed)[order.argsort().to(images.device)]
 
@@ -115,9 +125,9 @@ def _auto_contrast(images: _Images, _magnitudes: _Magnitudes) -> _Images:
     return torch.where(high > low, stretched, images).clamp(0, 1)
 
 
-def _brightness(images: _Images, magnitudes: _Magnitudes) -> _Images:
+def _brightness(images: _AnyImages, magnitudes: _Magnitudes) -> _AnyImages:
     """Blend with black."""
-    return images * magnitudes.view(-1, 1, 1, 1)
+    return (images * magnitudes.view(-1, 1, 1, 1)).clamp(max=1)
 
 
 def _colour(images: _Images, magnitudes: _Magnitudes) -> _Images:
@@ -136,14 +146,15 @@ def _equalize(images: _Images, _magnitudes: _Magnitudes) -> _Images:
     return equalize(images)
 
 
-def _identity(images: _Images, _magnitudes: _Magnitudes) -> _Images:
+def _identity(images: _AnyImages, _magnitudes: _Magnitudes) -> _AnyImages:
     """Change nothing."""
     return images
 
 
 def _posterize(images: _Images, magnitudes: _Magnitudes) -> _Images:
     """Keep so many bits of each pixel, the magnitude rounded down."""
-    step = 2 ** (8 - magnitudes.floor()).view(-1, 1, 1, 1)
+    # Shifted bits, as a power of floats need not be exact on every device.
+    step = (1 << (8 - magnitudes.floor()).int()).to(images.dtype).view(-1, 1, 1, 1)
     return ((images * 255).round() / step).floor() * step / 255
 
 
@@ -156,7 +167,7 @@ def _sharpness(images: _Images, magnitudes: _Magnitudes) -> _Images:
     return _blend(smooth, images, magnitudes)
 
 
-def _solarize(images: _Images, magnitudes: _Magnitudes) -> _Images:
+def _solarize(images: _AnyImages, magnitudes: _Magnitudes) -> _AnyImages:
     """Invert pixels from a value upwards."""
     return torch.where(images < magnitudes.view(-1, 1, 1, 1), images, 1 - images)
 
@@ -228,5 +239,3 @@ OPERATIONS = (
     Operation("TranslateY", -0.3, 0.3, _translate_y),
 )
 """The pool of FixMatch with its ranges of magnitude; AutoContrast, Equalize and Identity ignore theirs."""
-
-_LOW, _HIGH = [operation.low for operation in OPERATIONS], [operation.high for operation in OPERATIONS]

@@ -11,7 +11,7 @@ from auxo.errors import ConfigError
 
 __all__ = ["Augment", "DataConfig"]
 
-Augment: TypeAlias = Literal["none", "crop", "crop_flip"]
+Augment: TypeAlias = Literal["none", "crop", "crop_flip", "crop_resize", "crop_resize_flip"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +66,8 @@ class DataConfig:
     workers: int = 0
     """Processes that decode pictures, >= 0; 0 decodes in the training process."""
     augment: Augment = "none"
-    """Augmentation in training: none, crops after padding by an eighth, or those and flips (not for digits or text)."""
+    """Augmentation in training: none, crops after padding by an eighth (crop), parts of 8 to 100 % of the area scaled
+    to the image's size (crop_resize), or either with flips (not for digits or text)."""
     on_overlap: Literal["error", "drop"] = "error"
     """What to do when one picture is in two splits: stop, or drop the copy on the training side."""
 

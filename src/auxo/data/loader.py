@@ -1,4 +1,4 @@
-"""Batches of a source in an order that is a function of seed and step alone, shared out among processes."""
+"""Batches of a source in an order that is a function of seed and number alone, shared out among processes."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -61,21 +61,20 @@ class Loader:
         """Number of joined batches in one epoch."""
         return self._schedule.steps_per_epoch
 
-    def batches(self, start_step: int, stop_step: int) -> Iterator[Batch]:
-        """Yield this process's part of the joined batches ``start_step`` to ``stop_step - 1``.
+    def batches(self, numbers: Iterable[int]) -> Iterator[Batch]:
+        """Yield this process's part of the joined batches of these numbers.
 
         Close one iterator before the next is started: they share the workers.
 
         Args:
-            start_step: counted from 0 over all epochs.
-            stop_step: exclusive.
+            numbers: counted from 0 over all epochs; gone through twice, so no iterator.
 
         Raises:
             DataError: a picture is damaged or of another size, or a worker died.
         """
         parts, images = self._schedule.parts, self._fetcher.images
-        pixels = images(part.indices for part in parts(start_step, stop_step))
-        for part, part_pixels in zip(parts(start_step, stop_step), pixels, strict=True):
+        pixels = images(part.indices for part in parts(numbers))
+        for part, part_pixels in zip(parts(numbers), pixels, strict=True):
             yield Batch(
                 images=part_pixels,
                 labels=self.source.labels[part.indices],
@@ -176,14 +175,14 @@ class _Schedule:
         full, rest = divmod(self.count, self.batch_size)
         return full + int(rest > 0 and not self.drop_last)
 
-    def parts(self, start_step: int, stop_step: int) -> Iterator[_Part]:
-        """Yield this process's part of each joined batch."""
+    def parts(self, numbers: Iterable[int]) -> Iterator[_Part]:
+        """Yield this process's part of each of these joined batches."""
         epoch, order = -1, torch.empty(0, dtype=torch.int64)
-        for step in range(start_step, stop_step):
-            if step // self.steps_per_epoch != epoch:
-                epoch = step // self.steps_per_epoch
+        for number in numbers:
+            if number // self.steps_per_epoch != epoch:
+                epoch = number // self.steps_per_epoch
                 order = torch.randperm(self.count, generator=named_generator(self.seed, "order", epoch))
-            joined = order[step % self.steps_per_epoch * self.batch_size :][: self.batch_size]
+            joined = order[number % self.steps_per_epoch * self.batch_size :][: self.batch_size]
             parts = joined.tensor_split(self.num_processes)
             first = sum(len(part) for part in parts[: self.rank])
             yield _Part(parts[self.rank], first, len(joined))

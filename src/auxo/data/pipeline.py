@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from auxo.data.augmentations import cutout, rand_augment
 from auxo.data.config import Augment
 from auxo.data.sources import AbstractSource, InMemorySource
+from auxo.data.two_views import SIMCLR_VIEWS, resized_crop, simclr_view
 from auxo.errors import ConfigError, DataError
 from auxo.random import Draws, global_seed, named_generator
 from auxo.types import Batch, Normalisation
@@ -23,7 +24,9 @@ _MAX_STREAMED = 2000
 _CHUNK = 500
 _SHAPE_KEY = "forward_input_shape"
 _STRONG = "strong"
-_NAMES = (*get_args(Augment), _STRONG)
+_RESIZED = "crop_resize"
+_FLIP = "_flip"
+_NAMES = (*get_args(Augment), _STRONG, *SIMCLR_VIEWS)
 
 
 class InputPipeline(nn.Module):
@@ -34,10 +37,18 @@ class InputPipeline(nn.Module):
         std: shape ``(channels,)``; their standard deviation, > 0.
         image_shape: ``(channels, height, width)`` of the images.
         augment: the run's augmentation: "none", "crop" (random crops after zero padding by an eighth of the shorter
-            side, 4 pixels of 32) or "crop_flip" (those and, for every second image on average, a horizontal flip).
+            side, 4 pixels of 32), "crop_resize" (random parts scaled to the image's size, see
+            :func:`auxo.data.two_views.resized_crop`), or "crop_flip" and "crop_resize_flip" (those and, for every
+            second image on average, a horizontal flip).
 
-    A single call can name another of these, or "strong": the run's own, then three random operations
-    (:func:`auxo.data.augmentations.rand_augment`), then a square of the mean colour of up to half the shorter side.
+    A single call can name another of these, or one of
+
+    - "strong": the run's own, then three random operations (:func:`auxo.data.augmentations.rand_augment`), then a
+      square of the mean colour of up to half the shorter side;
+    - "simclr", "simclr_second": the two views of self-supervised learning (:func:`auxo.data.two_views.simclr_view`).
+
+    "crop_resize", "simclr" and "simclr_second" flip where the run's own augmentation does, because whether a mirror
+    image is as good as the image is known of the data, not of the method.
     """
 
     mean: Float[Tensor, " channels"]
@@ -121,12 +132,21 @@ class InputPipeline(nn.Module):
     ) -> Float[Tensor, "batch c h w"]:
         """Apply the augmentation called ``name``; the memory format stays."""
         is_channels_last = images.is_contiguous(memory_format=torch.channels_last)
-        augmentation = self.augmentations[self.augment if name == _STRONG else name]
-        if isinstance(augmentation, ImageSequential):
-            images = _shifted(augmentation, images, batch, seed)
+        base = self.augment if name == _STRONG else name
+        flip_prob = 0.5 if base.endswith(_FLIP) or self.augment.endswith(_FLIP) else 0.0
+
+        def draws(stream: str) -> Draws:
+            return Draws(named_generator(seed, stream), first=batch.first, total=batch.joined_size)
+
+        if base in SIMCLR_VIEWS:
+            images = simclr_view(images, draws(base), view=SIMCLR_VIEWS[base], flip_prob=flip_prob)
+        elif base.startswith(_RESIZED):
+            images = resized_crop(images, draws(_RESIZED), flip_prob=flip_prob)
+        elif isinstance(shift := self.augmentations[base], ImageSequential):
+            images = _shifted(shift, images, batch, seed)
         if name == _STRONG:
-            draws = Draws(named_generator(seed, _STRONG), first=batch.first, total=batch.joined_size)
-            images = cutout(rand_augment(images, draws), draws, fill=self.mean)
+            operations = draws(_STRONG)
+            images = cutout(rand_augment(images, operations), operations, fill=self.mean)
         return images.contiguous(memory_format=torch.channels_last) if is_channels_last else images
 
 

@@ -16,6 +16,7 @@ from auxo.evaluation.evaluate import (
     class_logits,
     evaluation_mode,
     evaluation_row,
+    require_class_head,
     sum_over_processes,
 )
 from auxo.evaluation.intervals import clustered_interval
@@ -68,7 +69,7 @@ def evaluate_under_corruptions(
         corrupted copies, for independent.
 
     Raises:
-        ConfigError: there is no such kind or severity.
+        ConfigError: there is no such kind or severity, or the method has no class head.
         DataError: the split has no image.
         NonFiniteError: a head's logits are not all finite.
 
@@ -76,6 +77,7 @@ def evaluate_under_corruptions(
     """
     if len(split.source) == 0:
         raise DataError(f"images in {split.name}", "none", "give a set that is not empty")
+    require_class_head(method, runtime)
     kinds, severities = tuple(dict.fromkeys(kinds)), tuple(dict.fromkeys(severities))
     for kind in kinds:
         for severity in severities:  # refused before anything is measured

@@ -25,6 +25,8 @@ __all__ = [
     "evaluate",
     "evaluation_mode",
     "evaluation_row",
+    "has_class_head",
+    "require_class_head",
     "sum_over_processes",
 ]
 
@@ -90,9 +92,9 @@ def evaluate(
         workers: processes that decode a streaming source, >= 0; they live until the split is measured.
 
     Returns:
-        The class heads in the method's order, the first being the one to be used; ``"mean"``, the average of their
-        logits, if there are two or more; then the pretexts, on every variant of every image, or of every so many-th one
-        where the variants of all pretexts together are more than four.
+        The class heads in the method's order, the first being the one to be used, none where it has none; ``"mean"``,
+        the average of their logits, if there are two or more; then the pretexts, on every variant of every image, or of
+        every so many-th one where the variants of all pretexts together are more than four.
 
     Raises:
         ConfigError: one of several class heads is called ``"mean"``.
@@ -166,6 +168,26 @@ def class_logits(method: AbstractMethod, images: Images, runtime: Runtime) -> di
             [head if head.dtype.itemsize >= 4 else head.float() for head in logits.values()]
         ).mean(0)
     return logits
+
+
+def has_class_head(method: AbstractMethod, runtime: Runtime) -> bool:
+    """Return whether a method can tell classes; one that prepares a backbone for later stages cannot.
+
+    Cost: a forward pass of one black image.
+    """
+    with evaluation_mode(method), torch.inference_mode():
+        return bool(class_logits(method, blank_image(method, runtime), runtime))
+
+
+def require_class_head(method: AbstractMethod, runtime: Runtime) -> None:
+    """Refuse a method that cannot tell classes.
+
+    Raises:
+        ConfigError: it has no class head.
+    """
+    if not has_class_head(method, runtime):
+        fix = "judge a stage that trains one, or the features with auxo evaluate --probe all"
+        raise ConfigError("a method with a class head", type(method).__name__, fix)
 
 
 def _pretext_strides(pretexts: Mapping[str, PretextHead], image: Images) -> dict[str, int]:

@@ -20,6 +20,7 @@ from auxo.evaluation.evaluate import (
     device_batches,
     evaluation_mode,
     evaluation_row,
+    require_class_head,
     sum_over_processes,
 )
 from auxo.evaluation.metrics import HeadMetrics
@@ -105,7 +106,7 @@ def evaluate_under_attack(
         upper bound of the true one in the ball: another attack may find more.
 
     Raises:
-        ConfigError: foolbox is missing.
+        ConfigError: foolbox is missing, or the method has no class head.
         DataError: the split has no image.
         NonFiniteError: the logits are not all finite.
 
@@ -116,6 +117,7 @@ def evaluate_under_attack(
     foolbox = _import_foolbox()
     if len(split.source) == 0:
         raise DataError(f"images in {split.name}", "none", "give a set that is not empty")
+    require_class_head(method, runtime)
     names = [split.name, *(f"{split.name}/{attack}" for attack in config.attacks), f"{split.name}/all_attacks"]
     metrics = [HeadMetrics(method.task.num_classes, runtime.device) for _ in names]
     with evaluation_mode(method), _without_weight_gradients(method):

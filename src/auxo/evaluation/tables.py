@@ -52,45 +52,50 @@ def build_table(
     """Return the table of a run, or of several runs of one configuration that differ in their seed.
 
     Lines are splits and columns are heads, each in the order of the rows: class heads, ``mean``, pretexts; then
-    negative log-likelihood and calibration error of the first class head. A cell is the accuracy in percent with its
-    95 % Wilson interval, ``97.8 [96.1, 98.8]``; of several seeds it is mean ± sample standard deviation over the seeds.
+    number of images, negative log-likelihood and calibration error of the first class head, if there is one. A cell is
+    the accuracy in percent with its 95 % Wilson interval, ``97.8 [96.1, 98.8]``; of several seeds it is mean ± sample
+    standard deviation over the seeds.
 
     Args:
-        rows: of every split, and with several seeds of every seed.
+        rows: of every split, and with several seeds of every seed; none where a method has neither class head nor
+            pretext.
         selection: how the checkpoint was chosen; ``None`` means that the last epoch's weights were measured.
         compute: what all the seeds together cost.
         num_seeds: number of runs, >= 1.
 
     Raises:
-        DataError: there are no rows of a class head, or not ``num_seeds`` of each.
+        DataError: there are not ``num_seeds`` rows of each.
     """
     cells: dict[tuple[str, str, str], list[EvaluationRow]] = {}
     for row in rows:
         cells.setdefault((row.split, row.kind, row.head), []).append(row)
     heads = [*_in_order(rows, "class"), *_in_order(rows, "pretext")]
-    if not heads or heads[0][0] != "class":
-        raise DataError("rows of at least one class head", f"{len(rows)} rows without", "evaluate the run first")
     for (split, _, head), members in cells.items():
         if len(members) != num_seeds:
             raise DataError(
                 f"{num_seeds} rows of {head} on {split}, one per seed", f"{len(members)}", "pass every seed once"
             )
-    lines = []
+    lines: list[tuple[str, ...]] = []
     for split in dict.fromkeys(row.split for row in rows):
+        accuracies = tuple(_accuracy(cells.get((split, *head), [])) for head in heads)
+        if heads[0][0] != "class":
+            lines.append((split, *accuracies))
+            continue
         first = cells.get((split, *heads[0]), [])
-        accuracies = (_accuracy(cells.get((split, *head), [])) for head in heads)
         errors = [row.calibration_error for row in first if row.calibration_error is not None]
         count = f"{first[0].n:,}" if first else _MISSING
         nll = _spread([row.nll for row in first], digits=3)
         lines.append((split, count, *accuracies, nll, _spread([100 * error for error in errors], digits=1)))
     class_heads = {head for kind, head in heads if kind == "class"}
-    names = (f"{head} (pretext)" if kind == "pretext" and head in class_heads else head for kind, head in heads)
-    columns = ("split", "images", *names, "NLL", "ECE")
+    names = tuple(f"{head} (pretext)" if kind == "pretext" and head in class_heads else head for kind, head in heads)
+    columns = ("split", "images", *names, "NLL", "ECE") if class_heads else ("split", *names)
     return Table(columns, tuple(lines), _caption(heads, selection, compute, num_seeds=num_seeds))
 
 
 def to_markdown(table: Table) -> str:
-    """Return the table as GitHub-flavoured Markdown, the caption below it."""
+    """Return the table as GitHub-flavoured Markdown, the caption below it; of an empty table the caption alone."""
+    if not table.lines:
+        return f"{table.caption}\n"
     rule = ("---", *("---:" for _ in table.columns[1:]))
     lines = (_markdown_line(cells) for cells in (table.columns, rule, *table.lines))
     return "\n".join((*lines, "", table.caption)) + "\n"
@@ -138,9 +143,15 @@ def _caption(heads: Sequence[tuple[str, str]], selection: Selection | None, comp
     else:
         chosen = f"best on {selection.split} at epoch {selection.epoch}"
     flops = "operations not counted" if compute.flops is None else f"{compute.flops:.3g} floating-point operations"
+    of_classes = "No class head: the features can be judged with auxo evaluate --probe all"
+    if heads and heads[0][0] == "class":
+        of_classes = (
+            "NLL: mean negative log-likelihood in nats; ECE: expected calibration error in percent; both of "
+            f"{heads[0][1]}"
+        )
     sentences = [
-        cells,
-        f"NLL: mean negative log-likelihood in nats; ECE: expected calibration error in percent; both of {heads[0][1]}",
+        *([cells] if heads else []),
+        of_classes,
         f"Checkpoint: {chosen}",
         f"{num_seeds} seed{'s' if num_seeds > 1 else ''}",
         f"Training: {compute.train_seconds:.1f} s, {compute.images:,} training images seen, {flops}",

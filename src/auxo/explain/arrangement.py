@@ -2,6 +2,8 @@
 
 import numpy as np
 import torch
+from jaxtyping import Float, Int
+from torch import Tensor
 
 from auxo.explain.config import ExplainConfig
 from auxo.explain.embedding import embed
@@ -16,7 +18,7 @@ def arrangement(subject: Subject, labels: list[int], config: ExplainConfig) -> P
     """Return the t-SNE map of the pooled features of the pictures of some classes.
 
     Args:
-        subject: the model and the pictures.
+        subject: the model, with a class head or without, and the pictures.
         labels: numbers of the classes, in the order of the legend.
         config: what to show.
 
@@ -25,8 +27,7 @@ def arrangement(subject: Subject, labels: list[int], config: ExplainConfig) -> P
         DataError: fewer than two pictures, or features that do not differ.
     """
     indices = config.spread(subject.source, labels)
-    answers = [subject.answers(inputs.images) for inputs in subject.inputs(indices)]
-    pooled, predicted = (torch.cat([getattr(one, name) for one in answers]) for name in ("pooled", "predicted"))
+    pooled, predicted = _read(subject, indices)
     points, divergence, perplexity = embed(pooled, perplexity=config.perplexity, seed=config.seed)
     settings = {
         "kind": "settings",
@@ -38,17 +39,27 @@ def arrangement(subject: Subject, labels: list[int], config: ExplainConfig) -> P
         "divergence": divergence,
         "seed": config.seed,
     }
-    places = zip(indices.tolist(), predicted.tolist(), points.tolist(), strict=True)
+    answers = [None] * len(indices) if predicted is None else predicted.tolist()
+    places = zip(indices.tolist(), answers, points.tolist(), strict=True)
     rows = [{"kind": "point", **subject.row(index, answer), "x": x, "y": y} for index, answer, (x, y) in places]
     of_points = subject.source.labels[indices]
     text = f"{len(indices)} pictures, perplexity {perplexity:g}"
     picture = draw_points(
         points,
         np.array([labels.index(label) for label in of_points.tolist()]),
-        (of_points == predicted).numpy(),
+        None if predicted is None else (of_points == predicted).numpy(),
         [subject.source.class_names[label] for label in labels],
         title=f"t-SNE of {pooled.shape[1]} features: {subject.run}, split {subject.split}",
         caption=f"{text}, divergence {divergence:.2f} nats, seed {config.seed}\n"
         "neighbours mean something; distances between groups and their sizes do not",
     )
     return Part([settings, *rows], picture, f"t-SNE: {text}")
+
+
+def _read(subject: Subject, indices: Int[Tensor, " n"]) -> tuple[Float[Tensor, "n dim"], Int[Tensor, " n"] | None]:
+    """Return pooled features and, where there is a class head, predicted classes of the pictures at some positions."""
+    if not subject.predicts:
+        pooled = [subject.features(inputs.images).pooled for inputs in subject.inputs(indices)]
+        return torch.cat(pooled).float().cpu(), None
+    answers = [subject.answers(inputs.images) for inputs in subject.inputs(indices)]
+    return torch.cat([one.pooled for one in answers]), torch.cat([one.predicted for one in answers])

@@ -10,7 +10,6 @@ from torch.nn import functional
 from auxo.explain.config import ExplainConfig
 from auxo.explain.figures import Attention, draw_attention
 from auxo.explain.grad_cam import choose_layer, grad_cam
-from auxo.explain.observe import observe
 from auxo.explain.part import Part
 from auxo.explain.subject import Inputs, Subject
 
@@ -23,7 +22,7 @@ def attention_grid(subject: Subject, labels: list[int], config: ExplainConfig) -
     """Return the Grad-CAM maps of a few pictures of each class.
 
     Args:
-        subject: the model and the pictures.
+        subject: the model, which has a class head, and the pictures.
         labels: numbers of the classes, one row each.
         config: what to show.
 
@@ -42,10 +41,13 @@ def attention_grid(subject: Subject, labels: list[int], config: ExplainConfig) -
         grid.append(shown)
     text = f"layer {layer} ({size[0]}x{size[1]})"
     of_class = "predicted class" if config.explained == "predicted" else "right class"
+    captions = ["blue, solid: the answer was right; orange, dashed: it was wrong"]
+    if any(shown.is_partly_covered for row in grid for shown in row):
+        captions.append("the map ends at the dotted line: it says nothing of what is outside")
     picture = draw_attention(
         grid,
         title=f"Grad-CAM for the {of_class}: {subject.run}, split {subject.split}, {text}",
-        caption="blue, solid: the answer was right; orange, dashed: it was wrong",
+        caption="\n".join(captions),
     )
     settings = {
         "kind": "settings",
@@ -62,8 +64,7 @@ def attention_grid(subject: Subject, labels: list[int], config: ExplainConfig) -
 def _layer(subject: Subject, layer: str | None) -> tuple[str, tuple[int, int]]:
     """Return the name of the map and its size."""
     first = next(subject.inputs(torch.tensor([0])))
-    with torch.no_grad():
-        maps = observe(subject.model.method, first.images).features.maps
+    maps = subject.features(first.images).maps
     name = choose_layer(maps, layer)
     return name, (int(maps[name].shape[2]), int(maps[name].shape[3]))
 
@@ -93,7 +94,7 @@ def _explained(
             **_places(attention),
             "attention": [[round(value, _DECIMALS) for value in line] for line in relative[place].tolist()],
         }
-        shown = Attention(inputs.pixels[place].numpy(), attention.numpy(), row["label"], row["predicted"])
+        shown = Attention(inputs.pixels[place].numpy(), attention.numpy(), row["label"], row["predicted"], covered)
         made.append(({"kind": "picture", **row}, shown))
     return made
 

@@ -18,7 +18,8 @@ class Explanation(NamedTuple):
     """What was found.
 
     Args:
-        files: contents of ``gradcam.jsonl``, ``gradcam.png``, ``tsne.jsonl`` and ``tsne.png`` by name.
+        files: contents of ``tsne.jsonl``, ``tsne.png`` and, where the model has a class head, ``gradcam.jsonl`` and
+            ``gradcam.png``, by name.
         notes: lines for the terminal.
     """
 
@@ -39,7 +40,8 @@ class Explanation(NamedTuple):
 def explain(subject: Subject, config: ExplainConfig) -> Explanation:
     """Return Grad-CAM maps and a t-SNE map of a model on a set of pictures.
 
-    Equal seeds give equal files on one machine.
+    Grad-CAM asks what speaks for a class: a model without a class head has the t-SNE map alone. Equal seeds give equal
+    files on one machine.
 
     Args:
         subject: the model and the pictures.
@@ -54,15 +56,14 @@ def explain(subject: Subject, config: ExplainConfig) -> Explanation:
     some seconds on one core.
     """
     labels = config.labels(subject.source)
-    grid = attention_grid(subject, labels, config)
-    points = arrangement(subject, labels, config)
-    files: dict[str, bytes | str] = {
-        "gradcam.jsonl": _lines(grid.rows),
-        "gradcam.png": grid.picture,
-        "tsne.jsonl": _lines(points.rows),
-        "tsne.png": points.picture,
-    }
-    notes = [grid.note, points.note]
+    parts = {"gradcam": attention_grid(subject, labels, config)} if subject.predicts else {}
+    parts["tsne"] = arrangement(subject, labels, config)
+    files: dict[str, bytes | str] = {}
+    for name, part in parts.items():
+        files |= {f"{name}.jsonl": _lines(part.rows), f"{name}.png": part.picture}
+    notes = [part.note for part in parts.values()]
+    if not subject.predicts:
+        notes.insert(0, f"Grad-CAM: left out, for {subject.run} has no class head")
     if not config.classes and len(labels) < len(subject.source.class_names):
         notes.append(f"classes: {len(labels)} of {len(subject.source.class_names)}; --classes names others")
     return Explanation(files, notes)

@@ -4,7 +4,7 @@ import io
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
@@ -40,12 +40,19 @@ class Attention:
         attention: shape ``(height, width)``; in [0, 1].
         label: name of its class.
         predicted: name of the class it was taken for.
+        covered: rows and columns in the middle that the map lies over; ``None`` means all.
     """
 
     pixels: UInt8[np.ndarray, "channels height width"]
     attention: Float[np.ndarray, "height width"]
     label: str
     predicted: str
+    covered: tuple[int, int] | None = None
+
+    @property
+    def is_partly_covered(self) -> bool:
+        """Whether the map leaves a rim of the picture out."""
+        return self.covered not in (None, self.attention.shape)
 
 
 def draw_attention(rows: Sequence[Sequence[Attention]], *, title: str, caption: str) -> bytes:
@@ -58,7 +65,8 @@ def draw_attention(rows: Sequence[Sequence[Attention]], *, title: str, caption: 
     """
     from matplotlib.figure import Figure  # noqa: PLC0415  # slow to import, and only pictures need it
 
-    side, gap, foot = 0.85, 0.22, 0.65  # inches
+    lines_below = 1 + caption.count("\n")
+    side, gap, foot = 0.85, 0.22, 0.52 + 0.13 * lines_below  # inches
     longest = max(len(line) for row in rows for line in _folded(row[0].label).split("\n"))
     margin = 0.2 + 0.07 * longest
     num_blocks = 2 if len(rows) > 5 else 1
@@ -91,12 +99,15 @@ def draw_attention(rows: Sequence[Sequence[Attention]], *, title: str, caption: 
             _show_pair(axes_at(start, top), axes_at(start + side, top), shown)
     figure.text(0.5, 1 - 0.12 / height, "\n".join(titles), fontsize=_FONT_SIZE + 1.5, ha="center", va="top")
     figure.text(0.5, 0.12 / height, caption, fontsize=_FONT_SIZE, ha="center", va="bottom")
-    _add_scale(figure, width, height)
+    _add_scale(figure, width, height, above=0.29 + 0.13 * lines_below)
     return _png(figure)
 
 
 def _show_pair(plain: "Axes", covered: "Axes", shown: Attention) -> None:
-    """Show a picture, and beside it the same under its map, framed by whether the answer was right."""
+    """Show a picture, and beside it the same under its map, framed by whether the answer was right.
+
+    Where the map leaves a rim out, the rim stays as it is and a dotted line goes around the map.
+    """
     picture = np.moveaxis(shown.pixels, 0, -1)
     picture = picture if picture.shape[-1] == 3 else picture[..., :1].repeat(3, axis=-1)
     is_right = shown.label == shown.predicted
@@ -108,14 +119,36 @@ def _show_pair(plain: "Axes", covered: "Axes", shown: Attention) -> None:
         axes.set_yticks([])
         for spine in axes.spines.values():
             spine.set(edgecolor=colour, linewidth=1.5, linestyle=style)
-    covered.imshow(shown.attention, cmap="inferno", vmin=0, vmax=1, alpha=0.6, interpolation="bilinear")
+    height, width = shown.attention.shape
+    rows, columns = shown.covered or (height, width)
+    top, left = (height - rows) // 2, (width - columns) // 2
+    covered.imshow(
+        shown.attention[top : top + rows, left : left + columns],
+        cmap="inferno",
+        vmin=0,
+        vmax=1,
+        alpha=0.6,
+        interpolation="bilinear",
+        extent=(left - 0.5, left + columns - 0.5, top + rows - 0.5, top - 0.5),
+    )
+    covered.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
+    if shown.is_partly_covered:
+        _outline(covered, (left - 0.5, top - 0.5), columns, rows)
     if not is_right:
         plain.set_title(f"taken for {shown.predicted}", fontsize=_FONT_SIZE - 1.5, pad=2, loc="left", color=_WRONG)
 
 
-def _add_scale(figure: "Figure", width: float, height: float) -> None:
-    """Add the scale of the maps at the foot."""
-    axes = figure.add_axes(((width / 2 - 1) / width, 0.42 / height, 2 / width, 0.09 / height))
+def _outline(axes: "Axes", corner: tuple[float, float], width: int, height: int) -> None:
+    """Draw a dotted line around a rectangle that is seen on black and on white."""
+    from matplotlib.patches import Rectangle  # noqa: PLC0415  # slow to import, and only pictures need it
+
+    axes.add_patch(Rectangle(corner, width, height, fill=False, edgecolor="black", linewidth=1.0))
+    axes.add_patch(Rectangle(corner, width, height, fill=False, edgecolor="white", linewidth=1.0, linestyle=":"))
+
+
+def _add_scale(figure: "Figure", width: float, height: float, *, above: float) -> None:
+    """Add the scale of the maps, so many inches above the lower edge."""
+    axes = figure.add_axes(((width / 2 - 1) / width, above / height, 2 / width, 0.09 / height))
     axes.imshow(np.linspace(0, 1, 64)[None], cmap="inferno", aspect="auto")
     axes.set_xticks([])
     axes.set_yticks([])
@@ -126,7 +159,7 @@ def _add_scale(figure: "Figure", width: float, height: float) -> None:
 def draw_points(
     points: Float[np.ndarray, "n 2"],
     labels: Int[np.ndarray, " n"],
-    is_right: Bool[np.ndarray, " n"],
+    is_right: Bool[np.ndarray, " n"] | None,
     class_names: Sequence[str],
     *,
     title: str,
@@ -137,51 +170,85 @@ def draw_points(
     Args:
         points: where they lie.
         labels: number of each point's class in ``class_names``; int64.
-        is_right: whether the model told the class.
-        class_names: at most ``MAX_CLASSES``; a class without points is not in the legend.
+        is_right: whether the model told the class; ``None`` where it has no class head.
+        class_names: at most ``MAX_CLASSES``; the legend has every class with points, and a class is named among its
+            points too unless others are the most wherever they lie, of which the last line below the picture speaks.
         title: above, on as many lines as it needs.
         caption: lines below.
     """
     from matplotlib.figure import Figure  # noqa: PLC0415  # slow to import, and only pictures need it
     from matplotlib.patheffects import withStroke  # noqa: PLC0415  # likewise
 
-    width, side, foot = 8.2, 5.61, 0.66  # inches
+    groups = [_Group(number, name, labels == number) for number, name in enumerate(class_names)]
+    groups = [group for group in groups if group.members.any()]
+    places = [_place_of_name(points, group.members) for group in groups]
+    if any(place is None for place in places):
+        caption += "\na class that is named in the legend alone is outnumbered wherever it lies"
+    width, side, foot = 8.2, 5.61, 0.4 + 0.13 * (1 + caption.count("\n"))  # inches
     titles = _broken(title, 0.77 * width)
     height = foot + side + 0.16 + len(titles) * _LINE
     figure = Figure(figsize=(width, height))
     axes = figure.add_axes((0.02, foot / height, 0.77, side / height))
     handles = []
-    for number, name in enumerate(textwrap.fill(each, _LONGEST_NAME) for each in class_names):
-        colour, marker = _COLOURS[number % len(_COLOURS)], _MARKERS[number // len(_COLOURS)]
-        of_class = labels == number
-        if not of_class.any():
-            continue
-        for wrong in (False, True):
-            chosen = points[of_class & (is_right != wrong)]
-            axes.scatter(
-                chosen[:, 0],
-                chosen[:, 1],
-                s=28 if wrong else 18,
-                c=colour,
-                marker=marker,
-                edgecolors="black" if wrong else "white",
-                linewidths=1.1 if wrong else 0.3,
-                zorder=3 if wrong else 2,
-            )
-        handles.append(axes.scatter([], [], s=30, c=colour, marker=marker, label=name))
-        if (place := _place_of_name(points, of_class)) is not None:
+    for group, place in zip(groups, places, strict=True):
+        _scatter(axes, points, group, is_right)
+        handles.append(axes.scatter([], [], s=30, c=group.colour, marker=group.marker, label=group.folded))
+        if place is not None:
             outline = [withStroke(linewidth=3, foreground="white")]
-            x, y = place
-            axes.text(x, y, name, fontsize=_FONT_SIZE + 1, ha="center", va="center", zorder=4, path_effects=outline)
-    rim = axes.scatter([], [], s=30, c="white", edgecolors="black", linewidths=1.1, label="taken for\nanother class")
-    axes.legend(
-        handles=[*handles, rim], loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=_FONT_SIZE, frameon=False
-    )
+            size, (x, y) = _FONT_SIZE + 1, place
+            axes.text(x, y, group.folded, fontsize=size, ha="center", va="center", zorder=4, path_effects=outline)
+    if is_right is not None:
+        label = "taken for\nanother class"
+        handles.append(axes.scatter([], [], s=30, c="white", edgecolors="black", linewidths=1.1, label=label))
+    axes.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=_FONT_SIZE, frameon=False)
     axes.set_xticks([])
     axes.set_yticks([])
     axes.set_title("\n".join(titles), fontsize=_FONT_SIZE + 1.5)
-    figure.text(0.405, 0.85 * foot / height, caption, fontsize=_FONT_SIZE, ha="center", va="top")
+    figure.text(0.405, (foot - 0.1) / height, caption, fontsize=_FONT_SIZE, ha="center", va="top")
     return _png(figure)
+
+
+class _Group(NamedTuple):
+    """The points of a class.
+
+    Args:
+        number: of the class.
+        name: of the class.
+        members: which of the points.
+    """
+
+    number: int
+    name: str
+    members: Bool[np.ndarray, " n"]
+
+    @property
+    def colour(self) -> str:
+        """Its colour; with the marker no other class has it."""
+        return _COLOURS[self.number % len(_COLOURS)]
+
+    @property
+    def marker(self) -> str:
+        """Its marker."""
+        return _MARKERS[self.number // len(_COLOURS)]
+
+    @property
+    def folded(self) -> str:
+        """Its name on as many lines as it needs beside the points."""
+        return textwrap.fill(self.name, _LONGEST_NAME)
+
+
+def _scatter(
+    axes: "Axes", points: Float[np.ndarray, "n 2"], group: _Group, is_right: Bool[np.ndarray, " n"] | None
+) -> None:
+    """Draw the points of a class, those of wrong answers with a black rim over the others."""
+    layers = [(group.members if is_right is None else group.members & is_right, "white", 18, 0.3)]
+    if is_right is not None:
+        layers.append((group.members & ~is_right, "black", 28, 1.1))
+    for order, (members, rim, size, thickness) in enumerate(layers, start=2):
+        x, y = points[members].T
+        axes.scatter(
+            x, y, s=size, c=group.colour, marker=group.marker, edgecolors=rim, linewidths=thickness, zorder=order
+        )
 
 
 def _place_of_name(

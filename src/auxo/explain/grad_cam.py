@@ -6,7 +6,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from auxo.errors import ConfigError
-from auxo.explain.observe import observe
+from auxo.evaluation import observe
 from auxo.interfaces import AbstractMethod
 from auxo.types import Images, Labels
 

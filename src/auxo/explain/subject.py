@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
@@ -10,10 +11,10 @@ from torch import Tensor
 
 from auxo.data import AbstractSource
 from auxo.errors import NonFiniteError
-from auxo.explain.observe import observe
+from auxo.evaluation import features_of, has_class_head, observe
 from auxo.runtime import Runtime
 from auxo.training import TrainedModel
-from auxo.types import Batch, Images
+from auxo.types import Batch, Features, Images
 
 __all__ = ["Answers", "Inputs", "Subject"]
 
@@ -66,6 +67,11 @@ class Subject:
     runtime: Runtime
     batch_size: int
 
+    @cached_property
+    def predicts(self) -> bool:
+        """Whether the model has a class head."""
+        return has_class_head(self.model.method, self.runtime)
+
     def inputs(self, indices: Int[Tensor, " n"]) -> Iterator[Inputs]:
         """Yield the pictures at some positions, ``batch_size`` at a time."""
         for chunk in indices.split(self.batch_size):
@@ -74,8 +80,13 @@ class Subject:
             batch = Batch(self.runtime.to_device(pixels), labels, chunk)
             yield Inputs(chunk, pixels, self.model.pipeline(batch, seed=None).images)
 
+    def features(self, images: Images) -> Features:
+        """Return the features of normalised images; a model needs no class head for these."""
+        with torch.no_grad():
+            return features_of(self.model.method, images, predicts=self.predicts)
+
     def answers(self, images: Images) -> Answers:
-        """Return what the model says of normalised images.
+        """Return what a model with a class head says of normalised images.
 
         Raises:
             NonFiniteError: a logit is not a finite number.
@@ -88,12 +99,12 @@ class Subject:
         probs = logits.float().softmax(dim=1).cpu()
         return Answers(features.pooled.float().cpu(), probs, probs.argmax(dim=1))
 
-    def row(self, index: int, predicted: int) -> dict[str, Any]:
-        """Return what every row says of a picture."""
+    def row(self, index: int, predicted: int | None) -> dict[str, Any]:
+        """Return what every row says of a picture; ``predicted`` is ``None`` without a class head."""
         return {
             "split": self.split,
             "index": index,
             "picture": self.source.describe(index),
             "label": self.source.class_names[int(self.source.labels[index])],
-            "predicted": self.source.class_names[predicted],
+            "predicted": None if predicted is None else self.source.class_names[predicted],
         }

@@ -15,7 +15,7 @@ from auxo.evaluation import Selection
 from auxo.interfaces import AbstractMethod, TrainState
 from auxo.training.tensor_file import read_tensor_file, write_tensor_file
 
-__all__ = ["Checkpoints", "Progress", "check_pictures", "load_matching", "load_weights"]
+__all__ = ["Checkpoints", "Progress", "check_pictures", "load_matching", "load_part", "load_weights"]
 
 
 @dataclass
@@ -26,21 +26,24 @@ class Progress:
         train_seconds: spent in updates.
         images: training images seen, labelled and not; one that several views show counts once, the copies that
             pretexts make and the images of a meta split do not.
-        steps: updates done.
-        flops_per_step: floating-point operations of one update, forward and backward; ``None`` where not counted.
+        steps: updates done, by their kind (:class:`auxo.interfaces.StepPlan`).
+        flops_per_step: floating-point operations of the first update of each kind, which has a full batch, forward and
+            backward; a kind is missing where they are not counted.
         best: the best evaluation on the validation set.
     """
 
     train_seconds: float = 0.0
     images: int = 0
-    steps: int = 0
-    flops_per_step: int | None = None
+    steps: dict[str, int] = field(default_factory=dict)
+    flops_per_step: dict[str, int] = field(default_factory=dict)
     best: Selection | None = None
 
     @property
     def flops(self) -> float | None:
-        """Floating-point operations of all updates so far, each counted like the first, which has a full batch."""
-        return None if self.flops_per_step is None else float(self.flops_per_step) * self.steps
+        """Floating-point operations of all updates so far, each counted like the first of its kind."""
+        if self.steps.keys() != self.flops_per_step.keys():
+            return None
+        return float(sum(count * self.flops_per_step[kind] for kind, count in self.steps.items()))
 
 
 def load_weights(module: nn.Module, weights: Mapping[str, Tensor], *, origin: str) -> None:
@@ -67,6 +70,21 @@ def load_matching(module: nn.Module, weights: Mapping[str, Tensor]) -> int:
     matching = {name: t for name, t in weights.items() if name in own and own[name].shape == t.shape}
     module.load_state_dict(matching, strict=False)
     return len(matching)
+
+
+def load_part(module: nn.Module, weights: Mapping[str, Tensor], *, part: str, to: str, origin: str) -> None:
+    """Copy the weights whose names begin with ``part`` and a dot into the submodule ``to``, all that it has.
+
+    Raises:
+        CheckpointError: there is no such part or submodule, or names or shapes differ.
+    """
+    taken = {name.removeprefix(f"{part}."): t for name, t in weights.items() if name.startswith(f"{part}.")}
+    modules = dict(module.named_modules())
+    if not taken or to not in modules:
+        got = f"none called {part!r} in {origin}" if not taken else f"none called {to!r} to start from it"
+        known = ", ".join(dict.fromkeys(name.partition(".")[0] for name in (weights if not taken else modules) if name))
+        raise CheckpointError("a part of the network", got, f"name one of {known}")
+    load_weights(modules[to], taken, origin=f"{part} of {origin}")
 
 
 def check_pictures(recorded: Mapping[str, str], present: Mapping[str, str], *, origin: str, fix: str) -> None:

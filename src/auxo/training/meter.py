@@ -22,13 +22,17 @@ class Meter:
         self._runtime = runtime
         self._first_step = first_step
         self._steps: list[Metrics] = []
-        self._names: tuple[str, ...] | None = None
+        self._names: dict[str, tuple[str, ...]] = {}
 
-    def add(self, metrics: Metrics) -> None:
+    def add(self, metrics: Metrics, *, kind: str = "step") -> None:
         """Keep one step's metrics; nothing leaves the device.
 
+        Args:
+            metrics: of the step.
+            kind: of step.
+
         Raises:
-            ConfigError: one is no scalar tensor, or the names are not those of the first step.
+            ConfigError: one is no scalar tensor, or the names are not those of the first step of this kind.
         """
         step = self._first_step + len(self._steps)
         for name, value in metrics.items():
@@ -36,9 +40,7 @@ class Meter:
                 got = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
                 fix = "return a detached tensor of shape ()"
                 raise ConfigError(f"a scalar tensor for {name!r} from update", f"{got} at step {step}", fix)
-        if self._names is None:
-            self._names = tuple(metrics)
-        changed = sorted(set(metrics) ^ set(self._names))
+        changed = sorted(set(metrics) ^ set(self._names.setdefault(kind, tuple(metrics))))
         if changed:
             got = f"{changed[0]!r} {'new' if changed[0] in metrics else 'missing'} at step {step}"
             fix = "return every metric always, 0 where it does not apply"
@@ -46,7 +48,7 @@ class Meter:
         self._steps.append(metrics)
 
     def flush(self, *, last_good: str) -> dict[str, float]:
-        """Return the mean of every metric over the steps since the last flush, or nothing if there were none.
+        """Return the mean of every metric over those steps since the last flush that have it; nothing without steps.
 
         Args:
             last_good: what to tell the user to go back to if a loss is not finite.
@@ -54,25 +56,23 @@ class Meter:
         Raises:
             NonFiniteError: a loss is infinite or not a number; names the first step and term.
         """
-        if not self._steps or not self._names:
-            self._first_step += len(self._steps)
-            self._steps.clear()
-            return {}
-        names = list(self._names)
-        table = torch.stack([torch.stack([step[name].float() for name in names]) for step in self._steps])
-        (averaged,) = self._runtime.mean([table])
-        values = (table if averaged is None else averaged).cpu()
-        self._check_finite(names, values, last_good)
+        places = [(row, name) for row, step in enumerate(self._steps) for name in step]
+        means: dict[str, float] = {}
+        if places:
+            flat = torch.stack([self._steps[row][name].float() for row, name in places])
+            (averaged,) = self._runtime.mean([flat])
+            values = (flat if averaged is None else averaged).cpu()
+            self._check_finite(places, values, last_good)
+            for name in dict.fromkeys(name for _, name in places):
+                means[name] = values[[place[1] == name for place in places]].mean().item()
         self._first_step += len(self._steps)
         self._steps.clear()
-        return dict(zip(names, values.mean(dim=0).tolist(), strict=True))
+        return means
 
-    def _check_finite(self, names: list[str], values: Tensor, last_good: str) -> None:
+    def _check_finite(self, places: list[tuple[int, str]], values: Tensor, last_good: str) -> None:
         """Raise if a loss is not finite."""
-        losses = [column for column, name in enumerate(names) if name.endswith("_loss")]
-        for row, column in (~torch.isfinite(values)).nonzero().tolist():
-            if column in losses:
-                step = self._first_step + row
-                got = f"{values[row, column].item()} at step {step}"
-                fix = f"lower the learning rate; {last_good}"
-                raise NonFiniteError(f"a finite {names[column]}", got, fix)
+        for number in (~torch.isfinite(values)).nonzero().flatten().tolist():
+            row, name = places[number]
+            if name.endswith("_loss"):
+                got = f"{values[number].item()} at step {self._first_step + row}"
+                raise NonFiniteError(f"a finite {name}", got, f"lower the learning rate; {last_good}")

@@ -9,17 +9,17 @@ import torch
 
 import auxo
 from auxo.data import InputPipeline, Splits, load_splits
-from auxo.errors import CheckpointError, DataError
+from auxo.errors import CheckpointError, ConfigError, DataError
 from auxo.evaluation import Compute, EvaluationRow, Table, build_table, evaluate, to_markdown
 from auxo.experiment import ExperimentConfig, StageConfig
 from auxo.interfaces import AbstractMethod
 from auxo.runtime import Runtime
 from auxo.training.atomic import make_folder, remove_temporaries, write_atomically
-from auxo.training.checkpoint import Checkpoints, Progress, check_pictures, load_matching, load_weights
+from auxo.training.checkpoint import Checkpoints, Progress, check_pictures, load_matching, load_part, load_weights
 from auxo.training.journal import Journal
 from auxo.training.lock import locked_folder
 from auxo.training.signals import StopRequest, stop_on_signal
-from auxo.training.tensor_file import read_tensor_file, write_tensor_file
+from auxo.training.tensor_file import TensorFile, read_tensor_file, write_tensor_file
 from auxo.training.trainer import Observer, StageTrainer
 from auxo.types import Task
 
@@ -163,17 +163,22 @@ def _train_stages(run: _Run) -> RunResult:
             stack.enter_context(locked_folder(run.folder))
         runtime.barrier()
         number, start = _position(run)
-        trainer = _stage_trainer(run, config.stages[number])
+        trainer = _stage_trainer(run, config.stages[number], first_weights=start is None)
         if start is not None:
             trainer.restore(start)
-        for stage in config.stages[number + 1 :]:  # refuse a later stage before an earlier one is trained
-            _untrained(run, stage)
+        # Refuse a later stage before an earlier one is trained.
+        others = {
+            stage.name: _untrained(run, stage, first_weights=index > number).num_steps
+            for index, stage in enumerate(config.stages)
+            if index != number
+        }
+        num_steps = [others.get(stage.name, trainer.num_steps) for stage in config.stages]
         runtime.barrier()
         journal = None
         if runtime.is_main:
             if is_new:
                 stack.enter_context(locked_folder(run.folder))
-            journal = stack.enter_context(closing(_open_folder(run, number, start)))
+            journal = stack.enter_context(closing(_open_folder(run, number, start, num_steps)))
         for index, stage in enumerate(config.stages[number:], start=number):
             if index > number:
                 trainer = _stage_trainer(run, stage)
@@ -196,43 +201,42 @@ def _position(run: _Run) -> tuple[int, Path | None]:
     raise AssertionError("a run has at least one stage")
 
 
-def _open_folder(run: _Run, number: int, start: Path | None) -> Journal:
+def _open_folder(run: _Run, number: int, start: Path | None, num_steps: list[int]) -> Journal:
     """Make the run directory, write the config, and open records and curves where the run goes on."""
     remove_temporaries(make_folder(run.checkpoint_folder))
     remove_temporaries(run.folder)
     if not (run.folder / "config.json").exists():
         write_atomically(run.folder / "config.json", run.document)
-    steps = []
-    for stage in run.config.stages:
-        size = len(run.splits.train.source)
-        per_epoch = size // stage.batch_size if stage.drop_last else -(-size // stage.batch_size)
-        steps.append(per_epoch * stage.epochs)
     step = int(start.stem.rpartition("-")[2]) if start is not None else 0
     return Journal(
         run.folder,
         stages=[stage.name for stage in run.config.stages],
-        first_steps=[sum(steps[:i]) for i in range(len(steps))],
+        first_steps=[sum(num_steps[:i]) for i in range(len(num_steps))],
         position=(number, step),
         tensorboard=run.config.training.tensorboard,
     )
 
 
-def _stage_trainer(run: _Run, stage: StageConfig) -> StageTrainer:
+def _stage_trainer(run: _Run, stage: StageConfig, *, first_weights: bool = True) -> StageTrainer:
     """Build the method of a stage on the device, with the weights it starts from."""
-    trainer = _untrained(run, stage)
-    if stage.start_from != "scratch":
-        earlier = next(other for other in run.config.stages if other.name == stage.start_from)
-        checkpoints = run.checkpoints(earlier)
-        if not load_matching(trainer.method, checkpoints.read_weights(checkpoints.final)):
+    trainer = _untrained(run, stage, first_weights=first_weights)
+    for name in stage.sources:
+        checkpoints = run.checkpoints(next(other for other in run.config.stages if other.name == name))
+        weights, origin = checkpoints.read_weights(checkpoints.final), str(checkpoints.final)
+        transfers = [transfer for transfer in stage.transfers if transfer.stage == name]
+        for transfer in transfers:
+            load_part(trainer.method, weights, part=transfer.part, to=transfer.to, origin=origin)
+        if not transfers and not load_matching(trainer.method, weights):
             fix = "use one backbone for both stages"
-            raise CheckpointError(f"weights that fit stage {stage.name}", f"none in {checkpoints.final}", fix)
+            raise CheckpointError(f"weights that fit stage {stage.name}", f"none in {origin}", fix)
     return trainer
 
 
-def _untrained(run: _Run, stage: StageConfig) -> StageTrainer:
-    """Build the method of a stage on the device with random weights, refusing data that it cannot take."""
+def _untrained(run: _Run, stage: StageConfig, *, first_weights: bool) -> StageTrainer:
+    """Build the method of a stage on the device with its first weights, refusing data that it cannot take."""
     task = run.splits.task()
-    method = stage.method.build(run.config.backbone.build(task, seed=run.config.seed), task, seed=run.config.seed)
+    backbone = run.config.backbone.build(task, seed=run.config.seed, first_weights=first_weights)
+    method = stage.method.build(backbone, task, seed=run.config.seed)
     for head in method.pretext_heads().values():
         head.pretext.make_all(torch.zeros(1, task.channels, task.height, task.width))
     run.runtime.prepare(method, backbone=method.backbone)
@@ -289,30 +293,65 @@ def _total(stages: list[Progress]) -> Compute:
     )
 
 
-def load_model(config: ExperimentConfig, folder: Path, *, runtime: Runtime) -> TrainedModel:
-    """Return the trained model of a run.
+def load_model(config: ExperimentConfig, folder: Path, *, runtime: Runtime, stage: str | None = None) -> TrainedModel:
+    """Return the trained model of a run, or what one of its stages ended with.
+
+    Its input is normalised as in ``model.safetensors``; for a stage of a run that is not finished by its training
+    images, which are read for that.
 
     Args:
         config: of the run.
         folder: the run directory.
         runtime: the device to put it on.
+        stage: name of a stage that is finished; ``None`` means the model that the whole run ended with.
 
     Raises:
-        CheckpointError: the run is not finished, or its model is damaged or of another config.
+        ConfigError: the run has no stage of that name.
+        CheckpointError: the run or the stage is not finished, or a file is damaged or of another run.
+        DataError: the run is not finished and its pictures are not those that the stage was trained on.
     """
-    path = folder / "model.safetensors"
+    names = [each.name for each in config.stages]
+    if stage is not None and stage not in names:
+        raise ConfigError(f"a stage of {folder}", repr(stage), f"name one of {', '.join(names)}")
+    end = folder / "model.safetensors"
+    path = end if stage is None else Checkpoints(folder / "checkpoints", stage, "").final
     if not path.exists():
-        raise CheckpointError(f"a finished run in {folder}", "no model.safetensors", f"auxo train --resume {folder}")
-    tree, header = read_tensor_file(path)
+        finished = "run" if stage is None else f"stage {stage}"
+        raise CheckpointError(f"a finished {finished} in {folder}", f"no {path.name}", f"auxo train --resume {folder}")
+    file = read_tensor_file(path)
+    task, pipeline = _task_and_pipeline(config, end, path, file)
+    backbone = config.backbone.build(task, seed=config.seed, first_weights=False)
+    chosen = config.stages[-1 if stage is None else names.index(stage)]
+    method = chosen.method.build(backbone, task, seed=config.seed)
+    load_weights(method, file.tree["weights"], origin=str(path))
+    runtime.prepare(method, backbone=method.backbone)
+    return TrainedModel(method.eval(), pipeline.to(runtime.device), task, file.header.get("data", {}), path)
+
+
+def _task_and_pipeline(
+    config: ExperimentConfig, end: Path, path: Path, file: TensorFile
+) -> tuple[Task, InputPipeline]:
+    """Return the task of a run and what normalises its images.
+
+    Args:
+        config: of the run.
+        end: the model of the finished run, if there is one.
+        path: of the weights that are asked for.
+        file: what is there.
+    """
+    if not end.exists():
+        splits = load_splits(config.data, seed=config.seed)
+        recorded, fix = file.header.get("data", {}), "put them back, or train anew"
+        check_pictures(recorded, splits.digests(), origin=str(path), fix=fix)
+        return splits.task(), InputPipeline.from_source(splits.train.source)
+    tree, header = file if path == end else read_tensor_file(end)
     if "task" not in header:
-        raise CheckpointError(f"a trained model at {path}", "another file of auxo's", "take the one that the run wrote")
+        raise CheckpointError(f"a trained model at {end}", "another file of auxo's", "take the one that the run wrote")
+    if header.get("run") != file.header.get("run"):
+        raise CheckpointError(f"a stage of the run that wrote {end}", f"one of another at {path}", "put its own there")
     listed = {name: tuple(value) for name, value in header["task"].items() if isinstance(value, list)}
     task = Task(**{**header["task"], **listed})
-    backbone = config.backbone.build(task, seed=config.seed)
-    method = config.stages[-1].method.build(backbone, task, seed=config.seed)
-    load_weights(method, tree["weights"], origin=str(path))
     shape = (task.channels, task.height, task.width)
     pipeline = InputPipeline(torch.zeros(task.channels), torch.ones(task.channels), image_shape=shape)
-    load_weights(pipeline, tree["pipeline"], origin=str(path))
-    runtime.prepare(method, backbone=method.backbone)
-    return TrainedModel(method.eval(), pipeline.to(runtime.device), task, header.get("data", {}), path)
+    load_weights(pipeline, tree["pipeline"], origin=str(end))
+    return task, pipeline

@@ -1,25 +1,28 @@
 """The loop: fetch, update, log, evaluate, save."""
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
-from auxo.data import InputPipeline, Loader, Splits
-from auxo.errors import ConfigError, InterruptedRunError, NonFiniteError
+from auxo.data import InputPipeline, Splits
+from auxo.errors import InterruptedRunError, NonFiniteError
 from auxo.evaluation import EvaluationRow, evaluate, select
 from auxo.experiment import ExperimentConfig, StageConfig
-from auxo.interfaces import AbstractMethod, TrainState, View
+from auxo.interfaces import AbstractMethod, StepPlan, TrainState
 from auxo.random import derive_seed
 from auxo.runtime import Runtime
 from auxo.training.checkpoint import Checkpoints, Progress, load_weights
+from auxo.training.feeds import Feeds
 from auxo.training.journal import Journal
 from auxo.training.meter import Meter
 from auxo.training.operations import OperationCounter
 from auxo.training.signals import StopRequest
-from auxo.types import Batch, Batches
+from auxo.types import Batches
 
 __all__ = ["Observer", "StageTrainer"]
 
@@ -36,24 +39,6 @@ class Observer(Protocol):
 
     def evaluated(self, epoch: int, rows: list[EvaluationRow]) -> None:
         """Be told the results of an evaluation after ``epoch`` epochs."""
-
-
-class _Stream(NamedTuple):
-    """What is fetched once, whichever views show it.
-
-    Args:
-        split: "train", "meta" or "unlabelled".
-        ratio: images for each of the stage's batch size.
-    """
-
-    split: str
-    ratio: int
-
-
-_HINTS = {
-    "meta": "pass --data.meta-fraction 0.1",
-    "unlabelled": "pass --data.num-labelled N to hide the labels of the others, or --data.unlabelled SET",
-}
 
 
 class _Due(NamedTuple):
@@ -113,17 +98,11 @@ class StageTrainer:
 
     def __post_init__(self) -> None:
         self.seed = derive_seed(self.config.seed, "stage", self.stage.name)
-        self.views = self.stage.method.required_views()
-        for view in self.views.values():
-            self.pipeline.checked(view.augment)
-        self.loaders = {stream: self._loader(stream) for stream in dict.fromkeys(map(_stream, self.views.values()))}
-        pacer = _Stream("train", ratio=1)  # a stage's epochs are passes over the training images, seen or not
-        self.steps_per_epoch = (self.loaders.get(pacer) or self._loader(pacer)).steps_per_epoch
+        self.feeds = Feeds(self.config, self.stage, self.splits, self.pipeline, self.runtime, seed=self.seed)
+        self.steps_per_epoch = self.stage.method.steps_per_epoch(self.feeds.passes)
         self.num_steps = self.steps_per_epoch * self.stage.epochs
         optimizers = self.method.optimizers()
-        build = self.stage.method.optimizer.build_schedule
-        span = {"num_epochs": self.stage.epochs, "steps_per_epoch": self.steps_per_epoch}
-        schedulers = {name: build(optimizer, **span) for name, optimizer in optimizers.items()}
+        schedulers = {name: self._schedule(name, optimizer) for name, optimizer in optimizers.items()}
         self.state = TrainState(optimizers, schedulers, seed=self.seed, num_steps=self.num_steps)
         self.progress = Progress()
 
@@ -140,64 +119,43 @@ class StageTrainer:
         """
         self.observer.stage_started(self.stage.name, step=self.state.step, num_steps=self.num_steps)
         meter, speedometer = Meter(self.runtime, first_step=self.state.step + 1), _Speedometer()
-        streams = {key: loader.batches(self.state.step, self.num_steps) for key, loader in self.loaders.items()}
+        self.feeds.open(self.state.step, self.num_steps)
         self.method.train()
         while self.state.step < self.num_steps:
             started = time.perf_counter()
-            fetched = {key: self._on_device(next(batches)) for key, batches in streams.items()}
-            self._update({name: self._seen(name, view, fetched) for name, view in self.views.items()}, meter)
+            plan = self.stage.method.plan(self.state.step)
+            batches, images = self.feeds.read(plan)
+            self._update(batches, plan, meter)
             due = self._due()
             losses = meter.flush(last_good=self._last_good()) if due.logs else {}
             seconds = time.perf_counter() - started
-            images = sum(batch.joined_size for key, batch in fetched.items() if key.split != "meta")
             self.progress.train_seconds += seconds
-            self.progress.steps += 1
             self.progress.images += images
-            self._after_step(due, losses, speedometer.add(images, seconds, has_waited=due.logs))
+            self._after_step(due, plan, losses, speedometer.add(images, seconds, has_waited=due.logs))
         if self.stage.selection == "best_val":
             self.runtime.barrier()
             best = self.checkpoints.best
             load_weights(self.method, self.checkpoints.read_weights(best), origin=str(best))
         return self.progress
 
-    def _loader(self, stream: _Stream) -> Loader:
-        """Return the loader of a split's images; every pass over the split has a new order."""
-        splits = {"train": self.splits.train, "meta": self.splits.meta, "unlabelled": self.splits.unlabelled}
-        split = splits[stream.split]
-        if split is None:
-            article = "an" if stream.split == "unlabelled" else "a"
-            raise ConfigError(f"{article} {stream.split} split for this method", "none", _HINTS[stream.split])
-        return Loader(
-            split.source,
-            batch_size=self.stage.batch_size * stream.ratio,
-            seed=derive_seed(self.seed, "loader", stream.split),
-            rank=self.runtime.rank,
-            num_processes=self.runtime.num_processes,
-            drop_last=self.stage.drop_last,
-            workers=self.config.data.workers,
-            pin_memory=self.runtime.device.type == "cuda",
-        )
+    def _schedule(self, name: str, optimizer: Optimizer) -> LRScheduler:
+        """Return the learning rate of an optimiser over the steps that it takes."""
+        plans = [self.stage.method.plan(step) for step in range(self.steps_per_epoch)]
+        count = sum(plan.optimizers is None or name in plan.optimizers for plan in plans)
+        config = self.stage.method.schedule(name)
+        return config.build_schedule(optimizer, num_epochs=self.stage.epochs, steps_per_epoch=count)
 
-    def _on_device(self, batch: Batch) -> Batch:
-        """Return the batch on the device."""
-        return replace(batch, images=self.runtime.to_device(batch.images), labels=batch.labels.to(self.runtime.device))
-
-    def _seen(self, name: str, view: View, fetched: dict[_Stream, Batch]) -> Batch:
-        """Return the batch as a view shows it: augmented by draws of its own, and normalised."""
-        seed = derive_seed(self.seed, "augment", name, self.state.step)
-        ready: Batch = self.pipeline(fetched[_stream(view)], seed=seed, augment=view.augment)
-        return ready
-
-    def _update(self, batches: Batches, meter: Meter) -> None:
+    def _update(self, batches: Batches, plan: StepPlan, meter: Meter) -> None:
         """Do one update. Layers that draw from the global generator see numbers that follow from the step."""
         torch.manual_seed(derive_seed(self.seed, "layers", self.state.step, self.runtime.rank))
-        count_flops = self.progress.flops_per_step is None and not self.config.runtime.compile
-        if count_flops:
+        progress, kind = self.progress, plan.kind
+        if kind not in progress.flops_per_step and not self.config.runtime.compile:
             with OperationCounter() as counter:
-                meter.add(self.method.update(self.state, batches, self.runtime))
-            self.progress.flops_per_step = counter.get_total_flops() * self.runtime.num_processes
+                meter.add(self.method.update(self.state, batches, self.runtime), kind=kind)
+            progress.flops_per_step[kind] = counter.get_total_flops() * self.runtime.num_processes
         else:
-            meter.add(self.method.update(self.state, batches, self.runtime))
+            meter.add(self.method.update(self.state, batches, self.runtime), kind=kind)
+        progress.steps[kind] = progress.steps.get(kind, 0) + 1
         self._average_buffers()
         self.state.step += 1
 
@@ -222,14 +180,15 @@ class StageTrainer:
         logs = step % self.config.training.log_every == 0 or ends_epoch or saves or stops
         return _Due(ends_epoch, saves or stops, stops, logs)
 
-    def _after_step(self, due: _Due, losses: dict[str, float], images_per_second: float) -> None:
+    def _after_step(self, due: _Due, plan: StepPlan, losses: dict[str, float], images_per_second: float) -> None:
         """Log, evaluate, save and stop where it is time to."""
         step = self.state.step
         if due.logs:
             self._record(losses, images_per_second)
         self.observer.step_done(step, images_per_second=images_per_second, losses=losses)
-        for scheduler in self.state.schedulers.values():
-            scheduler.step()
+        for name, scheduler in self.state.schedulers.items():
+            if plan.optimizers is None or name in plan.optimizers:
+                scheduler.step()
         if due.ends_epoch:
             self._end_epoch(step // self.steps_per_epoch)
         if due.saves:
@@ -256,6 +215,8 @@ class StageTrainer:
         if self.journal is not None:
             self.journal.evaluation(self.stage.name, self.state.step, epoch, rows)
         self.observer.evaluated(epoch, rows)
+        if self.stage.selection == "last" and not any(row.kind == "class" for row in rows):
+            return
         previous = self.progress.best
         self.progress.best = select(self.splits.val, rows, previous, step=self.state.step, epoch=epoch)
         if self.stage.selection == "best_val" and self.progress.best is not previous and self.runtime.is_main:
@@ -283,8 +244,3 @@ class StageTrainer:
         """Say what a user can go back to."""
         saved = self.checkpoints.saved()
         return f"the last good checkpoint is {saved[-1]}" if saved else "there is no checkpoint yet"
-
-
-def _stream(view: View) -> _Stream:
-    """Return what a view shows."""
-    return _Stream(view.split, view.ratio)

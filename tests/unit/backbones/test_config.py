@@ -10,15 +10,19 @@ OWN = (
     "densenet40_12",
     "lenet5",
     "preact_resnet18",
+    "resnet18",
     "resnet18_cifar",
     "resnet20",
     "resnet32",
+    "resnet50",
+    "resnet50_cifar",
     "resnet8",
     "wrn_10_1",
     "wrn_28_2",
     "wrn_28_2_fixmatch",
     "wrn_40_2",
 )
+DRAWN = tuple(name for name in OWN if name != "resnet50_cifar")  # drawn as resnet50, which takes long enough
 
 
 def task(side: int = 28, channels: int = 3) -> Task:
@@ -31,11 +35,11 @@ def weights(name: str, seed: int) -> dict[str, torch.Tensor]:
 
 def test_entries__backbones__lists_every_name_with_its_source() -> None:
     found = entries("backbones")
-    assert sorted(found) == sorted([*OWN, "timm"])
+    assert sorted(found) == sorted([*OWN, "hf", "timm"])
     assert all("http" in entry.source and entry.summary.endswith(".") for entry in found.values())
 
 
-@pytest.mark.parametrize("name", OWN)
+@pytest.mark.parametrize("name", DRAWN)
 def test_build__same_seed__equal_weights_whatever_was_drawn_before(name: str) -> None:
     first = weights(name, seed=3)
     torch.rand(7)
@@ -44,7 +48,7 @@ def test_build__same_seed__equal_weights_whatever_was_drawn_before(name: str) ->
     assert all(torch.equal(first[key], second[key]) for key in first)
 
 
-@pytest.mark.parametrize("name", OWN)
+@pytest.mark.parametrize("name", DRAWN)
 def test_build__other_seed__other_weights_in_every_layer(name: str) -> None:
     first, second = weights(name, seed=0), weights(name, seed=1)
     drawn = [key for key in first if first[key].ndim > 1]
@@ -72,8 +76,19 @@ def test_build__unknown_name__gives_the_nearest(name: str) -> None:
         BackboneConfig(name=name).build(task(), seed=0)
 
 
-def test_config__pretrained_without_timm__is_refused() -> None:
-    with pytest.raises(ConfigError, match="timm"):
+def test_config__architecture_that_no_run_recorded__is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"backbone.architecture as a run records it"):
+        BackboneConfig(name="hf:a/b", architecture="{").recorded()
+
+
+def test_recorded__own_backbone__notes_nothing() -> None:
+    config = BackboneConfig(name="resnet8")
+    assert config.recorded() is config
+    assert BackboneConfig(name="resnet8", architecture='{"hf:a/b": {}}').recorded() == config
+
+
+def test_config__pretrained_without_a_library__is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"timm:\* or hf:\*"):
         BackboneConfig(name="resnet20", pretrained=True)
 
 
@@ -85,6 +100,7 @@ def test_config__pretrained_without_timm__is_refused() -> None:
         ("resnet20", 7, 32),
         ("densenet40_12", 32, 4),
         ("resnet18_cifar", 7, 8),
+        ("resnet50", 8, 7),
         ("preact_resnet18", 8, 7),
         ("wrn_40_2", 7, 7),
     ],

@@ -96,6 +96,8 @@ def post_activation(backbone: nn.Module, images: Tensor, *, stages: int, blocks:
         ("wrn_28_2", 10, 1_467_610),
         ("wrn_28_2_fixmatch", 10, 1_467_610),
         ("wrn_40_2", 10, 2_243_546),
+        ("resnet18", 1000, 11_689_512),
+        ("resnet50", 1000, 25_557_032),
         ("resnet18_cifar", 200, 11_271_432),
         ("resnet18_cifar", 10, 11_173_962),
         ("preact_resnet18", 10, 11_172_170),
@@ -163,15 +165,48 @@ def test_pre_activation__running_mean__moves_by_the_momentum() -> None:
     torch.testing.assert_close(first.running_mean, 0.001 * mean)
 
 
-@pytest.mark.skipif(not HAS_TORCHVISION, reason="torchvision is not installed")
-def test_resnet18__torchvisions_with_this_stem__gives_the_same_numbers() -> None:
-    from torchvision.models import resnet18
+def bottlenecks(backbone: nn.Module, images: Tensor) -> Tensor:
+    """Render a ResNet-50 with the paper's stem."""
+    layers = Layers(backbone)
+    maps = layers.normalise(layers.convolve(images, "convolution", 2), "norm").clamp(min=0)
+    padded = functional.pad(maps, (1, 1, 1, 1), value=-float("inf"))
+    height, width = (-(-side // 2) for side in maps.shape[2:])
+    shifted = [padded[:, :, i:, j:][:, :, ::2, ::2][:, :, :height, :width] for i in range(3) for j in range(3)]
+    maps = torch.stack(shifted).amax(0)
+    for stage, blocks in enumerate((3, 4, 6, 3)):
+        for block in range(blocks):
+            name, stride = f"stages.{stage}.{block}", 2 if stage and not block else 1
+            inner = maps
+            for number, step in ((1, 1), (2, stride), (3, 1)):
+                inner = layers.normalise(
+                    layers.convolve(inner, f"{name}.convolution{number}", step), f"{name}.norm{number}"
+                )
+                inner = inner.clamp(min=0) if number < 3 else inner
+            if layers.has(f"{name}.shortcut"):
+                maps = layers.normalise(layers.convolve(maps, f"{name}.shortcut.0", stride), f"{name}.shortcut.1")
+            maps = (inner + maps).clamp(min=0)
+    return maps.flatten(2).sum(2) / (maps.shape[2] * maps.shape[3])
 
-    theirs = resnet18()
-    theirs.conv1, theirs.maxpool, theirs.fc = nn.Conv2d(3, 64, 3, padding=1, bias=False), nn.Identity(), nn.Identity()
-    ours = build("resnet18_cifar")
+
+def test_forward__resnet50__equals_its_rendering() -> None:
+    backbone = build("resnet50")
+    images = torch.rand(2, 3, 34, 45, dtype=torch.float64)
+    with torch.inference_mode():
+        torch.testing.assert_close(backbone(images).pooled, bottlenecks(backbone, images))
+
+
+@pytest.mark.skipif(not HAS_TORCHVISION, reason="torchvision is not installed")
+@pytest.mark.parametrize("name", ["resnet18", "resnet18_cifar", "resnet50"])
+def test_resnet__torchvisions__gives_the_same_numbers(name: str) -> None:
+    from torchvision import models
+
+    theirs = getattr(models, name.removesuffix("_cifar"))()
+    theirs.fc = nn.Identity()
+    if name.endswith("_cifar"):
+        theirs.conv1, theirs.maxpool = nn.Conv2d(3, 64, 3, padding=1, bias=False), nn.Identity()
+    ours = build(name)
     values = iter(ours.state_dict().values())
     theirs.load_state_dict({key: next(values) for key in theirs.state_dict()})
-    images = torch.rand(2, 3, 16, 16, dtype=torch.float64)
+    images = torch.rand(2, 3, 40, 40, dtype=torch.float64)
     with torch.inference_mode():
         torch.testing.assert_close(ours(images).pooled, theirs.double().eval()(images))

@@ -12,9 +12,12 @@ OWN = (
     "densenet40_12",
     "lenet5",
     "preact_resnet18",
+    "resnet18",
     "resnet18_cifar",
     "resnet20",
     "resnet32",
+    "resnet50",
+    "resnet50_cifar",
     "resnet8",
     "wrn_10_1",
     "wrn_28_2",
@@ -100,6 +103,9 @@ MAPS = {
     "wrn_28_2_fixmatch": {"stage1": (32, 32), "stage2": (64, 16), "stage3": (128, 8)},
     "wrn_40_2": {"stage1": (32, 32), "stage2": (64, 16), "stage3": (128, 8)},
     "resnet18_cifar": {"stage1": (64, 32), "stage2": (128, 16), "stage3": (256, 8), "stage4": (512, 4)},
+    "resnet18": {"stage1": (64, 8), "stage2": (128, 4), "stage3": (256, 2), "stage4": (512, 1)},
+    "resnet50": {"stage1": (256, 8), "stage2": (512, 4), "stage3": (1024, 2), "stage4": (2048, 1)},
+    "resnet50_cifar": {"stage1": (256, 32), "stage2": (512, 16), "stage3": (1024, 8), "stage4": (2048, 4)},
     "preact_resnet18": {"stage1": (64, 32), "stage2": (128, 16), "stage3": (256, 8), "stage4": (512, 4)},
 }
 
@@ -130,6 +136,8 @@ def test_forward__32_pixels__gives_features_and_maps_coarsest_last(name: str) ->
         ("resnet18_cifar", 8, 8, (1, 1)),
         ("resnet18_cifar", 28, 20, (4, 3)),
         ("preact_resnet18", 9, 16, (2, 2)),
+        ("resnet18", 8, 8, (1, 1)),
+        ("resnet50", 65, 96, (3, 3)),
     ],
 )
 def test_forward__other_sizes__work(name: str, height: int, width: int, last: tuple[int, int]) -> None:
@@ -140,7 +148,7 @@ def test_forward__other_sizes__work(name: str, height: int, width: int, last: tu
     assert list(features.maps.values())[-1].shape[2:] == last
 
 
-@pytest.mark.parametrize("name", ["resnet8", "densenet40_12", "wrn_10_1", "resnet18_cifar", "preact_resnet18"])
+@pytest.mark.parametrize("name", ["resnet8", "densenet40_12", "wrn_10_1", "resnet50_cifar", "preact_resnet18"])
 def test_forward__pooled__is_the_mean_of_the_last_map(name: str) -> None:
     backbone = build(name).double().eval()
     with torch.inference_mode():

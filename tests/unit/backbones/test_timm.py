@@ -1,7 +1,9 @@
 import importlib.util
+from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from auxo.backbones import BackboneConfig
 from auxo.errors import ConfigError, ShapeError
@@ -40,6 +42,19 @@ def test_build__timm_model_twice__equal_weights() -> None:
     first = BackboneConfig(name="timm:resnet18").build(TASK, seed=1).state_dict()
     second = BackboneConfig(name="timm:resnet18").build(TASK, seed=1).state_dict()
     assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+@needs_timm
+def test_weights__file_of_a_timm_model__with_its_classifier_gives_its_logits(tmp_path: Path) -> None:
+    import timm
+
+    whole = timm.create_model("resnet18", num_classes=5, in_chans=1).eval()
+    save_file(dict(whole.state_dict()), tmp_path / "model.safetensors")
+    config = BackboneConfig(name="timm:resnet18", weights=str(tmp_path / "model.safetensors"))
+    backbone = config.build(TASK, seed=0).eval()
+    images = torch.rand(2, 1, 64, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(whole.fc(backbone(images).pooled), whole(images))
 
 
 @needs_timm

@@ -62,13 +62,20 @@ def test_list__one_kind__shows_that_only(auxo, kind):
     assert [other for other in KINDS if f"{other}:" in said.splitlines()] == [kind]
 
 
+def test_list__pretexts__has_those_on_two_views_too(auxo):
+    said = flat(auxo("list", "pretexts").out)
+    for entry in entries("joint_embeddings").values():
+        assert f"{entry.name}: {flat(entry.summary)}" in said
+        assert flat(entry.source) in said
+
+
 def test_list__after_other_commands__works_again(auxo):
     assert auxo("list", "methods").out == auxo("list", "methods").out
     assert auxo("doctor").code == auxo("--version").code == 0
 
 
 def test_doctor__without_extras__says_how_to_get_them(auxo, monkeypatch):
-    for module in ("timm", "torchjd", "foolbox"):
+    for module in ("timm", "transformers", "torchjd", "foolbox"):
         monkeypatch.setitem(sys.modules, module, None)
     monkeypatch.delenv("AUXO_DATA", raising=False)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
@@ -76,7 +83,7 @@ def test_doctor__without_extras__says_how_to_get_them(auxo, monkeypatch):
     assert f"torch {torch.__version__}" in said
     assert "devices: cpu" in said
     assert f"torch uses {torch.get_num_threads()} of {os.cpu_count()} cores (OMP_NUM_THREADS is not set" in said
-    for extra in ("timm", "torchjd", "robust"):
+    for extra in ("timm", "transformers", "torchjd", "robust"):
         assert f"extra {extra}: missing" in said
         assert f"install with: pip install 'auxo[{extra}]'" in said
     assert "AUXO_DATA is not set" in said

@@ -85,6 +85,17 @@ def test_auto_contrast__channel_of_one_value__stays():
     assert torch.equal(apply_operations(images, torch.tensor([number]), torch.zeros(1, dtype=torch.float64)), images)
 
 
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def test_posterize__every_value__keeps_the_upper_bits_exactly(device):
+    values = torch.arange(256)
+    images = (values / 255).view(1, 1, 16, 16).expand(5, 3, -1, -1).to(device)
+    number, strength = torch.full((5,), NAMES.index("Posterize")), torch.linspace(0, 1, 5, dtype=torch.float64)
+    kept = apply_operations(images, number, strength).cpu()
+    for bits, ours in zip(range(4, 9), kept, strict=True):
+        expected = (values >> (8 - bits) << (8 - bits)) / 255
+        assert torch.equal(ours, expected.view(1, 16, 16).expand(3, -1, -1))
+
+
 def test_apply_operations__mixed_batch__changes_each_image_by_its_own_choice():
     images = pictures(28).float() / 255
     chosen = torch.arange(28).flip(0) % len(OPERATIONS)
@@ -141,14 +152,12 @@ def test_strong__parts_of_a_batch__are_augmented_as_the_joined_batch(joined, num
     source = oriented_shapes(joined, size=16, seed=0)
     pipeline = InputPipeline.from_source(source, augment="crop_flip")
     for step in range(4):
-        whole = next(Loader(source, batch_size=joined, seed=1).batches(step, step + 1))
+        whole = next(Loader(source, batch_size=joined, seed=1).batches(range(step, step + 1)))
         loaders = [
             Loader(source, batch_size=joined, seed=1, rank=rank, num_processes=num_processes)
             for rank in range(num_processes)
         ]
-        parts = [
-            pipeline(next(loader.batches(step, step + 1)), seed=step, augment="strong").images for loader in loaders
-        ]
+        parts = [pipeline(next(loader.batches([step])), seed=step, augment="strong").images for loader in loaders]
         assert torch.equal(torch.cat(parts), pipeline(whole, seed=step, augment="strong").images)
 
 
@@ -184,7 +193,7 @@ def test_forward__named_augmentation__replaces_the_runs_own():
 
 def test_checked__unknown_name_or_one_channel__is_refused_in_one_line():
     pipeline = InputPipeline(torch.zeros(1), torch.ones(1), image_shape=(1, 16, 16))
-    with pytest.raises(ConfigError, match="an augmentation among none, crop, crop_flip, strong, got 'stronger'"):
+    with pytest.raises(ConfigError, match=r"an augmentation among none, .*, strong, .* got 'stronger'"):
         pipeline.checked("stronger")
     with pytest.raises(ConfigError, match="3 channels for strong augmentation, got 1"):
         pipeline.checked("strong")

@@ -135,12 +135,12 @@ def test_forward__parts_of_a_batch__are_augmented_as_the_joined_batch(joined: in
     source = oriented_shapes(joined, size=16, seed=0)
     pipeline = InputPipeline.from_source(source, augment="crop_flip")
     for step in range(4):
-        whole = next(Loader(source, batch_size=joined, seed=1).batches(step, step + 1))
+        whole = next(Loader(source, batch_size=joined, seed=1).batches(range(step, step + 1)))
         loaders = [
             Loader(source, batch_size=joined, seed=1, rank=rank, num_processes=num_processes)
             for rank in range(num_processes)
         ]
-        parts = [pipeline(next(loader.batches(step, step + 1)), seed=step).images for loader in loaders]
+        parts = [pipeline(next(loader.batches(range(step, step + 1))), seed=step).images for loader in loaders]
         assert torch.equal(torch.cat(parts), pipeline(whole, seed=step).images)
 
 

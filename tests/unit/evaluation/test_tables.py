@@ -88,10 +88,19 @@ def test_build_table__pretext_named_as_a_head__keeps_both_columns() -> None:
     assert [cell[:4] for cell in table.lines[0][2:4]] == ["50.0", "25.0"]
 
 
-@pytest.mark.parametrize("rows", [[], [row("val", "rotation", 0.25, "pretext")]])
-def test_build_table__no_class_head__is_refused(rows: list[EvaluationRow]) -> None:
-    with pytest.raises(DataError, match="at least one class head"):
-        build_table(rows, selection=None, compute=COMPUTE)
+def test_build_table__pretexts_alone__have_neither_likelihood_nor_calibration() -> None:
+    table = build_table([row("val", "rotation", 0.25, "pretext")], selection=None, compute=COMPUTE)
+    assert table.columns == ("split", "rotation")
+    assert table.lines == (("val", "25.0 [23.3, 26.0]"),)
+    assert "No class head: the features can be judged with auxo evaluate --probe all." in table.caption
+    assert "NLL" not in table.caption
+
+
+def test_build_table__nothing_measured__is_a_caption() -> None:
+    table = build_table([], selection=None, compute=COMPUTE)
+    assert table.lines == ()
+    assert table.caption.startswith("No class head: ")
+    assert to_markdown(table) == f"{table.caption}\n"
 
 
 def test_build_table__missing_seed__is_named() -> None:

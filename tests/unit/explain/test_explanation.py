@@ -118,6 +118,16 @@ def test_explain__diverged_weights__are_refused(subject):
         explain(subject, ExplainConfig())
 
 
+def test_explain__model_without_a_class_head__has_the_points_alone(subject):
+    whole = explain(subject, ExplainConfig(num_points=20))
+    subject.model.method.head_logits = lambda images: {}
+    found = explain(replace(subject), ExplainConfig(num_points=20))
+    assert list(found.files) == ["tsne.jsonl", "tsne.png"]
+    assert found.notes == ["Grad-CAM: left out, for a run has no class head", "t-SNE: 20 pictures, perplexity 6.33333"]
+    (_, *rows), (_, *expected) = rows_of(found.files["tsne.jsonl"]), rows_of(whole.files["tsne.jsonl"])
+    assert rows == [{**row, "predicted": None} for row in expected]
+
+
 def test_enlarged__map_of_the_middle__leaves_the_rim_empty():
     attention = torch.ones(5, 5)
     found = _enlarged(attention, (20, 19), (28, 28))
@@ -146,6 +156,16 @@ def test_draw_attention__answer__decides_the_colour_of_the_frame(predicted, colo
     picture = draw_attention([[shown, shown]], title="", caption="")
     assert has_colour(picture, colour)
     assert not has_colour(picture, other)
+
+
+def test_draw_attention__map_of_the_middle__leaves_the_rim_as_it_is_inside_a_dotted_line():
+    pixels, attention = np.full((3, 20, 20), 200, np.uint8), np.zeros((20, 20), np.float32)
+    whole, part = (Attention(pixels, attention, "a", "a", covered) for covered in (None, (10, 10)))
+    assert (whole.is_partly_covered, part.is_partly_covered) == (False, True)
+    assert not Attention(pixels, attention, "a", "a", (20, 20)).is_partly_covered
+    all_dark, partly_dark = (pixels_of(draw_attention([[shown]], title="", caption="")) for shown in (whole, part))
+    area = (all_dark == 200).all(-1).sum()  # of the picture itself, to the left
+    assert 0.7 < (all_dark != partly_dark).any(-1).sum() / area < 0.85
 
 
 def test_draw_attention__more_classes__is_a_larger_picture_in_two_columns():
@@ -197,6 +217,23 @@ def test_draw__long_title_and_names__stay_inside_the_picture(drawing):
     assert long.shape[0] > short.shape[0]
     rim = np.concatenate([long[:, :6], long[:, -6:]], axis=1)
     assert (rim == 255).all()
+
+
+def test_draw_points__no_class_head__has_no_rims_and_no_word_of_them():
+    picture = draw_points(np.zeros((1, 2)), np.array([1]), None, ["a", "b"], title="t", caption="c")
+    assert has_colour(picture, WRONG)
+    assert picture not in (draw_one(1, ["a", "b"]), draw_one(1, ["a", "b"], is_right=False))
+
+
+def test_draw_points__class_that_others_outnumber__is_explained_below():
+    points = np.random.default_rng(0).normal(size=(200, 2))
+    mixed, apart = np.arange(200) % 10, np.zeros(200, dtype=np.int64)
+    names = list("abcdefghij")
+    heights = [
+        pixels_of(draw_points(points, labels, np.ones(200, bool), names, title="t", caption="c")).shape[0]
+        for labels in (mixed, apart)
+    ]
+    assert heights[0] > heights[1]
 
 
 def test_draw_points__class_without_points__is_left_out():

@@ -13,7 +13,7 @@ from auxo.methods.fixmatch import FixMatch
 from auxo.registry import entries
 from auxo.types import Features
 
-OWN = [name for name in entries("backbones") if name != "timm"]
+OWN = [name for name in entries("backbones") if name not in ("hf", "timm")]
 CLASSES = torch.tensor([0, 2])
 
 

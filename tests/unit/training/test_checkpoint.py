@@ -35,7 +35,7 @@ def checkpoints(tmp_path):
     return Checkpoints(tmp_path, "train", "digest", keep=2)
 
 
-@pytest.mark.parametrize("name", ["sgd", "adamw"])
+@pytest.mark.parametrize("name", ["sgd", "adamw", "lars"])
 def test_restore__after_save__gives_back_weights_buffers_schedule_and_progress(checkpoints, name):
     optimizer = OptimizerConfig(name=name, schedule="step", milestones=(0.25, 0.5))
     method, state = make(optimizer=optimizer)
@@ -43,7 +43,7 @@ def test_restore__after_save__gives_back_weights_buffers_schedule_and_progress(c
         state.schedulers["main"].step()
     state.step = 7
     best = Selection("val", "semantic", 0.5, 1.0, 6, 2)
-    progress = Progress(train_seconds=1.5, images=100, steps=7, flops_per_step=10, best=best)
+    progress = Progress(train_seconds=1.5, images=100, steps={"step": 7}, flops_per_step={"step": 10}, best=best)
     path = checkpoints.save(method, state, progress)
 
     other, restored = make(seed=1, optimizer=optimizer)
@@ -134,7 +134,7 @@ def test_restore__file_with_weights_only__is_refused(checkpoints):
 
 def test_save_weights__read_back__are_the_weights_and_what_they_cost(checkpoints):
     method, _ = make()
-    progress = Progress(train_seconds=2.0, images=3, steps=4, best=Selection("val", "semantic", 0.5, 1.0, 6, 2))
+    progress = Progress(train_seconds=2.0, images=3, steps={"step": 4}, best=Selection("val", "semantic", 0.5, 1.0, 6, 2))
     checkpoints.save_weights(checkpoints.final, method, progress)
     weights = checkpoints.read_weights(checkpoints.final)
     assert all(torch.equal(weights[name], tensor) for name, tensor in method.state_dict().items())
@@ -164,5 +164,5 @@ def test_load_matching__some_fit__copies_those_and_counts_them():
 
 
 def test_progress__operations__are_those_of_all_steps():
-    assert Progress(steps=3, flops_per_step=10).flops == 30.0
-    assert Progress(steps=3).flops is None
+    assert Progress(steps={"a": 3, "b": 1}, flops_per_step={"a": 10, "b": 4}).flops == 34.0
+    assert Progress(steps={"a": 3}).flops is None

@@ -79,3 +79,15 @@ def test_flush__half_precision__is_averaged_in_float32(meter):
     for value in (1.0, 1.0078125):
         meter.add({"a_loss": torch.tensor(value, dtype=torch.bfloat16)})
     assert meter.flush(last_good="") == {"a_loss": 1.00390625}
+
+
+def test_add__steps_of_two_kinds__are_averaged_over_those_that_have_the_metric(meter):
+    for value in (1.0, 3.0):
+        meter.add({"lower_loss": torch.tensor(value), "distance": torch.tensor(value)}, kind="lower")
+    meter.add({"upper_loss": torch.tensor(5.0), "distance": torch.tensor(8.0)}, kind="upper")
+    assert meter.flush(last_good="") == {"lower_loss": 2.0, "distance": 4.0, "upper_loss": 5.0}
+    with pytest.raises(ConfigError, match="'lower_loss' new at step 4"):
+        meter.add(
+            {"upper_loss": torch.tensor(5.0), "distance": torch.tensor(8.0), "lower_loss": torch.tensor(0.0)},
+            kind="upper",
+        )

@@ -93,7 +93,7 @@ def test_views__default__is_the_training_batch_of_the_loader_with_the_stream_of_
     stage_seed = derive_seed(0, "stage", "train")
     splits = make_splits()
     loader = Loader(splits.train.source, batch_size=16, seed=derive_seed(stage_seed, "loader", "train"))
-    for batches, expected in zip(shown, loader.batches(0, 4), strict=True):
+    for batches, expected in zip(shown, loader.batches(range(4)), strict=True):
         assert batches.keys() == {"train"}
         assert torch.equal(batches["train"].indices, expected.indices)
 

@@ -19,6 +19,7 @@ __all__ = [
     "Product",
     "inner_product",
     "relative_norm",
+    "remaining",
     "require_at_least",
 ]
 
@@ -34,10 +35,13 @@ class Operator:
         product: maps a tensor of the right-hand side's shape to the matrix times it.
         products: maps several of them, stacked in front, to the matrix times each at once; ``None`` where there is no
             quicker way than one after the other.
+        sizes: numbers of entries of the tensors that a right-hand side is made of, in order, for the solvers that go
+            tensor by tensor; ``None`` where it is one.
     """
 
     product: Product
     products: Product | None = None
+    sizes: tuple[int, ...] | None = None
 
     def __call__(self, vector: Tensor) -> Tensor:
         """Return the matrix times one vector."""
@@ -55,14 +59,14 @@ class LinearSolution(NamedTuple):
 
     Args:
         solution: shape of the right-hand side.
-        residual: scalar, ``||(A + damping) x - b|| / ||b||``; zero for ``b = 0``.
+        residual: scalar, ``||(A + damping) x - b|| / ||b||``; zero for ``b = 0``, ``None`` where none was measured.
         products: number of products with ``A``.
         iterations: how many the solver was allowed, or the rank it used.
         breakdown: where it met a matrix that it cannot solve with, if it looks for that.
     """
 
     solution: Tensor
-    residual: Float[Tensor, ""]
+    residual: Float[Tensor, ""] | None
     products: int
     iterations: int
     breakdown: Breakdown | None = None
@@ -95,6 +99,12 @@ class AbstractLinearSolver(ABC):
             right_hand_side: ``b``; any shape, taken as one vector.
             initial: where to start, of the same shape; zero by default, and one product more otherwise.
         """
+
+
+def remaining(matrix: Operator, damping: float, solution: Tensor, right_hand_side: Tensor) -> Float[Tensor, ""]:
+    """Return the relative residual of a solution, measured by one product."""
+    rest = right_hand_side - matrix(solution) - damping * solution
+    return relative_norm(rest.square().sum(), right_hand_side.square().sum())
 
 
 def inner_product(left: Tensor, right: Tensor) -> Float[Tensor, ""]:

@@ -29,11 +29,12 @@ class Nystrom(AbstractLinearSolver):
 
     .. math:: x = U \frac{1}{l + d} U' b + \frac{1}{d} (b - U U' b),
 
-    with damping ``d``. The products with ``S`` do not wait for each other and are taken in batches. The error of the
-    approximation is of the size of the eigenvalues that the rank leaves out; ``rank`` equal to the number of entries
-    gives the exact answer. Negative eigenvalues of ``S'Y`` are a breakdown, and so is a residual above that of ``x =
-    0``: the rank then leaves out eigenvalues far above the damping. Eigenvalues below the rounding of ``S'Y``
-    are dropped.
+    with damping ``d``. Where the matrix is known to hold ``shift`` times the identity, as by weight decay in the loss,
+    only the rest of it is approximated, and ``d`` is damping and shift together. The products with ``S`` do not wait
+    for each other and are taken in batches. The error of the approximation is of the size of the eigenvalues that the
+    rank leaves out; ``rank`` equal to the number of entries gives the exact answer. Negative eigenvalues of ``S'Y`` are
+    a breakdown, and so is a residual above that of ``x = 0``: the rank then leaves out eigenvalues far above the
+    damping. Eigenvalues below the rounding of ``S'Y`` are dropped.
 
     Source: Hataya and Yamada, Nyström Method for Accurate and Scalable Implicit Differentiation, AISTATS 2023
     (https://arxiv.org/abs/2302.09726), whose ``S`` picks coordinates (``sampling="columns"``); Frangella, Tropp and
@@ -41,7 +42,9 @@ class Nystrom(AbstractLinearSolver):
 
     Args:
         rank: columns of ``S``; one product each and one for the residual. At most the number of entries is used.
-        damping: added to the diagonal, above 0: it is all that the approximation knows of directions outside its range.
+        damping: added to the diagonal; with the shift above 0, for they are all that the approximation knows of
+            directions outside its range.
+        shift: what is known to be on the diagonal of the matrix already; at most its smallest eigenvalue.
         sampling: ``"gaussian"`` (orthonormal columns of a random matrix) or ``"columns"`` (random coordinates, the
             published choice).
         batch_size: products taken at once; memory grows with it.
@@ -57,6 +60,7 @@ class Nystrom(AbstractLinearSolver):
 
     rank: int = 10
     damping: float = 1e-2
+    shift: float = 0.0
     sampling: Literal["gaussian", "columns"] = "gaussian"
     batch_size: int = 16
     seed: int = 0
@@ -65,7 +69,8 @@ class Nystrom(AbstractLinearSolver):
         super().__post_init__()
         require_at_least("rank", self.rank, 1)
         require_at_least("batch_size", self.batch_size, 1)
-        if not self.damping > 0:
+        require_at_least("shift", self.shift, 0)
+        if not self.damping + self.shift > 0:
             raise ConfigError("damping > 0", str(self.damping), "choose one, such as 0.01 of the largest eigenvalue")
 
     @torch.no_grad()
@@ -78,6 +83,8 @@ class Nystrom(AbstractLinearSolver):
         images = torch.cat(
             [matrix.together(rows.view(-1, *shape)).reshape(len(rows), -1) for rows in test.split(self.batch_size)]
         )
+        images = images.sub_(test, alpha=self.shift) if self.shift else images
+        diagonal = self.damping + self.shift
         values, vectors = torch.linalg.eigh((images @ test.T + test @ images.T) / 2)
         floor = values.abs().max() * torch.finfo(values.dtype).eps * max(len(flat), 10)
         roots = torch.where(values > floor, values, 1.0).rsqrt() * (values > floor)
@@ -85,14 +92,16 @@ class Nystrom(AbstractLinearSolver):
         _, singular, basis = torch.linalg.svd(roots.unsqueeze(1) * (vectors.T @ images), full_matrices=False)
         inside = basis @ flat
         outside = flat - basis.T @ inside
-        step = (basis.T @ (inside / (singular.square() + self.damping)) + outside / self.damping).view(shape)
+        step = (basis.T @ (inside / (singular.square() + diagonal)) + outside / diagonal).view(shape)
         solution = step if initial is None else initial + step
         rest = right_hand_side - matrix(solution) - self.damping * solution
         residual = relative_norm(rest.square().sum(), right_hand_side.square().sum())
         is_indefinite = values[0] < -1e3 * floor
         worst = torch.where(is_indefinite, (test.T @ vectors[:, 0]).view(shape), rest)
-        curvature = torch.where(is_indefinite, values[0] / worst.square().sum(), residual)
+        curvature = torch.where(is_indefinite, values[0] / worst.square().sum() + self.shift, residual)
         fix = "use MINRES or curvature='gauss_newton' if the curvature is negative, more rank or damping if it is not"
+        if self.shift:
+            fix = f"lower the shift of {self.shift:g} if the curvature is below it, else {fix}"
         breakdown = Breakdown(is_indefinite | (residual > 1), worst, curvature, fix)
         count = len(test) + 1 + (initial is not None)
         return LinearSolution(solution, residual, count, len(test), breakdown)

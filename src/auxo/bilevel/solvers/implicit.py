@@ -45,7 +45,7 @@ class Implicit(AbstractSolver):
         inner = InnerGradient(instance, curvature=self.curvature)
         right_hand_side = inner.select(outer.in_params)
         answer = self.linear.solve(
-            Operator(inner.product, inner.products),
+            Operator(inner.product, inner.products, tuple(inner.layout.sizes)),
             right_hand_side,
             initial=inner.select(instance.warm_start) if instance.warm_start else None,
         )

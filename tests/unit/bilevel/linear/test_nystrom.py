@@ -84,6 +84,36 @@ def test_nystrom__rank_too_low_for_the_damping__breakdown():
     assert answer.breakdown.curvature > 0
 
 
-def test_nystrom__no_damping__config_error():
+@pytest.mark.parametrize("damping", [0.0, 0.1])
+def test_nystrom__shift_known__exact_at_the_rank_of_the_rest(damping):
+    matrix = symmetric([3.02, 1.02, 0.52, 0.02, 0.02, 0.02, 0.02])
+    right = torch.linspace(-1, 1, 7, dtype=torch.float64)
+    exact = torch.linalg.solve(matrix + damping * torch.eye(7, dtype=torch.float64), right)
+    answer = solve(Nystrom(rank=4, damping=damping, shift=0.02), matrix, right)
+    torch.testing.assert_close(answer.solution, exact, rtol=1e-8, atol=1e-10)
+    assert answer.residual < 1e-8
+    without = solve(Nystrom(rank=4, damping=damping or 1e-3), matrix, right)
+    assert without.residual > 0.05
+
+
+def test_nystrom__shift_and_warm_start__solves_for_the_rest():
+    matrix = symmetric(log_spaced(12, 50) + 0.3)
+    right = torch.ones(12, dtype=torch.float64)
+    exact = torch.linalg.solve(matrix, right)
+    warm = solve(Nystrom(rank=12, damping=0.0, shift=0.3), matrix, right, initial=exact + 0.5)
+    torch.testing.assert_close(warm.solution, exact, rtol=1e-8, atol=1e-10)
+
+
+def test_nystrom__shift_above_the_smallest_eigenvalue__breakdown_that_says_so():
+    matrix = torch.diag(torch.tensor([1.0, 0.5, 3.0])).double()
+    answer = solve(Nystrom(rank=3, damping=0.1, shift=0.8), matrix, torch.ones(3).double())
+    assert answer.breakdown.occurred
+    assert answer.breakdown.curvature == pytest.approx(0.5)
+    assert answer.breakdown.fix.startswith("lower the shift of 0.8 if the curvature is below it, else use MINRES")
+
+
+def test_nystrom__neither_damping_nor_shift__config_error():
     with pytest.raises(ConfigError, match="damping > 0"):
         Nystrom(damping=0.0)
+    with pytest.raises(ConfigError, match="shift >= 0"):
+        Nystrom(shift=-0.1)

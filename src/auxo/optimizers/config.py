@@ -1,4 +1,4 @@
-"""Optimisers and learning-rate schedules by configuration."""
+"""The optimiser and the learning-rate schedule of a method, as options."""
 
 import math
 from collections import Counter
@@ -12,13 +12,16 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from auxo.errors import ConfigError
+from auxo.optimizers.lars import Lars
 from auxo.types import require_choice
 
 __all__ = ["LearningRate", "OptimizerConfig"]
 
-_Name: TypeAlias = Literal["sgd", "adamw"]
+_Name: TypeAlias = Literal["sgd", "adamw", "lars"]
 _Schedule: TypeAlias = Literal["constant", "step", "cosine", "fixmatch"]
 _Moves: TypeAlias = Literal["epoch", "step"]
+
+_TRUST = 0.001
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,18 +29,21 @@ class OptimizerConfig:
     """How parameters follow their gradients."""
 
     name: _Name = "sgd"
-    """The optimiser: SGD with momentum, or AdamW (which ignores momentum and nesterov)."""
+    """The optimiser: SGD with momentum, AdamW (ignores momentum and nesterov), or LARS, which scales every tensor's
+    gradient to the norm of that tensor (ignores nesterov)."""
     lr: float = 0.01
     """Learning rate at the first epoch, per step, in (0, 3.4e38], the range of float32."""
     momentum: float = 0.9
-    """Momentum of SGD, in [0, 1)."""
+    """Momentum of SGD and LARS, in [0, 1)."""
     nesterov: bool = True
     """Nesterov's form of SGD's momentum."""
     weight_decay: float = 1e-4
-    """L2 penalty added to the gradient (SGD) or decoupled decay (AdamW), in [0, 3.4e38]."""
+    """L2 penalty added to the gradient (SGD, LARS) or decoupled decay (AdamW), in [0, 3.4e38]."""
     decay_norms: bool = True
     """Decay weights and biases of norm layers, too; without it no parameter of fewer than two dimensions decays, which
-    leaves out the biases of all layers."""
+    leaves out the biases of all layers; LARS does not scale their steps then, either."""
+    trust_coefficient: float = _TRUST
+    """Of LARS: length of a scaled gradient as a share of its tensor's norm, in (0, 1]."""
     schedule: _Schedule = "step"
     """How the learning rate falls: not, by a factor at milestones, along a half cosine, or as cos(7/16 pi x)."""
     moves: _Moves = "epoch"
@@ -60,6 +66,7 @@ class OptimizerConfig:
             (0 < self.lr <= largest, f"optimizer.lr in (0, {largest:.2g}]", self.lr),
             (0 <= self.momentum < 1, "optimizer.momentum in [0, 1)", self.momentum),
             (0 <= self.weight_decay <= largest, f"optimizer.weight-decay in [0, {largest:.2g}]", self.weight_decay),
+            (0 < self.trust_coefficient <= 1, "optimizer.trust-coefficient in (0, 1]", self.trust_coefficient),
             (0 < self.decay <= 1, "optimizer.decay in (0, 1]", self.decay),
             (all(0 < m < 1 for m in self.milestones), "optimizer.milestones in (0, 1)", self.milestones),
             (0 <= self.minimum_lr <= self.lr, f"optimizer.minimum-lr in [0, {self.lr:g}], the lr", self.minimum_lr),
@@ -70,12 +77,26 @@ class OptimizerConfig:
                 raise ConfigError(expected, str(got), "choose a value in that range")
         if self.name == "sgd" and self.nesterov and self.momentum == 0:
             raise ConfigError("momentum > 0 with nesterov", "momentum 0", "pass --method.optimizer.no-nesterov")
+        if self.name != "lars" and self.trust_coefficient != _TRUST:
+            raise ConfigError(
+                "a trust coefficient for lars only",
+                f"optimizer.trust-coefficient {self.trust_coefficient:g} for {self.name}",
+                "choose lars, or leave it out",
+            )
 
     def build(self, parameters: Iterable[nn.Parameter]) -> Optimizer:
         """Return the optimiser over ``parameters``; torch groups its kernels (foreach) where the device allows."""
         groups = self._groups(list(parameters))
         if self.name == "adamw":
             return torch.optim.AdamW(groups, lr=self.lr, weight_decay=self.weight_decay)
+        if self.name == "lars":
+            return Lars(
+                groups,
+                lr=self.lr,
+                momentum=self.momentum,
+                weight_decay=self.weight_decay,
+                trust_coefficient=self.trust_coefficient,
+            )
         return torch.optim.SGD(
             groups,
             lr=self.lr,
@@ -103,7 +124,8 @@ class OptimizerConfig:
             return parameters
         vectors = [parameter for parameter in parameters if parameter.ndim < 2]
         others = [parameter for parameter in parameters if parameter.ndim >= 2]
-        groups: list[dict[str, Any]] = [{"params": others}, {"params": vectors, "weight_decay": 0.0}]
+        excluded = {"weight_decay": 0.0, **({"adapts": False} if self.name == "lars" else {})}
+        groups: list[dict[str, Any]] = [{"params": others}, {"params": vectors, **excluded}]
         return [group for group in groups if group["params"]]
 
 

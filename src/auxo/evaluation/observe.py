@@ -1,4 +1,4 @@
-"""What a method's backbone returns while the method predicts."""
+"""What a method's backbone returns, while the method predicts or where it cannot."""
 
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ from auxo.errors import ConfigError
 from auxo.interfaces import AbstractBackbone, AbstractMethod
 from auxo.types import Features, Images
 
-__all__ = ["Observation", "observe"]
+__all__ = ["Observation", "features_of", "observe"]
 
 
 class Observation(NamedTuple):
@@ -67,3 +67,20 @@ def observe(method: AbstractMethod, images: Images) -> Observation:
             "make its network one, with the maps that are to be looked at",
         )
     return Observation(logits, seen[-1])
+
+
+def features_of(method: AbstractMethod, images: Images, *, predicts: bool) -> Features:
+    """Return the features that a method predicts from, or those of its backbone where it has no class head.
+
+    Args:
+        method: in the mode that it is to predict in.
+        images: normalised; shape ``(batch, channels, height, width)``.
+        predicts: whether it has a class head, from :func:`auxo.evaluation.has_class_head`.
+
+    Raises:
+        ConfigError: the method predicts without calling a backbone.
+    """
+    if predicts:
+        return observe(method, images).features
+    features: Features = method.backbone(images)
+    return features

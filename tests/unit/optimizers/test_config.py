@@ -146,7 +146,7 @@ def test_schedule__state_through_plain_values__goes_on_to_the_same_bits(schedule
     assert found == whole[9:]
 
 
-@pytest.mark.parametrize("name", ["sgd", "adamw"])
+@pytest.mark.parametrize("name", ["sgd", "adamw", "lars"])
 def test_build__without_decay_of_norms__leaves_vectors_alone(name):
     layers = nn.Sequential(nn.Conv2d(2, 3, 1), nn.BatchNorm2d(3), nn.Linear(3, 2))
     optimizer = OptimizerConfig(name=name, weight_decay=0.1, decay_norms=False).build(layers.parameters())
@@ -158,6 +158,21 @@ def test_build__without_decay_of_norms__leaves_vectors_alone(name):
     optimizer.step()
     moved = [not torch.equal(old, new) for old, new in zip(before, layers.parameters(), strict=True)]
     assert moved == [True, False, False, False, True, False]
+
+
+def test_build__lars_without_decay_of_norms__scales_matrices_only():
+    layers = nn.Sequential(nn.Linear(3, 2), nn.LayerNorm(2))
+    optimizer = OptimizerConfig(name="lars", lr=4.8, trust_coefficient=0.02, decay_norms=False).build(
+        layers.parameters()
+    )
+    before = [parameter.detach().clone() for parameter in layers.parameters()]
+    for parameter in layers.parameters():
+        parameter.grad = torch.full_like(parameter, 0.25)
+    optimizer.step()
+    steps = [(old - new.detach()) / 4.8 for old, new in zip(before, layers.parameters(), strict=True)]
+    assert float(steps[0].norm()) == pytest.approx(0.02 * float(before[0].norm()), rel=1e-5)
+    for step in steps[1:]:
+        torch.testing.assert_close(step, torch.full_like(step, 0.25), rtol=1e-5, atol=0)
 
 
 def test_build__without_decay_of_norms_and_vectors_only__is_one_group():
@@ -206,6 +221,8 @@ def test_build_schedule__milestones_in_one_epoch__both_count():
         ({"minimum_lr": float("nan")}, r"optimizer\.minimum-lr in .*, got nan"),
         ({"warmup_epochs": -1}, r"optimizer\.warmup-epochs >= 0, got -1"),
         ({"momentum": 0.0}, r"momentum > 0 with nesterov, got momentum 0"),
+        ({"name": "lars", "trust_coefficient": 0.0}, r"optimizer\.trust-coefficient in \(0, 1\], got 0\.0"),
+        ({"name": "sgd", "trust_coefficient": 0.02}, r"for lars only, got optimizer\.trust-coefficient 0\.02 for sgd"),
     ],
 )
 def test_config__value_out_of_range__is_refused(options, message):
@@ -213,5 +230,6 @@ def test_config__value_out_of_range__is_refused(options, message):
         OptimizerConfig(**options)
 
 
-def test_config__adamw_without_momentum__is_no_contradiction():
-    assert OptimizerConfig(name="adamw", momentum=0.0).momentum == 0.0
+@pytest.mark.parametrize("name", ["adamw", "lars"])
+def test_config__no_momentum_for_an_optimiser_without_nesterov__is_no_contradiction(name):
+    assert OptimizerConfig(name=name, momentum=0.0).momentum == 0.0

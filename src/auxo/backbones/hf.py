@@ -1,0 +1,239 @@
+"""A vision model of Hugging Face transformers as a backbone: write hf: and its name or folder; an extra to install."""
+
+import importlib
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from auxo.backbones._foreign import first_line, try_out
+from auxo.errors import CheckpointError, ConfigError, ShapeError
+from auxo.interfaces import AbstractBackbone
+from auxo.types import Features, Images
+
+__all__ = ["NAMES", "SOURCE", "HFBackbone", "build", "read_architecture"]
+
+NAMES = ("hf",)
+SOURCE = (
+    "Wolf et al., Transformers: State-of-the-Art Natural Language Processing, EMNLP 2020, System Demonstrations "
+    "(https://github.com/huggingface/transformers), its AutoModel without the heads of its tasks, for models of images "
+    "of one size. The pooled features are the model's own pooled output, or its class token where it has none (ViT "
+    "and DeiT are built without their pooler, which their classifiers do not use), or the mean over the last map. The "
+    "maps are the hidden states, of transformers those of the patches on their grid. Of CLIP and SigLIP only the part "
+    "that sees. Weights are read from safetensors alone, in float32, and no code of a model's authors is run."
+)
+
+_TOKEN_MODELS = (  # models whose tokens of patches come last, row by row
+    "beit",
+    "clip_vision_model",
+    "data2vec-vision",
+    "deit",
+    "dinov2",
+    "dinov2_with_registers",
+    "dinov3_vit",
+    "siglip_vision_model",
+    "vit",
+    "vit_msn",
+)
+_WITHOUT_POOLER = ("deit", "vit")  # theirs belongs to pretraining: published classifiers leave it out
+_NOT_ARCHITECTURE = ("_name_or_path", "architectures", "id2label", "label2id", "dtype", "transformers_version")
+
+
+class HFBackbone(AbstractBackbone):
+    """A vision model of transformers without the head of a task.
+
+    Maps: ``stem``, ``stage1``, ``stage2``, … in the order in which the model computes them. Those of a plain vision
+    transformer all lie on the grid of patches; they are read beside the prediction, which is not computed from them.
+
+    Args:
+        model: takes ``pixel_values`` and gives hidden states.
+        num_features: length of the pooled vector.
+    """
+
+    def __init__(self, model: nn.Module, *, num_features: int) -> None:
+        super().__init__()
+        self.model = model
+        self.num_features = num_features
+
+    def forward(self, images: Images) -> Features:
+        """Return the pooled output or class token, and the maps of every stage or block."""
+        return _features(self.model, images)
+
+
+def build(
+    name: str, *, channels: int, height: int, width: int, pretrained: bool = False, architecture: str = ""
+) -> HFBackbone:
+    """Return a model of transformers as a backbone.
+
+    Args:
+        name: ``"hf:"`` and ``OWNER/NAME`` on the hub, or a folder with a ``config.json``.
+        channels: colour channels of an image; without pretrained weights the model is built for them.
+        height: pixels.
+        width: pixels.
+        pretrained: load the published weights, or those in the folder; otherwise they are random.
+        architecture: from :func:`read_architecture`; if it is given, nothing is read but weights that are asked for.
+
+    Raises:
+        ConfigError: transformers is missing, or there is no such model, or it is none for images.
+        CheckpointError: the weights lack some that the model has.
+        ShapeError: the model cannot take images of this size or with this number of channels.
+
+    Side effects: one forward and backward pass of one blank image; downloads what is not in the folder or the cache.
+    """
+    architecture = architecture or read_architecture(name)
+    transformers = _import_transformers()
+    config = _read_config(transformers, architecture)
+    if getattr(config, "num_channels", channels) != channels:
+        if pretrained:
+            expected = f"images of {config.num_channels} channels for the weights of {name}"
+            raise ShapeError(expected, str(channels), "convert the images, or pass --backbone.no-pretrained")
+        config.num_channels = channels
+    options = {"add_pooling_layer": False} if config.model_type in _WITHOUT_POOLER else {}
+    model = (_load if pretrained else _make)(transformers, name, config, options)
+    if getattr(model, "main_input_name", None) != "pixel_values":
+        raise ConfigError("a model of transformers for images", f"{name} ({config.model_type})", "choose another")
+    return HFBackbone(
+        model, num_features=try_out(model, _features, name=name, channels=channels, height=height, width=width)
+    )
+
+
+def read_architecture(name: str) -> str:
+    """Return what a model is built from, without its weights, as JSON.
+
+    Args:
+        name: as for :func:`build`.
+
+    Raises:
+        ConfigError: transformers is missing, or there is no such model.
+    """
+    place = _place(name)
+    transformers = _import_transformers()
+    try:
+        config: Any = transformers.AutoConfig.from_pretrained(place, trust_remote_code=False)
+    except (OSError, ValueError, KeyError) as error:
+        raise ConfigError(
+            "a model of transformers: OWNER/NAME on the hub, or a folder with a config.json",
+            f"{place!r} ({first_line(error)})",
+            "check the name, the folder or the connection",
+        ) from error
+    values = json.loads(getattr(config, "vision_config", config).to_json_string(use_diff=False))
+    return json.dumps({key: value for key, value in values.items() if key not in _NOT_ARCHITECTURE})
+
+
+def _place(name: str) -> str:
+    """Return the hub's name or the folder that follows ``hf:``."""
+    place = name.partition(":")[2]
+    if not place:
+        raise ConfigError("hf: and a model", repr(name), "write for instance hf:microsoft/resnet-50, or hf:FOLDER")
+    return str(Path(place).expanduser()) if place.startswith("~") else place
+
+
+def _import_transformers() -> ModuleType:
+    """Import transformers, with which a torchvision that does not fit torch interferes."""
+    try:
+        transformers = importlib.import_module("transformers")
+        transformers.AutoModel  # noqa: B018  # it imports on first use what may be broken
+        return transformers
+    except (ImportError, OSError, RuntimeError) as error:
+        fix = "pip install 'auxo[transformers]'; a torchvision, if there is one, must fit the installed torch"
+        got = f"an import that failed ({first_line(error)})"
+        raise ConfigError("the package transformers for a hf:* backbone", got, fix) from error
+
+
+def _read_config(transformers: ModuleType, architecture: str) -> Any:  # noqa: ANN401  # one of transformers' classes
+    """Return transformers' configuration of an architecture."""
+    values = json.loads(architecture)
+    kind = values.pop("model_type", None)
+    try:
+        return transformers.AutoConfig.for_model(kind, **values)
+    except (ValueError, TypeError) as error:
+        got = f"{kind!r} ({first_line(error)})"
+        raise ConfigError("a kind of model that this transformers has", got, "install another version of it") from error
+
+
+def _make(transformers: ModuleType, name: str, config: Any, options: dict[str, Any]) -> nn.Module:  # noqa: ANN401
+    """Return the model with random weights."""
+    try:
+        made = transformers.AutoModel.from_config(config, dtype=torch.float32, trust_remote_code=False, **options)
+    except (ValueError, TypeError) as error:
+        got = f"{name!r} ({first_line(error)})"
+        raise ConfigError("a model that transformers can build", got, "check its config.json") from error
+    return cast("nn.Module", made)
+
+
+def _load(transformers: ModuleType, name: str, config: Any, options: dict[str, Any]) -> nn.Module:  # noqa: ANN401
+    """Return the model with the weights of the hub or the folder, all of them."""
+    try:
+        with _without_report():
+            model, found = transformers.AutoModel.from_pretrained(
+                _place(name),
+                config=config,
+                dtype=torch.float32,
+                use_safetensors=True,
+                trust_remote_code=False,
+                ignore_mismatched_sizes=True,
+                output_loading_info=True,
+                **options,
+            )
+    except (OSError, RuntimeError, ValueError) as error:
+        raise ConfigError(
+            "weights of transformers in safetensors", f"{name!r} ({first_line(error)})", "choose a model that has them"
+        ) from error
+    absent = sorted([*found["missing_keys"], *(entry[0] for entry in found["mismatched_keys"])])
+    if absent:
+        got = f"{len(absent)} missing or of another shape, first {absent[0]!r}"
+        raise CheckpointError(f"all weights of the network in {name}", got, "take weights of this architecture")
+    return cast("nn.Module", model)
+
+
+@contextmanager
+def _without_report() -> Iterator[None]:
+    """Keep transformers from listing the weights of heads, which are left out on purpose."""
+    logger = logging.getLogger("transformers")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _features(model: nn.Module, images: Images) -> Features:
+    """Return the pooled features and maps of a model of transformers."""
+    output = model(pixel_values=images, output_hidden_states=True)
+    last: Tensor = output.last_hidden_state
+    hidden: tuple[Tensor, ...] = getattr(output, "reshaped_hidden_states", None) or output.hidden_states or ()
+    pooled: Tensor | None = getattr(output, "pooler_output", None)
+    if not hidden:
+        raise ConfigError("a model of transformers that gives its maps", type(model).__name__, "choose another")
+    if hidden[-1].ndim == 4:
+        maps = [*hidden, last] if last.ndim == 4 and last is not hidden[-1] else list(hidden)
+        class_token = None
+    else:
+        height, width = _grid(model, images)
+        num_others = last.shape[1] - height * width
+        maps = [state[:, num_others:].transpose(1, 2).unflatten(2, (height, width)) for state in hidden]
+        class_token = last[:, 0] if num_others else None
+    if pooled is None:
+        pooled = maps[-1].mean((2, 3)) if class_token is None else class_token
+    return Features(pooled.flatten(1), {f"stage{number}" if number else "stem": m for number, m in enumerate(maps)})
+
+
+def _grid(model: nn.Module, images: Images) -> tuple[int, int]:
+    """Return the rows and columns of patches."""
+    config = cast("Any", model).config
+    if config.model_type not in _TOKEN_MODELS:
+        fix = f"choose a convolutional one, Swin, or one of {', '.join(_TOKEN_MODELS)}"
+        raise ConfigError("a model of transformers whose tokens are known to be patches", config.model_type, fix)
+    size = config.patch_size
+    rows, columns = size if isinstance(size, list | tuple) else (size, size)
+    height, width = images.shape[-2:]
+    if height % rows or width % columns:
+        raise ValueError(f"its patches have {rows}x{columns} pixels")
+    return height // rows, width // columns

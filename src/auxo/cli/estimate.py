@@ -1,0 +1,155 @@
+"""``auxo estimate``: the accuracy to expect on pictures without labels."""
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from tyro.conf import Positional
+
+from auxo.cli.earlier import keep_earlier
+from auxo.cli.options import parse_options
+from auxo.cli.terminal import print_table
+from auxo.cli.train import read_run_config
+from auxo.data import AbstractSource, load_splits
+from auxo.data.readers import read_unlabelled
+from auxo.errors import ConfigError
+from auxo.estimation import (
+    FEW_IMAGES,
+    Estimate,
+    Estimation,
+    EstimationConfig,
+    build_estimate_table,
+    estimate_records,
+    fit_estimation,
+    measure_source,
+)
+from auxo.evaluation.evaluate import blank_image
+from auxo.experiment import ExperimentConfig
+from auxo.runtime import Runtime, RuntimeConfig, open_runtime
+from auxo.training import TrainedModel, load_model, require_folder_of, write_atomically
+
+__all__ = ["run"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Options of ``auxo estimate``."""
+
+    run: Annotated[Positional[str], tyro.conf.arg(metavar="RUN")]
+    """Run directory of a finished run."""
+    paths: Annotated[Positional[tuple[str, ...]], tyro.conf.arg(metavar="PATH [PATH ...]")]
+    """Sets of pictures, each judged by itself: folder, Parquet, CSV or hf://owner/name[:split]. Labels are not read."""
+    estimation: Annotated[EstimationConfig, tyro.conf.arg(name="")] = field(default_factory=EstimationConfig)
+    """How to estimate."""
+    out: str | None = None
+    """File for the results, one JSON object a line; by default estimate.jsonl in the run directory."""
+    device: str = "auto"
+    """"auto", "cpu", "cuda", "cuda:1" or "mps"."""
+    batch_size: int = 250
+    """Pictures per forward pass, >= 1; rotation takes four times as many."""
+    code: str | None = None
+    """Python file of a method outside auxo that the run may import."""
+
+
+def run(words: Sequence[str]) -> None:
+    """Fit the estimators, ask them about every set, print the table and write what it rests on."""
+    description = """Say what accuracy to expect on pictures without labels: estimators are fitted to transformed copies
+    of the run's validation images, then asked about the pictures, resized and cropped to the model's input."""
+    options = parse_options(Options, words, command="auxo estimate", description=description)
+    if options.batch_size < 1:
+        raise ConfigError("batch-size >= 1", str(options.batch_size), "give the number of pictures per pass")
+    if not options.paths:
+        raise ConfigError("sets of pictures", "none", f"name them: auxo estimate {options.run} DIR")
+    folder = Path(options.run)
+    out = Path(options.out) if options.out else folder / "estimate.jsonl"
+    if options.out:
+        require_folder_of(out)
+    config = read_run_config(folder, code=options.code)
+    with open_runtime(RuntimeConfig(device=options.device, precision=config.runtime.precision)) as runtime:
+        model = load_model(config, folder, runtime=runtime)
+        heads = list(model.method.head_logits(blank_image(model.method, runtime)))
+        if not heads:
+            fix = "train a stage with class labels on it"
+            raise ConfigError("a model with a class head", type(model.method).__name__, fix)
+        estimation, estimates = _estimate(options, config, model, runtime)
+        if runtime.is_main:
+            rows = estimate_records(estimation, estimates, run=options.run, heads=heads)
+            text = "".join(json.dumps(row) + "\n" for row in rows)
+            keep_earlier(out)
+            write_atomically(out, text)
+            print_table(build_estimate_table(estimation, estimates))
+            notes = _notes(options.paths, estimation, class_names=model.task.class_names)
+            print("\n".join([*_refusals(estimates), *notes, f"estimates: {out}"]))
+
+
+def _estimate(
+    options: Options, config: ExperimentConfig, model: TrainedModel, runtime: Runtime
+) -> tuple[Estimation, list[list[Estimate]]]:
+    """Fit on the run's validation images and ask about every set."""
+    sources = [_read(path, config, model) for path in options.paths]
+    splits = load_splits(config.data, seed=config.seed)
+    model.check_splits(splits)
+    method, pipeline, size = model.method, model.pipeline, options.batch_size
+    measured = [  # first, so that a damaged picture is found at once
+        measure_source(method, source, pipeline=pipeline, runtime=runtime, batch_size=size) for source in sources
+    ]
+    estimation = fit_estimation(
+        method,
+        splits.val,
+        pipeline=pipeline,
+        runtime=runtime,
+        batch_size=size,
+        seed=config.seed,
+        config=options.estimation,
+        observer=_show_progress if runtime.is_main else lambda _done, _total: None,
+    )
+    pairs = zip(sources, measured, strict=True)
+    return estimation, [estimation.estimate(scores, name=source.name) for source, scores in pairs]
+
+
+def _read(path: str, config: ExperimentConfig, model: TrainedModel) -> AbstractSource:
+    """Return the pictures of a path without labels, called as the path is."""
+    source = read_unlabelled(path, replace(config.data, image_size=model.image_size))
+    model.check_shape(source.image_shape, where=path)
+    source.name = path
+    return source
+
+
+def _notes(paths: Sequence[str], estimation: Estimation, *, class_names: Sequence[str]) -> list[str]:
+    """Return what the user should know beside the table."""
+    labelled = [path for path in paths if _has_class_folders(path, class_names)]
+    notes = [f"note: the folders in {path} are called as classes; those labels were not used" for path in labelled]
+    if estimation.num_images < FEW_IMAGES:
+        notes.append(f"note: {estimation.num_images} validation images are few; the estimates are rough")
+    return notes
+
+
+def _refusals(estimates: Sequence[Sequence[Estimate]]) -> list[str]:
+    """Return one line for every estimator that is refused, or two where the sets differ in the reason."""
+    sets: dict[tuple[str, str], list[str]] = {}
+    for row in (row for rows in estimates for row in rows if row.refused is not None):
+        sets.setdefault((row.estimator, str(row.refused)), []).append(row.name)
+    every = len(estimates)
+    return [
+        f"refused: {estimator}{'' if len(names) == every else ' on ' + ', '.join(names)}: {reason}"
+        for (estimator, reason), names in sets.items()
+    ]
+
+
+def _has_class_folders(path: str, class_names: Sequence[str]) -> bool:
+    """Whether a path is a folder with folders that are called as classes are."""
+    folder = os.path.expanduser(path)
+    return os.path.isdir(folder) and bool(
+        {entry.name for entry in os.scandir(folder) if entry.is_dir()} & {*class_names}
+    )
+
+
+def _show_progress(done: int, total: int) -> None:
+    """Count the sets on the terminal; say nothing where nobody watches."""
+    if sys.stderr.isatty():
+        print(f"\rset {done} of {total}", end="\n" if done == total else "", file=sys.stderr, flush=True)

@@ -1,0 +1,198 @@
+"""Augmentations of self-supervised learning by two views: resized crops, colour distortion, blur and solarisation."""
+
+import math
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from kornia.filters import gaussian_blur2d
+from torch import Tensor
+
+from auxo.data.augmentations import OPERATIONS, Operation, apply_operations
+from auxo.random import Draws
+from auxo.types import Images
+
+__all__ = ["JITTER", "SIMCLR_VIEWS", "SimCLRView", "colour_jitter", "resized_crop", "simclr_view"]
+
+_ATTEMPTS = 10
+_JITTER_PROB = 0.8
+_GREY_PROB = 0.2
+_MIN_BLURRED_PIXELS = 64
+
+
+class SimCLRView(NamedTuple):
+    """What one of two views differs in.
+
+    Args:
+        blur_prob: part of the images that are blurred, in [0, 1].
+        solarize_prob: part of the images whose bright pixels are inverted, in [0, 1].
+    """
+
+    blur_prob: float
+    solarize_prob: float
+
+
+SIMCLR_VIEWS = {"simclr": SimCLRView(1.0, 0.0), "simclr_second": SimCLRView(0.1, 0.2)}
+"""The first and the second view, by the name of their augmentation."""
+
+
+def resized_crop(
+    images: Images,
+    draws: Draws,
+    *,
+    flip_prob: float,
+    area: tuple[float, float] = (0.08, 1.0),
+    aspect: tuple[float, float] = (3 / 4, 4 / 3),
+) -> Images:
+    """Return a random part of every image, scaled to the image's own size by bicubic interpolation.
+
+    Ten parts are drawn, of a uniform area and a log-uniform aspect ratio, in whole pixels. The first that fits is
+    taken, or, if none does, as much of the image as the aspect ratio allows; its position is uniform.
+
+    Source: "Going Deeper with Convolutions" (Szegedy et al., CVPR 2015), section 6, with the ranges of SimCLR (Chen et
+    al., ICML 2020, arXiv 2002.05709, appendix A). The released code of BiSSL (arXiv 2410.02387) has an option for the
+    smallest crop that sets the range of the aspect ratio instead, to (0.5, 1); ``aspect`` here is the standard one.
+
+    Args:
+        images: in [0, 1].
+        draws: of the joined batch; the same numbers are drawn whatever the options.
+        flip_prob: part of the images that are mirrored left to right, in [0, 1].
+        area: range of the part's area over the image's, in (0, 1].
+        aspect: range of the part's width over its height, > 0.
+    """
+    count, (height, width) = len(images), images.shape[-2:]
+    sizes = _crop_sizes(draws, count, (height, width), area, aspect)
+    places = draws.uniform(count, (2,))
+    is_flipped = draws.uniform(count) < flip_prob
+
+    def resampling(axis: int, size: int) -> Tensor:
+        starts = (places[:, axis] * (size - sizes[:, axis] + 1)).floor()
+        return _cubic_weights(starts.to(images), sizes[:, axis].to(images), size)
+
+    rows, columns = resampling(0, height), resampling(1, width)
+    columns = torch.where(is_flipped.to(images.device).view(-1, 1, 1), columns.flip(1), columns)
+    return (rows.unsqueeze(1) @ images.contiguous() @ columns.unsqueeze(1).mT).clamp(0, 1)
+
+
+def simclr_view(images: Images, draws: Draws, *, view: SimCLRView, flip_prob: float) -> Images:
+    """Return a view of every image: a resized crop, colour jitter, then now and then grey, blurred and solarised.
+
+    The operations, in this order: :func:`resized_crop`; :func:`colour_jitter` with probability 0.8; grey with 0.2; a
+    Gaussian blur of a standard deviation uniform in [0.1, 2] pixels; pixels from 0.5 upwards inverted. Images whose
+    shorter side is below 64 pixels are never blurred, as SimCLR leaves the blur out for CIFAR-10; the kernel of larger
+    ones is about a tenth of the shorter side wide. Images of other than three channels have no colours: jitter and grey
+    are left out.
+
+    Source: BYOL (Grill et al., NeurIPS 2020, arXiv 2006.07733, appendix B) after SimCLR (Chen et al., ICML 2020, arXiv
+    2002.05709, appendix A; github.com/google-research/simclr for the blur). BiSSL (arXiv 2410.02387) trains its
+    pretexts, SimCLR among them, with the same two views.
+
+    Args:
+        images: in [0, 1].
+        draws: of the joined batch.
+        view: how often to blur and to solarise.
+        flip_prob: part of the images that are mirrored left to right, in [0, 1].
+    """
+    images = resized_crop(images, draws, flip_prob=flip_prob)
+    if images.shape[1] == 3:
+        images = colour_jitter(images, draws, prob=_JITTER_PROB)
+        images = _sometimes(images, draws, _GREY, _GREY_PROB)
+    if min(images.shape[-2:]) >= _MIN_BLURRED_PIXELS:
+        images = _sometimes(images, draws, _BLUR, view.blur_prob)
+    return _sometimes(images, draws, _HALF_SOLARIZE, view.solarize_prob)
+
+
+def colour_jitter(
+    images: Float[Tensor, "n 3 height width"], draws: Draws, *, prob: float
+) -> Float[Tensor, "n 3 height width"]:
+    """Return images of another brightness, contrast, saturation and hue.
+
+    The four operations of :data:`JITTER` follow one another in an order of each image's own.
+
+    Args:
+        images: in [0, 1].
+        draws: of the joined batch.
+        prob: part of the images that are changed, in [0, 1].
+    """
+    count, kinds = len(images), len(JITTER)
+    is_changed = draws.uniform(count) < prob
+    order, strength = draws.uniform(count, (kinds,)).argsort(1), draws.uniform(count, (kinds,))
+    for place in range(kinds):
+        chosen = torch.where(is_changed, order[:, place], kinds)
+        magnitude = strength.gather(1, order[:, place : place + 1]).squeeze(1)
+        images = apply_operations(images, chosen, magnitude, operations=(*JITTER, _IDENTITY))
+    return images
+
+
+def _sometimes(images: Images, draws: Draws, operation: Operation, prob: float) -> Images:
+    """Apply an operation with a probability, its magnitude uniform over its range."""
+    count = len(images)
+    is_changed, strength = draws.uniform(count) < prob, draws.uniform(count)
+    return apply_operations(images, is_changed.long(), strength, operations=(_IDENTITY, operation)) if prob else images
+
+
+def _crop_sizes(
+    draws: Draws, count: int, image: tuple[int, int], area: tuple[float, float], aspect: tuple[float, float]
+) -> Int[Tensor, "count 2"]:
+    """Return height and width of each image's part, in pixels, on the CPU."""
+    height, width = image
+    drawn = draws.uniform(count, (2, _ATTEMPTS))
+    areas = (area[0] + (area[1] - area[0]) * drawn[:, 0]) * (height * width)
+    low, high = (math.log(end) for end in aspect)
+    ratios = (low + (high - low) * drawn[:, 1]).exp()
+    sizes = torch.stack([(areas / ratios).sqrt().round(), (areas * ratios).sqrt().round()], 1).long()
+    fits = ((sizes > 0) & (sizes <= torch.tensor(image).view(1, 2, 1))).all(1)
+    first = fits.int().argmax(1).view(-1, 1, 1).expand(-1, 2, 1)
+    whole = torch.tensor([min(height, round(width / aspect[0])), min(width, round(height * aspect[1]))])
+    return torch.where(fits.any(1, keepdim=True), sizes.gather(2, first).squeeze(2), whole)
+
+
+def _cubic_weights(
+    starts: Float[Tensor, " n"], lengths: Float[Tensor, " n"], size: int
+) -> Float[Tensor, "n size size"]:
+    """Return how much each of ``size`` pixels (last axis) counts in each pixel that a part is scaled to.
+
+    The kernel is that of Keys (1981) with the slope -1/2, as Pillow has it; what it reaches outside the part does not
+    count.
+    """
+    pixels = torch.arange(size, device=starts.device, dtype=starts.dtype)
+    start, length = starts.view(-1, 1, 1), lengths.view(-1, 1, 1)
+    centres = start + (pixels.view(-1, 1) + 0.5) * (length / size) - 0.5
+    far = (centres - pixels).abs()
+    weights = torch.where(far < 1, (1.5 * far - 2.5) * far.square() + 1, ((2.5 - 0.5 * far) * far - 4) * far + 2)
+    is_counted = (far < 2) & (pixels >= start) & (pixels < start + length)
+    weights = torch.where(is_counted, weights, 0)
+    return weights / weights.sum(2, keepdim=True)
+
+
+def _blur(images: Images, sigmas: Float[Tensor, " n"]) -> Images:
+    """Blur, each image by its own deviation in pixels; the image goes on outside as in a mirror."""
+    taps = 2 * (min(images.shape[-2:]) // 20) + 1
+    return gaussian_blur2d(images, (taps, taps), sigmas.view(-1, 1).expand(-1, 2)).clamp(0, 1)
+
+
+def _hue(images: Images, turns: Float[Tensor, " n"]) -> Images:
+    """Turn the hue by a part of the circle; largest and smallest value of a pixel stay."""
+    high, low = images.amax(1, keepdim=True), images.amin(1, keepdim=True)
+    spread = high - low
+    red, green, blue = images.split(1, 1)
+    divisor = spread.clamp(min=1e-12)
+    blue_or_green = torch.where(high == green, (blue - red) / divisor + 2, (red - green) / divisor + 4)
+    sixths = torch.where(high == red, (green - blue) / divisor, blue_or_green)
+    turned = sixths + 6 * turns.view(-1, 1, 1, 1)
+    distance = torch.cat([turned + 5, turned + 3, turned + 1], 1) % 6
+    return high - spread * torch.minimum(distance, 4 - distance).clamp(0, 1)
+
+
+_POOL = {operation.name: operation for operation in OPERATIONS}
+_IDENTITY = _POOL["Identity"]
+_GREY = _POOL["Color"]._replace(low=0.0, high=0.0)
+_BLUR = Operation("GaussianBlur", 0.1, 2.0, _blur)
+_HALF_SOLARIZE = _POOL["Solarize"]._replace(low=0.5, high=0.5)
+JITTER = (
+    _POOL["Brightness"]._replace(low=0.6, high=1.4),
+    _POOL["Contrast"]._replace(low=0.6, high=1.4),
+    _POOL["Color"]._replace(low=0.8, high=1.2),
+    Operation("Hue", -0.1, 0.1, _hue),
+)
+"""The operations of :func:`colour_jitter` with the ranges of BYOL; the hue's are parts of the colour circle."""

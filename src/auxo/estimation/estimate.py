@@ -1,0 +1,228 @@
+"""The accuracy to expect on pictures without labels: fit the estimators on meta sets, then ask them about a set."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from numpy.typing import NDArray
+from torch import Tensor
+
+from auxo.data import AbstractSource, InputPipeline, ValSplit, stratified_indices
+from auxo.errors import DataError
+from auxo.estimation.config import LEAST_IMAGES, EstimationConfig
+from auxo.estimation.estimators import ESTIMATORS, FittedEstimator, MetaTable, fit_estimator
+from auxo.estimation.meta_sets import MetaSet, corrupted_sets, draw_meta_sets, render
+from auxo.estimation.scores import Scores, Thresholds, fit_thresholds, measure
+from auxo.interfaces import AbstractMethod
+from auxo.random import derive_seed
+from auxo.runtime import Runtime
+
+__all__ = ["Estimate", "Estimation", "fit_estimation", "measure_source"]
+
+_NORMAL_QUANTILE = 1.96
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What one estimator says of one set.
+
+    Args:
+        name: of the set.
+        estimator: its name.
+        n: pictures of the set.
+        features: that it read, in percent by name.
+        accuracy: to expect, in percent; ``None`` where the estimator is refused.
+        low: lower end of its interval.
+        high: upper end.
+        refused: why there is no accuracy, or ``None``.
+        is_default: whether it is the one to be used for this set.
+    """
+
+    name: str
+    estimator: str
+    n: int
+    features: Mapping[str, float]
+    accuracy: float | None
+    low: float | None
+    high: float | None
+    refused: str | None
+    is_default: bool = False
+
+
+@dataclass(frozen=True)
+class Estimation:
+    """Estimators fitted to one network's meta sets.
+
+    Args:
+        config: options.
+        seed: of all draws.
+        num_images: labelled validation images that every meta set is made from.
+        sets: how each was made.
+        table: what was measured on them.
+        thresholds: of ATC.
+        fitted: estimators by name.
+        unavailable: estimators that this network has not, each with the reason.
+    """
+
+    config: EstimationConfig
+    seed: int
+    num_images: int
+    sets: Sequence[MetaSet]
+    table: MetaTable
+    thresholds: Thresholds
+    fitted: Mapping[str, FittedEstimator]
+    unavailable: Mapping[str, str]
+
+    @property
+    def ranking(self) -> list[str]:
+        """Names of the estimators, the one with the smallest error on held-out families of transformations first."""
+        return sorted(self.fitted, key=lambda name: self.fitted[name].error)
+
+    def estimate(self, scores: Scores, *, name: str) -> list[Estimate]:
+        """Return what every estimator says of a set, in the order of :data:`ESTIMATORS`.
+
+        The default is the first of :attr:`ranking` that is not refused.
+
+        Args:
+            scores: of its pictures, from :func:`measure_source`.
+            name: of the set; its bootstrap has a stream of that name.
+        """
+        by_picture = {key: 100 * values for key, values in scores.features(self.thresholds).items()}
+        generator = np.random.default_rng(derive_seed(self.seed, "estimate", "pictures", name))
+        count, names = len(scores), list(by_picture)
+        matrix = np.column_stack([by_picture[key] for key in names])
+        draws = [matrix[generator.integers(count, size=count)].mean(0) for _ in range(self.config.resamples)]
+        resampled = np.stack(draws)
+        # By chance: two standard errors, and one picture, for features that no picture of the set lacks or has.
+        slack = _NORMAL_QUANTILE * matrix.std(0) / count**0.5 + 100 / count
+        found = []
+        for estimator in ESTIMATORS:
+            if estimator.name in self.unavailable:
+                reason = self.unavailable[estimator.name]
+                found.append(Estimate(name, estimator.name, count, {}, None, None, None, reason))
+                continue
+            fitted = self.fitted[estimator.name]
+            columns = [names.index(key) for key in fitted.features]
+            means = matrix.mean(0)[columns]
+            features = dict(zip(fitted.features, means.tolist(), strict=True))
+            refused = fitted.outside(means, slack[columns])
+            if refused is not None:
+                found.append(Estimate(name, estimator.name, count, features, None, None, None, refused))
+                continue
+            accuracy = float(fitted.estimate(means[None])[0])
+            confidence = self.config.confidence
+            low, high = fitted.interval(resampled[:, columns], confidence=confidence, generator=generator)
+            found.append(Estimate(name, estimator.name, count, features, accuracy, low, high, None))
+        usable = {each.estimator for each in found if each.refused is None}
+        default = next(estimator for estimator in self.ranking if estimator in usable)
+        return [replace(each, is_default=each.estimator == default) for each in found]
+
+
+def fit_estimation(
+    method: AbstractMethod,
+    split: ValSplit,
+    *,
+    pipeline: InputPipeline,
+    runtime: Runtime,
+    batch_size: int,
+    seed: int,
+    config: EstimationConfig | None = None,
+    observer: Callable[[int, int], None] = lambda _done, _total: None,
+) -> Estimation:
+    """Fit every estimator that a network allows on transformed copies of its validation images.
+
+    Validation images, because training images are told too well, and because the test set is there to judge with: the
+    estimators are fitted to labels. Where a checkpoint was selected on them, their accuracy is a little optimistic.
+
+    Args:
+        method: trained.
+        split: its validation images, with labels.
+        pipeline: normalises them on the device.
+        runtime: the device.
+        batch_size: images of one forward pass.
+        seed: the run's; every draw has a stream of its own.
+        config: options.
+        observer: is told how many of how many sets are measured.
+
+    Raises:
+        DataError: there are too few images.
+        NonFiniteError: the network's logits are not finite.
+        ShapeError: the images have other than three channels.
+
+    Cost: for each set a pass over the images for the classes, and four for rotation where there is a rotation head.
+    """
+    config = EstimationConfig() if config is None else config
+    images, labels = _drawn(split.source, config.images, seed=derive_seed(seed, "estimate", "images"))
+    sets = draw_meta_sets(config.sets, seed=derive_seed(seed, "estimate", "sets"))
+    sets += corrupted_sets(len(sets)) if config.corruptions else []
+    chunks = images.split(batch_size)
+    clean = measure(method, chunks, name=split.name, pipeline=pipeline, runtime=runtime)
+    thresholds = fit_thresholds(clean, labels)
+    rows, accuracy = [], []
+    for done, made in enumerate(sets, start=1):
+        changed = render(images, made, seed=derive_seed(seed, "estimate", "render"))
+        name = f"{split.name} under {', '.join(step.name for step in made.steps) or 'nothing'}"
+        scores = measure(method, changed.split(batch_size), name=name, pipeline=pipeline, runtime=runtime)
+        rows.append({key: 100 * float(values.mean()) for key, values in scores.features(thresholds).items()})
+        accuracy.append(100 * float((scores.predicted == labels).mean()))
+        observer(done, len(sets))
+    table = MetaTable(
+        features={name: np.array([row[name] for row in rows]) for name in rows[0]},
+        accuracy=np.array(accuracy),
+        families=[frozenset(step.family for step in made.steps) for made in sets],
+    )
+    fitted, unavailable = _fit_all(table, resamples=config.resamples, seed=seed)
+    return Estimation(config, seed, len(images), sets, table, thresholds, fitted, unavailable)
+
+
+def _fit_all(table: MetaTable, *, resamples: int, seed: int) -> tuple[dict[str, FittedEstimator], dict[str, str]]:
+    """Return the estimators by name, and why some cannot be fitted."""
+    generator = np.random.default_rng(derive_seed(seed, "estimate", "resamples"))
+    count = len(table.accuracy)
+    weights = generator.multinomial(count, np.full(count, 1 / count), size=resamples).astype(np.float64)
+    fitted, unavailable = {}, {}
+    for estimator in ESTIMATORS:
+        try:
+            fitted[estimator.name] = fit_estimator(estimator, table, weights)
+        except DataError as error:
+            unavailable[estimator.name] = error.fix
+    return fitted, unavailable
+
+
+def _drawn(
+    source: AbstractSource, most: int, *, seed: int
+) -> tuple[UInt8[Tensor, "n channels height width"], NDArray[np.int64]]:
+    """Return at most so many images with their labels."""
+    indices = torch.arange(len(source))
+    if len(source) > most:
+        (indices,) = stratified_indices(source.labels, [most], seed=seed)
+    if len(indices) < LEAST_IMAGES:
+        fix = "train with more, for instance --data.val-fraction 0.2"
+        raise DataError(f"at least {LEAST_IMAGES} validation images to make sets from", str(len(indices)), fix)
+    return source.fetch(indices), source.labels[indices].numpy()
+
+
+def measure_source(
+    method: AbstractMethod,
+    source: AbstractSource,
+    *,
+    pipeline: InputPipeline,
+    runtime: Runtime,
+    batch_size: int,
+) -> Scores:
+    """Return what a network says of every picture of a source; its labels, if it has any, are not read.
+
+    Raises:
+        DataError: it has no picture, or a damaged one.
+        NonFiniteError: the network's logits are not finite.
+    """
+    if len(source) == 0:
+        raise DataError(f"pictures in {source.name}", "none", "name another set")
+
+    def chunks() -> Iterator[Tensor]:
+        for indices in torch.arange(len(source)).split(batch_size):
+            yield source.fetch(indices)
+
+    return measure(method, chunks(), name=source.name, pipeline=pipeline, runtime=runtime)

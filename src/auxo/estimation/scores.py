@@ -1,0 +1,168 @@
+"""What a trained model says of pictures, one number per picture, and how far each follows from validation."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from auxo.data import InputPipeline
+from auxo.errors import NonFiniteError
+from auxo.evaluation.evaluate import evaluation_mode
+from auxo.interfaces import AbstractMethod, PretextHead
+from auxo.pretexts.rotation import Rotation
+from auxo.runtime import Runtime
+from auxo.types import Batch, Images
+
+__all__ = ["FEATURES", "Scores", "Thresholds", "fit_thresholds", "measure", "rotation_head", "threshold_of"]
+
+FEATURES = ("rotation", "confidence", "atc_confidence", "atc_entropy", "agreement")
+"""The features of a set, each the mean of a number per picture."""
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a model says of pictures, without their labels.
+
+    Args:
+        predicted: shape ``(n,)``; the class of the head to be used.
+        confidence: shape ``(n,)``; its largest softmax probability.
+        negative_entropy: shape ``(n,)``; minus the entropy of its softmax probabilities in nats, <= 0.
+        agreement: shape ``(n,)``; 1 where the second class head predicts the same class, else 0; ``None`` where there
+            is no second head.
+        rotation: shape ``(n,)``; the part of the four quarter turns that was told, in [0, 1]; ``None`` where no head
+            tells them.
+    """
+
+    predicted: NDArray[np.int64]
+    confidence: Floats
+    negative_entropy: Floats
+    agreement: Floats | None = None
+    rotation: Floats | None = None
+
+    def __len__(self) -> int:
+        return len(self.predicted)
+
+    def features(self, thresholds: "Thresholds") -> dict[str, Floats]:
+        """Return the features by name, one number in [0, 1] per picture; the mean over a set is the set's."""
+        found = {
+            "rotation": self.rotation,
+            "confidence": self.confidence,
+            "atc_confidence": (self.confidence >= thresholds.confidence).astype(np.float64),
+            "atc_entropy": (self.negative_entropy >= thresholds.negative_entropy).astype(np.float64),
+            "agreement": self.agreement,
+        }
+        return {name: values for name in FEATURES if (values := found[name]) is not None}
+
+
+class Thresholds(NamedTuple):
+    """Scores above which as many validation pictures lie as were told rightly.
+
+    Args:
+        confidence: of the largest softmax probability.
+        negative_entropy: of minus the entropy, nats.
+    """
+
+    confidence: float
+    negative_entropy: float
+
+
+def threshold_of(scores: Floats, num_correct: int) -> float:
+    """Return the score that ``num_correct`` of the scores reach.
+
+    Where several scores equal it, more do. Nothing reaches the infinite threshold of no correct answer.
+
+    Source: Garg, Balakrishnan, Lipton, Neyshabur, Sedghi, Leveraging Unlabeled Data to Predict Out-of-Distribution
+        Performance, ICLR 2022, Eq. 1 (https://arxiv.org/abs/2201.04234).
+
+    Args:
+        scores: shape ``(n,)``; of validation pictures, larger for surer answers.
+        num_correct: how many of their answers were right, in ``0..n``.
+
+    Example:
+        >>> threshold_of(np.array([0.9, 0.5, 0.7, 0.6]), 3)
+        0.6
+    """
+    return float(np.sort(scores)[::-1][num_correct - 1]) if num_correct else float("inf")
+
+
+def fit_thresholds(scores: Scores, labels: NDArray[np.int64]) -> Thresholds:
+    """Return the thresholds of labelled pictures, from validation."""
+    num_correct = int((scores.predicted == labels).sum())
+    return Thresholds(threshold_of(scores.confidence, num_correct), threshold_of(scores.negative_entropy, num_correct))
+
+
+def rotation_head(method: AbstractMethod) -> PretextHead | None:
+    """Return the head that tells by how many quarter turns a whole picture was rotated, if there is one."""
+    heads = method.pretext_heads().values()
+    return next((head for head in heads if isinstance(head.pretext, Rotation)), None)
+
+
+def measure(
+    method: AbstractMethod,
+    pictures: Iterable[Tensor],
+    *,
+    name: str,
+    pipeline: InputPipeline,
+    runtime: Runtime,
+) -> Scores:
+    """Return what a model says of pictures.
+
+    The model is in evaluation mode meanwhile and left as it was.
+
+    Args:
+        method: its first class head is the one to be used, its second the one that may agree.
+        pictures: chunks of one forward pass each, at least one; uint8 of shape ``(n, channels, height, width)``;
+            rotation takes a pass of four times as many.
+        name: of the set, for messages.
+        pipeline: normalises them on the device.
+        runtime: device and precision.
+
+    Raises:
+        NonFiniteError: a logit is not a finite number.
+    """
+    head = rotation_head(method)
+    parts: dict[str, list[Tensor]] = {}
+    with evaluation_mode(method), torch.inference_mode():
+        for chunk in pictures:
+            images = _inputs(runtime.to_device(chunk), pipeline)
+            for key, values in _scores(method, head, images, runtime, name).items():
+                parts.setdefault(key, []).append(values.cpu())
+    joined = {key: torch.cat(values) for key, values in parts.items()}
+    predicted = joined.pop("predicted").numpy()
+    return Scores(predicted, **{key: values.double().numpy() for key, values in joined.items()})
+
+
+def _inputs(pixels: Tensor, pipeline: InputPipeline) -> Images:
+    """Return normalised images."""
+    unknown = torch.full((len(pixels),), -1, device=pixels.device)
+    batch: Batch = pipeline(Batch(pixels, unknown, unknown), seed=None)
+    return batch.images
+
+
+def _scores(
+    method: AbstractMethod, head: PretextHead | None, images: Images, runtime: Runtime, name: str
+) -> dict[str, Tensor]:
+    """Return the scores of one chunk, each of shape ``(n,)``."""
+    with runtime.autocast():
+        first, *others = method.head_logits(images).values()
+    log_probs = first.float().log_softmax(1)
+    if not log_probs.isfinite().all():
+        fix = "the weights have diverged; train again with a lower learning rate"
+        raise NonFiniteError(f"finite logits on {name}", "some that are not", fix)
+    probs, predicted = log_probs.exp(), log_probs.argmax(1)
+    found = {"predicted": predicted, "confidence": probs.amax(1), "negative_entropy": (probs * log_probs).sum(1)}
+    if others:
+        found["agreement"] = (others[0].argmax(1) == predicted).float()
+    if head is not None:
+        made = head.pretext.make_all(images)
+        with runtime.autocast():
+            told = head.answer(made.inputs).argmax(1)
+        is_right = (told == made.targets).float()
+        found["rotation"] = torch.zeros(len(images), device=images.device).index_add_(0, made.sources, is_right) / 4
+    return found

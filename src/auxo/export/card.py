@@ -1,0 +1,264 @@
+"""The model card: what a network is, what it was measured to do, and what that does not show."""
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import PurePath
+from typing import Any, TypeAlias
+
+from auxo.data import DataConfig
+from auxo.evaluation import EvaluationRow, build_table, to_markdown
+from auxo.experiment import ExperimentConfig, StageConfig
+from auxo.export.description import Description
+from auxo.export.history import History
+from auxo.export.provenance import versions
+from auxo.export.snippets import onnx_snippet, torch_snippet
+from auxo.registry import entries
+
+__all__ = ["Card", "Files"]
+
+Files: TypeAlias = Mapping[str, str]
+
+_MANY_CLASSES = 50
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a model card is written from.
+
+    Args:
+        config: of the run.
+        description: classes and input.
+        history: results.
+        digests: of the pictures the model was made from, by split.
+        files: of the export by name, each with what it is.
+        num_parameters: of the deployed network.
+        trained_with: version of auxo that made the run.
+        licence: as its user named it, or ``"unknown"``.
+    """
+
+    config: ExperimentConfig
+    description: Description
+    history: History
+    digests: Mapping[str, str]
+    files: Files
+    num_parameters: int
+    trained_with: str
+    licence: str
+
+    @property
+    def method(self) -> str:
+        """The name of the method of the last stage."""
+        return _method_name(self.config.stages[-1])
+
+    @property
+    def data(self) -> str:
+        """The name of the data: a scenario, or the last part of the user's own place."""
+        own = self.config.data.train
+        return self.config.data.scenario if own is None else _last(own)
+
+    @property
+    def title(self) -> str:
+        """What the card calls the model."""
+        return f"{self.method} on {self.config.backbone.name}, trained on {self.data}"
+
+    def command(self, folder: str) -> str:
+        """Return the words that predict with an export in a folder."""
+        if "model.safetensors" in self.files:
+            is_own = type(self.config.stages[-1].method).__module__.startswith("auxo.methods.")
+            return f"auxo predict {folder} PICTURES" + ("" if is_own else " --code METHOD.py")
+        leave = "" if "model.onnx" in self.files else " --trust-pt2"
+        return f"auxo predict {folder} PICTURES{leave}"
+
+    def to_markdown(self, *, metadata: bool) -> str:
+        """Return the card.
+
+        Args:
+            metadata: begin with the YAML block that the Hugging Face hub reads.
+        """
+        parts = [
+            *([self._metadata()] if metadata else []),
+            f"# {self.title}",
+            self._what(),
+            *self._use(),
+            *self._data(),
+            *self._training(),
+            *self._results(),
+            *self._limits(),
+            *self._end(),
+        ]
+        return "\n\n".join(part.strip("\n") for part in parts) + "\n"
+
+    def _metadata(self) -> str:
+        """Return the YAML block; its values are JSON, which YAML contains."""
+        results = [
+            {
+                "task": {"type": "image-classification"},
+                "dataset": {"type": _slug(self.data), "name": self.data, "split": row.split},
+                "metrics": [{"type": "accuracy", "value": row.accuracy}],
+            }
+            for row in self.history.first_head()
+            if row.split != "val"
+        ]
+        values: dict[str, Any] = {
+            "license": self.licence.lower(),
+            "library_name": "auxo",
+            "pipeline_tag": "image-classification",
+            "tags": ["image-classification", _slug(self.method), _slug(self.config.backbone.name)],
+            "model-index": [{"name": self.title, "results": results}],
+        }
+        return "\n".join(["---", *(f"{key}: {json.dumps(value)}" for key, value in values.items()), "---"])
+
+    def _what(self) -> str:
+        """Return what the model is and which classes it knows."""
+        task = self.description.task
+        names = task.class_names
+        shown = json.dumps(list(names[:_MANY_CLASSES]), ensure_ascii=False)
+        rest = f" and {len(names) - _MANY_CLASSES} more, in `labels.json`" if len(names) > _MANY_CLASSES else ""
+        return (
+            f"An image classifier: it gives one of {task.num_classes} classes to a picture. The network is "
+            f"`{self.config.backbone.name}` with its class head, {self.num_parameters:,} parameters, trained by "
+            f"the method `{self.method}` of auxo {self.trained_with}.\n\nClasses, in the order of the outputs:\n\n"
+            f"```json\n{shown}\n```\n{rest}"
+        )
+
+    def _use(self) -> list[str]:
+        """Return the sections on files, use and input."""
+        parts = ["## Files", "\n".join(f"* `{name}`: {what}" for name, what in self.files.items()), "## Use"]
+        parts.append(f"With auxo, where this folder is called `export`:\n\n```text\n{self.command('export')}\n```")
+        if "model.pt2" in self.files:
+            parts.append(f"With torch, numpy and Pillow alone:\n\n```python\n{torch_snippet(self.description)}```")
+            parts.append(
+                "`torch.export.load` can run code that a file brings along. This file has none, but only trust in "
+                "where you got it can tell you so."
+            )
+        if "model.onnx" in self.files:
+            parts.append(f"With onnxruntime, numpy and Pillow:\n\n```python\n{onnx_snippet(self.description)}```")
+        steps = self.description.preprocess()["steps"]
+        numbered = "\n".join(f"{number}. {step}" for number, step in enumerate(steps, start=1))
+        output = self.description.preprocess()["output"]
+        note = "The network normalises by itself; give it values in [0, 1], any number of pictures at a time."
+        return [*parts, "## Input and output", f"{numbered}\n\n{note} Output: {output}."]
+
+    def _data(self) -> list[str]:
+        """Return the section on data: where from, how many, and digests."""
+        config, counts = self.config.data, self.description.task.class_counts
+        if config.train is None:
+            source = entries("data.scenarios")[config.scenario].source
+            origin = f"The scenario `{config.scenario}` of auxo. {' '.join(source.split())}"
+        else:
+            given = ((name, getattr(config, name)) for name in ("train", "val", "test", "unlabelled"))
+            places = [f"{name} `{_last(place)}`" for name, place in given if place is not None]
+            origin = f"Pictures of the maker's own; of their places only the last part is told: {', '.join(places)}."
+        if config.ood:
+            origin += f" From elsewhere: {', '.join(f'`{_last(place)}`' for place in config.ood)}."
+        measured = {row.split: f"{row.n:,}" for row in self.history.first_head()}
+        numbers = {"train": f"{sum(counts):,}" if counts else "", **measured}
+        names = dict.fromkeys([*self.digests, *measured])
+        lines = [f"| {name} | {numbers.get(name, '')} | {self.digests.get(name, '')} |" for name in names]
+        table = "\n".join(["| split | images | digest |", "|---|---:|---|", *lines])
+        spread = (
+            f"The smallest training class has {min(counts):,} images, the largest {max(counts):,}. " if counts else ""
+        )
+        note = (
+            f"{spread}A digest is of class names, labels and pictures, as auxo computes it. Nothing was trained on the "
+            "splits without one. Options of the data other than their defaults: "
+        )
+        return ["## Data", origin, table, note + (", ".join(_changed_options(config)) or "none") + "."]
+
+    def _training(self) -> list[str]:
+        """Return the section on how the model was trained."""
+        lines = []
+        for stage in self.config.stages:
+            source = getattr(sys.modules[type(stage.method).__module__], "SOURCE", "no source is given")
+            start = "random weights" if stage.start_from == "scratch" else f"the weights of stage {stage.start_from}"
+            if stage.start_from == "scratch" and self.config.backbone.pretrained:
+                start = "the backbone's published weights"
+            elif stage.start_from == "scratch" and self.config.backbone.weights is not None:
+                start = f"the weights in `{_last(self.config.backbone.weights)}`"
+            lines.append(
+                f"* Stage `{stage.name}`: method `{_method_name(stage)}`, epochs {stage.epochs}, batch size "
+                f"{stage.batch_size}, starts from {start}. Source: {' '.join(str(source).split())}"
+            )
+        name = self.config.backbone.name.partition(":")[0]
+        backbone = " ".join(entries("backbones")[name].source.split())
+        lines.append(f"* Backbone `{self.config.backbone.name}`. Source: {backbone}")
+        lines.append(f"* Seed {self.config.seed}; {self.history.steps:,} steps in all.")
+        return ["## Training", "\n".join(lines)]
+
+    def _results(self) -> list[str]:
+        """Return the section on what was measured."""
+        history = self.history
+        table = to_markdown(build_table(history.rows, selection=history.selection, compute=history.compute))
+        worst = "; ".join(filter(None, map(self._worst_class, history.first_head())))
+        trace = (
+            "Every number comes from `results.jsonl`, the run's rows of kind `result` and `end` as they are: "
+            "accuracies and ECE as fractions there, in percent here."
+        )
+        return ["## Results", table, f"Lowest accuracy of one class: {worst}.", trace]
+
+    def _worst_class(self, row: EvaluationRow) -> str:
+        """Return a split's class with the lowest accuracy."""
+        found = [(value, number) for number, value in enumerate(row.per_class) if value is not None]
+        if not found:
+            return ""
+        value, number = min(found)
+        name = json.dumps(self.description.task.class_names[number], ensure_ascii=False)
+        return f"{row.split} {100 * value:.1f} % ({name})"
+
+    def _limits(self) -> list[str]:
+        """Return the section on what the numbers do not say."""
+        task, history = self.description.task, self.history
+        elsewhere = [row for row in history.first_head() if row.split.startswith("ood/")]
+        measured = "; ".join(f"{row.split} {100 * row.accuracy:.1f} % of {row.n:,}" for row in elsewhere)
+        lines = [
+            "Accuracy elsewhere: " + (f"{measured}. Other pictures can be worse." if measured else "not measured."),
+            f"It always answers with one of its {task.num_classes} classes, also for a picture of none of them.",
+            f"It sees {task.width}x{task.height} pixels: what is smaller than one of them, or cut off at the sides, "
+            "does not count.",
+            "Its probabilities are what softmax gives; ECE in the table says how far they were from the truth.",
+            "One run with one seed. The numbers say how this network does on these pictures. They are no evidence that "
+            "its method is better than another: that takes several seeds and controls of equal compute.",
+        ]
+        if history.selection is not None:
+            lines.append("The val split chose the checkpoint, so its numbers are too good.")
+        return ["## Limits", "\n".join(f"* {line}" for line in lines)]
+
+    def _end(self) -> list[str]:
+        """Return the sections on licence and versions."""
+        licence = f"`{self.licence}`, as the model's maker chose."
+        if self.licence == "unknown":
+            licence = (
+                "Unknown: nobody chose one (`auxo export RUN --license`). Ask the model's maker before you use it."
+            )
+        also = "The training pictures, and pretrained weights if there were any, have licences of their own."
+        made = f"Trained with auxo {self.trained_with}; exported with {versions()}. "
+        made += "Exported networks compute in float32."
+        return ["## Licence", f"{licence} {also}", "## Versions", made]
+
+
+def _changed_options(config: DataConfig) -> list[str]:
+    """Return the options of the data that are not at their defaults, but for places of files."""
+    default = DataConfig()
+    places = ("train", "val", "test", "ood", "unlabelled", "root", "scenario")
+    names = [item.name for item in fields(DataConfig) if item.name not in places]
+    changed = [name for name in names if getattr(config, name) != getattr(default, name)]
+    return [f"`data.{name.replace('_', '-')} {getattr(config, name)}`" for name in changed]
+
+
+def _method_name(stage: StageConfig) -> str:
+    """Return a method's name: its module's in auxo, its class's outside."""
+    kind = type(stage.method)
+    is_builtin = kind.__module__.startswith("auxo.methods.")
+    return kind.__module__.rpartition(".")[2] if is_builtin else kind.__qualname__.partition(".")[0]
+
+
+def _last(place: str) -> str:
+    """Return the last part of a path; an address stays."""
+    return place if "://" in place else PurePath(place).name
+
+
+def _slug(name: str) -> str:
+    """Return a name in small letters, digits and hyphens."""
+    return "-".join("".join(c if c.isalnum() else " " for c in name.lower()).split()) or "unnamed"

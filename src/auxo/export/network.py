@@ -1,0 +1,111 @@
+"""The part of a trained method that predicts, as one graph from pixels to logits."""
+
+from copy import deepcopy
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+from torch.fx import GraphModule
+
+from auxo.errors import ConfigError
+from auxo.interfaces import AbstractMethod
+from auxo.random import named_generator
+from auxo.training import TrainedModel
+from auxo.types import Images, Normalisation
+
+__all__ = ["TOLERANCE", "DeployedNetwork", "capture", "difference"]
+
+TOLERANCE = 1e-5
+"""Largest difference of a probability between a model and its export."""
+
+_CHECKED_IMAGES = 3
+
+
+class DeployedNetwork(nn.Module):
+    """Normalisation, backbone and the head that ``predict`` uses.
+
+    Args:
+        method: trained, in evaluation mode.
+        mean: shape ``(channels,)``; per-channel mean of pixels in [0, 1].
+        std: shape ``(channels,)``; their standard deviation, > 0.
+    """
+
+    mean: Float[Tensor, "channels 1 1"]
+    std: Float[Tensor, "channels 1 1"]
+
+    def __init__(
+        self, method: AbstractMethod, mean: Float[Tensor, " channels"], std: Float[Tensor, " channels"]
+    ) -> None:
+        super().__init__()
+        self.method = method
+        self.register_buffer("mean", mean.view(-1, 1, 1))
+        self.register_buffer("std", std.view(-1, 1, 1))
+
+    def forward(self, images: Images) -> Tensor:
+        """Return class logits of shape ``(batch, classes)`` for float images in [0, 1], ``(batch, c, h, w)``."""
+        return self.method.predict(Normalisation(self.mean, self.std).to_inputs(images))
+
+
+def capture(model: TrainedModel) -> ExportedProgram:
+    """Return the graph of the deployed network for any batch size, with the weights that it reads and no others.
+
+    Input: ``images``, float32 in [0, 1], shape ``(batch, channels, height, width)``. Output: logits, shape
+    ``(batch, classes)``. Weights of the method keep their names behind ``method.``, such as
+    ``method.backbone.convolution1.weight``; those of other heads, and of a network that an average has replaced, are
+    left out, as nothing in the graph reads them.
+
+    Args:
+        model: stays as it is.
+
+    Raises:
+        ConfigError: the method's ``predict`` cannot be traced, or its trace does not answer as it does.
+    """
+    task = model.task
+    network = deepcopy(DeployedNetwork(model.method, model.pipeline.mean, model.pipeline.std)).eval()
+    for parameter in network.to("cpu").parameters():  # a .pt2 file wants each tensor dense, not channels-last
+        parameter.data = parameter.data.contiguous()
+    generator = named_generator(0, "export", "images")
+    images = torch.rand(_CHECKED_IMAGES, task.channels, task.height, task.width, generator=generator)
+    program = _traced(_pruned(_traced(network, images).module()), images)
+    with torch.no_grad():
+        gap = difference(program.module()(images), network(images))
+    if not gap <= TOLERANCE:
+        got = f"probabilities that differ by {gap:.2g}"
+        fix = "let predict be a function of the images alone, and see that the weights are finite"
+        raise ConfigError("a trace that answers as the model does", got, fix)
+    return program
+
+
+def difference(first: Float[Tensor, "batch classes"], second: Float[Tensor, "batch classes"]) -> float:
+    """Return the largest difference between the probabilities of two networks' logits, or nan."""
+    return float((first.float().softmax(dim=1) - second.float().softmax(dim=1)).abs().max())
+
+
+def _traced(network: nn.Module, images: Images) -> ExportedProgram:
+    """Return the graph of a network, whose first axis may have any length."""
+    shapes = {"images": {0: Dim("batch")}}
+    try:
+        with torch.no_grad():
+            return torch.export.export(network, (images,), dynamic_shapes=shapes, strict=False)
+    except (
+        RuntimeError,
+        ValueError,
+        TypeError,
+        AssertionError,
+    ) as error:  # what tracing raises on Python it cannot follow
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        fix = "write head_logits in operations of torch, without decisions that depend on values or on the batch size"
+        raise ConfigError("a network that torch.export can trace", f"{type(error).__name__}: {reason}", fix) from error
+
+
+def _pruned(graph: nn.Module) -> nn.Module:
+    """Drop operations whose results nothing reads, then weights that no operation reads, in place."""
+    if isinstance(graph, GraphModule):
+        graph.graph.eliminate_dead_code()
+        read = {str(node.target) for node in graph.graph.nodes if node.op == "get_attr"}
+        for name in [name for name, _ in (*graph.named_parameters(), *graph.named_buffers()) if name not in read]:
+            owner, _, attribute = name.rpartition(".")
+            delattr(graph.get_submodule(owner), attribute)
+        graph.recompile()
+    return graph

@@ -1,0 +1,71 @@
+"""The weights that predict, as a safetensors file that auxo loads."""
+
+from pathlib import Path
+
+import torch
+from torch.export import ExportedProgram
+
+from auxo.data import InputPipeline
+from auxo.errors import CheckpointError
+from auxo.experiment import ExperimentConfig
+from auxo.export.description import Description
+from auxo.export.published import config_of
+from auxo.runtime import Runtime
+from auxo.training import TrainedModel, write_atomically
+from auxo.training.checkpoint import load_weights
+from auxo.training.tensor_file import read_tensor_file, write_tensor_file
+
+__all__ = ["load_network", "write_network"]
+
+_PREFIX = "method."
+
+
+def write_network(folder: Path, program: ExportedProgram, model: TrainedModel, *, document: str) -> None:
+    """Write ``config.json`` and, with the weights that the program reads, ``model.safetensors``.
+
+    Weights are called as in the run's ``model.safetensors``: ``weights.backbone.convolution1.weight``; normalisation
+    is ``pipeline.mean`` and ``pipeline.std``, of pixels in [0, 1].
+
+    Args:
+        folder: is there.
+        program: from :func:`auxo.export.capture`.
+        model: that the program was captured from.
+        document: from :func:`auxo.export.published`.
+
+    Raises:
+        OutputError: the place cannot be written.
+    """
+    weights = {name.removeprefix(_PREFIX): t for name, t in program.state_dict.items() if name.startswith(_PREFIX)}
+    tree = {"weights": weights, "pipeline": model.pipeline.state_dict()}
+    header = {"exported": Description.of(model).to_json(), "config": config_of(document), "data": dict(model.data)}
+    write_tensor_file(folder / "model.safetensors", tree, header)
+    write_atomically(folder / "config.json", document)
+
+
+def load_network(config: ExperimentConfig, folder: Path, *, runtime: Runtime) -> TrainedModel:
+    """Return the model of an exported folder, to predict with; heads that do not predict have random weights.
+
+    Args:
+        config: what ``config.json`` in the folder describes.
+        folder: with ``model.safetensors`` and ``config.json``.
+        runtime: the device to put it on.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, no export, or of another configuration.
+    """
+    path = folder / "model.safetensors"
+    tree, header = read_tensor_file(path)
+    if "exported" not in header:
+        raise CheckpointError(f"an exported network at {path}", "another file of auxo's", "name what auxo export wrote")
+    if header["config"] != config_of((folder / "config.json").read_text(encoding="utf-8")):
+        fix = "put the exported config.json back, or export the run again"
+        raise CheckpointError(f"the configuration of {path}", f"an edited one in {folder / 'config.json'}", fix)
+    task = Description.from_json(header["exported"], origin=str(path)).task
+    backbone = config.backbone.build(task, seed=config.seed, first_weights=False)
+    method = config.stages[-1].method.build(backbone, task, seed=config.seed)
+    load_weights(method, {**method.state_dict(), **tree["weights"]}, origin=str(path))
+    shape = (task.channels, task.height, task.width)
+    pipeline = InputPipeline(torch.zeros(task.channels), torch.ones(task.channels), image_shape=shape)
+    load_weights(pipeline, tree["pipeline"], origin=str(path))
+    runtime.prepare(method, backbone=method.backbone)
+    return TrainedModel(method.eval(), pipeline.to(runtime.device), task, header["data"], path)

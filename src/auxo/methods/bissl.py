@@ -1,0 +1,391 @@
+"""BiSSL: a stage between pretraining and fine-tuning that lets the downstream loss say where pretraining goes on."""
+
+import math
+from contextlib import AbstractContextManager, nullcontext
+from copy import deepcopy
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple, TypeAlias
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from auxo.batch_norm import keep_running_statistics
+from auxo.bilevel import (
+    AbstractLinearSolver,
+    ConjugateGradient,
+    HessianOperator,
+    LayerwiseConjugateGradient,
+    LinearSolution,
+    Neumann,
+    Nystrom,
+    solve_outer_products,
+)
+from auxo.bilevel.vectors import Layout
+from auxo.errors import ConfigError
+from auxo.heads import linear_head
+from auxo.interfaces import AbstractBackbone, AbstractMethod, MethodConfig, StepPlan, TrainState, View
+from auxo.joint_embeddings import JointEmbeddingConfig, Pair, collapse_metrics, gather_from, loss_in_backbone
+from auxo.losses import cross_entropy_losses
+from auxo.optimizers import OptimizerConfig
+from auxo.runtime import Runtime, parameters_of
+from auxo.types import Batches, Images, Metrics, Task, require_choice
+
+__all__ = ["BiSSL"]
+
+SOURCE = (
+    "After Zakarias, Hansen, Tan, BiSSL (TMLR, arXiv 2410.02387), of which the abstracts and the pipeline figures were "
+    "read, and the released code of its versions; the text could not be read, so no number here is a reproduction. "
+    "lambda 0.001, damping 10, 5 products, 20 lower and 8 upper steps, clipping at 10 are the released ones. Released, "
+    "and an option here: conjugate gradients by layer (layerwise), running statistics that move with every product. "
+    "mfac is the authors' later choice after the code of BiSSLight (arXiv 2609.33424). Ours: products from one graph "
+    "per alternation, their batch drawn anew for each, a stop at negative curvature, gradients averaged over processes "
+    "in every place."
+)
+
+Solver: TypeAlias = Literal["conjugate_gradient", "layerwise", "identity", "neumann", "nystrom", "mfac"]
+
+
+class _Downstream(nn.Module):
+    """The upper level's network."""
+
+    def __init__(self, backbone: AbstractBackbone, semantic: nn.Linear) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.semantic = semantic
+
+    def forward(self, images: Images) -> Tensor:
+        """Return class logits."""
+        logits: Tensor = self.semantic(self.backbone(images).pooled)
+        return logits
+
+
+class _Response(NamedTuple):
+    """How the lower solution answers to a downstream gradient.
+
+    Args:
+        vector: ``J v``, or what the solver has for it.
+        residual: of the linear system, relative; 0 where there is none.
+        negative_curvature: whether the solver met it and stopped.
+    """
+
+    vector: Float[Tensor, " size"]
+    residual: Float[Tensor, ""]
+    negative_curvature: Float[Tensor, ""]
+
+
+class BiSSL(AbstractMethod):
+    r"""Two levels that share nothing but a distance.
+
+    The lower level goes on with the pretext from backbone ``theta_P`` and heads ``phi_P``, drawn towards the upper
+    backbone; the upper one moves ``theta_D`` and a class head ``phi_D`` by the downstream loss at both backbones:
+
+    .. math:: \min_{\theta_D, \phi_D} L^D(\theta_P^*(\theta_D), \phi_D) + \gamma L^D(\theta_D, \phi_D), \qquad
+              \theta_P^*(\theta_D) = \arg\min_{\theta_P} L^P(\theta_P, \phi_P) + \tfrac{\lambda}{2}
+              \|\theta_P - \theta_D\|^2 .
+
+    With ``v`` the gradient of the first term in the backbone and ``H`` the Hessian of ``L^P`` in ``theta_P``, the
+    gradient in ``theta_D`` is ``J v + gamma grad L^D(theta_D, phi_D)`` with ``J = lambda (H + lambda I)^-1``. Solved is
+    ``(I + H / (lambda + d)) z = v`` with damping ``d``, which is the exact ``J`` of the coupling ``lambda + d``. An
+    alternation is ``lower_steps`` steps below and ``upper_steps`` above, and counts as an epoch. Later stages start
+    from ``backbone``, the lower one.
+
+    Batch norm normalises by the batch in all of them. Its running statistics in ``theta_P`` belong to the pretext's
+    steps, unless ``batch_norm`` is "move".
+
+    Args:
+        config: options.
+        backbone: the lower network; a copy of it is the upper one until a stage's transfers say otherwise.
+        task: the classes.
+        seed: for the heads' first weights.
+    """
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config(MethodConfig):
+        """Options of BiSSL's bilevel stage."""
+
+        optimizer: OptimizerConfig = field(
+            default_factory=lambda: OptimizerConfig(
+                lr=0.03, nesterov=False, weight_decay=1e-3, schedule="cosine", moves="step", minimum_lr=3e-5
+            )
+        )
+        """How the upper level follows its gradients."""
+        lower_optimizer: OptimizerConfig = field(
+            default_factory=lambda: OptimizerConfig(
+                name="lars", lr=1.0, weight_decay=1e-6, schedule="cosine", moves="step", minimum_lr=1e-3
+            )
+        )
+        """How the lower level follows its gradients; SGD suits small networks."""
+        pretext: JointEmbeddingConfig = field(default_factory=JointEmbeddingConfig)
+        """The lower level's task; that of pretraining."""
+        lower_steps: int = 20
+        """Steps below in an alternation, >= 1."""
+        upper_steps: int = 8
+        """Steps above in an alternation, >= 1."""
+        pretext_ratio: int = 4
+        """Pictures of a lower step for each image of an upper one, >= 1; the stage's batch size is the upper one's."""
+        curvature_ratio: int = 4
+        """The same for the one batch of an alternation that the Hessian is of; a smaller one saves time and memory."""
+        coupling: float = 0.001
+        """Weight lambda of half the squared distance of the backbones in the lower loss, >= 0. It does not carry over
+        to other networks: see that the recorded distance stays at a few percent."""
+        damping: float = 10.0
+        """Added to lambda where the linear system is solved, >= 0; far above the Hessian's eigenvalues J becomes I."""
+        direct_weight: float = 1.0
+        """Weight gamma of the downstream loss at the upper backbone itself, >= 0; 0.01 in the first version."""
+        indirect_weight: float = 1.0
+        """Weight of the downstream loss at the lower solution in the backbone's gradient, >= 0; 0 is a control."""
+        solver: Solver = "conjugate_gradient"
+        """How J v is had: conjugate gradients on the whole network, or with step lengths of its own for every tensor
+        (layerwise, released); J = I (identity, a control); a Neumann series; a Nystrom approximation; or from the last
+        lower gradients without the Hessian (mfac)."""
+        iterations: int = 5
+        """Iterations of conjugate gradients, terms of the series, or rank, >= 1; each takes a Hessian product."""
+        tolerance: float = 1e-3
+        """Relative residual at which conjugate gradients leave the solution as it is, >= 0."""
+        batch_norm: Literal["keep", "move"] = "keep"
+        """Leave the lower backbone's running statistics alone in upper steps, or let downstream images and products
+        move them (released)."""
+        clip_norm: float = 10.0
+        """Norm that all gradients of a level are scaled down to, > 0."""
+
+        def __post_init__(self) -> None:
+            require_choice("solver", self.solver, Solver)
+            require_choice("batch-norm", self.batch_norm, Literal["keep", "move"])
+            for name in ("lower_steps", "upper_steps", "pretext_ratio", "curvature_ratio", "iterations"):
+                if getattr(self, name) < 1:
+                    raise ConfigError(f"{name.replace('_', '-')} >= 1", str(getattr(self, name)), "give at least 1")
+            for name in ("coupling", "damping", "direct_weight", "indirect_weight", "tolerance"):
+                if not 0 <= getattr(self, name) < math.inf:
+                    got = str(getattr(self, name))
+                    raise ConfigError(f"{name.replace('_', '-')} >= 0 and finite", got, "choose a value in that range")
+            if not self.clip_norm > 0:
+                raise ConfigError("clip-norm > 0", str(self.clip_norm), "choose a large one not to clip")
+            if self.coupling + (self.damping if self.solver != "mfac" else 0) == 0 and self.solver != "identity":
+                fix = "without both, the linear system is not defined"
+                raise ConfigError("coupling (for mfac) or coupling + damping above 0", "0", fix)
+
+        @classmethod
+        def tiny(cls) -> "BiSSL.Config":
+            """Return options with narrow heads and an alternation of two and two steps."""
+            return cls(
+                pretext=JointEmbeddingConfig(hidden=16, outputs=8),
+                lower_optimizer=OptimizerConfig(lr=0.03),
+                lower_steps=2,
+                upper_steps=2,
+                pretext_ratio=1,
+                curvature_ratio=1,
+                iterations=2,
+            )
+
+        @property
+        def has_hessian(self) -> bool:
+            """Whether the solver takes products with the Hessian."""
+            return self.solver not in ("identity", "mfac") and self.indirect_weight > 0
+
+        def required_views(self) -> dict[str, View]:
+            """Return two views of pictures for the lower level, the labelled images, and two of the Hessian's batch."""
+            views = {
+                "first": View("pictures", augment="simclr", ratio=self.pretext_ratio),
+                "second": View("pictures", augment="simclr_second", ratio=self.pretext_ratio),
+                "train": View(),
+            }
+            if self.has_hessian:
+                ratio = self.curvature_ratio
+                views["curvature_first"] = View("pictures", augment="simclr", ratio=ratio, order="curvature")
+                views["curvature_second"] = View("pictures", augment="simclr_second", ratio=ratio, order="curvature")
+            return views
+
+        def plan(self, step: int) -> StepPlan:
+            """Return a lower step with the next pictures, or an upper one with the batch of the Hessian."""
+            alternation, place = divmod(step, self.lower_steps + self.upper_steps)
+            if place < self.lower_steps:
+                number = alternation * self.lower_steps + place
+                return StepPlan({"first": number, "second": number}, ("lower",), "lower")
+            upper = place - self.lower_steps
+            batches = {"train": alternation * self.upper_steps + upper}
+            if not self.has_hessian:
+                return StepPlan(batches, ("upper",), "upper")
+            batches |= {"curvature_first": alternation, "curvature_second": alternation}
+            return StepPlan(batches, ("upper",), "upper" if upper else "first_upper")
+
+        def steps_per_epoch(self, passes: object) -> int:
+            """Return the steps of an alternation."""
+            del passes
+            return self.lower_steps + self.upper_steps
+
+        def schedule(self, name: str) -> OptimizerConfig:
+            """Return the options of the level's optimiser."""
+            return self.lower_optimizer if name == "lower" else self.optimizer
+
+        def linear_solver(self) -> AbstractLinearSolver:
+            """Return what solves ``(A + I) z = v`` for a solver that takes products with ``A = H / (lambda + d)``."""
+            if self.solver == "layerwise":
+                return LayerwiseConjugateGradient(iterations=self.iterations, damping=1.0)
+            if self.solver == "neumann":
+                return Neumann(terms=self.iterations, damping=1.0)
+            if self.solver == "nystrom":
+                return Nystrom(rank=self.iterations, damping=1.0)
+            return ConjugateGradient(iterations=self.iterations, damping=1.0, tolerance=self.tolerance)
+
+        def build(self, backbone: AbstractBackbone, task: Task, *, seed: int) -> "BiSSL":
+            """Return the method around ``backbone``."""
+            return BiSSL(self, backbone, task, seed=seed)
+
+    def __init__(self, config: Config, backbone: AbstractBackbone, task: Task, *, seed: int) -> None:
+        super().__init__()
+        self.config = config
+        self.task = task
+        self.backbone = backbone
+        self.pretext = config.pretext.build(backbone, seed=seed)
+        head = linear_head("semantic", backbone.num_features, task.num_classes, seed=seed)
+        self.upper = _Downstream(deepcopy(backbone), head)
+        self._hessian: HessianOperator | None = None
+        if config.solver == "mfac":
+            size = sum(parameter.numel() for parameter in backbone.parameters())
+            self.register_buffer("lower_gradients", torch.zeros(config.lower_steps, size))
+
+    def optimizers(self) -> dict[str, Optimizer]:
+        """Return one optimiser for each level."""
+        pretext = [parameter for parameter in self.pretext.parameters() if parameter.requires_grad]
+        return {
+            "lower": self.config.lower_optimizer.build([*self.backbone.parameters(), *pretext]),
+            "upper": self.config.optimizer.build(self.upper.parameters()),
+        }
+
+    def update(self, state: TrainState, batches: Batches, runtime: Runtime) -> Metrics:
+        """Take one step of the level whose turn it is."""
+        if state.step == 0:
+            self.pretext.restart(self.backbone)
+        distance = self._distance()
+        level = self._lower_step if "first" in batches else self._upper_step
+        return {**level(state, batches, runtime), "distance": distance}
+
+    def head_logits(self, images: Images) -> dict[str, Tensor]:
+        """Return the logits of the class head on the upper backbone, ``semantic``, and on the lower one, ``lower``."""
+        return {"semantic": self.upper(images), "lower": self.upper.semantic(self.backbone(images).pooled)}
+
+    def frozen_parameters(self) -> dict[str, str]:
+        """Return what follows the trained weights without gradients, if the pretext has such."""
+        return {f"pretext.{name}": reason for name, reason in self.pretext.frozen_parameters().items()}
+
+    @torch.no_grad()
+    def _distance(self) -> Float[Tensor, ""]:
+        """Return the distance of the backbones relative to the norm of the lower one."""
+        lower = [parameter.detach() for parameter in self.backbone.parameters()]
+        apart = [low - up for low, up in zip(lower, self.upper.backbone.parameters(), strict=True)]
+        ratio: Tensor = nn.utils.get_total_norm(apart) / nn.utils.get_total_norm(lower)
+        return ratio
+
+    def _lower_step(self, state: TrainState, batches: Batches, runtime: Runtime) -> Metrics:
+        """Follow the pretext and the pull towards the upper backbone."""
+        self._hessian = None
+        optimizer = state.optimizers["lower"]
+        self.pretext.follow(self.backbone, progress=state.progress)
+        with runtime.autocast():
+            answer = self.pretext(self.backbone, _pair(batches, "first", "second", runtime))
+        parameters = parameters_of(optimizer)
+        gradients = runtime.mean(torch.autograd.grad(answer.loss, parameters, allow_unused=True))
+        of = dict(zip(parameters, gradients, strict=True))
+        if self.config.solver == "mfac":
+            own = {name: of[parameter] for name, parameter in self.backbone.named_parameters()}
+            self.lower_gradients[state.step % self.config.steps_per_epoch({})] = self._flatten(own)
+        for low, up in zip(self.backbone.parameters(), self.upper.backbone.parameters(), strict=True):
+            pull, gradient = low.detach() - up.detach(), of[low]
+            of[low] = self.config.coupling * pull if gradient is None else gradient + self.config.coupling * pull
+        runtime.apply(optimizer, [*of.values()], max_norm=self.config.clip_norm)
+        return {"pretext_loss": answer.loss.detach(), **collapse_metrics(answer.embeddings)}
+
+    def _upper_step(self, state: TrainState, batches: Batches, runtime: Runtime) -> Metrics:
+        """Follow the downstream loss through the lower solution, and directly."""
+        config, batch, optimizer = self.config, batches["train"], state.optimizers["upper"]
+        head = [*self.upper.semantic.parameters()]
+        with self._statistics(), runtime.autocast():
+            logits = self.upper.semantic(self.backbone(batch.images).pooled)
+        indirect_loss = batch.mean(cross_entropy_losses(logits, batch.labels))
+        reached = [*self.backbone.parameters(), *head]
+        steep = runtime.mean(torch.autograd.grad(indirect_loss, reached, materialize_grads=True))
+        vector = self._flatten(dict(zip(self._names, steep, strict=False)))
+        response = self._response(vector, batches, runtime)
+        with runtime.autocast():
+            logits = self.upper(batch.images)
+        direct_loss = batch.mean(cross_entropy_losses(logits, batch.labels))
+        moved = [*self.upper.backbone.parameters(), *head]
+        direct = runtime.mean(torch.autograd.grad(direct_loss, moved, materialize_grads=True))
+        split = self._layout.split(config.indirect_weight * response.vector)
+        indirect = [*split.values(), *steep[len(split) :]]
+        of = {
+            parameter: torch.add(first, second, alpha=config.direct_weight)
+            for parameter, first, second in zip(moved, indirect, direct, strict=True)
+            if first is not None and second is not None
+        }
+        runtime.apply(optimizer, [of[p] for p in parameters_of(optimizer)], max_norm=config.clip_norm)
+        return {
+            "indirect_loss": indirect_loss.detach(),
+            "direct_loss": direct_loss.detach(),
+            "response_residual": response.residual,
+            "negative_curvature": response.negative_curvature,
+            "response_cosine": torch.cosine_similarity(response.vector, vector, dim=0),
+            "response_length": response.vector.norm() / vector.norm(),
+            "coupling": vector.new_tensor(config.coupling),
+            "damping": vector.new_tensor(config.damping),
+        }
+
+    def _response(self, vector: Float[Tensor, " size"], batches: Batches, runtime: Runtime) -> _Response:
+        """Return ``J v``."""
+        config, nothing = self.config, vector.new_zeros(())
+        if config.solver == "identity" or not config.indirect_weight:
+            return _Response(vector, nothing, nothing)
+        answer: LinearSolution
+        if config.solver == "mfac":
+            answer = solve_outer_products(self.lower_gradients, vector, damping=config.coupling)
+            return _Response(config.coupling * answer.solution, answer.residual, nothing)
+        if self._hessian is None:
+            self._hessian = self._build_hessian(batches, runtime)
+        operator = self._hessian.operator(scale=1 / (config.coupling + config.damping))
+        answer = config.linear_solver().solve(operator, vector)
+        if answer.breakdown is None:
+            return _Response(answer.solution, answer.residual, nothing)
+        # Conjugate gradients stop with what they have, which is nothing at the first direction; a series has no such.
+        stopped = answer.breakdown.occurred
+        is_lost = stopped if config.solver != "conjugate_gradient" else stopped & (answer.solution.norm() == 0)
+        return _Response(torch.where(is_lost, vector, answer.solution), answer.residual, stopped.to(vector.dtype))
+
+    def _build_hessian(self, batches: Batches, runtime: Runtime) -> HessianOperator:
+        """Return the Hessian of the alternation's batch in the lower backbone, its graph built once."""
+        if runtime.config.compile:
+            fix = "pass --runtime.no-compile, or the solver identity or mfac"
+            raise ConfigError("a network that can be differentiated twice", "a compiled one", fix)
+        loss = loss_in_backbone(
+            self.backbone, self.pretext, _pair(batches, "curvature_first", "curvature_second", runtime)
+        )
+        params = {name: parameter.detach() for name, parameter in self.backbone.named_parameters()}
+        mean = None if runtime.num_processes == 1 else runtime.mean_of
+        with self._statistics():
+            return HessianOperator(loss, params, mean=mean)
+
+    def _statistics(self) -> AbstractContextManager[None]:
+        """Return the block in which the lower level's running statistics do what the options say."""
+        return nullcontext() if self.config.batch_norm == "move" else keep_running_statistics(self)
+
+    @property
+    def _names(self) -> list[str]:
+        """Names of the backbone's parameters."""
+        return [name for name, _ in self.backbone.named_parameters()]
+
+    @property
+    def _layout(self) -> Layout:
+        """Where the backbone's parameters lie in a vector."""
+        return Layout(dict(self.backbone.named_parameters()))
+
+    def _flatten(self, gradients: dict[str, Tensor | None]) -> Float[Tensor, " size"]:
+        """Return the backbone's gradients as one vector, zeros where there are none."""
+        own = dict(self.backbone.named_parameters())
+        filled = {name: torch.zeros_like(own[name]) if g is None else g for name, g in gradients.items()}
+        return self._layout.flatten(filled).detach()
+
+
+def _pair(batches: Batches, first: str, second: str, runtime: Runtime) -> Pair:
+    """Return two views as a pair."""
+    return Pair(batches[first].images, batches[second].images, gather_from(runtime, batches[first]))

@@ -1,0 +1,112 @@
+"""Heads alone, on a backbone that stays as it is: a linear probe, or the warm-up of heads before BiSSL."""
+
+from dataclasses import dataclass, field
+
+from torch import Tensor
+from torch.optim import Optimizer
+
+from auxo.batch_norm import use_running_statistics
+from auxo.experiment import ExperimentConfig, StageConfig
+from auxo.heads import linear_head
+from auxo.interfaces import AbstractBackbone, AbstractMethod, MethodConfig, TrainState, View
+from auxo.joint_embeddings import JointEmbeddingConfig, Pair, gather_from
+from auxo.losses import cross_entropy_losses
+from auxo.optimizers import OptimizerConfig
+from auxo.runtime import Runtime
+from auxo.types import Batches, Images, Metrics, Task
+
+__all__ = ["LinearProbe", "recipe"]
+
+SOURCE = (
+    "As a stage of BiSSL (Zakarias, Hansen, Tan, arXiv 2410.02387) after its released code: the class head is trained "
+    "on the frozen backbone for 20 epochs at a constant rate. There the pretext's heads come trained from pretraining. "
+    "Ours: they can be warmed up as well, for backbones that come without them; the backbone normalises by its running "
+    "statistics meanwhile."
+)
+
+
+class LinearProbe(AbstractMethod):
+    """Trains a linear class head, and if asked for the heads of a pretext, on fixed features.
+
+    Args:
+        config: options.
+        backbone: the network; neither its weights nor its running statistics move.
+        task: the classes.
+        seed: for the heads' first weights.
+    """
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config(MethodConfig):
+        """Options of a linear probe."""
+
+        optimizer: OptimizerConfig = field(
+            default_factory=lambda: OptimizerConfig(lr=0.03, schedule="constant", nesterov=False)
+        )
+        """How the heads follow their gradients."""
+        warm_up_pretext: bool = False
+        """Train the heads of the pretext, too, on two views of all pictures."""
+        pretext: JointEmbeddingConfig = field(default_factory=JointEmbeddingConfig)
+        """With warm-up-pretext: the task."""
+
+        @classmethod
+        def tiny(cls) -> "LinearProbe.Config":
+            """Return options with narrow heads."""
+            return cls(pretext=JointEmbeddingConfig(hidden=16, outputs=8))
+
+        def required_views(self) -> dict[str, View]:
+            """Return the labelled images as ``train``, and with a pretext the views ``first`` and ``second``."""
+            views = {"train": View()}
+            if self.warm_up_pretext:
+                views["first"] = View("pictures", augment="simclr")
+                views["second"] = View("pictures", augment="simclr_second")
+            return views
+
+        def build(self, backbone: AbstractBackbone, task: Task, *, seed: int) -> "LinearProbe":
+            """Return the method around ``backbone``."""
+            return LinearProbe(self, backbone, task, seed=seed)
+
+    def __init__(self, config: Config, backbone: AbstractBackbone, task: Task, *, seed: int) -> None:
+        super().__init__()
+        self.config = config
+        self.task = task
+        self.backbone = backbone.requires_grad_(False)
+        self.semantic = linear_head("semantic", backbone.num_features, task.num_classes, seed=seed)
+        self.pretext = config.pretext.build(backbone, seed=seed) if config.warm_up_pretext else None
+
+    def optimizers(self) -> dict[str, Optimizer]:
+        """Return one optimiser over the heads."""
+        frozen = self.frozen_parameters()
+        return {"main": self.config.optimizer.build([p for name, p in self.named_parameters() if name not in frozen])}
+
+    def update(self, state: TrainState, batches: Batches, runtime: Runtime) -> Metrics:
+        """Take one step of the heads."""
+        batch = batches["train"]
+        with runtime.autocast(), use_running_statistics(self.backbone):
+            logits = self.semantic(self.backbone(batch.images).pooled)
+        classification_loss = batch.mean(cross_entropy_losses(logits, batch.labels))
+        if self.pretext is None:
+            runtime.step(state.optimizers["main"], classification_loss)
+            return {"classification_loss": classification_loss.detach()}
+        first, second = batches["first"], batches["second"]
+        pair = Pair(first.images, second.images, gather_from(runtime, first))
+        self.pretext.follow(self.backbone, progress=state.progress)
+        with runtime.autocast(), use_running_statistics(self.backbone):
+            pretext_loss = self.pretext(self.backbone, pair).loss
+        runtime.step(state.optimizers["main"], classification_loss + pretext_loss)
+        return {"classification_loss": classification_loss.detach(), "pretext_loss": pretext_loss.detach()}
+
+    def head_logits(self, images: Images) -> dict[str, Tensor]:
+        """Return the logits of the class head, ``semantic``."""
+        return {"semantic": self.semantic(self.backbone(images).pooled)}
+
+    def frozen_parameters(self) -> dict[str, str]:
+        """Return the backbone, and what of the pretext follows other weights."""
+        frozen = {f"backbone.{name}": "fixed features" for name, _ in self.backbone.named_parameters()}
+        if self.pretext is not None:
+            frozen |= {f"pretext.{name}": reason for name, reason in self.pretext.frozen_parameters().items()}
+        return frozen
+
+
+def recipe() -> ExperimentConfig:
+    """Return a linear probe of a backbone on the built-in digits; give it weights by ``--backbone``."""
+    return ExperimentConfig(stages=(StageConfig(method=LinearProbe.Config()),))

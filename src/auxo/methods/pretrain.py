@@ -1,0 +1,92 @@
+"""A pretext on two views of every picture, without labels and without a class head."""
+
+from dataclasses import dataclass, field
+
+from torch import Tensor
+from torch.optim import Optimizer
+
+from auxo.interfaces import AbstractBackbone, AbstractMethod, MethodConfig, TrainState, View
+from auxo.joint_embeddings import JointEmbeddingConfig, Pair, collapse_metrics, gather_from
+from auxo.optimizers import OptimizerConfig
+from auxo.runtime import Runtime
+from auxo.types import Batches, Images, Metrics, Task
+
+__all__ = ["Pretraining"]
+
+SOURCE = (
+    "The pretexts' own: Chen et al., SimCLR, ICML 2020 (arXiv 2002.05709); Grill et al., BYOL, NeurIPS 2020 (arXiv "
+    "2006.07733); Zbontar et al., Barlow Twins, ICML 2021 (arXiv 2103.03230); Bardes et al., VICReg, ICLR 2022 (arXiv "
+    "2105.04906). Ours: both views are resized crops whose flips follow the run's own augmentation; schedules move as "
+    "the optimiser's options say."
+)
+
+
+class Pretraining(AbstractMethod):
+    """Trains backbone and pretext heads on the pictures alone; later stages start from the backbone.
+
+    A warning sign of collapse, all pictures mapped to one point, is in the records of every step: ``embedding_std``
+    near 0, ``effective_rank`` near 1 (:func:`auxo.joint_embeddings.collapse_metrics`).
+
+    Args:
+        config: options.
+        backbone: the network.
+        task: of the run; its classes are not used.
+        seed: for the heads' first weights.
+    """
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config(MethodConfig):
+        """Options of pretraining."""
+
+        optimizer: OptimizerConfig = field(
+            default_factory=lambda: OptimizerConfig(lr=0.03, schedule="cosine", moves="step", warmup_epochs=1)
+        )
+        """How the weights follow their gradients; released BiSSL has name lars, lr 4.8 and batches of 1,024."""
+        pretext: JointEmbeddingConfig = field(default_factory=JointEmbeddingConfig)
+        """The task."""
+
+        @classmethod
+        def tiny(cls) -> "Pretraining.Config":
+            """Return options with narrow heads."""
+            return cls(pretext=JointEmbeddingConfig(hidden=16, outputs=8))
+
+        def required_views(self) -> dict[str, View]:
+            """Return two views, ``first`` and ``second``, of all pictures."""
+            return {
+                "first": View("pictures", augment="simclr"),
+                "second": View("pictures", augment="simclr_second"),
+            }
+
+        def build(self, backbone: AbstractBackbone, task: Task, *, seed: int) -> "Pretraining":
+            """Return the method around ``backbone``."""
+            return Pretraining(self, backbone, task, seed=seed)
+
+    def __init__(self, config: Config, backbone: AbstractBackbone, task: Task, *, seed: int) -> None:
+        super().__init__()
+        self.config = config
+        self.task = task
+        self.backbone = backbone
+        self.pretext = config.pretext.build(backbone, seed=seed)
+
+    def optimizers(self) -> dict[str, Optimizer]:
+        """Return one optimiser over all trained weights."""
+        trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        return {"main": self.config.optimizer.build(trained)}
+
+    def update(self, state: TrainState, batches: Batches, runtime: Runtime) -> Metrics:
+        """Take one step on the pretext's loss."""
+        first, second = batches["first"], batches["second"]
+        self.pretext.follow(self.backbone, progress=state.progress)
+        with runtime.autocast():
+            answer = self.pretext(self.backbone, Pair(first.images, second.images, gather_from(runtime, first)))
+        runtime.step(state.optimizers["main"], answer.loss)
+        return {"pretext_loss": answer.loss.detach(), **collapse_metrics(answer.embeddings)}
+
+    def head_logits(self, images: Images) -> dict[str, Tensor]:
+        """Return nothing: there is no class head."""
+        del images
+        return {}
+
+    def frozen_parameters(self) -> dict[str, str]:
+        """Return what follows the trained weights without gradients, if the pretext has such."""
+        return {f"pretext.{name}": reason for name, reason in self.pretext.frozen_parameters().items()}

@@ -1,0 +1,1 @@
+"""Runs of several methods in stages; those of one method are in its own module."""

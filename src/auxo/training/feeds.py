@@ -1,0 +1,180 @@
+"""The batches that a stage's steps ask for: each fetched once, shown in every view that wants it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import NamedTuple
+
+import torch
+
+from auxo.data import InputPipeline, Loader, Splits
+from auxo.errors import ConfigError
+from auxo.experiment import ExperimentConfig, StageConfig
+from auxo.interfaces import MethodConfig, StepPlan, View
+from auxo.random import derive_seed
+from auxo.runtime import Runtime
+from auxo.types import Batch, Batches
+
+__all__ = ["Feeds"]
+
+_HINTS = {
+    "meta": "pass --data.meta-fraction 0.1",
+    "unlabelled": "pass --data.num-labelled N to hide the labels of the others, or --data.unlabelled SET",
+}
+
+
+class _Stream(NamedTuple):
+    """What is fetched once, whichever views show it.
+
+    Args:
+        split: see :class:`auxo.interfaces.View`.
+        ratio: images for each of the stage's batch size.
+        order: name of the order in which the images come.
+    """
+
+    split: str
+    ratio: int
+    order: str
+
+    @classmethod
+    def of(cls, view: View) -> "_Stream":
+        """Return what a view shows."""
+        return cls(view.split, view.ratio, view.order)
+
+
+@dataclass(frozen=True)
+class _Numbers:
+    """The numbers of a stream's batches over the steps ``start`` to ``stop - 1``, once where one follows itself.
+
+    Args:
+        config: plans the steps.
+        views: those that show the stream.
+        start: the first step.
+        stop: exclusive.
+    """
+
+    config: MethodConfig
+    views: tuple[str, ...]
+    start: int
+    stop: int
+
+    def __iter__(self) -> Iterator[int]:
+        for number, _ in groupby(self._wanted()):
+            yield number
+
+    def _wanted(self) -> Iterator[int]:
+        for step in range(self.start, self.stop):
+            batches = self.config.plan(step).batches
+            yield from (batches[name] for name in self.views if name in batches)
+
+
+class _Kept(NamedTuple):
+    """The latest batch of a stream or a view, under its number."""
+
+    number: int
+    batch: Batch
+
+
+class Feeds:
+    """Fetches, moves to the device, augments and normalises what each step reads.
+
+    A batch that several steps in a row ask for is fetched and augmented once.
+
+    Args:
+        config: of the run.
+        stage: whose method plans the steps.
+        splits: the data.
+        pipeline: turns uint8 batches into network inputs; on the device.
+        runtime: device and processes.
+        seed: of the stage.
+
+    Raises:
+        ConfigError: a split is missing, an augmentation is unknown or does not suit the images, or a batch would not
+            reach every process.
+    """
+
+    def __init__(
+        self,
+        config: ExperimentConfig,
+        stage: StageConfig,
+        splits: Splits,
+        pipeline: InputPipeline,
+        runtime: Runtime,
+        *,
+        seed: int,
+    ) -> None:
+        self._config, self._stage, self._pipeline, self._runtime, self._seed = config, stage, pipeline, runtime, seed
+        self._views = stage.method.required_views()
+        for view in self._views.values():
+            pipeline.checked(view.augment)
+        streams = dict.fromkeys(map(_Stream.of, self._views.values()))
+        self._loaders = {stream: self._loader(stream, splits) for stream in streams}
+        self._batches: dict[_Stream, Iterator[Batch]] = {}
+        self._fetched: dict[_Stream, _Kept] = {}
+        self._shown: dict[str, _Kept] = {}
+
+    @property
+    def passes(self) -> dict[str, int]:
+        """Batches of one pass over the images of each view."""
+        return {name: self._loaders[_Stream.of(view)].steps_per_epoch for name, view in self._views.items()}
+
+    def open(self, start: int, stop: int) -> None:
+        """Begin to fetch what the steps ``start`` to ``stop - 1`` ask for."""
+        shown: dict[_Stream, tuple[str, ...]] = {}
+        for name, view in self._views.items():
+            shown[_Stream.of(view)] = (*shown.get(_Stream.of(view), ()), name)
+        method = self._stage.method
+        self._batches = {
+            stream: self._loaders[stream].batches(_Numbers(method, views, start, stop))
+            for stream, views in shown.items()
+        }
+        self._fetched.clear()
+        self._shown.clear()
+
+    def read(self, plan: StepPlan) -> tuple[Batches, int]:
+        """Return the batches of the next step by view, on the device, and how many new images they show.
+
+        Images of meta views do not count.
+        """
+        images = 0
+        for name, number in plan.batches.items():
+            view = self._views[name]
+            stream = _Stream.of(view)
+            if not _is(self._fetched.get(stream), number):
+                self._fetched[stream] = _Kept(number, self._on_device(next(self._batches[stream]), view))
+                images += self._fetched[stream].batch.joined_size if view.split != "meta" else 0
+            if not _is(self._shown.get(name), number):
+                seed = derive_seed(self._seed, "augment", name, number)  # every view has draws of its own
+                seen: Batch = self._pipeline(self._fetched[stream].batch, seed=seed, augment=view.augment)
+                self._shown[name] = _Kept(number, seen)
+        return {name: self._shown[name].batch for name in plan.batches}, images
+
+    def _loader(self, stream: _Stream, splits: Splits) -> Loader:
+        """Return the loader of a split's images; every pass over the split has a new order."""
+        train, unlabelled = splits.train, splits.unlabelled
+        known = {"train": train, "meta": splits.meta, "unlabelled": unlabelled, "pictures": unlabelled or train}
+        split = known[stream.split]
+        if split is None:
+            article = "an" if stream.split == "unlabelled" else "a"
+            raise ConfigError(f"{article} {stream.split} split for this method", "none", _HINTS[stream.split])
+        return Loader(
+            split.source,
+            batch_size=self._stage.batch_size * stream.ratio,
+            seed=derive_seed(self._seed, "loader", stream.split, *([stream.order] if stream.order else [])),
+            rank=self._runtime.rank,
+            num_processes=self._runtime.num_processes,
+            drop_last=self._stage.drop_last,
+            workers=self._config.data.workers,
+            pin_memory=self._runtime.device.type == "cuda",
+        )
+
+    def _on_device(self, batch: Batch, view: View) -> Batch:
+        """Return the batch on the device, without its labels where the method is not to see them."""
+        labels = torch.full_like(batch.labels, -1) if view.split == "pictures" else batch.labels
+        images, labels = self._runtime.to_device(batch.images), labels.to(self._runtime.device)
+        return replace(batch, images=images, labels=labels)
+
+
+def _is(kept: _Kept | None, number: int) -> bool:
+    """Return whether what is kept is the batch of this number."""
+    return kept is not None and kept.number == number

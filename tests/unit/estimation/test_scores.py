@@ -1,0 +1,130 @@
+"""What a model says of pictures: scores computed by hand from a model whose answers are known."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from auxo.data import InputPipeline
+from auxo.errors import NonFiniteError
+from auxo.estimation import Scores, Thresholds, fit_thresholds, measure
+from auxo.estimation.scores import rotation_head, threshold_of
+from auxo.interfaces import AbstractMethod, PretextHead
+from auxo.pretexts.lorot import LoRot
+from auxo.pretexts.rotation import Rotation
+from auxo.runtime import RuntimeConfig, open_runtime
+from auxo.types import Task
+
+
+class ByBrightness(AbstractMethod):
+    """Classes by the mean of the red channel, a second head that inverts it, and a head that always says upright."""
+
+    def __init__(self, *, has_second=True, pretext=None):
+        super().__init__()
+        self.task = Task(("dark", "bright"), channels=3, height=8, width=8)
+        self.backbone = nn.Identity()
+        self.has_second = has_second
+        self.pretext = pretext
+
+    def optimizers(self):
+        return {}
+
+    def update(self, state, batches, runtime):
+        return {}
+
+    def head_logits(self, images):
+        mean = images[:, 0].mean((1, 2))
+        first = {"first": torch.stack([0 * mean, mean], dim=1)}
+        return {**first, "second": torch.stack([mean, 0 * mean], dim=1)} if self.has_second else first
+
+    def pretext_heads(self):
+        def upright(images):
+            return nn.functional.one_hot(torch.zeros(len(images), dtype=torch.long), self.pretext.num_outputs).float()
+
+        return {} if self.pretext is None else {"rotation": PretextHead(self.pretext, upright)}
+
+
+@pytest.fixture
+def scores():
+    """Measure pictures of one brightness each, -1, 0 (a tie) and 1 once normalised."""
+
+    def of(method):
+        pipeline = InputPipeline(torch.full((3,), 0.5), torch.full((3,), 0.5), image_shape=(3, 8, 8))
+        pictures = torch.stack([torch.full((3, 8, 8), value, dtype=torch.uint8) for value in (0, 102, 255)])
+        with open_runtime(RuntimeConfig(device="cpu")) as runtime:
+            return measure(method, pictures.split(2), name="three", pipeline=pipeline, runtime=runtime)
+
+    return of
+
+
+def test_measure__known_logits__softmax_and_entropy_by_hand(scores):
+    found = scores(ByBrightness())
+    likely = 1 / (1 + np.exp(-1.0))
+    middle = 1 / (1 + np.exp(-0.2))
+    assert found.predicted.tolist() == [0, 0, 1]
+    assert found.confidence.tolist() == pytest.approx([likely, middle, likely], abs=1e-6)
+    entropies = [-(p * np.log(p) + (1 - p) * np.log(1 - p)) for p in (likely, middle, likely)]
+    assert found.negative_entropy.tolist() == pytest.approx([-value for value in entropies], abs=1e-6)
+    assert len(found) == 3
+
+
+def test_measure__heads_that_differ__agreement_is_zero(scores):
+    assert scores(ByBrightness()).agreement.tolist() == [0.0, 0.0, 0.0]
+    assert scores(ByBrightness(has_second=False)).agreement is None
+
+
+def test_measure__head_that_always_says_upright__rotation_is_a_quarter(scores):
+    assert scores(ByBrightness(pretext=Rotation())).rotation.tolist() == [0.25] * 3
+    assert scores(ByBrightness()).rotation is None
+
+
+def test_rotation_head__quadrants_only__is_none():
+    assert rotation_head(ByBrightness(pretext=LoRot())) is None
+
+
+def test_measure__logits_that_are_nan__non_finite_error(scores):
+    class Broken(ByBrightness):
+        def head_logits(self, images):
+            return {"first": images[:, :2, 0, 0] * float("nan")}
+
+    with pytest.raises(NonFiniteError, match="three"):
+        scores(Broken())
+
+
+def test_measure__training_mode__is_left_as_it_was(scores):
+    method = ByBrightness().train()
+    scores(method)
+    assert method.training
+
+
+def made(confidence, predicted=None):
+    confidence = np.asarray(confidence)
+    predicted = np.zeros(len(confidence), dtype=np.int64) if predicted is None else np.asarray(predicted)
+    return Scores(predicted, confidence, 2 * confidence - 3)
+
+
+def test_thresholds__two_of_five_wrong__leave_the_two_smallest_scores_below():
+    validation = made([0.9, 0.6, 0.8, 0.95, 0.7], predicted=[0, 0, 0, 1, 1])
+    thresholds = fit_thresholds(validation, np.array([0, 1, 0, 1, 0]))
+    assert thresholds == Thresholds(0.8, 2 * 0.8 - 3)
+    unseen = made([0.79, 0.8, 0.99, 0.5]).features(thresholds)
+    assert unseen["atc_confidence"].tolist() == [0.0, 1.0, 1.0, 0.0]
+    assert unseen["atc_entropy"].tolist() == [0.0, 1.0, 1.0, 0.0]
+
+
+def test_thresholds__validation_itself__estimate_is_its_accuracy():
+    generator = np.random.default_rng(0)
+    validation = made(generator.uniform(0.5, 1.0, 200), predicted=generator.integers(2, size=200))
+    labels = np.zeros(200, dtype=np.int64)
+    thresholds = fit_thresholds(validation, labels)
+    accuracy = float((validation.predicted == labels).mean())
+    assert validation.features(thresholds)["atc_confidence"].mean() == pytest.approx(accuracy)
+
+
+def test_threshold_of__nothing_right__nothing_reaches_it():
+    assert threshold_of(np.array([0.3, 0.4]), 0) == float("inf")
+
+
+def test_features__no_second_head_and_no_rotation__are_left_out():
+    names = made([0.5]).features(Thresholds(0.5, 0.0))
+    assert list(names) == ["confidence", "atc_confidence", "atc_entropy"]

@@ -1,0 +1,28 @@
+"""A small backbone, pretexts behind it and two views of six pictures."""
+
+import pytest
+import torch
+
+from auxo.backbones import BackboneConfig
+from auxo.joint_embeddings import JointEmbeddingConfig, Pair
+from auxo.types import Task
+
+COUNT, SIDE = 6, 8
+
+
+@pytest.fixture
+def build():
+    """Return a function from options to a backbone and its pretext, in float64."""
+
+    def build(seed=0, **options):
+        backbone = BackboneConfig(name="resnet8").build(Task(("a", "b"), 1, SIDE, SIDE), seed=seed)
+        config = JointEmbeddingConfig(**{"hidden": 8, "outputs": 4, **options})
+        return backbone.double(), config.build(backbone, seed=seed).double()
+
+    return build
+
+
+@pytest.fixture
+def pair():
+    generator = torch.Generator().manual_seed(0)
+    return Pair(*(torch.randn(COUNT, 1, SIDE, SIDE, generator=generator, dtype=torch.float64) for _ in range(2)))
