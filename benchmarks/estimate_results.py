@@ -136,19 +136,21 @@ def print_errors(rows: list[Judged]) -> None:
     """Print the root mean squared error of every estimator over runs and unseen sets."""
     unseen = [row for row in rows if row.estimate.name.startswith("ood/")]
     print("\nRoot mean squared error over runs and unseen sets, points\n")
-    print("| estimator | on meta sets, held-out kinds | unseen sets | estimates | refused | truth in interval |")
-    print("|---|---:|---:|---:|---:|---:|")
+    print("| estimator | on held-out kinds | on unseen sets | estimates | refused | truth in interval | its width |")
+    print("|---|---:|---:|---:|---:|---:|---:|")
     for estimator in (*(each.name for each in ESTIMATORS), "default"):
         here = chosen(unseen, estimator)
         given = [row for row in here if row.estimate.accuracy is not None]
         known = [row.error_on_meta_sets for row in here if row.error_on_meta_sets is not None]
-        cells = ["-"] * 2
+        cells = ["-"] * 3
         if known:
             cells[0] = f"{mean(known):.1f}"
         if given:
             cells[1] = f"{rmse([row.estimate.accuracy for row in given], [row.truth for row in given]):.2f}"
+            cells[2] = f"{mean(row.estimate.high - row.estimate.low for row in given):.0f}"
         hits = sum(row.estimate.low <= row.truth <= row.estimate.high for row in given)
-        print(f"| {estimator} | {' | '.join(cells)} | {len(given)} | {len(here) - len(given)} | {hits}/{len(given)} |")
+        counts = f"{len(given)} | {len(here) - len(given)} | {hits}/{len(given)}"
+        print(f"| {estimator} | {cells[0]} | {cells[1]} | {counts} | {cells[2]} |")
     print(f"\nPublished: {PUBLISHED}.")
 
 

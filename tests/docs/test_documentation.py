@@ -17,6 +17,7 @@ import pytest
 import auxo
 from auxo.cli import main
 from auxo.cli.train import _plan
+from auxo.config import load_recipe
 from auxo.data import DataConfig
 from auxo.experiment import StageConfig, TrainingConfig
 from auxo.optimizers import OptimizerConfig
@@ -194,9 +195,11 @@ def options(kind, prefix):
 
 
 def options_of_method(name):
-    """The options of a method, and the page that should have them."""
-    config = importlib.import_module(entries("methods")[name].module).recipe().stages[0].method
-    return [option for option in options(type(config), "method.") if not option.startswith("method.optimizer.")]
+    """The options of a method in its recipe, but for those of optimisers."""
+    stages = load_recipe(name).stages
+    stage = next(each for each in stages if type(each.method).__module__ == entries("methods")[name].module)
+    prefix = "method." if len(stages) == 1 else f"{stage.name}.method."
+    return [option for option in options(type(stage.method), prefix) if "optimizer." not in option]
 
 
 def says(text, option):

@@ -95,8 +95,10 @@ class Estimation:
         matrix = np.column_stack([by_picture[key] for key in names])
         draws = [matrix[generator.integers(count, size=count)].mean(0) for _ in range(self.config.resamples)]
         resampled = np.stack(draws)
-        # By chance: two standard errors, and one picture, for features that no picture of the set lacks or has.
-        slack = _NORMAL_QUANTILE * matrix.std(0) / count**0.5 + 100 / count
+        # By chance, of these pictures and of those of the meta sets: two standard errors, and one picture, for features
+        # that no picture lacks or has.
+        parts = 1 / count + 1 / self.num_images
+        slack = _NORMAL_QUANTILE * matrix.std(0) * parts**0.5 + 100 / min(count, self.num_images)
         found = []
         for estimator in ESTIMATORS:
             if estimator.name in self.unavailable:
