@@ -97,7 +97,9 @@ def _dispatch(words: list[str]) -> int:
     if name == "train" and (len(words) == 1 or words[1] in ("-h", "--help")):
         print(train_usage(), end="")
         return 0
-    if name in READ_A_RUN and len(words) > 1 and not words[1].startswith("-"):
-        require_run(Path(words[1]))
+    if len(words) > 1 and not words[1].startswith("-"):
+        place = Path(words[1])
+        if name in READ_A_RUN or (name == "predict" and not place.exists()):  # predict takes exports, too
+            require_run(place)
     importlib.import_module(f"auxo.cli.{name}").run(words[1:])
     return 0

@@ -58,7 +58,7 @@ def _balanced(source: AbstractSource, size: int, seed: int) -> Int[Tensor, " siz
         raise DataError(
             f"at least {int(wanted[label])} training images of every class for data.num-labelled {size}",
             f"{int(counts[label])} of '{source.class_names[label]}' in '{source.name}'",
-            "ask for fewer with --data.num-labelled (None for all), or give pictures without labels with --data.unlabelled",
+            "ask for fewer with --data.num-labelled (None: all), or give pictures without labels by --data.unlabelled",
         )
     shuffled = torch.randperm(len(source), generator=generator)
     ordered = shuffled[source.labels[shuffled].argsort(stable=True)]

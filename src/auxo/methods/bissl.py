@@ -290,7 +290,7 @@ class BiSSL(AbstractMethod):
         of = dict(zip(parameters, gradients, strict=True))
         if self.config.solver == "mfac":
             own = {name: of[parameter] for name, parameter in self.backbone.named_parameters()}
-            self.lower_gradients[state.step % self.config.steps_per_epoch({})] = self._flatten(own)
+            self.get_buffer("lower_gradients")[state.step % self.config.steps_per_epoch({})] = self._flatten(own)
         for low, up in zip(self.backbone.parameters(), self.upper.backbone.parameters(), strict=True):
             pull, gradient = low.detach() - up.detach(), of[low]
             of[low] = self.config.coupling * pull if gradient is None else gradient + self.config.coupling * pull
@@ -337,20 +337,20 @@ class BiSSL(AbstractMethod):
         config, nothing = self.config, vector.new_zeros(())
         if config.solver == "identity" or not config.indirect_weight:
             return _Response(vector, nothing, nothing)
-        answer: LinearSolution
         if config.solver == "mfac":
-            answer = solve_outer_products(self.lower_gradients, vector, damping=config.coupling)
-            return _Response(config.coupling * answer.solution, answer.residual, nothing)
+            answer = solve_outer_products(self.get_buffer("lower_gradients"), vector, damping=config.coupling)
+            return _Response(config.coupling * answer.solution, _measured(answer), nothing)
         if self._hessian is None:
             self._hessian = self._build_hessian(batches, runtime)
         operator = self._hessian.operator(scale=1 / (config.coupling + config.damping))
         answer = config.linear_solver().solve(operator, vector)
         if answer.breakdown is None:
-            return _Response(answer.solution, answer.residual, nothing)
+            return _Response(answer.solution, _measured(answer), nothing)
         # Conjugate gradients stop with what they have, which is nothing at the first direction; a series has no such.
         stopped = answer.breakdown.occurred
         is_lost = stopped if config.solver != "conjugate_gradient" else stopped & (answer.solution.norm() == 0)
-        return _Response(torch.where(is_lost, vector, answer.solution), answer.residual, stopped.to(vector.dtype))
+        solution = torch.where(is_lost, vector, answer.solution)
+        return _Response(solution, _measured(answer), stopped.to(vector.dtype))
 
     def _build_hessian(self, batches: Batches, runtime: Runtime) -> HessianOperator:
         """Return the Hessian of the alternation's batch in the lower backbone, its graph built once."""
@@ -389,3 +389,8 @@ class BiSSL(AbstractMethod):
 def _pair(batches: Batches, first: str, second: str, runtime: Runtime) -> Pair:
     """Return two views as a pair."""
     return Pair(batches[first].images, batches[second].images, gather_from(runtime, batches[first]))
+
+
+def _measured(answer: LinearSolution) -> Float[Tensor, ""]:
+    """Return the relative residual of a solution, 0 where the solver measures none."""
+    return answer.solution.new_zeros(()) if answer.residual is None else answer.residual

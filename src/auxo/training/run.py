@@ -328,9 +328,7 @@ def load_model(config: ExperimentConfig, folder: Path, *, runtime: Runtime, stag
     return TrainedModel(method.eval(), pipeline.to(runtime.device), task, file.header.get("data", {}), path)
 
 
-def _task_and_pipeline(
-    config: ExperimentConfig, end: Path, path: Path, file: TensorFile
-) -> tuple[Task, InputPipeline]:
+def _task_and_pipeline(config: ExperimentConfig, end: Path, path: Path, file: TensorFile) -> tuple[Task, InputPipeline]:
     """Return the task of a run and what normalises its images.
 
     Args:

@@ -134,7 +134,9 @@ def test_restore__file_with_weights_only__is_refused(checkpoints):
 
 def test_save_weights__read_back__are_the_weights_and_what_they_cost(checkpoints):
     method, _ = make()
-    progress = Progress(train_seconds=2.0, images=3, steps={"step": 4}, best=Selection("val", "semantic", 0.5, 1.0, 6, 2))
+    progress = Progress(
+        train_seconds=2.0, images=3, steps={"step": 4}, best=Selection("val", "semantic", 0.5, 1.0, 6, 2)
+    )
     checkpoints.save_weights(checkpoints.final, method, progress)
     weights = checkpoints.read_weights(checkpoints.final)
     assert all(torch.equal(weights[name], tensor) for name, tensor in method.state_dict().items())
