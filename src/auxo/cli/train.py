@@ -112,10 +112,18 @@ def _plan(words: list[str]) -> _Plan:
         config = _with_options(_read_config(path, start.code), rest, command=f"auxo train --config {path}")
     else:
         config = _with_options(load_recipe(str(recipe)), rest, command=f"auxo train {recipe}")
-    return _choose_folder(config, start.out)
+    return _choose_folder(config, start.out, name=_name(recipe, config))
 
 
-def _choose_folder(config: ExperimentConfig, out: str | None) -> _Plan:
+def _name(recipe: str | None, config: ExperimentConfig) -> str:
+    """Return what a run is called: its recipe's method or file, else the method of its last stage."""
+    if recipe is None:
+        return type(config.stages[-1].method).__qualname__.partition(".")[0].lower()
+    place, is_file = recipe.partition(":")[0], ".py" in recipe
+    return Path(place).stem if is_file else place.rpartition(".")[2]
+
+
+def _choose_folder(config: ExperimentConfig, out: str | None, *, name: str) -> _Plan:
     """Return the plan with its run directory: a new one, or after a restart by torchrun the one there is."""
     is_restart = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
     if out is not None:
@@ -130,8 +138,7 @@ def _choose_folder(config: ExperimentConfig, out: str | None) -> _Plan:
         return _Plan(config, folder, is_new=True)
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ConfigError("--out with several processes", "none", "name the run directory, so that all use the same")
-    kind = type(config.stages[-1].method).__qualname__.partition(".")[0].lower()
-    base = f"runs/{kind}-{config.data.scenario if config.data.train is None else 'own'}-seed{config.seed}"
+    base = f"runs/{name}-{config.data.scenario if config.data.train is None else 'own'}-seed{config.seed}"
     folder, number = Path(base), 2
     while folder.exists():
         folder, number = Path(f"{base}-{number}"), number + 1
