@@ -33,6 +33,7 @@ ROWS = [
     ["training"],
     ["explain", "export"],
     ["config"],
+    ["estimation"],
     ["cli"],
 ]
 ROW_OF = {part: number for number, row in enumerate(ROWS) for part in row}

@@ -29,7 +29,7 @@ PAGES = sorted([*ROOT.glob("docs/**/*.md"), ROOT / "README.md", ROOT / "CONTRIBU
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^()\s]+)\)")
 SNIPPET = re.compile(r'^--8<-- "([^":]+)(?::(\w+))?"$', re.MULTILINE)
-INLINE = re.compile(r"`(auxo (?:train|evaluate|predict|explain|export) [^`]+|auxo (?:list|doctor)\b[^`]*)`")
+INLINE = re.compile(r"`(auxo (?:train|evaluate|predict|explain|export|estimate) [^`]+|auxo (?:list|doctor)\b[^`]*)`")
 PLACEHOLDER = re.compile(r"…|\b[A-Z]{3,}\b|\{")
 
 
