@@ -272,12 +272,12 @@ class MethodConfig(ABC):
         return StepPlan(dict.fromkeys(self.required_views(), step))
 
     def steps_per_epoch(self, passes: Mapping[str, int]) -> int:
-        """Return the steps of an epoch of this method: by default those of a pass over the images of the first view.
+        """Return the steps of an epoch: by default of a pass over the view ``train``, or over the first without one.
 
         Args:
             passes: by view, the batches of one pass over its images.
         """
-        return next(iter(passes.values()))
+        return passes.get("train", next(iter(passes.values())))
 
     def schedule(self, name: str) -> OptimizerConfig:
         """Return the options by which the learning rate of an optimiser moves; by default ``optimizer``'s for all."""

@@ -9,13 +9,15 @@ from auxo.config import config_digest, to_json
 from auxo.data import InMemorySource, Loader, MetaSplit, Splits, TrainSplit, UnlabelledSplit, ValSplit
 from auxo.data.config import DataConfig
 from auxo.data.fake import oriented_shapes
-from auxo.errors import ConfigError
-from auxo.experiment import ExperimentConfig, StageConfig, TrainingConfig
-from auxo.interfaces import View
+from auxo.errors import CheckpointError, ConfigError
+from auxo.experiment import ExperimentConfig, StageConfig, TrainingConfig, Transfer
+from auxo.interfaces import StepPlan, View
 from auxo.methods.supervised import Supervised
+from auxo.optimizers import OptimizerConfig
 from auxo.random import derive_seed
 from auxo.runtime import RuntimeConfig, open_runtime
 from auxo.training import read_records, train_run
+from auxo.training.tensor_file import read_tensor_file
 
 SEEN = []
 VIEWS = {}
@@ -152,14 +154,15 @@ def test_views__of_the_unlabelled_split__have_the_label_minus_one(tmp_path):
         ({"train": View()}, 64),
         ({"train": View(), "meta": View("meta")}, 64),
         ({"train": View(), "weak": View("unlabelled"), "strong": View("unlabelled", "strong")}, 64 + 4 * 16 - 8),
-        ({"first": View("unlabelled"), "second": View("unlabelled")}, 4 * 16 - 8),
+        ({"first": View("unlabelled"), "second": View("unlabelled")}, 2 * 40),
     ],
     ids=["train", "meta", "unlabelled", "no training view"],
 )
 def test_views__images_of_a_run__count_once_each_and_meta_not_at_all(tmp_path, views, images):
     look(views, tmp_path / "run")
     (end,) = [row for row in read_records(tmp_path / "run" / "records.jsonl") if row["kind"] == "end"]
-    assert (end["images"], end["step"]) == (images, 4)
+    passed = 32 if "train" in views else 40  # an epoch is a pass over these
+    assert (end["images"], end["step"]) == (images, 2 * -(-passed // 16))
 
 
 @pytest.mark.parametrize(
@@ -167,7 +170,7 @@ def test_views__images_of_a_run__count_once_each_and_meta_not_at_all(tmp_path, v
     [
         (View("unlabelled"), make_splits(0), "an unlabelled split for this method, got none: pass --data.num-labelled"),
         (View("meta"), Splits(make_splits().train, make_splits().val, None), "a meta split for this method, got none"),
-        (View(augment="stronger"), None, "an augmentation among none, crop, crop_flip, strong, got 'stronger'"),
+        (View(augment="stronger"), None, "an augmentation among none, crop, .*, got 'stronger'"),
     ],
     ids=["unlabelled", "meta", "augment"],
 )
@@ -175,3 +178,112 @@ def test_views__what_is_not_there__is_refused_before_anything_is_written(tmp_pat
     with pytest.raises(ConfigError, match=message):
         look({"train": View(), "other": view}, tmp_path / "run", splits=splits)
     assert not (tmp_path / "run").exists()
+
+
+class Turns(Looker):
+    """Reads other views at odd steps, of which pairs share a batch."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config(Supervised.Config):
+        """The same options."""
+
+        def required_views(self):
+            return {"train": View(), "pair": View("pictures", ratio=2, order="own")}
+
+        def plan(self, step):
+            even = StepPlan({"train": step // 2}, ("main",), "even")
+            return StepPlan({"train": 100 + step // 2, "pair": step // 4}, (), "odd") if step % 2 else even
+
+        def steps_per_epoch(self, passes):
+            return 2 * passes["train"]
+
+        def build(self, backbone, task, *, seed):
+            return Turns(self, backbone, task, seed=seed)
+
+
+def test_plan__steps_of_two_kinds__read_what_is_planned_and_move_only_its_rates(tmp_path):
+    SEEN.clear()
+    optimizer = OptimizerConfig(schedule="cosine", moves="step")
+    stage = StageConfig(method=Turns.Config(optimizer=optimizer), epochs=2, batch_size=16)
+    config = ExperimentConfig(stages=(stage,), training=TrainingConfig(tensorboard=False, log_every=1))
+    with open_runtime(RuntimeConfig(device="cpu", threads=1)) as runtime:
+        train_run(
+            config,
+            document=to_json(config),
+            digest=config_digest(config),
+            folder=tmp_path / "run",
+            runtime=runtime,
+            observer=Quiet(),
+            splits=make_splits(),
+        )
+    assert [list(shown) for shown in SEEN] == [["train"], ["train", "pair"]] * 4
+    pairs = [shown["pair"] for shown in SEEN[1::2]]
+    assert torch.equal(pairs[0].images, pairs[1].images)
+    assert not torch.equal(pairs[1].images, pairs[2].images)
+    assert all((pair.labels == -1).all() for pair in pairs)
+    assert [len(pair) for pair in pairs] == [32, 32, 8, 8]
+    rows = list(read_records(tmp_path / "run" / "records.jsonl"))
+    rates = [row["lr"]["main"] for row in rows if row["kind"] == "losses"]
+    assert rates[1::2] == rates[2::2] + [rates[-1]]  # an odd step leaves the rate to the next even one
+    assert rates[0::2] == pytest.approx([0.01, 0.01 * 0.8535533906, 0.005, 0.01 * 0.1464466094])
+    (end,) = (row for row in rows if row["kind"] == "end")
+    assert end["images"] == 8 * 16 + 32 + 8
+
+
+def test_transfers__parts_of_two_stages__become_parts_of_a_third(tmp_path):
+    first, second = Supervised.Config(), Supervised.Config()
+    transfers = (
+        Transfer(stage="a", part="backbone", to="backbone"),
+        Transfer(stage="b", part="semantic", to="semantic"),
+    )
+    frozen = Supervised.Config(optimizer=OptimizerConfig(lr=1e-30, nesterov=False, weight_decay=0.0))
+    config = ExperimentConfig(
+        stages=(
+            StageConfig(name="a", method=first, epochs=1, batch_size=16),
+            StageConfig(name="b", method=second, epochs=1, batch_size=8),
+            StageConfig(name="c", method=frozen, epochs=1, batch_size=16, transfers=transfers),
+        ),
+        training=TrainingConfig(tensorboard=False),
+    )
+    with open_runtime(RuntimeConfig(device="cpu", threads=1)) as runtime:
+        arguments = {"runtime": runtime, "observer": Quiet(), "splits": make_splits()}
+        folder = tmp_path / "run"
+        train_run(config, document=to_json(config), digest=config_digest(config), folder=folder, **arguments)
+    ends = {
+        name: read_tensor_file(folder / "checkpoints" / f"{name}-final.safetensors")[0]["weights"] for name in "abc"
+    }
+    for name, tensor in ends["c"].items():
+        assert torch.equal(tensor, ends["a" if name.startswith("backbone") else "b"][name]), name
+    assert not torch.equal(ends["a"]["semantic.weight"], ends["b"]["semantic.weight"])
+
+
+@pytest.mark.parametrize(
+    ("transfer", "message"),
+    [
+        (Transfer(stage="a", part="neck", to="backbone"), "none called 'neck' in .*: name one of backbone, semantic"),
+        (Transfer(stage="a", part="backbone", to="neck"), "none called 'neck' to start from it"),
+        (Transfer(stage="a", part="backbone", to="semantic"), "the weights of this method and backbone"),
+    ],
+)
+def test_transfers__of_what_is_not_there__are_refused(tmp_path, transfer, message):
+    method = Supervised.Config()
+    stages = (
+        StageConfig(name="a", method=method, epochs=1),
+        StageConfig(name="b", method=method, transfers=(transfer,)),
+    )
+    config = ExperimentConfig(stages=stages, training=TrainingConfig(tensorboard=False))
+    with open_runtime(RuntimeConfig(device="cpu", threads=1)) as runtime:
+        arguments = {"runtime": runtime, "observer": Quiet(), "splits": make_splits()}
+        with pytest.raises(CheckpointError, match=message):
+            train_run(
+                config, document=to_json(config), digest=config_digest(config), folder=tmp_path / "r", **arguments
+            )
+
+
+def test_stage__transfers_from_a_later_stage_or_beside_start_from__are_refused():
+    method, transfer = Supervised.Config(), Transfer(stage="b", part="backbone", to="backbone")
+    stages = (StageConfig(name="a", method=method, transfers=(transfer,)), StageConfig(name="b", method=method))
+    with pytest.raises(ConfigError, match="start-from one of: scratch, got 'b'"):
+        ExperimentConfig(stages=stages)
+    with pytest.raises(ConfigError, match="both in stage c"):
+        StageConfig(name="c", method=method, start_from="a", transfers=(transfer,))
