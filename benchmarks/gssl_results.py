@@ -216,7 +216,7 @@ def gate_weights(folder: Path) -> dict[str, list[tuple[int, float]]]:
     """Return the gate's weights over the steps by pretext."""
     weights: dict[str, list[tuple[int, float]]] = {}
     for row in read_records(folder / "records.jsonl"):
-        for key, value in row.items():
+        for key, value in row.get("losses", {}).items():
             if key.startswith("gate_"):
                 weights.setdefault(key.removeprefix("gate_"), []).append((row["step"], value))
     return weights
