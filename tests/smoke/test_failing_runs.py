@@ -136,10 +136,14 @@ def test_train__timm_missing__says_how_to_install_it(assert_refused, place, monk
     assert_refused(*words, says=r"the package timm for a timm:\* backbone, got .*: pip install 'auxo\[timm\]'")
 
 
+# A suite that a shell started in the background ignores SIGINT, and so would its children.
+AUXO = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from auxo.cli import main; main()"
+
+
 def launch(words, **environment):
     """Start a command in a process of its own."""
     return subprocess.Popen(
-        [sys.executable, "-m", "auxo", *map(str, words)],
+        [sys.executable, "-c", AUXO, *map(str, words)],
         env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
