@@ -33,7 +33,9 @@ ROWS = [
     ["training"],
     ["explain", "export"],
     ["config"],
-    ["estimation"],
+    ["jobs"],
+    ["comparison", "estimation", "sweep"],
+    ["reporting"],
     ["cli"],
 ]
 ROW_OF = {part: number for number, row in enumerate(ROWS) for part in row}
