@@ -33,7 +33,7 @@ from auxo.runtime import Runtime, RuntimeConfig
 from auxo.training import read_records
 from auxo.training.operations import OperationCounter
 from auxo.types import Batch, Task
-from comparison import Job, accuracies, compute, describe, difference, spread, train_all
+from comparison import Job, accuracies, describe, print_accuracies, print_differences, train_all
 
 Downstream = Literal["cifar100_scenes", "pacs", "dtd10"]
 
@@ -231,21 +231,10 @@ def _latest(folder: Path, key: str) -> float | None:
 def print_tables(downstream: Downstream, folders: dict[str, list[Path]]) -> None:
     """Print accuracy, paired differences, compute, and what the solvers saw."""
     results = {name: [columns(folder) for folder in runs] for name, runs in folders.items()}
-    titles = list(results[_BASELINE][0])
     print(f"\n{downstream}: accuracy, %, mean ± standard deviation\n")
-    print("| pipeline | " + " | ".join(titles) + " | seconds | 10^9 flop |")
-    print("|---" * (len(titles) + 1) + "|---:|---:|")
-    for name, runs in results.items():
-        cells = [spread([run[title] for run in runs]) for title in titles]
-        spent = [compute(folder) for folder in folders[name]]
-        seconds, flops = mean(s for s, _ in spent), mean(f for _, f in spent) / 1e9
-        print(f"| {name} | {' | '.join(cells)} | {seconds:.0f} | {flops:.0f} |")
+    print_accuracies(results, folders, kind="pipeline")
     print(f"\nPaired difference to {_BASELINE}, points, mean [95 % t interval]\n")
-    print("| pipeline | " + " | ".join(titles) + " |\n" + "|---" * (len(titles) + 1) + "|")
-    for name, runs in results.items():
-        if name != _BASELINE:
-            pairs = [([run[t] for run in runs], [run[t] for run in results[_BASELINE]]) for t in titles]
-            print(f"| {name} | {' | '.join(difference(*pair) for pair in pairs)} |")
+    print_differences(results, _BASELINE, kind="pipeline")
     keys = ("distance", "response_residual", "negative_curvature", "response_cosine", "response_length")
     print("\nIn the last records of the bilevel stage, mean over seeds\n")
     print("| pipeline | " + " | ".join(keys) + " |\n" + "|---" * (len(keys) + 1) + "|")

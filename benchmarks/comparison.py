@@ -3,22 +3,33 @@
 import platform
 import subprocess
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
 from pathlib import Path
 from statistics import mean, stdev
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import torch
 from scipy import stats
 
-from auxo.config import config_digest, from_json, to_json
-from auxo.evaluation import EvaluationRow
+import auxo.jobs
+from auxo.errors import AuxoError
 from auxo.experiment import ExperimentConfig
-from auxo.runtime import open_runtime
-from auxo.training import read_records, train_run
+from auxo.training import read_records
 
-__all__ = ["Job", "accuracies", "compute", "describe", "difference", "per_class", "spread", "train_all"]
+__all__ = [
+    "Job",
+    "Results",
+    "accuracies",
+    "compute",
+    "describe",
+    "per_class",
+    "print_accuracies",
+    "print_differences",
+    "spread",
+    "train_all",
+]
+
+Results: TypeAlias = dict[str, list[dict[str, float]]]
+"""Accuracies in percent by title, of each run of each line of a table."""
 
 
 class Job(NamedTuple):
@@ -28,54 +39,35 @@ class Job(NamedTuple):
     folder: Path
 
 
-class _Silent:
-    """An observer that says nothing."""
-
-    def stage_started(self, stage: str, *, step: int, num_steps: int) -> None:
-        """Say nothing."""
-
-    def step_done(self, step: int, *, images_per_second: float, losses: dict[str, float]) -> None:
-        """Say nothing."""
-
-    def evaluated(self, epoch: int, rows: list[EvaluationRow]) -> None:
-        """Say nothing."""
-
-
-def _train(job: Job) -> Path:
-    """Make a run in this process."""
-    config, folder = job
-    with open_runtime(config.runtime) as runtime:
-        train_run(
-            config,
-            document=to_json(config),
-            digest=config_digest(config),
-            folder=folder,
-            runtime=runtime,
-            observer=_Silent(),
-        )
-    return folder
-
-
 def train_all(jobs: Sequence[Job], *, processes: int) -> None:
     """Make the runs that are not finished yet, and go on with those that were interrupted.
 
     Args:
-        jobs: each with a folder of its own.
-        processes: how many runs at a time; each in a process of its own.
+        jobs: those of one folder are one run.
+        processes: how many runs at a time; each in a process of its own, with one thread.
 
     Raises:
-        SystemExit: a folder holds a run of another config.
+        SystemExit: a folder holds a run of another config, or a run failed.
     """
-    waiting = []
-    for job in jobs:
-        path = job.folder / "config.json"
-        if path.exists() and from_json(path.read_text(), origin=str(path)) != job.config:
-            raise SystemExit(f"{job.folder} holds a run of another config: choose another --out")
-        if not (job.folder / "model.safetensors").exists():
-            waiting.append(job)
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
-        for future in as_completed([pool.submit(_train, job) for job in waiting]):
-            print(f"done: {future.result()}", flush=True)
+    runs = [
+        auxo.jobs.Job(str(folder), config, folder)
+        for folder, config in {job.folder: job.config for job in jobs}.items()
+    ]
+    try:
+        outcomes = auxo.jobs.run_jobs(
+            runs, executor=auxo.jobs.LocalProcesses(processes=processes, threads=1), on_outcome=_tell
+        )
+    except AuxoError as error:
+        raise SystemExit(str(error)) from error
+    if any(outcome.error for outcome in outcomes):
+        raise SystemExit("some runs failed; mend that and start again")
+
+
+def _tell(outcome: auxo.jobs.Outcome) -> None:
+    """Print what became of a run that was made."""
+    if outcome.status != "reused":
+        reason = f": {outcome.error}; see {outcome.job.log}" if outcome.error else ""
+        print(f"{'failed' if reason else 'done'}: {outcome.job.folder}{reason}", flush=True)
 
 
 def _results(folder: Path) -> list[dict[str, object]]:
@@ -105,11 +97,42 @@ def spread(values: Sequence[float]) -> str:
     return f"{mean(values):.1f} ± {stdev(values):.1f}"
 
 
-def difference(values: Sequence[float], others: Sequence[float]) -> str:
+def _difference(values: Sequence[float], others: Sequence[float]) -> str:
     """Return the mean paired difference with its 95 % t interval; at least two pairs."""
     deltas = [a - b for a, b in zip(values, others, strict=True)]
     half = stats.t.ppf(0.975, len(deltas) - 1) * stdev(deltas) / len(deltas) ** 0.5
     return f"{mean(deltas):+.1f} [{mean(deltas) - half:+.1f}, {mean(deltas) + half:+.1f}]"
+
+
+def print_accuracies(
+    results: Results, folders: dict[str, list[Path]], *, kind: str = "method", rows: dict[str, list[str]] | None = None
+) -> None:
+    """Print a table of accuracies with what the runs cost.
+
+    Args:
+        results: accuracies; the titles are those of the first run.
+        folders: the run directories by line.
+        kind: what a line is.
+        rows: cells by line, where they are not mean and deviation of the results.
+    """
+    titles = list(next(iter(results.values()))[0])
+    print(f"| {kind} | " + " | ".join(titles) + " | seconds | 10^9 flop |")
+    print("|---" * (len(titles) + 1) + "|---:|---:|")
+    for name, runs in results.items():
+        cells = [spread([run[title] for run in runs]) for title in titles] if rows is None else rows[name]
+        spent = [compute(folder) for folder in folders[name]]
+        seconds, flops = mean(s for s, _ in spent), mean(f for _, f in spent) / 1e9
+        print(f"| {name} | {' | '.join(cells)} | {seconds:.0f} | {flops:.0f} |")
+
+
+def print_differences(results: Results, baseline: str, *, kind: str = "method") -> None:
+    """Print a table of the paired differences to one of the lines."""
+    titles = list(results[baseline][0])
+    print(f"| {kind} | " + " | ".join(titles) + " |\n" + "|---" * (len(titles) + 1) + "|")
+    for name, runs in results.items():
+        if name != baseline:
+            pairs = [([run[t] for run in runs], [run[t] for run in results[baseline]]) for t in titles]
+            print(f"| {name} | {' | '.join(_difference(*pair) for pair in pairs)} |")
 
 
 def describe(budget: str) -> str:

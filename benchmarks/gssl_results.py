@@ -33,7 +33,7 @@ from auxo.methods.supervised import Supervised
 from auxo.optimizers import OptimizerConfig
 from auxo.runtime import RuntimeConfig
 from auxo.training import read_records
-from comparison import Job, accuracies, compute, describe, difference, per_class, spread, train_all
+from comparison import Job, accuracies, describe, per_class, print_accuracies, print_differences, spread, train_all
 
 Study = Literal["long-tailed", "adversarial", "semi-supervised"]
 
@@ -173,21 +173,10 @@ def columns(study: Study, folder: Path) -> dict[str, float]:
 def print_tables(study: Study, folders: dict[str, list[Path]], baseline: str) -> None:
     """Print accuracy, paired differences to the baseline, and compute."""
     results = {name: [columns(study, folder) for folder in runs] for name, runs in folders.items()}
-    titles = list(results[baseline][0])
     print("\nAccuracy, %, mean ± standard deviation\n")
-    print("| method | " + " | ".join(titles) + " | seconds | 10^9 flop |")
-    print("|---" * (len(titles) + 1) + "|---:|---:|")
-    for name, runs in results.items():
-        cells = [spread([run[title] for run in runs]) for title in titles]
-        spent = [compute(folder) for folder in folders[name]]
-        seconds, flops = mean(s for s, _ in spent), mean(f for _, f in spent) / 1e9
-        print(f"| {name} | {' | '.join(cells)} | {seconds:.0f} | {flops:.0f} |")
+    print_accuracies(results, folders)
     print(f"\nPaired difference to {baseline}, points, mean [95 % t interval]\n")
-    print("| method | " + " | ".join(titles) + " |\n" + "|---" * (len(titles) + 1) + "|")
-    for name, runs in results.items():
-        if name != baseline:
-            pairs = [([run[t] for run in runs], [run[t] for run in results[baseline]]) for t in titles]
-            print(f"| {name} | {' | '.join(difference(*pair) for pair in pairs)} |")
+    print_differences(results, baseline)
 
 
 def print_pretexts(folders: dict[str, list[Path]]) -> None:

@@ -34,7 +34,8 @@ def prepare(workload: Workload, task: Task) -> Callable[[], Sequence[Tensor]]:
         outputs, buffers = network(params, buffers, batch.images)
         return inner_loss(outputs, batch.labels, params.values(), hyper["logits"], hyper["log_decay"]), buffers
 
-    def upper(params: Params, hyper: Params, buffers: Params, batch: Batch) -> tuple[Tensor, Params]:  # noqa: ARG001
+    def upper(params: Params, hyper: Params, buffers: Params, batch: Batch) -> tuple[Tensor, Params]:
+        del hyper  # only the inner loss reads them
         outputs, buffers = network(params, buffers, batch.images)
         return outer_loss(outputs, batch.labels), buffers
 

@@ -29,12 +29,14 @@ def prepare(workload: Workload, task: Task) -> Callable[[], Sequence[Tensor]]:
         samples = functional.cross_entropy(outputs, batch.labels, reduction="none")
         return torch.cat([samples, 0.5 * squares.sum().unsqueeze(0)]), buffers
 
-    def weights(hyper: Params, batch: Batch) -> Tensor:  # noqa: ARG001  # one weight per sample, in their order
+    def weights(hyper: Params, batch: Batch) -> Tensor:
+        del batch  # one weight per sample, in their order
         # The loss is the mean over the samples and the penalty: one entry more than the mean in the problem.
         shares = [hyper["logits"].sigmoid() / count, hyper["log_decay"].exp().unsqueeze(0)]
         return (count + 1) * torch.cat(shares)
 
-    def upper(params: Params, hyper: Params, buffers: Params, batch: Batch) -> tuple[Tensor, Params]:  # noqa: ARG001
+    def upper(params: Params, hyper: Params, buffers: Params, batch: Batch) -> tuple[Tensor, Params]:
+        del hyper  # only the weights of the inner loss read them
         outputs, buffers = network(params, buffers, batch.images)
         return outer_loss(outputs, batch.labels), buffers
 

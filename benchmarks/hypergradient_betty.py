@@ -3,9 +3,9 @@
 from collections.abc import Callable, Sequence
 
 import torch
-from betty.configs import Config, EngineConfig  # type: ignore[import-not-found]  # lives in its own environment
-from betty.engine import Engine  # type: ignore[import-not-found]
-from betty.problems import ImplicitProblem, IterativeProblem  # type: ignore[import-not-found]
+from betty.configs import Config, EngineConfig
+from betty.engine import Engine
+from betty.problems import ImplicitProblem, IterativeProblem
 from torch import Tensor, nn
 
 from hypergradient_problems import RATE, SCALE, Task, Workload, inner_loss, outer_loss, proximal

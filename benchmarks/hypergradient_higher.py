@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-import higher  # type: ignore[import-not-found]  # lives in an environment of its own
+import higher
 import torch
 from torch import Tensor
 

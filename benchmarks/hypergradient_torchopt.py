@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 import torch
-import torchopt  # type: ignore[import-not-found]  # lives in an environment of its own
+import torchopt
 from torch import Tensor
 from torch.func import functional_call, grad
 
@@ -41,7 +41,8 @@ def _prepare_implicit(workload: Workload, solve: object) -> Callable[[], Tensors
     def objective(weights: Tensors, hyper: Tensors) -> Tensor:
         return inner_loss(forward(weights, inner.images), inner.labels, weights, *hyper)
 
-    def keep(weights: Tensors, hyper: Tensors) -> Tensors:  # noqa: ARG001  # the root is a function of both
+    def keep(weights: Tensors, hyper: Tensors) -> Tensors:
+        del hyper  # the root is a function of both
         return weights
 
     solver = torchopt.diff.implicit.custom_root(grad(objective), argnums=1, solve=solve)(keep)

@@ -1,6 +1,8 @@
 """What the benchmarks share: worker processes, peak memory, operation counts, the convolution peak, tables."""
 
+import importlib
 import json
+import os
 import platform
 import statistics
 import sys
@@ -14,19 +16,50 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
+from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
+from auxo.interfaces import AbstractBackbone
+
 __all__ = [
+    "Pooled",
     "Remote",
     "Spread",
     "convolution_peak",
     "count_flops",
+    "describe_load",
     "describe_machine",
+    "load_reference",
     "markdown_table",
+    "open_benchmark",
     "peak_bytes",
     "seconds",
 ]
+
+_REFERENCE = Path(__file__).parents[1] / "tests" / "reference"
+
+
+class Pooled(nn.Module):
+    """A backbone of auxo as a plain network from images to features.
+
+    Args:
+        backbone: gives the features.
+    """
+
+    def __init__(self, backbone: AbstractBackbone) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the pooled features."""
+        return self.backbone(images).pooled
+
+
+def load_reference(name: str) -> Any:  # a module that is found by its path
+    """Return a plain rendering of published code, one of the modules that the tests compare with."""
+    sys.path.append(str(_REFERENCE))
+    return importlib.import_module(name)
 
 
 class Remote:
@@ -155,6 +188,19 @@ def describe_machine(device: torch.device) -> str:
     if device.type == "cuda":
         parts.append(torch.cuda.get_device_name(device))
     return ", ".join([*parts, f"torch {torch.__version__}", f"Python {sys.version.split()[0]}"])
+
+
+def open_benchmark(device: str, threads: int) -> None:
+    """Set the threads of this process, 0 for torch's choice, quieten the workers, and print what the machine is."""
+    os.environ |= {"TORCH_CPP_LOG_LEVEL": "ERROR", "KINETO_LOG_LEVEL": "99"}  # the profiler is chatty
+    if threads:
+        torch.set_num_threads(threads)
+    print(f"{describe_machine(torch.device(device))}; load {os.getloadavg()[0]:.1f} at the start.")
+
+
+def describe_load(rounds: int) -> str:
+    """Return a line on what else the machine does when the rounds are over."""
+    return f"\nLoad {os.getloadavg()[0]:.1f} at the end; {rounds} rounds."
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

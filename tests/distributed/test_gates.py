@@ -3,11 +3,9 @@
 from pathlib import Path
 
 import pytest
-import torch
-from safetensors.torch import load_file
 
 from .gate_steps import CASES
-from .test_equality import run_alone_and_together
+from .test_equality import compare_with_one_process, run_alone_and_together
 
 SCRIPT = Path(__file__).parent / "gate_steps.py"
 
@@ -21,9 +19,5 @@ def folder(tmp_path_factory):
 
 @pytest.mark.parametrize("case", CASES)
 def test_two_processes__steps_under_every_gate__weights_and_metrics_of_one_process(folder, case):
-    one = load_file(folder / f"{case}-0-of-1.safetensors")
-    halves = [load_file(folder / f"{case}-{rank}-of-2.safetensors") for rank in (0, 1)]
+    one = compare_with_one_process(folder, case, rtol=0, atol=1e-9)
     assert any("gate_" in name for name in one)
-    for name, tensor in one.items():
-        torch.testing.assert_close(halves[0][name], tensor, rtol=0, atol=1e-9, msg=lambda text, n=name: f"{n}: {text}")
-        assert torch.equal(halves[0][name], halves[1][name]), name

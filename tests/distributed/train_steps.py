@@ -43,7 +43,7 @@ TWO_LEVELS = dataclasses.replace(
 NARROW = JointEmbeddingConfig(name="byol", hidden=16, outputs=8)
 CASES |= {
     "bissl": (TWO_LEVELS, "resnet8"),
-    "bissl-mfac": (dataclasses.replace(TWO_LEVELS, solver="mfac"), "resnet8"),
+    "bissl-mfac": (dataclasses.replace(TWO_LEVELS, solver="mfac", damping=10.0), "resnet8"),
     "pretrain-byol": (Pretraining.Config(optimizer=SLOW, pretext=NARROW), "lenet5"),
 }
 STEPS = 20

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from jaxtyping import Float
@@ -31,7 +31,7 @@ _LITERAL_STEP_FACTOR = 255 / 225  # 2/225 written for 2/255
 
 @dataclass(frozen=True, kw_only=True)
 class PGDConfig:
-    """How training pictures are attacked before a step is taken on them."""
+    """How training pictures are attacked before a step is taken on them; without steps, no other option is read."""
 
     steps: int = 0
     """Steps of the attack, each one forward and backward pass, >= 0; 0 means no attack, 10 is usual in training."""
@@ -54,6 +54,11 @@ class PGDConfig:
         for is_valid, expected, got in checks:
             if not is_valid:
                 raise ConfigError(expected, str(got), "choose a value in that range; 8/255 is 0.0314")
+        if self.steps == 0:
+            changed = [item.name for item in fields(self) if getattr(self, item.name) != item.default]
+            if changed:
+                expected = f"attack.steps >= 1 beside attack.{changed[0].replace('_', '-')}"
+                raise ConfigError(expected, "0", "10 steps are usual in training")
 
     @property
     def is_on(self) -> bool:

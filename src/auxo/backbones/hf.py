@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -43,6 +43,13 @@ _TOKEN_MODELS = (  # models whose tokens of patches come last, row by row
 )
 _WITHOUT_POOLER = ("deit", "vit")  # theirs belongs to pretraining: published classifiers leave it out
 _NOT_ARCHITECTURE = ("_name_or_path", "architectures", "id2label", "label2id", "dtype", "transformers_version")
+
+
+@runtime_checkable
+class _Architecture(Protocol):
+    """A configuration of transformers, as far as all of them are alike."""
+
+    model_type: str
 
 
 class HFBackbone(AbstractBackbone):
@@ -89,11 +96,12 @@ def build(
     architecture = architecture or read_architecture(name)
     transformers = _import_transformers()
     config = _read_config(transformers, architecture)
-    if getattr(config, "num_channels", channels) != channels:
+    own_channels = getattr(config, "num_channels", channels)
+    if own_channels != channels:
         if pretrained:
-            expected = f"images of {config.num_channels} channels for the weights of {name}"
+            expected = f"images of {own_channels} channels for the weights of {name}"
             raise ShapeError(expected, str(channels), "convert the images, or pass --backbone.no-pretrained")
-        config.num_channels = channels
+        config = _read_config(transformers, architecture, num_channels=channels)
     options = {"add_pooling_layer": False} if config.model_type in _WITHOUT_POOLER else {}
     model = (_load if pretrained else _make)(transformers, name, config, options)
     if getattr(model, "main_input_name", None) != "pixel_values":
@@ -138,7 +146,7 @@ def _import_transformers() -> ModuleType:
     """Import transformers, with which a torchvision that does not fit torch interferes."""
     try:
         transformers = importlib.import_module("transformers")
-        transformers.AutoModel  # noqa: B018  # it imports on first use what may be broken
+        _ = transformers.AutoModel  # what may be broken is imported on its first use
         return transformers
     except (ImportError, OSError, RuntimeError) as error:
         fix = "pip install 'auxo[transformers]'; a torchvision, if there is one, must fit the installed torch"
@@ -146,18 +154,19 @@ def _import_transformers() -> ModuleType:
         raise ConfigError("the package transformers for a hf:* backbone", got, fix) from error
 
 
-def _read_config(transformers: ModuleType, architecture: str) -> Any:  # noqa: ANN401  # one of transformers' classes
-    """Return transformers' configuration of an architecture."""
+def _read_config(transformers: ModuleType, architecture: str, **changes: int) -> _Architecture:
+    """Return transformers' configuration of an architecture, with changes."""
     values = json.loads(architecture)
     kind = values.pop("model_type", None)
     try:
-        return transformers.AutoConfig.for_model(kind, **values)
+        config: _Architecture = transformers.AutoConfig.for_model(kind, **{**values, **changes})
     except (ValueError, TypeError) as error:
         got = f"{kind!r} ({first_line(error)})"
         raise ConfigError("a kind of model that this transformers has", got, "install another version of it") from error
+    return config
 
 
-def _make(transformers: ModuleType, name: str, config: Any, options: dict[str, Any]) -> nn.Module:  # noqa: ANN401
+def _make(transformers: ModuleType, name: str, config: _Architecture, options: dict[str, bool]) -> nn.Module:
     """Return the model with random weights."""
     try:
         made = transformers.AutoModel.from_config(config, dtype=torch.float32, trust_remote_code=False, **options)
@@ -167,7 +176,7 @@ def _make(transformers: ModuleType, name: str, config: Any, options: dict[str, A
     return cast("nn.Module", made)
 
 
-def _load(transformers: ModuleType, name: str, config: Any, options: dict[str, Any]) -> nn.Module:  # noqa: ANN401
+def _load(transformers: ModuleType, name: str, config: _Architecture, options: dict[str, bool]) -> nn.Module:
     """Return the model with the weights of the hub or the folder, all of them."""
     try:
         with _without_report():

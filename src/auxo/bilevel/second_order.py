@@ -11,11 +11,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
+from torch.utils.weak import WeakTensorKeyDictionary
 
 __all__ = ["FastSecondDerivatives"]
 
 _Context: TypeAlias = Any  # torch's type for it has no attributes of one's own
 _Gradients: TypeAlias = tuple[Tensor | None, ...]
+
+_MADE_OF = WeakTensorKeyDictionary()
+"""What batch norm's gradient in its values is made of again. The convolution before it keeps these, which batch norm's
+own node keeps anyway, instead of the gradient: a quarter less memory for the graph."""
+
+
+_conv2d: Callable[..., Tensor] = torch.ops.aten.conv2d.default  # not a function that a surrounding mode replaces
 
 
 class _Convolution(torch.autograd.Function):
@@ -25,7 +33,7 @@ class _Convolution(torch.autograd.Function):
     def forward(ctx: _Context, images: Tensor, weight: Tensor, bias: Tensor | None, options: tuple[Any, ...]) -> Tensor:
         ctx.save_for_backward(images, weight)
         ctx.options, ctx.has_bias = options, bias is not None
-        return torch.conv2d(images, weight, bias, *options)
+        return _conv2d(images, weight, bias, *options)
 
     @staticmethod
     def backward(ctx: _Context, gradient: Tensor) -> _Gradients:
@@ -47,7 +55,7 @@ class _ConvolutionGradient(torch.autograd.Function):
         options: tuple[Any, ...],
         wanted: tuple[bool, bool, bool],
     ) -> _Gradients:
-        ctx.save_for_backward(gradient, images, weight)
+        ctx.save_for_backward(images, weight, *_MADE_OF.get(gradient, (gradient,)))
         ctx.options = options
         ctx.set_materialize_grads(False)
         return _gradients(gradient, images, weight, options, wanted)
@@ -57,32 +65,32 @@ class _ConvolutionGradient(torch.autograd.Function):
         ctx: _Context, in_images: Tensor | None, in_weight: Tensor | None, in_bias: Tensor | None
     ) -> _Gradients:
         _refuse_third_derivatives()
-        gradient, images, weight = ctx.saved_tensors
-        through: Tensor | None = None
-        if ctx.needs_input_grad[0]:
-            if in_images is not None:
-                through = torch.conv2d(in_images, weight, in_bias, *ctx.options)
-            if in_weight is not None:
-                moved = torch.conv2d(images, in_weight, in_bias if in_images is None else None, *ctx.options)
-                through = moved if through is None else through.add_(moved)
-            if through is None and in_bias is not None:
-                through = in_bias.view(1, -1, 1, 1).expand_as(gradient)
+        images, weight, *kept = ctx.saved_tensors
         # The gradient in the images is bilinear in (gradient, weight), that in the weight in (gradient, images).
         wanted = (
             ctx.needs_input_grad[1] and in_weight is not None,
             ctx.needs_input_grad[2] and in_images is not None,
             False,
         )
-        if not any(wanted):
-            return through, None, None, None, None
-        parts = _gradients(
-            gradient,
-            images if in_images is None else in_images,
-            weight if in_weight is None else in_weight,
-            ctx.options,
-            wanted,
-        )
-        return through, parts[0], parts[1], None, None
+        second: _Gradients = (None, None, None)
+        if any(wanted):
+            second = _gradients(
+                kept[0] if len(kept) == 1 else _gradient_in_values(*kept),
+                images if in_images is None else in_images,
+                weight if in_weight is None else in_weight,
+                ctx.options,
+                wanted,
+            )
+        through: Tensor | None = None
+        if ctx.needs_input_grad[0]:
+            if in_images is not None:
+                through = _conv2d(in_images, weight, in_bias, *ctx.options)
+            if in_weight is not None:
+                moved = _conv2d(images, in_weight, in_bias if in_images is None else None, *ctx.options)
+                through = moved if through is None else through.add_(moved)
+            if through is None and in_bias is not None:
+                through = in_bias.view(1, -1, 1, 1).expand_as(kept[0])
+        return through, second[0], second[1], None, None
 
 
 def _gradients(
@@ -97,7 +105,11 @@ def _gradients(
 
 
 class _BatchNorm(torch.autograd.Function):
-    """Batch norm by the batch's statistics, which are returned with its result: ``(normalised, mean, 1 / std)``."""
+    """Batch norm by the batch's statistics.
+
+    Sums are taken by kernels that add up in pairs. For channels_last on the CPU torch's batch norm adds one number after
+    the other, which costs two of float32's seven digits in its result and four in the gradient of a network.
+    """
 
     @staticmethod
     def forward(
@@ -109,15 +121,21 @@ class _BatchNorm(torch.autograd.Function):
         momentum: float,
         eps: float,
     ) -> Tensor:
-        result, mean, inverse = torch.native_batch_norm(values, weight, bias, *running, True, momentum, eps)
+        mean = values.mean(_axes(values))
+        centred = _centre(values, mean)
+        variance = centred.square().mean(_axes(values))
+        inverse = torch.rsqrt(variance + eps)
+        running_mean, running_var = running
+        if running_mean is not None and running_var is not None:
+            count = values.numel() / values.shape[1]
+            running_mean.lerp_(mean, momentum)
+            running_var.lerp_(variance * (count / (count - 1)), momentum)
         ctx.save_for_backward(values, weight, mean, inverse)
-        ctx.eps = eps
-        return result
+        return centred.mul_(_beside(inverse * weight, values)).add_(_beside(bias, values))
 
     @staticmethod
     def backward(ctx: _Context, gradient: Tensor) -> _Gradients:
-        values, weight, mean, inverse = ctx.saved_tensors
-        parts = _batch_norm_gradient(gradient, values, weight, mean, inverse, ctx.eps)
+        parts = _batch_norm_gradient(gradient, *ctx.saved_tensors)
         return (*parts, None, None, None)
 
 
@@ -135,53 +153,79 @@ class _BatchNormGradient(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: _Context, gradient: Tensor, values: Tensor, weight: Tensor, mean: Tensor, inverse: Tensor, eps: float
+        ctx: _Context, gradient: Tensor, values: Tensor, weight: Tensor, mean: Tensor, inverse: Tensor
     ) -> _Gradients:
-        ctx.save_for_backward(gradient, values, weight, mean, inverse)
-        ctx.eps = eps
         ctx.set_materialize_grads(False)
-        parts: _Gradients = torch.ops.aten.native_batch_norm_backward(
-            gradient, values, weight, None, None, mean, inverse, True, eps, [True, True, True]
-        )
-        return parts
+        means = _means(gradient, _centre(values, mean), inverse)
+        made_of = (gradient, values, weight, mean, inverse, *means)
+        ctx.save_for_backward(*made_of)
+        in_values = _gradient_in_values(*made_of)
+        _MADE_OF[in_values] = made_of
+        count = values.numel() / values.shape[1]
+        return in_values, means[1] * count, means[0] * count
 
     @staticmethod
     def backward(
         ctx: _Context, in_values: Tensor | None, in_weight: Tensor | None, in_bias: Tensor | None
     ) -> _Gradients:
         _refuse_third_derivatives()
-        gradient, values, weight, mean, inverse = ctx.saved_tensors
-        shape = (1, -1, *(1,) * (values.dim() - 2))
-        count = values.numel() / values.shape[1]
+        gradient, values, weight, mean, inverse, *means = ctx.saved_tensors
         zero = torch.zeros_like(weight)
-        in_weight, in_bias = (zero if part is None else part for part in (in_weight, in_bias))
-
-        def project(cotangent: Tensor) -> tuple[Tensor, Tensor]:
-            """Return ``P`` of a cotangent and the mean of its product with the normalised values."""
-            parts = torch.ops.aten.native_batch_norm_backward(
-                cotangent, values, None, None, None, mean, inverse, True, ctx.eps, [True, True, False]
-            )
-            return parts[0], parts[1] / count
-
-        along_gradient, gradient_mean = project(gradient)
+        in_weight, in_bias = (_beside(zero if part is None else part, values) for part in (in_weight, in_bias))
+        centred = _centre(values, mean)
+        count = values.numel() / values.shape[1]
+        slope = in_weight * _beside(inverse, values)
         if in_values is None:
             # Only the weight's and the bias's cotangents: a z + b and a P(g).
-            slope = in_weight * inverse
-            through = (values * slope.view(shape)).add_((in_bias - slope * mean).view(shape))
-            return through, along_gradient.mul_(in_weight.view(shape)), zero, None, None, None
-        along, cotangent_mean = project(in_values)
-        axes = [0, *range(2, values.dim())]
-        paired = (in_values * along_gradient).sum(axes)
+            through = torch.addcmul(in_bias, centred, slope)
+            return through, _project(gradient, centred, inverse, *means) * in_weight, zero, None, None
+        cotangent_means = _means(in_values, centred, inverse)
+        along = _project(in_values, centred, inverse, *cotangent_means)
+        in_scale = (gradient * along).sum(_axes(values))  # P is symmetric, so this is sum(u P(g))
+        # Multiples of P(u), of P(g), written out, and of z. Where several vectors are stacked, every tensor that is
+        # changed in place is stacked too.
         scale = inverse * weight
-        slope = -scale * paired / count * inverse
-        second = values * slope.view(shape)
-        second.add_((-slope * mean).view(shape))
-        second.addcmul_(along, (-scale * gradient_mean).view(shape))
-        second.addcmul_(along_gradient, (in_weight - scale * cotangent_mean).view(shape))
-        slope = in_weight * inverse
-        through = along.mul_(weight.view(shape)).addcmul_(values, slope.view(shape))
-        through.add_((in_bias - slope * mean).view(shape))
-        return through, second, paired, None, None, None
+        of_gradient = in_weight - _beside(scale * cotangent_means[1], values)
+        bend = _beside(-scale * in_scale / count, values) - of_gradient * _beside(inverse * means[1], values)
+        second = along * _beside(-scale * means[1], values)
+        second.addcmul_(gradient, of_gradient * _beside(inverse, values))
+        second.addcmul_(centred, bend * _beside(inverse, values))
+        second.sub_(of_gradient * _beside(inverse * means[0], values))
+        through = along.mul_(_beside(weight, values)).addcmul_(centred, slope).add_(in_bias)
+        return through, second, in_scale, None, None
+
+
+def _axes(values: Tensor) -> list[int]:
+    """Return the axes that batch norm averages over."""
+    return [0, *range(2, values.dim())]
+
+
+def _beside(channels: Tensor, values: Tensor) -> Tensor:
+    """Return a number for each channel in a shape that goes with values."""
+    return channels.view(1, -1, *(1,) * (values.dim() - 2))
+
+
+def _centre(values: Tensor, mean: Tensor) -> Tensor:
+    """Return ``z / s``. Everything is made of it and not of the values, whose mean may be far larger than they vary."""
+    return values - _beside(mean, values)
+
+
+def _means(cotangent: Tensor, centred: Tensor, inverse: Tensor) -> tuple[Tensor, Tensor]:
+    """Return ``[u]`` and ``[u z]`` of a cotangent ``u``, a number for each channel."""
+    return cotangent.mean(_axes(centred)), (cotangent * centred).mean(_axes(centred)) * inverse
+
+
+def _project(cotangent: Tensor, centred: Tensor, inverse: Tensor, mean: Tensor, paired: Tensor) -> Tensor:
+    """Return ``P(u)`` from ``[u]`` and ``[u z]``."""
+    result = _centre(cotangent, mean).mul_(_beside(inverse, centred))
+    return result.addcmul_(centred, _beside(-inverse.square() * paired, centred))
+
+
+def _gradient_in_values(
+    gradient: Tensor, values: Tensor, weight: Tensor, mean: Tensor, inverse: Tensor, *means: Tensor
+) -> Tensor:
+    """Return batch norm's gradient in its values from what its node keeps."""
+    return _project(gradient, _centre(values, mean), inverse, *means).mul_(_beside(weight, values))
 
 
 _convolution: Callable[..., Any] = _Convolution.apply
@@ -199,9 +243,9 @@ def _refuse_third_derivatives() -> None:
 class FastSecondDerivatives(TorchFunctionMode):
     """Within the block, ``conv2d`` and ``batch_norm`` in training have fast second derivatives; third ones are refused.
 
-    Values and first derivatives are those of torch's own kernels; on the CPU convolutions run in channels_last. Calls
-    with arguments that are not covered (padding by name, images without a batch, no weight or bias in batch norm,
-    normalisation by running statistics) go their usual way.
+    On the CPU convolutions run in channels_last. Values and first derivatives are torch's but for rounding, which is
+    smaller here for batch norm in channels_last. Calls with arguments that are not covered (padding by name, images
+    without a batch, no weight or bias in batch norm, normalisation by running statistics) go their usual way.
     """
 
     def __torch_function__(

@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 from auxo.errors import ConfigError
 from auxo.gates._interface import AbstractGate
 from auxo.registry import load
-from auxo.types import require_choice
+from auxo.types import refuse_unread, require_choice
 
 __all__ = ["Aggregator", "GateConfig", "GateForm", "GateInit"]
 
@@ -15,10 +15,18 @@ GateForm: TypeAlias = Literal["mean_of_softmax", "softmax_of_mean", "per_sample"
 GateInit: TypeAlias = Literal["default", "kaiming"]
 Aggregator: TypeAlias = Literal["upgrad", "dualproj", "mgda", "pcgrad", "cagrad", "imtl_g", "aligned_mtl"]
 
+_READ_BY = {
+    "form": ("learned", "frozen"),
+    "init": ("learned", "frozen"),
+    "normalise_losses": ("learned", "learned_scalar"),
+    "entropy": ("learned", "learned_scalar"),
+    "aggregator": ("torchjd",),
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class GateConfig:
-    """How the losses of several tasks are weighted; each gate's page says which options it reads."""
+    """How the losses of several tasks are weighted; an option that the chosen gate does not read is refused."""
 
     name: str = "learned"
     """A gate's name (auxo list gates)."""
@@ -39,6 +47,7 @@ class GateConfig:
         require_choice("gate.aggregator", self.aggregator, Aggregator)
         if not 0 <= self.entropy < math.inf:
             raise ConfigError("gate.entropy >= 0 and finite", str(self.entropy), "use 0 for no bonus")
+        refuse_unread(self, _READ_BY, chosen=[self.name], choice="gate.name")
 
     def build(self, *, num_features: int, num_outputs: tuple[int, ...], seed: int) -> AbstractGate:
         """Return the gate, on the CPU; its first weights come from the stream ``init/gate``.

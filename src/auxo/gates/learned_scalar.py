@@ -41,24 +41,20 @@ class LearnedScalarGate(AbstractGate):
     def forward(
         self,
         losses: Float[Tensor, "samples tasks"],
-        features: Float[Tensor, "samples dim"],  # noqa: ARG002  # the features have no say
+        features: Float[Tensor, "samples dim"],
         *,
         batch: Batch,
         runtime: Runtime,
     ) -> GateResult:
         """Return the loss at weights that keep their gradient in the logits."""
+        del features  # they have no say
         logits = self.logits.expand(len(losses), -1)
         if self.normalise_losses:
             losses = relative_losses(losses, self.num_outputs)
         return softmax_loss(losses, logits, form="softmax_of_mean", entropy=self.entropy, batch=batch, runtime=runtime)
 
 
-def build(
-    config: GateConfig,
-    *,
-    num_features: int,  # noqa: ARG001  # the features have no say
-    num_outputs: tuple[int, ...],
-    seed: int,  # noqa: ARG001  # the logits start at 0
-) -> LearnedScalarGate:
+def build(config: GateConfig, *, num_features: int, num_outputs: tuple[int, ...], seed: int) -> LearnedScalarGate:
     """Return the gate; reads ``normalise_losses`` and ``entropy``."""
+    del num_features, seed  # the logits start at 0
     return LearnedScalarGate(num_outputs, normalise_losses=config.normalise_losses, entropy=config.entropy)

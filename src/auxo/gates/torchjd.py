@@ -1,8 +1,8 @@
 """Weights from the conflicts between the tasks' gradients, by TorchJD: UPGrad, MGDA, PCGrad and others; an extra."""
 
 import importlib
+from collections.abc import Callable
 from types import ModuleType
-from typing import Any
 
 import numpy as np
 import torch
@@ -67,7 +67,7 @@ class TorchJDGate(AbstractGate):
         super().__init__()
         self.aggregator = aggregator
         self.seed = seed
-        self.weighting: Any = _build_weighting(aggregator)
+        self.weighting = _build_weighting(aggregator)
         if aggregator == "pcgrad":
             self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
 
@@ -145,10 +145,10 @@ def project_onto_dual_cone(weights: Tensor, gramian: Float[Tensor, "tasks tasks"
     return torch.from_numpy(np.apply_along_axis(project, -1, weights.numpy())).to(weights)
 
 
-def _build_weighting(aggregator: Aggregator) -> Any:  # noqa: ANN401  # a class of TorchJD
+def _build_weighting(aggregator: Aggregator) -> Callable[[Tensor], Tensor]:
     """Return TorchJD's weighting, turning what is missing into one line."""
     weightings = _import_weightings()
-    kind = getattr(weightings, _CLASSES[aggregator], None)
+    kind: Callable[..., Callable[[Tensor], Tensor]] | None = getattr(weightings, _CLASSES[aggregator], None)
     if kind is None:
         raise ConfigError(f"TorchJD with {_CLASSES[aggregator]}", "one without it", "pip install -U 'auxo[torchjd]'")
     if aggregator in ("upgrad", "dualproj"):
@@ -174,12 +174,7 @@ def _import_weightings() -> ModuleType:
         ) from error
 
 
-def build(
-    config: GateConfig,
-    *,
-    num_features: int,  # noqa: ARG001  # no weights
-    num_outputs: tuple[int, ...],  # noqa: ARG001  # as many tasks as there are losses
-    seed: int,
-) -> TorchJDGate:
+def build(config: GateConfig, *, num_features: int, num_outputs: tuple[int, ...], seed: int) -> TorchJDGate:
     """Return the gate; reads ``aggregator``."""
+    del num_features, num_outputs  # there are as many tasks as losses
     return TorchJDGate(config.aggregator, seed=seed)

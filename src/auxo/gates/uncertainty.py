@@ -35,23 +35,19 @@ class UncertaintyGate(AbstractGate):
     def forward(
         self,
         losses: Float[Tensor, "samples tasks"],
-        features: Float[Tensor, "samples dim"],  # noqa: ARG002  # the features have no say
+        features: Float[Tensor, "samples dim"],
         *,
         batch: Batch,
-        runtime: Runtime,  # noqa: ARG002  # the loss is linear in the means over the samples
+        runtime: Runtime,
     ) -> GateResult:
         """Return the loss with the gradient in the variances."""
+        del features, runtime  # the features have no say, and the loss is linear in the means over the samples
         weights = torch.exp(-self.log_variances) / len(self.log_variances)
         weighted = batch.mean((losses * weights).sum(1))
         return GateResult(weighted + self.log_variances.mean() / 2, weights.detach())
 
 
-def build(
-    config: GateConfig,  # noqa: ARG001  # no option is read
-    *,
-    num_features: int,  # noqa: ARG001  # the features have no say
-    num_outputs: tuple[int, ...],
-    seed: int,  # noqa: ARG001  # the variances start at 1
-) -> UncertaintyGate:
-    """Return the gate."""
+def build(config: GateConfig, *, num_features: int, num_outputs: tuple[int, ...], seed: int) -> UncertaintyGate:
+    """Return the gate; reads no option."""
+    del config, num_features, seed  # the variances start at 1
     return UncertaintyGate(len(num_outputs))

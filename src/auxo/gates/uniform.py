@@ -22,22 +22,18 @@ class UniformGate(AbstractGate):
     def forward(
         self,
         losses: Float[Tensor, "samples tasks"],
-        features: Float[Tensor, "samples dim"],  # noqa: ARG002  # the weights are the same for all features
+        features: Float[Tensor, "samples dim"],
         *,
         batch: Batch,
-        runtime: Runtime,  # noqa: ARG002  # nothing to average
+        runtime: Runtime,
     ) -> GateResult:
         """Return the mean loss over samples and tasks."""
+        del features, runtime  # the weights are the same for all features
         count = losses.shape[1]
         return GateResult(batch.mean(losses.mean(1)), losses.new_full((count,), 1 / count))
 
 
-def build(
-    config: GateConfig,  # noqa: ARG001  # no option is read
-    *,
-    num_features: int,  # noqa: ARG001  # no weights
-    num_outputs: tuple[int, ...],  # noqa: ARG001  # as many tasks as there are losses
-    seed: int,  # noqa: ARG001  # nothing is drawn
-) -> UniformGate:
-    """Return the gate."""
+def build(config: GateConfig, *, num_features: int, num_outputs: tuple[int, ...], seed: int) -> UniformGate:
+    """Return the gate; reads no option."""
+    del config, num_features, num_outputs, seed  # there are as many tasks as losses
     return UniformGate()

@@ -1,28 +1,28 @@
 """Which pretext on two views a method uses, by configuration."""
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from auxo.errors import ConfigError
 from auxo.interfaces import AbstractBackbone
 from auxo.joint_embeddings._interface import AbstractJointEmbedding
 from auxo.registry import load
-from auxo.types import require_choice
+from auxo.types import refuse_unread, require_choice
 
 __all__ = ["JointEmbeddingConfig", "JointEmbeddingName", "MomentumSchedule"]
 
 JointEmbeddingName: TypeAlias = Literal["simclr", "byol", "barlow_twins", "vicreg"]
 MomentumSchedule: TypeAlias = Literal["cosine", "constant"]
 
-_READ_BY: dict[str, JointEmbeddingName] = {
-    "temperature": "simclr",
-    "momentum": "byol",
-    "momentum_schedule": "byol",
-    "off_diagonal_weight": "barlow_twins",
-    "invariance_weight": "vicreg",
-    "variance_weight": "vicreg",
-    "covariance_weight": "vicreg",
+_READ_BY: dict[str, tuple[JointEmbeddingName, ...]] = {
+    "temperature": ("simclr",),
+    "momentum": ("byol",),
+    "momentum_schedule": ("byol",),
+    "off_diagonal_weight": ("barlow_twins",),
+    "invariance_weight": ("vicreg",),
+    "variance_weight": ("vicreg",),
+    "covariance_weight": ("vicreg",),
 }
 
 
@@ -65,21 +65,13 @@ class JointEmbeddingConfig:
             (0 <= self.momentum <= 1, "momentum in [0, 1]", self.momentum),
         ]
         weights = [(name, getattr(self, name)) for name in _READ_BY if name.endswith("_weight")]
-        checks += [(0 <= value < math.inf, f"{_option(name)} >= 0 and finite", value) for name, value in weights]
+        checks += [
+            (0 <= value < math.inf, f"{name.replace('_', '-')} >= 0 and finite", value) for name, value in weights
+        ]
         for is_valid, expected, got in checks:
             if not is_valid:
                 raise ConfigError(f"pretext.{expected}", str(got), "choose a value in that range")
-        self._check_owners()
-
-    def _check_owners(self) -> None:
-        """Refuse an option of another pretext than the one that is named."""
-        for field in fields(self):
-            owner = _READ_BY.get(field.name, self.name)
-            value = getattr(self, field.name)
-            if owner != self.name and value != field.default:
-                option = f"pretext.{_option(field.name)}"
-                got = f"{option} {value} with {self.name}, which does not read it"
-                raise ConfigError(f"{option} with pretext.name {owner} only", got, f"leave it out, or choose {owner}")
+        refuse_unread(self, _READ_BY, chosen=[self.name], choice="pretext.name")
 
     def build(self, backbone: AbstractBackbone, *, seed: int) -> AbstractJointEmbedding:
         """Return the pretext's heads, on the CPU; the backbone is read, not kept.
@@ -93,8 +85,3 @@ class JointEmbeddingConfig:
         """
         pretext: AbstractJointEmbedding = load("joint_embeddings", self.name).build(self, backbone, seed=seed)
         return pretext
-
-
-def _option(name: str) -> str:
-    """Return a field's name as the command line has it."""
-    return name.replace("_", "-")

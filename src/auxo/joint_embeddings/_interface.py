@@ -13,7 +13,7 @@ from auxo.errors import ShapeError
 from auxo.runtime import Runtime
 from auxo.types import Batch, Images
 
-__all__ = ["AbstractJointEmbedding", "Pair", "PairLoss", "gather_from"]
+__all__ = ["AbstractJointEmbedding", "Pair", "PairLoss", "gather_from", "pair_of"]
 
 
 class PairLoss(NamedTuple):
@@ -88,6 +88,20 @@ def gather_from(runtime: Runtime, batch: Batch) -> Callable[[Tensor], Tensor]:
         return runtime.differentiable_sum(functional.pad(rows, (0, 0, before, after)))
 
     return gather
+
+
+def pair_of(first: Batch, second: Batch, runtime: Runtime) -> Pair:
+    """Return two views of the same images as a pair whose rows are gathered over the processes.
+
+    Args:
+        first: a view.
+        second: the same images under other augmentations.
+        runtime: sums over the processes.
+
+    Raises:
+        ShapeError: see :class:`Pair` and :func:`gather_from`.
+    """
+    return Pair(first.images, second.images, gather_from(runtime, first))
 
 
 class AbstractJointEmbedding(nn.Module, ABC):

@@ -22,15 +22,16 @@ from auxo.bilevel import (
     Nystrom,
     solve_outer_products,
 )
+from auxo.bilevel.second_order import FastSecondDerivatives
 from auxo.bilevel.vectors import Layout
 from auxo.errors import ConfigError
 from auxo.heads import linear_head
 from auxo.interfaces import AbstractBackbone, AbstractMethod, MethodConfig, StepPlan, TrainState, View
-from auxo.joint_embeddings import JointEmbeddingConfig, Pair, collapse_metrics, gather_from, loss_in_backbone
+from auxo.joint_embeddings import JointEmbeddingConfig, collapse_metrics, loss_in_backbone, pair_of
 from auxo.losses import cross_entropy_losses
 from auxo.optimizers import OptimizerConfig
 from auxo.runtime import Runtime, parameters_of
-from auxo.types import Batches, Images, Metrics, Task, require_choice
+from auxo.types import Batches, Images, Metrics, Task, refuse_unread, require_choice
 
 __all__ = ["BiSSL"]
 
@@ -45,6 +46,8 @@ SOURCE = (
 )
 
 Solver: TypeAlias = Literal["conjugate_gradient", "layerwise", "identity", "neumann", "nystrom", "mfac"]
+_WITH_PRODUCTS = ("conjugate_gradient", "layerwise", "neumann", "nystrom")
+_READ_BY = {"damping": _WITH_PRODUCTS, "tolerance": ("conjugate_gradient",)}
 
 
 class _Downstream(nn.Module):
@@ -141,7 +144,8 @@ class BiSSL(AbstractMethod):
         (layerwise, released); J = I (identity, a control); a Neumann series; a Nystrom approximation; or from the last
         lower gradients without the Hessian (mfac)."""
         iterations: int = 5
-        """Iterations of conjugate gradients, terms of the series, or rank, >= 1; each takes a Hessian product."""
+        """Iterations of conjugate gradients, terms of the series, or rank, >= 1; each takes a Hessian product. Not
+        read by identity and mfac, so that one run can be made with every solver."""
         tolerance: float = 1e-3
         """Relative residual at which conjugate gradients leave the solution as it is, >= 0."""
         batch_norm: Literal["keep", "move"] = "keep"
@@ -165,6 +169,7 @@ class BiSSL(AbstractMethod):
             if self.coupling + (self.damping if self.solver != "mfac" else 0) == 0 and self.solver != "identity":
                 fix = "without both, the linear system is not defined"
                 raise ConfigError("coupling (for mfac) or coupling + damping above 0", "0", fix)
+            refuse_unread(self, _READ_BY, chosen=[self.solver], choice="solver")
 
         @classmethod
         def tiny(cls) -> "BiSSL.Config":
@@ -182,7 +187,7 @@ class BiSSL(AbstractMethod):
         @property
         def has_hessian(self) -> bool:
             """Whether the solver takes products with the Hessian."""
-            return self.solver not in ("identity", "mfac") and self.indirect_weight > 0
+            return self.solver in _WITH_PRODUCTS and self.indirect_weight > 0
 
         def required_views(self) -> dict[str, View]:
             """Return two views of pictures for the lower level, the labelled images, and two of the Hessian's batch."""
@@ -260,7 +265,10 @@ class BiSSL(AbstractMethod):
             self.pretext.restart(self.backbone)
         distance = self._distance()
         level = self._lower_step if "first" in batches else self._upper_step
-        return {**level(state, batches, runtime), "distance": distance}
+        # The fast derivatives are the exact ones too: torch's own batch norm loses digits in channels_last on the CPU.
+        with FastSecondDerivatives() if self.config.has_hessian else nullcontext():
+            metrics = level(state, batches, runtime)
+        return {**metrics, "distance": distance}
 
     def head_logits(self, images: Images) -> dict[str, Tensor]:
         """Return the logits of the class head on the upper backbone, ``semantic``, and on the lower one, ``lower``."""
@@ -284,7 +292,7 @@ class BiSSL(AbstractMethod):
         optimizer = state.optimizers["lower"]
         self.pretext.follow(self.backbone, progress=state.progress)
         with runtime.autocast():
-            answer = self.pretext(self.backbone, _pair(batches, "first", "second", runtime))
+            answer = self.pretext(self.backbone, pair_of(batches["first"], batches["second"], runtime))
         parameters = parameters_of(optimizer)
         gradients = runtime.mean(torch.autograd.grad(answer.loss, parameters, allow_unused=True))
         of = dict(zip(parameters, gradients, strict=True))
@@ -300,21 +308,22 @@ class BiSSL(AbstractMethod):
     def _upper_step(self, state: TrainState, batches: Batches, runtime: Runtime) -> Metrics:
         """Follow the downstream loss through the lower solution, and directly."""
         config, batch, optimizer = self.config, batches["train"], state.optimizers["upper"]
+        for each in state.optimizers.values():
+            each.zero_grad()  # or the last gradients would take memory beside the products
         head = [*self.upper.semantic.parameters()]
         with self._statistics(), runtime.autocast():
             logits = self.upper.semantic(self.backbone(batch.images).pooled)
         indirect_loss = batch.mean(cross_entropy_losses(logits, batch.labels))
         reached = [*self.backbone.parameters(), *head]
         steep = runtime.mean(torch.autograd.grad(indirect_loss, reached, materialize_grads=True))
-        vector = self._flatten(dict(zip(self._names, steep, strict=False)))
+        vector, steep = self._flatten(dict(zip(self._names, steep, strict=False))), steep[len(self._names) :]
         response = self._response(vector, batches, runtime)
         with runtime.autocast():
             logits = self.upper(batch.images)
         direct_loss = batch.mean(cross_entropy_losses(logits, batch.labels))
         moved = [*self.upper.backbone.parameters(), *head]
         direct = runtime.mean(torch.autograd.grad(direct_loss, moved, materialize_grads=True))
-        split = self._layout.split(config.indirect_weight * response.vector)
-        indirect = [*split.values(), *steep[len(split) :]]
+        indirect = [*self._layout.split(config.indirect_weight * response.vector).values(), *steep]
         of = {
             parameter: torch.add(first, second, alpha=config.direct_weight)
             for parameter, first, second in zip(moved, indirect, direct, strict=True)
@@ -357,9 +366,8 @@ class BiSSL(AbstractMethod):
         if runtime.config.compile:
             fix = "pass --runtime.no-compile, or the solver identity or mfac"
             raise ConfigError("a network that can be differentiated twice", "a compiled one", fix)
-        loss = loss_in_backbone(
-            self.backbone, self.pretext, _pair(batches, "curvature_first", "curvature_second", runtime)
-        )
+        pair = pair_of(batches["curvature_first"], batches["curvature_second"], runtime)
+        loss = loss_in_backbone(self.backbone, self.pretext, pair)
         params = {name: parameter.detach() for name, parameter in self.backbone.named_parameters()}
         mean = None if runtime.num_processes == 1 else runtime.mean_of
         with self._statistics():
@@ -384,11 +392,6 @@ class BiSSL(AbstractMethod):
         own = dict(self.backbone.named_parameters())
         filled = {name: torch.zeros_like(own[name]) if g is None else g for name, g in gradients.items()}
         return self._layout.flatten(filled).detach()
-
-
-def _pair(batches: Batches, first: str, second: str, runtime: Runtime) -> Pair:
-    """Return two views as a pair."""
-    return Pair(batches[first].images, batches[second].images, gather_from(runtime, batches[first]))
 
 
 def _measured(answer: LinearSolution) -> Float[Tensor, ""]:

@@ -9,7 +9,7 @@ from auxo.batch_norm import use_running_statistics
 from auxo.experiment import ExperimentConfig, StageConfig
 from auxo.heads import linear_head
 from auxo.interfaces import AbstractBackbone, AbstractMethod, MethodConfig, TrainState, View
-from auxo.joint_embeddings import JointEmbeddingConfig, Pair, gather_from
+from auxo.joint_embeddings import JointEmbeddingConfig, pair_of
 from auxo.losses import cross_entropy_losses
 from auxo.optimizers import OptimizerConfig
 from auxo.runtime import Runtime
@@ -87,8 +87,7 @@ class LinearProbe(AbstractMethod):
         if self.pretext is None:
             runtime.step(state.optimizers["main"], classification_loss)
             return {"classification_loss": classification_loss.detach()}
-        first, second = batches["first"], batches["second"]
-        pair = Pair(first.images, second.images, gather_from(runtime, first))
+        pair = pair_of(batches["first"], batches["second"], runtime)
         self.pretext.follow(self.backbone, progress=state.progress)
         with runtime.autocast(), use_running_statistics(self.backbone):
             pretext_loss = self.pretext(self.backbone, pair).loss

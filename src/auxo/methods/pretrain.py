@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from auxo.interfaces import AbstractBackbone, AbstractMethod, MethodConfig, TrainState, View
-from auxo.joint_embeddings import JointEmbeddingConfig, Pair, collapse_metrics, gather_from
+from auxo.joint_embeddings import JointEmbeddingConfig, collapse_metrics, pair_of
 from auxo.optimizers import OptimizerConfig
 from auxo.runtime import Runtime
 from auxo.types import Batches, Images, Metrics, Task
@@ -75,10 +75,9 @@ class Pretraining(AbstractMethod):
 
     def update(self, state: TrainState, batches: Batches, runtime: Runtime) -> Metrics:
         """Take one step on the pretext's loss."""
-        first, second = batches["first"], batches["second"]
         self.pretext.follow(self.backbone, progress=state.progress)
         with runtime.autocast():
-            answer = self.pretext(self.backbone, Pair(first.images, second.images, gather_from(runtime, first)))
+            answer = self.pretext(self.backbone, pair_of(batches["first"], batches["second"], runtime))
         runtime.step(state.optimizers["main"], answer.loss)
         return {"pretext_loss": answer.loss.detach(), **collapse_metrics(answer.embeddings)}
 

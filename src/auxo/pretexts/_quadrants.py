@@ -39,8 +39,9 @@ class AbstractQuadrantPretext(AbstractPretext):
     def transform(self, quadrant: Tensor, code: int) -> Tensor:
         """Return a quadrant of shape ``(channels, side, side)`` with its channels exchanged, or all moved alike."""
 
-    def targets(self, quadrants: Tensor, codes: Tensor) -> Tensor:  # noqa: ARG002  # for answers that name the quadrant
+    def targets(self, quadrants: Tensor, codes: Tensor) -> Tensor:
         """Return the answers, int64 of shape ``(n,)``, for quadrants 0..3 and codes of shape ``(n,)``."""
+        del quadrants  # for answers that name the quadrant
         return codes
 
     def make(self, images: Images, *, draws: Draws) -> PretextBatch:

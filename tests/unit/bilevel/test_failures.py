@@ -23,6 +23,7 @@ from auxo.bilevel import (
 )
 from auxo.errors import HypergradientError, NonFiniteError
 
+from .once_differentiable import Once
 from .weighted_regression import SIZE, SOLVERS, data, mean_squared, problem, solve, squared
 
 
@@ -112,20 +113,6 @@ def test_hypergradient__not_finite__error_names_the_gradient():
     params, hyper = {"a": torch.ones(2)}, {"logits": torch.zeros(3)}
     with pytest.raises(NonFiniteError, match=r"'logits'|outer loss"):
         hypergradient(chosen, params, hyper, inner=[None], outer=None, solver=Unrolled())
-
-
-class Once(torch.autograd.Function):
-    """A square whose backward cannot be differentiated."""
-
-    @staticmethod
-    def forward(ctx, value):
-        ctx.save_for_backward(value)
-        return value.square()
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx, gradient):
-        return 2 * ctx.saved_tensors[0] * gradient
 
 
 def test_hypergradient__layer_without_second_derivative__error_or_first_derivatives():

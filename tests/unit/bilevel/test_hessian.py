@@ -12,6 +12,7 @@ from auxo.bilevel import ConjugateGradient, FunctionalModule, HessianOperator, L
 from auxo.errors import HypergradientError
 
 from .networks import NETWORKS, images_and_labels
+from .once_differentiable import Once
 
 
 def make(name, dtype=torch.float64, count=6, seed=0):
@@ -188,20 +189,6 @@ def test_hessian__out_of_scope__gives_its_graph_back_without_the_garbage_collect
         assert graph() is None
     finally:
         gc.enable()
-
-
-class Once(torch.autograd.Function):
-    """A square whose gradient has no derivative."""
-
-    @staticmethod
-    def forward(ctx, value):
-        ctx.save_for_backward(value)
-        return value.square()
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx, gradient):
-        return 2 * ctx.saved_tensors[0] * gradient
 
 
 @pytest.mark.parametrize(

@@ -98,12 +98,11 @@ def test_batch_norm__running_statistics__those_of_torch():
     with FastSecondDerivatives():
         mine = F.batch_norm(values, *ours, weight, bias, training=True, momentum=0.3)
     other = F.batch_norm(values, *theirs, weight, bias, training=True, momentum=0.3)
-    assert torch.equal(mine, other)
-    for left, right in zip(ours, theirs, strict=True):
-        assert torch.equal(left, right)
+    for left, right in zip([mine, *ours], [other, *theirs], strict=True):
+        torch.testing.assert_close(left, right, rtol=1e-12, atol=1e-12)
     with FastSecondDerivatives():
         evaluated = F.batch_norm(values, *ours, weight, bias, training=False)
-    assert torch.equal(evaluated, F.batch_norm(values, *theirs, weight, bias, training=False))
+    assert torch.equal(evaluated, F.batch_norm(values, *ours, weight, bias, training=False))
 
 
 @pytest.mark.parametrize("layer", ["convolution", "batch norm"])
@@ -117,3 +116,51 @@ def test_both__third_derivative__refused(layer):
     (first,) = torch.autograd.grad(result, images, create_graph=True)
     with pytest.raises(RuntimeError, match="third derivatives"):
         torch.autograd.grad(first.sum(), images, create_graph=True)
+
+
+def relative_error(ours, exact):
+    return float((ours.detach().double() - exact.detach()).norm() / exact.detach().norm())
+
+
+def test_batch_norm__float32_in_channels_last__exact_to_seven_digits():
+    generator = torch.Generator().manual_seed(0)
+    values, gradient = (torch.randn((32, 4, 32, 32), generator=generator) for _ in range(2))
+    values = (values + 3).contiguous(memory_format=torch.channels_last).requires_grad_()
+    weight, bias = (torch.rand(4, generator=generator).requires_grad_() for _ in range(2))
+
+    def run(values, weight, bias):
+        result = F.batch_norm(values, None, None, weight, bias, training=True)
+        return result, *torch.autograd.grad(result, [values, weight, bias], gradient.to(result.dtype))
+
+    with FastSecondDerivatives():
+        ours = run(values, weight, bias)
+    exact = run(*(tensor.detach().double().requires_grad_() for tensor in (values, weight, bias)))
+    for mine, other in zip(ours, exact, strict=True):
+        assert relative_error(mine, other) < 5e-7
+
+
+def test_graph__convolution_before_batch_norm__keeps_no_gradient_of_its_own():
+    """The image, the convolution's result, the gradient that comes in: three tensors, and no fourth."""
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn((4, 8, 16, 16), generator=generator, requires_grad=True)
+    weight = torch.randn((8, 8, 3, 3), generator=generator, requires_grad=True)
+    scale, shift = (torch.ones(8, requires_grad=True) for _ in range(2))
+    kept = {}
+
+    def keep(tensor):
+        if tensor.shape == images.shape:
+            kept[tensor.untyped_storage().data_ptr()] = tensor
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), FastSecondDerivatives():
+        hidden = F.conv2d(images, weight, padding=1)
+        result = F.batch_norm(hidden, None, None, scale, shift, training=True)
+        incoming = torch.randn(result.shape, generator=generator, requires_grad=True)
+        first = torch.autograd.grad(result, [images, weight], incoming, create_graph=True)
+    assert len(kept) == 3
+    second = torch.autograd.grad(first[1].square().sum(), [images, weight, scale, incoming])
+    plain = F.batch_norm(F.conv2d(images, weight, padding=1), None, None, scale, shift, training=True)
+    first = torch.autograd.grad(plain, [images, weight], incoming, create_graph=True)
+    expected = torch.autograd.grad(first[1].square().sum(), [images, weight, scale, incoming])
+    for mine, other in zip(second, expected, strict=True):
+        assert relative_error(mine, other.double()) < 1e-5

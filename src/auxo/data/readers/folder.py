@@ -11,6 +11,8 @@ from auxo.errors import DataError
 
 __all__ = ["read_folder", "read_folder_tree"]
 
+_LEFTOVERS = ("thumbs.db", "desktop.ini")
+
 
 def read_folder(root: Path, name: str) -> Listing:
     """List ``root/<class>/<picture>``; classes are sorted by name, files and folders that start with a dot are ignored.
@@ -75,9 +77,9 @@ def _is_picture(path: Path) -> bool:
 
 
 def _visible(folder: Path) -> list[Path]:
-    """Return the entries of a folder that are not hidden, sorted."""
+    """Return the entries of a folder that are not hidden, sorted, without what Windows' file manager leaves."""
     try:
         names = os.listdir(folder)
     except OSError as error:
         raise DataError("a folder that can be read", f"{folder} ({error.strerror})", "check its rights") from error
-    return [folder / name for name in sorted(names) if not name.startswith(".")]
+    return [folder / name for name in sorted(names) if not name.startswith(".") and name.lower() not in _LEFTOVERS]
