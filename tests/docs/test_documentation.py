@@ -16,6 +16,8 @@ import pytest
 
 import auxo
 from auxo.cli import main
+from auxo.cli.compare import Options as ComparisonOptions
+from auxo.cli.compare import _read
 from auxo.cli.train import _plan
 from auxo.config import load_recipe
 from auxo.data import DataConfig
@@ -29,7 +31,9 @@ PAGES = sorted([*ROOT.glob("docs/**/*.md"), ROOT / "README.md", ROOT / "CONTRIBU
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^()\s]+)\)")
 SNIPPET = re.compile(r'^--8<-- "([^":]+)(?::(\w+))?"$', re.MULTILINE)
-INLINE = re.compile(r"`(auxo (?:train|evaluate|predict|explain|export|estimate) [^`]+|auxo (?:list|doctor)\b[^`]*)`")
+INLINE = re.compile(
+    r"`(auxo (?:train|compare|evaluate|predict|explain|export|report|estimate) [^`]+|auxo (?:list|doctor)\b[^`]*)`"
+)
 PLACEHOLDER = re.compile(r"…|\b[A-Z]{3,}\b|\{")
 
 
@@ -108,6 +112,8 @@ def run_auxo(words):
     """Run a command, or for training only read its options."""
     if words[:1] == ["train"] and not {"-h", "--help"} & set(words):
         _plan(words[1:])
+    elif words[:1] == ["compare"]:
+        _read(words[1:])
     else:
         assert call(words) == 0
 
@@ -228,6 +234,11 @@ def test_options__of_every_run__are_in_the_documentation():
         *("device", "seed", "batch-size", "code", "config", "resume", "out"),
     ]
     assert [option for option in known if not says(text, option)] == []
+
+
+def test_options__of_compare__are_on_its_page():
+    text = (ROOT / "docs" / "concepts" / "compare.md").read_text(encoding="utf-8")
+    assert [option for option in options(ComparisonOptions, "") if not says(text, option)] == []
 
 
 def test_layers__as_contributing_gives_them__are_those_of_the_test():

@@ -11,20 +11,7 @@ from auxo.experiment import ExperimentConfig, StageConfig, TrainingConfig
 from auxo.methods.ossl import OSSL
 from auxo.optimizers import OptimizerConfig
 from auxo.runtime import RuntimeConfig, open_runtime
-from auxo.training import load_model, read_records, train_run
-
-
-class Silent:
-    """An observer that says nothing."""
-
-    def stage_started(self, stage, *, step, num_steps):
-        pass
-
-    def step_done(self, step, *, images_per_second, losses):
-        pass
-
-    def evaluated(self, epoch, rows):
-        pass
+from auxo.training import SilentObserver, load_model, read_records, train_run
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +38,7 @@ def run(tmp_path_factory):
             digest=config_digest(config),
             folder=folder,
             runtime=runtime,
-            observer=Silent(),
+            observer=SilentObserver(),
             splits=splits,
         )
     return config, result

@@ -16,16 +16,19 @@ __all__ = ["main"]
 
 COMMANDS = {
     "train": "train a model and judge it on data it never saw",
+    "compare": "train methods over several seeds at equal compute, and compare them",
+    "sweep": "search over options of a run, chosen on validation images",
     "evaluate": "judge a trained model again, also on new labelled pictures",
     "predict": "write a CSV of predictions for pictures",
     "estimate": "say what accuracy to expect on pictures without labels",
     "explain": "draw what a trained model looks at and how it arranges pictures",
+    "report": "write a page on runs for a browser: tables, curves, confusions, pictures",
     "export": "write a trained model as files for use elsewhere, with a model card",
     "list": "show methods, pretexts, gates, backbones and data scenarios",
     "doctor": "show versions, devices, extras and where data is looked for",
 }
 
-READ_A_RUN = ("estimate", "evaluate", "explain", "export")
+READ_A_RUN = ("estimate", "evaluate", "explain", "export", "report")
 """Commands whose first word is a run directory: a wrong one is refused before anything slow is imported."""
 
 HELP = f"""usage: auxo COMMAND [OPTIONS]
@@ -45,8 +48,8 @@ first steps:
   auxo train ossl --data.train DIR --data.image-size 32
                            train on your own pictures, DIR/class_name/*.png
 
-exit codes: 0 done, 1 an error inside a method of yours, with its traceback, 2 bad input, 3 a loss is not finite,
-130 or 143 stopped by a signal with the state saved
+exit codes: 0 done, 1 an error inside a method of yours, with its traceback, or some of many runs failed, 2 bad input,
+3 a loss is not finite, 130 or 143 stopped by a signal with the state saved
 """
 
 
@@ -101,5 +104,5 @@ def _dispatch(words: list[str]) -> int:
         place = Path(words[1])
         if name in READ_A_RUN or (name == "predict" and not place.exists()):  # predict takes exports, too
             require_run(place)
-    importlib.import_module(f"auxo.cli.{name}").run(words[1:])
-    return 0
+    code = importlib.import_module(f"auxo.cli.{name}").run(words[1:])
+    return code or 0

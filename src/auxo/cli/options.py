@@ -4,15 +4,32 @@ import contextlib
 import io
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
 import tyro
 
 from auxo.errors import ConfigError
 
-__all__ = ["parse_known_options", "parse_options"]
+__all__ = ["ModelOptions", "parse_known_options", "parse_options"]
 
 Options = TypeVar("Options")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelOptions:
+    """How a trained model is loaded and shown pictures; commands share these under their bare names."""
+
+    device: str = "auto"
+    """"auto", "cpu", "cuda", "cuda:1" or "mps"."""
+    batch_size: int = 250
+    """Pictures per forward pass, >= 1."""
+    code: str | None = None
+    """Python file of a method outside auxo that the run may import."""
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise ConfigError("batch-size >= 1", str(self.batch_size), "give the number of pictures per pass")
 
 
 def parse_options(kind: type[Options], words: Sequence[str], *, command: str, description: str = "") -> Options:

@@ -7,35 +7,35 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from auxo.evaluation import EvaluationRow
+from auxo.training import SilentObserver
 
 __all__ = ["PlainObserver", "QuietObserver", "TerminalObserver", "make_observer"]
 
 
-class QuietObserver:
+class QuietObserver(SilentObserver):
     """Says nothing: for all processes but the main one."""
-
-    def stage_started(self, stage: str, *, step: int, num_steps: int) -> None:
-        """Say nothing."""
-
-    def step_done(self, step: int, *, images_per_second: float, losses: dict[str, float]) -> None:
-        """Say nothing."""
-
-    def evaluated(self, epoch: int, rows: list[EvaluationRow]) -> None:
-        """Say nothing."""
 
     def close(self) -> None:
         """Do nothing."""
 
 
 class PlainObserver(QuietObserver):
-    """Prints a line per evaluation, for logs and pipes."""
+    """Prints a line per evaluation, for logs and pipes.
 
-    def __init__(self) -> None:
+    Args:
+        headline: printed once training begins, when nothing can be refused any more.
+    """
+
+    def __init__(self, headline: str = "") -> None:
+        self._headline = headline
         self._losses: dict[str, float] = {}
         self._speed = 0.0
 
     def stage_started(self, stage: str, *, step: int, num_steps: int) -> None:
-        """Print where the stage begins."""
+        """Print where the stage begins, below the headline if it is the first."""
+        if self._headline:
+            print(self._headline)
+            self._headline = ""
         print(f"{stage}: step {step} of {num_steps}", flush=True)
 
     def step_done(self, step: int, *, images_per_second: float, losses: dict[str, float]) -> None:
@@ -54,9 +54,11 @@ class TerminalObserver(QuietObserver):
 
     Args:
         console: where to draw.
+        headline: printed once training begins, when nothing can be refused any more.
     """
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, headline: str = "") -> None:
+        self._headline = headline
         self._progress = Progress(
             TextColumn("[bold]{task.description}"),
             BarColumn(bar_width=40),
@@ -74,7 +76,10 @@ class TerminalObserver(QuietObserver):
         self._drawn = 0.0
 
     def stage_started(self, stage: str, *, step: int, num_steps: int) -> None:
-        """Begin a bar."""
+        """Begin a bar, below the headline if it is the first."""
+        if self._headline:
+            self._progress.console.print(self._headline, markup=False, highlight=False, soft_wrap=True)
+            self._headline = ""
         self._task = self._progress.add_task(stage, total=num_steps, completed=step, note="")
 
     def step_done(self, step: int, *, images_per_second: float, losses: dict[str, float]) -> None:
@@ -97,11 +102,11 @@ class TerminalObserver(QuietObserver):
         self._progress.stop()
 
 
-def make_observer(*, is_main: bool) -> QuietObserver:
-    """Return the observer that fits the process and the output."""
+def make_observer(*, is_main: bool, headline: str = "") -> QuietObserver:
+    """Return the observer that fits the process and the output, and that prints a headline once training begins."""
     if not is_main:
         return QuietObserver()
-    return TerminalObserver(Console()) if sys.stdout.isatty() else PlainObserver()
+    return TerminalObserver(Console(), headline) if sys.stdout.isatty() else PlainObserver(headline)
 
 
 def _loss_values(losses: dict[str, float]) -> list[float]:

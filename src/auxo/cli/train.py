@@ -15,10 +15,10 @@ from auxo.cli.terminal import print_table
 from auxo.config import config_digest, from_json, load_recipe, to_json
 from auxo.errors import ConfigError, OutputError
 from auxo.experiment import ExperimentConfig, StageConfig
-from auxo.runtime import open_runtime
-from auxo.training import train_run
+from auxo.runtime import Runtime, open_runtime
+from auxo.training import find_end, read_records, train_run
 
-__all__ = ["read_run_config", "run"]
+__all__ = ["read_run_config", "recipe_name", "run", "with_options"]
 
 DESCRIPTION = """Train, and judge the model on data it never saw. Beside the options below: --out DIR names the run
 directory (a new one under runs/ by default), --config FILE repeats a run, --resume RUN goes on with one."""
@@ -49,10 +49,7 @@ def run(words: Sequence[str]) -> None:
     if not plan.is_resumed:  # a run that is resumed has its own record
         plan = plan._replace(config=replace(plan.config, backbone=plan.config.backbone.recorded()))
     with open_runtime(plan.config.runtime) as runtime:
-        observer = make_observer(is_main=runtime.is_main)
-        if runtime.is_main:
-            verb = "training" if plan.is_new else "going on"
-            print(f"{verb} in {plan.folder} on {runtime.device}", flush=True)
+        observer = make_observer(is_main=runtime.is_main, headline=_headline(plan, runtime))
         try:
             result = train_run(
                 plan.config,
@@ -68,6 +65,15 @@ def run(words: Sequence[str]) -> None:
             print_table(result.table)
             print(f"run directory: {result.folder}\nreport: {result.folder / 'report.md'}")
             print(f"curves: tensorboard --logdir {result.folder}")
+
+
+def _headline(plan: _Plan, runtime: Runtime) -> str:
+    """Return what is said when a run begins, goes on, or turns out to be finished."""
+    if plan.is_new:
+        return f"training in {plan.folder} on {runtime.device}"
+    if find_end(read_records(plan.folder / "records.jsonl")) is None:
+        return f"going on in {plan.folder} on {runtime.device}"
+    return f"{plan.folder} is finished already: nothing is trained, and its results are measured again"
 
 
 def read_run_config(folder: Path, *, code: str | None = None) -> ExperimentConfig:
@@ -109,9 +115,9 @@ def _plan(words: list[str]) -> _Plan:
             path /= "config.json"
         if not path.is_file():
             raise ConfigError("a config file", f"no file {path}", "name the config.json of a run directory")
-        config = _with_options(_read_config(path, start.code), rest, command=f"auxo train --config {path}")
+        config = with_options(_read_config(path, start.code), rest, command=f"auxo train --config {path}")
     else:
-        config = _with_options(load_recipe(str(recipe)), rest, command=f"auxo train {recipe}")
+        config = with_options(load_recipe(str(recipe)), rest, command=f"auxo train {recipe}")
     return _choose_folder(config, start.out, name=_name(recipe, config))
 
 
@@ -119,6 +125,11 @@ def _name(recipe: str | None, config: ExperimentConfig) -> str:
     """Return what a run is called: its recipe's method or file, else the method of its last stage."""
     if recipe is None:
         return type(config.stages[-1].method).__qualname__.partition(".")[0].lower()
+    return recipe_name(recipe)
+
+
+def recipe_name(recipe: str) -> str:
+    """Return the method or file of a recipe."""
     place, is_file = recipe.partition(":")[0], ".py" in recipe
     return Path(place).stem if is_file else place.rpartition(".")[2]
 
@@ -145,10 +156,18 @@ def _choose_folder(config: ExperimentConfig, out: str | None, *, name: str) -> _
     return _Plan(config, folder, is_new=True)
 
 
-def _with_options(config: ExperimentConfig, words: list[str], *, command: str) -> ExperimentConfig:
+def with_options(config: ExperimentConfig, words: list[str], *, command: str) -> ExperimentConfig:
     """Return the config changed by options.
 
     The stages appear by name, as ``--warmup.epochs``; the options of a single stage stand alone, as ``--epochs``.
+
+    Args:
+        config: the run without them.
+        words: the options.
+        command: as the user typed it.
+
+    Raises:
+        ConfigError: an option is unknown, or its value is not allowed.
     """
     names = [stage.name.replace("-", "_") for stage in config.stages]
     shape: Any = Annotated[StageConfig, tyro.conf.arg(name="")] if len(names) == 1 else StageConfig

@@ -1,16 +1,32 @@
 """Records: one JSON object a line, readable without auxo."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from auxo.errors import CheckpointError
+from auxo.evaluation import Compute, Selection
 from auxo.training.atomic import AppendedFile, write_atomically
 
-__all__ = ["RecordWriter", "read_records"]
+__all__ = ["End", "RecordWriter", "find_end", "read_records"]
 
 _REQUIRED = {"kind", "stage_number", "step"}
+
+
+class End(NamedTuple):
+    """What the last record of a finished run says.
+
+    Args:
+        selection: how the checkpoint was chosen; ``None`` means the last epoch's weights.
+        compute: what training cost.
+        steps: updates of all stages together.
+    """
+
+    selection: Selection | None
+    compute: Compute
+    steps: int
 
 
 class RecordWriter:
@@ -64,6 +80,17 @@ def read_records(path: Path) -> Iterator[dict[str, Any]]:
         if not isinstance(row, dict) or not row.keys() >= _REQUIRED:
             raise _foreign(path, number, line)
         yield row
+
+
+def find_end(records: Iterable[Mapping[str, Any]]) -> End | None:
+    """Return what the last record of kind ``end`` says; ``None`` where there is none, as the run is not finished."""
+    ends = [row for row in records if row["kind"] == "end"]
+    if not ends:
+        return None
+    last = ends[-1]
+    selection = None if last["selection"] is None else Selection(**last["selection"])
+    compute = Compute(**{item.name: last[item.name] for item in fields(Compute)})
+    return End(selection, compute, int(last["global_step"]))
 
 
 def _foreign(path: Path, number: int, line: bytes) -> CheckpointError:

@@ -1,6 +1,6 @@
 """A whole run: every stage in order, then the judgement on data the model never saw."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,12 +18,13 @@ from auxo.training.atomic import make_folder, remove_temporaries, write_atomical
 from auxo.training.checkpoint import Checkpoints, Progress, check_pictures, load_matching, load_part, load_weights
 from auxo.training.journal import Journal
 from auxo.training.lock import locked_folder
+from auxo.training.observer import Observer, SilentObserver
 from auxo.training.signals import StopRequest, stop_on_signal
 from auxo.training.tensor_file import TensorFile, read_tensor_file, write_tensor_file
-from auxo.training.trainer import Observer, StageTrainer
+from auxo.training.trainer import StageTrainer
 from auxo.types import Task
 
-__all__ = ["RunResult", "TrainedModel", "load_model", "train_run"]
+__all__ = ["RunResult", "TrainedModel", "load_model", "train_run", "untrained_stages"]
 
 
 @dataclass(frozen=True)
@@ -188,6 +189,23 @@ def _train_stages(run: _Run) -> RunResult:
                 trainer.checkpoints.save_weights(trainer.checkpoints.final, trainer.method, progress)
             runtime.barrier()
         return _finish(run, trainer.method, trainer.num_steps, journal)
+
+
+def untrained_stages(config: ExperimentConfig, *, splits: Splits, runtime: Runtime) -> Iterator[StageTrainer]:
+    """Yield a trainer of each stage, all with first weights; nothing is written.
+
+    Args:
+        config: the run.
+        splits: the data of ``config.data`` and ``config.seed``.
+        runtime: device and processes.
+
+    Raises:
+        AuxoError: a stage cannot take the data.
+    """
+    pipeline = InputPipeline.from_source(splits.train.source, augment=config.data.augment).to(runtime.device)
+    run = _Run(config, "", "", Path(), splits, {}, pipeline, runtime, SilentObserver(), StopRequest())
+    for stage in config.stages:
+        yield _untrained(run, stage, first_weights=True)
 
 
 def _position(run: _Run) -> tuple[int, Path | None]:

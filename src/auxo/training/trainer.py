@@ -3,7 +3,7 @@
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple
 
 import torch
 from torch.optim import Optimizer
@@ -11,7 +11,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from auxo.data import InputPipeline, Splits
 from auxo.errors import InterruptedRunError, NonFiniteError
-from auxo.evaluation import EvaluationRow, evaluate, select
+from auxo.evaluation import evaluate, select
 from auxo.experiment import ExperimentConfig, StageConfig
 from auxo.interfaces import AbstractMethod, StepPlan, TrainState
 from auxo.random import derive_seed
@@ -20,25 +20,12 @@ from auxo.training.checkpoint import Checkpoints, Progress, load_weights
 from auxo.training.feeds import Feeds
 from auxo.training.journal import Journal
 from auxo.training.meter import Meter
+from auxo.training.observer import Observer
 from auxo.training.operations import OperationCounter
 from auxo.training.signals import StopRequest
 from auxo.types import Batches
 
-__all__ = ["Observer", "StageTrainer"]
-
-
-@runtime_checkable
-class Observer(Protocol):
-    """Whoever watches a run; the trainer itself prints nothing."""
-
-    def stage_started(self, stage: str, *, step: int, num_steps: int) -> None:
-        """Be told that a stage begins or goes on at ``step`` of ``num_steps``."""
-
-    def step_done(self, step: int, *, images_per_second: float, losses: dict[str, float]) -> None:
-        """Be told after every step; ``losses`` is empty between log rows, the speed is that up to the last one."""
-
-    def evaluated(self, epoch: int, rows: list[EvaluationRow]) -> None:
-        """Be told the results of an evaluation after ``epoch`` epochs."""
+__all__ = ["StageTrainer"]
 
 
 class _Due(NamedTuple):

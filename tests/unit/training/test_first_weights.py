@@ -5,7 +5,6 @@ import torch
 from safetensors.torch import save_file
 
 from auxo.backbones import BackboneConfig
-from auxo.config import config_digest, to_json
 from auxo.data import Splits, TestSplit, TrainSplit, ValSplit
 from auxo.data.fake import oriented_shapes
 from auxo.errors import ConfigError
@@ -13,22 +12,11 @@ from auxo.experiment import ExperimentConfig, StageConfig, TrainingConfig
 from auxo.methods.supervised import Supervised
 from auxo.optimizers import OptimizerConfig
 from auxo.runtime import RuntimeConfig, open_runtime
-from auxo.training import load_model, train_run
+from auxo.training import load_model
 from auxo.training.tensor_file import read_tensor_file
 from auxo.types import Task
 
-
-class Silent:
-    """Is told of progress and says nothing."""
-
-    def stage_started(self, stage, *, step, num_steps):
-        pass
-
-    def step_done(self, step, *, images_per_second, losses):
-        pass
-
-    def evaluated(self, epoch, rows):
-        pass
+from .run_here import run_here
 
 
 def make_config(weights, lr=0.05):
@@ -45,16 +33,7 @@ def train(config, folder):
     source = oriented_shapes(64, size=28, seed=0)
     parts = [source.subset(torch.arange(*part), f"{part}") for part in ((0, 32), (32, 48), (48, 64))]
     splits = Splits(train=TrainSplit(parts[0]), val=ValSplit(parts[1]), test=TestSplit(parts[2]))
-    with open_runtime(config.runtime) as runtime:
-        train_run(
-            config,
-            document=to_json(config),
-            digest=config_digest(config),
-            folder=folder,
-            runtime=runtime,
-            observer=Silent(),
-            splits=splits,
-        )
+    run_here(config, folder, splits)
     return read_tensor_file(folder / "model.safetensors").tree["weights"]
 
 

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from auxo.errors import CheckpointError, OutputError
-from auxo.training.records import RecordWriter, read_records
+from auxo.evaluation import Compute
+from auxo.training.records import RecordWriter, find_end, read_records
 
 
 def row(stage_number, step, **more):
@@ -75,3 +76,14 @@ def test_records__disk_full__tells_and_keeps_the_whole_rows(path, full_disk):
     writer.close()
     assert path.stat().st_size == size + 10
     assert written(path, [row(0, 2)], position=(0, 1)) == [row(0, 1), row(0, 2)]
+
+
+def test_find_end__finished_run__is_what_its_last_end_says():
+    end = {"kind": "end", "global_step": 7, "train_seconds": 1.5, "images": 64, "flops": None}
+    chosen = {**end, "selection": None, "global_step": 9}
+    found = find_end([row(0, 1), {**end, "selection": None}, chosen])
+    assert found == (None, Compute(train_seconds=1.5, images=64, flops=None), 9)
+
+
+def test_find_end__run_that_goes_on__is_none():
+    assert find_end([row(0, 1), row(0, 2)]) is None

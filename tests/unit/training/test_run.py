@@ -18,9 +18,11 @@ from auxo.methods.rotation import JointRotation
 from auxo.methods.supervised import Supervised
 from auxo.optimizers import OptimizerConfig
 from auxo.runtime import RuntimeConfig, open_runtime
-from auxo.training import load_model, read_records, train_run
+from auxo.training import load_model, read_records
 from auxo.training.checkpoint import Checkpoints
 from auxo.training.tensor_file import read_tensor_file, write_tensor_file
+
+from .run_here import run_here
 
 
 class Watcher:
@@ -63,17 +65,7 @@ def make_config(*stages, **training):
 def train(config, folder, splits=None):
     """Run, and return the result and what the observer saw."""
     watcher = Watcher()
-    with open_runtime(config.runtime) as runtime:
-        result = train_run(
-            config,
-            document=to_json(config),
-            digest=config_digest(config),
-            folder=folder,
-            runtime=runtime,
-            observer=watcher,
-            splits=splits or make_splits(),
-        )
-    return result, watcher
+    return run_here(config, folder, splits or make_splits(), watcher), watcher
 
 
 META = OSSL.Config(scope="implicit", implicit=ImplicitConfig(response="meta"))

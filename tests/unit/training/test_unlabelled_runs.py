@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from auxo.backbones import BackboneConfig
-from auxo.config import config_digest, to_json
 from auxo.data import DataConfig, Splits, TestSplit, TrainSplit, UnlabelledSplit, ValSplit
 from auxo.data.fake import oriented_shapes
 from auxo.errors import DataError, InterruptedRunError
@@ -15,8 +14,10 @@ from auxo.experiment import ExperimentConfig, StageConfig, TrainingConfig
 from auxo.gated import GatedPretextsConfig
 from auxo.methods.fixmatch import FixMatch
 from auxo.runtime import RuntimeConfig, open_runtime
-from auxo.training import load_model, train_run
+from auxo.training import SilentObserver, load_model
 from auxo.training.tensor_file import read_tensor_file
+
+from .run_here import run_here
 
 METHOD = FixMatch.Config(threshold=0.3, ratio=2, pretexts=GatedPretextsConfig(tasks=("rotation", "flip")))
 CONFIG = ExperimentConfig(
@@ -28,22 +29,16 @@ CONFIG = ExperimentConfig(
 )
 
 
-class Stopper:
-    """An observer that asks the run to stop after a step."""
+class Stopper(SilentObserver):
+    """Asks the run to stop after a step."""
 
     def __init__(self, stop_at=None):
         self.stop_at = stop_at
-
-    def stage_started(self, stage, *, step, num_steps):
-        """See nothing."""
 
     def step_done(self, step, *, images_per_second, losses):
         """Send the signal that a user's Ctrl-C is."""
         if step == self.stop_at:
             signal.raise_signal(signal.SIGTERM)
-
-    def evaluated(self, epoch, rows):
-        """See nothing."""
 
 
 def make_splits(num_unlabelled=30):
@@ -56,16 +51,7 @@ def make_splits(num_unlabelled=30):
 
 
 def train(folder, *, stop_at=None, splits=None):
-    with open_runtime(CONFIG.runtime) as runtime:
-        return train_run(
-            CONFIG,
-            document=to_json(CONFIG),
-            digest=config_digest(CONFIG),
-            folder=folder,
-            runtime=runtime,
-            observer=Stopper(stop_at),
-            splits=splits or make_splits(),
-        )
+    return run_here(CONFIG, folder, splits or make_splits(), Stopper(stop_at))
 
 
 @pytest.fixture(scope="module")

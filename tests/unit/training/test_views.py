@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 import pytest
 import torch
 
-from auxo.config import config_digest, to_json
 from auxo.data import InMemorySource, Loader, MetaSplit, Splits, TrainSplit, UnlabelledSplit, ValSplit
 from auxo.data.config import DataConfig
 from auxo.data.fake import oriented_shapes
@@ -15,12 +14,15 @@ from auxo.interfaces import StepPlan, View
 from auxo.methods.supervised import Supervised
 from auxo.optimizers import OptimizerConfig
 from auxo.random import derive_seed
-from auxo.runtime import RuntimeConfig, open_runtime
-from auxo.training import read_records, train_run
+from auxo.runtime import RuntimeConfig
+from auxo.training import read_records
 from auxo.training.tensor_file import read_tensor_file
+
+from .run_here import run_here
 
 SEEN = []
 VIEWS = {}
+ONE_THREAD = RuntimeConfig(device="cpu", threads=1)
 
 
 class Looker(Supervised):
@@ -40,19 +42,6 @@ class Looker(Supervised):
         SEEN.append(batches)
         batch = next(iter(batches.values())) if "train" not in batches else batches["train"]
         return super().update(state, {"train": replace(batch, labels=batch.labels.clamp(min=0))}, runtime)
-
-
-class Quiet:
-    """An observer that looks away."""
-
-    def stage_started(self, stage, *, step, num_steps):
-        """See nothing."""
-
-    def step_done(self, step, *, images_per_second, losses):
-        """See nothing."""
-
-    def evaluated(self, epoch, rows):
-        """See nothing."""
 
 
 def make_splits(num_unlabelled=40, **others):
@@ -77,16 +66,7 @@ def look(views, folder, *, splits=None, augment="crop", epochs=2, batch_size=16,
         training=TrainingConfig(tensorboard=False, log_every=1),
         runtime=RuntimeConfig(device="cpu", precision="float32"),
     )
-    with open_runtime(config.runtime) as runtime:
-        train_run(
-            config,
-            document=to_json(config),
-            digest=config_digest(config),
-            folder=folder,
-            runtime=runtime,
-            observer=Quiet(),
-            splits=splits or make_splits(),
-        )
+    run_here(config, folder, splits or make_splits())
     return list(SEEN)
 
 
@@ -205,17 +185,9 @@ def test_plan__steps_of_two_kinds__read_what_is_planned_and_move_only_its_rates(
     SEEN.clear()
     optimizer = OptimizerConfig(schedule="cosine", moves="step")
     stage = StageConfig(method=Turns.Config(optimizer=optimizer), epochs=2, batch_size=16)
-    config = ExperimentConfig(stages=(stage,), training=TrainingConfig(tensorboard=False, log_every=1))
-    with open_runtime(RuntimeConfig(device="cpu", threads=1)) as runtime:
-        train_run(
-            config,
-            document=to_json(config),
-            digest=config_digest(config),
-            folder=tmp_path / "run",
-            runtime=runtime,
-            observer=Quiet(),
-            splits=make_splits(),
-        )
+    training = TrainingConfig(tensorboard=False, log_every=1)
+    config = ExperimentConfig(stages=(stage,), training=training, runtime=ONE_THREAD)
+    run_here(config, tmp_path / "run", make_splits())
     assert [list(shown) for shown in SEEN] == [["train"], ["train", "pair"]] * 4
     pairs = [shown["pair"] for shown in SEEN[1::2]]
     assert torch.equal(pairs[0].images, pairs[1].images)
@@ -244,11 +216,10 @@ def test_transfers__parts_of_two_stages__become_parts_of_a_third(tmp_path):
             StageConfig(name="c", method=frozen, epochs=1, batch_size=16, transfers=transfers),
         ),
         training=TrainingConfig(tensorboard=False),
+        runtime=ONE_THREAD,
     )
-    with open_runtime(RuntimeConfig(device="cpu", threads=1)) as runtime:
-        arguments = {"runtime": runtime, "observer": Quiet(), "splits": make_splits()}
-        folder = tmp_path / "run"
-        train_run(config, document=to_json(config), digest=config_digest(config), folder=folder, **arguments)
+    folder = tmp_path / "run"
+    run_here(config, folder, make_splits())
     ends = {
         name: read_tensor_file(folder / "checkpoints" / f"{name}-final.safetensors")[0]["weights"] for name in "abc"
     }
@@ -271,13 +242,9 @@ def test_transfers__of_what_is_not_there__are_refused(tmp_path, transfer, messag
         StageConfig(name="a", method=method, epochs=1),
         StageConfig(name="b", method=method, transfers=(transfer,)),
     )
-    config = ExperimentConfig(stages=stages, training=TrainingConfig(tensorboard=False))
-    with open_runtime(RuntimeConfig(device="cpu", threads=1)) as runtime:
-        arguments = {"runtime": runtime, "observer": Quiet(), "splits": make_splits()}
-        with pytest.raises(CheckpointError, match=message):
-            train_run(
-                config, document=to_json(config), digest=config_digest(config), folder=tmp_path / "r", **arguments
-            )
+    config = ExperimentConfig(stages=stages, training=TrainingConfig(tensorboard=False), runtime=ONE_THREAD)
+    with pytest.raises(CheckpointError, match=message):
+        run_here(config, tmp_path / "r", make_splits())
 
 
 def test_stage__transfers_from_a_later_stage_or_beside_start_from__are_refused():

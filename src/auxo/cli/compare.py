@@ -1,0 +1,258 @@
+"""``auxo compare``: methods side by side, over seeds, at equal compute."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from auxo.cli.options import parse_options
+from auxo.cli.outcomes import OutcomePrinter, print_failures
+from auxo.cli.terminal import print_table
+from auxo.cli.train import recipe_name, with_options
+from auxo.comparison import (
+    Choice,
+    Comparison,
+    Contents,
+    Grid,
+    accuracy_table,
+    compare_results,
+    difference_table,
+    notes_of,
+    plan_grid,
+    read_contents,
+    read_result,
+    read_results,
+    require_one_setting,
+    with_epochs,
+    write_contents,
+    write_files,
+)
+from auxo.config import load_recipe
+from auxo.errors import ConfigError
+from auxo.jobs import AbstractExecutor, LocalProcesses, Outcome, RayCluster, check_jobs, run_jobs
+from auxo.registry import load
+from auxo.runtime import open_runtime
+from auxo.training import make_folder
+from auxo.training.lock import locked_folder
+
+__all__ = ["run"]
+
+DESCRIPTION = """Train methods on one scenario over several seeds, all for equally many floating-point operations, and
+write a table with intervals of their differences. SCENARIO is a name of auxo list scenarios, or left out with
+--data.train. All options of auxo train that begin with --data., --backbone., --training., --runtime. or --device hold
+for every method. The same command again goes on where it was stopped; with other methods or seeds it adds them."""
+
+_SHARED = re.compile(r"--(data|backbone|training|runtime)\.|--device(=|$)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Options of ``auxo compare``."""
+
+    methods: tuple[str, ...]
+    """What to compare, with commas or spaces between: names of auxo list methods, or files of yours,
+    my_method.py:recipe."""
+    seeds: str = "5"
+    """How many seeds, from 0; or which ones, such as 0,3,8 or 5-9."""
+    baseline: str | None = None
+    """The method that the others are compared with; default the first."""
+    budget: Literal["equal", "recipe"] = "equal"
+    """Equal operations for every run, by as many epochs as they take, or every method as long as its recipe says."""
+    flops: float | None = None
+    """Floating-point operations of every run; default those of the costliest method at its recipe's length."""
+    epochs: int | None = None
+    """Epochs that stand for the recipe's in its last stage, those of other stages in proportion, >= 1."""
+    processes: int | None = None
+    """Runs at a time on this machine, >= 1; default one for every core, or one where there is a GPU."""
+    threads: int | None = None
+    """CPU threads of a run, >= 1; default cores over processes, and 1 on a cluster."""
+    ray: str | None = None
+    """Make the runs over a Ray cluster: auto, local (started for this), host:port or ray://host:port."""
+    gpus_per_run: float = 0.0
+    """GPUs that a run takes of a Ray cluster, >= 0; 0.5 lets two share one."""
+    out: str | None = None
+    """Folder of the comparison; default runs/compare-SCENARIO."""
+
+
+class _Request(NamedTuple):
+    """What the words ask for."""
+
+    options: Options
+    title: str
+    seeds: list[int]
+    choices: list[Choice]
+    executor: AbstractExecutor
+    out: Path
+
+
+def run(words: Sequence[str]) -> int:
+    """Make the runs, print and write the tables, and return 1 if a run failed, else 0."""
+    asked = _read(list(words))
+    options, out = asked.options, asked.out
+    earlier = read_contents(out)
+    _check_baseline(options.baseline, asked.choices, earlier)
+    require_one_setting(asked.choices, earlier, out=out)
+    names = ", ".join(choice.name for choice in asked.choices)
+    seeds = f"{len(asked.seeds)} seed{'s' if len(asked.seeds) > 1 else ''}"
+    print(f"comparing {names} on {asked.title}, {seeds}, in {out}", flush=True)
+    with open_runtime(asked.choices[0].config.runtime) as runtime:
+        grid = plan_grid(
+            asked.choices,
+            asked.seeds,
+            earlier=earlier,
+            title=asked.title,
+            budget=options.budget,
+            flops=options.flops,
+            folder=out,
+            runtime=runtime,
+            epochs=options.epochs,
+        )
+    check_jobs(grid.jobs)
+    asked.executor.check()
+    with locked_folder(make_folder(out)):
+        write_contents(out, grid.contents)
+        _say_plan(grid)
+        outcomes = run_jobs(grid.jobs, executor=asked.executor, on_outcome=OutcomePrinter(len(grid.jobs), _accuracy))
+        comparison = compare_results(grid.contents, read_results(out, grid.contents), baseline=options.baseline)
+        files = write_files(comparison, out)
+    _show(comparison)
+    has_failures = print_failures(outcomes)
+    print("files: " + "\n       ".join(str(path) for path in files))
+    return int(has_failures)
+
+
+def _read(words: list[str]) -> _Request:
+    """Return what the words ask for; nothing is looked for but recipes."""
+    scenario, options, shared = _parse(words)
+    title = scenario or "own"
+    return _Request(
+        options,
+        title,
+        _seeds(options.seeds),
+        _choices(scenario, options, shared),
+        _executor(options),
+        Path(options.out or f"runs/compare-{title}"),
+    )
+
+
+def _parse(words: list[str]) -> tuple[str | None, Options, list[str]]:
+    """Return the scenario, the options of this command and the words for the recipes."""
+    scenario = words.pop(0) if words and not words[0].startswith("-") else None
+    own: list[str] = []
+    shared: list[str] = []
+    current = own
+    for word in words:
+        if word.startswith("-") and not re.match(r"-[\d.]", word):
+            current = shared if _SHARED.match(word) else own
+        current.append(word)
+    usage = "auxo compare SCENARIO" if scenario is None else f"auxo compare {scenario}"
+    options = parse_options(Options, own, command=usage, description=DESCRIPTION)
+    is_own = any(word.partition("=")[0] == "--data.train" for word in shared)
+    if any(word.partition("=")[0] == "--data.scenario" for word in shared):
+        raise ConfigError("the scenario as the first word", "--data.scenario", "auxo compare SCENARIO --methods ...")
+    if (scenario is None) != is_own:
+        got = f"both, {scenario} and --data.train" if is_own else "neither"
+        raise ConfigError("a scenario or --data.train", got, "auxo compare digits --methods supervised,rotation")
+    if scenario is not None:
+        load("data.scenarios", scenario)
+    return scenario, options, shared
+
+
+def _seeds(text: str) -> list[int]:
+    """Return the seeds that a text names: a number of them, a list or ranges."""
+    seeds: list[int] = []
+    for part in text.split(",") if re.search(r"[,-]", text) else [f"0-{int(text) - 1}" if text.isdecimal() else text]:
+        found = re.fullmatch(r"(\d+)(?:-(\d+))?", part.strip())
+        if found is None or int(found[2] or found[1]) < int(found[1]):
+            raise ConfigError("seeds such as 5, 0,3,8 or 5-9", repr(text), "give how many seeds, or which")
+        seeds += range(int(found[1]), int(found[2] or found[1]) + 1)
+    if len(set(seeds)) < len(seeds):
+        raise ConfigError("seeds that differ", repr(text), "name each once")
+    return seeds
+
+
+def _executor(options: Options) -> AbstractExecutor:
+    """Return where runs are to be made."""
+    if options.ray is None:
+        if options.gpus_per_run:
+            raise ConfigError(
+                "--gpus-per-run with --ray", "no --ray", "leave it out; runs on this machine see its GPUs"
+            )
+        return LocalProcesses(processes=options.processes, threads=options.threads)
+    if options.processes is not None:
+        fix = "leave it out: the cluster makes as many runs at a time as it has cores for"
+        raise ConfigError("no --processes with --ray", str(options.processes), fix)
+    return RayCluster(
+        address=options.ray, cpus=1 if options.threads is None else options.threads, gpus=options.gpus_per_run
+    )
+
+
+def _choices(scenario: str | None, options: Options, shared: list[str]) -> list[Choice]:
+    """Return the methods with the settings that all of them have."""
+    recipes = [recipe.strip() for word in options.methods for recipe in word.split(",") if recipe.strip()]
+    if not recipes:
+        got = " ".join(options.methods) or "none"
+        raise ConfigError("methods, with commas between", got, "--methods supervised,rotation")
+    choices: dict[str, Choice] = {}
+    for recipe in recipes:
+        config = load_recipe(recipe)
+        if scenario is not None:
+            config = replace(config, data=replace(config.data, scenario=scenario))
+        if options.epochs is not None:
+            config = with_epochs(config, options.epochs)
+        config = with_options(config, shared, command="auxo compare") if shared else config
+        config = replace(config, backbone=config.backbone.recorded())
+        name = _name(recipe)
+        if name in choices:
+            fix = "call the files differently" if ".py" in recipe else "name each once"
+            raise ConfigError("methods of different names", f"{name} twice", fix)
+        choices[name] = Choice(name, recipe, config)
+    return list(choices.values())
+
+
+def _name(recipe: str) -> str:
+    """Return what a method is called in the table: its recipe's module or file, and the function if it has another."""
+    function = recipe.partition(":")[2]
+    return recipe_name(recipe) + (f"-{function}" if function not in ("", "recipe") else "")
+
+
+def _check_baseline(baseline: str | None, choices: Sequence[Choice], earlier: Contents | None) -> None:
+    """Refuse a baseline that is not compared."""
+    known = dict.fromkeys([*(earlier.methods if earlier is not None else ()), *(choice.name for choice in choices)])
+    if baseline is not None and baseline not in known:
+        raise ConfigError(f"a baseline among {', '.join(known)}", repr(baseline), "name one of them")
+
+
+def _say_plan(grid: Grid) -> None:
+    """Print how long the runs are."""
+    contents = grid.contents
+    if contents.flops is None:
+        print(f"budget: none; {contents.chosen}")
+    else:
+        print(f"budget: {contents.flops:.4g} floating-point operations a run, {contents.chosen}")
+    epochs = {job.name.rpartition("-seed")[0]: job.config.stages for job in grid.jobs}
+    told = [f"{name} {'+'.join(str(stage.epochs) for stage in stages)}" for name, stages in epochs.items()]
+    print("epochs: " + ", ".join(told), flush=True)
+    for note in grid.notes:
+        print(f"note: {note}", flush=True)
+
+
+def _accuracy(outcome: Outcome) -> str:
+    """Return the accuracy on the first test set of a run."""
+    result = read_result(outcome.job.folder, method=outcome.job.name, seed=outcome.job.config.seed)
+    name, accuracy = next(iter(result.accuracies.items()))
+    return f"{accuracy:.1f} %" + ("" if name == "test" else f" on {name}")
+
+
+def _show(comparison: Comparison) -> None:
+    """Print the tables of accuracies and differences, and the notes."""
+    if not comparison.results:
+        print("no run is finished, so there is no table")
+        return
+    print_table(accuracy_table(comparison))
+    differences = difference_table(comparison)
+    if differences is not None:
+        print_table(differences)
+    for note in notes_of(comparison):
+        print(f"note: {note}")

@@ -1,0 +1,98 @@
+"""Epochs under which methods cost the same."""
+
+from dataclasses import fields, is_dataclass, replace
+from typing import Any, NamedTuple
+
+from auxo.errors import ConfigError
+from auxo.experiment import ExperimentConfig, StageConfig
+from auxo.optimizers import OptimizerConfig
+
+__all__ = ["Plan", "fit_to_budget", "total_flops", "with_epochs"]
+
+
+class Plan(NamedTuple):
+    """A run as long as its budget allows.
+
+    Args:
+        config: the run.
+        flops: floating-point operations of its training.
+    """
+
+    config: ExperimentConfig
+    flops: float
+
+
+def total_flops(config: ExperimentConfig, flops_per_epoch: tuple[int, ...]) -> float:
+    """Return the floating-point operations of all stages.
+
+    Args:
+        config: the run.
+        flops_per_epoch: of each stage.
+    """
+    return float(sum(stage.epochs * flops for stage, flops in zip(config.stages, flops_per_epoch, strict=True)))
+
+
+def with_epochs(config: ExperimentConfig, epochs: int) -> ExperimentConfig:
+    """Return the run with a number of epochs in its last stage, and those before it in proportion, at least one each.
+
+    Raises:
+        ConfigError: fewer than one epoch.
+    """
+    if epochs < 1:
+        raise ConfigError("epochs >= 1", str(epochs), "train for at least one epoch")
+    return _stretched(config, epochs / config.stages[-1].epochs)
+
+
+def fit_to_budget(config: ExperimentConfig, flops_per_epoch: tuple[int, ...], budget: float) -> Plan:
+    """Return the run with the epochs of all stages in proportion, so that it costs as nearly as possible the budget.
+
+    Every stage has at least one epoch. Learning rates stretch with the epochs: milestones and cosines are parts of the
+    stage, and epochs of warm-up are multiplied like the others.
+
+    Args:
+        config: the run at its recipe's length.
+        flops_per_epoch: of each stage; at least one is above 0.
+        budget: floating-point operations, > 0.
+
+    Raises:
+        ConfigError: the operations of the run cannot be counted.
+    """
+    own = total_flops(config, flops_per_epoch)
+    if own <= 0:
+        name = type(config.stages[-1].method).__qualname__.partition(".")[0]
+        raise ConfigError(f"operations of {name} that can be counted", "none", "pass --budget recipe")
+    factor = budget / own
+    factors = {factor}
+    for stage in config.stages:
+        below = int(factor * stage.epochs)
+        factors |= {number / stage.epochs for number in (below, below + 1) if number}
+    plans = [
+        Plan(made, total_flops(made, flops_per_epoch)) for made in (_stretched(config, f) for f in sorted(factors))
+    ]
+    return min(plans, key=lambda plan: abs(plan.flops - budget))
+
+
+def _stretched(config: ExperimentConfig, factor: float) -> ExperimentConfig:
+    """Return the run with epochs multiplied and rounded, at least one in every stage."""
+    return config if factor == 1 else replace(config, stages=tuple(_longer(stage, factor) for stage in config.stages))
+
+
+def _longer(stage: StageConfig, factor: float) -> StageConfig:
+    """Return a stage of more or fewer epochs."""
+    epochs = max(1, round(factor * stage.epochs))
+    return replace(stage, epochs=epochs, method=_with_warmups(stage.method, factor, most=epochs - 1))
+
+
+def _with_warmups(value: Any, factor: float, *, most: int) -> Any:  # noqa: ANN401  # any field of any dataclass
+    """Return options with every optimiser's epochs of warm-up multiplied and rounded."""
+    if not is_dataclass(value) or isinstance(value, type):
+        return value
+    changes = {}
+    for item in fields(value):
+        old = getattr(value, item.name)
+        new = _with_warmups(old, factor, most=most)
+        if new != old:
+            changes[item.name] = new
+    if isinstance(value, OptimizerConfig) and value.warmup_epochs:
+        changes["warmup_epochs"] = min(most, max(1, round(factor * value.warmup_epochs)))
+    return replace(value, **changes) if changes else value

@@ -1,0 +1,165 @@
+"""A comparison as Markdown, LaTeX and CSV."""
+
+import csv
+import io
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from auxo.comparison.summary import Comparison
+from auxo.comparison.tables import accuracy_table, difference_table, notes_of, run_table
+from auxo.evaluation import Interval, Table, to_markdown
+from auxo.training import write_atomically
+
+__all__ = ["to_latex", "to_long_csv", "to_report", "to_statistics_csv", "write_files"]
+
+_SPECIAL = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "±": r"$\pm$",
+    **{character: f"\\{character}" for character in "&%$#_{}"},
+}
+
+
+def write_files(comparison: Comparison, folder: Path) -> list[Path]:
+    """Write the comparison into a folder and return the files.
+
+    Raises:
+        OutputError: they cannot be written.
+    """
+    contents = {
+        "comparison.md": to_report(comparison),
+        "comparison.tex": _latex_document(comparison),
+        "comparison.csv": to_long_csv(comparison),
+        "comparison-statistics.csv": to_statistics_csv(comparison),
+    }
+    for name, text in contents.items():
+        write_atomically(folder / name, text)
+    return [folder / name for name in contents]
+
+
+def to_report(comparison: Comparison) -> str:
+    """Return the comparison as Markdown."""
+    parts = [f"# Comparison on {comparison.contents.title}\n", to_markdown(accuracy_table(comparison))]
+    notes = notes_of(comparison)
+    if notes:
+        parts.append("Notes:\n\n" + "".join(f"* {note}\n" for note in notes))
+    differences = difference_table(comparison)
+    if differences is not None:
+        parts += ["## Differences\n", to_markdown(differences)]
+    return "\n".join([*parts, "## Runs\n", to_markdown(run_table(comparison))])
+
+
+def to_latex(table: Table, *, label: str) -> str:
+    r"""Return a table as LaTeX, for the package booktabs.
+
+    Args:
+        table: with text of any characters; those that mean something to LaTeX are escaped.
+        label: to refer to it by.
+
+    Example:
+        >>> print(to_latex(Table(("a", "b_c"), (("x & y", "1.0 ± 0.5"),), "50 %."), label="t").splitlines()[8])
+            x \& y & 1.0 $\pm$ 0.5 \\
+    """
+    header = " & ".join(map(_escaped, table.columns))
+    lines = [f"    {' & '.join(map(_escaped, line))} \\\\" for line in table.lines]
+    return "\n".join(
+        [
+            r"\begin{table}",
+            r"  \centering",
+            f"  \\caption{{{_escaped(table.caption)}}}",
+            f"  \\label{{tab:{label}}}",
+            f"  \\begin{{tabular}}{{l{'r' * (len(table.columns) - 1)}}}",
+            r"    \toprule",
+            f"    {header} \\\\",
+            r"    \midrule",
+            *lines,
+            r"    \bottomrule",
+            r"  \end{tabular}",
+            r"\end{table}",
+            "",
+        ]
+    )
+
+
+def to_long_csv(comparison: Comparison) -> str:
+    """Return one row for every finished run and test set; accuracies in percent, unrounded."""
+    budget = comparison.contents.flops
+    rows = [
+        {
+            "method": result.method,
+            "seed": result.seed,
+            "set": split,
+            "head": result.head,
+            "accuracy": accuracy,
+            "set_images": result.num_images[split],
+            "epochs": "+".join(map(str, result.epochs)),
+            "flops": result.flops,
+            "of_budget": None if result.flops is None or budget is None else result.flops / budget,
+            "train_seconds": result.train_seconds,
+            "train_images": result.images,
+        }
+        for result in comparison.results
+        for split, accuracy in result.accuracies.items()
+    ]
+    return _csv(rows)
+
+
+def to_statistics_csv(comparison: Comparison) -> str:
+    """Return one row for every method and test set: mean, spread, and the difference to the baseline."""
+    differences = {(each.method, each.split): each for each in comparison.differences}
+    rows = []
+    for cell in comparison.cells:
+        each = differences.get((cell.method, cell.split))
+        row = {
+            "method": cell.method,
+            "set": cell.split,
+            "seeds": len(cell.values),
+            "mean": cell.mean,
+            "std": cell.std,
+            "baseline": comparison.baseline,
+            "pairs": None if each is None else len(each.seeds),
+            "difference": None if each is None else each.mean,
+            **_ends("bootstrap", None if each is None else each.bootstrap),
+            **_ends("t", None if each is None else each.t),
+            "p": None if each is None else each.p,
+            "p_holm": None if each is None else each.p_holm,
+        }
+        rows.append(row)
+    return _csv(rows)
+
+
+def _latex_document(comparison: Comparison) -> str:
+    """Return all tables for LaTeX, notes as comments."""
+    tables = [(accuracy_table(comparison), "accuracy")]
+    differences = difference_table(comparison)
+    if differences is not None:
+        tables.append((differences, "differences"))
+    tables.append((run_table(comparison), "runs"))
+    notes = "".join(f"% note: {note}\n" for note in notes_of(comparison))
+    return "% needs \\usepackage{booktabs}\n" + notes + "\n".join(to_latex(table, label=name) for table, name in tables)
+
+
+def _escaped(text: str) -> str:
+    """Return text as LaTeX shows it, minus signs of numbers as such."""
+    escaped = "".join(_SPECIAL.get(character, character) for character in text)
+    return re.sub(r"(?<![\w.])-(?=\d)", "$-$", escaped)
+
+
+def _ends(name: str, interval: Interval | None) -> dict[str, float | None]:
+    """Return the ends of an interval by column."""
+    low, high = (None, None) if interval is None else interval
+    return {f"{name}_low": low, f"{name}_high": high}
+
+
+def _csv(rows: Sequence[Mapping[str, object]]) -> str:
+    """Return rows as CSV with a header; nothing (``None``) is an empty field."""
+    written = io.StringIO()
+    if rows:
+        writer = csv.DictWriter(written, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    return written.getvalue()

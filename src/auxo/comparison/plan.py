@@ -1,0 +1,204 @@
+"""The runs of a comparison, each of as many epochs as its budget allows."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import inf
+from pathlib import Path
+
+from auxo.comparison.budget import fit_to_budget, total_flops
+from auxo.comparison.folder import Contents, MethodEntry, differences, run_folder, shared_settings
+from auxo.data import Splits, load_splits
+from auxo.errors import AuxoError, ConfigError
+from auxo.experiment import ExperimentConfig
+from auxo.jobs import Job
+from auxo.runtime import Runtime
+from auxo.training.cost import StageCost, measure_costs
+
+__all__ = ["Choice", "Grid", "plan_grid", "require_one_setting"]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A method that is to be compared.
+
+    Args:
+        name: in the table and of the run directories.
+        recipe: as the user named it.
+        config: the run at its recipe's length; the seed is of no account.
+    """
+
+    name: str
+    recipe: str
+    config: ExperimentConfig
+
+
+@dataclass(frozen=True)
+class Grid:
+    """What is to be run.
+
+    Args:
+        contents: of the folder once all is done.
+        jobs: seed after seed, and within it method after method, so that what is there early can be compared.
+        notes: what the user should know before they are made.
+    """
+
+    contents: Contents
+    jobs: tuple[Job, ...]
+    notes: tuple[str, ...]
+
+
+def require_one_setting(choices: Sequence[Choice], earlier: Contents | None, *, out: Path) -> None:
+    """Refuse methods that would not see the same data, network and machine.
+
+    Raises:
+        ConfigError: two methods, or a method and the folder's earlier runs, differ in an option.
+    """
+    first = choices[0]
+    before, origin = (shared_settings(first.config), first.name) if earlier is None else (earlier.shared, str(out))
+    for choice in choices:
+        for option, one, other in differences(before, shared_settings(choice.config)):
+            got = f"{option} {one} in {origin}, {other} in {choice.name}"
+            fix = f"give --{option} for all" + ("" if earlier is None else ", or choose another --out")
+            raise ConfigError("one setting for all methods", got, fix)
+
+
+def plan_grid(
+    choices: Sequence[Choice],
+    seeds: Sequence[int],
+    *,
+    earlier: Contents | None,
+    title: str,
+    budget: str,
+    flops: float | None,
+    folder: Path,
+    runtime: Runtime,
+    epochs: int | None = None,
+) -> Grid:
+    """Return the runs of all methods and seeds, each as long as the budget says.
+
+    Methods whose measurement raises what is no error of auxo's keep their recipe's length; their runs will say why.
+
+    Args:
+        choices: the methods, of one setting.
+        seeds: of the runs.
+        earlier: what the folder holds; its budget is kept.
+        title: of the comparison.
+        budget: "equal" for equal operations, "recipe" for the recipes' own lengths.
+        flops: operations of every run under an equal budget; ``None`` for those of the costliest recipe.
+        folder: of the comparison.
+        runtime: the device to measure on.
+        epochs: that stood for those of the recipes, see :func:`auxo.comparison.with_epochs`.
+
+    Raises:
+        ConfigError: the folder has another budget, operations cannot be counted, or there is no test set.
+        AuxoError: a method cannot take the data.
+    """
+    _check_budget(earlier, budget, flops, folder)
+    if earlier is not None and earlier.epochs != epochs:
+        given, got = ("no --epochs" if each is None else f"--epochs {each}" for each in (earlier.epochs, epochs))
+        raise ConfigError(f"{given}, as for the runs in {folder}", got, "choose another --out")
+    splits = _splits(choices[0], seeds[0])
+    costs, notes = _measure(choices, seeds[0], is_needed=budget == "equal", splits=splits, runtime=runtime)
+    lengths = {choice.name: choice.config for choice in choices}
+    chosen = "as long as the recipes say"
+    if budget == "equal":
+        flops, chosen = _amount(choices, costs, earlier, flops, notes)
+        for choice in choices:
+            if choice.name in costs:
+                plan = fit_to_budget(choice.config, _per_epoch(costs[choice.name]), flops)
+                lengths[choice.name] = plan.config
+    entries = {
+        choice.name: MethodEntry(
+            choice.recipe, costs[choice.name][-1].num_parameters if choice.name in costs else None, tuple(seeds)
+        )
+        for choice in choices
+    }
+    if earlier is None:
+        earlier = Contents(title, budget, flops, chosen, shared_settings(choices[0].config), epochs)
+    jobs = tuple(
+        Job(f"{name}-seed{seed}", replace(config, seed=seed), run_folder(folder, name, seed))
+        for seed in seeds
+        for name, config in lengths.items()
+    )
+    return Grid(earlier.added(entries), jobs, tuple(notes))
+
+
+def _splits(choice: Choice, seed: int) -> Splits:
+    """Return the data of a seed, with something to judge on."""
+    splits = load_splits(choice.config.data, seed=seed)
+    if splits.test is None and not splits.ood:
+        fix = "give --data.test or --data.ood, or a --data.test-fraction above 0"
+        raise ConfigError("a set to judge on that is not the validation set", "none", fix)
+    return splits
+
+
+def _check_budget(earlier: Contents | None, budget: str, flops: float | None, folder: Path) -> None:
+    """Refuse a budget that is none, or another than that of the runs that are there."""
+    if budget == "recipe" and flops is not None:
+        raise ConfigError("--flops or --budget recipe", "both", "leave one out")
+    if flops is not None and not 0 < flops < inf:
+        raise ConfigError("flops > 0", str(flops), "give for instance 1e12")
+    if earlier is None or (earlier.budget == budget and flops in (None, earlier.flops)):
+        return
+    kept = "--budget recipe" if earlier.flops is None else f"{earlier.flops:g} operations a run"
+    got = "--budget recipe" if budget == "recipe" else "equal" if flops is None else f"--flops {flops:g}"
+    raise ConfigError(f"the budget of the runs in {folder}, {kept}", got, "choose another --out")
+
+
+def _measure(
+    choices: Sequence[Choice], seed: int, *, is_needed: bool, splits: Splits, runtime: Runtime
+) -> tuple[dict[str, tuple[StageCost, ...]], list[str]]:
+    """Return what the stages of each method cost, and notes on those that raise.
+
+    Args:
+        choices: the methods.
+        seed: of the splits.
+        is_needed: whether a network whose operations cannot be counted is to be refused.
+        splits: the data.
+        runtime: the device.
+    """
+    costs: dict[str, tuple[StageCost, ...]] = {}
+    notes: list[str] = []
+    for choice in choices:
+        config = replace(choice.config, seed=seed)
+        if config.runtime.compile:
+            if is_needed:
+                fix = "pass --budget recipe, or --runtime.no-compile"
+                raise ConfigError("operations that can be counted, for equal compute", "a compiled network", fix)
+            continue
+        try:
+            costs[choice.name] = measure_costs(config, splits=splits, runtime=runtime)
+        except AuxoError:
+            raise
+        except Exception as error:  # noqa: BLE001  # a stranger's method may raise anything; its runs say where
+            what = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+            notes.append(f"{choice.name} could not be measured and keeps its recipe's length ({what})")
+    return costs, notes
+
+
+def _amount(
+    choices: Sequence[Choice],
+    costs: Mapping[str, tuple[StageCost, ...]],
+    earlier: Contents | None,
+    flops: float | None,
+    notes: Sequence[str],
+) -> tuple[float, str]:
+    """Return the operations of every run, and what they were chosen by."""
+    if earlier is not None and earlier.flops is not None:
+        return earlier.flops, earlier.chosen
+    if flops is not None:
+        return flops, "as given"
+    amounts = {
+        choice.name: total_flops(choice.config, _per_epoch(costs[choice.name]))
+        for choice in choices
+        if choice.name in costs
+    }
+    if not amounts:
+        raise ConfigError("a method whose operations can be measured", notes[0], "repair it, or pass --budget recipe")
+    costliest = max(amounts, key=lambda name: amounts[name])
+    return amounts[costliest], f"those of {costliest} at its recipe's length"
+
+
+def _per_epoch(costs: Sequence[StageCost]) -> tuple[int, ...]:
+    """Return the operations of an epoch of each stage."""
+    return tuple(cost.flops_per_epoch for cost in costs)

@@ -1,0 +1,154 @@
+"""Paired differences between methods: intervals and p-values, corrected for their number."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import isfinite
+
+import numpy as np
+from scipy import stats
+
+from auxo.errors import ConfigError
+from auxo.evaluation import Interval
+
+__all__ = ["Difference", "bootstrap_interval", "holm", "paired_difference", "paired_t"]
+
+_RESAMPLES = 9999
+_CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How much better a method is than the baseline under the same seeds.
+
+    Args:
+        method: its name.
+        baseline: the other's.
+        split: the test set.
+        seeds: of the pairs.
+        mean: of the differences, in points.
+        bootstrap: 95 % interval of the mean, or ``None`` of fewer than two pairs.
+        t: 95 % interval of the mean if differences are normal, or ``None`` of fewer than two pairs.
+        p: two-sided p-value of the paired t-test; ``None`` where it is not defined, of fewer than two pairs or where
+            all differences are equal.
+        p_holm: the same, corrected for all differences that were looked at.
+    """
+
+    method: str
+    baseline: str
+    split: str
+    seeds: tuple[int, ...]
+    mean: float
+    bootstrap: Interval | None = None
+    t: Interval | None = None
+    p: float | None = None
+    p_holm: float | None = None
+
+
+def paired_difference(
+    values: dict[int, float], others: dict[int, float], *, method: str, baseline: str, split: str
+) -> Difference | None:
+    """Return the difference over the seeds that both have, without correction, or ``None`` if there are none.
+
+    Args:
+        values: of the method, by seed.
+        others: of the baseline, by seed.
+        method: its name.
+        baseline: its name.
+        split: the test set.
+    """
+    seeds = tuple(sorted(values.keys() & others.keys()))
+    deltas = np.array([values[seed] - others[seed] for seed in seeds])
+    if not seeds:
+        return None
+    made = Difference(method, baseline, split, seeds, float(deltas.mean()))
+    if len(seeds) < 2:
+        return made
+    interval, p = paired_t(deltas)
+    return replace(made, bootstrap=bootstrap_interval(deltas), t=interval, p=p)
+
+
+def paired_t(deltas: np.ndarray) -> tuple[Interval, float | None]:
+    """Return the 95 % interval of the mean of normal differences, and the p-value of a mean of zero.
+
+    With ``n`` differences of mean ``m`` and sample standard deviation ``s``: ``m ± t(0.975, n - 1) s / sqrt(n)``. Where
+    all are equal the interval is that value, and the p-value is not defined.
+
+    Args:
+        deltas: shape ``(pairs,)``; at least two.
+
+    Example:
+        >>> interval, p = paired_t(np.array([1.0, 2.0, 3.0]))
+        >>> [round(end, 3) for end in interval], round(p, 4)
+        ([-0.484, 4.484], 0.0742)
+    """
+    mean, error = float(deltas.mean()), float(deltas.std(ddof=1)) / len(deltas) ** 0.5
+    if _is_constant(deltas):
+        return Interval(mean, mean), None
+    half = float(stats.t.ppf(0.5 + _CONFIDENCE / 2, len(deltas) - 1)) * error
+    return Interval(mean - half, mean + half), float(2 * stats.t.sf(abs(mean) / error, len(deltas) - 1))
+
+
+def bootstrap_interval(deltas: np.ndarray, *, seed: int = 0) -> Interval:
+    """Return the 95 % bootstrap interval of the mean of differences.
+
+    Bias-corrected and accelerated (Efron, Better Bootstrap Confidence Intervals, JASA 82, 1987,
+    https://doi.org/10.2307/2289144; computed by scipy, 9,999 resamples), or by percentiles where that is not defined.
+    Where all differences are equal it is that value. Of few pairs it is too narrow: it knows no differences but those
+    that were seen.
+
+    Args:
+        deltas: shape ``(pairs,)``; at least two.
+        seed: of the resamples.
+
+    Example:
+        >>> bootstrap_interval(np.array([0.5, 0.5, 0.5]))
+        Interval(low=0.5, high=0.5)
+    """
+    if _is_constant(deltas):
+        return Interval(float(deltas.mean()), float(deltas.mean()))
+    for method in ("BCa", "percentile"):
+        with np.errstate(all="ignore"):
+            found = stats.bootstrap(
+                (deltas,),
+                np.mean,
+                n_resamples=_RESAMPLES,
+                confidence_level=_CONFIDENCE,
+                method=method,
+                random_state=np.random.default_rng(seed),
+            ).confidence_interval
+        if isfinite(found.low) and isfinite(found.high):
+            break
+    return Interval(float(found.low), float(found.high))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return p-values corrected for their number, so that any error among those below a level is as rare as the level.
+
+    Sorted upwards, the k-th of m is multiplied by ``m - k + 1``, and none is smaller than one before it, nor above 1.
+
+    Args:
+        p_values: each in [0, 1].
+
+    Raises:
+        ConfigError: one is no probability.
+
+    Source: Holm, A Simple Sequentially Rejective Multiple Test Procedure, Scandinavian Journal of Statistics 6, 1979
+        (https://www.jstor.org/stable/4615733).
+
+    Example:
+        >>> holm([0.01, 0.04, 0.03])
+        [0.03, 0.06, 0.06]
+    """
+    if not all(0 <= p <= 1 for p in p_values):
+        raise ConfigError("p-values in [0, 1]", str(list(p_values)[:3]), "compute them anew")
+    corrected = [0.0] * len(p_values)
+    largest = 0.0
+    for rank, place in enumerate(sorted(range(len(p_values)), key=lambda place: p_values[place])):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[place]))
+        corrected[place] = largest
+    return corrected
+
+
+def _is_constant(deltas: np.ndarray) -> bool:
+    """Return whether all differences are equal but for rounding."""
+    return bool(np.ptp(deltas) <= 1e-9)

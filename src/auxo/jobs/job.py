@@ -1,0 +1,145 @@
+"""A run to be made, what became of it, and whether its folder holds it already."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from auxo.config import config_digest, from_json, to_json
+from auxo.errors import ConfigError
+from auxo.experiment import ExperimentConfig
+from auxo.training import read_records
+from auxo.training.tensor_file import read_tensor_file
+
+__all__ = ["Job", "Outcome", "check_job", "check_jobs", "foreign_file", "is_finished"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run to be made.
+
+    Args:
+        name: what it is called where it is told of; one of a kind.
+        config: the run.
+        folder: its run directory; one of a kind.
+    """
+
+    name: str
+    config: ExperimentConfig
+    folder: Path
+
+    @property
+    def log(self) -> Path:
+        """File with what the run says and, where it fails, the traceback."""
+        return self.folder / "log.txt"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a job.
+
+    Args:
+        job: the job.
+        status: "finished" now, "reused" from earlier, or "failed".
+        seconds: wall-clock time that its process took; 0 where it was reused.
+        error: in one line, why it failed; ``None`` where it did not.
+    """
+
+    job: Job
+    status: Literal["finished", "reused", "failed"]
+    seconds: float = 0.0
+    error: str | None = None
+
+
+def is_finished(folder: Path) -> bool:
+    """Return whether a run directory holds a run that was trained and judged to its end.
+
+    Raises:
+        CheckpointError: its records are damaged.
+    """
+    if not (folder / "model.safetensors").is_file():
+        return False
+    return any(row["kind"] == "end" for row in read_records(folder / "records.jsonl"))
+
+
+def check_jobs(jobs: Iterable[Job]) -> None:
+    """Refuse jobs that cannot be made beside each other, or whose folders hold other runs.
+
+    Raises:
+        ConfigError: two have one name or folder, or a folder holds a run of another config.
+        CheckpointError: a folder's files are damaged.
+    """
+    names: set[str] = set()
+    folders: set[Path] = set()
+    for job in jobs:
+        folder = job.folder.resolve()
+        if job.name in names or folder in folders:
+            got = f"{job.name} twice" if job.name in names else f"{job.folder} twice"
+            raise ConfigError("runs of different names and folders", got, "rename one")
+        names.add(job.name)
+        folders.add(folder)
+        check_job(job)
+
+
+def check_job(job: Job) -> bool:
+    """Return whether the run is finished already.
+
+    A finished run of a method outside auxo counts only with the text that its file has now.
+
+    Raises:
+        ConfigError: the folder holds a run of another config, or of another text of the method's file.
+        CheckpointError: its files are damaged.
+    """
+    path = job.folder / "config.json"
+    if job.folder.exists() and not job.folder.is_dir():
+        raise ConfigError(f"a folder for the run {job.name}", f"the file {job.folder}", "choose another folder")
+    code = foreign_file(job.config)
+    if not path.exists():
+        return False
+    stored = from_json(path.read_text(encoding="utf-8"), origin=str(path), code=None if code is None else str(code))
+    if to_json(stored) != to_json(job.config):
+        different = ", ".join(_differences(stored, job.config)) or "all"
+        fix = "choose another folder, or delete that run"
+        raise ConfigError(f"the run {job.name} in {job.folder}", f"one of another config ({different})", fix)
+    if not is_finished(job.folder):
+        return False
+    model = job.folder / "model.safetensors"
+    if code is not None and read_tensor_file(model).header.get("run") != config_digest(job.config):
+        fix = f"delete {job.folder}, or choose another folder"
+        raise ConfigError(f"the run {job.name} of {code} as it is now", "one of an earlier text of that file", fix)
+    return True
+
+
+def foreign_file(config: ExperimentConfig) -> Path | None:
+    """Return the Python file of the method outside auxo that a run uses, if it does.
+
+    Raises:
+        ConfigError: its stages use methods of several such files.
+    """
+    types = [stage["method"]["type"] for stage in json.loads(to_json(config))["run"]["stages"]]
+    places = list(dict.fromkeys(place for name in types if (place := name.rpartition(":")[0])))
+    if len(places) > 1:
+        raise ConfigError("methods of one Python file in a run", " and ".join(places), "put them into one file")
+    return Path(places[0]) if places else None
+
+
+def _differences(stored: ExperimentConfig, wanted: ExperimentConfig) -> list[str]:
+    """Return the first places where two configs differ, each with both values."""
+    flat = [_flatten(json.loads(to_json(config))["run"]) for config in (stored, wanted)]
+    names = [name for name in {**flat[0], **flat[1]} if flat[0].get(name) != flat[1].get(name)]
+    return [f"{name} {flat[0].get(name)}, not {flat[1].get(name)}" for name in names[:2]]
+
+
+def _flatten(value: object, prefix: str = "") -> dict[str, object]:
+    """Return the leaves of a JSON value by their path."""
+    if isinstance(value, dict):
+        items = [(str(key), item) for key, item in value.items()]
+    elif isinstance(value, list):
+        items = [(str(number), item) for number, item in enumerate(value)]
+    else:
+        return {prefix: value}
+    joined: dict[str, object] = {}
+    for key, item in items:
+        joined |= _flatten(item, f"{prefix}.{key}" if prefix else key)
+    return joined

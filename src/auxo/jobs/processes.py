@@ -1,0 +1,114 @@
+"""Runs on this machine, each in a process of its own."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+
+from auxo.config import to_json
+from auxo.errors import ConfigError, OutputError
+from auxo.jobs.execution import AbstractExecutor, wish_to_stop
+from auxo.jobs.job import Job, Outcome, foreign_file, is_finished
+from auxo.jobs.supervision import WorkerProcess, available_cores, end_all
+from auxo.training.signals import StopRequest
+
+__all__ = ["LocalProcesses", "judged"]
+
+_LOOK_SECONDS = 0.05
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalProcesses(AbstractExecutor):
+    """Processes on this machine; no run lets another fail.
+
+    The processes end when this one is gone, even by SIGKILL, after they have saved the state of their runs.
+
+    Args:
+        processes: runs at a time, >= 1; ``None`` is one for every core, or one where there is a GPU.
+        threads: CPU threads of a run whose config leaves the choice, >= 1; ``None`` is cores over processes.
+    """
+
+    processes: int | None = None
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("processes", "threads"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"{name} >= 1", str(value), "give at least 1")
+
+    @property
+    def places(self) -> int:
+        """How many runs are made at a time."""
+        if self.processes is not None:
+            return self.processes
+        return 1 if torch.accelerator.is_available() else available_cores()
+
+    def check(self) -> None:
+        """Refuse nothing: processes can be started everywhere."""
+
+    def execute(self, jobs: Iterator[Job], report: Callable[[Outcome], None]) -> int | None:
+        """Make runs, each in a process of its own."""
+        threads = self.threads or max(1, available_cores() // self.places)
+        running: list[tuple[Job, WorkerProcess]] = []
+        with wish_to_stop() as stop:
+            try:
+                self._work(jobs, report, running, stop, threads)
+            finally:
+                end_all([worker for _, worker in running])
+            return stop.signal_number
+
+    def _work(
+        self,
+        jobs: Iterator[Job],
+        report: Callable[[Outcome], None],
+        running: list[tuple[Job, WorkerProcess]],
+        stop: StopRequest,
+        threads: int,
+    ) -> None:
+        """Keep every place taken until there are no jobs."""
+        is_empty = False
+        while not stop:
+            while len(running) < self.places and not is_empty and not stop:
+                job = next(jobs, None)
+                is_empty = job is None
+                if job is not None:
+                    self._start(job, report, running, threads)
+            if is_empty and not running:
+                return
+            time.sleep(_LOOK_SECONDS)
+            for job, worker in list(running):
+                reason = worker.poll()
+                if reason is not None and not stop:
+                    running.remove((job, worker))
+                    report(judged(job, reason, worker.seconds))
+
+    def _start(
+        self, job: Job, report: Callable[[Outcome], None], running: list[tuple[Job, WorkerProcess]], threads: int
+    ) -> None:
+        """Start a run; one that cannot even begin has failed."""
+        try:
+            worker = WorkerProcess(
+                document=to_json(job.config),
+                code=foreign_file(job.config),
+                folder=job.folder,
+                log=job.log,
+                threads=threads,
+            )
+            running.append((job, worker))
+        except OutputError as error:
+            report(Outcome(job, "failed", error=str(error)))
+
+
+def judged(job: Job, reason: str, seconds: float) -> Outcome:
+    """Return the outcome of a process that left.
+
+    Args:
+        job: what it was to make.
+        reason: why it failed, or nothing.
+        seconds: how long it took.
+    """
+    if not reason and not is_finished(job.folder):
+        reason = f"its process left before the run was finished; see {job.log}"
+    return Outcome(job, "failed" if reason else "finished", seconds, reason or None)

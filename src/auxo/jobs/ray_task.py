@@ -1,0 +1,156 @@
+"""What a machine of a Ray cluster does for a run: it looks after a worker process as this machine would."""
+
+import os
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TypedDict
+
+import auxo
+from auxo.config import to_json
+from auxo.errors import AuxoError, ConfigError
+from auxo.jobs.job import Job, foreign_file
+from auxo.jobs.parcel import pack_folder, unpack_folder
+from auxo.jobs.supervision import WorkerProcess, end_all
+
+__all__ = ["Answer", "Order", "make_order", "work"]
+
+_LOOK_SECONDS = 0.1
+_ENVIRONMENT = ("AUXO_DATA",)
+
+
+class Order(TypedDict):
+    """A run that a machine is to make.
+
+    Args:
+        version: of auxo.
+        document: config of the run, JSON.
+        code: Python file of a method outside auxo, or ``None``.
+        code_text: what that file holds.
+        folder: the run directory on the machine that asks.
+        token: name of a file beside that folder, with its own name in it: a machine that reads it sees the folder.
+        files: what the folder holds so far, packed, if a run was begun there.
+        threads: CPU threads where the config leaves the choice.
+        cwd: folder that relative paths begin at, where there is such a folder.
+        environment: variables to set.
+    """
+
+    version: str
+    document: str
+    code: str | None
+    code_text: str | None
+    folder: str
+    token: str
+    files: bytes | None
+    threads: int
+    cwd: str
+    environment: Mapping[str, str]
+
+
+class Answer(TypedDict):
+    """What became of it.
+
+    Args:
+        reason: why it failed, or nothing.
+        seconds: how long it took.
+        files: of the run, packed, where the machine does not see the folder; else ``None``.
+    """
+
+    reason: str
+    seconds: float
+    files: bytes | None
+
+
+def make_order(job: Job, *, token: str, files: bytes | None, threads: int) -> Order:
+    """Return the order for a run.
+
+    Args:
+        job: the run.
+        token: see :class:`Order`.
+        files: see :class:`Order`.
+        threads: see :class:`Order`.
+    """
+    code = foreign_file(job.config)
+    return Order(
+        version=auxo.__version__,
+        document=to_json(job.config),
+        code=None if code is None else str(code),
+        code_text=None if code is None else code.read_text(encoding="utf-8"),
+        folder=str(job.folder.resolve()),
+        token=token,
+        files=files,
+        threads=threads,
+        cwd=str(Path.cwd()),
+        environment={name: os.environ[name] for name in _ENVIRONMENT if name in os.environ},
+    )
+
+
+def work(order: Order) -> Answer:
+    """Make a run in its own folder if this machine sees it, else in a temporary one whose files are returned."""
+    started = time.monotonic()
+    folder = Path(order["folder"])
+    try:
+        with tempfile.TemporaryDirectory(prefix="auxo-ray-") as name:
+            place = Path(name)
+            _check_version(order)
+            code = _code(order, place)
+            if _sees(folder, order["token"]):
+                return Answer(reason=_supervise(order, code, folder), seconds=time.monotonic() - started, files=None)
+            own = place / folder.name
+            if order["files"] is not None:
+                unpack_folder(order["files"], own)
+            reason = _supervise(order, code, own)
+            return Answer(reason=reason, seconds=time.monotonic() - started, files=pack_folder(own))
+    except AuxoError as error:
+        return Answer(reason=str(error), seconds=time.monotonic() - started, files=None)
+
+
+def _check_version(order: Order) -> None:
+    """Refuse to train with another version of auxo than was asked for."""
+    if auxo.__version__ != order["version"]:
+        got = f"{auxo.__version__} on {os.uname().nodename}"
+        raise ConfigError(f"auxo {order['version']} on every machine", got, "install one version everywhere")
+
+
+def _sees(folder: Path, token: str) -> bool:
+    """Return whether the folder of the machine that asks is visible here."""
+    try:
+        return (folder.parent / token).read_text(encoding="utf-8") == token
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def _code(order: Order, place: Path) -> Path | None:
+    """Return the file of a method outside auxo: itself where it is the same here, else a copy."""
+    if order["code"] is None or order["code_text"] is None:
+        return None
+    path = Path(order["code"])
+    if path.exists():
+        if path.read_text(encoding="utf-8") != order["code_text"]:
+            got = f"another text on {os.uname().nodename}"
+            raise ConfigError(f"one text of {path} on every machine", got, "copy it there, or delete it there")
+        return path
+    copy = place / path.name
+    copy.write_text(order["code_text"], encoding="utf-8")
+    return copy
+
+
+def _supervise(order: Order, code: Path | None, folder: Path) -> str:
+    """Look after a worker process; return why it failed, or nothing. It ends with this task."""
+    os.environ.update(order["environment"])
+    cwd = Path(order["cwd"])
+    worker = WorkerProcess(
+        document=order["document"],
+        code=code,
+        folder=folder,
+        log=folder / "log.txt",
+        threads=order["threads"],
+        cwd=cwd if cwd.is_dir() else None,
+    )
+    try:
+        while (reason := worker.poll()) is None:
+            time.sleep(_LOOK_SECONDS)
+        return reason
+    finally:
+        end_all([worker])

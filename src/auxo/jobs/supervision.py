@@ -1,0 +1,140 @@
+"""A worker process, as the one that starts it sees it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from auxo.errors import OutputError
+from auxo.jobs.worker import Request
+from auxo.training import make_folder
+
+__all__ = ["WorkerProcess", "available_cores", "end_all"]
+
+_PROGRAM = "from auxo.jobs.worker import main; main()"
+_GRACE_SECONDS = 60.0
+
+
+def available_cores() -> int:
+    """Return how many CPU cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+class WorkerProcess:
+    """A process that makes one run, apart from this one: whatever it does, only it dies.
+
+    It is in a process group of its own, so that Ctrl-C reaches only the process that decides what is to be done.
+
+    Args:
+        document: config of the run, JSON.
+        code: Python file of a method outside auxo, or ``None``.
+        folder: the run directory; made if missing.
+        log: file that its output is appended to, in the run directory.
+        threads: CPU threads where the config leaves the choice.
+        cwd: folder that relative paths begin at; ``None`` for the present one.
+
+    Raises:
+        OutputError: the folder or the log cannot be written.
+    """
+
+    def __init__(
+        self, *, document: str, code: Path | None, folder: Path, log: Path, threads: int, cwd: Path | None = None
+    ) -> None:
+        self._started = time.monotonic()
+        self._place = tempfile.TemporaryDirectory(prefix="auxo-")
+        self._error_file = Path(self._place.name) / "error"
+        request = Request(
+            document=document,
+            code=None if code is None else str(code),
+            folder=str(folder.resolve()),
+            threads=threads,
+            error_file=str(self._error_file),
+            path=[str(Path(place).resolve()) for place in sys.path],
+        )
+        make_folder(folder)
+        try:
+            with log.open("ab") as file:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-P", "-c", _PROGRAM],
+                    stdin=subprocess.PIPE,
+                    stdout=file,
+                    stderr=subprocess.STDOUT,
+                    env={**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONUNBUFFERED": "1"},
+                    cwd=cwd,
+                    process_group=0,
+                )
+        except OSError as error:
+            self._place.cleanup()
+            reason = (error.strerror or "an error").lower()
+            raise OutputError(f"to write {log} and start a process", reason, "check the disk") from error
+        self._send(request)
+
+    @property
+    def seconds(self) -> float:
+        """How long it has been there."""
+        return time.monotonic() - self._started
+
+    def poll(self) -> str | None:
+        """Return ``None`` while it works; then why it failed, in one line, or nothing (``""``) if it did not."""
+        code = self._process.poll()
+        if code is None:
+            return None
+        reason = "" if code == 0 else self._reason(code)
+        self._release()
+        return reason
+
+    def terminate(self) -> None:
+        """Ask it to save its state and leave."""
+        self._process.terminate()
+
+    def kill(self) -> None:
+        """End it at once."""
+        self._process.kill()
+        self._process.wait()
+        self._release()
+
+    def _send(self, request: Request) -> None:
+        """Write the request; the pipe stays open."""
+        pipe = self._process.stdin
+        assert pipe is not None  # it was asked for
+        with suppress(BrokenPipeError):  # it has died; poll tells how
+            pipe.write(json.dumps(request).encode() + b"\n")
+            pipe.flush()
+
+    def _reason(self, code: int) -> str:
+        """Return why it failed."""
+        if self._error_file.exists():
+            return self._error_file.read_text(encoding="utf-8")
+        if code < 0:
+            name = signal.Signals(-code).name
+            return f"its process was ended by {name}" + (", perhaps for want of memory" if name == "SIGKILL" else "")
+        if code in (128 + signal.SIGINT, 128 + signal.SIGTERM):
+            return f"its process was stopped by {signal.Signals(code - 128).name}; its state is saved"
+        return f"its process left with code {code}"
+
+    def _release(self) -> None:
+        """Close the pipe of a process that is gone, and delete its temporary folder."""
+        self._place.cleanup()
+        if self._process.stdin is not None and not self._process.stdin.closed:
+            with suppress(BrokenPipeError):  # by what could not be sent
+                self._process.stdin.close()
+
+
+def end_all(workers: list[WorkerProcess]) -> None:
+    """Let processes save their state and leave; end those that take more than a minute."""
+    try:
+        for worker in workers:
+            worker.terminate()
+        deadline = time.monotonic() + _GRACE_SECONDS
+        while any(worker.poll() is None for worker in workers) and time.monotonic() < deadline:
+            time.sleep(0.05)
+    finally:
+        for worker in workers:
+            worker.kill()

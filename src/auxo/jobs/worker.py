@@ -1,0 +1,139 @@
+"""The process that makes one run, and stops when the one that started it is gone.
+
+The first line of its standard input is the request; the input then stays open for as long as the other process lives.
+"""
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from pathlib import Path
+from typing import TypedDict
+
+import torch
+
+from auxo.config import config_digest, from_json
+from auxo.errors import AuxoError, InterruptedRunError, OutputError
+from auxo.evaluation import EvaluationRow
+from auxo.runtime import open_runtime
+from auxo.training import SilentObserver, train_run
+from auxo.training.lock import locked_folder
+
+__all__ = ["Request", "main"]
+
+_PATIENCE_SECONDS = 60.0
+_GRACE_SECONDS = 600.0
+
+
+class Request(TypedDict):
+    """What a worker is asked to do; JSON.
+
+    Args:
+        document: the run's config, as ``config.json`` is to hold it.
+        code: Python file of a method outside auxo that may be run, or ``None``.
+        folder: the run directory.
+        threads: CPU threads where the config leaves the choice.
+        error_file: where the reason of a failure is to be written, in one line.
+        path: Python's search path of the process that asks.
+    """
+
+    document: str
+    code: str | None
+    folder: str
+    threads: int
+    error_file: str
+    path: list[str]
+
+
+class _LogObserver(SilentObserver):
+    """Tells of progress in the log."""
+
+    def stage_started(self, stage: str, *, step: int, num_steps: int) -> None:
+        """Say where the stage begins."""
+        _say(f"{stage}: step {step} of {num_steps}")
+
+    def evaluated(self, epoch: int, rows: list[EvaluationRow]) -> None:
+        """Say how good every head is."""
+        _say(f"epoch {epoch}: " + ", ".join(f"{row.split} {row.head} {100 * row.accuracy:.1f} %" for row in rows))
+
+
+def main() -> None:
+    """Make the run that standard input asks for and exit: 0, or an error's code with its reason in a file."""
+    request: Request = json.loads(sys.stdin.buffer.readline())
+    sys.path.extend(place for place in request["path"] if place not in sys.path)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    _say(f"process {os.getpid()} begins at {time.strftime('%Y-%m-%d %H:%M:%S')}")
+    try:
+        _train(request)
+    except InterruptedRunError as error:
+        _say(str(error))
+        sys.exit(error.exit_code)
+    except AuxoError as error:
+        _fail(request, " ".join(str(error).split()))
+        sys.exit(error.exit_code)
+    except Exception as error:  # noqa: BLE001  # a stranger's method may raise anything
+        _fail(request, _one_line(error))
+        sys.exit(1)
+
+
+def _train(request: Request) -> None:
+    """Make the run, or go on with it."""
+    folder = Path(request["folder"])
+    config = from_json(request["document"], origin=str(folder / "config.json"), code=request["code"])
+    if config.runtime.threads == 0:
+        torch.set_num_threads(request["threads"])
+    if (folder / ".lock").exists():
+        _wait_for(folder)
+    with open_runtime(config.runtime) as runtime:
+        train_run(
+            config,
+            document=request["document"],
+            digest=config_digest(config),
+            folder=folder,
+            runtime=runtime,
+            observer=_LogObserver(),
+        )
+
+
+def _wait_for(folder: Path) -> None:
+    """Wait until an earlier worker, whose parent is gone, has saved its state; not for ever."""
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        try:
+            with locked_folder(folder):
+                return
+        except OutputError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.5)
+
+
+def _end_with_parent() -> None:
+    """Ask this process to stop, so that it saves its state, once standard input ends; end it if it does not."""
+    while os.read(0, 1024):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(_GRACE_SECONDS)
+    os._exit(1)
+
+
+def _fail(request: Request, reason: str) -> None:
+    """Leave the traceback in the log and the reason where it is looked for."""
+    traceback.print_exc()
+    Path(request["error_file"]).write_text(reason, encoding="utf-8")
+
+
+def _one_line(error: Exception) -> str:
+    """Return what went wrong, and where."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    reason = " ".join(str(error).split())[:300]
+    return f"{type(error).__name__}{': ' if reason else ''}{reason} ({Path(frame.filename).name}, line {frame.lineno})"
+
+
+def _say(line: str) -> None:
+    """Write a line into the log."""
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()

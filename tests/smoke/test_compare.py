@@ -1,0 +1,287 @@
+"""``auxo compare`` as a user types it, rightly and wrongly; every number recomputed from the records."""
+
+import csv
+import io
+import json
+import re
+import shutil
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from auxo.cli import main
+from auxo.config import config_digest, to_json
+from auxo.jobs import AbstractExecutor, Outcome
+from auxo.runtime import open_runtime
+from auxo.training import SilentObserver, train_run
+
+TINY = (
+    *("--epochs", "1", "--training.no-tensorboard", "--runtime.threads", "1", "--runtime.device", "cpu"),
+    *("--data.test-fraction", "0.3"),
+)
+METHODS = "supervised,rotation,ossl"
+
+
+@dataclass(frozen=True, kw_only=True)
+class InThisProcess(AbstractExecutor):
+    """Runs one after the other in this process, which begins faster."""
+
+    def check(self):
+        """Refuse nothing."""
+
+    def execute(self, jobs, report):
+        """Make runs here."""
+        for job in jobs:
+            with open_runtime(job.config.runtime) as runtime:
+                train_run(
+                    job.config,
+                    document=to_json(job.config),
+                    digest=config_digest(job.config),
+                    folder=job.folder,
+                    runtime=runtime,
+                    observer=SilentObserver(),
+                )
+            report(Outcome(job, "finished", 1.0))
+
+
+def words_for(folder, elsewhere, *options, methods, seeds, out):
+    """The words of a comparison on pictures."""
+    data = ("--data.train", str(folder), "--data.ood", *elsewhere)
+    return ["compare", *data, "--methods", methods, "--seeds", seeds, "--out", str(out), *TINY, *options]
+
+
+@pytest.fixture
+def compare(auxo, place, monkeypatch, elsewhere):
+    """Compare on pictures, in this process."""
+    monkeypatch.setattr("auxo.cli.compare.LocalProcesses", lambda **_options: InThisProcess())
+
+    def run(*options, methods, seeds):
+        return auxo(*words_for(place.shapes, elsewhere, *options, methods=methods, seeds=seeds, out="grid"))
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def finished_grid(shapes_folder, elsewhere, tmp_path_factory):
+    """A comparison of three methods over three seeds, and what the terminal said."""
+    out, said = tmp_path_factory.mktemp("comparison") / "grid", io.StringIO()
+    words = words_for(shapes_folder, elsewhere, methods=METHODS, seeds="3", out=out)
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(said):
+        patch.setattr("auxo.cli.compare.LocalProcesses", lambda **_options: InThisProcess())
+        with pytest.raises(SystemExit) as stop:
+            main(words)
+    assert stop.value.code == 0
+    return out, said.getvalue()
+
+
+@pytest.fixture
+def grid(finished_grid, place):
+    """A copy of it in the current folder."""
+    return Path(shutil.copytree(finished_grid[0], place.root / "grid"))
+
+
+@pytest.fixture(scope="session")
+def elsewhere(tmp_path_factory, write_picture):
+    """Two sets of other pictures of the same classes."""
+    from auxo.data.fake import oriented_shapes
+
+    roots = []
+    for seed in (7, 8):
+        root = tmp_path_factory.mktemp("elsewhere") / f"set{seed}"
+        source = oriented_shapes(40, size=28, seed=seed)
+        for number, (image, label) in enumerate(zip(source.images, source.labels, strict=True)):
+            write_picture(root / source.class_names[int(label)] / f"{number:03d}.png", image)
+        roots.append(str(root))
+    return roots
+
+
+def records(folder):
+    """The rows of a run, by hand."""
+    return [json.loads(line) for line in (folder / "records.jsonl").read_text().splitlines()]
+
+
+def accuracies_by_hand(folder):
+    """Percent right on every test set, of the first class head, from the accuracies of the classes."""
+    found = {}
+    for row in records(folder):
+        if row["kind"] == "result" and row["head"] == "semantic" and row["split"] != "val":
+            found[row["split"]] = 100 * row["accuracy"]
+    return found
+
+
+def rows_of(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_compare__three_methods_and_seeds__every_number_follows_from_the_records(finished_grid):
+    out, _ = finished_grid
+    by_hand = {
+        (method, seed): accuracies_by_hand(out / f"{method}-seed{seed}")
+        for method in METHODS.split(",")
+        for seed in range(3)
+    }
+    sets = list(by_hand["supervised", 0])
+    assert sets == ["test", "ood/set7", "ood/set8"]
+
+    long = rows_of(out / "comparison.csv")
+    assert len(long) == 3 * 3 * 3
+    for row in long:
+        assert float(row["accuracy"]) == by_hand[row["method"], int(row["seed"])][row["set"]]
+        end = records(out / f"{row['method']}-seed{row['seed']}")[-1]
+        assert end["kind"] == "end"
+        assert float(row["flops"]) == end["flops"]
+        assert float(row["train_seconds"]) == end["train_seconds"]
+        assert int(row["train_images"]) == end["images"]
+
+    means = {
+        key: {**values, "mean elsewhere": np.mean([values[s] for s in sets[1:]])} for key, values in by_hand.items()
+    }
+    table = {(row["method"], row["set"]): row for row in rows_of(out / "comparison-statistics.csv")}
+    assert len(table) == 3 * 4
+    p_values = {}
+    for (method, name), row in table.items():
+        values = np.array([means[method, seed][name] for seed in range(3)])
+        assert float(row["mean"]) == pytest.approx(values.mean())
+        assert float(row["std"]) == pytest.approx(values.std(ddof=1), abs=1e-9)
+        deltas = values - np.array([means["supervised", seed][name] for seed in range(3)])
+        if method == "supervised":
+            assert row["difference"] == ""
+            continue
+        assert float(row["difference"]) == pytest.approx(deltas.mean(), abs=1e-9)
+        half = stats.t.ppf(0.975, 2) * deltas.std(ddof=1) / np.sqrt(3)
+        assert float(row["t_low"]) == pytest.approx(deltas.mean() - half, abs=1e-6)
+        assert float(row["t_high"]) == pytest.approx(deltas.mean() + half, abs=1e-6)
+        assert deltas.min() - 1e-9 <= float(row["bootstrap_low"]) <= float(row["bootstrap_high"]) <= deltas.max() + 1e-9
+        p = stats.ttest_1samp(deltas, 0).pvalue if np.ptp(deltas) > 1e-9 else None
+        assert (row["p"] == "") == (p is None)
+        if p is not None:
+            assert float(row["p"]) == pytest.approx(p, abs=1e-9)
+        p_values[method, name] = 1.0 if p is None else p
+    ordered = sorted(p_values, key=lambda key: p_values[key])
+    for rank, key in enumerate(ordered):
+        expected = max(min(1.0, (8 - place) * p_values[other]) for place, other in enumerate(ordered[: rank + 1]))
+        said = table[key]["p_holm"]
+        assert said == "" or float(said) == pytest.approx(expected, abs=1e-9)
+
+
+def test_compare__equal_compute__runs_cost_what_was_planned_and_the_tables_say_it(finished_grid):
+    out, said = finished_grid
+    contents = json.loads((out / "comparison.json").read_text())
+    flops = {method: records(out / f"{method}-seed0")[-1]["flops"] for method in METHODS.split(",")}
+    assert contents["flops"] == flops["ossl"] == max(flops.values())
+    told = dict(re.findall(r"(\w+) (\d+)", re.search(r"^epochs: (.+)$", said, re.MULTILINE)[1]))
+    for method, epochs in told.items():
+        config = json.loads((out / f"{method}-seed0" / "config.json").read_text())["run"]
+        assert config["stages"][0]["epochs"] == int(epochs)
+        # One epoch more or less would be further from the budget.
+        per_epoch = flops[method] / int(epochs)
+        assert abs(flops[method] - flops["ossl"]) <= per_epoch / 2
+    assert int(told["supervised"]) > int(told["ossl"]) == 1
+    report = (out / "comparison.md").read_text()
+    assert f"| supervised-seed0 | {told['supervised']} | {flops['supervised']:.4g} |" in report
+    assert f"{flops['supervised'] / flops['ossl']:.3f}" in report
+
+
+def test_compare__again_with_another_seed_and_baseline__adds_to_what_is_there(compare, grid):
+    before = {path: path.read_bytes() for path in grid.glob("*-seed?/*") if path.is_file()}
+    answer = compare("--baseline", "rotation", methods="ossl", seeds="2,3")
+    assert answer.code == 0, answer.err
+    assert re.findall(r"\[\d/2\] (\w+) ([\w-]+)", answer.out) == [("reused", "ossl-seed2"), ("finished", "ossl-seed3")]
+    assert {path: path.read_bytes() for path in before} == before
+    seen = {(row["method"], int(row["seed"])) for row in rows_of(grid / "comparison.csv")}
+    assert seen == {(method, seed) for method in METHODS.split(",") for seed in range(3)} | {("ossl", 3)}
+    assert "ossl and rotation are compared on seeds 0, 1, 2, which both have" in answer.out
+    assert {row["baseline"] for row in rows_of(grid / "comparison-statistics.csv")} == {"rotation"}
+
+
+def test_compare__a_run_that_is_not_finished__is_left_out_and_listed(compare, grid):
+    (grid / "rotation-seed1" / "model.safetensors").unlink()
+    answer = compare(methods="supervised", seeds="1")
+    assert answer.code == 0, answer.err
+    assert "note: not finished, and left out: rotation-seed1" in answer.out
+    pairs = {row["method"]: row["pairs"] for row in rows_of(grid / "comparison-statistics.csv")}
+    assert pairs == {"supervised": "", "rotation": "2", "ossl": "3"}
+
+
+def test_compare__recipe_lengths_and_one_seed__said_in_the_table(compare, place):
+    answer = compare("--budget", "recipe", methods="supervised", seeds="1")
+    assert answer.code == 0, answer.err
+    assert "compute is not equal" in answer.out
+    assert "fewer than two seeds of supervised" in answer.out
+    assert {row["epochs"] for row in rows_of(place.root / "grid" / "comparison.csv")} == {"1"}
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--budget", "recipe"), "the budget of the runs in grid"),
+        (("--flops", "1e9"), "the budget of the runs in grid"),
+        (("--epochs", "2"), "--epochs 1, as for the runs in grid, got --epochs 2"),
+        (("--data.test-fraction", "0.2"), "data.test-fraction 0.3 in grid, 0.2 in rotation"),
+        (("--data.num-train", "60"), "data.num-train None in grid, 60 in rotation"),
+        (("--backbone.name", "resnet8"), "backbone.name lenet5 in grid"),
+    ],
+)
+def test_compare__other_settings_than_the_folders__refused(assert_refused, place, elsewhere, grid, options, says):
+    words = words_for(place.shapes, elsewhere, *options, methods="rotation", seeds="4", out=grid.name)
+    assert_refused(*words, says=says)
+
+
+def test_compare__a_run_of_another_config__refused_before_anything_is_written(assert_refused, place, elsewhere, grid):
+    path = grid / "rotation-seed1" / "config.json"
+    path.write_text(path.read_text().replace('"batch_size": 64', '"batch_size": 32'))
+    words = words_for(place.shapes, elsewhere, methods="rotation", seeds="3", out=grid.name)
+    assert_refused(*words, says=r"one of another config \(stages.0.batch_size 32, not 64\)")
+
+
+def test_compare__latex__is_escaped_and_balanced(finished_grid):
+    text = (finished_grid[0] / "comparison.tex").read_text()
+    body = [line for line in text.splitlines() if not line.startswith("%")]
+    assert sum(line.count("{") for line in body) == sum(line.count("}") for line in body)
+    assert not re.search(r"(?<!\\)[%_#]", "\n".join(body))
+    assert "±" not in text
+    assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == 3
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("digits",), "methods"),
+        (("digitz", "--methods", "supervised"), "did you mean digits"),
+        (("digits", "--methods", "supervized"), "did you mean supervised"),
+        (("digits", "--methods", "nowhere.py"), "no file nowhere.py"),
+        (("digits", "--methods", ","), "methods, with commas"),
+        (("digits", "--methods", "ossl,ossl"), "ossl twice"),
+        (("--methods", "ossl"), "a scenario or --data.train"),
+        (("digits", "--methods", "ossl", "--data.train", "pictures"), "both, digits and --data.train"),
+        (("digits", "--methods", "ossl", "--data.scenario", "digits"), "scenario as the first word"),
+        (("digits", "--methods", "ossl", "--seeds", "0"), "seeds such as"),
+        (("digits", "--methods", "ossl", "--seeds", "many"), "seeds such as"),
+        (("digits", "--methods", "ossl", "--seeds", "1,1"), "seeds that differ"),
+        (("digits", "--methods", "ossl", "--seeds", "9-5"), "seeds such as"),
+        (("digits", "--methods", "ossl", "--baseline", "osl"), "a baseline among ossl"),
+        (("digits", "--methods", "ossl", "--processes", "0"), "processes >= 1"),
+        (("digits", "--methods", "ossl", "--threads", "0"), "threads >= 1"),
+        (("digits", "--methods", "ossl", "--epochs", "0"), "epochs >= 1"),
+        (("digits", "--methods", "ossl", "--flops", "-1"), "flops > 0"),
+        (("digits", "--methods", "ossl", "--flops", "1e9", "--budget", "recipe"), "--flops or --budget recipe"),
+        (("digits", "--methods", "ossl", "--gpus-per-run", "1"), "--gpus-per-run with --ray"),
+        (("digits", "--methods", "ossl", "--ray", "auto", "--processes", "2"), "no --processes with --ray"),
+        (("digits", "--methods", "ossl", "--ray", ""), "address of a Ray cluster"),
+        (("digits", "--methods", "ossl", "--nonsense", "1"), "options of auxo compare digits"),
+        (("digits", "--methods", "ossl", "--data.num-trains", "9"), "did you mean --data.num-train"),
+        (("digits", "--methods", "ossl", "--data.num-train", "many"), "options of auxo compare"),
+        (("digits", "--methods", "supervised,fixmatch"), "one setting for all methods, got data.num-labelled"),
+        (("digits", "--methods", "ossl", "--runtime.compile"), "--budget recipe"),
+        (("--data.train", "pictures", "--data.test-fraction", "0", "--methods", "ossl"), "a set to judge on"),
+        (("digits", "--methods", "ossl", "--out", "run"), "a new folder, or one of an earlier comparison"),
+    ],
+)
+def test_compare__bad_input__one_line_and_nothing_written(assert_refused, place, words, says):
+    assert (place.run.name, place.pictures.name) == ("run", "pictures")
+    assert_refused("compare", *words, says=says)

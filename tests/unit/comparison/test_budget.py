@@ -1,0 +1,106 @@
+"""Epochs that cost the same."""
+
+from dataclasses import replace
+from itertools import product
+
+import pytest
+import torch
+
+from auxo.comparison import fit_to_budget, with_epochs
+from auxo.config import load_recipe
+from auxo.errors import ConfigError
+from auxo.experiment import ExperimentConfig, StageConfig
+from auxo.methods.pretrain import Pretraining
+from auxo.methods.supervised import Supervised
+from auxo.optimizers import OptimizerConfig
+
+
+def run_of(*epochs, warmup=0):
+    method = Supervised.Config(optimizer=OptimizerConfig(schedule="cosine", warmup_epochs=warmup))
+    stages = [StageConfig(name=f"s{number}", method=method, epochs=count) for number, count in enumerate(epochs)]
+    return ExperimentConfig(stages=tuple(stages))
+
+
+def epochs_of(config):
+    return [stage.epochs for stage in config.stages]
+
+
+def test_fit_to_budget__own_cost__the_same_run():
+    config = run_of(15)
+    plan = fit_to_budget(config, (100,), 1500.0)
+    assert plan.config == config
+    assert plan.flops == 1500
+
+
+@pytest.mark.parametrize(
+    ("budget", "epochs"), [(9000, 90), (149, 1), (151, 2), (10, 1), (1549, 15), (1551, 16), (1_000_000, 10_000)]
+)
+def test_fit_to_budget__one_stage__the_nearest_number_of_epochs(budget, epochs):
+    plan = fit_to_budget(run_of(15), (100,), float(budget))
+    assert epochs_of(plan.config) == [epochs]
+    assert plan.flops == 100 * epochs
+
+
+def test_fit_to_budget__several_stages__in_proportion_and_no_other_proportion_is_nearer():
+    config, costs, budget = run_of(15, 20, 60), (37, 3, 8), 700.0
+    plan = fit_to_budget(config, costs, budget)
+    made = epochs_of(plan.config)
+    assert plan.flops == sum(a * b for a, b in zip(made, costs, strict=True))
+    factors = [number / epochs for epochs, number in product((15, 20, 60), range(1, 200))]
+    others = [[max(1, round(factor * epochs)) for epochs in (15, 20, 60)] for factor in factors]
+    nearest = min(abs(sum(a * b for a, b in zip(each, costs, strict=True)) - budget) for each in others)
+    assert abs(plan.flops - budget) == nearest
+    assert made[2] / made[0] == pytest.approx(4, rel=0.1)
+
+
+def test_fit_to_budget__nothing_counted__refused():
+    with pytest.raises(ConfigError, match="--budget recipe"):
+        fit_to_budget(run_of(15), (0,), 1000.0)
+
+
+def test_fit_to_budget__milestones_and_warm_up__stretch_with_the_epochs():
+    config = run_of(10, warmup=2)
+    method = Supervised.Config(optimizer=OptimizerConfig(schedule="step", milestones=(0.5, 0.8), warmup_epochs=2))
+    longer = fit_to_budget(replace(config, stages=(StageConfig(method=method, epochs=10),)), (1,), 40.0).config.stages[
+        0
+    ]
+    rates = rates_of(longer)
+    assert longer.epochs == 40
+    assert rates[0] == pytest.approx(0.01 / 8)  # the first of 8 epochs of warm-up
+    assert rates[7] == rates[19] == pytest.approx(0.01)
+    assert rates[20] == rates[31] == pytest.approx(0.001)
+    assert rates[32] == rates[39] == pytest.approx(0.0001)
+
+
+def rates_of(stage):
+    """The learning rate of every epoch, one step each."""
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=stage.method.optimizer.lr)
+    schedule = stage.method.optimizer.build_schedule(optimizer, num_epochs=stage.epochs)
+    rates = []
+    for _ in range(stage.epochs):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    return rates
+
+
+@pytest.mark.parametrize(("epochs", "warmup"), [(1, 0), (2, 1), (5, 1), (100, 20)])
+def test_fit_to_budget__warm_up__leaves_an_epoch_at_least(epochs, warmup):
+    stage = fit_to_budget(run_of(10, warmup=2), (1,), float(epochs)).config.stages[0]
+    assert (stage.epochs, stage.method.optimizer.warmup_epochs) == (epochs, warmup)
+
+
+def test_fit_to_budget__recipe_of_two_stages__every_optimizers_warm_up_stretches():
+    config = load_recipe("pretrain")
+    longer = fit_to_budget(config, (1, 1), 225.0).config
+    assert epochs_of(longer) == [45, 180]
+    method = longer.stages[0].method
+    assert isinstance(method, Pretraining.Config)
+    assert method.optimizer.warmup_epochs == 3
+
+
+def test_with_epochs__of_the_last_stage__others_in_proportion():
+    assert epochs_of(with_epochs(run_of(15, 20, 60), 6)) == [2, 2, 6]
+    assert epochs_of(with_epochs(run_of(15), 1)) == [1]
+    with pytest.raises(ConfigError, match="epochs >= 1"):
+        with_epochs(run_of(15), 0)

@@ -1,0 +1,130 @@
+"""What is to be run, and what a folder of earlier runs allows."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from auxo.comparison import Choice, Contents, MethodEntry, plan_grid, read_contents, require_one_setting, write_contents
+from auxo.comparison.folder import shared_settings
+from auxo.config import load_recipe
+from auxo.data import DataConfig
+from auxo.errors import CheckpointError, ConfigError
+from auxo.runtime import RuntimeConfig, open_runtime
+
+RAISING = """
+from dataclasses import dataclass, replace
+from auxo.config import load_recipe
+from auxo.methods.supervised import Supervised
+
+
+class Raising(Supervised):
+    @dataclass(frozen=True, kw_only=True)
+    class Config(Supervised.Config):
+        def build(self, backbone, task, *, seed):
+            raise TypeError("not today")
+
+
+def recipe():
+    run = load_recipe("supervised")
+    return replace(run, stages=(replace(run.stages[0], method=Raising.Config()),))
+"""
+
+
+@pytest.fixture
+def choose(shapes_folder):
+    """A method on the pictures, for one epoch."""
+
+    def choice(recipe, *, name=None):
+        config = load_recipe(str(recipe))
+        stages = tuple(replace(stage, epochs=1) for stage in config.stages)
+        data, runtime = DataConfig(train=str(shapes_folder)), RuntimeConfig(device="cpu")
+        return Choice(name or str(recipe), str(recipe), replace(config, stages=stages, data=data, runtime=runtime))
+
+    return choice
+
+
+@pytest.fixture
+def plan(tmp_path):
+    """Plan runs in a folder."""
+
+    def made(*choices, seeds=(0, 1), earlier=None, budget="equal", flops=None):
+        with open_runtime(choices[0].config.runtime) as runtime:
+            return plan_grid(
+                choices,
+                seeds,
+                earlier=earlier,
+                title="own",
+                budget=budget,
+                flops=flops,
+                folder=tmp_path,
+                runtime=runtime,
+            )
+
+    return made
+
+
+def test_plan_grid__two_methods__seed_after_seed_and_every_run_the_same_budget(plan, choose, tmp_path):
+    grid = plan(choose("supervised"), choose("rotation"))
+    names = ["supervised-seed0", "rotation-seed0", "supervised-seed1", "rotation-seed1"]
+    assert [job.name for job in grid.jobs] == names
+    assert [job.folder for job in grid.jobs] == [tmp_path / name for name in names]
+    assert [job.config.seed for job in grid.jobs] == [0, 0, 1, 1]
+    epochs = {job.name: job.config.stages[0].epochs for job in grid.jobs}
+    assert epochs["rotation-seed0"] == epochs["rotation-seed1"] == 1
+    assert epochs["supervised-seed0"] == epochs["supervised-seed1"] == 5  # one batch becomes five with its turns
+    assert grid.contents.chosen == "those of rotation at its recipe's length"
+
+
+def test_plan_grid__with_an_earlier_budget__a_costlier_method_gets_that(plan, choose):
+    first = plan(choose("supervised"))
+    second = plan(choose("rotation"), seeds=[2], earlier=first.contents)
+    assert second.contents.flops == first.contents.flops
+    assert second.contents.runs() == [("supervised", 0), ("supervised", 1), ("rotation", 2)]
+    assert second.jobs[0].config.stages[0].epochs == 1
+
+
+def test_plan_grid__given_operations__as_many_epochs(plan, choose):
+    own = plan(choose("supervised")).contents.flops
+    grid = plan(choose("supervised"), flops=own * 7)
+    assert {job.config.stages[0].epochs for job in grid.jobs} == {7}
+
+
+def test_plan_grid__a_method_that_raises__keeps_its_length_and_is_noted(plan, choose, tmp_path):
+    (tmp_path / "raising.py").write_text(RAISING)
+    raising = choose(tmp_path / "raising.py", name="raising")
+    grid = plan(choose("supervised"), raising)
+    assert len(grid.jobs) == 4
+    assert grid.notes == ("raising could not be measured and keeps its recipe's length (TypeError: not today)",)
+    with pytest.raises(ConfigError, match="TypeError: not today"):
+        plan(raising)
+
+
+def test_require_one_setting__methods_of_other_data__refused_by_option(choose, tmp_path):
+    one, other = choose("supervised"), choose("rotation")
+    require_one_setting([one, other], None, out=tmp_path)
+    other = replace(other, config=replace(other.config, data=replace(other.config.data, augment="crop")))
+    with pytest.raises(ConfigError, match=r"data.augment none in supervised, crop in rotation: give --data.augment"):
+        require_one_setting([one, other], None, out=tmp_path)
+
+
+def test_contents__written_and_read__equal(choose, tmp_path):
+    shared = json.loads(json.dumps(shared_settings(choose("supervised").config)))
+    contents = Contents("own", "equal", 1e9, "as given", shared, None, {"a": MethodEntry("a.py", 7, (0, 2))})
+    write_contents(tmp_path / "new", contents)
+    assert read_contents(tmp_path / "new") == contents
+    assert read_contents(tmp_path / "absent") is None
+    added = contents.added({"b": MethodEntry("b", None, (1,)), "a": MethodEntry("a.py", 7, (1, 2))})
+    assert added.runs() == [("a", 0), ("a", 1), ("a", 2), ("b", 1)]
+
+
+def test_read_contents__something_else__refused(tmp_path):
+    (tmp_path / "notes.txt").write_text("")
+    with pytest.raises(ConfigError, match="a new folder"):
+        read_contents(tmp_path)
+    with pytest.raises(ConfigError, match="a file"):
+        read_contents(tmp_path / "notes.txt")
+    for text in ("nonsense", "[]", '{"format": 2}', '{"format": 1, "auxo": "x", "methods": {}}'):
+        (tmp_path / "comparison.json").write_text(text)
+        with pytest.raises(CheckpointError, match="a comparison's description"):
+            read_contents(tmp_path)
