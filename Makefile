@@ -10,6 +10,7 @@ DOCS := $(VENV)/.docs
 
 demo: $(CORE)
 	$(BIN)/auxo train ossl
+	$(BIN)/auxo report "$$(ls -td runs/ossl-digits-seed0* | head -n 1)"
 
 test: $(TEST)
 	scripts/check

@@ -1,5 +1,6 @@
 """Draw the pictures of the documentation into docs/assets: python docs/pictures.py (needs no download)."""
 
+import io
 import shutil
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from tempfile import TemporaryDirectory
 import matplotlib as mpl
 import numpy as np
 import torch
+from PIL import Image
 from sklearn.datasets import load_sample_images
 from torch import Tensor
 from torch.nn import functional
@@ -225,6 +227,35 @@ def draw_explanation() -> None:
             shutil.copy(folder / "explain" / "test" / drawn, ASSETS / name)
 
 
+def draw_report() -> None:
+    """Train on the digits for six epochs and photograph the report in Debian's Chromium: half a minute."""
+    from playwright.sync_api import sync_playwright  # noqa: PLC0415  # a tool of the tests, needed here alone
+
+    with TemporaryDirectory() as place, sync_playwright() as running:
+        folder = Path(place) / "gssl-digits-seed0"
+        for words in (["train", "gssl", "--epochs", "6", "--out", folder], ["report", folder]):
+            subprocess.run(
+                [sys.executable, "-m", "auxo", *words, "--device", "cpu"], check=True, stdout=subprocess.DEVNULL
+            )
+        browser = running.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        taken = []
+        for scheme, size, section in (("light", (1120, 960), "results"), ("dark", (400, 960), "points")):
+            page = browser.new_page(viewport={"width": size[0], "height": size[1]}, color_scheme=scheme)
+            page.goto((folder / "report.html").as_uri())
+            page.locator(f"#{section}").evaluate("each => each.scrollIntoView({behavior: 'instant'})")
+            page.wait_for_selector(f"#{section} .js-plotly-plot .main-svg")
+            if section == "points":
+                page.locator("#points .chart").focus()
+                page.keyboard.press("ArrowRight")
+            page.wait_for_timeout(1000)
+            taken.append(Image.open(io.BytesIO(page.screenshot())))
+        browser.close()
+    whole = Image.new("RGB", (sum(each.width for each in taken) + 24, taken[0].height), "white")
+    whole.paste(taken[0], (0, 0))
+    whole.paste(taken[1], (taken[0].width + 24, 0))
+    whole.quantize(128).save(ASSETS / "report.png", optimize=True)
+
+
 def main() -> None:
     """Draw everything."""
     ASSETS.mkdir(exist_ok=True)
@@ -240,6 +271,7 @@ def main() -> None:
     draw_patches(photo)
     draw_two_views({"photograph": (photograph(96), 0.5), "digit": (one_of_each(train)[5:6], 0.0)})
     draw_explanation()
+    draw_report()
     draw_hypergradients()
 
 

@@ -107,8 +107,8 @@ def _gradients(
 class _BatchNorm(torch.autograd.Function):
     """Batch norm by the batch's statistics.
 
-    Sums are taken by kernels that add up in pairs. For channels_last on the CPU torch's batch norm adds one number after
-    the other, which costs two of float32's seven digits in its result and four in the gradient of a network.
+    Sums are taken by kernels that add up in pairs. For channels_last on the CPU, torch's batch norm adds up one number
+    after the other, which costs two of float32's seven digits in its result and four in a network's gradient.
     """
 
     @staticmethod

@@ -4,7 +4,7 @@ from auxo.evaluation.corruption import build_corruption_table, evaluate_under_co
 from auxo.evaluation.evaluate import EvaluationRow, evaluate, has_class_head, require_class_head
 from auxo.evaluation.features import FeatureReader, LabelledFeatures
 from auxo.evaluation.intervals import Interval, clustered_interval, wilson_interval
-from auxo.evaluation.metrics import HeadMetrics, HeadScores
+from auxo.evaluation.metrics import HeadMetrics, HeadScores, ReliabilityBin
 from auxo.evaluation.observe import Observation, features_of, observe
 from auxo.evaluation.probes import (
     PROBES,
@@ -18,7 +18,7 @@ from auxo.evaluation.probes import (
 )
 from auxo.evaluation.robustness import ATTACKS, AttackConfig, AttackName, adversarial_images, evaluate_under_attack
 from auxo.evaluation.selection import Selection, select
-from auxo.evaluation.tables import Compute, Table, build_table, to_markdown, to_rich
+from auxo.evaluation.tables import Compute, Table, accuracy_cell, build_table, to_csv, to_markdown, to_rich
 
 __all__ = [
     "ATTACKS",
@@ -35,8 +35,10 @@ __all__ = [
     "LabelledFeatures",
     "Observation",
     "ProbeName",
+    "ReliabilityBin",
     "Selection",
     "Table",
+    "accuracy_cell",
     "adversarial_images",
     "build_corruption_table",
     "build_table",
@@ -54,6 +56,7 @@ __all__ = [
     "observe",
     "require_class_head",
     "select",
+    "to_csv",
     "to_markdown",
     "to_rich",
     "wilson_interval",

@@ -11,7 +11,7 @@ from auxo.errors import DataError, ShapeError
 from auxo.losses import cross_entropy_losses
 from auxo.types import Labels
 
-__all__ = ["HeadMetrics", "HeadScores"]
+__all__ = ["HeadMetrics", "HeadScores", "ReliabilityBin"]
 
 _NUM_BINS = 15
 
@@ -34,6 +34,24 @@ class HeadScores(NamedTuple):
     nll: float
     calibration_error: float
     per_class: tuple[float | None, ...]
+
+
+class ReliabilityBin(NamedTuple):
+    """The items of one range of confidence.
+
+    Args:
+        low: lower end of the range; the bin of confidences of exactly one begins and ends there.
+        high: upper end, which belongs to the next bin.
+        n: number of items, >= 1.
+        confidence: their mean confidence.
+        accuracy: the fraction of them that was right.
+    """
+
+    low: float
+    high: float
+    n: int
+    confidence: float
+    accuracy: float
 
 
 class HeadMetrics:
@@ -111,7 +129,7 @@ class HeadMetrics:
         Raises:
             DataError: no item was added.
         """
-        seen, hits, nll, counts, confidences, accuracies = (part.tolist() for part in self._sums.split(self._sizes))
+        seen, hits, nll, counts, confidences, accuracies = self._totals()
         n, correct = round(sum(seen)), round(sum(hits))
         if n == 0:
             raise DataError("at least one item to measure", "none", "give a set that is not empty")
@@ -124,3 +142,17 @@ class HeadMetrics:
             calibration_error=sum(gaps) / n,
             per_class=tuple(round(h) / round(s) if s > 0.5 else None for s, h in zip(seen, hits, strict=True)),
         )
+
+    def reliability(self) -> tuple[ReliabilityBin, ...]:
+        """Return the bins of the calibration error that have items, in the order of their confidence."""
+        *_, counts, confidences, accuracies = self._totals()
+        edges = [*self._boundaries.tolist(), 1.0]
+        return tuple(
+            ReliabilityBin(edges[place], edges[place + 1], round(count), confidences[place] / count, hits / count)
+            for place, (count, hits) in enumerate(zip(counts, accuracies, strict=True))
+            if count > 0.5
+        )
+
+    def _totals(self) -> list[list[float]]:
+        """Return the sums by kind, on the host."""
+        return [part.tolist() for part in self._sums.split(self._sizes)]

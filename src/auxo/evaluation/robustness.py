@@ -4,7 +4,7 @@ import importlib
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import ModuleType
 from typing import Literal, Protocol, TypeAlias, get_args, runtime_checkable
 
@@ -28,7 +28,7 @@ from auxo.interfaces import AbstractMethod
 from auxo.losses import cross_entropy_losses
 from auxo.random import derive_seed, global_seed
 from auxo.runtime import Runtime
-from auxo.types import Images, Labels, Normalisation
+from auxo.types import Images, Labels, Normalisation, refuse_unread
 
 __all__ = ["ATTACKS", "AttackConfig", "AttackName", "adversarial_images", "evaluate_under_attack"]
 
@@ -38,6 +38,8 @@ ATTACKS: tuple[AttackName, ...] = get_args(AttackName)
 """Names of the attacks, in the order in which they are made."""
 
 _RESTARTED = ("pgd", "pgd_margin")
+_STEPPED = (*_RESTARTED, "momentum")
+_READ_BY = {"steps": _STEPPED, "step_size": _STEPPED, "restarts": _RESTARTED}
 _NOISE_DRAWS = 100
 
 
@@ -71,6 +73,7 @@ class AttackConfig:
         for is_valid, expected, got in checks:
             if not is_valid:
                 raise ConfigError(expected, str(got), "choose among them; 8/255 is 0.0314")
+        refuse_unread(self, _READ_BY, chosen=self.attacks, choice="attack")
 
 
 def evaluate_under_attack(
@@ -153,8 +156,8 @@ def adversarial_images(
 
     Side effects: gradients of the network's weights accumulate, unless they require none.
     """
-    checked = replace(config, attacks=(attack,))
-    return _attacked(_import_foolbox(), network, pixels, labels, attack, checked, seed=seed)
+    AttackConfig(attacks=(attack,))  # refuses an unknown name
+    return _attacked(_import_foolbox(), network, pixels, labels, attack, config, seed=seed)
 
 
 class _PixelNetwork(nn.Module):

@@ -1,6 +1,8 @@
 """The table of a run: splits by heads, with intervals, and a caption that says how the numbers came about."""
 
-from collections.abc import Sequence
+import csv
+import io
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean, stdev
 
@@ -11,7 +13,7 @@ from auxo.errors import DataError
 from auxo.evaluation.evaluate import EvaluationRow
 from auxo.evaluation.selection import Selection
 
-__all__ = ["Compute", "Table", "build_table", "to_markdown", "to_rich"]
+__all__ = ["Compute", "Table", "accuracy_cell", "build_table", "to_csv", "to_markdown", "to_rich"]
 
 _MISSING = "-"
 
@@ -77,7 +79,7 @@ def build_table(
             )
     lines: list[tuple[str, ...]] = []
     for split in dict.fromkeys(row.split for row in rows):
-        accuracies = tuple(_accuracy(cells.get((split, *head), [])) for head in heads)
+        accuracies = tuple(accuracy_cell(cells.get((split, *head), [])) for head in heads)
         if heads[0][0] != "class":
             lines.append((split, *accuracies))
             continue
@@ -101,6 +103,16 @@ def to_markdown(table: Table) -> str:
     return "\n".join((*lines, "", table.caption)) + "\n"
 
 
+def to_csv(rows: Sequence[Mapping[str, object]]) -> str:
+    """Return rows as CSV with a header; nothing (``None``) is an empty field."""
+    written = io.StringIO()
+    if rows:
+        writer = csv.DictWriter(written, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    return written.getvalue()
+
+
 def to_rich(table: Table) -> RichTable:
     """Return the table for the terminal."""
     rendered = RichTable(caption=Text(table.caption), caption_justify="left")
@@ -117,8 +129,8 @@ def _in_order(rows: Sequence[EvaluationRow], kind: str) -> list[tuple[str, str]]
     return [(kind, name) for name in sorted(names, key=lambda name: kind == "class" and name == "mean")]
 
 
-def _accuracy(rows: Sequence[EvaluationRow]) -> str:
-    """Return the text of a cell of accuracies."""
+def accuracy_cell(rows: Sequence[EvaluationRow]) -> str:
+    """Return an accuracy in percent with its interval, or mean ± standard deviation of several; - of none."""
     if len(rows) == 1:
         return f"{100 * rows[0].accuracy:.1f} [{100 * rows[0].low:.1f}, {100 * rows[0].high:.1f}]"
     return _spread([100 * row.accuracy for row in rows], digits=1)

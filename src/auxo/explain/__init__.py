@@ -1,18 +1,26 @@
 """Pictures of what a trained model looks at (Grad-CAM) and how it arranges its inputs (t-SNE), with their numbers."""
 
 from auxo.evaluation import Observation, observe
+from auxo.explain.arrangement import PointMap, arrange
+from auxo.explain.attention import AttentionGrid, attend
 from auxo.explain.config import ExplainConfig
 from auxo.explain.embedding import Embedding, embed
 from auxo.explain.explanation import Explanation, explain
+from auxo.explain.figures import Attention
 from auxo.explain.grad_cam import choose_layer, grad_cam
 from auxo.explain.subject import Subject
 
 __all__ = [
+    "Attention",
+    "AttentionGrid",
     "Embedding",
     "ExplainConfig",
     "Explanation",
     "Observation",
+    "PointMap",
     "Subject",
+    "arrange",
+    "attend",
     "choose_layer",
     "embed",
     "explain",

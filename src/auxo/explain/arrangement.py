@@ -1,17 +1,53 @@
 """The t-SNE map of a model's pooled features, and rows of numbers that it can be drawn from again."""
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from auxo.explain.config import ExplainConfig
-from auxo.explain.embedding import embed
+from auxo.explain.embedding import Embedding, embed
 from auxo.explain.figures import draw_points
 from auxo.explain.part import Part
 from auxo.explain.subject import Subject
 
-__all__ = ["arrangement"]
+__all__ = ["PointMap", "arrange", "arrangement"]
+
+
+class PointMap(NamedTuple):
+    """Pictures laid out in the plane by their features.
+
+    Args:
+        indices: shape ``(n,)``; int64 positions of the pictures in the set.
+        predicted: shape ``(n,)``; int64; ``None`` where the model has no class head.
+        embedding: where they lie.
+        num_features: of each picture.
+    """
+
+    indices: Int[Tensor, " n"]
+    predicted: Int[Tensor, " n"] | None
+    embedding: Embedding
+    num_features: int
+
+
+def arrange(subject: Subject, labels: list[int], config: ExplainConfig) -> PointMap:
+    """Return where t-SNE puts the pooled features of the pictures of some classes.
+
+    Args:
+        subject: the model, with a class head or without, and the pictures.
+        labels: numbers of the classes.
+        config: what to show.
+
+    Raises:
+        ConfigError: a perplexity that is too large, or fewer points than classes.
+        DataError: fewer than two pictures, or features that do not differ.
+    """
+    indices = config.spread(subject.source, labels)
+    pooled, predicted = _read(subject, indices)
+    embedding = embed(pooled, perplexity=config.perplexity, seed=config.seed)
+    return PointMap(indices, predicted, embedding, int(pooled.shape[1]))
 
 
 def arrangement(subject: Subject, labels: list[int], config: ExplainConfig) -> Part:
@@ -26,15 +62,13 @@ def arrangement(subject: Subject, labels: list[int], config: ExplainConfig) -> P
         ConfigError: a perplexity that is too large, or fewer points than classes.
         DataError: fewer than two pictures, or features that do not differ.
     """
-    indices = config.spread(subject.source, labels)
-    pooled, predicted = _read(subject, indices)
-    points, divergence, perplexity = embed(pooled, perplexity=config.perplexity, seed=config.seed)
+    indices, predicted, (points, divergence, perplexity), num_features = arrange(subject, labels, config)
     settings = {
         "kind": "settings",
         "run": subject.run,
         "split": subject.split,
         "num_pictures": len(indices),
-        "num_features": pooled.shape[1],
+        "num_features": num_features,
         "perplexity": perplexity,
         "divergence": divergence,
         "seed": config.seed,
@@ -49,7 +83,7 @@ def arrangement(subject: Subject, labels: list[int], config: ExplainConfig) -> P
         np.array([labels.index(label) for label in of_points.tolist()]),
         None if predicted is None else (of_points == predicted).numpy(),
         [subject.source.class_names[label] for label in labels],
-        title=f"t-SNE of {pooled.shape[1]} features: {subject.run}, split {subject.split}",
+        title=f"t-SNE of {num_features} features: {subject.run}, split {subject.split}",
         caption=f"{text}, divergence {divergence:.2f} nats, seed {config.seed}\n"
         "neighbours mean something; distances between groups and their sizes do not",
     )

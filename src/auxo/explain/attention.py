@@ -1,6 +1,6 @@
 """The Grad-CAM grid: one row of pictures per class, and rows of numbers that it can be drawn from again."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -13,17 +13,33 @@ from auxo.explain.grad_cam import choose_layer, grad_cam
 from auxo.explain.part import Part
 from auxo.explain.subject import Inputs, Subject
 
-__all__ = ["attention_grid"]
+__all__ = ["AttentionGrid", "attend", "attention_grid"]
 
 _DECIMALS = 4
 
 
-def attention_grid(subject: Subject, labels: list[int], config: ExplainConfig) -> Part:
+class AttentionGrid(NamedTuple):
+    """The Grad-CAM maps of a few pictures of each class.
+
+    Args:
+        layer: name of the map that was looked at.
+        size: rows and columns that it has.
+        rows: of numbers, one per picture, class after class.
+        grid: the pictures with their maps, one list per class.
+    """
+
+    layer: str
+    size: tuple[int, int]
+    rows: list[dict[str, Any]]
+    grid: list[list[Attention]]
+
+
+def attend(subject: Subject, labels: list[int], config: ExplainConfig) -> AttentionGrid:
     """Return the Grad-CAM maps of a few pictures of each class.
 
     Args:
         subject: the model, which has a class head, and the pictures.
-        labels: numbers of the classes, one row each.
+        labels: numbers of the classes.
         config: what to show.
 
     Raises:
@@ -39,6 +55,21 @@ def attention_grid(subject: Subject, labels: list[int], config: ExplainConfig) -
             rows += [row for row, _ in made]
             shown += [picture for _, picture in made]
         grid.append(shown)
+    return AttentionGrid(layer, size, rows, grid)
+
+
+def attention_grid(subject: Subject, labels: list[int], config: ExplainConfig) -> Part:
+    """Return :func:`attend` as a drawing, one row of pictures per class, with its rows of numbers.
+
+    Args:
+        subject: the model, which has a class head, and the pictures.
+        labels: numbers of the classes, one row each.
+        config: what to show.
+
+    Raises:
+        ConfigError: the backbone has no such layer, or the prediction does not depend on it.
+    """
+    layer, size, rows, grid = attend(subject, labels, config)
     text = f"layer {layer} ({size[0]}x{size[1]})"
     of_class = "predicted class" if config.explained == "predicted" else "right class"
     captions = ["blue, solid: the answer was right; orange, dashed: it was wrong"]

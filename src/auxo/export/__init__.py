@@ -1,8 +1,9 @@
 """Trained networks as files for use elsewhere: safetensors, torch.export and ONNX, each with a model card."""
 
+from auxo.export.card import method_name
 from auxo.export.description import Description
 from auxo.export.folder import FORMATS, Export, ExportFormat, export_run, is_export
-from auxo.export.history import History, read_history
+from auxo.export.history import History, read_history, to_row
 from auxo.export.network import DeployedNetwork, capture
 from auxo.export.onnx_file import open_onnx, to_onnx
 from auxo.export.predictor import Predictor, predictor_of
@@ -22,6 +23,7 @@ __all__ = [
     "export_run",
     "is_export",
     "load_network",
+    "method_name",
     "open_onnx",
     "open_program",
     "predictor_of",
@@ -29,6 +31,7 @@ __all__ = [
     "read_history",
     "to_onnx",
     "to_pt2",
+    "to_row",
     "with_code",
     "write_network",
 ]

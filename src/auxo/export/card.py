@@ -16,7 +16,7 @@ from auxo.export.provenance import versions
 from auxo.export.snippets import onnx_snippet, torch_snippet
 from auxo.registry import entries
 
-__all__ = ["Card", "Files"]
+__all__ = ["Card", "Files", "method_name"]
 
 Files: TypeAlias = Mapping[str, str]
 
@@ -50,7 +50,7 @@ class Card:
     @property
     def method(self) -> str:
         """The name of the method of the last stage."""
-        return _method_name(self.config.stages[-1])
+        return method_name(self.config.stages[-1])
 
     @property
     def data(self) -> str:
@@ -178,7 +178,7 @@ class Card:
             elif stage.start_from == "scratch" and self.config.backbone.weights is not None:
                 start = f"the weights in `{_last(self.config.backbone.weights)}`"
             lines.append(
-                f"* Stage `{stage.name}`: method `{_method_name(stage)}`, epochs {stage.epochs}, batch size "
+                f"* Stage `{stage.name}`: method `{method_name(stage)}`, epochs {stage.epochs}, batch size "
                 f"{stage.batch_size}, starts from {start}. Source: {' '.join(str(source).split())}"
             )
         name = self.config.backbone.name.partition(":")[0]
@@ -247,7 +247,7 @@ def _changed_options(config: DataConfig) -> list[str]:
     return [f"`data.{name.replace('_', '-')} {getattr(config, name)}`" for name in changed]
 
 
-def _method_name(stage: StageConfig) -> str:
+def method_name(stage: StageConfig) -> str:
     """Return a method's name: its module's in auxo, its class's outside."""
     kind = type(stage.method)
     is_builtin = kind.__module__.startswith("auxo.methods.")

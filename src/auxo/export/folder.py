@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias, get_args
 
 from torch.export import ExportedProgram
 
-from auxo.errors import ConfigError, OutputError
+from auxo.errors import CheckpointError, ConfigError, OutputError
 from auxo.experiment import ExperimentConfig
 from auxo.export.card import Card
 from auxo.export.description import Description
@@ -86,6 +86,9 @@ def export_run(
     _check(formats, licence)
     folder = _free_folder(run) if out is None else _checked(out)
     history, document = read_history(run), (run / "config.json").read_text(encoding="utf-8")
+    if not history.first_head():
+        fix = "name a whole run directory"
+        raise CheckpointError(f"the results of a class head in {run / 'records.jsonl'}", "none", fix)
     program, description = capture(model), Description.of(model)
     card = Card(
         config=config,

@@ -7,9 +7,9 @@ from typing import Any
 
 from auxo.errors import CheckpointError
 from auxo.evaluation import Compute, EvaluationRow, Selection
-from auxo.training import read_records
+from auxo.training import find_end, read_records
 
-__all__ = ["History", "read_history"]
+__all__ = ["History", "read_history", "to_row"]
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,8 @@ class History:
     steps: int
 
     def first_head(self) -> list[EvaluationRow]:
-        """Return the rows of the head that predicts, one for each split."""
-        name = next(row.head for row in self.rows if row.kind == "class")
+        """Return the rows of the head that predicts, one for each split; none where there is no class head."""
+        name = next((row.head for row in self.rows if row.kind == "class"), None)
         return [row for row in self.rows if row.kind == "class" and row.head == name]
 
 
@@ -40,21 +40,18 @@ def read_history(folder: Path) -> History:
     """Return the results in a run directory.
 
     Raises:
-        CheckpointError: ``records.jsonl`` is missing, damaged, or has no result.
+        CheckpointError: ``records.jsonl`` is missing or damaged, or the run has not ended.
     """
     path = folder / "records.jsonl"
     records = [row for row in read_records(path) if row["kind"] in ("result", "end")]
-    ends = [row for row in records if row["kind"] == "end"]
-    rows = [_row(record) for record in records if record["kind"] == "result"]
-    if not ends or not any(row.kind == "class" for row in rows):
+    end = find_end(records)
+    rows = [to_row(record) for record in records if record["kind"] == "result"]
+    if end is None:
         raise CheckpointError(f"the results of a finished run in {path}", "none", "name a whole run directory")
-    end = ends[-1]
-    selection = None if end["selection"] is None else Selection(**end["selection"])
-    compute = Compute(**{item.name: end[item.name] for item in fields(Compute)})
-    return History(rows, records, selection, compute, int(end["global_step"]))
+    return History(rows, records, end.selection, end.compute, end.steps)
 
 
-def _row(record: Mapping[str, Any]) -> EvaluationRow:
-    """Invert :meth:`auxo.evaluation.EvaluationRow.to_record`."""
+def to_row(record: Mapping[str, Any]) -> EvaluationRow:
+    """Return what a record of an evaluation holds, the inverse of :meth:`auxo.evaluation.EvaluationRow.to_record`."""
     values = {item.name: record[item.name] for item in fields(EvaluationRow) if item.name != "kind"}
     return EvaluationRow(**{**values, "kind": record["head_kind"], "per_class": tuple(record["per_class"])})

@@ -255,6 +255,10 @@ def test_evaluate_under_attack__foolbox_missing__gives_the_install_hint(
 
 
 def test_adversarial_images__unknown_attack__is_refused(trained: Supervised) -> None:
+    with pytest.raises(ConfigError, match="steps with attack pgd or pgd_margin or momentum only, got steps 3 with fmn"):
+        AttackConfig(attacks=("fmn",), steps=3)
+    with pytest.raises(ConfigError, match="restarts 2 with momentum, noise, which do not read it"):
+        AttackConfig(attacks=("momentum", "noise"), restarts=2)
     with pytest.raises(ConfigError, match="got fgsm"):
         adversarial_images(trained, SOURCE.images.float() / 255, SOURCE.labels, "fgsm", WEAK, seed=0)
 

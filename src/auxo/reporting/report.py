@@ -1,0 +1,87 @@
+"""A report of finished runs: collected, computed, and put on one page."""
+
+from collections.abc import Sequence
+
+import auxo
+from auxo.reporting.blocks import Page
+from auxo.reporting.colours import run_styles
+from auxo.reporting.judgement import Judgement
+from auxo.reporting.run_record import RunRecord, grouped
+from auxo.reporting.sections import (
+    asked_section,
+    attention_section,
+    confusion_section,
+    cost_section,
+    curves_section,
+    gates_section,
+    metrics_section,
+    points_section,
+    reliability_section,
+    results_section,
+    rotation_section,
+)
+from auxo.reporting.sections.words import counted, listed, percent
+
+__all__ = ["build_page"]
+
+
+def build_page(runs: Sequence[RunRecord], judgements: Sequence[Judgement]) -> Page:
+    """Return the report of some finished runs.
+
+    Args:
+        runs: at least one, of different names.
+        judgements: one per run, from :func:`auxo.reporting.judge`.
+    """
+    groups = grouped(runs)
+    styles = run_styles(groups)
+    ordered = [run for members in groups for run in members]
+    by_name = {run.name: judgement for run, judgement in zip(runs, judgements, strict=True)}
+    judged = [by_name[run.name] for run in ordered]
+    sections = [
+        asked_section(ordered, judged),
+        results_section(groups, styles),
+        curves_section(ordered, styles),
+        gates_section(ordered),
+        metrics_section(ordered, styles),
+        confusion_section(ordered, judged),
+        reliability_section(ordered, judged, styles),
+        rotation_section(ordered, styles),
+        points_section(ordered, judged),
+        attention_section(ordered, judged),
+        cost_section(ordered, judged),
+    ]
+    return Page(
+        title=_title(ordered),
+        summary=[_summary(ordered)],
+        sections=[section for section in sections if section is not None],
+        made_with=f"Made by auxo {auxo.__version__} from records and weights; the page asks no server for anything.",
+    )
+
+
+def _title(runs: Sequence[RunRecord]) -> str:
+    """Return methods, data and seeds."""
+    methods = listed(list(dict.fromkeys(run.methods for run in runs)), most=3)
+    data = listed(list(dict.fromkeys(run.config.data.train or run.config.data.scenario for run in runs)), most=2)
+    seeds = sorted({run.config.seed for run in runs})
+    counts = f"{counted(len(runs), 'run')}, " if len(runs) > 1 else ""
+    return f"{methods} on {data}: {counts}seed{'s' if len(seeds) > 1 else ''} {listed([str(seed) for seed in seeds])}"
+
+
+def _summary(runs: Sequence[RunRecord]) -> str:
+    """Return the first thing to know: accuracies on the test set, or on validation where there is none."""
+    found = []
+    for run in runs:
+        rows = {row.split: row for row in run.history.first_head()}
+        row = rows.get("test", rows.get("val"))
+        if row is not None:
+            found.append((row.accuracy, row.split, run.name))
+    if not found:
+        return "No run has a class head: the page shows records and features."
+    if len(found) == 1:
+        accuracy, split, _ = found[0]
+        return f"{percent(accuracy)} of the pictures of {split} were told rightly."
+    low, high = min(found), max(found)
+    return (
+        f"The runs told between {percent(low[0])} ({low[2]}, {low[1]}) and {percent(high[0])} ({high[2]}, {high[1]}) "
+        "of the pictures rightly."
+    )

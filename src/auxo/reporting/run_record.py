@@ -1,0 +1,186 @@
+"""What the files of a finished run say, without its data and its weights."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from os.path import commonpath
+from pathlib import Path
+from typing import Any
+
+from auxo.errors import CheckpointError
+from auxo.evaluation import EvaluationRow
+from auxo.experiment import ExperimentConfig
+from auxo.export import History, method_name, read_history, to_row
+from auxo.training import read_records
+
+__all__ = ["Evaluated", "Measured", "RunRecord", "group_name", "grouped", "read_run_record", "run_names"]
+
+_MOST_POINTS = 200
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Means of the metrics of some steps.
+
+    Args:
+        stage: they belong to.
+        step: the last of them, counted from the start of the run.
+        epoch: of the stage, at that step.
+        values: losses and other metrics by name; one may be missing.
+        rates: learning rates by optimiser, at that step.
+    """
+
+    stage: str
+    step: int
+    epoch: float
+    values: Mapping[str, float]
+    rates: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What a head achieved on the validation set in the course of a run.
+
+    Args:
+        stage: of the run.
+        step: counted from the start of the run.
+        epoch: of the stage.
+        row: what was measured.
+    """
+
+    stage: str
+    step: int
+    epoch: float
+    row: EvaluationRow
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A finished run.
+
+    Args:
+        name: what the page calls it.
+        folder: the run directory.
+        config: of the run.
+        version: of auxo that made it.
+        history: results and cost.
+        measured: metrics in the order of the steps; of more than 200 records each is the mean of several.
+        records_per_point: at most so many records are behind one of ``measured``.
+        evaluated: on the validation set, in the order of the steps.
+        stage_starts: step at which each stage begins, by name.
+    """
+
+    name: str
+    folder: Path
+    config: ExperimentConfig
+    version: str
+    history: History
+    measured: Sequence[Measured]
+    records_per_point: int
+    evaluated: Sequence[Evaluated]
+    stage_starts: Mapping[str, int]
+
+    @property
+    def recipe(self) -> object:
+        """What runs of one method share, whatever their seed, device and habits of logging."""
+        plain = replace(self.config, seed=0, training=type(self.config.training)())
+        return replace(plain, runtime=type(self.config.runtime)())
+
+    @property
+    def methods(self) -> str:
+        """The methods of the stages, in order."""
+        return ", then ".join(name for name, _ in groupby(map(method_name, self.config.stages)))
+
+    @property
+    def data(self) -> str:
+        """What it was trained on."""
+        own = self.config.data.train
+        return f"the scenario {self.config.data.scenario}" if own is None else own
+
+
+def read_run_record(folder: Path, config: ExperimentConfig, *, name: str) -> RunRecord:
+    """Return what the files of a finished run say.
+
+    Args:
+        folder: the run directory.
+        config: of the run.
+        name: what the page calls it.
+
+    Raises:
+        CheckpointError: the run is not finished, or its records are damaged.
+    """
+    rows = list(read_records(folder / "records.jsonl"))
+    if not (folder / "model.safetensors").exists() or not any(row["kind"] == "end" for row in rows):
+        raise CheckpointError(f"a finished run in {folder}", "one without an end", f"auxo train --resume {folder}")
+    history = read_history(folder)
+    losses = [row for row in rows if row["kind"] == "losses"]
+    per_point = -(-len(losses) // _MOST_POINTS) or 1
+    starts = {row["stage"]: row["global_step"] - row["step"] for row in reversed(rows)}
+    return RunRecord(
+        name=name,
+        folder=folder,
+        config=config,
+        version=str(json.loads((folder / "config.json").read_text(encoding="utf-8")).get("auxo", "unknown")),
+        history=history,
+        measured=_thinned(losses, per_point),
+        records_per_point=per_point,
+        evaluated=[
+            Evaluated(row["stage"], row["global_step"], float(row["epoch"]), to_row(row))
+            for row in rows
+            if row["kind"] == "evaluation"
+        ],
+        stage_starts=dict(sorted(starts.items(), key=lambda item: item[1])),
+    )
+
+
+def _thinned(rows: Sequence[Mapping[str, Any]], per_point: int) -> list[Measured]:
+    """Return the means of so many consecutive records of one stage."""
+    points = []
+    for stage, members in groupby(rows, key=lambda row: str(row["stage"])):
+        own = list(members)
+        for chunk in (own[start : start + per_point] for start in range(0, len(own), per_point)):
+            names = dict.fromkeys(name for row in chunk for name in row["losses"])
+            values = {name: _mean([row["losses"][name] for row in chunk if name in row["losses"]]) for name in names}
+            last = chunk[-1]
+            points.append(Measured(stage, last["global_step"], float(last["epoch"]), values, last["lr"]))
+    return points
+
+
+def _mean(values: Sequence[float]) -> float:
+    """Return the mean of some values, at least one."""
+    return sum(values) / len(values)
+
+
+def run_names(folders: Sequence[Path]) -> list[str]:
+    """Return what to call runs: the folder of one, the paths below the common folder of several.
+
+    Example:
+        >>> run_names([Path("runs/a/seed0"), Path("runs/b/seed0")])
+        ['a/seed0', 'b/seed0']
+    """
+    places = [folder.resolve() for folder in folders]
+    if len(places) == 1:
+        return [places[0].name]
+    common = Path(commonpath(places))
+    return [str(place.relative_to(common)) for place in places]
+
+
+def grouped(runs: Sequence[RunRecord]) -> list[list[RunRecord]]:
+    """Return the runs in groups that differ in their seed alone, in the order of each group's first."""
+    groups: list[list[RunRecord]] = []
+    for run in runs:
+        own = next((members for members in groups if members[0].recipe == run.recipe), None)
+        if own is None:
+            groups.append([run])
+        else:
+            own.append(run)
+    return groups
+
+
+def group_name(members: Sequence[RunRecord]) -> str:
+    """Return what to call a group: its run, or what the names of its runs have in common and their number."""
+    if len(members) == 1:
+        return members[0].name
+    common = commonpath([run.name for run in members]) or members[0].methods
+    return f"{common} ({len(members)} runs)"

@@ -1,0 +1,173 @@
+"""What was asked of the runs: methods, data, stages, seeds, and the options that are not a recipe's own."""
+
+from collections.abc import Sequence
+from dataclasses import fields, is_dataclass
+
+from auxo.config import load_recipe
+from auxo.errors import AuxoError
+from auxo.experiment import ExperimentConfig, StageConfig
+from auxo.export import method_name
+from auxo.registry import entries
+from auxo.reporting.blocks import Numbers, Part, Section
+from auxo.reporting.judgement import Judgement
+from auxo.reporting.run_record import RunRecord
+from auxo.reporting.sections.words import counted, listed
+
+__all__ = ["asked_section"]
+
+
+def asked_section(runs: Sequence[RunRecord], judgements: Sequence[Judgement]) -> Section:
+    """Return what was asked.
+
+    Args:
+        runs: at least one.
+        judgements: one per run.
+    """
+    facts = [_facts(run, judgement) for run, judgement in zip(runs, judgements, strict=True)]
+    options = _changed(runs)
+    lines = [(key, *(each[key] for each in facts)) for key in facts[0]]
+    if len(runs) == 1:
+        blocks = [_worded("What the run is", ["", "value"], lines, is_open=True)]
+        blocks += [_worded("Options that are not at the recipe's default", ["option", "value"], options)]
+    else:
+        same, different = _parted(lines)
+        shared, apart = _parted(options)
+        names = [run.name for run in runs]
+        blocks = [
+            _worded("The same in all runs", ["", "value"], same, is_open=True),
+            _worded("Where the runs differ", ["", *names], [*apart, *different], is_open=True),
+            _worded("Options that are not at the recipe's default, the same in all runs", ["option", "value"], shared),
+        ]
+    sentences = [_who(runs), _of_options(options)]
+    return Section("asked", "What was asked", [Part("", sentences, [block for block in blocks if block.lines])])
+
+
+def _parted(lines: Sequence[tuple[str, ...]]) -> tuple[list[tuple[str, ...]], list[tuple[str, ...]]]:
+    """Return the lines whose values are the same in all runs, with one of them, and the others."""
+    same = [line[:2] for line in lines if len(set(line[1:])) == 1]
+    return same, [line for line in lines if len(set(line[1:])) > 1]
+
+
+def _of_options(options: Sequence[Sequence[str]]) -> str:
+    """Return how many options are not at their defaults, and in which the runs differ."""
+    if not options:
+        return "Every option is at the recipe's default."
+    names = [name for name, *values in options if len(set(values)) > 1]
+    between = f" The runs differ in {listed(names)}." if names else ""
+    verb, where = "is" if len(options) == 1 else "are", " in some run" if names else ""
+    return f"{counted(len(options), 'option')} {verb} not at the recipe's default{where}.{between}"
+
+
+def _worded(caption: str, columns: Sequence[str], lines: Sequence[Sequence[str]], *, is_open: bool = False) -> Numbers:
+    """Return a table whose cells are words."""
+    return Numbers(caption, columns, lines, is_open=is_open, has_words=True)
+
+
+def _who(runs: Sequence[RunRecord]) -> str:
+    """Return how many runs of which methods on which data."""
+    methods = list(dict.fromkeys(run.methods for run in runs))
+    backbones = list(dict.fromkeys(run.config.backbone.name for run in runs))
+    data = list(dict.fromkeys(run.data for run in runs))
+    seeds = sorted({run.config.seed for run in runs})
+    return (
+        f"{counted(len(runs), 'run').capitalize()} of {listed(methods)} on {listed(backbones)}, "
+        f"trained on {listed(data)} with seed{'s' if len(seeds) > 1 else ''} {listed([str(seed) for seed in seeds])}."
+    )
+
+
+def _facts(run: RunRecord, judgement: Judgement) -> dict[str, str]:
+    """Return what a run is, by what is asked."""
+    config, selection = run.config, run.history.selection
+    stages = "; ".join(_stage(stage, is_only=len(config.stages) == 1) for stage in config.stages)
+    sets = {row.split: f"{row.split} {row.n:,}" for row in run.history.rows if row.kind == "class"}
+    elsewhere = f" and {listed(config.data.ood)}" if config.data.ood else ""
+    chosen = f"best on {selection.split}, epoch {selection.epoch}" if selection else "last epoch; nothing was selected"
+    return {
+        "stages": stages,
+        "backbone": config.backbone.name + (" (published weights)" if config.backbone.pretrained else ""),
+        "data": run.data + elsewhere,
+        "classes": f"{len(judgement.class_names)}: {listed(judgement.class_names)}",
+        "judged on": listed(list(sets.values())) or "nothing; there is no class head",
+        "seed": str(config.seed),
+        "checkpoint": chosen,
+        "folder": str(run.folder),
+        "made with": f"auxo {run.version}",
+        "digests of pictures": listed([f"{name} {digest}" for name, digest in judgement.data.items()]) or "none",
+    }
+
+
+def _stage(stage: StageConfig, *, is_only: bool) -> str:
+    """Return what a stage does."""
+    start = f", from {listed(stage.sources)}" if stage.sources else ""
+    budget = f"{counted(stage.epochs, 'epoch')} of batches of {stage.batch_size}{start}"
+    return f"{method_name(stage)}, {budget}" if is_only else f"{stage.name} ({method_name(stage)}), {budget}"
+
+
+def _changed(runs: Sequence[RunRecord]) -> list[tuple[str, ...]]:
+    """Return the options that are not at their defaults in some run or differ between runs, with every run's value."""
+    chosen = [_options(run.config) for run in runs]
+    defaults = [_options(_default(run.config)) for run in runs]
+    names = dict.fromkeys(name for options in chosen for name in options if name != "seed")
+    return [
+        (name, *(options.get(name, "-") for options in chosen))
+        for name in names
+        if len({options.get(name, "-") for options in chosen}) > 1
+        or any(name in own and own[name] != default.get(name) for own, default in zip(chosen, defaults, strict=True))
+    ]
+
+
+def _default(config: ExperimentConfig) -> ExperimentConfig:
+    """Return the recipe of the same stages if there is one, else the run with the defaults of its parts."""
+    shape = _shape(config)
+    for name in (*entries("recipes"), *entries("methods")):
+        if name in {method_name(stage) for stage in config.stages}:
+            recipe = load_recipe(name)
+            if _shape(recipe) == shape:
+                return recipe
+    stages = tuple(_plain_stage(stage) for stage in config.stages)
+    return ExperimentConfig(stages=stages)
+
+
+def _shape(config: ExperimentConfig) -> list[tuple[str, type]]:
+    """Return names and methods of the stages."""
+    return [(stage.name, type(stage.method)) for stage in config.stages]
+
+
+def _plain_stage(stage: StageConfig) -> StageConfig:
+    """Return a stage with the defaults of its method, as far as that has any."""
+    try:
+        method = type(stage.method)()
+    except (TypeError, AuxoError):  # a method of the user's whose options have no defaults
+        method = stage.method
+    return StageConfig(method=method, name=stage.name, start_from=stage.start_from, transfers=stage.transfers)
+
+
+def _options(config: ExperimentConfig) -> dict[str, str]:
+    """Return every option's value by the name it has at the command line."""
+    options: dict[str, str] = {}
+    for stage in config.stages:
+        options |= _flat(stage, f"{stage.name}." if len(config.stages) > 1 else "")
+    for item in fields(config):
+        if item.name != "stages":
+            value = getattr(config, item.name)
+            options |= _flat(value, f"{item.name}.") if is_dataclass(value) else {item.name: _text(value)}
+    return options
+
+
+def _flat(value: object, prefix: str) -> dict[str, str]:
+    """Return the fields of a dataclass and of those in it, by dotted names, without what links stages."""
+    options: dict[str, str] = {}
+    for item in fields(value):  # type: ignore[arg-type]  # a dataclass, as the callers see to
+        inner, name = getattr(value, item.name), f"{prefix}{item.name.replace('_', '-')}"
+        if is_dataclass(inner):
+            options |= _flat(inner, f"{name}.")
+        elif not (isinstance(value, StageConfig) and item.name in ("name", "start_from", "transfers")):
+            options[name] = _text(inner)
+    return options
+
+
+def _text(value: object) -> str:
+    """Return an option's value as it is typed."""
+    if isinstance(value, tuple):
+        return " ".join(map(str, value)) or "none"
+    return {True: "yes", False: "no", None: "none"}[value] if value is None or isinstance(value, bool) else str(value)

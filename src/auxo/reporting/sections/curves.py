@@ -1,0 +1,258 @@
+"""How the runs went: losses, accuracy on validation, weights of gates and other metrics over their steps."""
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import count
+from math import nan
+
+from auxo.reporting.blocks import Block, Chart, Charts, Numbers, Part, Section
+from auxo.reporting.charts import Line, build_lines
+from auxo.reporting.colours import Style, style_of
+from auxo.reporting.run_record import Evaluated, Measured, RunRecord
+from auxo.reporting.sections.legend import legend_of
+from auxo.reporting.sections.words import counted, listed, percent, said
+
+__all__ = ["curves_section", "gates_section", "metrics_section"]
+
+_GATE = "gate_"
+_LOSS = "_loss"
+
+
+def curves_section(runs: Sequence[RunRecord], styles: Mapping[str, Style]) -> Section:
+    """Return losses in training and accuracies on validation over the steps of the runs."""
+    numbers = count()
+    heads = [head for head in _heads(runs) if any(len(_measurements(run, head)) > 1 for run in runs)]
+    panels = [_accuracy_panel(runs, styles, head, number=next(numbers)) for head in heads]
+    names = _names(runs, _is_loss)
+    panels += [_panel(runs, styles, name, key=f"loss-{next(numbers)}") for name in names]
+    sentences = [_course(run, has_name=len(runs) > 1) for run in runs]
+    blocks: list[Block] = [*legend_of(runs, styles), *([Charts(panels)] if panels else [])]
+    for run in runs:
+        blocks += [
+            table for table in (_validation(run, runs), _metrics_table(run, runs, _is_loss, "Losses")) if table.lines
+        ]
+    part = Part("", [], blocks, sentences) if len(runs) > 1 else Part("", sentences, blocks)
+    return Section("curves", "Learning curves", [part])
+
+
+def gates_section(runs: Sequence[RunRecord]) -> Section | None:
+    """Return the weights that gates gave to pretexts; nothing where no run has a gate."""
+    parts = []
+    for number, run in enumerate(runs):
+        names = _names([run], _is_gate)
+        if names:
+            parts.append(_gates(run, names, key=f"gates-{number}", title=run.name if len(runs) > 1 else ""))
+    return Section("gates", "Gates", parts) if parts else None
+
+
+def metrics_section(runs: Sequence[RunRecord], styles: Mapping[str, Style]) -> Section | None:
+    """Return every other metric of the records and the learning rates; nothing where there are none."""
+    names = _names(runs, _is_other)
+    rates = list(dict.fromkeys(name for run in runs for row in run.measured for name in row.rates))
+    panels = [_panel(runs, styles, name, key=f"metric-{number}") for number, name in enumerate(names)]
+    for number, name in enumerate(rates):
+        panels.append(_panel(runs, styles, name, key=f"rate-{number}", of_rate=True))
+    if not panels:
+        return None
+    sentences = [
+        f"{counted(len(rates), 'learning rate')}"
+        + (f", and {listed(names)} as the methods report them." if names else ".")
+    ]
+    signs = [sign for run in runs for sign in _signs(run, has_name=len(runs) > 1)]
+    blocks: list[Block] = [*legend_of(runs, styles), Charts(panels)]
+    blocks += [table for run in runs if (table := _metrics_table(run, runs, _is_other, "Other metrics")).lines]
+    part = Part("", sentences, blocks, signs) if len(runs) > 1 else Part("", [*sentences, *signs], blocks)
+    return Section("metrics", "Other metrics", [part])
+
+
+def _is_loss(name: str) -> bool:
+    """Whether a metric is a loss."""
+    return name.endswith(_LOSS)
+
+
+def _is_gate(name: str) -> bool:
+    """Whether a metric is the weight of a gate."""
+    return name.startswith(_GATE) and not _is_loss(name)
+
+
+def _is_other(name: str) -> bool:
+    """Whether a metric is neither."""
+    return not _is_loss(name) and not _is_gate(name)
+
+
+def _names(runs: Sequence[RunRecord], is_wanted: Callable[[str], bool]) -> list[str]:
+    """Return the metrics of some kind, in the order of the records."""
+    names = dict.fromkeys(name for run in runs for row in run.measured for name in row.values)
+    return [name for name in names if is_wanted(name)]
+
+
+def _heads(runs: Sequence[RunRecord]) -> list[tuple[str, str]]:
+    """Return kind and name of the heads that were measured on validation, class heads first."""
+    heads = dict.fromkeys((each.row.kind, each.row.head) for run in runs for each in run.evaluated)
+    return sorted(heads, key=lambda head: head[0] != "class")
+
+
+def _measurements(run: RunRecord, head: tuple[str, str]) -> list[Evaluated]:
+    """Return what a head achieved on validation, in the order of the steps."""
+    return [each for each in run.evaluated if (each.row.kind, each.row.head) == head]
+
+
+def _marks(runs: Sequence[RunRecord]) -> dict[str, int]:
+    """Return where stages begin, if the runs agree and there are several."""
+    starts = [run.stage_starts for run in runs]
+    return dict(starts[0]) if len(starts[0]) > 1 and all(each == starts[0] for each in starts) else {}
+
+
+def _panel(
+    runs: Sequence[RunRecord], styles: Mapping[str, Style], name: str, *, key: str, of_rate: bool = False
+) -> Chart:
+    """Return one metric, or one learning rate, over the steps of all runs that have it."""
+    lines, words = [], []
+    for run in runs:
+        rows = [row for row in run.measured if name in (row.rates if of_rate else row.values)]
+        points = [(row.stage, row.epoch, row.step, (row.rates if of_rate else row.values)[name]) for row in rows]
+        if points:
+            lines.append(_line(run.name, points, styles[run.name]))
+            words.append(f"{run.name} from {said(points[0][-1])} to {said(points[-1][-1])}")
+    title = f"learning rate, {name}" if of_rate else name.replace("_", " ")
+    return Chart(
+        key,
+        title,
+        f"{title} over the steps: {listed(words)}.",
+        build_lines(lines, x_title="step", y_title="", marks=_marks(runs)),
+        height=240,
+    )
+
+
+def _accuracy_panel(
+    runs: Sequence[RunRecord], styles: Mapping[str, Style], head: tuple[str, str], *, number: int
+) -> Chart:
+    """Return the accuracy of a head on the validation set over the steps of all runs that have it."""
+    lines, words = [], []
+    for run in runs:
+        points = [(each.stage, each.epoch, each.step, 100 * each.row.accuracy) for each in _measurements(run, head)]
+        if points:
+            lines.append(_line(run.name, points, styles[run.name], size=6))
+            words.append(f"{run.name} from {points[0][-1]:.1f} % to {points[-1][-1]:.1f} %")
+    kind, name = head
+    what = name if kind == "class" else f"{name} (pretext)"
+    return Chart(
+        f"validation-{number}",
+        f"{what} on validation, % right",
+        f"Accuracy of {what} on the validation set over the steps: {listed(words)}.",
+        build_lines(lines, x_title="step", y_title="", marks=_marks(runs)),
+        height=240,
+    )
+
+
+def _line(name: str, points: Sequence[tuple[str, float, int, float]], style: Style, *, size: int = 0) -> Line:
+    """Return a line with a gap between stages.
+
+    Args:
+        name: of the line.
+        points: stage, epoch in it, step of the run and value of each.
+        style: how it is drawn.
+        size: of the points in pixels; 0 draws none.
+    """
+    x: list[float] = []
+    y: list[float] = []
+    texts: list[str] = []
+    for place, (stage, epoch, step, value) in enumerate(points):
+        if place and stage != points[place - 1][0]:
+            x.append(step)
+            y.append(nan)
+            texts.append("")
+        x.append(step)
+        y.append(value)
+        texts.append(f"{name}, {stage}, epoch {epoch:.4g}, step {step:,}: {said(value)}")
+    return Line(name, x, y, style, texts, [size] * len(x) if size else ())
+
+
+def _course(run: RunRecord, *, has_name: bool) -> str:
+    """Return how the first loss of the last stage and the accuracy went."""
+    parts = []
+    last = [row for row in run.measured if row.stage == run.config.stages[-1].name]
+    name = next((name for row in last for name in row.values if _is_loss(name)), None)
+    values = [row.values[name] for row in last if name in row.values] if name is not None else []
+    if values and name is not None:
+        parts.append(
+            f"{name.replace('_', ' ')} went from {said(values[0])} to {said(values[-1])}, "
+            f"{counted(last[-1].step, 'step')} after the start"
+        )
+    first = next((each.row.head for each in run.evaluated if each.row.kind == "class"), None)
+    points = [each for each in run.evaluated if each.row.kind == "class" and each.row.head == first]
+    if len(points) > 1:
+        best = max(points, key=lambda each: each.row.accuracy)
+        parts.append(
+            f"{first} on validation from {percent(points[0].row.accuracy)} to {percent(points[-1].row.accuracy)}, "
+            f"the highest {percent(best.row.accuracy)} at epoch {best.epoch:.4g}"
+        )
+    elif points:
+        parts.append(f"{first} was measured on validation once: {percent(points[0].row.accuracy)}")
+    thinned = f" Each point is the mean of {run.records_per_point} records." if run.records_per_point > 1 else ""
+    text = listed(parts) or "no losses were recorded"
+    return (f"{run.name}: {text}." if has_name else f"{text[0].upper()}{text[1:]}.") + thinned
+
+
+def _gates(run: RunRecord, names: Sequence[str], *, key: str, title: str) -> Part:
+    """Return the weights of one run's gate."""
+    rows = [row for row in run.measured if any(name in row.values for name in names)]
+    lines, ends = [], {}
+    for number, name in enumerate(names):
+        own = [row for row in rows if name in row.values]
+        short, values = name.removeprefix(_GATE), [row.values[name] for row in own]
+        points = [(row.stage, row.epoch, row.step, value) for row, value in zip(own, values, strict=True)]
+        lines.append(_line(short, points, style_of(number)))
+        ends[short] = (values[0], values[-1])
+    final = listed([f"{name} {end:.2f}" for name, (_, end) in sorted(ends.items(), key=lambda item: -item[1][1])])
+    name, (start, end) = max(ends.items(), key=lambda item: abs(item[1][1] - item[1][0]))
+    sentence = (
+        f"At the end the weights are {final}. The largest change is that of {name}, from {start:.2f} to {end:.2f}."
+    )
+    figure = build_lines(lines, x_title="step", y_title="weight", marks=_marks([run]), has_legend=True)
+    chart = Chart(key, "Weights of the gate over the steps", f"Weights of the gate over the steps. {sentence}", figure)
+    return Part(title, [sentence], [Charts([chart]), _metrics_table(run, [run], _is_gate, "Weights of the gate")])
+
+
+def _signs(run: RunRecord, *, has_name: bool) -> list[str]:
+    """Return what the signs of collapse say, where they were recorded."""
+    rows = [row for row in run.measured if {"embedding_std", "effective_rank"} <= row.values.keys()]
+    if not rows:
+        return []
+    spread, rank = rows[-1].values["embedding_std"], rows[-1].values["effective_rank"]
+    text = (
+        f"the last embeddings had a spread of {said(spread)} (0 would be collapse, 1 is even) and an effective rank of "
+        f"{rank:.1f}"
+    )
+    return [f"{run.name}: {text}." if has_name else f"{text[0].upper()}{text[1:]}."]
+
+
+def _validation(run: RunRecord, runs: Sequence[RunRecord]) -> Numbers:
+    """Return accuracies on validation as a table."""
+    heads = _heads([run])
+    found = {(each.stage, each.step, each.epoch) for each in run.evaluated}
+    lines = []
+    for stage, step, epoch in sorted(found, key=lambda place: place[1]):
+        rows = {(each.row.kind, each.row.head): each.row for each in run.evaluated if each.step == step}
+        cells = [percent(rows[head].accuracy) if head in rows else "-" for head in heads]
+        lines.append((f"{step:,}", stage, f"{epoch:.4g}", *cells))
+    names = [name if kind == "class" else f"{name} (pretext)" for kind, name in heads]
+    return Numbers(_caption("Accuracy on validation", run, runs), ["step", "stage", "epoch", *names], lines)
+
+
+def _metrics_table(run: RunRecord, runs: Sequence[RunRecord], is_wanted: Callable[[str], bool], what: str) -> Numbers:
+    """Return the metrics of some kind as a table, one line for every point of their charts."""
+    names = _names([run], is_wanted)
+    rates = list(dict.fromkeys(name for row in run.measured for name in row.rates)) if is_wanted is _is_other else []
+
+    def cells(row: Measured) -> list[str]:
+        return [said(row.values.get(name)) for name in names] + [said(row.rates.get(name)) for name in rates]
+
+    rows = [row for row in run.measured if rates or any(name in row.values for name in names)]
+    columns = [*names, *(f"learning rate, {name}" for name in rates)]
+    lines = [(f"{row.step:,}", row.stage, f"{row.epoch:.4g}", *cells(row)) for row in rows]
+    return Numbers(_caption(what, run, runs), ["step", "stage", "epoch", *columns], lines)
+
+
+def _caption(what: str, run: RunRecord, runs: Sequence[RunRecord]) -> str:
+    """Return what a table holds."""
+    return f"{what} by step, {run.name}" if len(runs) > 1 else f"{what} by step"

@@ -1,0 +1,214 @@
+"""What the models say of every set now: which classes they take for which, and how sure they are of it."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from auxo.reporting.blocks import Block, Chart, Charts, Confusion, Numbers, Part, Section
+from auxo.reporting.charts import Line, build_heat, build_lines
+from auxo.reporting.colours import Style
+from auxo.reporting.judgement import Judgement, Omission, SetJudgement
+from auxo.reporting.run_record import RunRecord
+from auxo.reporting.sections.legend import legend_of
+from auxo.reporting.sections.words import counted, listed, percent
+
+__all__ = ["confusion_section", "reliability_section"]
+
+_MOST_IN_TABLE = 20  # classes; more are drawn
+_MOST_PAIRS = 100
+_MOST_OPEN = 3  # runs whose table is open from the start
+_LARGEST, _SMALLEST = 15, 5  # pixels of a point
+
+
+def confusion_section(runs: Sequence[RunRecord], judgements: Sequence[Judgement]) -> Section:
+    """Return which classes were taken for which on every set.
+
+    Args:
+        runs: at least one.
+        judgements: one per run.
+    """
+    parts = []
+    for number, (run, judgement) in enumerate(zip(runs, judgements, strict=True)):
+        title = run.name if len(runs) > 1 else ""
+        if isinstance(judgement.sets, Omission):
+            parts.append(Part(title, [f"Left out: {judgement.sets.reason}."]))
+            continue
+        main = next((each for each in judgement.sets if each.name == "test"), judgement.sets[0])
+        blocks: list[Block] = []
+        for place, each in enumerate(judgement.sets):
+            is_open = each is main and len(runs) <= _MOST_OPEN
+            blocks += _confusion(each, judgement.class_names, key=f"confusion-{number}-{place}", is_open=is_open)
+        sentences = [_worst(judgement.sets, judgement.class_names), *_differences(run, judgement.sets)]
+        parts.append(Part(title, sentences, blocks))
+    return Section("confusion", "Confusions", parts)
+
+
+def reliability_section(
+    runs: Sequence[RunRecord], judgements: Sequence[Judgement], styles: Mapping[str, Style]
+) -> Section:
+    """Return how often the models were right when they were so sure, on every set.
+
+    Args:
+        runs: at least one.
+        judgements: one per run.
+        styles: of the runs, by name.
+    """
+    judged = [
+        (run, judgement.sets)
+        for run, judgement in zip(runs, judgements, strict=True)
+        if not isinstance(judgement.sets, Omission)
+    ]
+    sentences = [
+        f"{run.name + ': left' if len(runs) > 1 else 'Left'} out: {judgement.sets.reason}."
+        for run, judgement in zip(runs, judgements, strict=True)
+        if isinstance(judgement.sets, Omission)
+    ]
+    names = list(dict.fromkeys(each.name for _, sets in judged for each in sets))
+    panels, lines = [], []
+    for number, name in enumerate(names):
+        own = [(run, each) for run, sets in judged for each in sets if each.name == name]
+        panels.append(_diagram(own, styles, name, key=f"reliability-{number}"))
+        lines += [line for run, each in own for line in _bin_lines(run, each)]
+    items = []
+    for run, sets in judged:
+        worst = max(sets, key=lambda each: each.scores.calibration_error)
+        text = _sureness(worst)
+        items.append(f"{run.name}: {text}" if len(runs) > 1 else f"{text[0].upper()}{text[1:]}")
+    blocks: list[Block] = []
+    if panels:
+        columns = ["set", "run", "confidence, %", "pictures", "mean confidence, %", "right, %"]
+        blocks = [*legend_of([run for run, _ in judged], styles), Charts(panels), _errors(judged)]
+        blocks.append(Numbers("The points of the diagrams", columns, lines))
+    part = Part("", sentences, blocks, items) if len(runs) > 1 else Part("", [*sentences, *items], blocks)
+    return Section("reliability", "Reliability", [part])
+
+
+def _summary(each: SetJudgement, class_names: Sequence[str]) -> str:
+    """Return how many answers were right and which pairs were confused the most."""
+    scores = each.scores
+    text = f"{scores.correct:,} of {scores.n:,} right ({percent(scores.accuracy)})"
+    pairs = _pairs(each)[:3]
+    if not pairs:
+        return f"{text}; nothing was confused."
+    words = [
+        f"{class_names[label]} taken for {class_names[taken]} ({counted(count, 'time')})"
+        for label, taken, count in pairs
+    ]
+    return f"{text}; confused the most: {listed(words)}."
+
+
+def _worst(sets: Sequence[SetJudgement], class_names: Sequence[str]) -> str:
+    """Return the pair that is confused the most often, of all sets, by the share of its class."""
+    pairs = [(each, *pair) for each in sets for pair in _pairs(each)[:3]]
+    if not pairs:
+        return "Nothing was confused on any set."
+    each, label, taken, count = max(pairs, key=lambda pair: (pair[3] / int(pair[0].confusion[pair[1]].sum()), pair[3]))
+    return (
+        f"Over {counted(len(sets), 'set')}, the pair confused the most is {class_names[label]}, taken for "
+        f"{class_names[taken]} on {each.name}: {counted(count, 'time')}, "
+        f"{percent(count / int(each.confusion[label].sum()))} of that class."
+    )
+
+
+def _pairs(each: SetJudgement) -> list[tuple[int, int, int]]:
+    """Return class, class it was taken for and how often, of all mistakes, the most frequent first."""
+    wrong = each.confusion - np.diag(np.diag(each.confusion))
+    labels, taken = np.nonzero(wrong)
+    found = zip(labels.tolist(), taken.tolist(), wrong[labels, taken].tolist(), strict=True)
+    return sorted(found, key=lambda pair: -pair[2])
+
+
+def _confusion(each: SetJudgement, class_names: Sequence[str], *, key: str, is_open: bool) -> list[Block]:
+    """Return the confusions on a set: as a table, or of many classes as a drawing with a table of the pairs."""
+    counts = each.confusion.tolist()
+    summary = _summary(each, class_names)
+    if len(class_names) <= _MOST_IN_TABLE:
+        return [Confusion(each.name, summary, class_names, counts, is_open)]
+    title = f"Confusions on {each.name}: rows are classes, columns the classes they were taken for"
+    chart = Chart(key, title, f"On {each.name}, {summary}", build_heat(counts, class_names), height=620)
+    pairs = [(class_names[label], class_names[taken], f"{count:,}") for label, taken, count in _pairs(each)]
+    caption = f"The most frequent of {len(pairs):,} confused pairs on {each.name}"
+    return [Charts([chart]), Numbers(caption, ["class", "taken for", "pictures"], pairs[:_MOST_PAIRS])]
+
+
+def _differences(run: RunRecord, sets: Sequence[SetJudgement]) -> list[str]:
+    """Return a sentence for each set whose answers are not those of the end of the run."""
+    recorded = {row.split: row for row in run.history.first_head()}
+    sentences = []
+    for each in sets:
+        row = recorded.get(each.name)
+        if row is not None and (row.n, row.accuracy) != (each.scores.n, each.scores.accuracy):
+            sentences.append(
+                f"Asked again just now; when the run ended it was {percent(row.accuracy)} of {row.n:,} on {each.name}."
+            )
+    return sentences
+
+
+def _diagram(
+    own: Sequence[tuple[RunRecord, SetJudgement]], styles: Mapping[str, Style], name: str, *, key: str
+) -> Chart:
+    """Return the reliability diagram of a set, one line per run."""
+    lines, words = [], []
+    for run, each in own:
+        error = f"{100 * each.scores.calibration_error:.1f} %"
+        largest = max(part.n for part in each.bins)
+        lines.append(
+            Line(
+                run.name,
+                [100 * part.confidence for part in each.bins],
+                [100 * part.accuracy for part in each.bins],
+                styles[run.name],
+                [
+                    f"{run.name}: {counted(part.n, 'picture')}, {percent(part.confidence)} sure, "
+                    f"{percent(part.accuracy)} right"
+                    for part in each.bins
+                ],
+                [_SMALLEST + (_LARGEST - _SMALLEST) * (part.n / largest) ** 0.5 for part in each.bins],
+            )
+        )
+        words.append(f"{run.name} {error}" if len(own) > 1 else error)
+    figure = build_lines(lines, x_title="confidence, %", y_title="right, %", is_square=True)
+    label = f"Reliability diagram of {name}: accuracy against confidence; expected calibration error {listed(words)}."
+    return Chart(key, name if len(own) > 1 else f"{name}: ECE {words[0]}", label, figure)
+
+
+def _sureness(each: SetJudgement) -> str:
+    """Return whether a set's answers were surer than right."""
+    mean_confidence = sum(part.n * part.confidence for part in each.bins) / each.scores.n
+    gap = mean_confidence - each.scores.accuracy
+    how = "surer than right" if gap > 0 else "less sure than right"
+    return (
+        f"the expected calibration error is largest on {each.name}, {percent(each.scores.calibration_error)}: the "
+        f"answers there are {percent(mean_confidence)} sure and {percent(each.scores.accuracy)} right, {how}."
+    )
+
+
+def _errors(judged: Sequence[tuple[RunRecord, Sequence[SetJudgement]]]) -> Numbers:
+    """Return calibration errors, one line per set, one column per run."""
+    names = list(dict.fromkeys(each.name for _, sets in judged for each in sets))
+    errors = {(run.name, each.name): each.scores.calibration_error for run, sets in judged for each in sets}
+    lines = []
+    for name in names:
+        found = [errors.get((run.name, name)) for run, _ in judged]
+        lines.append((name, *("-" if error is None else f"{100 * error:.1f}" for error in found)))
+    note = (
+        "A point is the pictures of one of 15 ranges of confidence, larger for more of them; on the dotted line the "
+        "network is right as often as it is sure. ECE is the mean distance from it over the pictures."
+    )
+    columns = ["set", *(run.name for run, _ in judged)]
+    return Numbers("Expected calibration error, %", columns, lines, is_open=len(judged) > 1, note=note)
+
+
+def _bin_lines(run: RunRecord, each: SetJudgement) -> list[tuple[str, ...]]:
+    """Return the bins of a set as lines of a table."""
+    return [
+        (
+            each.name,
+            run.name,
+            f"{100 * part.low:.0f} to {100 * part.high:.0f}",
+            f"{part.n:,}",
+            f"{100 * part.confidence:.1f}",
+            f"{100 * part.accuracy:.1f}",
+        )
+        for part in each.bins
+    ]

@@ -1,0 +1,194 @@
+"""What the models look at, and how they arrange pictures: Grad-CAM and t-SNE."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from auxo.explain import Attention, AttentionGrid, PointMap
+from auxo.reporting.blocks import Chart, Numbers, Part, Picture, Pictures, Points, Section
+from auxo.reporting.charts import Scatter, build_scatter
+from auxo.reporting.colours import INK, style_of
+from auxo.reporting.judgement import Judgement, LookedAt, Omission
+from auxo.reporting.pictures import covered_uri, picture_uri, sprite_of
+from auxo.reporting.run_record import RunRecord
+from auxo.reporting.sections.words import counted, percent, said
+
+__all__ = ["attention_section", "points_section"]
+
+_HOW_TO_READ_A_MAP = (
+    "Point at a picture to see it, or step through them with the arrow keys. Colour and shape are the class, a rim is "
+    "a mistake. Neighbours mean something; distances between groups and their sizes do not."
+)
+_HOW_TO_READ_A_GRID = (
+    "Each picture beside itself under its map: from black, no evidence, to yellow, the most in this picture. A dashed "
+    "frame is a mistake."
+)
+_NO_RIM = "rgba(0,0,0,0)"
+_COLUMNS = ("picture", "class", "taken for", "explained", "probability", "most at row", "column", "in the middle")
+
+
+def points_section(runs: Sequence[RunRecord], judgements: Sequence[Judgement]) -> Section:
+    """Return the t-SNE map of each run, whose points show their pictures.
+
+    Args:
+        runs: at least one.
+        judgements: one per run.
+    """
+    return _section("points", "How pictures are arranged", _HOW_TO_READ_A_MAP, runs, judgements, _points_or_reason)
+
+
+def attention_section(runs: Sequence[RunRecord], judgements: Sequence[Judgement]) -> Section:
+    """Return the Grad-CAM maps of each run.
+
+    Args:
+        runs: at least one.
+        judgements: one per run.
+    """
+    return _section("attention", "What the model looks at", _HOW_TO_READ_A_GRID, runs, judgements, _attention_or_reason)
+
+
+def _section(
+    key: str,
+    title: str,
+    how_to_read: str,
+    runs: Sequence[RunRecord],
+    judgements: Sequence[Judgement],
+    show: Callable[[LookedAt, str, str], Part],
+) -> Section:
+    """Return a section with a part for each run: what is shown of it, or why nothing is."""
+    parts = []
+    for number, (run, judgement) in enumerate(zip(runs, judgements, strict=True)):
+        name, looked_at = run.name if len(runs) > 1 else "", judgement.looked_at
+        if isinstance(looked_at, Omission):
+            parts.append(_left_out(name, looked_at))
+        else:
+            parts.append(show(looked_at, f"{key}-{number}", name))
+    first = [Part("", [how_to_read])] if any(part.blocks for part in parts) else []
+    return Section(key, title, [*first, *parts])
+
+
+def _points_or_reason(looked_at: LookedAt, key: str, title: str) -> Part:
+    """Return the map of one run, or why there is none."""
+    found = looked_at.points
+    return _left_out(title, found) if isinstance(found, Omission) else _points(looked_at, found, key=key, title=title)
+
+
+def _attention_or_reason(looked_at: LookedAt, _key: str, title: str) -> Part:
+    """Return the Grad-CAM maps of one run, or why there are none."""
+    found = looked_at.attention
+    return _left_out(title, found) if isinstance(found, Omission) else _attention(looked_at, found, title=title)
+
+
+def _left_out(title: str, omission: Omission) -> Part:
+    """Return why there is nothing."""
+    return Part(title, [f"Left out: {omission.reason}."])
+
+
+def _points(looked_at: LookedAt, found: PointMap, *, key: str, title: str) -> Part:
+    """Return the map of one run."""
+    source, places = looked_at.source, found.embedding.points.tolist()
+    labels = source.labels[found.indices].tolist()
+    answers = [None] * len(labels) if found.predicted is None else found.predicted.tolist()
+    names = source.class_names
+    groups = []
+    for number, label in enumerate(looked_at.labels):
+        own = [place for place, each in enumerate(labels) if each == label]
+        own.sort(key=lambda place: answers[place] not in (None, label))  # the legend shows the first
+        rims = [_NO_RIM if answers[place] in (None, label) else INK for place in own]
+        x, y = ([places[place][axis] for place in own] for axis in (0, 1))
+        if own:
+            groups.append(Scatter(names[label], x, y, style_of(number), numbers=own, rims=rims))
+    texts, lines = [], []
+    for place, (label, answer) in enumerate(zip(labels, answers, strict=True)):
+        where = source.describe(int(found.indices[place]))
+        taken = "" if answer is None else f", taken for {names[answer]}" if answer != label else ", right"
+        texts.append(f"{names[label]}{taken}: {where}")
+        x, y = places[place]
+        lines.append((where, names[label], "-" if answer is None else names[answer], f"{x:.1f}", f"{y:.1f}"))
+    sentence = _of_points(looked_at, found, labels, answers)
+    figure = build_scatter(groups, x_title="", y_title="", is_map=True, has_legend=True)
+    columns = ["where it is from", "class", "taken for", "x", "y"]
+    numbers = Numbers(f"The {len(lines)} pictures of the map", columns, lines)
+    chart = Chart(key, f"t-SNE of {found.num_features} features of {looked_at.split}", sentence, figure, height=520)
+    return Part(title, [sentence], [Points(chart, sprite_of(source.fetch(found.indices)), texts, numbers)])
+
+
+def _of_points(looked_at: LookedAt, found: PointMap, labels: Sequence[int], answers: Sequence[int | None]) -> str:
+    """Return how many pictures of what the map shows, and how many of them have a neighbour of their class."""
+    from scipy.spatial import KDTree  # noqa: PLC0415  # needed here alone
+
+    _, nearest = KDTree(found.embedding.points).query(found.embedding.points, k=2)
+    alike = sum(labels[int(other)] == labels[place] for place, (_, other) in enumerate(nearest.tolist()))
+    total = len(looked_at.source.class_names)
+    of_classes = (
+        f"{len(looked_at.labels)} of {total} classes" if len(looked_at.labels) < total else f"all {total} classes"
+    )
+    wrong = sum(answer is not None and answer != label for label, answer in zip(labels, answers, strict=True))
+    mistakes = "" if found.predicted is None else f"; {wrong} of them were taken for another class"
+    return (
+        f"{len(labels)} pictures of {looked_at.split} from {of_classes}: the nearest neighbour on the map is of the "
+        f"same class for {percent(alike / len(labels))}{mistakes}."
+    )
+
+
+def _attention(looked_at: LookedAt, found: AttentionGrid, *, title: str) -> Part:
+    """Return the maps of one run."""
+    shown = [picture for row in found.grid for picture in row]
+    items = [_picture(picture, row) for picture, row in zip(shown, found.rows, strict=True)]
+    wrong = sum(not item.is_right for item in items)
+    shares = [row["centre_share"] for row in found.rows if row["centre_share"] is not None]
+    middle = f"; on average {percent(sum(shares) / len(shares))} of it lies in the middle half" if shares else ""
+    rows, columns = found.size
+    sentence = (
+        f"{counted(len(items), 'picture')} of {looked_at.split}, up to {looked_at.num_per_class} of each class, "
+        f"{wrong or 'none'} of them taken for another class. Beside each is the evidence for the answer in the layer "
+        f"{found.layer} ({rows}x{columns}){middle}."
+    )
+    columns_of_table = [
+        "picture",
+        "class",
+        "taken for",
+        "explained",
+        "probability",
+        "most at row",
+        "column",
+        "in the middle",
+    ]
+    lines = [_line(row) for row in found.rows]
+    table = Numbers("Where the evidence lies, by picture", columns_of_table, lines)
+    return Part(title, [sentence], [Pictures(items), table])
+
+
+def _picture(shown: Attention, row: dict[str, Any]) -> Picture:
+    """Return a picture with its map."""
+    is_right = shown.label == shown.predicted
+    answer = f"{shown.label}, right" if is_right else f"{shown.label}, taken for {shown.predicted}"
+    peak = row["peak"]
+    where = (
+        "no evidence at all"
+        if peak is None
+        else f"the most at row {peak[0]}, column {peak[1]}, {percent(row['centre_share'])} in the middle half"
+    )
+    return Picture(
+        plain=picture_uri(shown.pixels),
+        covered=covered_uri(shown),
+        text=f"{row['picture']}, of class {shown.label}",
+        attention=f"Evidence for {row['explained']}: {where}",
+        answer=f"{answer}, {percent(row['probability'])} sure" if row["explained"] == shown.predicted else answer,
+        is_right=is_right,
+    )
+
+
+def _line(row: dict[str, Any]) -> tuple[str, ...]:
+    """Return a picture's line of the table."""
+    peak = row["peak"] or ("-", "-")
+    share = row["centre_share"]
+    return (
+        row["picture"],
+        row["label"],
+        row["predicted"],
+        row["explained"],
+        said(row["probability"]),
+        str(peak[0]),
+        str(peak[1]),
+        "-" if share is None else percent(share),
+    )
