@@ -12,7 +12,7 @@ import tyro
 from tyro.conf import Positional
 
 from auxo.cli.earlier import keep_earlier
-from auxo.cli.options import parse_options
+from auxo.cli.options import ModelOptions, parse_options
 from auxo.cli.terminal import print_table
 from auxo.cli.train import read_run_config
 from auxo.data import AbstractSource, load_splits
@@ -48,12 +48,8 @@ class Options:
     """How to estimate."""
     out: str | None = None
     """File for the results, one JSON object a line; by default estimate.jsonl in the run directory."""
-    device: str = "auto"
-    """"auto", "cpu", "cuda", "cuda:1" or "mps"."""
-    batch_size: int = 250
-    """Pictures per forward pass, >= 1; rotation takes four times as many."""
-    code: str | None = None
-    """Python file of a method outside auxo that the run may import."""
+    use: Annotated[ModelOptions, tyro.conf.arg(name="")] = field(default_factory=ModelOptions)
+    """How the model is loaded and run."""
 
 
 def run(words: Sequence[str]) -> None:
@@ -61,16 +57,14 @@ def run(words: Sequence[str]) -> None:
     description = """Say what accuracy to expect on pictures without labels: estimators are fitted to transformed copies
     of the run's validation images, then asked about the pictures, resized and cropped to the model's input."""
     options = parse_options(Options, words, command="auxo estimate", description=description)
-    if options.batch_size < 1:
-        raise ConfigError("batch-size >= 1", str(options.batch_size), "give the number of pictures per pass")
     if not options.paths:
         raise ConfigError("sets of pictures", "none", f"name them: auxo estimate {options.run} DIR")
     folder = Path(options.run)
     out = Path(options.out) if options.out else folder / "estimate.jsonl"
     if options.out:
         require_folder_of(out)
-    config = read_run_config(folder, code=options.code)
-    with open_runtime(RuntimeConfig(device=options.device, precision=config.runtime.precision)) as runtime:
+    config = read_run_config(folder, code=options.use.code)
+    with open_runtime(RuntimeConfig(device=options.use.device, precision=config.runtime.precision)) as runtime:
         model = load_model(config, folder, runtime=runtime)
         heads = list(model.method.head_logits(blank_image(model.method, runtime)))
         if not heads:
@@ -94,7 +88,7 @@ def _estimate(
     sources = [_read(path, config, model) for path in options.paths]
     splits = load_splits(config.data, seed=config.seed)
     model.check_splits(splits)
-    method, pipeline, size = model.method, model.pipeline, options.batch_size
+    method, pipeline, size = model.method, model.pipeline, options.use.batch_size
     measured = [  # first, so that a damaged picture is found at once
         measure_source(method, source, pipeline=pipeline, runtime=runtime, batch_size=size) for source in sources
     ]

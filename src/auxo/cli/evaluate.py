@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,7 +11,7 @@ from tyro.conf import Positional
 
 from auxo.cli.earlier import keep_earlier
 from auxo.cli.history import changed_sets, history
-from auxo.cli.options import parse_options
+from auxo.cli.options import ModelOptions, parse_options
 from auxo.cli.terminal import print_table
 from auxo.cli.train import read_run_config
 from auxo.data import EvaluationSplit, Splits, load_splits, ood_splits, read_source, stratified_indices
@@ -82,12 +82,8 @@ class Options:
     out: str | None = None
     """File for the results, one JSON object a line; by default evaluation.jsonl, corruptions.jsonl, attacks.jsonl or
     probes.jsonl in the run directory."""
-    device: str = "auto"
-    """"auto", "cpu", "cuda", "cuda:1" or "mps"."""
-    batch_size: int = 500
-    """Images per forward pass, >= 1."""
-    code: str | None = None
-    """Python file of a method outside auxo that the run may import."""
+    use: Annotated[ModelOptions, tyro.conf.arg(name="")] = field(default_factory=lambda: ModelOptions(batch_size=500))
+    """How the model is loaded and run."""
 
     def __post_init__(self) -> None:
         is_strength_read = bool(self.attack) or self.strength == AttackConfig()
@@ -95,7 +91,6 @@ class Options:
         is_vote_read = self.neighbours is None or "knn" in self.probes
         is_spoiled = self.corruptions or bool(self.attack)
         checks = (
-            (self.batch_size >= 1, "batch-size >= 1", self.batch_size, "give the number of images per pass"),
             (self.images is None or self.images >= 1, "images >= 1", self.images, "leave it out for all"),
             (not (self.corruptions and self.attack), "--corruptions or --attack", "both", "judge twice"),
             (not (self.probe and is_spoiled), "--probe without --corruptions and --attack", "both", "judge twice"),
@@ -110,6 +105,7 @@ class Options:
         for is_valid, expected, got, fix in checks:
             if not is_valid:
                 raise ConfigError(expected, str(got), fix)
+        _ = self.attacks  # it refuses a strength that none of them reads
 
     @property
     def strength(self) -> AttackConfig:
@@ -148,8 +144,8 @@ def run(words: Sequence[str]) -> None:
     out = Path(options.out) if options.out else folder / options.file_name
     if options.out:
         require_folder_of(out)
-    config = read_run_config(folder, code=options.code)
-    with open_runtime(RuntimeConfig(device=options.device, precision=config.runtime.precision)) as runtime:
+    config = read_run_config(folder, code=options.use.code)
+    with open_runtime(RuntimeConfig(device=options.use.device, precision=config.runtime.precision)) as runtime:
         model = load_model(config, folder, runtime=runtime, stage=options.stage)
         own = None if options.data and not options.probe else load_splits(config.data, seed=config.seed)
         if own is not None:
@@ -241,7 +237,7 @@ class _Judge:
             method=self.model.method,
             pipeline=self.model.pipeline,
             runtime=self.runtime,
-            batch_size=self.options.batch_size,
+            batch_size=self.options.use.batch_size,
             workers=self.config.data.workers,
         )
 
@@ -250,7 +246,7 @@ class _Judge:
         if self.fitted:
             return evaluate_probes(self.fitted, self.reader, split)
         options, method, pipeline, runtime = self.options, self.model.method, self.model.pipeline, self.runtime
-        size, workers, seed = options.batch_size, self.config.data.workers, self.config.seed
+        size, workers, seed = options.use.batch_size, self.config.data.workers, self.config.seed
         if options.corruptions:
             return evaluate_under_corruptions(
                 method,

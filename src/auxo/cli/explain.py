@@ -8,7 +8,7 @@ from typing import Annotated
 import tyro
 from tyro.conf import Positional
 
-from auxo.cli.options import parse_options
+from auxo.cli.options import ModelOptions, parse_options
 from auxo.cli.train import read_run_config
 from auxo.data import AbstractSource, load_splits, read_source
 from auxo.errors import ConfigError
@@ -36,26 +36,20 @@ class Options:
     """What to show."""
     out: str | None = None
     """Folder for the pictures and rows; default explain/SPLIT in the run directory, explain/STAGE/SPLIT of a stage."""
-    device: str = "auto"
-    """"auto", "cpu", "cuda", "cuda:1" or "mps"."""
-    batch_size: int = 100
-    """Pictures per pass, >= 1."""
-    code: str | None = None
-    """Python file of a method outside auxo that the run may import."""
+    use: Annotated[ModelOptions, tyro.conf.arg(name="")] = field(default_factory=lambda: ModelOptions(batch_size=100))
+    """How the model is loaded and run."""
 
 
 def run(words: Sequence[str]) -> None:
     """Explain the model on the pictures and write what was found."""
     description = "Draw what a trained model looks at (Grad-CAM) and how it arranges its inputs (t-SNE)."
     options = parse_options(Options, words, command="auxo explain", description=description)
-    if options.batch_size < 1:
-        raise ConfigError("batch-size >= 1", str(options.batch_size), "give the number of pictures per pass")
     if options.data is not None and options.split is not None:
         got = f"--split {options.split} --data {options.data}"
         raise ConfigError("one of --split and --data", got, "leave one out")
     folder = Path(options.run)
-    config = read_run_config(folder, code=options.code)
-    with open_runtime(RuntimeConfig(device=options.device, precision="float32")) as runtime:
+    config = read_run_config(folder, code=options.use.code)
+    with open_runtime(RuntimeConfig(device=options.use.device, precision="float32")) as runtime:
         model = load_model(config, folder, runtime=runtime, stage=options.stage)
         split, source = _pictures(config, model, options)
         subject = Subject(
@@ -64,7 +58,7 @@ def run(words: Sequence[str]) -> None:
             run=_name(config, folder, options.stage),
             split=split,
             runtime=runtime,
-            batch_size=options.batch_size,
+            batch_size=options.use.batch_size,
         )
         found = explain(subject, options.show)
         default = folder / "explain" / (options.stage or "") / split.replace("/", "-")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from auxo.evaluation import Compute, EvaluationRow, Selection
 from auxo.experiment import ExperimentConfig, StageConfig
-from auxo.training import read_records
+from auxo.training import find_end, read_records
 from auxo.training.checkpoint import Checkpoints
 
 __all__ = ["changed_sets", "history"]
@@ -22,12 +22,8 @@ def history(folder: Path, config: ExperimentConfig, *, stage: str | None) -> tup
     """
     if stage is not None:
         return _of_stage(folder / "checkpoints", {each.name: each for each in config.stages}, stage)
-    end = [row for row in read_records(folder / "records.jsonl") if row["kind"] == "end"]
-    if not end:
-        return None, Compute(train_seconds=0.0, images=0)
-    last = end[-1]
-    selection = None if last["selection"] is None else Selection(**last["selection"])
-    return selection, Compute(**{name: last[name] for name in ("train_seconds", "images", "flops")})
+    end = find_end(read_records(folder / "records.jsonl"))
+    return (None, Compute(train_seconds=0.0, images=0)) if end is None else (end.selection, end.compute)
 
 
 def changed_sets(folder: Path, rows: Sequence[EvaluationRow]) -> list[str]:

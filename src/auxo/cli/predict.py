@@ -4,7 +4,7 @@ import csv
 import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +12,7 @@ import torch
 import tyro
 from tyro.conf import Positional
 
-from auxo.cli.options import parse_options
+from auxo.cli.options import ModelOptions, parse_options
 from auxo.cli.train import read_run_config
 from auxo.config import from_json
 from auxo.errors import CheckpointError, ConfigError, DataError, DeviceError
@@ -31,17 +31,13 @@ class Options:
     """Options of ``auxo predict``."""
 
     model: Annotated[Positional[str], tyro.conf.arg(metavar="MODEL")]
-    """Run directory of a finished run, folder of an export, or its model.pt2 or model.onnx."""
+    """Run directory of a finished run, folder of an export, or its model.pt2 or model.onnx, which run on the CPU."""
     pictures: Annotated[Positional[tuple[str, ...]], tyro.conf.arg(metavar="PICTURE [PICTURE ...]")]
     """Pictures, or folders that are searched for pictures."""
     out: str = "predictions.csv"
     """CSV to write: path, predicted class, its probability, then the probability of every class."""
-    device: str = "auto"
-    """"auto", "cpu", "cuda", "cuda:1" or "mps"; model.pt2 and model.onnx run on the CPU."""
-    batch_size: int = 256
-    """Pictures per forward pass, >= 1."""
-    code: str | None = None
-    """Python file of a method outside auxo that the run may import."""
+    use: Annotated[ModelOptions, tyro.conf.arg(name="")] = field(default_factory=lambda: ModelOptions(batch_size=256))
+    """How the model is loaded and run."""
     trust_pt2: bool = False
     """Load a .pt2 file although it can run code of its maker's; not needed for other files."""
 
@@ -50,8 +46,6 @@ def run(words: Sequence[str]) -> None:
     """Predict every picture and write the CSV."""
     description = "Write a CSV of predictions for pictures, resized and cropped to the model's input."
     options = parse_options(Options, words, command="auxo predict", description=description)
-    if options.batch_size < 1:
-        raise ConfigError("batch-size >= 1", str(options.batch_size), "give the number of pictures per pass")
     if not options.pictures:
         raise ConfigError("pictures, or folders of pictures", "none", f"name them: auxo predict {options.model} DIR")
     require_folder_of(Path(options.out))
@@ -61,8 +55,8 @@ def run(words: Sequence[str]) -> None:
         text = io.StringIO()
         writer = csv.writer(text)
         writer.writerow(["path", "prediction", "probability", *(f"p({name})" for name in names)])
-        for first in range(0, len(paths), options.batch_size):
-            chunk = paths[first : first + options.batch_size]
+        for first in range(0, len(paths), options.use.batch_size):
+            chunk = paths[first : first + options.use.batch_size]
             pixels = torch.stack([predictor.read(path) for path in chunk])
             for path, probs in zip(chunk, predictor.probabilities(pixels), strict=True):
                 best = int(probs.argmax())
@@ -90,17 +84,18 @@ def _predictor(options: Options) -> Iterator[Predictor]:
     """Open the network that the first word names."""
     path = _network_file(Path(options.model))
     if path.suffix in (".pt2", ".onnx"):
-        if options.device not in ("auto", "cpu"):
+        if options.use.device not in ("auto", "cpu"):
             fix = "leave --device out, or predict with the run or its safetensors export"
-            raise DeviceError(f"--device cpu for {path}", options.device, fix)
+            raise DeviceError(f"--device cpu for {path}", options.use.device, fix)
         if path.suffix == ".pt2" and not options.trust_pt2:
             fix = "pass --trust-pt2 if you trust where it comes from, or use the safetensors or onnx export"
             raise ConfigError("your leave to load a .pt2 file, which can run code", str(path), fix)
         yield open_program(path) if path.suffix == ".pt2" else open_onnx(path)
         return
     folder = path.parent
-    config = _exported_config(folder, options.code) if is_export(folder) else read_run_config(folder, code=options.code)
-    with open_runtime(RuntimeConfig(device=options.device, precision=config.runtime.precision)) as runtime:
+    code = options.use.code
+    config = _exported_config(folder, code) if is_export(folder) else read_run_config(folder, code=code)
+    with open_runtime(RuntimeConfig(device=options.use.device, precision=config.runtime.precision)) as runtime:
         load = load_network if is_export(folder) else load_model
         yield predictor_of(load(config, folder, runtime=runtime), runtime)
 

@@ -103,7 +103,9 @@ def test_pgd__random_start__is_that_of_the_joined_batch():
     labels = torch.arange(12) % 4
 
     def attack(part, **share):
-        loss = lambda x: nn.functional.cross_entropy(net(x), labels[part], reduction="sum")  # noqa: E731  # one use
+        def loss(images):
+            return nn.functional.cross_entropy(net(images), labels[part], reduction="sum")
+
         return projected_gradient_descent(inputs[part], NORMALISATION, loss, TEN_STEPS, draws=draws(**share))
 
     whole = attack(slice(0, 12))
@@ -219,3 +221,13 @@ def test_use_running_statistics__error_inside__restores_the_mode():
 def test_config__out_of_range__is_refused(values, words):
     with pytest.raises(ConfigError, match=words):
         PGDConfig(**values)
+
+
+@pytest.mark.parametrize(
+    "option", [{"epsilon": 0.1}, {"step_size": 0.01}, {"random_start": False}, {"literal": True}], ids=str
+)
+def test_config__option_without_steps__is_refused(option):
+    (name,) = option
+    with pytest.raises(ConfigError, match=rf"attack\.steps >= 1 beside attack\.{name.replace('_', '-')}, got 0"):
+        PGDConfig(**option)
+    assert PGDConfig(steps=1, **option).steps == 1

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import sys
 import threading
 from pathlib import Path
@@ -192,6 +193,23 @@ def test_train__output_is_no_terminal__prints_a_plain_line_per_evaluation(auxo, 
     assert lines[-3] == f"run directory: {tmp_path / 'x'}"
 
 
+def test_train__refused_by_its_data__does_not_say_that_it_trains(auxo, tmp_path, shapes_folder, tiny_options):
+    words = ["train", "ossl", "--data.train", shapes_folder, *tiny_options, "--data.image-size", 20]
+    answer = auxo(*words, "--batch-size", 999, "--drop-last", "--out", tmp_path / "x")
+    assert (answer.code, answer.out) == (2, "")
+    assert not (tmp_path / "x").exists()
+
+
+def test_train__resume_of_a_finished_run__says_so_first(auxo, tmp_path, finished_run):
+    run = shutil.copytree(finished_run, tmp_path / "run")
+    weights = (run / "model.safetensors").read_bytes()
+    answer = auxo("train", "--resume", run)
+    assert answer.code == 0
+    assert answer.out.startswith(f"{run} is finished already: nothing is trained")
+    assert "going on" not in answer.out
+    assert (run / "model.safetensors").read_bytes() == weights
+
+
 def test_train__output_is_a_terminal__draws_a_bar(monkeypatch, tmp_path, shapes_folder, tiny_options):
     leader, follower = os.openpty()
     pieces = []
@@ -219,6 +237,7 @@ def test_train__output_is_a_terminal__draws_a_bar(monkeypatch, tmp_path, shapes_
     assert "\x1b[" in said
     assert "━" in said
     assert "4/4" in said
+    assert said.count("training in") == 1
     assert "images/s" in said
     assert "epoch 1: " in said
     assert "\x1b[?25h" in said  # the cursor is shown again

@@ -100,7 +100,7 @@ def test_load_splits__without_the_options__has_no_unlabelled_split_and_the_same_
 
 def test_digests__other_unlabelled_pictures__differ(photos: str) -> None:
     ours = load_splits(DataConfig(train=photos, num_labelled=8), seed=0)
-    fewer = ours.unlabelled.source.subset(torch.arange(10), "fewer")  # type: ignore[union-attr]  # there is one
+    fewer = ours.unlabelled.source.subset(torch.arange(10), "fewer")
     theirs = replace(ours, unlabelled=UnlabelledSplit(fewer))
     differing = {name for name, digest in ours.digests().items() if theirs.digests()[name] != digest}
     assert differing == {"unlabelled"}
@@ -117,7 +117,7 @@ def test_load_splits__own_pictures__are_read_whatever_their_folders(
         pixels = oriented_shapes(4, size=16, seed=7).images[number]
         path.write_bytes(png(pixels.permute(1, 2, 0).numpy()))
     (root / "loop").symlink_to(root)
-    splits = load_splits(DataConfig(train=photos, unlabelled=str(root), storage=storage), seed=0)  # type: ignore[arg-type]
+    splits = load_splits(DataConfig(train=photos, unlabelled=str(root), storage=storage), seed=0)
     assert splits.unlabelled is not None
     source = splits.unlabelled.source
     assert isinstance(source, InMemorySource if storage == "memory" else StreamingSource)

@@ -7,6 +7,7 @@ import torch
 
 from auxo.errors import ConfigError
 from auxo.gates import GateConfig
+from auxo.registry import entries
 
 
 @pytest.mark.parametrize("name", ["frozen", "learned"])
@@ -35,6 +36,32 @@ def test_init__kaiming__is_wider_than_a_linear_layers_own():
 def test_entropy__out_of_range__is_refused(entropy):
     with pytest.raises(ConfigError, match=r"gate\.entropy >= 0"):
         GateConfig(entropy=entropy)
+
+
+READERS = {
+    "form": ("per_sample", {"learned", "frozen"}),
+    "init": ("kaiming", {"learned", "frozen"}),
+    "normalise_losses": (False, {"learned", "learned_scalar"}),
+    "entropy": (0.5, {"learned", "learned_scalar"}),
+    "aggregator": ("mgda", {"torchjd"}),
+}
+
+
+@pytest.mark.parametrize("option", READERS)
+def test_option__gate_that_does_not_read_it__is_refused(option):
+    value, readers = READERS[option]
+    for name in entries("gates"):
+        if name in readers:
+            assert getattr(GateConfig(name=name, **{option: value}), option) == value
+        else:
+            with pytest.raises(
+                ConfigError, match=rf"gate\.{option.replace('_', '-')} with gate\.name .* {name}, which"
+            ):
+                GateConfig(name=name, **{option: value})
+
+
+def test_option__every_gate_at_the_defaults__is_taken():
+    assert [GateConfig(name=name).name for name in entries("gates")] == [*entries("gates")]
 
 
 def test_name__unknown__names_the_nearest(build):

@@ -23,9 +23,11 @@ def test_read_folder__class_folders__gives_sorted_classes(root: Path, shapes: In
     assert set(source.content_hashes()) == set(shapes.content_hashes())
 
 
-def test_read_folder__hidden_files__are_ignored(root: Path) -> None:
+def test_read_folder__hidden_files_and_leftovers_of_file_managers__are_ignored(root: Path) -> None:
     (root / ".DS_Store").write_bytes(b"x")
     (root / "arrow" / ".thumbs").write_bytes(b"x")
+    (root / "arrow" / "Thumbs.db").write_bytes(b"x")
+    (root / "arrow" / "desktop.ini").write_bytes(b"x")
     (root / ".git").mkdir()
     (root / "README.txt").write_text("about these pictures")
     assert len(read_source(str(root), DataConfig())) == 40
