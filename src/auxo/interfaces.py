@@ -255,7 +255,7 @@ class StepPlan(NamedTuple):
 class MethodConfig(ABC):
     """Options of a method. Subclasses are frozen dataclasses nested in their method as ``Config``."""
 
-    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig, metadata={"search": {"lr": "around:10"}})
     """How the weights follow their gradients."""
 
     @classmethod

@@ -97,7 +97,7 @@ class FixMatch(AbstractMethod):
 
         threshold: float = 0.95
         """Probability of the likeliest class from which a weak view's answer counts, in [0, 1]."""
-        unlabelled_weight: float = 1.0
+        unlabelled_weight: float = field(default=1.0, metadata={"search": "log:0.1,10"})
         """Weight of the loss on unlabelled images, >= 0; 0 leaves the labelled loss (and pretexts on all images)."""
         ratio: int = 7
         """Unlabelled images for each labelled one of a batch, >= 1."""

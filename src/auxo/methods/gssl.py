@@ -70,7 +70,9 @@ class GSSL(AbstractMethod):
     class Config(MethodConfig):
         """Options of G-SSL and of its controls."""
 
-        pretexts: GatedPretextsConfig = field(default_factory=GatedPretextsConfig)
+        pretexts: GatedPretextsConfig = field(
+            default_factory=GatedPretextsConfig, metadata={"search": {"weight": "log:0.01,1"}}
+        )
         """Which tasks, their gate and their weight."""
         covers: _Covers = "pretexts"
         """What the gate weighs: the pretexts, or also the class loss, against the pretexts at their weight."""

@@ -40,7 +40,8 @@ class LinearProbe(AbstractMethod):
         """Options of a linear probe."""
 
         optimizer: OptimizerConfig = field(
-            default_factory=lambda: OptimizerConfig(lr=0.03, schedule="constant", nesterov=False)
+            default_factory=lambda: OptimizerConfig(lr=0.03, schedule="constant", nesterov=False),
+            metadata={"search": {"lr": "around:10"}},
         )
         """How the heads follow their gradients."""
         warm_up_pretext: bool = False

@@ -1,7 +1,7 @@
 """Classification and rotation prediction together, on one backbone."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from torch import Tensor
@@ -42,7 +42,7 @@ class JointRotation(AbstractMethod):
 
         rotation: Literal["expand", "random"] = "expand"
         """All four rotations of every image, or one random rotation of each."""
-        rotation_weight: float = 1.0
+        rotation_weight: float = field(default=1.0, metadata={"search": "log:0.1,10"})
         """Weight of the rotation loss beside the classification loss, > 0; the papers have 1."""
         shared_upright: bool = False
         """Take the class logits from the rotated batch's upright block: one forward pass fewer, other batch norm."""

@@ -66,12 +66,12 @@ def read_tensor_file(path: Path) -> TensorFile:
         fix = "delete it to go on from an older one, or take it from a copy"
         raise CheckpointError(f"a whole safetensors file at {path}", f"a damaged one ({error})", fix) from error
     metadata = _parse(description)
-    if metadata is None:
+    if metadata is None or (metadata.get("format") == FORMAT and not isinstance(metadata.get("content"), str)):
         raise CheckpointError(f"a file written by auxo at {path}", "a foreign safetensors file", "name an auxo run")
     if metadata.get("format") != FORMAT:
         fix = "use the version of auxo that wrote it"
         raise CheckpointError(f"file format {FORMAT} in {path}", f"format {metadata.get('format')}", fix)
-    if _digest(tensors, metadata.get("content", "")) != metadata.get("digest"):
+    if _digest(tensors, metadata["content"]) != metadata.get("digest"):
         fix = "delete it to go on from an older one, or take it from a copy"
         raise CheckpointError(f"unchanged numbers in {path}", "other bytes than were written", fix)
     content = json.loads(metadata["content"])
