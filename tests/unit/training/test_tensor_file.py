@@ -127,7 +127,9 @@ def test_read_tensor_file__missing_or_folder__is_told(path, tmp_path):
         read_tensor_file(tmp_path)
 
 
-@pytest.mark.parametrize("metadata", [None, {"format": "pt"}, {"auxo": "text"}, {"auxo": "[1]"}, {"auxo": '{"format": 1}'}])
+@pytest.mark.parametrize(
+    "metadata", [None, {"format": "pt"}, {"auxo": "text"}, {"auxo": "[1]"}, {"auxo": '{"format": 1}'}]
+)
 def test_read_tensor_file__foreign_file__is_told(path, metadata):
     path.write_bytes(save({"weight": torch.zeros(3)}, metadata=metadata))
     with pytest.raises(CheckpointError, match=r"a file written by auxo at .*, got a foreign safetensors file"):
