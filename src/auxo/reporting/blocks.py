@@ -106,13 +106,13 @@ class Numbers:
 
 @dataclass(frozen=True)
 class Confusion:
-    """How often pictures of a class were taken for which.
+    """How often pictures of a class are predicted as which.
 
     Args:
         title: the set.
         summary: a sentence.
         class_names: of rows and columns.
-        counts: one row per true class; pictures taken for each class.
+        counts: one row per true class; pictures predicted as each class.
         is_open: shown at once.
     """
 

@@ -236,10 +236,10 @@ def build_scatter(
 
 
 def build_heat(counts: Sequence[Sequence[int]], names: Sequence[str]) -> dict[str, Any]:
-    """Return how often pictures of a class, by row, were taken for which, by column, shaded by the share of the row."""
+    """Return counts by class (rows) and prediction (columns), shaded by the share of the row."""
     shares = [[100 * count / max(1, sum(row)) for count in row] for row in counts]
     texts = [
-        [f"{plain(label)} taken for {plain(taken)}: {count}" for taken, count in zip(names, row, strict=True)]
+        [f"{plain(label)} predicted as {plain(taken)}: {count}" for taken, count in zip(names, row, strict=True)]
         for label, row in zip(names, counts, strict=True)
     ]
     trace = {
@@ -252,7 +252,7 @@ def build_heat(counts: Sequence[Sequence[int]], names: Sequence[str]) -> dict[st
         "colorscale": [[0, "#ffffff"], [0.1, "#9ecbf0"], [1, "#0069a8"]],
         "showscale": False,
     }
-    layout = _layout("taken for", "class")
+    layout = _layout("prediction", "class")
     ticks = {"tickvals": list(range(len(names))), "ticktext": [plain(name) for name in names], "showgrid": False}
     layout["xaxis"] |= {**ticks, "tickangle": 90, "tickfont": {"size": 9}}
     layout["yaxis"] |= {**ticks, "autorange": "reversed", "tickfont": {"size": 9}}

@@ -38,7 +38,7 @@ class SetJudgement:
 
     Args:
         name: of the set.
-        confusion: pictures of each class, by row, that were taken for each class, by column.
+        confusion: pictures of each class, by row, that are predicted as each class, by column.
         scores: of the head.
         bins: of confidence.
     """

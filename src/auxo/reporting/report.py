@@ -79,9 +79,9 @@ def _summary(runs: Sequence[RunRecord]) -> str:
         return "No run has a class head: the page shows records and features."
     if len(found) == 1:
         accuracy, split, _ = found[0]
-        return f"{percent(accuracy)} of the pictures of {split} were told rightly."
+        return f"{percent(accuracy)} of the pictures of {split} are classified correctly."
     low, high = min(found), max(found)
     return (
-        f"The runs told between {percent(low[0])} ({low[2]}, {low[1]}) and {percent(high[0])} ({high[2]}, {high[1]}) "
-        "of the pictures rightly."
+        f"The runs classify between {percent(low[0])} ({low[2]}, {low[1]}) and {percent(high[0])} "
+        f"({high[2]}, {high[1]}) of the pictures correctly."
     )

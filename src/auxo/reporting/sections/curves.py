@@ -137,7 +137,7 @@ def _accuracy_panel(
     what = name if kind == "class" else f"{name} (pretext)"
     return Chart(
         f"validation-{number}",
-        f"{what} on validation, % right",
+        f"{what} accuracy on validation, %",
         f"Accuracy of {what} on the validation set over the steps: {listed(words)}.",
         build_lines(lines, x_title="step", y_title="", marks=_marks(runs)),
         height=240,

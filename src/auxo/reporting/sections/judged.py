@@ -21,7 +21,7 @@ _LARGEST, _SMALLEST = 15, 5  # pixels of a point
 
 
 def confusion_section(runs: Sequence[RunRecord], judgements: Sequence[Judgement]) -> Section:
-    """Return which classes were taken for which on every set.
+    """Return which classes are confused on every set.
 
     Args:
         runs: at least one.
@@ -46,7 +46,7 @@ def confusion_section(runs: Sequence[RunRecord], judgements: Sequence[Judgement]
 def reliability_section(
     runs: Sequence[RunRecord], judgements: Sequence[Judgement], styles: Mapping[str, Style]
 ) -> Section:
-    """Return how often the models were right when they were so sure, on every set.
+    """Return how often the models were correct at a given confidence, on every set.
 
     Args:
         runs: at least one.
@@ -76,7 +76,7 @@ def reliability_section(
         items.append(f"{run.name}: {text}" if len(runs) > 1 else f"{text[0].upper()}{text[1:]}")
     blocks: list[Block] = []
     if panels:
-        columns = ["set", "run", "confidence, %", "pictures", "mean confidence, %", "right, %"]
+        columns = ["set", "run", "confidence, %", "pictures", "mean confidence, %", "accuracy, %"]
         blocks = [*legend_of([run for run, _ in judged], styles), Charts(panels), _errors(judged)]
         blocks.append(Numbers("The points of the diagrams", columns, lines))
     part = Part("", sentences, blocks, items) if len(runs) > 1 else Part("", [*sentences, *items], blocks)
@@ -86,12 +86,12 @@ def reliability_section(
 def _summary(each: SetJudgement, class_names: Sequence[str]) -> str:
     """Return how many answers were right and which pairs were confused the most."""
     scores = each.scores
-    text = f"{scores.correct:,} of {scores.n:,} right ({percent(scores.accuracy)})"
+    text = f"{scores.correct:,} of {scores.n:,} correct ({percent(scores.accuracy)})"
     pairs = _pairs(each)[:3]
     if not pairs:
         return f"{text}; nothing was confused."
     words = [
-        f"{class_names[label]} taken for {class_names[taken]} ({counted(count, 'time')})"
+        f"{class_names[label]} predicted as {class_names[taken]} ({counted(count, 'time')})"
         for label, taken, count in pairs
     ]
     return f"{text}; confused the most: {listed(words)}."
@@ -104,14 +104,14 @@ def _worst(sets: Sequence[SetJudgement], class_names: Sequence[str]) -> str:
         return "Nothing was confused on any set."
     each, label, taken, count = max(pairs, key=lambda pair: (pair[3] / int(pair[0].confusion[pair[1]].sum()), pair[3]))
     return (
-        f"Over {counted(len(sets), 'set')}, the pair confused the most is {class_names[label]}, taken for "
+        f"Over {counted(len(sets), 'set')}, the pair confused the most is {class_names[label]}, predicted as "
         f"{class_names[taken]} on {each.name}: {counted(count, 'time')}, "
         f"{percent(count / int(each.confusion[label].sum()))} of that class."
     )
 
 
 def _pairs(each: SetJudgement) -> list[tuple[int, int, int]]:
-    """Return class, class it was taken for and how often, of all mistakes, the most frequent first."""
+    """Return class, predicted class and how often, of all mistakes, the most frequent first."""
     wrong = each.confusion - np.diag(np.diag(each.confusion))
     labels, taken = np.nonzero(wrong)
     found = zip(labels.tolist(), taken.tolist(), wrong[labels, taken].tolist(), strict=True)
@@ -124,11 +124,11 @@ def _confusion(each: SetJudgement, class_names: Sequence[str], *, key: str, is_o
     summary = _summary(each, class_names)
     if len(class_names) <= _MOST_IN_TABLE:
         return [Confusion(each.name, summary, class_names, counts, is_open)]
-    title = f"Confusions on {each.name}: rows are classes, columns the classes they were taken for"
+    title = f"Confusions on {each.name}: rows are classes, columns the predictions"
     chart = Chart(key, title, f"On {each.name}, {summary}", build_heat(counts, class_names), height=620)
     pairs = [(class_names[label], class_names[taken], f"{count:,}") for label, taken, count in _pairs(each)]
     caption = f"The most frequent of {len(pairs):,} confused pairs on {each.name}"
-    return [Charts([chart]), Numbers(caption, ["class", "taken for", "pictures"], pairs[:_MOST_PAIRS])]
+    return [Charts([chart]), Numbers(caption, ["class", "prediction", "pictures"], pairs[:_MOST_PAIRS])]
 
 
 def _differences(run: RunRecord, sets: Sequence[SetJudgement]) -> list[str]:
@@ -160,14 +160,14 @@ def _diagram(
                 styles[run.name],
                 [
                     f"{run.name}: {counted(part.n, 'picture')}, {percent(part.confidence)} sure, "
-                    f"{percent(part.accuracy)} right"
+                    f"{percent(part.accuracy)} correct"
                     for part in each.bins
                 ],
                 [_SMALLEST + (_LARGEST - _SMALLEST) * (part.n / largest) ** 0.5 for part in each.bins],
             )
         )
         words.append(f"{run.name} {error}" if len(own) > 1 else error)
-    figure = build_lines(lines, x_title="confidence, %", y_title="right, %", is_square=True)
+    figure = build_lines(lines, x_title="confidence, %", y_title="accuracy, %", is_square=True)
     label = f"Reliability diagram of {name}: accuracy against confidence; expected calibration error {listed(words)}."
     return Chart(key, name if len(own) > 1 else f"{name}: ECE {words[0]}", label, figure)
 
@@ -176,10 +176,10 @@ def _sureness(each: SetJudgement) -> str:
     """Return whether a set's answers were surer than right."""
     mean_confidence = sum(part.n * part.confidence for part in each.bins) / each.scores.n
     gap = mean_confidence - each.scores.accuracy
-    how = "surer than right" if gap > 0 else "less sure than right"
+    how = "overconfident" if gap > 0 else "underconfident"
     return (
         f"the expected calibration error is largest on {each.name}, {percent(each.scores.calibration_error)}: the "
-        f"answers there are {percent(mean_confidence)} sure and {percent(each.scores.accuracy)} right, {how}."
+        f"mean confidence there is {percent(mean_confidence)}, accuracy {percent(each.scores.accuracy)}: {how}."
     )
 
 
@@ -193,7 +193,7 @@ def _errors(judged: Sequence[tuple[RunRecord, Sequence[SetJudgement]]]) -> Numbe
         lines.append((name, *("-" if error is None else f"{100 * error:.1f}" for error in found)))
     note = (
         "A point is the pictures of one of 15 ranges of confidence, larger for more of them; on the dotted line the "
-        "network is right as often as it is sure. ECE is the mean distance from it over the pictures."
+        "network is correct as often as its confidence says. ECE is the mean distance from it over the pictures."
     )
     columns = ["set", *(run.name for run, _ in judged)]
     return Numbers("Expected calibration error, %", columns, lines, is_open=len(judged) > 1, note=note)

@@ -23,7 +23,7 @@ _HOW_TO_READ_A_GRID = (
     "frame is a mistake."
 )
 _NO_RIM = "rgba(0,0,0,0)"
-_COLUMNS = ("picture", "class", "taken for", "explained", "probability", "most at row", "column", "in the middle")
+_COLUMNS = ("picture", "class", "prediction", "explained", "probability", "most at row", "column", "in the middle")
 
 
 def points_section(runs: Sequence[RunRecord], judgements: Sequence[Judgement]) -> Section:
@@ -100,13 +100,13 @@ def _points(looked_at: LookedAt, found: PointMap, *, key: str, title: str) -> Pa
     texts, lines = [], []
     for place, (label, answer) in enumerate(zip(labels, answers, strict=True)):
         where = source.describe(int(found.indices[place]))
-        taken = "" if answer is None else f", taken for {names[answer]}" if answer != label else ", right"
+        taken = "" if answer is None else f", predicted as {names[answer]}" if answer != label else ", correct"
         texts.append(f"{names[label]}{taken}: {where}")
         x, y = places[place]
         lines.append((where, names[label], "-" if answer is None else names[answer], f"{x:.1f}", f"{y:.1f}"))
     sentence = _of_points(looked_at, found, labels, answers)
     figure = build_scatter(groups, x_title="", y_title="", is_map=True, has_legend=True)
-    columns = ["where it is from", "class", "taken for", "x", "y"]
+    columns = ["where it is from", "class", "prediction", "x", "y"]
     numbers = Numbers(f"The {len(lines)} pictures of the map", columns, lines)
     chart = Chart(key, f"t-SNE of {found.num_features} features of {looked_at.split}", sentence, figure, height=520)
     return Part(title, [sentence], [Points(chart, sprite_of(source.fetch(found.indices)), texts, numbers)])
@@ -123,7 +123,7 @@ def _of_points(looked_at: LookedAt, found: PointMap, labels: Sequence[int], answ
         f"{len(looked_at.labels)} of {total} classes" if len(looked_at.labels) < total else f"all {total} classes"
     )
     wrong = sum(answer is not None and answer != label for label, answer in zip(labels, answers, strict=True))
-    mistakes = "" if found.predicted is None else f"; {wrong} of them were taken for another class"
+    mistakes = "" if found.predicted is None else f"; {wrong} of them are misclassified"
     return (
         f"{len(labels)} pictures of {looked_at.split} from {of_classes}: the nearest neighbour on the map is of the "
         f"same class for {percent(alike / len(labels))}{mistakes}."
@@ -140,13 +140,13 @@ def _attention(looked_at: LookedAt, found: AttentionGrid, *, title: str) -> Part
     rows, columns = found.size
     sentence = (
         f"{counted(len(items), 'picture')} of {looked_at.split}, up to {looked_at.num_per_class} of each class, "
-        f"{wrong or 'none'} of them taken for another class. Beside each is the evidence for the answer in the layer "
+        f"{wrong or 'none'} of them misclassified. Beside each is the evidence for the answer in the layer "
         f"{found.layer} ({rows}x{columns}){middle}."
     )
     columns_of_table = [
         "picture",
         "class",
-        "taken for",
+        "prediction",
         "explained",
         "probability",
         "most at row",
@@ -161,7 +161,7 @@ def _attention(looked_at: LookedAt, found: AttentionGrid, *, title: str) -> Part
 def _picture(shown: Attention, row: dict[str, Any]) -> Picture:
     """Return a picture with its map."""
     is_right = shown.label == shown.predicted
-    answer = f"{shown.label}, right" if is_right else f"{shown.label}, taken for {shown.predicted}"
+    answer = f"{shown.label}, correct" if is_right else f"{shown.label}, predicted as {shown.predicted}"
     peak = row["peak"]
     where = (
         "no evidence at all"

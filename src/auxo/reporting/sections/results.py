@@ -61,7 +61,8 @@ def _of_one(run: RunRecord, *, has_name: bool) -> str:
     """Return the accuracy on the test set, or on validation where there is none, and the span elsewhere."""
     rows = {row.split: row for row in run.history.first_head()}
     main = rows.get("test", rows.get("val", next(iter(rows.values()))))
-    text = f"the class head {main.head} told {with_interval(main)} of {main.n:,} pictures of {main.split} rightly"
+    what = f"{main.n:,} pictures of {main.split}"
+    text = f"the class head {main.head} classifies {with_interval(main)} of {what} correctly"
     text = f"{run.name}: {text}" if has_name else text[0].upper() + text[1:]
     elsewhere = sorted((row for row in rows.values() if row.split.startswith("ood/")), key=lambda row: row.accuracy)
     if len(elsewhere) == 1:

@@ -1,4 +1,4 @@
-"""Whether sets whose rotations are told are those whose classes are told."""
+"""Rotation accuracy against class accuracy, over sets."""
 
 from collections.abc import Mapping, Sequence
 
@@ -46,7 +46,7 @@ def rotation_section(runs: Sequence[RunRecord], styles: Mapping[str, Style]) -> 
         "rotation-chart",
         "Accuracy of classes against accuracy of rotation, a point a set",
         "Accuracy of classes against accuracy of rotation. " + " ".join(sentences),
-        build_scatter(groups, x_title="rotation right, %", y_title="class right, %"),
+        build_scatter(groups, x_title="rotation accuracy, %", y_title="class accuracy, %"),
         height=380,
     )
     lines = [
@@ -76,12 +76,12 @@ def _sentence(run: RunRecord, pairs: Sequence[tuple[EvaluationRow, EvaluationRow
         return f"{who}{listed(words)}."
     if np.ptp(rotations) < _NARROW:
         between = f"between {percent(float(rotations.min()))} and {percent(float(rotations.max()))}"
-        return f"{who}rotation is told {between} on all {len(pairs)} sets, too narrow a span to say more."
+        return f"{who}rotation accuracy is {between} on all {len(pairs)} sets, too narrow a range to say more."
     correlation = float(np.corrcoef(rotations, classes)[0, 1])
     if correlation > 0.5:
-        meaning = "sets whose rotations are told better have classes that are told better"
+        meaning = "sets of higher rotation accuracy have higher class accuracy"
     elif correlation < -0.5:
-        meaning = "sets whose rotations are told better have classes that are told worse"
+        meaning = "sets of higher rotation accuracy have lower class accuracy"
     else:
-        meaning = "how well rotations are told says little of classes"
+        meaning = "rotation accuracy says little of class accuracy"
     return f"{who}over {counted(len(pairs), 'set')}, {meaning} (correlation {correlation:.2f})."
