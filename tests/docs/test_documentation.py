@@ -18,6 +18,9 @@ import auxo
 from auxo.cli import main
 from auxo.cli.compare import Options as ComparisonOptions
 from auxo.cli.compare import _read
+from auxo.cli.executor import ExecutorOptions
+from auxo.cli.sweep import Options as SweepOptions
+from auxo.cli.sweep import _read as read_sweep_options
 from auxo.cli.train import _plan
 from auxo.config import load_recipe
 from auxo.data import DataConfig
@@ -32,7 +35,8 @@ FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^()\s]+)\)")
 SNIPPET = re.compile(r'^--8<-- "([^":]+)(?::(\w+))?"$', re.MULTILINE)
 INLINE = re.compile(
-    r"`(auxo (?:train|compare|evaluate|predict|explain|export|report|estimate) [^`]+|auxo (?:list|doctor)\b[^`]*)`"
+    r"`(auxo (?:train|compare|sweep|evaluate|predict|explain|export|report|estimate) [^`]+"
+    r"|auxo (?:list|doctor)\b[^`]*)`"
 )
 PLACEHOLDER = re.compile(r"…|\b[A-Z]{3,}\b|\{")
 
@@ -114,6 +118,8 @@ def run_auxo(words):
         _plan(words[1:])
     elif words[:1] == ["compare"]:
         _read(words[1:])
+    elif words[:1] == ["sweep"]:
+        read_sweep_options(words[1:])
     else:
         assert call(words) == 0
 
@@ -239,6 +245,12 @@ def test_options__of_every_run__are_in_the_documentation():
 def test_options__of_compare__are_on_its_page():
     text = (ROOT / "docs" / "concepts" / "compare.md").read_text(encoding="utf-8")
     assert [option for option in options(ComparisonOptions, "") if not says(text, option)] == []
+
+
+def test_options__of_sweep__are_on_its_page():
+    text = (ROOT / "docs" / "concepts" / "sweep.md").read_text(encoding="utf-8")
+    known = [*(option for option in options(SweepOptions, "") if "where" not in option), *options(ExecutorOptions, "")]
+    assert [option for option in known if not says(text, option)] == []
 
 
 def test_layers__as_contributing_gives_them__are_those_of_the_test():

@@ -1,0 +1,191 @@
+"""``auxo sweep``: search over options of a run."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import tyro
+
+from auxo.cli.executor import ExecutorOptions
+from auxo.cli.options import parse_options
+from auxo.cli.outcomes import OutcomePrinter, print_failures
+from auxo.cli.terminal import print_table
+from auxo.cli.train import recipe_name, with_options
+from auxo.config import load_recipe
+from auxo.errors import ConfigError
+from auxo.jobs import AbstractExecutor, Outcome
+from auxo.jobs.job import foreign_file
+from auxo.runtime import open_runtime
+from auxo.sweep import (
+    SAMPLERS,
+    Contents,
+    Objective,
+    SearchSpace,
+    Strategy,
+    Sweep,
+    check_builds,
+    check_contents,
+    contents_of,
+    judged_table,
+    make_trials,
+    open_study,
+    parse_space,
+    read_sweep,
+    read_trial,
+    require_optuna,
+    trial_table,
+    write_contents,
+    write_files,
+)
+from auxo.training import make_folder
+from auxo.training.lock import locked_folder
+
+__all__ = ["run"]
+
+DESCRIPTION = f"""Search over options of a run: many trials are made, the best on the validation images is chosen, and
+it alone is judged on test images. SAMPLER is {SAMPLERS}. Options of auxo train RECIPE hold for all trials; --seed also
+decides which values are tried. The same command again goes on where it was stopped; with more --trials it adds more."""
+
+_MOST_SHOWN = 10
+_FEW_TRIALS = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Options of ``auxo sweep``."""
+
+    search: Annotated[tuple[str, ...], tyro.conf.arg(metavar="FIELD=SAMPLER ...")] = ()
+    """What varies: options as auxo train calls them, such as epochs=int:5,20; default what the method declares."""
+    trials: int | None = None
+    """Runs in all, >= 1, with those that failed; default 20, or the whole grid."""
+    sampler: Strategy = "tpe"
+    """How values are chosen: by those that did well (tree-structured Parzen estimator), at random, or all in turn."""
+    objective: Objective = "accuracy"
+    """What decides on the validation images: accuracy, and at equal accuracy likelihood; or likelihood itself."""
+    where: Annotated[ExecutorOptions, tyro.conf.arg(name="")] = field(default_factory=ExecutorOptions)
+    """Where runs are made."""
+    out: str | None = None
+    """Folder of the sweep; default runs/sweep-RECIPE-SCENARIO."""
+
+
+class _Request(NamedTuple):
+    """What the words ask for."""
+
+    options: Options
+    contents: Contents
+    space: SearchSpace
+    num_trials: int
+    executor: AbstractExecutor
+    out: Path
+
+
+def run(words: Sequence[str]) -> int:
+    """Make the trials, print and write what they found, and return 1 if one failed, else 0."""
+    asked = _read(list(words))
+    space, out = asked.space, asked.out
+    require_optuna()
+    check_contents(out, asked.contents)
+    asked.executor.check()
+    with open_runtime(space.config.runtime) as runtime:
+        check_builds(space, runtime=runtime)
+    searched = ", ".join(f"{path}={sampler}" for path, sampler in space.describe().items())
+    print(f"searching {searched}\n{asked.num_trials} trials ({asked.options.sampler}) in {out}", flush=True)
+    outcomes: list[Outcome] = []
+    printer = OutcomePrinter(asked.num_trials, _score)
+
+    def tell(outcome: Outcome) -> None:
+        outcomes.append(outcome)
+        printer(outcome)
+
+    with locked_folder(make_folder(out)):
+        write_contents(out, asked.contents)
+        options = asked.options
+        study = open_study(out, space, strategy=options.sampler, objective=options.objective, seed=space.config.seed)
+        make_trials(study, out, num_trials=asked.num_trials, executor=asked.executor, on_outcome=tell)
+        sweep = read_sweep(study, out)
+        files = write_files(sweep)
+    _show(sweep)
+    has_failures = print_failures(outcomes)
+    print("files: " + "\n       ".join(str(path) for path in files))
+    return int(has_failures)
+
+
+def _read(words: list[str]) -> _Request:
+    """Return what the words ask for; nothing is looked for but the recipe."""
+    recipe, options, shared = _parse(words)
+    config = load_recipe(recipe)
+    config = with_options(config, shared, command=f"auxo sweep {recipe}") if shared else config
+    space = parse_space(config, options.search)
+    num_trials = _num_trials(options, space)
+    contents = contents_of(space, recipe=recipe, strategy=options.sampler, objective=options.objective)
+    title = f"{recipe_name(recipe)}-{config.data.scenario if config.data.train is None else 'own'}"
+    out = Path(options.out or f"runs/sweep-{title}")
+    return _Request(options, contents, space, num_trials, options.where.build(), out)
+
+
+def _parse(words: list[str]) -> tuple[str, Options, list[str]]:
+    """Return the recipe, the options of this command and the words for the recipe."""
+    recipe = words.pop(0) if words and not words[0].startswith("-") else None
+    names = {"search", *(item.name for part in (Options, ExecutorOptions) for item in fields(part)), "help"}
+    flags = {f"--{name.replace('_', '-')}" for name in names - {"where"}} | {"-h"}
+    own: list[str] = []
+    shared: list[str] = []
+    searched: list[str] = []
+    current = shared
+    for word in words:
+        flag, equals, value = word.partition("=")
+        if word.startswith("-") and not re.match(r"-[\d.]", word):
+            current = searched if flag == "--search" else own if flag in flags else shared
+        if flag == "--search":  # several of them count together
+            searched += [value] if equals else []
+        else:
+            current.append(word)
+    usage = "auxo sweep RECIPE" if recipe is None else f"auxo sweep {recipe}"
+    if searched or "--search" in words:
+        own += ["--search", *searched]
+    options = parse_options(Options, own, command=usage, description=DESCRIPTION)
+    if recipe is None:
+        raise ConfigError("a recipe as the first word", "none", "auxo sweep supervised --trials 20")
+    refused = [word for word in shared if word.partition("=")[0] in ("--config", "--resume", "--code")]
+    if refused:
+        raise ConfigError("a recipe and its options", refused[0], "name a method, or a file.py:function, first")
+    return recipe, options, shared
+
+
+def _num_trials(options: Options, space: SearchSpace) -> int:
+    """Return how many trials there are to be."""
+    if options.trials is not None and options.trials < 1:
+        raise ConfigError("trials >= 1", str(options.trials), "make at least one")
+    if options.sampler == "grid":
+        size = len(space.grid())
+        return size if options.trials is None else min(size, options.trials)
+    return _FEW_TRIALS if options.trials is None else options.trials
+
+
+def _score(outcome: Outcome) -> str:
+    """Return what a trial achieved on the validation images."""
+    score = read_trial(outcome.job.folder).score
+    return f"val {100 * score.accuracy:.1f} %, NLL {score.nll:.3f}"
+
+
+def _show(sweep: Sweep) -> None:
+    """Print the best trials, what mattered, and what the chosen one achieves on test sets."""
+    if sweep.best is None:
+        print("no trial is finished, so none is chosen")
+        return
+    print_table(trial_table(sweep, most=_MOST_SHOWN))
+    shares = sweep.study.importances()
+    if shares:
+        print("what mattered: " + ", ".join(f"{path} {share:.2f}" for path, share in shares.items()))
+    values = ", ".join(f"{path}={value}" for path, value in sweep.best.values.items())
+    print(f"chosen: {sweep.best.name}, {values}")
+    judged = judged_table(sweep)
+    if judged is not None:
+        print_table(judged)
+    else:
+        print("no test set, so it is not judged")
+    code = foreign_file(sweep.study.space.config)
+    allowed = "" if code is None else f" --code {code}"
+    print(f"train it again: auxo train --config {sweep.folder / 'best.json'}{allowed}")

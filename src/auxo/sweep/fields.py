@@ -1,0 +1,158 @@
+"""The options of a run that a search can vary, by the names that the command line gives them."""
+
+import difflib
+import types
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import tyro
+
+from auxo.errors import ConfigError
+from auxo.experiment import ExperimentConfig
+from auxo.interfaces import MethodConfig
+
+__all__ = ["Field", "Value", "declared_samplers", "find_field", "search_fields", "with_values"]
+
+Value = bool | int | float | str | None
+
+_OF_DATA = ("augment", "image_size")  # all else would change what the trials are measured on
+_FIXED = ("seed", "data", "training", "runtime")
+
+
+@dataclass(frozen=True)
+class Field:
+    """An option that a search can vary.
+
+    Args:
+        path: as the command line has it, such as ``method.optimizer.lr``.
+        steps: attributes on the way from the run to the value; a stage counts as ``stages`` and its number.
+        kind: type of its values.
+        allowed: the only values, if there are so few.
+        is_optional: whether ``None`` is a value, too.
+        value: what the run has.
+    """
+
+    path: str
+    steps: tuple[str, ...]
+    kind: type
+    allowed: tuple[Value, ...]
+    is_optional: bool
+    value: Value
+
+
+def search_fields(config: ExperimentConfig) -> dict[str, Field]:
+    """Return the options of a run that a search can vary, by path.
+
+    These are numbers, switches, names and choices of the stages, the backbone, and the images' augmentation and size.
+    Left out are the seed, how often a run is logged, the device, and what would change the validation images.
+    """
+    found: dict[str, Field] = {}
+    for number, stage in enumerate(config.stages):
+        prefix = "" if len(config.stages) == 1 else f"{_word(stage.name)}."
+        for item in _walk(stage, prefix, ("stages", str(number))):
+            found[item.path] = item
+    for item in _walk(config.backbone, "backbone.", ("backbone",)):
+        found[item.path] = item
+    for item in _walk(config.data, "data.", ("data",)):
+        if item.steps[1] in _OF_DATA:
+            found[item.path] = item
+    return found
+
+
+def find_field(path: str, known: Mapping[str, Field]) -> Field:
+    """Return the option of a path, in which ``_`` stands for ``-``, too.
+
+    Raises:
+        ConfigError: there is none that can be searched; the message gives the nearest names.
+    """
+    word = _word(path)
+    if word in known:
+        return known[word]
+    last = word.rpartition(".")[2]
+    near = [name for name in known if name.rpartition(".")[2] == last]
+    if not near and word.partition(".")[0] in _FIXED:
+        fix = "give it once for all trials, as an option of auxo train"
+        raise ConfigError("an option that a search can vary", f"{path}, the same for all trials", fix)
+    near += [name for name in difflib.get_close_matches(word, known, n=3, cutoff=0.5) if name not in near]
+    fix = f"did you mean {' or '.join(near[:3])}?" if near else "auxo sweep RECIPE --help names them"
+    raise ConfigError("an option with a number, switch or name to search over", repr(path), fix)
+
+
+def with_values(config: ExperimentConfig, values: Mapping[Field, Value]) -> ExperimentConfig:
+    """Return the run with other values, all set at once.
+
+    Raises:
+        ConfigError: the run refuses them.
+    """
+    changed: ExperimentConfig = _replaced(config, {field.steps: value for field, value in values.items()})
+    return changed
+
+
+def declared_samplers(config: ExperimentConfig) -> dict[str, str]:
+    """Return the samplers that the method of the last stage declares for its options, by path.
+
+    A field of a method's ``Config`` declares one by ``field(metadata={"search": "log:0.1,10"})``; a field of nested
+    options by ``{"search": {"lr": "around:10"}}``, a sampler for each of their names.
+    """
+    method = config.stages[-1].method
+    prefix = "method." if len(config.stages) == 1 else f"{_word(config.stages[-1].name)}.method."
+    found: dict[str, str] = {}
+    for item in fields(method):
+        declared = item.metadata.get("search", {})
+        nested = {item.name: declared} if isinstance(declared, str) else declared
+        for name, sampler in nested.items():
+            path = name if isinstance(declared, str) else f"{item.name}.{name}"
+            found[prefix + _word(path)] = sampler
+    return found
+
+
+def _word(name: str) -> str:
+    """Return a name as the command line has it."""
+    return name.replace("_", "-")
+
+
+def _walk(value: Any, prefix: str, steps: tuple[str, ...]) -> Iterator[Field]:  # noqa: ANN401  # any dataclass
+    """Yield the options within a dataclass."""
+    hints = get_type_hints(type(value), include_extras=True)
+    for item in fields(value):
+        hint, own = hints[item.name], getattr(value, item.name)
+        path, place = prefix + _word(item.name), (*steps, item.name)
+        if get_origin(hint) is Annotated:
+            hint, *extras = get_args(hint)
+            if tyro.conf.Suppress in extras:
+                continue
+        if is_dataclass(own) or isinstance(own, MethodConfig):
+            yield from _walk(own, f"{path}.", place)
+        elif (shape := _shape(hint)) is not None:
+            yield Field(path, place, *shape, own)
+
+
+def _shape(hint: Any) -> tuple[type, tuple[Value, ...], bool] | None:  # noqa: ANN401  # any type annotation
+    """Return kind, allowed values and whether ``None`` is one of a type; ``None`` for what cannot be searched."""
+    members = list(get_args(hint)) if get_origin(hint) in (Union, types.UnionType) else [hint]
+    is_optional = type(None) in members
+    members = [member for member in members if member is not type(None)]
+    if len(members) != 1:
+        return None
+    (member,) = members
+    if get_origin(member) is Literal:
+        allowed = get_args(member)
+        return type(allowed[0]), allowed, is_optional
+    return (member, (), is_optional) if member in (bool, int, float, str) else None
+
+
+def _replaced(value: Any, changes: Mapping[tuple[str, ...], Value]) -> Any:  # noqa: ANN401  # dataclasses and tuples
+    """Return a dataclass or a tuple of them with values replaced."""
+    nested: dict[str, dict[tuple[str, ...], Value]] = {}
+    for steps, new in changes.items():
+        nested.setdefault(steps[0], {})[steps[1:]] = new
+    if isinstance(value, tuple):
+        return tuple(
+            _replaced(member, nested[str(number)]) if str(number) in nested else member
+            for number, member in enumerate(value)
+        )
+    own = {
+        name: deeper[()] if () in deeper else _replaced(getattr(value, name), deeper) for name, deeper in nested.items()
+    }
+    return replace(value, **own)

@@ -1,0 +1,89 @@
+"""What the folder of a sweep holds: the run, the space and how it is searched."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import auxo
+from auxo.config import to_json
+from auxo.errors import CheckpointError, ConfigError
+from auxo.sweep.results import Objective
+from auxo.sweep.space import SearchSpace
+from auxo.sweep.study import Strategy
+from auxo.training import make_folder, write_atomically
+
+__all__ = ["Contents", "check_contents", "contents_of", "write_contents"]
+
+FORMAT = 1
+_FILE = "sweep.json"
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What decides the trials of a sweep, beside their number.
+
+    Args:
+        recipe: as the user named it.
+        search: samplers by path, as words.
+        sampler: how values are chosen.
+        objective: what is to become best.
+        run: the run without a search, as JSON has it.
+    """
+
+    recipe: str
+    search: Mapping[str, str]
+    sampler: Strategy
+    objective: Objective
+    run: Mapping[str, Any]
+
+
+def contents_of(space: SearchSpace, *, recipe: str, strategy: Strategy, objective: Objective) -> Contents:
+    """Return the contents of a sweep's folder."""
+    run = json.loads(to_json(space.config))["run"]
+    return Contents(recipe, space.describe(), strategy, objective, run)
+
+
+def check_contents(folder: Path, contents: Contents) -> None:
+    """Refuse a folder that holds something else than this sweep.
+
+    Raises:
+        ConfigError: it holds other files, or another sweep.
+        CheckpointError: its description is damaged.
+    """
+    path = folder / _FILE
+    if not path.is_file():
+        if folder.exists() and (not folder.is_dir() or any(item.name != ".lock" for item in folder.iterdir())):
+            got = f"{folder} with other files" if folder.is_dir() else f"{folder}, a file"
+            raise ConfigError("a new folder, or one of the same sweep", got, "choose another --out")
+        return
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        differing = [name for name, value in _plain(contents).items() if stored[name] != value]
+        if stored["format"] != FORMAT:
+            raise ValueError
+    except (ValueError, KeyError, TypeError) as error:
+        fix = "choose another --out, or take the file from a copy"
+        raise CheckpointError(f"a sweep's description in {path}", "something else", fix) from error
+    if differing:
+        told = {"search": "search space", "run": "options of the run"}
+        got = f"another {' and '.join(told.get(name, name) for name in differing)}"
+        fix = "choose another --out, or give the options of that sweep; more --trials add to it"
+        raise ConfigError(f"the sweep that {folder} was begun with (see {path})", got, fix)
+
+
+def write_contents(folder: Path, contents: Contents) -> None:
+    """Write the description of a folder, which is made if missing.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    document = {"format": FORMAT, "auxo": auxo.__version__, **_plain(contents)}
+    write_atomically(make_folder(folder) / _FILE, json.dumps(document, indent=2) + "\n")
+
+
+def _plain(contents: Contents) -> dict[str, Any]:
+    """Return the contents as JSON has them."""
+    plain: dict[str, Any] = json.loads(json.dumps(asdict(contents)))
+    return plain

@@ -1,0 +1,214 @@
+"""The trials of a sweep in a journal of Optuna's; an extra to install."""
+
+import importlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from auxo.errors import CheckpointError, ConfigError
+from auxo.random import derive_seed
+from auxo.sweep.fields import Value
+from auxo.sweep.results import Objective, ValidationScore
+from auxo.sweep.samplers import Choice, Integers, Sampler
+from auxo.sweep.space import SearchSpace
+from auxo.training import write_atomically
+
+__all__ = ["JOURNAL", "Strategy", "Study", "Trial", "open_study", "require_optuna"]
+
+Strategy: TypeAlias = Literal["tpe", "random", "grid"]
+
+JOURNAL = "study.journal"
+_NAME = "sweep"
+_FEWEST_FOR_IMPORTANCES = 10
+_MOST_ATTEMPTS = 100
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A trial.
+
+    Args:
+        number: from 0.
+        values: of the options that vary, by path.
+        state: "running" until it is told, then "finished" or "failed".
+        error: in one line, why it failed; ``None`` where it did not.
+    """
+
+    number: int
+    values: dict[str, Value]
+    state: Literal["running", "finished", "failed"]
+    error: str | None = None
+
+    @property
+    def name(self) -> str:
+        """What it and its run directory are called."""
+        return f"trial-{self.number:04d}"
+
+
+@dataclass(frozen=True)
+class Study:
+    """Suggests values and remembers what came of them.
+
+    What is suggested depends on the seed, the number of the trial and what other trials were told before: not on how
+    often the process was started.
+
+    Args:
+        space: what is searched.
+        strategy: how values are chosen.
+        objective: what is to become best.
+        seed: of the suggestions.
+        optuna: the module.
+        storage: of Optuna's.
+        study: of Optuna's.
+    """
+
+    space: SearchSpace
+    strategy: Strategy
+    objective: Objective
+    seed: int
+    optuna: Any = field(repr=False)
+    storage: Any = field(repr=False)
+    study: Any = field(repr=False)
+
+    @property
+    def trials(self) -> list[Trial]:
+        """All trials, in the order of their numbers."""
+        states = self.optuna.trial.TrialState
+        names: dict[Any, Literal["finished", "failed"]] = {states.COMPLETE: "finished", states.FAIL: "failed"}
+        return [
+            Trial(
+                each.number,
+                {path: each.params[path] for path in self.space.paths},
+                names.get(each.state, "running"),
+                each.user_attrs.get("error"),
+            )
+            for each in self.study.get_trials(deepcopy=False)
+        ]
+
+    def ask(self) -> Trial | None:
+        """Return a new trial, written down as running; ``None`` once nothing is found that was not tried.
+
+        The first has the run's own values, if they could be drawn.
+        """
+        number = len(self.study.get_trials(deepcopy=False))
+        values = self._suggest(number)
+        if values is None:
+            return None
+        make, running = self.optuna.trial.create_trial, self.optuna.trial.TrialState.RUNNING
+        # Written as one line of the journal, so that it is there as a whole or not at all.
+        self.study.add_trial(make(state=running, params=values, distributions=self._distributions()))
+        return Trial(number, values, "running")
+
+    def tell(self, trial: Trial, score: ValidationScore) -> None:
+        """Write down what a trial achieved."""
+        self.study.tell(trial.number, score.value(self.objective))
+
+    def fail(self, trial: Trial, error: str) -> None:
+        """Write down that a trial failed, and why."""
+        (own,) = [each for each in self.study.get_trials(deepcopy=False) if each.number == trial.number]
+        self.storage.set_trial_user_attr(own._trial_id, "error", error)
+        self.study.tell(trial.number, state=self.optuna.trial.TrialState.FAIL)
+
+    def importances(self) -> dict[str, float]:
+        """Return how much each option mattered, shares of 1, the largest first; none of fewer than ten trials.
+
+        By PED-ANOVA (Watanabe, Bansal, Hutter, IJCAI 2023, arXiv 2304.10255): how far the values of the better trials
+        differ from all.
+        """
+        finished = [trial for trial in self.trials if trial.state == "finished"]
+        varied = [path for path in self.space.paths if len({trial.values[path] for trial in finished}) > 1]
+        if len(finished) < _FEWEST_FOR_IMPORTANCES or not varied:
+            return {}
+        found = self.optuna.importance.get_param_importances(self.study, params=varied)
+        return {path: float(share) for path, share in found.items()}
+
+    def _suggest(self, number: int) -> dict[str, Value] | None:
+        """Return the values of a trial."""
+        if self.strategy == "grid":
+            grid = self.space.grid()
+            return grid[number] if number < len(grid) else None
+        if number == 0 and (own := self.space.own_values) is not None:
+            return own
+        tried = [trial.values for trial in self.trials]
+        for attempt in range(_MOST_ATTEMPTS):
+            drawn = self._draw(
+                derive_seed(self.seed, "sweep", number, attempt) % 2**32, strays=attempt >= _MOST_ATTEMPTS // 5
+            )
+            if drawn not in tried:  # the same run again would tell nothing
+                return drawn
+        return None
+
+    def _draw(self, seed: int, *, strays: bool) -> dict[str, Value]:
+        """Return values of a trial, at random if it strays."""
+        samplers = self.optuna.samplers
+        is_random = strays or self.strategy == "random"
+        sampler = samplers.RandomSampler(seed=seed) if is_random else samplers.TPESampler(seed=seed)
+        # In memory, because each value that is asked for would be a line of the journal.
+        copy = self.optuna.create_study(direction=self.study.direction, sampler=sampler)
+        copy.add_trials(self.study.get_trials(deepcopy=False))
+        return dict(copy.ask(self._distributions()).params)
+
+    def _distributions(self) -> dict[str, Any]:
+        """Return the samplers as Optuna has them."""
+        return {p.field.path: _distribution(self.optuna.distributions, p.sampler) for p in self.space.parameters}
+
+
+def require_optuna() -> Any:  # noqa: ANN401  # a module that may be missing
+    """Import Optuna, whose lines on the terminal are switched off.
+
+    Raises:
+        ConfigError: it is not installed.
+    """
+    try:
+        optuna = importlib.import_module("optuna")
+    except ImportError as error:
+        got = f"an import that failed ({error})"
+        raise ConfigError("the package optuna for a sweep", got, "pip install 'auxo[sweep]'") from error
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    return optuna
+
+
+def open_study(folder: Path, space: SearchSpace, *, strategy: Strategy, objective: Objective, seed: int) -> Study:
+    """Return the study in a folder, where nobody else writes; a new one if there is none.
+
+    Args:
+        folder: of the sweep.
+        space: see :class:`Study`.
+        strategy: see :class:`Study`.
+        objective: see :class:`Study`.
+        seed: see :class:`Study`.
+
+    Raises:
+        ConfigError: Optuna is not installed.
+        CheckpointError: the journal is damaged.
+    """
+    optuna = require_optuna()
+    path = folder / JOURNAL
+    _mend(path)
+    try:
+        backend = importlib.import_module("optuna.storages.journal").JournalFileBackend(str(path))
+        storage = optuna.storages.JournalStorage(backend)
+        direction = "maximize" if objective == "accuracy" else "minimize"
+        study = optuna.create_study(storage=storage, study_name=_NAME, direction=direction, load_if_exists=True)
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"a journal of Optuna's in {path}", "something else", "choose another --out") from error
+    return Study(space, strategy, objective, seed, optuna, storage, study)
+
+
+def _mend(path: Path) -> None:
+    """Drop what a process that was killed left: its lock, and a last line that is half written."""
+    path.with_name(f"{path.name}.lock").unlink(missing_ok=True)
+    if path.exists():
+        written = path.read_bytes()
+        whole = written[: written.rfind(b"\n") + 1]
+        if whole != written:
+            write_atomically(path, whole)
+
+
+def _distribution(distributions: Any, sampler: Sampler) -> Any:  # noqa: ANN401  # of Optuna's
+    """Return a sampler as Optuna has it."""
+    if isinstance(sampler, Choice):
+        return distributions.CategoricalDistribution(sampler.values)
+    if isinstance(sampler, Integers):
+        return distributions.IntDistribution(sampler.low, sampler.high)
+    return distributions.FloatDistribution(sampler.low, sampler.high, log=sampler.is_log)

@@ -1,0 +1,135 @@
+"""``auxo sweep`` as a user types it, rightly and wrongly."""
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+LR = "method.optimizer.lr=log:1e-3,0.1"
+
+
+@pytest.fixture
+def words(shapes_folder, tiny_options, tmp_path):
+    """A sweep of runs of a second."""
+    data = ("--data.train", str(shapes_folder), "--data.val-fraction", "0.25")
+    return ["sweep", "supervised", *data, *tiny_options, "--out", str(tmp_path / "out"), "--search", LR]
+
+
+@pytest.mark.slow
+def test_sweep__two_processes__chooses_judges_and_says_where(auxo, words, tmp_path):
+    out = tmp_path / "out"
+    answer = auxo(*words, "batch-size=choice:16,32", "--trials", 3, "--processes", 2, "--threads", 1)
+    assert answer.code == 0, answer.err
+    assert answer.err == ""
+    rows = list(csv.DictReader((out / "sweep.csv").read_text().splitlines()))
+    assert [row["state"] for row in rows] == ["finished"] * 3
+    assert rows[0]["method.optimizer.lr"] == "0.01"
+    best = min(rows, key=lambda row: (-float(row["val_accuracy"]), float(row["val_nll"]), int(row["trial"])))
+    name = f"trial-{int(best['trial']):04d}"
+    assert f"chosen: {name}, method.optimizer.lr={best['method.optimizer.lr']}" in answer.out
+    assert f"{name} alone, once it was chosen: no test image had a say." in " ".join(answer.out.split())
+    assert answer.out.splitlines()[0] == "searching method.optimizer.lr=log:0.001,0.1, batch-size=choice:16,32"
+    assert answer.out.splitlines()[-3:] == [
+        f"files: {out / 'sweep.md'}", f"       {out / 'sweep.csv'}", f"       {out / 'best.json'}"
+    ]  # fmt: skip
+    config = json.loads((out / "best.json").read_text())["run"]
+    assert config["stages"][0]["batch_size"] == int(best["batch-size"])
+    assert config["stages"][0]["method"]["optimizer"]["lr"] == float(best["method.optimizer.lr"])
+
+    # The best config trains by itself, to the same result.
+    again = auxo("train", "--config", out / "best.json", "--out", tmp_path / "again")
+    assert again.code == 0, again.err
+    found = [json.loads(line) for line in (tmp_path / "again" / "records.jsonl").read_text().splitlines()]
+    (row,) = [each for each in found if each["kind"] == "result" and each["split"] == "val"]
+    assert row["nll"] == pytest.approx(float(best["val_nll"]), rel=1e-5)
+
+    # Nothing is repeated, and another sweep is refused.
+    more = auxo(*words, "batch-size=choice:16,32", "--trials", 3)
+    assert more.code == 0
+    assert "finished trial" not in more.out
+    other = auxo(*words, "--trials", 3)
+    assert other.code == 2
+    assert "another search space" in other.err
+    assert len(other.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (["lr=log:1,2"], "did you mean method.optimizer.lr?"),
+        (["epochs=uniform:1,2"], "use int:LOW,HIGH"),
+        (["epochs=int:0,2"], "expected epochs >= 1"),
+        (["--search=seed=int:0,2"], "the same for all trials"),
+        (["--trials", "0"], "trials >= 1"),
+        (["--trials", "-3"], "trials >= 1"),
+        (["--trials", "many"], "trials"),
+        (["--sampler", "grid"], "choice: or int: for every option of a grid"),
+        (["--sampler", "best"], "sampler"),
+        (["--trails", "3"], "--trails"),
+        (["--processes", "0"], "processes >= 1"),
+        (["--processes", "2", "--ray", "local"], "no --processes with --ray"),
+        (["--resume", "runs/x"], "a recipe and its options"),
+        (["backbone.name=choice:lenet5,lenet6"], "one of auxo's backbones, got 'lenet6'"),
+    ],
+)
+def test_sweep__wrong_words__refused_in_one_line_before_anything_is_written(auxo, words, tmp_path, more, says):
+    answer = auxo(*words, *more)
+    assert answer.code == 2
+    assert says in answer.err
+    assert len(answer.err.splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_sweep__no_recipe__says_what_to_write(auxo):
+    answer = auxo("sweep", "--trials", 3)
+    assert answer.code == 2
+    assert answer.err == "auxo: expected a recipe as the first word, got none: auxo sweep supervised --trials 20\n"
+    assert "--search FIELD=SAMPLER" in auxo("sweep", "--help").out
+
+
+def test_sweep__without_optuna__names_the_extra(auxo, words, monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    answer = auxo(*words)
+    assert answer.code == 2
+    assert "pip install 'auxo[sweep]'" in answer.err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_sweep__killed__goes_on_and_repeats_nothing(words, tmp_path):
+    out = tmp_path / "out"
+    words[words.index("--epochs") + 1] = "60"
+    own = ["--trials", "3", "--processes", "1", "--threads", "1", "--training.checkpoint-every", "5"]
+    program = [sys.executable, "-W", "error", "-m", "auxo", *words, *own]
+    process = subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 200
+    while not list((out / "trial-0001" / "checkpoints").glob("train-*.safetensors")):
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    children = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    psutil.wait_procs(children, timeout=60)
+    first = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in (out / "trial-0000").rglob("*.*")}
+    begun = (out / "trial-0001" / "config.json").read_bytes()
+    assert not (out / "trial-0001" / "model.safetensors").exists()
+
+    again = subprocess.run(program, capture_output=True, text=True, check=False, timeout=280)
+    assert again.returncode == 0, again.stderr
+    assert again.stderr == ""
+    assert [line.split()[1:3] for line in again.stdout.splitlines() if line.startswith("[")] == [
+        ["finished", "trial-0001"],
+        ["finished", "trial-0002"],
+    ]
+    assert {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in first} == first
+    assert (out / "trial-0001" / "config.json").read_bytes() == begun
+    log = (out / "trial-0001" / "log.txt").read_text()
+    assert log.count("train: step ") == 2
+    assert log.count("train: step 0 of") == 1
+    assert len(list(csv.DictReader((out / "sweep.csv").read_text().splitlines()))) == 3
