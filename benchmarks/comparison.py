@@ -7,13 +7,14 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import NamedTuple, TypeAlias
 
+import numpy as np
 import torch
-from scipy import stats
 
 import auxo.jobs
+from auxo.comparison import paired_t
 from auxo.errors import AuxoError
 from auxo.experiment import ExperimentConfig
-from auxo.training import read_records
+from auxo.training import find_end, read_records
 
 __all__ = [
     "Job",
@@ -21,6 +22,7 @@ __all__ = [
     "accuracies",
     "compute",
     "describe",
+    "difference",
     "per_class",
     "print_accuracies",
     "print_differences",
@@ -87,9 +89,9 @@ def per_class(folder: Path, *, split: str = "test", head: str = "semantic") -> l
 
 
 def compute(folder: Path) -> tuple[float, float]:
-    """Return training seconds and floating-point operations."""
-    end = next(row for row in read_records(folder / "records.jsonl") if row["kind"] == "end")
-    return end["train_seconds"], end["flops"]
+    """Return training seconds, wall-clock on a machine that may do other things too, and floating-point operations."""
+    cost = find_end(read_records(folder / "records.jsonl")).compute
+    return cost.train_seconds, cost.flops
 
 
 def spread(values: Sequence[float]) -> str:
@@ -97,11 +99,11 @@ def spread(values: Sequence[float]) -> str:
     return f"{mean(values):.1f} ± {stdev(values):.1f}"
 
 
-def _difference(values: Sequence[float], others: Sequence[float]) -> str:
+def difference(values: Sequence[float], others: Sequence[float]) -> str:
     """Return the mean paired difference with its 95 % t interval; at least two pairs."""
     deltas = [a - b for a, b in zip(values, others, strict=True)]
-    half = stats.t.ppf(0.975, len(deltas) - 1) * stdev(deltas) / len(deltas) ** 0.5
-    return f"{mean(deltas):+.1f} [{mean(deltas) - half:+.1f}, {mean(deltas) + half:+.1f}]"
+    (low, high), _ = paired_t(np.array(deltas))
+    return f"{mean(deltas):+.1f} [{low:+.1f}, {high:+.1f}]"
 
 
 def print_accuracies(
@@ -132,7 +134,7 @@ def print_differences(results: Results, baseline: str, *, kind: str = "method") 
     for name, runs in results.items():
         if name != baseline:
             pairs = [([run[t] for run in runs], [run[t] for run in results[baseline]]) for t in titles]
-            print(f"| {name} | {' | '.join(_difference(*pair) for pair in pairs)} |")
+            print(f"| {name} | {' | '.join(difference(*pair) for pair in pairs)} |")
 
 
 def describe(budget: str) -> str:

@@ -27,8 +27,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from auxo.random import global_seed, named_generator
+from comparison import difference, spread
 from measurement import describe_machine, markdown_table
-from ossl_results import difference, spread
 
 _LEARNED = "learned weights"
 _LEARNED_TOO = "learned weights, clean images in training"

@@ -57,7 +57,7 @@ def words_for(folder, elsewhere, *options, methods, seeds, out):
 @pytest.fixture
 def compare(auxo, place, monkeypatch, elsewhere):
     """Compare on pictures, in this process."""
-    monkeypatch.setattr("auxo.cli.compare.LocalProcesses", lambda **_options: InThisProcess())
+    monkeypatch.setattr("auxo.cli.executor.LocalProcesses", lambda **_options: InThisProcess())
 
     def run(*options, methods, seeds):
         return auxo(*words_for(place.shapes, elsewhere, *options, methods=methods, seeds=seeds, out="grid"))
@@ -71,7 +71,7 @@ def finished_grid(shapes_folder, elsewhere, tmp_path_factory):
     out, said = tmp_path_factory.mktemp("comparison") / "grid", io.StringIO()
     words = words_for(shapes_folder, elsewhere, methods=METHODS, seeds="3", out=out)
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(said):
-        patch.setattr("auxo.cli.compare.LocalProcesses", lambda **_options: InThisProcess())
+        patch.setattr("auxo.cli.executor.LocalProcesses", lambda **_options: InThisProcess())
         with pytest.raises(SystemExit) as stop:
             main(words)
     assert stop.value.code == 0
@@ -105,7 +105,7 @@ def records(folder):
 
 
 def accuracies_by_hand(folder):
-    """Percent right on every test set, of the first class head, from the accuracies of the classes."""
+    """Percent right on every test set of the class head."""
     found = {}
     for row in records(folder):
         if row["kind"] == "result" and row["head"] == "semantic" and row["split"] != "val":
@@ -166,6 +166,7 @@ def test_compare__three_methods_and_seeds__every_number_follows_from_the_records
     for rank, key in enumerate(ordered):
         expected = max(min(1.0, (8 - place) * p_values[other]) for place, other in enumerate(ordered[: rank + 1]))
         said = table[key]["p_holm"]
+        assert (said == "") == (table[key]["p"] == "")
         assert said == "" or float(said) == pytest.approx(expected, abs=1e-9)
 
 

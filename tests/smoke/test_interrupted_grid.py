@@ -15,12 +15,6 @@ pytestmark = pytest.mark.slow
 OPTIONS = ("--training.no-tensorboard", "--training.checkpoint-every", "20", "--training.log-every", "2")
 
 
-def words_for(shapes_folder, out):
-    """A grid of two runs, of which one is short and one is long."""
-    data = ("compare", "--data.train", str(shapes_folder), "--methods", "supervised,rotation", "--seeds", "1")
-    return [*data, "--budget", "recipe", "--processes", "2", "--threads", "1", "--out", str(out), *OPTIONS]
-
-
 @pytest.fixture
 def recipes(tmp_path):
     """Two recipes as files: a short run, and one that takes seconds at least."""
@@ -37,8 +31,10 @@ def recipes(tmp_path):
 
 
 def start(recipes, shapes_folder):
-    words = words_for(shapes_folder, recipes / "grid")
-    words[words.index("supervised,rotation")] = f"{recipes / 'short.py'},{recipes / 'long.py'}"
+    """Begin a grid of two runs."""
+    methods = f"{recipes / 'short.py'},{recipes / 'long.py'}"
+    words = ["compare", "--data.train", str(shapes_folder), "--methods", methods, "--seeds", "1", "--budget", "recipe"]
+    words += ["--processes", "2", "--threads", "1", "--out", str(recipes / "grid"), *OPTIONS]
     return subprocess.Popen(
         [sys.executable, "-m", "auxo", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )

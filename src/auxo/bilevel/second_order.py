@@ -245,7 +245,8 @@ class FastSecondDerivatives(TorchFunctionMode):
 
     On the CPU convolutions run in channels_last. Values and first derivatives are torch's but for rounding, which is
     smaller here for batch norm in channels_last. Calls with arguments that are not covered (padding by name, images
-    without a batch, no weight or bias in batch norm, normalisation by running statistics) go their usual way.
+    without a batch, no weight or bias in batch norm, normalisation by running statistics), and convolutions under
+    autocast, go their usual way.
     """
 
     def __torch_function__(
@@ -273,7 +274,8 @@ def _convolve(
     groups: int = 1,
 ) -> Tensor:
     """Convolve as :func:`torch.conv2d` does."""
-    if isinstance(padding, str) or images.dim() != 4 or images.dtype != weight.dtype:
+    is_covered = not isinstance(padding, str) and images.dim() == 4 and images.dtype == weight.dtype
+    if not is_covered or torch.is_autocast_enabled(images.device.type):
         return torch.conv2d(images, weight, bias, stride, padding, dilation, groups)
     if images.device.type == "cpu":
         # The kernels are up to twice as fast with a pixel's channels side by side; what follows keeps the format.

@@ -2,10 +2,13 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
+import tyro
+
+from auxo.cli.executor import ExecutorOptions
 from auxo.cli.options import parse_options
 from auxo.cli.outcomes import OutcomePrinter, print_failures
 from auxo.cli.terminal import print_table
@@ -30,7 +33,7 @@ from auxo.comparison import (
 )
 from auxo.config import load_recipe
 from auxo.errors import ConfigError
-from auxo.jobs import AbstractExecutor, LocalProcesses, Outcome, RayCluster, check_jobs, run_jobs
+from auxo.jobs import AbstractExecutor, Outcome, check_jobs, run_jobs
 from auxo.registry import load
 from auxo.runtime import open_runtime
 from auxo.training import make_folder
@@ -63,14 +66,8 @@ class Options:
     """Floating-point operations of every run; default those of the costliest method at its recipe's length."""
     epochs: int | None = None
     """Epochs that stand for the recipe's in its last stage, those of other stages in proportion, >= 1."""
-    processes: int | None = None
-    """Runs at a time on this machine, >= 1; default one for every core, or one where there is a GPU."""
-    threads: int | None = None
-    """CPU threads of a run, >= 1; default cores over processes, and 1 on a cluster."""
-    ray: str | None = None
-    """Make the runs over a Ray cluster: auto, local (started for this), host:port or ray://host:port."""
-    gpus_per_run: float = 0.0
-    """GPUs that a run takes of a Ray cluster, >= 0; 0.5 lets two share one."""
+    where: Annotated[ExecutorOptions, tyro.conf.arg(name="")] = field(default_factory=ExecutorOptions)
+    """Where runs are made."""
     out: str | None = None
     """Folder of the comparison; default runs/compare-SCENARIO."""
 
@@ -131,7 +128,7 @@ def _read(words: list[str]) -> _Request:
         title,
         _seeds(options.seeds),
         _choices(scenario, options, shared),
-        _executor(options),
+        options.where.build(),
         Path(options.out or f"runs/compare-{title}"),
     )
 
@@ -170,22 +167,6 @@ def _seeds(text: str) -> list[int]:
     if len(set(seeds)) < len(seeds):
         raise ConfigError("seeds that differ", repr(text), "name each once")
     return seeds
-
-
-def _executor(options: Options) -> AbstractExecutor:
-    """Return where runs are to be made."""
-    if options.ray is None:
-        if options.gpus_per_run:
-            raise ConfigError(
-                "--gpus-per-run with --ray", "no --ray", "leave it out; runs on this machine see its GPUs"
-            )
-        return LocalProcesses(processes=options.processes, threads=options.threads)
-    if options.processes is not None:
-        fix = "leave it out: the cluster makes as many runs at a time as it has cores for"
-        raise ConfigError("no --processes with --ray", str(options.processes), fix)
-    return RayCluster(
-        address=options.ray, cpus=1 if options.threads is None else options.threads, gpus=options.gpus_per_run
-    )
 
 
 def _choices(scenario: str | None, options: Options, shared: list[str]) -> list[Choice]:

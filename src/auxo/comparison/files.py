@@ -1,14 +1,11 @@
 """A comparison as Markdown, LaTeX and CSV."""
 
-import csv
-import io
 import re
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from auxo.comparison.summary import Comparison
 from auxo.comparison.tables import accuracy_table, difference_table, notes_of, run_table
-from auxo.evaluation import Interval, Table, to_markdown
+from auxo.evaluation import Interval, Table, to_csv, to_markdown
 from auxo.training import write_atomically
 
 __all__ = ["to_latex", "to_long_csv", "to_report", "to_statistics_csv", "write_files"]
@@ -105,7 +102,7 @@ def to_long_csv(comparison: Comparison) -> str:
         for result in comparison.results
         for split, accuracy in result.accuracies.items()
     ]
-    return _csv(rows)
+    return to_csv(rows)
 
 
 def to_statistics_csv(comparison: Comparison) -> str:
@@ -129,7 +126,7 @@ def to_statistics_csv(comparison: Comparison) -> str:
             "p_holm": None if each is None else each.p_holm,
         }
         rows.append(row)
-    return _csv(rows)
+    return to_csv(rows)
 
 
 def _latex_document(comparison: Comparison) -> str:
@@ -153,13 +150,3 @@ def _ends(name: str, interval: Interval | None) -> dict[str, float | None]:
     """Return the ends of an interval by column."""
     low, high = (None, None) if interval is None else interval
     return {f"{name}_low": low, f"{name}_high": high}
-
-
-def _csv(rows: Sequence[Mapping[str, object]]) -> str:
-    """Return rows as CSV with a header; nothing (``None``) is an empty field."""
-    written = io.StringIO()
-    if rows:
-        writer = csv.DictWriter(written, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    return written.getvalue()

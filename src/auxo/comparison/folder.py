@@ -89,7 +89,7 @@ def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> Iterable[tu
 
 
 def read_contents(folder: Path) -> Contents | None:
-    """Return what a folder holds, or ``None`` if it is new or empty.
+    """Return what a folder holds, or ``None`` if it is new or has only hidden files, such as a killed command left.
 
     Raises:
         ConfigError: it holds something else.
@@ -97,7 +97,7 @@ def read_contents(folder: Path) -> Contents | None:
     """
     path = folder / _FILE
     if not path.is_file():
-        if folder.exists() and (not folder.is_dir() or any(item.name != ".lock" for item in folder.iterdir())):
+        if folder.exists() and (not folder.is_dir() or any(item.name[0] != "." for item in folder.iterdir())):
             got = f"{folder} with other files" if folder.is_dir() else f"{folder}, a file"
             raise ConfigError("a new folder, or one of an earlier comparison", got, "choose another --out")
         return None

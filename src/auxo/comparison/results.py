@@ -10,7 +10,7 @@ from typing import Any
 from auxo.comparison.folder import Contents, run_folder
 from auxo.errors import CheckpointError
 from auxo.jobs import is_finished
-from auxo.training import read_records
+from auxo.training import find_end, read_records
 
 __all__ = ["ELSEWHERE", "Result", "read_result", "read_results", "sets_of", "with_mean"]
 
@@ -61,10 +61,12 @@ def read_result(folder: Path, *, method: str, seed: int) -> Result:
     """Return what a finished run found.
 
     Raises:
-        CheckpointError: its records are damaged, or tell of no class head.
+        CheckpointError: its records are damaged, or tell of no end or no class head.
     """
     rows = list(read_records(folder / "records.jsonl"))
-    end = next(row for row in reversed(rows) if row["kind"] == "end")
+    end = find_end(rows)
+    if end is None:
+        raise CheckpointError(f"a finished run in {folder}", "one that is not", f"auxo train --resume {folder}")
     judged = [row for row in rows if row["kind"] == "result" and row["head_kind"] == "class" and row["split"] != "val"]
     first: dict[str, dict[str, Any]] = {}
     for row in judged:
@@ -79,10 +81,10 @@ def read_result(folder: Path, *, method: str, seed: int) -> Result:
         accuracies={name: 100 * row["accuracy"] for name, row in first.items()},
         num_images={name: row["n"] for name, row in first.items()},
         epochs=_epochs(folder / "config.json"),
-        train_seconds=end["train_seconds"],
-        images=end["images"],
-        flops=end["flops"],
-        selection=None if end["selection"] is None else end["selection"]["split"],
+        train_seconds=end.compute.train_seconds,
+        images=end.compute.images,
+        flops=end.compute.flops,
+        selection=None if end.selection is None else end.selection.split,
     )
 
 

@@ -96,6 +96,9 @@ def notes_of(comparison: Comparison) -> list[str]:
         if set(seeds) != own[method] | own[comparison.baseline]:
             listed = f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
             notes.append(f"{method} and {comparison.baseline} are compared on {listed}, which both have")
+    apart = [name for name in contents.methods if own[name] and not own[name] & own[comparison.baseline]]
+    if apart:
+        notes.append(f"no seed in common with {comparison.baseline}, so not compared with it: {', '.join(apart)}")
     if contents.budget == "recipe":
         notes.append("compute is not equal: every method is as long as its recipe says")
     elif contents.flops is not None:
@@ -136,7 +139,8 @@ def _caption(comparison: Comparison) -> str:
         *([f"{ELSEWHERE.capitalize()}: over the sets ood/*"] if ELSEWHERE in comparison.splits else []),
         f"Checkpoint: {chosen}",
         budget,
-        "Operations, seconds and images (training images seen) are those of a run, mean over seeds",
+        "Operations, seconds (wall-clock, longer where the machine did other things too) and images (training images "
+        "seen) are those of a run, mean over seeds",
     ]
     return ". ".join(sentences) + "."
 

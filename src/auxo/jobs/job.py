@@ -9,7 +9,7 @@ from typing import Literal
 from auxo.config import config_digest, from_json, to_json
 from auxo.errors import ConfigError
 from auxo.experiment import ExperimentConfig
-from auxo.training import read_records
+from auxo.training import find_end, read_records
 from auxo.training.tensor_file import read_tensor_file
 
 __all__ = ["Job", "Outcome", "check_job", "check_jobs", "foreign_file", "is_finished"]
@@ -60,7 +60,7 @@ def is_finished(folder: Path) -> bool:
     """
     if not (folder / "model.safetensors").is_file():
         return False
-    return any(row["kind"] == "end" for row in read_records(folder / "records.jsonl"))
+    return find_end(read_records(folder / "records.jsonl")) is not None
 
 
 def check_jobs(jobs: Iterable[Job]) -> None:

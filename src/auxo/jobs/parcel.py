@@ -23,6 +23,8 @@ def pack_folder(folder: Path) -> bytes:
 def unpack_folder(packed: bytes, folder: Path) -> None:
     """Put packed files into place: ``folder`` is as before or holds them and nothing else, never some of them.
 
+    A process that is killed between the two renamings leaves no ``folder``; what was there is hidden beside it.
+
     Raises:
         OutputError: they cannot be written.
     """
@@ -38,5 +40,7 @@ def unpack_folder(packed: bytes, folder: Path) -> None:
         shutil.rmtree(leaving, ignore_errors=True)
     except OSError as error:
         shutil.rmtree(arriving, ignore_errors=True)
+        if leaving.exists() and not folder.exists():
+            leaving.rename(folder)
         reason = (error.strerror or "an error").lower()
         raise OutputError(f"to write {folder}", reason, "free the disk, or choose another folder") from error

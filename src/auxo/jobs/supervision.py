@@ -47,6 +47,7 @@ class WorkerProcess:
     def __init__(
         self, *, document: str, code: Path | None, folder: Path, log: Path, threads: int, cwd: Path | None = None
     ) -> None:
+        make_folder(folder)
         self._started = time.monotonic()
         self._place = tempfile.TemporaryDirectory(prefix="auxo-")
         self._error_file = Path(self._place.name) / "error"
@@ -58,7 +59,6 @@ class WorkerProcess:
             error_file=str(self._error_file),
             path=[str(Path(place).resolve()) for place in sys.path],
         )
-        make_folder(folder)
         try:
             with log.open("ab") as file:
                 self._process = subprocess.Popen(

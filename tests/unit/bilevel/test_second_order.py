@@ -118,6 +118,22 @@ def test_both__third_derivative__refused(layer):
         torch.autograd.grad(first.sum(), images, create_graph=True)
 
 
+def test_convolution__autocast__values_and_gradients_are_torchs():
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn((2, 3, 6, 6), generator=generator)
+    weight = torch.randn((4, 3, 3, 3), generator=generator, requires_grad=True)
+
+    def run():
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            result = F.conv2d(images, weight)
+        return result, *torch.autograd.grad(result.float().square().mean(), weight)
+
+    with FastSecondDerivatives():
+        ours = run()
+    assert ours[0].dtype == torch.bfloat16
+    assert all(torch.equal(mine, other) for mine, other in zip(ours, run(), strict=True))
+
+
 def relative_error(ours, exact):
     return float((ours.detach().double() - exact.detach()).norm() / exact.detach().norm())
 

@@ -114,6 +114,9 @@ def test_contents__written_and_read__equal(choose, tmp_path):
     write_contents(tmp_path / "new", contents)
     assert read_contents(tmp_path / "new") == contents
     assert read_contents(tmp_path / "absent") is None
+    (tmp_path / "killed").mkdir()
+    (tmp_path / "killed" / ".comparison.json.0f0f0f0f.part").write_text("{")
+    assert read_contents(tmp_path / "killed") is None
     added = contents.added({"b": MethodEntry("b", None, (1,)), "a": MethodEntry("a.py", 7, (1, 2))})
     assert added.runs() == [("a", 0), ("a", 1), ("a", 2), ("b", 1)]
 

@@ -13,6 +13,7 @@ def files_of(folder):
     return {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.rglob("*") if path.is_file()}
 
 
+@pytest.mark.slow
 def test_run_jobs__some_raise_die_and_leave__listed_and_the_others_finish(make_job, failing):
     jobs = [
         make_job(failing, name="raises"),
@@ -40,6 +41,7 @@ def jobs_order(jobs):
     return lambda outcome: jobs.index(outcome.job)
 
 
+@pytest.mark.slow
 def test_run_jobs__method_in_a_file_and_edited_after__refused(make_job, failing):
     job = make_job(f"{failing}:work", name="mine")
     (outcome,) = run_jobs([job], executor=LocalProcesses(processes=1, threads=1))
