@@ -32,7 +32,7 @@ from auxo.comparison import (
     write_files,
 )
 from auxo.config import load_recipe
-from auxo.errors import ConfigError
+from auxo.errors import CheckpointError, ConfigError
 from auxo.jobs import AbstractExecutor, Outcome, check_jobs, run_jobs
 from auxo.registry import load
 from auxo.runtime import open_runtime
@@ -158,7 +158,7 @@ def _parse(words: list[str]) -> tuple[str | None, Options, list[str]]:
 
 def _seeds(text: str) -> list[int]:
     """Return the seeds that a text names: a number of them, a list or ranges."""
-    seeds: list[int] = []
+    text, seeds = text.strip(), list[int]()
     for part in text.split(",") if re.search(r"[,-]", text) else [f"0-{int(text) - 1}" if text.isdecimal() else text]:
         found = re.fullmatch(r"(\d+)(?:-(\d+))?", part.strip())
         if found is None or int(found[2] or found[1]) < int(found[1]):
@@ -221,7 +221,10 @@ def _say_plan(grid: Grid) -> None:
 
 def _accuracy(outcome: Outcome) -> str:
     """Return the accuracy on the first test set of a run."""
-    result = read_result(outcome.job.folder, method=outcome.job.name, seed=outcome.job.config.seed)
+    try:
+        result = read_result(outcome.job.folder, method=outcome.job.name, seed=outcome.job.config.seed)
+    except CheckpointError:  # it is told with the table, when all runs are made
+        return "no accuracy"
     name, accuracy = next(iter(result.accuracies.items()))
     return f"{accuracy:.1f} %" + ("" if name == "test" else f" on {name}")
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from auxo.errors import InterruptedRunError
-from auxo.jobs.job import Job, Outcome, check_job, check_jobs
+from auxo.jobs.job import Job, Outcome, check_job, check_jobs, forget_untrained
 from auxo.training.signals import StopRequest, stop_on_signal
 
 __all__ = ["AbstractExecutor", "run_jobs", "wish_to_stop"]
@@ -89,10 +89,12 @@ def _unfinished(jobs: Iterable[Job], report: Callable[[Outcome], None]) -> Itera
     for job in jobs:
         if check_job(job):
             report(Outcome(job, "reused"))
-        elif isinstance(jobs, Sequence):
-            waiting.append(job)
         else:
-            yield job
+            forget_untrained(job)
+            if isinstance(jobs, Sequence):
+                waiting.append(job)
+            else:
+                yield job
     yield from waiting
 
 

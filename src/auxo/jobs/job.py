@@ -12,7 +12,7 @@ from auxo.experiment import ExperimentConfig
 from auxo.training import find_end, read_records
 from auxo.training.tensor_file import read_tensor_file
 
-__all__ = ["Job", "Outcome", "check_job", "check_jobs", "foreign_file", "is_finished"]
+__all__ = ["Job", "Outcome", "check_job", "check_jobs", "foreign_file", "forget_untrained", "is_finished"]
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,8 @@ def check_jobs(jobs: Iterable[Job]) -> None:
 def check_job(job: Job) -> bool:
     """Return whether the run is finished already.
 
-    A finished run of a method outside auxo counts only with the text that its file has now.
+    A finished run of a method outside auxo counts only with the text that its file has now. What a run left that failed
+    before it saved anything holds nobody up.
 
     Raises:
         ConfigError: the folder holds a run of another config, or of another text of the method's file.
@@ -95,7 +96,7 @@ def check_job(job: Job) -> bool:
     if job.folder.exists() and not job.folder.is_dir():
         raise ConfigError(f"a folder for the run {job.name}", f"the file {job.folder}", "choose another folder")
     code = foreign_file(job.config)
-    if not path.exists():
+    if not path.exists() or not _has_trained(job.folder):
         return False
     stored = from_json(path.read_text(encoding="utf-8"), origin=str(path), code=None if code is None else str(code))
     if to_json(stored) != to_json(job.config):
@@ -109,6 +110,17 @@ def check_job(job: Job) -> bool:
         fix = f"delete {job.folder}, or choose another folder"
         raise ConfigError(f"the run {job.name} of {code} as it is now", "one of an earlier text of that file", fix)
     return True
+
+
+def forget_untrained(job: Job) -> None:
+    """Delete the config of a run that failed before it saved anything, so that it can be made with another."""
+    if not _has_trained(job.folder):
+        (job.folder / "config.json").unlink(missing_ok=True)
+
+
+def _has_trained(folder: Path) -> bool:
+    """Return whether a run directory holds a state of a run, or its end."""
+    return (folder / "model.safetensors").is_file() or any((folder / "checkpoints").glob("*.safetensors"))
 
 
 def foreign_file(config: ExperimentConfig) -> Path | None:

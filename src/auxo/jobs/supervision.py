@@ -113,7 +113,7 @@ class WorkerProcess:
         if self._error_file.exists():
             return self._error_file.read_text(encoding="utf-8")
         if code < 0:
-            name = signal.Signals(-code).name
+            name = signal.Signals(-code).name if -code in [*signal.Signals] else f"signal {-code}"
             return f"its process was ended by {name}" + (", perhaps for want of memory" if name == "SIGKILL" else "")
         if code in (128 + signal.SIGINT, 128 + signal.SIGTERM):
             return f"its process was stopped by {signal.Signals(code - 128).name}; its state is saved"

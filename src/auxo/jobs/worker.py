@@ -24,8 +24,8 @@ from auxo.training.lock import locked_folder
 
 __all__ = ["Request", "main"]
 
-_PATIENCE_SECONDS = 60.0
 _GRACE_SECONDS = 600.0
+_PATIENCE_SECONDS = _GRACE_SECONDS + 30.0  # longer than one whose parent is gone may take
 
 
 class Request(TypedDict):

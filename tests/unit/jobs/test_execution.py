@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from auxo.errors import InterruptedRunError
+from auxo.config import to_json
+from auxo.errors import ConfigError, InterruptedRunError
 from auxo.jobs import AbstractExecutor, Outcome, run_jobs
 
 
@@ -46,3 +47,25 @@ def test_run_jobs__stopped__says_how_to_go_on(make_job):
         run_jobs([make_job(seed=0), make_job(seed=1)], executor=executor)
     assert error.value.exit_code == 143
     assert executor.taken == ["supervised-seed0"]
+
+
+def test_run_jobs__another_run_that_failed_before_it_saved_anything__makes_room(make_job):
+    failed, repaired = make_job(epochs=1), make_job(epochs=2)
+    failed.folder.mkdir(parents=True)
+    (failed.folder / "config.json").write_text(to_json(failed.config))
+    executor = Recording()
+    run_jobs([repaired], executor=executor)
+    assert executor.taken == [repaired.name]
+    assert not (repaired.folder / "config.json").exists()  # which the run would have written again
+
+
+def test_run_jobs__another_run_that_saved_its_state__refused_and_left_alone(make_job):
+    begun, other = make_job(epochs=1), make_job(epochs=2)
+    (begun.folder / "checkpoints").mkdir(parents=True)
+    (begun.folder / "checkpoints" / "train-00000001.safetensors").write_bytes(b"")
+    (begun.folder / "config.json").write_text(to_json(begun.config))
+    executor = Recording()
+    with pytest.raises(ConfigError, match=r"one of another config \(stages.0.epochs 1, not 2\)"):
+        run_jobs([other], executor=executor)
+    assert executor.taken == []
+    assert (begun.folder / "config.json").read_text() == to_json(begun.config)
