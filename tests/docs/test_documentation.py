@@ -242,14 +242,10 @@ def test_options__of_every_run__are_in_the_documentation():
     assert [option for option in known if not says(text, option)] == []
 
 
-def test_options__of_compare__are_on_its_page():
-    text = (ROOT / "docs" / "concepts" / "compare.md").read_text(encoding="utf-8")
-    assert [option for option in options(ComparisonOptions, "") if not says(text, option)] == []
-
-
-def test_options__of_sweep__are_on_its_page():
-    text = (ROOT / "docs" / "concepts" / "sweep.md").read_text(encoding="utf-8")
-    known = [*(option for option in options(SweepOptions, "") if "where" not in option), *options(ExecutorOptions, "")]
+@pytest.mark.parametrize(("page", "own"), [("compare", ComparisonOptions), ("sweep", SweepOptions)])
+def test_options__of_commands_that_make_many_runs__are_on_their_pages(page, own):
+    text = (ROOT / "docs" / "concepts" / f"{page}.md").read_text(encoding="utf-8")
+    known = [*(name for name in options(own, "") if not name.startswith("where.")), *options(ExecutorOptions, "")]
     assert [option for option in known if not says(text, option)] == []
 
 

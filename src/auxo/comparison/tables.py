@@ -39,7 +39,7 @@ def difference_table(comparison: Comparison) -> Table | None:
             each.method,
             each.split,
             str(len(each.seeds)),
-            f"{each.mean:+.1f}",
+            f"{each.mean:+z.1f}",
             _interval(each.bootstrap),
             _interval(each.t),
             _p(each.p),
@@ -166,7 +166,7 @@ def _spread(values: Sequence[float]) -> str:
 
 def _interval(interval: Interval | None) -> str:
     """Return an interval of points."""
-    return _MISSING if interval is None else f"[{interval.low:+.1f}, {interval.high:+.1f}]"
+    return _MISSING if interval is None else f"[{interval.low:+z.1f}, {interval.high:+z.1f}]"
 
 
 def _p(value: float | None) -> str:
