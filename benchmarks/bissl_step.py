@@ -103,6 +103,8 @@ class Options:
     """Images of a lower step and of the Hessian's batch, two views each."""
     lower_steps: int = 20
     """Lower steps of an alternation."""
+    upper_steps: int = 8
+    """Upper steps of an alternation; with one of each, differences are those of single steps."""
     strength: float = 0.001
     """Weight lambda of the backbones' distance."""
     damping: float = 10.0
@@ -375,7 +377,13 @@ def main() -> None:
     """Measure and print."""
     options = tyro.cli(Options, description=__doc__)
     settings = [
-        Setting(name, pretext_size=options.pretext_size, lower_steps=options.lower_steps) for name in options.networks
+        Setting(
+            name,
+            pretext_size=options.pretext_size,
+            lower_steps=options.lower_steps,
+            upper_steps=options.upper_steps,
+        )
+        for name in options.networks
     ]
     if options.quick:
         options = replace(options, rounds=1, draws=2)

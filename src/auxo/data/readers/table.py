@@ -167,7 +167,7 @@ def _quiet() -> Iterator[None]:
     levels = [logger.get_verbosity() for logger in loggers]
     were_disabled = [bar.are_progress_bars_disabled() for bar in bars]
     for logger, bar in zip(loggers, bars, strict=True):
-        logger.set_verbosity_error()
+        logger.set_verbosity(logger.CRITICAL)  # an error is raised as well, and told in one line
         bar.disable_progress_bars()
     try:
         yield
