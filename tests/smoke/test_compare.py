@@ -6,7 +6,6 @@ import json
 import re
 import shutil
 from contextlib import redirect_stdout
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,38 +13,12 @@ import pytest
 from scipy import stats
 
 from auxo.cli import main
-from auxo.config import config_digest, to_json
-from auxo.jobs import AbstractExecutor, Outcome
-from auxo.runtime import open_runtime
-from auxo.training import SilentObserver, train_run
 
 TINY = (
     *("--epochs", "1", "--training.no-tensorboard", "--runtime.threads", "1", "--runtime.device", "cpu"),
     *("--data.test-fraction", "0.3"),
 )
 METHODS = "supervised,rotation,ossl"
-
-
-@dataclass(frozen=True, kw_only=True)
-class InThisProcess(AbstractExecutor):
-    """Runs one after the other in this process, which begins faster."""
-
-    def check(self):
-        """Refuse nothing."""
-
-    def execute(self, jobs, report):
-        """Make runs here."""
-        for job in jobs:
-            with open_runtime(job.config.runtime) as runtime:
-                train_run(
-                    job.config,
-                    document=to_json(job.config),
-                    digest=config_digest(job.config),
-                    folder=job.folder,
-                    runtime=runtime,
-                    observer=SilentObserver(),
-                )
-            report(Outcome(job, "finished", 1.0))
 
 
 def words_for(folder, elsewhere, *options, methods, seeds, out):
@@ -55,9 +28,9 @@ def words_for(folder, elsewhere, *options, methods, seeds, out):
 
 
 @pytest.fixture
-def compare(auxo, place, monkeypatch, elsewhere):
+def compare(auxo, place, monkeypatch, elsewhere, here):
     """Compare on pictures, in this process."""
-    monkeypatch.setattr("auxo.cli.executor.LocalProcesses", lambda **_options: InThisProcess())
+    monkeypatch.setattr("auxo.cli.executor.LocalProcesses", lambda **_options: here)
 
     def run(*options, methods, seeds):
         return auxo(*words_for(place.shapes, elsewhere, *options, methods=methods, seeds=seeds, out="grid"))
@@ -66,12 +39,12 @@ def compare(auxo, place, monkeypatch, elsewhere):
 
 
 @pytest.fixture(scope="session")
-def finished_grid(shapes_folder, elsewhere, tmp_path_factory):
+def finished_grid(shapes_folder, elsewhere, tmp_path_factory, here):
     """A comparison of three methods over three seeds, and what the terminal said."""
     out, said = tmp_path_factory.mktemp("comparison") / "grid", io.StringIO()
     words = words_for(shapes_folder, elsewhere, methods=METHODS, seeds="3", out=out)
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(said):
-        patch.setattr("auxo.cli.executor.LocalProcesses", lambda **_options: InThisProcess())
+        patch.setattr("auxo.cli.executor.LocalProcesses", lambda **_options: here)
         with pytest.raises(SystemExit) as stop:
             main(words)
     assert stop.value.code == 0

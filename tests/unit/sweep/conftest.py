@@ -1,48 +1,14 @@
 """A sweep of runs of a second, made in this process."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pytest
 
-from auxo.config import config_digest, load_recipe, to_json
+from auxo.config import load_recipe
 from auxo.data import DataConfig
-from auxo.errors import AuxoError
 from auxo.experiment import TrainingConfig
-from auxo.jobs import AbstractExecutor, Outcome
-from auxo.runtime import RuntimeConfig, open_runtime
+from auxo.runtime import RuntimeConfig
 from auxo.sweep import open_study, parse_space
-from auxo.training import SilentObserver, train_run
-
-
-@dataclass(frozen=True, kw_only=True)
-class Here(AbstractExecutor):
-    """Makes runs one after the other; a deliberate error fails one."""
-
-    def check(self):
-        """Refuse nothing."""
-
-    def execute(self, jobs, report):
-        """Make runs."""
-        for job in jobs:
-            error = None
-            try:
-                with open_runtime(job.config.runtime) as runtime:
-                    train_run(
-                        job.config,
-                        document=to_json(job.config),
-                        digest=config_digest(job.config),
-                        folder=job.folder,
-                        runtime=runtime,
-                        observer=SilentObserver(),
-                    )
-            except AuxoError as caught:
-                error = str(caught)
-            report(Outcome(job, "failed" if error else "finished", 1.0, error))
-
-
-@pytest.fixture
-def here():
-    return Here()
 
 
 @pytest.fixture
