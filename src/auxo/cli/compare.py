@@ -162,7 +162,8 @@ def _seeds(text: str) -> list[int]:
     for part in text.split(",") if re.search(r"[,-]", text) else [f"0-{int(text) - 1}" if text.isdecimal() else text]:
         found = re.fullmatch(r"(\d+)(?:-(\d+))?", part.strip())
         if found is None or int(found[2] or found[1]) < int(found[1]):
-            raise ConfigError("seeds such as 5, 0,3,8 or 5-9", repr(text), "give how many seeds, or which")
+            fix = "5 means the seeds 0 to 4, and 0-0 seed 0 alone"
+            raise ConfigError("seeds such as 5, 0,3,8 or 5-9", repr(text), fix)
         seeds += range(int(found[1]), int(found[2] or found[1]) + 1)
     if len(set(seeds)) < len(seeds):
         raise ConfigError("seeds that differ", repr(text), "name each once")

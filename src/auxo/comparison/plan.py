@@ -102,7 +102,7 @@ def plan_grid(
     lengths = {choice.name: choice.config for choice in choices}
     chosen = "as long as the recipes say"
     if budget == "equal":
-        flops, chosen = _amount(choices, costs, earlier, flops, notes)
+        flops, chosen = _amount(choices, costs, earlier, flops, epochs, notes)
         for choice in choices:
             if choice.name in costs:
                 plan = fit_to_budget(choice.config, _per_epoch(costs[choice.name]), flops)
@@ -181,6 +181,7 @@ def _amount(
     costs: Mapping[str, tuple[StageCost, ...]],
     earlier: Contents | None,
     flops: float | None,
+    epochs: int | None,
     notes: Sequence[str],
 ) -> tuple[float, str]:
     """Return the operations of every run, and what they were chosen by."""
@@ -196,7 +197,8 @@ def _amount(
     if not amounts:
         raise ConfigError("a method whose operations can be measured", notes[0], "repair it, or pass --budget recipe")
     costliest = max(amounts, key=lambda name: amounts[name])
-    return amounts[costliest], f"those of {costliest} at its recipe's length"
+    length = "at its recipe's length" if epochs is None else f"in {epochs} epoch{'' if epochs == 1 else 's'}"
+    return amounts[costliest], f"those of {costliest} {length}"
 
 
 def _per_epoch(costs: Sequence[StageCost]) -> tuple[int, ...]:

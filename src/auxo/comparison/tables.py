@@ -113,7 +113,8 @@ def _uneven(comparison: Comparison, budget: float) -> list[str]:
         ratios = [result.flops / budget for result in comparison.results_of(method) if result.flops is not None]
         apart = [ratio for ratio in ratios if abs(ratio - 1) > _APART]
         if apart:
-            notes.append(f"{method} takes {apart[0]:.2f} times the budget: epochs are whole numbers, at least one")
+            why = "epochs are whole numbers, at least one; under another --out the budget is chosen anew"
+            notes.append(f"{method} takes {apart[0]:.2f} times the budget: {why}")
     return notes
 
 

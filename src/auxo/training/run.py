@@ -71,7 +71,7 @@ class TrainedModel:
         Raises:
             DataError: one differs; pictures that were trained on could be among those that judge.
         """
-        fix = "put them back, or name the sets to judge on with --data"
+        fix = "put them back, or judge it with auxo evaluate RUN --data SETS"
         check_pictures(self.data, splits.digests(), origin=str(self.path), fix=fix)
 
     def check_shape(self, shape: tuple[int, ...], *, where: str) -> None:

@@ -48,7 +48,7 @@ def choose(shapes_folder):
 def plan(tmp_path):
     """Plan runs in a folder."""
 
-    def made(*choices, seeds=(0, 1), earlier=None, budget="equal", flops=None):
+    def made(*choices, seeds=(0, 1), earlier=None, budget="equal", flops=None, epochs=None):
         with open_runtime(choices[0].config.runtime) as runtime:
             return plan_grid(
                 choices,
@@ -59,6 +59,7 @@ def plan(tmp_path):
                 flops=flops,
                 folder=tmp_path,
                 runtime=runtime,
+                epochs=epochs,
             )
 
     return made
@@ -74,6 +75,11 @@ def test_plan_grid__two_methods__seed_after_seed_and_every_run_the_same_budget(p
     assert epochs["rotation-seed0"] == epochs["rotation-seed1"] == 1
     assert epochs["supervised-seed0"] == epochs["supervised-seed1"] == 5  # one batch becomes five with its turns
     assert grid.contents.chosen == "those of rotation at its recipe's length"
+
+
+def test_plan_grid__epochs_that_were_asked_for__the_budget_says_so(plan, choose):
+    grid = plan(choose("supervised"), choose("rotation"), epochs=1)
+    assert grid.contents.chosen == "those of rotation in 1 epoch"
 
 
 def test_plan_grid__with_an_earlier_budget__a_costlier_method_gets_that(plan, choose):
