@@ -7,7 +7,6 @@ leaves that of pretraining out. Every run is a run directory under --out; finish
 interrupted comparison goes on.
 """
 
-import json
 import os
 import subprocess
 import sys
@@ -22,18 +21,19 @@ import tyro
 
 from auxo.backbones import BackboneConfig
 from auxo.data import DataConfig
-from auxo.experiment import ExperimentConfig, StageConfig, TrainingConfig, Transfer
 from auxo.interfaces import MethodConfig, TrainState
 from auxo.methods.bissl import BiSSL
 from auxo.methods.linear_probe import LinearProbe
 from auxo.methods.pretrain import Pretraining
 from auxo.methods.supervised import Supervised
 from auxo.optimizers import OptimizerConfig
+from auxo.runs.experiment import ExperimentConfig, StageConfig, TrainingConfig, Transfer
+from auxo.runs.records import read_records
 from auxo.runtime import Runtime, RuntimeConfig
-from auxo.training import read_records
+from auxo.tasks import Classification
 from auxo.training.operations import OperationCounter
-from auxo.types import Batch, Task
-from comparison import Job, accuracies, describe, print_accuracies, print_differences, train_all
+from auxo.types import Batch
+from comparison import Job, accuracies, describe, print_accuracies, print_differences, read_evaluation, train_all
 
 Downstream = Literal["cifar100_scenes", "pacs", "dtd10"]
 
@@ -131,7 +131,7 @@ def _sources(downstream: Downstream, out: Path) -> DataConfig:
 
 def _cost(config: MethodConfig, batch_size: int) -> dict[str, int]:
     """Return the floating-point operations of each kind of step, counted once on noise."""
-    task = Task(class_names=tuple("abcdefg"), channels=3, height=_SIDE, width=_SIDE)
+    task = Classification(class_names=tuple("abcdefg"), channels=3, height=_SIDE, width=_SIDE)
     method = config.build(BackboneConfig(name="resnet8").build(task, seed=0), task, seed=0).train()
     runtime = Runtime(config=RuntimeConfig(device="cpu"), device=torch.device("cpu"))
     state, views, cost = TrainState(method.optimizers()), config.required_views(), {}
@@ -140,7 +140,9 @@ def _cost(config: MethodConfig, batch_size: int) -> dict[str, int]:
         shown = {}
         for name in plan.batches:
             count = batch_size * views[name].ratio
-            shown[name] = Batch(torch.randn(count, 3, _SIDE, _SIDE), torch.arange(count) % 7, torch.arange(count))
+            shown[name] = Batch(
+                torch.randn(count, 3, _SIDE, _SIDE), {"label": torch.arange(count) % 7}, torch.arange(count)
+            )
         with OperationCounter() as counter:
             method.update(state, shown, runtime)
         cost[f"{plan.kind} {step}"] = counter.get_total_flops()
@@ -204,8 +206,7 @@ def neighbours(folder: Path, stage: str) -> dict[str, float]:
     if not path.exists():
         command = [sys.executable, "-m", "auxo", "evaluate", str(folder), "--stage", stage, "--probe", "knn"]
         subprocess.run([*command, "--out", str(path), "--device", "cpu"], check=True, stdout=subprocess.DEVNULL)
-    rows = [json.loads(line) for line in path.read_text().splitlines()]
-    return {row["split"]: 100 * row["accuracy"] for row in rows if row["head"] == "knn"}
+    return read_evaluation(path, head="knn")
 
 
 def columns(folder: Path) -> dict[str, float]:

@@ -25,7 +25,8 @@ from auxo.joint_embeddings import JointEmbeddingConfig
 from auxo.methods.bissl import BiSSL
 from auxo.optimizers import OptimizerConfig
 from auxo.runtime import RuntimeConfig, open_runtime
-from auxo.types import Batch, Task
+from auxo.tasks import Classification
+from auxo.types import Batch
 from measurement import (
     Pooled,
     Remote,
@@ -39,7 +40,7 @@ from measurement import (
 )
 
 _PIXELS = 32
-_TASK = Task(tuple("0123456789"), 3, _PIXELS, _PIXELS)
+_TASK = Classification(tuple("0123456789"), 3, _PIXELS, _PIXELS)
 _LR = 0.03
 _MOMENTUM = 0.9
 
@@ -289,7 +290,7 @@ def _batch(images: Tensor, labels: Tensor | None = None) -> Batch:
     """Return a batch; without labels, of an unlabelled split."""
     count = len(images)
     answers = torch.full((count,), -1, device=images.device) if labels is None else labels
-    return Batch(images, answers, torch.arange(count))
+    return Batch(images, {"label": answers}, torch.arange(count))
 
 
 def pretrain(setting: Setting, options: Options, images: Images) -> Weights:

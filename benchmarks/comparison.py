@@ -1,5 +1,6 @@
 """What comparisons of methods share: runs that are made once, several at a time, and tables over seeds."""
 
+import json
 import platform
 import subprocess
 from collections.abc import Sequence
@@ -13,8 +14,9 @@ import torch
 import auxo.jobs
 from auxo.comparison import paired_t
 from auxo.errors import AuxoError
-from auxo.experiment import ExperimentConfig
-from auxo.training import find_end, read_records
+from auxo.runs.experiment import ExperimentConfig
+from auxo.runs.history import RunHistory
+from auxo.runs.results import EvaluationRow
 
 __all__ = [
     "Job",
@@ -26,6 +28,7 @@ __all__ = [
     "per_class",
     "print_accuracies",
     "print_differences",
+    "read_evaluation",
     "spread",
     "train_all",
 ]
@@ -72,25 +75,26 @@ def _tell(outcome: auxo.jobs.Outcome) -> None:
         print(f"{'failed' if reason else 'done'}: {outcome.job.folder}{reason}", flush=True)
 
 
-def _results(folder: Path) -> list[dict[str, object]]:
-    """Return the rows of the final evaluation."""
-    return [row for row in read_records(folder / "records.jsonl") if row["kind"] == "result"]
-
-
 def accuracies(folder: Path) -> dict[tuple[str, str], float]:
-    """Return accuracy in percent by split and head."""
-    return {(row["split"], row["head"]): 100 * row["accuracy"] for row in _results(folder)}
+    """Return accuracy in percent by split and head, those of pretexts too."""
+    return {(row.split, row.head): 100 * row.main.value for row in RunHistory.read_finished(folder).rows}
+
+
+def read_evaluation(path: Path, *, head: str) -> dict[str, float]:
+    """Return accuracy in percent by split of a head in a file that ``auxo evaluate`` wrote."""
+    rows = [EvaluationRow.from_record(json.loads(line)) for line in path.read_text().splitlines()]
+    return {row.split: 100 * row.main.value for row in rows if row.head == head}
 
 
 def per_class(folder: Path, *, split: str = "test", head: str = "semantic") -> list[float]:
     """Return accuracy in percent on each class."""
-    (row,) = (row for row in _results(folder) if (row["split"], row["head"]) == (split, head))
-    return [100 * value for value in row["per_class"]]
+    (row,) = (row for row in RunHistory.read_finished(folder).rows if (row.split, row.head) == (split, head))
+    return [100 * part.value for part in row.parts["class"].values() if part.value is not None]
 
 
 def compute(folder: Path) -> tuple[float, float]:
     """Return training seconds, wall-clock on a machine that may do other things too, and floating-point operations."""
-    cost = find_end(read_records(folder / "records.jsonl")).compute
+    cost = RunHistory.read_finished(folder).compute
     return cost.train_seconds, cost.flops
 
 

@@ -18,12 +18,14 @@ import tyro
 
 from auxo.data import DataConfig, load_splits
 from auxo.estimation import ESTIMATORS, Estimate, EstimationConfig, fit_estimation, measure_source, rmse
-from auxo.experiment import ExperimentConfig, StageConfig, TrainingConfig
+from auxo.evaluation import Reader
+from auxo.files import write_atomically
 from auxo.interfaces import MethodConfig
 from auxo.methods.ossl import OSSL
 from auxo.methods.rotation import JointRotation
+from auxo.runs.experiment import ExperimentConfig, StageConfig, TrainingConfig
+from auxo.runs.model import load_model
 from auxo.runtime import RuntimeConfig, open_runtime
-from auxo.training import load_model, write_atomically
 from comparison import Job, describe, train_all
 
 METHODS: dict[str, MethodConfig] = {
@@ -93,22 +95,14 @@ def _judge(options: Options, run: Job) -> list[Judged]:
         model = load_model(config, folder, runtime=runtime)
         splits = load_splits(config.data, seed=config.seed)
         model.check_splits(splits)
-        method, pipeline = model.method, model.pipeline
-        estimation = fit_estimation(
-            method,
-            splits.val,
-            pipeline=pipeline,
-            runtime=runtime,
-            batch_size=250,
-            seed=config.seed,
-            config=options.estimation,
-        )
+        reader = Reader.of(model, runtime=runtime, batch_size=250)
+        estimation = fit_estimation(reader, splits.val, seed=config.seed, config=options.estimation)
         errors = {name: fitted.error for name, fitted in estimation.fitted.items()}
         rows = []
         for split in (splits.test, *splits.ood):
             assert split is not None, "both scenarios have a test set"
-            source = split.source.without_labels(split.name)
-            scores = measure_source(method, source, pipeline=pipeline, runtime=runtime, batch_size=250)
+            source = split.source.without_targets(("label",), split.name)
+            scores = measure_source(reader, source)
             estimates = estimation.estimate(scores, name=split.name)
             truth = 100 * float(np.mean(scores.predicted == split.source.labels.numpy()))
             rows += [Judged(str(folder), errors.get(row.estimator), truth, row) for row in estimates]

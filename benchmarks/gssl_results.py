@@ -7,7 +7,6 @@
 Every run is a run directory under --out; finished ones are read, not repeated, so an interrupted comparison goes on.
 """
 
-import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -22,7 +21,6 @@ from matplotlib.figure import Figure
 from auxo.attacks import PGDConfig
 from auxo.backbones import BackboneConfig
 from auxo.data import DataConfig
-from auxo.experiment import ExperimentConfig, StageConfig, TrainingConfig
 from auxo.gated import GatedPretextsConfig
 from auxo.gates import GateConfig
 from auxo.interfaces import MethodConfig
@@ -31,9 +29,20 @@ from auxo.methods.fixmatch import FixMatch
 from auxo.methods.gssl import GSSL
 from auxo.methods.supervised import Supervised
 from auxo.optimizers import OptimizerConfig
+from auxo.runs.experiment import ExperimentConfig, StageConfig, TrainingConfig
+from auxo.runs.records import read_records
 from auxo.runtime import RuntimeConfig
-from auxo.training import read_records
-from comparison import Job, accuracies, describe, per_class, print_accuracies, print_differences, spread, train_all
+from comparison import (
+    Job,
+    accuracies,
+    describe,
+    per_class,
+    print_accuracies,
+    print_differences,
+    read_evaluation,
+    spread,
+    train_all,
+)
 
 Study = Literal["long-tailed", "adversarial", "semi-supervised"]
 
@@ -151,8 +160,7 @@ def judged(folder: Path, *words: str) -> dict[str, float]:
     if not path.exists():
         command = [sys.executable, "-m", "auxo", "evaluate", str(folder), "--split", "test", "--images", str(_IMAGES)]
         subprocess.run([*command, *words, "--out", str(path), "--device", "cpu"], check=True, stdout=subprocess.DEVNULL)
-    rows = [json.loads(line) for line in path.read_text().splitlines()]
-    return {row["split"]: 100 * row["accuracy"] for row in rows if row["head"] == "semantic"}
+    return read_evaluation(path, head="semantic")
 
 
 def columns(study: Study, folder: Path) -> dict[str, float]:

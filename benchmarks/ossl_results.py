@@ -13,12 +13,12 @@ from typing import Literal, NamedTuple
 import tyro
 
 from auxo.data import DataConfig
-from auxo.experiment import ExperimentConfig, StageConfig, TrainingConfig
 from auxo.interfaces import MethodConfig
 from auxo.methods.ossl import OSSL, ImplicitConfig
 from auxo.methods.rotation import JointRotation
 from auxo.methods.supervised import Supervised
 from auxo.optimizers import OptimizerConfig
+from auxo.runs.experiment import ExperimentConfig, StageConfig, TrainingConfig
 from auxo.runtime import RuntimeConfig
 from comparison import Job, accuracies, describe, print_accuracies, print_differences, spread, train_all
 

@@ -26,7 +26,8 @@ from auxo.data import AbstractSource, DataConfig, InMemorySource, InputPipeline,
 from auxo.interfaces import TrainState
 from auxo.methods.ossl import OSSL
 from auxo.runtime import RuntimeConfig, open_runtime
-from auxo.types import Batch, Task
+from auxo.tasks import Classification
+from auxo.types import Batch
 from measurement import (
     Pooled,
     Remote,
@@ -144,7 +145,7 @@ class Trainee:
         self.runtime = self.contexts.enter_context(open_runtime(config))
         size = setting.batch_size
         self.batches = [
-            Batch(self.runtime.to_device(pixels), answers.to(self.device), torch.arange(size))
+            Batch(self.runtime.to_device(pixels), {"label": answers.to(self.device)}, torch.arange(size))
             for pixels, answers in zip(
                 torch.from_numpy(images).split(size), torch.from_numpy(labels).split(size), strict=True
             )
@@ -155,7 +156,7 @@ class Trainee:
     def _build(self) -> tuple[nn.Module, Callable[[Batch], object]]:
         """Return a fresh network, with the same weights in every variant, and its step."""
         setting = self.setting
-        task = Task(_CLASSES, 3, setting.pixels, setting.pixels)
+        task = Classification(_CLASSES, 3, setting.pixels, setting.pixels)
         config = OSSL.Config(shared_upright=self.variant.shared_upright)
         method = config.build(BackboneConfig(name=setting.network).build(task, seed=0), task, seed=0).train()
         if self.variant.is_released:

@@ -14,7 +14,7 @@ from torch.nn.functional import cross_entropy
 
 from auxo.backbones import BackboneConfig
 from auxo.bilevel.second_order import FastSecondDerivatives
-from auxo.types import Task
+from auxo.tasks import Classification
 from measurement import Spread, describe_machine, markdown_table, seconds
 
 _ROUNDS = 2 if "--quick" in sys.argv else 9
@@ -24,7 +24,7 @@ _CPU = torch.device("cpu")
 def products(memory_format: torch.memory_format) -> dict[str, Callable[[], object]]:
     """Return what computes one product, by name."""
     torch.manual_seed(0)
-    task = Task(tuple("0123456789"), 3, 32, 32)
+    task = Classification(tuple("0123456789"), 3, 32, 32)
     net = BackboneConfig(name="resnet20").build(task, seed=0).to(memory_format=memory_format)
     images = torch.randn(32, 3, 32, 32).contiguous(memory_format=memory_format)
     labels = torch.randint(10, (32,))

@@ -229,7 +229,7 @@ def draw_explanation() -> None:
 
 def draw_report() -> None:
     """Train on the digits for six epochs and photograph the report in Debian's Chromium: half a minute."""
-    from playwright.sync_api import sync_playwright  # noqa: PLC0415  # a tool of the tests, needed here alone
+    from playwright.sync_api import sync_playwright
 
     with TemporaryDirectory() as place, sync_playwright() as running:
         folder = Path(place) / "gssl-digits-seed0"

@@ -8,14 +8,15 @@ from dataclasses import dataclass
 
 import torch
 
-from auxo.experiment import ExperimentConfig, StageConfig
-from auxo.heads import linear_head
+from auxo.runs.experiment import ExperimentConfig, StageConfig
+from auxo.layers.heads import linear_head
 from auxo.interfaces import AbstractBackbone, AbstractMethod, MethodConfig, PretextHead, TrainState
 from auxo.joint import joint_features
 from auxo.losses import cross_entropy_losses
 from auxo.pretexts.rotation import Rotation
 from auxo.runtime import Runtime
-from auxo.types import Batches, Images, Metrics, Task
+from auxo.tasks import AbstractTask
+from auxo.types import Batches, Images, Metrics
 
 
 class LearnedWeights(AbstractMethod):
@@ -25,13 +26,13 @@ class LearnedWeights(AbstractMethod):
     class Config(MethodConfig):
         """The optimiser alone. A field added here, with a docstring below it, becomes an option --method.field."""
 
-        def build(self, backbone: AbstractBackbone, task: Task, *, seed: int) -> "LearnedWeights":
+        def build(self, backbone: AbstractBackbone, task: AbstractTask, *, seed: int) -> "LearnedWeights":
             return LearnedWeights(self, backbone, task, seed=seed)
 
-    def __init__(self, config: Config, backbone: AbstractBackbone, task: Task, *, seed: int) -> None:
+    def __init__(self, config: Config, backbone: AbstractBackbone, task: AbstractTask, *, seed: int) -> None:
         super().__init__()
         self.config, self.backbone, self.task, self.pretext = config, backbone, task, Rotation()
-        self.semantic = linear_head("semantic", backbone.num_features, task.num_classes, seed=seed)
+        self.semantic = linear_head("semantic", backbone.num_features, task.num_outputs, seed=seed)
         self.rotation = linear_head("rotation", backbone.num_features, self.pretext.num_outputs, seed=seed)
         self.log_variances = torch.nn.Parameter(torch.zeros(2))
 

@@ -78,9 +78,9 @@ def here():
     """What makes runs one after the other in this process, which begins faster; a deliberate error fails one."""
     from dataclasses import dataclass
 
-    from auxo.config import config_digest, to_json
     from auxo.errors import AuxoError
     from auxo.jobs import AbstractExecutor, Outcome
+    from auxo.runs.document import config_digest, to_json
     from auxo.runtime import open_runtime
     from auxo.training import SilentObserver, train_run
 

@@ -11,9 +11,8 @@ from torch import Tensor, nn
 
 from auxo.errors import ConfigError
 from auxo.gates import AbstractGate, GateConfig
-from auxo.heads import class_head
 from auxo.interfaces import PretextBatch, PretextHead
-from auxo.losses import HeadKind
+from auxo.layers.heads import HeadKind, class_head
 from auxo.pretexts.channel_shuffle import ChannelShuffle
 from auxo.pretexts.compose import Compose
 from auxo.pretexts.flip import Flip
@@ -75,10 +74,10 @@ class GatedPretextsConfig:
             raise ConfigError("pretexts.weight >= 0 and finite", str(self.weight), "use 0 to transform only")
 
     def build(
-        self, num_features: int, *, seed: int, head: HeadKind = "linear", num_classes: int | None = None
+        self, num_features: int, *, seed: int, head: HeadKind = "linear", class_outputs: int | None = None
     ) -> "GatedPretexts":
         """Return the pretexts' heads and the gate; see :class:`GatedPretexts` for the arguments."""
-        return GatedPretexts(self, num_features, seed=seed, head=head, num_classes=num_classes)
+        return GatedPretexts(self, num_features, seed=seed, head=head, class_outputs=class_outputs)
 
 
 class GatedPretexts(nn.Module):
@@ -89,7 +88,7 @@ class GatedPretexts(nn.Module):
         num_features: length of the pooled vector.
         seed: for the first weights, from the streams ``init/<task>`` and ``init/gate``.
         head: linear heads, or cosines of features and prototypes; the latter without a scale, as released.
-        num_classes: let the gate weigh the class loss, too, with this many classes; by default it does not.
+        class_outputs: let the gate weigh the class loss, too, with this many classes; by default it does not.
 
     Raises:
         ConfigError: the gate covers the class loss, and there is no pretext or no weight to set against it.
@@ -107,11 +106,11 @@ class GatedPretexts(nn.Module):
         *,
         seed: int,
         head: HeadKind = "linear",
-        num_classes: int | None = None,
+        class_outputs: int | None = None,
     ) -> None:
         super().__init__()
         self.config = config
-        self.covers_class = num_classes is not None
+        self.covers_class = class_outputs is not None
         if self.covers_class and not (config.tasks and config.weight):
             got = "no pretext" if config.weight else "pretexts of weight 0"
             raise ConfigError("pretexts beside the class loss for a gate that covers it", got, "cover pretexts only")
@@ -128,7 +127,7 @@ class GatedPretexts(nn.Module):
         )
         self.gate: AbstractGate | None = None
         if self.parts:
-            num_outputs = (*(() if num_classes is None else (num_classes,)), *num_answers.values())
+            num_outputs = (*(() if class_outputs is None else (class_outputs,)), *num_answers.values())
             self.gate = config.gate.build(num_features=num_features, num_outputs=num_outputs, seed=seed)
 
     @property

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from jaxtyping import Int, Shaped
 from torch import Tensor, nn
@@ -14,7 +14,8 @@ from auxo.errors import ConfigError, SelectionError
 from auxo.optimizers import OptimizerConfig
 from auxo.random import Draws, named_generator
 from auxo.runtime import Runtime
-from auxo.types import Batch, Batches, Features, Images, Losses, Metrics, Task
+from auxo.tasks import AbstractTask
+from auxo.types import Batch, Batches, Features, Images, Losses, Metrics
 
 __all__ = [
     "AbstractBackbone",
@@ -151,7 +152,7 @@ class AbstractMethod(nn.Module, ABC):
         backbone: the shared network.
     """
 
-    task: Task
+    task: AbstractTask
     backbone: AbstractBackbone
 
     @abstractmethod
@@ -174,9 +175,10 @@ class AbstractMethod(nn.Module, ABC):
 
     @abstractmethod
     def head_logits(self, images: Images) -> dict[str, Tensor]:
-        """Return class logits of shape ``(batch, num_classes)`` for every class head, the one to be used first.
+        """Return the outputs of every head for the task, the one that predicts first.
 
-        Empty where a method trains no class head, as one that prepares a backbone for later stages.
+        Their shape is ``(batch, task.num_outputs)``, with height and width after it where targets have places. Empty
+        where a method trains no such head, as one that prepares a backbone for later stages.
         """
 
     def pretext_heads(self) -> dict[str, PretextHead]:
@@ -188,15 +190,15 @@ class AbstractMethod(nn.Module, ABC):
         return {}
 
     def predict(self, images: Images) -> Tensor:
-        """Return the logits of the head to be used, shape ``(batch, num_classes)``, for normalised images.
+        """Return the outputs of the head that predicts, for normalised images; see :meth:`head_logits`.
 
         Raises:
-            ConfigError: the method has no class head.
+            ConfigError: the method has no head that predicts.
         """
         logits = next(iter(self.head_logits(images).values()), None)
         if logits is None:
             fix = "train one on top in a later stage, such as linear_probe"
-            raise ConfigError("a method with a class head", type(self).__name__, fix)
+            raise ConfigError("a method with a head that predicts", type(self).__name__, fix)
         return logits
 
 
@@ -255,8 +257,16 @@ class StepPlan(NamedTuple):
 class MethodConfig(ABC):
     """Options of a method. Subclasses are frozen dataclasses nested in their method as ``Config``."""
 
+    serves: ClassVar[tuple[type[AbstractTask], ...]] = (AbstractTask,)
+    """Kinds of tasks that the method can learn; by default any."""
+
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig, metadata={"search": {"lr": "around:10"}})
     """How the weights follow their gradients."""
+
+    @property
+    def learned_columns(self) -> tuple[str, ...]:
+        """Further columns of the data that the method learns, beside the task's targets; by default none."""
+        return ()
 
     @classmethod
     def tiny(cls) -> "MethodConfig":
@@ -284,6 +294,18 @@ class MethodConfig(ABC):
         del name
         return self.optimizer
 
+    def check_task(self, kind: type[AbstractTask]) -> None:
+        """Refuse a task that the method cannot learn.
+
+        Raises:
+            ConfigError: it is none that the method serves.
+        """
+        if not issubclass(kind, self.serves):
+            served = " or ".join(each.__name__ for each in self.serves)
+            method = type(self).__qualname__.partition(".")[0]
+            fix = "choose another method, or another task with --task.name"
+            raise ConfigError(f"a task that {method} serves, {served}", kind.__name__, fix)
+
     @abstractmethod
-    def build(self, backbone: AbstractBackbone, task: Task, *, seed: int) -> AbstractMethod:
+    def build(self, backbone: AbstractBackbone, task: AbstractTask, *, seed: int) -> AbstractMethod:
         """Return the method around ``backbone``; heads are initialised from streams named after them."""

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torch.distributed.rendezvous import rendezvous
 from torch.optim import Optimizer
 
-from auxo.batch_norm import SynchronisedBatchNorm2d
 from auxo.errors import ConfigError, DeviceError
+from auxo.layers.batch_norm import SynchronisedBatchNorm2d
 
 __all__ = ["Runtime", "RuntimeConfig", "open_runtime", "parameters_of"]
 
@@ -147,6 +147,14 @@ class Runtime:
         """Return the average of one tensor over the processes."""
         (averaged,) = self.mean([tensor])
         return tensor if averaged is None else averaged
+
+    def sum(self, tensor: Tensor) -> Tensor:
+        """Return the sum over the processes, without a gradient; in a single process the tensor itself."""
+        if self.num_processes == 1:
+            return tensor
+        total = tensor.detach().clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total
 
     def differentiable_sum(self, tensor: Tensor) -> Tensor:
         """Sum over the processes, with the sum of the gradients as backward."""

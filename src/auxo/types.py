@@ -10,18 +10,22 @@ from torch import Tensor
 from auxo.errors import ConfigError
 
 __all__ = [
+    "LABEL",
     "Batch",
     "Batches",
+    "Column",
     "Features",
     "Images",
     "Labels",
     "Losses",
     "Metrics",
     "Normalisation",
-    "Task",
     "refuse_unread",
     "require_choice",
 ]
+
+LABEL = "label"
+"""Name of the target that says which class an image is of."""
 
 Images: TypeAlias = Float[Tensor, "batch channels height width"]
 Labels: TypeAlias = Int[Tensor, " batch"]
@@ -61,28 +65,16 @@ class Normalisation(NamedTuple):
         return inputs * self.std + self.mean
 
 
-@dataclass(frozen=True)
-class Task:
-    """What is to be predicted, and from what.
+class Column(NamedTuple):
+    """One whole number for every image of a source: its class, or what another column of the data says.
 
     Args:
-        class_names: one name per class, in the order of the labels.
-        channels: colour channels of an image.
-        height: pixels.
-        width: pixels.
-        class_counts: training images of each class; empty where they are not known.
+        values: shape ``(n,)``; int64, on the CPU; positions in ``names``. All -1 where the values are hidden.
+        names: what the numbers stand for; empty where the values are hidden.
     """
 
-    class_names: tuple[str, ...]
-    channels: int
-    height: int
-    width: int
-    class_counts: tuple[int, ...] = ()
-
-    @property
-    def num_classes(self) -> int:
-        """Number of classes."""
-        return len(self.class_names)
+    values: Int[Tensor, " n"]
+    names: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -92,7 +84,9 @@ class Batch:
     Args:
         images: shape ``(batch, channels, height, width)``; uint8 0..255 as a source gives them,
             float and normalised once the input pipeline has run on the device.
-        labels: shape ``(batch,)``; int64 in ``0..num_classes-1``; all -1 for images of an unlabelled split.
+        targets: what a task or a method learns from, and further columns of the data, by name. One value per image has
+            the shape ``(batch,)``; a target with places, such as a mask, has the height and width of the images last.
+            Where a target is hidden it has its value to ignore everywhere, -1 for classes.
         indices: shape ``(batch,)``; int64 position of each image in its source.
         first: position of this part's first image in the joined batch; 0 in a single process.
         total: number of images in the joined batch over all processes; ``None`` means this part is all.
@@ -101,7 +95,7 @@ class Batch:
     """
 
     images: Shaped[Tensor, "batch channels height width"]
-    labels: Labels
+    targets: Mapping[str, Shaped[Tensor, "batch ..."]]
     indices: Labels
     first: int = 0
     total: int | None = None
@@ -110,6 +104,11 @@ class Batch:
 
     def __len__(self) -> int:
         return int(self.images.shape[0])
+
+    @property
+    def labels(self) -> Labels:
+        """The target ``label``, shape ``(batch,)``; int64."""
+        return self.targets[LABEL]
 
     @property
     def joined_size(self) -> int:

@@ -56,7 +56,7 @@ def tasks(dtype=torch.float32):
         answers = torch.randint(count, (COUNT,), generator=generator)
         columns.append(cross_entropy((features @ head).float(), answers, reduction="none"))
     whole = torch.arange(COUNT)
-    return features, torch.stack(columns, 1), Batch(torch.zeros(COUNT, 3, 2, 2), whole, whole)
+    return features, torch.stack(columns, 1), Batch(torch.zeros(COUNT, 3, 2, 2), {"label": whole}, whole)
 
 
 @pytest.mark.parametrize("name", entries("gates"))

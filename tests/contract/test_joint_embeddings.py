@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from auxo.backbones import BackboneConfig
-from auxo.batch_norm import SynchronisedBatchNorm2d, keep_running_statistics
 from auxo.joint_embeddings import AbstractJointEmbedding, JointEmbeddingConfig, Pair
 from auxo.joint_embeddings._config import JointEmbeddingName
+from auxo.layers.batch_norm import SynchronisedBatchNorm2d, keep_running_statistics
 from auxo.registry import entries
-from auxo.types import Task
+from auxo.tasks import Classification
 
 COUNT, SIDE = 6, 12
 VARIANTS = {name: JointEmbeddingConfig(name=name, hidden=16, outputs=8) for name in entries("joint_embeddings")}
@@ -27,7 +27,7 @@ def config(request):
 
 
 def make(config, seed=0):
-    backbone = BackboneConfig(name="resnet8").build(Task(("a", "b"), 3, SIDE, SIDE), seed=seed)
+    backbone = BackboneConfig(name="resnet8").build(Classification(("a", "b"), 3, SIDE, SIDE), seed=seed)
     return backbone, config.build(backbone, seed=seed)
 
 

@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from auxo.backbones import BackboneConfig
-from auxo.config import from_json, load_recipe, to_json
 from auxo.data.fake import oriented_shapes
 from auxo.errors import ConfigError
 from auxo.gated import GatedPretextsConfig
@@ -23,9 +22,11 @@ from auxo.methods.pretrain import Pretraining
 from auxo.methods.rotation import JointRotation
 from auxo.methods.supervised import Supervised
 from auxo.registry import entries
+from auxo.runs.checkpoint import Checkpoints, Progress
+from auxo.runs.document import from_json, load_recipe, to_json
 from auxo.runtime import Runtime, RuntimeConfig
-from auxo.training.checkpoint import Checkpoints, Progress
-from auxo.types import Batch, Task
+from auxo.tasks import Classification
+from auxo.types import Batch
 
 LDAM_DRW = ClassLossConfig(name="ldam", class_weights="effective_number", reweight_after=0.0)
 BYOL = JointEmbeddingConfig(name="byol", hidden=16, outputs=8)
@@ -71,7 +72,7 @@ def runtime():
 
 def make(config, seed=0):
     names = ("arrow", "l", "t", "wedge")
-    task = Task(class_names=names, channels=3, height=SIDE, width=SIDE, class_counts=(6, 6, 6, 6))
+    task = Classification(class_names=names, channels=3, height=SIDE, width=SIDE, class_counts=(6, 6, 6, 6))
     method = config.build(BackboneConfig().build(task, seed=seed), task, seed=seed).train()
     return method, TrainState(method.optimizers(), seed=seed)
 
@@ -86,7 +87,7 @@ def batches(config, step=0):
     for number, (name, view) in enumerate(config.required_views().items()):
         chosen = places[view.split]
         known = labels[chosen] if view.split in ("train", "meta") else torch.full_like(chosen, -1)
-        made[name] = Batch(images[chosen] * (1 - 0.1 * number), known, chosen)
+        made[name] = Batch(images[chosen] * (1 - 0.1 * number), {"label": known}, chosen)
     return {name: made[name] for name in config.plan(step).batches}
 
 

@@ -19,7 +19,8 @@ from auxo.losses import ClassLossConfig
 from auxo.methods.gssl import GSSL
 from auxo.optimizers import OptimizerConfig
 from auxo.runtime import RuntimeConfig, open_runtime
-from auxo.types import Normalisation, Task
+from auxo.tasks import Classification
+from auxo.types import Normalisation
 
 LDAM_DRW = ClassLossConfig(name="ldam", class_weights="effective_number", reweight_after=0.5)
 HAS_TORCHJD = importlib.util.find_spec("torchjd") is not None
@@ -55,7 +56,7 @@ def main(folder, batch_size):
     torch.set_num_threads(1)
     source = oriented_shapes(30, size=SIDE, seed=2)
     pipeline = InputPipeline.from_source(source)
-    task = Task(source.class_names, *source.image_shape, class_counts=(400, 30, 20, 1))
+    task = Classification(source.class_names, *source.image_shape, class_counts=(400, 30, 20, 1))
     with open_runtime(RuntimeConfig(device="cpu", channels_last=False)) as runtime:
         for name, config in CASES.items():
             loader = Loader(

@@ -10,7 +10,8 @@ from torch import nn
 from auxo.backbones import BackboneConfig
 from auxo.joint_embeddings import JointEmbeddingConfig, Pair, gather_from
 from auxo.runtime import RuntimeConfig, open_runtime
-from auxo.types import Batch, Task
+from auxo.tasks import Classification
+from auxo.types import Batch
 
 CASES = {name: JointEmbeddingConfig(name=name, hidden=8, outputs=6) for name in ("simclr", "barlow_twins", "vicreg")}
 CASES |= {"byol": JointEmbeddingConfig(name="byol", hidden=8, outputs=6, momentum=0.5, momentum_schedule="constant")}
@@ -24,7 +25,7 @@ def shared_out(count, runtime, seed):
     middle = -(-count // runtime.num_processes)
     first, end = (0, middle) if runtime.rank == 0 else (middle, count)
     indices = torch.arange(first, end)
-    part = Batch(images[first:end], indices, indices, first, count, runtime.num_processes)
+    part = Batch(images[first:end], {"label": indices}, indices, first, count, runtime.num_processes)
     return Pair(part.images, part.images + 0.3 * noise[first:end], gather_from(runtime, part))
 
 
@@ -32,7 +33,7 @@ def main(folder, count):
     torch.set_num_threads(1)
     with open_runtime(RuntimeConfig(device="cpu", channels_last=False)) as runtime:
         for name, config in CASES.items():
-            backbone = BackboneConfig(name="resnet8").build(Task(("a", "b"), 3, SIDE, SIDE), seed=0)
+            backbone = BackboneConfig(name="resnet8").build(Classification(("a", "b"), 3, SIDE, SIDE), seed=0)
             module = nn.ModuleDict({"backbone": backbone, "pretext": config.build(backbone, seed=0)}).double().train()
             runtime.prepare(module, backbone=backbone)
             backbone, pretext = module["backbone"], module["pretext"]

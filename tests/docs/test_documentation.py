@@ -22,11 +22,11 @@ from auxo.cli.executor import ExecutorOptions
 from auxo.cli.sweep import Options as SweepOptions
 from auxo.cli.sweep import _read as read_sweep_options
 from auxo.cli.train import _plan
-from auxo.config import load_recipe
 from auxo.data import DataConfig
-from auxo.experiment import StageConfig, TrainingConfig
 from auxo.optimizers import OptimizerConfig
 from auxo.registry import entries
+from auxo.runs.document import load_recipe
+from auxo.runs.experiment import StageConfig, TrainingConfig
 from auxo.runtime import RuntimeConfig
 
 ROOT = Path(__file__).parents[2]

@@ -9,11 +9,12 @@ from auxo.interfaces import TrainState
 from auxo.methods.fixmatch import FixMatch
 from auxo.optimizers import OptimizerConfig
 from auxo.runtime import Runtime, RuntimeConfig
-from auxo.types import Batch, Task
+from auxo.tasks import Classification
+from auxo.types import Batch
 
 from .fixmatch_plain import averaged, labelled_loss, probabilities, unlabelled_loss
 
-TASK = Task(class_names=("a", "b", "c"), channels=3, height=28, width=28)
+TASK = Classification(class_names=("a", "b", "c"), channels=3, height=28, width=28)
 LR = 0.1
 OPTIMIZER = OptimizerConfig(lr=LR, momentum=0.0, nesterov=False, weight_decay=0.0)
 
@@ -23,7 +24,7 @@ def make_batches(seed=0, labelled=4, unlabelled=6):
 
     def batch(count, labels):
         images = torch.randn(count, 3, 28, 28, generator=generator, dtype=torch.float64)
-        return Batch(images, labels, torch.arange(count))
+        return Batch(images, {"label": labels}, torch.arange(count))
 
     none = torch.full((unlabelled,), -1)
     labels = torch.randint(3, (labelled,), generator=generator)

@@ -8,7 +8,8 @@ from torch.nn import functional
 
 from auxo.explain import grad_cam
 from auxo.interfaces import AbstractBackbone, AbstractMethod
-from auxo.types import Features, Task
+from auxo.tasks import Classification
+from auxo.types import Features
 
 from .grad_cam_by_hand import grad_cam_by_hand
 
@@ -34,7 +35,7 @@ class Method(AbstractMethod):
 
     def __init__(self):
         super().__init__()
-        self.task = Task(("a", "b"), channels=3, height=6, width=5)
+        self.task = Classification(("a", "b"), channels=3, height=6, width=5)
         self.backbone = Backbone()
         self.head = nn.Linear(3, 2)
 

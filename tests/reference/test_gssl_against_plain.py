@@ -13,7 +13,8 @@ from auxo.interfaces import TrainState
 from auxo.methods.gssl import GSSL
 from auxo.optimizers import OptimizerConfig
 from auxo.runtime import Runtime, RuntimeConfig
-from auxo.types import Batch, Task
+from auxo.tasks import Classification
+from auxo.types import Batch
 
 from .gssl_plain import sgd_step, total_loss
 
@@ -53,7 +54,7 @@ CASES = {
 
 
 def make(pretexts):
-    task = Task(class_names=("arrow", "l", "t", "wedge"), channels=3, height=12, width=12)
+    task = Classification(class_names=("arrow", "l", "t", "wedge"), channels=3, height=12, width=12)
     config = GSSL.Config(pretexts=pretexts, optimizer=OptimizerConfig(**SGD))
     method = config.build(BackboneConfig(name="resnet8").build(task, seed=0), task, seed=1).double().train()
     return method, TrainState(method.optimizers(), seed=5)
@@ -98,7 +99,7 @@ def test_steps__of_every_variant__weights_and_losses_of_the_plain_rendering(name
         chosen = slice(6 * step, 6 * step + 6)
         images = source.images[chosen].double() / 127.5 - 1
         labels = source.labels[chosen].clamp(max=3)
-        batch = Batch(images, labels, torch.arange(6))
+        batch = Batch(images, {"label": labels}, torch.arange(6))
         loss = total_loss(parts, images, labels.tolist(), drawn(state, batch, arguments["tasks"]), **arguments)
         sgd_step(parameters, loss, buffers, **SGD)
         metrics = method.update(state, {"train": batch}, runtime)

@@ -11,7 +11,8 @@ from auxo.methods.rotation import JointRotation
 from auxo.methods.supervised import Supervised
 from auxo.optimizers import OptimizerConfig
 from auxo.runtime import Runtime, RuntimeConfig
-from auxo.types import Batch, Features, Task
+from auxo.tasks import Classification
+from auxo.types import Batch, Features
 
 from .ossl_released import DenseNet, ReleasedTrainer, ThreeHeads, nesterov_numpy, rotate_one_by_one
 
@@ -40,7 +41,7 @@ class SmallDenseNet(AbstractBackbone):
 
 
 def task():
-    return Task(class_names=tuple("abcde"), channels=3, height=32, width=32)
+    return Classification(class_names=tuple("abcde"), channels=3, height=32, width=32)
 
 
 def three_heads():
@@ -53,7 +54,7 @@ def batches():
     for _ in range(NUM_STEPS):
         images = torch.randn(6, 3, 32, 32, generator=generator, dtype=torch.float64)
         labels = torch.randint(CLASSES, (6,), generator=generator)
-        yield Batch(images, labels, torch.arange(6))
+        yield Batch(images, {"label": labels}, torch.arange(6))
 
 
 def released_name(name):

@@ -6,7 +6,7 @@ import pytest
 
 RECIPE = """
 from dataclasses import dataclass
-from auxo.experiment import ExperimentConfig, StageConfig
+from auxo.runs.experiment import ExperimentConfig, StageConfig
 from auxo.methods.supervised import Supervised
 
 class Mine(Supervised):

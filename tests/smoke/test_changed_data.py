@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from auxo.data.fake import oriented_shapes
-from auxo.training import read_records
+from auxo.runs.records import read_records
 
 
 def read_jsonl(path):

@@ -77,12 +77,13 @@ def records(folder):
     return [json.loads(line) for line in (folder / "records.jsonl").read_text().splitlines()]
 
 
-def accuracies_by_hand(folder):
-    """Percent right on every test set of the class head."""
+def values_by_hand(folder, name="accuracy"):
+    """A measure of the head that predicts on every test set, fractions in percent."""
     found = {}
     for row in records(folder):
         if row["kind"] == "result" and row["head"] == "semantic" and row["split"] != "val":
-            found[row["split"]] = 100 * row["accuracy"]
+            measure = row["measures"][name]
+            found[row["split"]] = 100 * measure["value"] if measure["unit"] == "%" else measure["value"]
     return found
 
 
@@ -94,7 +95,7 @@ def rows_of(path):
 def test_compare__three_methods_and_seeds__every_number_follows_from_the_records(finished_grid):
     out, _ = finished_grid
     by_hand = {
-        (method, seed): accuracies_by_hand(out / f"{method}-seed{seed}")
+        (method, seed): values_by_hand(out / f"{method}-seed{seed}")
         for method in METHODS.split(",")
         for seed in range(3)
     }
@@ -102,9 +103,14 @@ def test_compare__three_methods_and_seeds__every_number_follows_from_the_records
     assert sets == ["test", "ood/set7", "ood/set8"]
 
     long = rows_of(out / "comparison.csv")
-    assert len(long) == 3 * 3 * 3
+    assert len(long) == 3 * 3 * 3 * len({row["measure"] for row in long})
     for row in long:
-        assert float(row["accuracy"]) == by_hand[row["method"], int(row["seed"])][row["set"]]
+        if row["measure"] == "accuracy":
+            assert float(row["value"]) == by_hand[row["method"], int(row["seed"])][row["set"]]
+            assert (row["unit"], row["higher_is_better"]) == ("%", "True")
+        else:
+            values = values_by_hand(out / f"{row['method']}-seed{row['seed']}", row["measure"])
+            assert float(row["value"]) == values[row["set"]]
         end = records(out / f"{row['method']}-seed{row['seed']}")[-1]
         assert end["kind"] == "end"
         assert float(row["flops"]) == end["flops"]
@@ -173,6 +179,22 @@ def test_compare__again_with_another_seed_and_baseline__adds_to_what_is_there(co
     assert {row["baseline"] for row in rows_of(grid / "comparison-statistics.csv")} == {"rotation"}
 
 
+def test_compare__another_measure_of_finished_runs__its_table_beside_the_primary_ones(compare, grid):
+    answer = compare("--measure", "primary,nll", methods=METHODS, seeds="3")
+    assert answer.code == 0, answer.err
+    assert "[1/9] reused supervised-seed0 accuracy " in answer.out
+    said = " ".join(answer.out.split())
+    assert "NLL in nats of the head semantic (lower is better)" in said
+    assert "Checkpoint: last epoch; nothing was selected." in said
+    assert "for the 16 differences of all measures" in said
+    assert {row["measure"] for row in rows_of(grid / "comparison-statistics.csv")} == {"accuracy", "nll"}
+    row = next(row for row in rows_of(grid / "comparison-statistics.csv") if row["measure"] == "nll")
+    found = [values_by_hand(grid / f"supervised-seed{seed}", "nll")["test"] for seed in range(3)]
+    assert (row["method"], row["set"], float(row["mean"])) == ("supervised", "test", pytest.approx(np.mean(found)))
+    report = (grid / "comparison.md").read_text()
+    assert f"| supervised | {np.mean(found):.3f} ± {np.std(found, ddof=1):.3f} |" in report
+
+
 def test_compare__a_run_that_is_not_finished__is_left_out_and_listed(compare, grid):
     (grid / "rotation-seed1" / "model.safetensors").unlink()
     answer = compare(methods="supervised", seeds="1")
@@ -199,6 +221,7 @@ def test_compare__recipe_lengths_and_one_seed__said_in_the_table(compare, place)
         (("--data.test-fraction", "0.2"), "data.test-fraction 0.3 in grid, 0.2 in rotation"),
         (("--data.num-train", "60"), "data.num-train None in grid, 60 in rotation"),
         (("--backbone.name", "resnet8"), "backbone.name lenet5 in grid"),
+        (("--measure", "worst_group/background"), "a measure of accuracy, nll, ece, got 'worst_group/background'"),
     ],
 )
 def test_compare__other_settings_than_the_folders__refused(assert_refused, place, elsewhere, grid, options, says):
@@ -206,11 +229,20 @@ def test_compare__other_settings_than_the_folders__refused(assert_refused, place
     assert_refused(*words, says=says)
 
 
+def test_compare__grid_of_an_older_version__refused_and_that_version_named(assert_refused, place, elsewhere, grid):
+    path = grid / "comparison.json"
+    path.write_text(path.read_text().replace('"format": 2', '"format": 1').replace('"auxo": "', '"auxo": "0.0.'))
+    words = words_for(place.shapes, elsewhere, methods="rotation", seeds="4", out=grid.name)
+    assert_refused(
+        *words, says=r"a comparison of format 2 .* got format 1: auxo 0\.0\.\S+ wrote it; use that version or"
+    )
+
+
 def test_compare__a_run_of_another_config__refused_before_anything_is_written(assert_refused, place, elsewhere, grid):
     path = grid / "rotation-seed1" / "config.json"
     path.write_text(path.read_text().replace('"batch_size": 64', '"batch_size": 32'))
     words = words_for(place.shapes, elsewhere, methods="rotation", seeds="3", out=grid.name)
-    assert_refused(*words, says=r"one of another config \(stages.0.batch_size 32, not 64\)")
+    assert_refused(*words, says=r"one of another config \(batch-size 32, not 64\)")
 
 
 def test_compare__latex__is_escaped_and_balanced(finished_grid):
@@ -239,6 +271,7 @@ def test_compare__latex__is_escaped_and_balanced(finished_grid):
         (("digits", "--methods", "ossl", "--seeds", "1,1"), "seeds that differ"),
         (("digits", "--methods", "ossl", "--seeds", "9-5"), "seeds such as"),
         (("digits", "--methods", "ossl", "--baseline", "osl"), "a baseline among ossl"),
+        (("digits", "--methods", "ossl", "--measure", ","), "measures, with commas between"),
         (("digits", "--methods", "ossl", "--processes", "0"), "processes >= 1"),
         (("digits", "--methods", "ossl", "--threads", "0"), "threads >= 1"),
         (("digits", "--methods", "ossl", "--epochs", "0"), "epochs >= 1"),

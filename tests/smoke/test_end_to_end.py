@@ -4,14 +4,16 @@ import json
 
 import pytest
 
-from auxo.config import config_digest, to_json
 from auxo.data import InMemorySource, Splits, TestSplit, TrainSplit, ValSplit
 from auxo.data.fake import oriented_shapes
-from auxo.experiment import ExperimentConfig, StageConfig, TrainingConfig
 from auxo.methods.ossl import OSSL
 from auxo.optimizers import OptimizerConfig
+from auxo.runs.document import config_digest, to_json
+from auxo.runs.experiment import ExperimentConfig, StageConfig, TrainingConfig
+from auxo.runs.model import load_model
+from auxo.runs.records import read_records
 from auxo.runtime import RuntimeConfig, open_runtime
-from auxo.training import SilentObserver, load_model, read_records, train_run
+from auxo.training import SilentObserver, train_run
 
 
 @pytest.fixture(scope="module")

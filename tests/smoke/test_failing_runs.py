@@ -11,12 +11,12 @@ from contextlib import contextmanager
 
 import pytest
 
-from auxo.training import read_records
+from auxo.runs.records import read_records
 
 BREAKING = """
 from dataclasses import dataclass
 import torch
-from auxo.experiment import ExperimentConfig, StageConfig
+from auxo.runs.experiment import ExperimentConfig, StageConfig
 from auxo.methods.supervised import Supervised
 
 class Breaking(Supervised):

@@ -21,7 +21,7 @@ def recipes(tmp_path):
     for name, epochs in (("short", 2), ("long", 250)):
         text = (
             "from dataclasses import replace\n"
-            "from auxo.config import load_recipe\n\n\n"
+            "from auxo.runs.document import load_recipe\n\n\n"
             "def recipe():\n"
             "    run = load_recipe('rotation')\n"
             f"    return replace(run, stages=(replace(run.stages[0], epochs={epochs}, batch_size=32),))\n"

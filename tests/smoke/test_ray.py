@@ -9,18 +9,18 @@ from dataclasses import replace
 
 import pytest
 
-from auxo.config import from_json
 from auxo.errors import DeviceError
 from auxo.jobs import Job, RayCluster, is_finished, run_jobs
 from auxo.jobs.parcel import unpack_folder
 from auxo.jobs.ray_task import make_order, work
+from auxo.runs.document import from_json
 
 pytestmark = pytest.mark.slow
 
 FAILING = '''
 """A supervised method that raises."""
-from auxo.config import load_recipe
-from auxo.experiment import ExperimentConfig, StageConfig
+from auxo.runs.document import load_recipe
+from auxo.runs.experiment import ExperimentConfig, StageConfig
 from auxo.methods import supervised
 from dataclasses import dataclass
 

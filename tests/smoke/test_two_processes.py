@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from auxo.training import read_records
+from auxo.runs.records import read_records
 
 
 def free_port():

@@ -36,7 +36,7 @@ def answered(config, class_losses=None, **options):
     pretexts = config.build(NUM_FEATURES, seed=0, **options).double()
     made = pretexts.make(images(), draws=draws())
     features = Pool()(made.inputs).pooled.requires_grad_()
-    batch = Batch(made.inputs, made.sources, made.sources)
+    batch = Batch(made.inputs, {"label": made.sources}, made.sources)
     gated = pretexts(features, made.targets, batch=batch, runtime=RUNTIME, class_losses=class_losses)
     return pretexts, features, made, batch, gated
 
@@ -125,7 +125,7 @@ def test_loss__weight_zero__has_no_gradient_and_every_parameter_is_listed():
 def test_loss__gate_that_covers_the_class_loss__holds_it():
     class_losses = torch.linspace(1, 2, COUNT, dtype=torch.float64).requires_grad_()
     config = GatedPretextsConfig(gate=UNIFORM, weight=0.2)
-    pretexts, features, made, _, gated = answered(config, class_losses=class_losses, num_classes=4)
+    pretexts, features, made, _, gated = answered(config, class_losses=class_losses, class_outputs=4)
     assert pretexts.names == ("class", "flip", "rotation", "channel_shuffle")
     total = pretexts.losses(features, made.targets, runtime=RUNTIME).mean(0).sum()
     torch.testing.assert_close(gated.loss, (class_losses.mean() + 0.2 * total) / 4)
@@ -135,7 +135,7 @@ def test_loss__gate_that_covers_the_class_loss__holds_it():
 @pytest.mark.parametrize("options", [{"tasks": ()}, {"weight": 0.0}])
 def test_build__cover_the_class_loss_alone__is_refused(options):
     with pytest.raises(ConfigError, match="pretexts beside the class loss"):
-        GatedPretextsConfig(**options).build(NUM_FEATURES, seed=0, num_classes=4)
+        GatedPretextsConfig(**options).build(NUM_FEATURES, seed=0, class_outputs=4)
 
 
 def test_loss__no_tasks__is_zero():
@@ -169,7 +169,7 @@ def test_summed_loss__weights_of_a_sum__are_those_of_the_training_loss():
 def test_summed_loss__gate_that_covers_the_class_loss__holds_it_once():
     class_losses = torch.linspace(1, 2, COUNT, dtype=torch.float64)
     config = GatedPretextsConfig(gate=UNIFORM, weight=0.2)
-    pretexts, features, made, batch, gated = answered(config, class_losses=class_losses, num_classes=4)
+    pretexts, features, made, batch, gated = answered(config, class_losses=class_losses, class_outputs=4)
     total = pretexts.summed_loss(features, made.targets, class_losses, batch=batch, runtime=RUNTIME)
     torch.testing.assert_close(total, COUNT * gated.loss)
 

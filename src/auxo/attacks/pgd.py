@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from auxo.batch_norm import use_running_statistics
 from auxo.errors import ConfigError
+from auxo.layers.batch_norm import use_running_statistics
 from auxo.random import Draws
 from auxo.types import Images, Normalisation
 

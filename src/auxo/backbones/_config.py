@@ -10,9 +10,10 @@ import tyro
 from auxo.backbones._weights import load_weights_file, require_safetensors
 from auxo.errors import ConfigError, ShapeError
 from auxo.interfaces import AbstractBackbone
+from auxo.outside import absolute_name, call_outside, is_outside
 from auxo.random import derive_seed, global_seed
 from auxo.registry import load
-from auxo.types import Task
+from auxo.tasks import AbstractTask
 
 __all__ = ["BackboneConfig"]
 
@@ -25,7 +26,7 @@ class BackboneConfig:
 
     name: str = "lenet5"
     """A backbone's name (auxo list), or timm: and the name of a model of timm, such as timm:resnet18, or hf: and the
-    name or folder of a model of transformers, such as hf:microsoft/resnet-50."""
+    name or folder of a model of transformers, such as hf:microsoft/resnet-50, or one of your own, file.py:Name."""
     pretrained: bool = False
     """Start from the published weights instead of random ones; only for timm:* and hf:*, the others refuse."""
     weights: str | None = None
@@ -34,6 +35,7 @@ class BackboneConfig:
     """What a model of transformers is built from, as :meth:`recorded` notes it: JSON."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "name", absolute_name(self.name))
         if self.pretrained and self._key not in _LIBRARIES:
             raise ConfigError(
                 "a timm:* or hf:* backbone with backbone.pretrained",
@@ -78,7 +80,7 @@ class BackboneConfig:
             raise ConfigError("backbone.architecture as a run records it", "something else", fix) from error
         return "" if noted is None else json.dumps(noted)
 
-    def build(self, task: Task, *, seed: int, first_weights: bool = True) -> AbstractBackbone:
+    def build(self, task: AbstractTask, *, seed: int, first_weights: bool = True) -> AbstractBackbone:
         """Return the backbone for the images of ``task``, on the CPU.
 
         The first weights depend on the seed, the name and the number of channels alone, if they are not pretrained:
@@ -96,6 +98,8 @@ class BackboneConfig:
             CheckpointError: the file of weights is damaged or another network's.
             ShapeError: the backbone or its weights cannot take images of this size or number of channels.
         """
+        if is_outside(self.name):
+            return self._build_outside(task, seed=seed, first_weights=first_weights)
         module = load("backbones", self._key)
         minimum = getattr(module, "MINIMUM_PIXELS", 1)
         if min(task.height, task.width) < minimum:
@@ -113,6 +117,18 @@ class BackboneConfig:
             backbone: AbstractBackbone = module.build(
                 self.name, channels=task.channels, height=task.height, width=task.width, **options
             )
+        if self.weights is not None and first_weights:
+            load_weights_file(backbone, Path(self.weights).expanduser(), name=self.name)
+        return backbone
+
+    def _build_outside(self, task: AbstractTask, *, seed: int, first_weights: bool) -> AbstractBackbone:
+        """Return a backbone of the user's own: of a class or function that takes channels, height and width."""
+        size = {"channels": task.channels, "height": task.height, "width": task.width}
+        with global_seed(derive_seed(seed, "init", "backbone")):
+            backbone: AbstractBackbone = call_outside(self.name, AbstractBackbone, **size)
+        if not isinstance(getattr(backbone, "num_features", None), int):
+            fix = "set it to the length of the pooled vector"
+            raise ConfigError(f"a whole number num_features in the backbone {self.name}", "none", fix)
         if self.weights is not None and first_weights:
             load_weights_file(backbone, Path(self.weights).expanduser(), name=self.name)
         return backbone

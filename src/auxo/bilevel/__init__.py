@@ -1,7 +1,7 @@
 """Hypergradients: the derivative of one loss through the minimum of another. Works alone, on any torch module."""
 
 from auxo.bilevel.hessian import HessianOperator
-from auxo.bilevel.hypergradient import HypergradientWarning, hypergradient
+from auxo.bilevel.hypergradient import HypergradientWarning, HypergradResult, hypergradient
 from auxo.bilevel.inner_optimizers import SGD, AbstractInnerOptimizer, Adam, Momentum
 from auxo.bilevel.least_squares_head import LeastSquaresHeadProblem
 from auxo.bilevel.linear import (
@@ -18,15 +18,17 @@ from auxo.bilevel.linear import (
 )
 from auxo.bilevel.losses import CompositeLoss, LinearHeadLoss, WeightedLoss
 from auxo.bilevel.module import FunctionalModule
-from auxo.bilevel.problem import AbstractSolver, BilevelProblem, HypergradResult, Params, SolverInfo
+from auxo.bilevel.problem import BilevelProblem, Params
 from auxo.bilevel.softmax_head import HeadSolution, SoftmaxHeadProblem
 from auxo.bilevel.solvers import (
+    AbstractSolver,
     ExactHead,
     FiniteDifference,
     FirstOrder,
     ForwardMode,
     Implicit,
     Penalty,
+    SolverInfo,
     Unrolled,
 )
 

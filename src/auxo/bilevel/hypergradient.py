@@ -22,24 +22,47 @@ Example:
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from auxo.bilevel.derivatives import differentiating, require_differentiable, widen
 from auxo.bilevel.instance import Instance, leaves
-from auxo.bilevel.problem import AbstractSolver, BilevelProblem, Data, HypergradResult, Mean, Params, SolverAnswer
+from auxo.bilevel.problem import BilevelProblem, Data, Mean, Params
+from auxo.bilevel.solvers.interface import AbstractSolver, SolverAnswer, SolverInfo
 from auxo.bilevel.vectors import Layout
 from auxo.errors import AuxoError, HypergradientError, NonFiniteError
 
-__all__ = ["HypergradientWarning", "OnFailure", "hypergradient"]
+__all__ = ["HypergradResult", "HypergradientWarning", "OnFailure", "hypergradient"]
 
 OnFailure = Literal["raise", "warn", "skip"]
 
 
 class HypergradientWarning(RuntimeWarning):
     """A hypergradient that should not be used; see ``on_failure`` of :func:`hypergradient`."""
+
+
+class HypergradResult(NamedTuple):
+    """The gradient of the outer loss in the hyper-parameters.
+
+    Args:
+        grads: direct and indirect part together, by name; detached, in each hyper-parameter's shape and dtype.
+        outer_loss: at the inner parameters of :attr:`params`; detached scalar.
+        params: inner parameters at which the outer loss was taken; detached. Those passed in, moved by the solver's
+            inner steps where it makes any.
+        buffers: after those steps; those passed in where the solver makes none.
+        inner_state: state of the inner optimiser after those steps, to continue from.
+        info: how well it went.
+    """
+
+    grads: Params
+    outer_loss: Float[Tensor, ""]
+    params: Params
+    buffers: Params
+    inner_state: Params
+    info: SolverInfo
 
 
 def hypergradient(

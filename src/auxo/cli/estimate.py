@@ -15,7 +15,7 @@ from auxo.cli.earlier import keep_earlier
 from auxo.cli.options import ModelOptions, parse_options
 from auxo.cli.terminal import print_table
 from auxo.cli.train import read_run_config
-from auxo.data import AbstractSource, load_splits
+from auxo.data import AbstractSource
 from auxo.data.readers import read_unlabelled
 from auxo.errors import ConfigError
 from auxo.estimation import (
@@ -28,10 +28,11 @@ from auxo.estimation import (
     fit_estimation,
     measure_source,
 )
-from auxo.evaluation.evaluate import blank_image
-from auxo.experiment import ExperimentConfig
-from auxo.runtime import Runtime, RuntimeConfig, open_runtime
-from auxo.training import TrainedModel, load_model, require_folder_of, write_atomically
+from auxo.evaluation import Reader
+from auxo.files import require_folder_of, write_atomically
+from auxo.runs.experiment import ExperimentConfig
+from auxo.runs.model import TrainedModel, load_model, splits_of
+from auxo.runtime import RuntimeConfig, open_runtime
 
 __all__ = ["run"]
 
@@ -66,41 +67,35 @@ def run(words: Sequence[str]) -> None:
     config = read_run_config(folder, code=options.use.code)
     with open_runtime(RuntimeConfig(device=options.use.device, precision=config.runtime.precision)) as runtime:
         model = load_model(config, folder, runtime=runtime)
-        heads = list(model.method.head_logits(blank_image(model.method, runtime)))
-        if not heads:
-            fix = "train a stage with class labels on it"
-            raise ConfigError("a model with a class head", type(model.method).__name__, fix)
-        estimation, estimates = _estimate(options, config, model, runtime)
+        reader = Reader.of(model, runtime=runtime, batch_size=options.use.batch_size)
+        reader.require_head()
+        target = reader.require_answers("estimation")
+        heads = [name for name in reader.heads if name != "mean"]
+        estimation, estimates = _estimate(options, config, model, reader)
         if runtime.is_main:
             rows = estimate_records(estimation, estimates, run=options.run, heads=heads)
             text = "".join(json.dumps(row) + "\n" for row in rows)
             keep_earlier(out)
             write_atomically(out, text)
             print_table(build_estimate_table(estimation, estimates))
-            notes = _notes(options.paths, estimation, class_names=model.task.class_names)
+            notes = _notes(options.paths, estimation, class_names=target.names)
             print("\n".join([*_refusals(estimates), *notes, f"estimates: {out}"]))
 
 
 def _estimate(
-    options: Options, config: ExperimentConfig, model: TrainedModel, runtime: Runtime
+    options: Options, config: ExperimentConfig, model: TrainedModel, reader: Reader
 ) -> tuple[Estimation, list[list[Estimate]]]:
     """Fit on the run's validation images and ask about every set."""
     sources = [_read(path, config, model) for path in options.paths]
-    splits = load_splits(config.data, seed=config.seed)
+    splits = splits_of(config)
     model.check_splits(splits)
-    method, pipeline, size = model.method, model.pipeline, options.use.batch_size
-    measured = [  # first, so that a damaged picture is found at once
-        measure_source(method, source, pipeline=pipeline, runtime=runtime, batch_size=size) for source in sources
-    ]
+    measured = [measure_source(reader, source) for source in sources]  # first: a damaged image is found at once
     estimation = fit_estimation(
-        method,
+        reader,
         splits.val,
-        pipeline=pipeline,
-        runtime=runtime,
-        batch_size=size,
         seed=config.seed,
         config=options.estimation,
-        observer=_show_progress if runtime.is_main else lambda _done, _total: None,
+        observer=_show_progress if reader.runtime.is_main else lambda _done, _total: None,
     )
     pairs = zip(sources, measured, strict=True)
     return estimation, [estimation.estimate(scores, name=source.name) for source, scores in pairs]

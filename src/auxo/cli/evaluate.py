@@ -10,11 +10,10 @@ import tyro
 from tyro.conf import Positional
 
 from auxo.cli.earlier import keep_earlier
-from auxo.cli.history import changed_sets, history
 from auxo.cli.options import ModelOptions, parse_options
 from auxo.cli.terminal import print_table
 from auxo.cli.train import read_run_config
-from auxo.data import EvaluationSplit, Splits, load_splits, ood_splits, read_source, stratified_indices
+from auxo.data import DataConfig, EvaluationSplit, Splits, ood_splits, read_source, stratified_parts
 from auxo.data.corruptions import KINDS, SEVERITIES
 from auxo.errors import ConfigError
 from auxo.evaluation import (
@@ -22,24 +21,24 @@ from auxo.evaluation import (
     PROBES,
     AttackConfig,
     AttackName,
-    EvaluationRow,
-    FeatureReader,
     FittedProbe,
     ProbeName,
+    Reader,
     Table,
     build_corruption_table,
     build_table,
-    evaluate,
     evaluate_probes,
     evaluate_under_attack,
     evaluate_under_corruptions,
     fit_probes,
-    has_class_head,
 )
-from auxo.experiment import ExperimentConfig
+from auxo.files import require_folder_of, write_atomically
 from auxo.random import derive_seed
+from auxo.runs.experiment import ExperimentConfig
+from auxo.runs.history import RunHistory
+from auxo.runs.model import TrainedModel, load_model, splits_of
+from auxo.runs.results import EvaluationRow
 from auxo.runtime import Runtime, RuntimeConfig, open_runtime
-from auxo.training import TrainedModel, load_model, require_folder_of, write_atomically
 
 __all__ = ["run"]
 
@@ -56,6 +55,8 @@ class Options:
     """Labelled sets to judge on: folder, Parquet, CSV or hf://owner/name[:split]; by default all of the run's own."""
     split: str | None = None
     """Judge on one of the run's own sets only, such as val, test or ood/usps; under corruptions or attack test."""
+    columns: tuple[str, ...] = ()
+    """Group by these further columns of the data, too, also of a run trained without them; as for --data.columns."""
     images: int | None = None
     """Judge on at most so many images of each set, drawn with the class proportions kept; default all."""
     probe: tuple[Literal["all"] | ProbeName, ...] = ()
@@ -107,6 +108,11 @@ class Options:
                 raise ConfigError(expected, str(got), fix)
         _ = self.attacks  # it refuses a strength that none of them reads
 
+    def grouped(self, data: DataConfig) -> DataConfig:
+        """Return options of the data that read the further columns as well."""
+        asked = replace(data, columns=self.columns).columns
+        return replace(data, columns=tuple(dict.fromkeys((*data.columns, *asked))))
+
     @property
     def strength(self) -> AttackConfig:
         """How strong an attack would be."""
@@ -147,7 +153,8 @@ def run(words: Sequence[str]) -> None:
     config = read_run_config(folder, code=options.use.code)
     with open_runtime(RuntimeConfig(device=options.use.device, precision=config.runtime.precision)) as runtime:
         model = load_model(config, folder, runtime=runtime, stage=options.stage)
-        own = None if options.data and not options.probe else load_splits(config.data, seed=config.seed)
+        config = replace(config, data=options.grouped(config.data))
+        own = None if options.data and not options.probe else splits_of(config)
         if own is not None:
             model.check_splits(own)
         splits = _splits(options, config, model, own)
@@ -156,7 +163,7 @@ def run(words: Sequence[str]) -> None:
         if runtime.is_main:
             table = judge.table(rows)
             has_own = not options.data and options.images is None and not options.corruptions
-            notes = changed_sets(folder, rows) if has_own else []
+            notes = RunHistory.read(folder).changed_sets(rows) if has_own else []
             keep_earlier(out)
             write_atomically(out, "".join(json.dumps(judge.record(row)) + "\n" for row in rows))
             print_table(table)
@@ -170,7 +177,7 @@ def _splits(
     splits: list[EvaluationSplit]
     if options.data or own is None:
         sized = replace(config.data, image_size=model.image_size)
-        sources = [read_source(spec, sized, class_names=model.task.class_names) for spec in options.data]
+        sources = [read_source(spec, sized, class_names=model.task.targets[0].names) for spec in options.data]
         for spec, source in zip(options.data, sources, strict=True):
             model.check_shape(source.image_shape, where=spec)
         splits = list(ood_splits(sources))
@@ -182,15 +189,18 @@ def _splits(
             if wanted not in names:
                 raise ConfigError(f"a split of {', '.join(names)}", repr(wanted), "name one of them with --split")
             splits = [splits[names.index(wanted)]]
-    return [_part(split, options.images, seed=config.seed) for split in splits]
+    return [_part(split, options.images, config) for split in splits]
 
 
-def _part(split: EvaluationSplit, count: int | None, *, seed: int) -> EvaluationSplit:
+def _part(split: EvaluationSplit, count: int | None, config: ExperimentConfig) -> EvaluationSplit:
     """Return at most so many images of a split under its name."""
-    if count is None or count >= len(split.source):
+    source = split.source
+    if count is None or count >= len(source):
         return split
-    (chosen,) = stratified_indices(split.source.labels, [count], seed=derive_seed(seed, "evaluate", split.name))
-    return replace(split, source=split.source.subset(chosen, split.source.name))
+    seed = derive_seed(config.seed, "evaluate", split.name)
+    return replace(
+        split, source=stratified_parts(source, [count], [source.name], seed=seed, task=config.task.kind())[0]
+    )
 
 
 @dataclass(frozen=True)
@@ -200,15 +210,13 @@ class _Judge:
     Args:
         options: of the command.
         config: of the run.
-        model: that of the run or of one of its stages.
-        runtime: device and processes.
-        fitted: the probes that judge its features; none where its class heads are judged.
+        reader: of the model of the run or of one of its stages.
+        fitted: the probes that judge its features; none where its heads are judged.
     """
 
     options: Options
     config: ExperimentConfig
-    model: TrainedModel
-    runtime: Runtime
+    reader: Reader
     fitted: Sequence[FittedProbe]
 
     @classmethod
@@ -220,57 +228,27 @@ class _Judge:
         Raises:
             ConfigError: there is nothing to be judged but features, and no probe was asked for.
         """
-        judge = cls(options, config, model, runtime, ())
+        reader = Reader.of(model, runtime=runtime, batch_size=options.use.batch_size, workers=config.data.workers)
         if options.probe and own is not None:
             names, count = options.probes, options.neighbours
-            fitted = fit_probes(judge.reader, own.train, own.val, probes=names, neighbours=count)
-            return replace(judge, fitted=fitted)
-        if not has_class_head(model.method, runtime) and not model.method.pretext_heads():
+            return cls(options, config, reader, fit_probes(reader, own.train, own.val, probes=names, neighbours=count))
+        if not reader.predicts and not model.method.pretext_heads():
             fix = "judge its features with --probe all"
-            raise ConfigError("a model with a class head or a pretext", type(model.method).__name__, fix)
-        return judge
-
-    @property
-    def reader(self) -> FeatureReader:
-        """What reads the features."""
-        return FeatureReader(
-            method=self.model.method,
-            pipeline=self.model.pipeline,
-            runtime=self.runtime,
-            batch_size=self.options.use.batch_size,
-            workers=self.config.data.workers,
-        )
+            raise ConfigError("a model with a head that predicts or a pretext", type(model.method).__name__, fix)
+        return cls(options, config, reader, ())
 
     def rows(self, split: EvaluationSplit) -> list[EvaluationRow]:
         """Measure a split as it is, by probes, under corruptions or under attack."""
+        options, reader, seed = self.options, self.reader, self.config.seed
         if self.fitted:
-            return evaluate_probes(self.fitted, self.reader, split)
-        options, method, pipeline, runtime = self.options, self.model.method, self.model.pipeline, self.runtime
-        size, workers, seed = options.use.batch_size, self.config.data.workers, self.config.seed
+            return evaluate_probes(self.fitted, reader, split)
         if options.corruptions:
-            return evaluate_under_corruptions(
-                method,
-                split,
-                pipeline=pipeline,
-                runtime=runtime,
-                batch_size=size,
-                seed=derive_seed(seed, "evaluate", "corruptions"),
-                kinds=options.kinds,
-                severities=options.severities,
-                workers=workers,
-            )
+            draws, kinds = derive_seed(seed, "evaluate", "corruptions"), options.kinds
+            return evaluate_under_corruptions(reader, split, seed=draws, kinds=kinds, severities=options.severities)
         if options.attacks is not None:
-            return evaluate_under_attack(
-                method,
-                split,
-                pipeline=pipeline,
-                runtime=runtime,
-                batch_size=size,
-                config=options.attacks,
-                seed=derive_seed(seed, "evaluate", "attacks"),
-                workers=workers,
-            )
-        return evaluate(method, split, pipeline=pipeline, runtime=runtime, batch_size=size, workers=workers)
+            draws = derive_seed(seed, "evaluate", "attacks")
+            return evaluate_under_attack(reader, split, config=options.attacks, seed=draws)
+        return reader.evaluate(split)
 
     def record(self, row: EvaluationRow) -> dict[str, object]:
         """Return what the file says of a row."""
@@ -285,7 +263,7 @@ class _Judge:
         if self.options.corruptions:
             return build_corruption_table(rows)
         folder, stage = Path(self.options.run), self.options.stage
-        selection, compute = history(folder, self.config, stage=stage)
+        selection, compute = RunHistory.read(folder).of_stage(self.config, stage)
         table = build_table(rows, selection=selection, compute=compute)
         if self.fitted:
             return replace(table, caption=_about_probes(self.fitted) + table.caption)

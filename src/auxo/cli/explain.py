@@ -10,12 +10,12 @@ from tyro.conf import Positional
 
 from auxo.cli.options import ModelOptions, parse_options
 from auxo.cli.train import read_run_config
-from auxo.data import AbstractSource, load_splits, read_source
+from auxo.data import AbstractSource, read_source
 from auxo.errors import ConfigError
-from auxo.experiment import ExperimentConfig
 from auxo.explain import ExplainConfig, Subject, explain
+from auxo.runs.experiment import ExperimentConfig
+from auxo.runs.model import TrainedModel, load_model, splits_of
 from auxo.runtime import RuntimeConfig, open_runtime
-from auxo.training import TrainedModel, load_model
 
 __all__ = ["run"]
 
@@ -72,10 +72,10 @@ def _pictures(config: ExperimentConfig, model: TrainedModel, options: Options) -
     """Return the pictures to look at and the name of their set."""
     if options.data is not None:
         sized = replace(config.data, image_size=model.image_size)
-        source = read_source(options.data, sized, class_names=model.task.class_names)
+        source = read_source(options.data, sized, class_names=model.task.targets[0].names)
         model.check_shape(source.image_shape, where=options.data)
         return source.name, source
-    splits = load_splits(config.data, seed=config.seed)
+    splits = splits_of(config)
     model.check_splits(splits)
     known = {split.name: split.source for split in (splits.train, splits.meta, *splits.evaluation()) if split}
     name = options.split or ("test" if "test" in known else "val")

@@ -11,8 +11,8 @@ from tyro.conf import Positional
 from auxo.cli.options import parse_options
 from auxo.cli.train import read_run_config
 from auxo.export import FORMATS, ExportFormat, export_run
+from auxo.runs.model import load_model
 from auxo.runtime import RuntimeConfig, open_runtime
-from auxo.training import load_model
 
 __all__ = ["run"]
 
@@ -30,8 +30,8 @@ class Options:
     """New or empty folder for the files; default export in the run directory, or export-2 and so on."""
     license: str = "unknown"
     """Short name of the licence that you give the model, such as mit or cc-by-4.0, for its card."""
-    code: str | None = None
-    """Python file of a method outside auxo that the run may import."""
+    code: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """Python file of what is outside auxo that the run may import; repeat it for several."""
 
 
 def run(words: Sequence[str]) -> None:

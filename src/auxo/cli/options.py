@@ -24,8 +24,8 @@ class ModelOptions:
     """"auto", "cpu", "cuda", "cuda:1" or "mps"."""
     batch_size: int = 250
     """Pictures per forward pass, >= 1."""
-    code: str | None = None
-    """Python file of a method outside auxo that the run may import."""
+    code: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """Python file of what is outside auxo that the run may import; repeat it for several."""
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
@@ -48,7 +48,7 @@ def parse_options(kind: type[Options], words: Sequence[str], *, command: str, de
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
-            return tyro.cli(kind, args=list(words), prog=command, description=description)
+            return tyro.cli(kind, args=_repeat_code(words), prog=command, description=description)
     except SystemExit as stop:
         if not stop.code:
             raise
@@ -60,9 +60,22 @@ def parse_known_options(kind: type[Options], words: Sequence[str]) -> tuple[Opti
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
-            return tyro.cli(kind, args=list(words), return_unknown_args=True, add_help=False)
+            return tyro.cli(kind, args=_repeat_code(words), return_unknown_args=True, add_help=False)
     except SystemExit:
         raise _one_line(said.getvalue(), "auxo train") from None
+
+
+def _repeat_code(words: Sequence[str]) -> list[str]:
+    """Return the words with ``--code`` before each of several files that follow it; what else follows is left alone."""
+    spread: list[str] = []
+    is_code = False
+    for word in words:
+        is_file = is_code and re.fullmatch(r"[^-].*\.py(:[\w.]*)?", word) is not None
+        if is_file and spread[-1] != "--code":
+            spread.append("--code")
+        is_code = is_file or word == "--code" or word.startswith("--code=")
+        spread.append(word)
+    return spread
 
 
 def _one_line(box: str, command: str) -> ConfigError:

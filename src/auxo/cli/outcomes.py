@@ -14,7 +14,7 @@ class OutcomePrinter:
 
     Args:
         total: number of runs, or ``None`` if it is not known.
-        describe: returns what is to be told of a run that is finished, such as its accuracy.
+        describe: returns what is to be told of a run that is finished, such as a measure of it.
     """
 
     def __init__(self, total: int | None, describe: Callable[[Outcome], str] = lambda _outcome: "") -> None:

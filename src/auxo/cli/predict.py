@@ -10,16 +10,18 @@ from typing import Annotated
 
 import torch
 import tyro
+from PIL import Image
 from tyro.conf import Positional
 
 from auxo.cli.options import ModelOptions, parse_options
 from auxo.cli.train import read_run_config
-from auxo.config import from_json
 from auxo.errors import CheckpointError, ConfigError, DataError, DeviceError
-from auxo.experiment import ExperimentConfig
-from auxo.export import Predictor, is_export, load_network, open_onnx, open_program, predictor_of, with_code
+from auxo.export import Predictor, is_export, load_network, open_onnx, open_program, predictor_of
+from auxo.files import make_folder, require_folder_of, write_atomically
+from auxo.runs.document import from_json
+from auxo.runs.experiment import ExperimentConfig
+from auxo.runs.model import load_model
 from auxo.runtime import RuntimeConfig, open_runtime
-from auxo.training import load_model, require_folder_of, write_atomically
 
 __all__ = ["run"]
 
@@ -50,20 +52,27 @@ def run(words: Sequence[str]) -> None:
         raise ConfigError("pictures, or folders of pictures", "none", f"name them: auxo predict {options.model} DIR")
     require_folder_of(Path(options.out))
     paths = [path for place in options.pictures for path in _pictures(Path(place))]
+    out = Path(options.out)
     with _predictor(options) as predictor:
-        names = predictor.description.task.class_names
-        text = io.StringIO()
+        task = predictor.description.task
+        text, images = io.StringIO(), {}
         writer = csv.writer(text)
-        writer.writerow(["path", "prediction", "probability", *(f"p({name})" for name in names)])
+        writer.writerow(["path", *task.answer_columns(), *(["image"] if task.targets[0].has_places else [])])
         for first in range(0, len(paths), options.use.batch_size):
             chunk = paths[first : first + options.use.batch_size]
             pixels = torch.stack([predictor.read(path) for path in chunk])
-            for path, probs in zip(chunk, predictor.probabilities(pixels), strict=True):
-                best = int(probs.argmax())
-                values = [f"{value:.6f}" for value in probs.tolist()]
-                writer.writerow([path, names[best], values[best], *values])
-        write_atomically(Path(options.out), text.getvalue())
-    print(f"{len(paths)} predictions: {options.out}")
+            for number, (path, answer) in enumerate(zip(chunk, predictor.answers(pixels), strict=True), start=first):
+                cells: list[object] = [path, *answer.cells]
+                if answer.image is not None:
+                    place = out.with_suffix("") / f"{number:05d}-{path.stem}.png"
+                    images[place] = answer.image
+                    cells.append(place)
+                writer.writerow(cells)
+        for place, image in images.items():
+            make_folder(place.parent)
+            Image.fromarray(image).save(place)
+        write_atomically(out, text.getvalue())  # last: it says that all are there
+    print(f"{len(paths)} predictions: {options.out}" + (f", images in {out.with_suffix('')}" if images else ""))
 
 
 def _pictures(place: Path) -> Iterator[Path]:
@@ -90,7 +99,8 @@ def _predictor(options: Options) -> Iterator[Predictor]:
         if path.suffix == ".pt2" and not options.trust_pt2:
             fix = "pass --trust-pt2 if you trust where it comes from, or use the safetensors or onnx export"
             raise ConfigError("your leave to load a .pt2 file, which can run code", str(path), fix)
-        yield open_program(path) if path.suffix == ".pt2" else open_onnx(path)
+        open_file = open_program if path.suffix == ".pt2" else open_onnx
+        yield open_file(path, code=options.use.code)
         return
     folder = path.parent
     code = options.use.code
@@ -112,7 +122,7 @@ def _network_file(model: Path) -> Path:
     return model / "model.safetensors"
 
 
-def _exported_config(folder: Path, code: str | None) -> ExperimentConfig:
+def _exported_config(folder: Path, code: Sequence[str]) -> ExperimentConfig:
     """Return the config of an export."""
     path = folder / "config.json"
     if not path.is_file():
@@ -120,4 +130,4 @@ def _exported_config(folder: Path, code: str | None) -> ExperimentConfig:
             f"config.json beside {folder / 'model.safetensors'}", "none", "keep an export's files together"
         )
     text = path.read_text(encoding="utf-8")
-    return from_json(with_code(text, code), origin=str(path), code=code)
+    return from_json(text, origin=str(path), code=code, is_published=True)

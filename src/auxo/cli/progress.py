@@ -6,7 +6,7 @@ import time
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from auxo.evaluation import EvaluationRow
+from auxo.runs.results import EvaluationRow
 from auxo.training import SilentObserver
 
 __all__ = ["PlainObserver", "QuietObserver", "TerminalObserver", "make_observer"]
@@ -118,5 +118,5 @@ def _summary(losses: dict[str, float], rows: list[EvaluationRow]) -> str:
     told = [
         f"{name.removesuffix('_loss')} loss {value:.3f}" for name, value in losses.items() if name.endswith("_loss")
     ]
-    told += [f"{row.split} {row.head} {100 * row.accuracy:.1f} %" for row in rows]
+    told += [f"{row.split} {row.head} {row.main.describe()}" for row in rows]
     return ", ".join(told)

@@ -14,9 +14,9 @@ from auxo.cli.options import parse_options
 from auxo.cli.train import read_run_config
 from auxo.errors import ConfigError, OutputError
 from auxo.explain import ExplainConfig
+from auxo.files import require_folder_of, write_atomically
 from auxo.reporting import Judgement, RunRecord, build_page, judge, read_run_record, render_page, run_names
 from auxo.runtime import RuntimeConfig, open_runtime
-from auxo.training import require_folder_of, write_atomically
 
 __all__ = ["run"]
 
@@ -37,8 +37,8 @@ class Options:
     """"auto", "cpu", "cuda", "cuda:1" or "mps"."""
     batch_size: int = 250
     """Pictures per forward pass, >= 1."""
-    code: str | None = None
-    """Python file of a method outside auxo that the runs may import."""
+    code: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """Python file of what is outside auxo that the runs may import; repeat it for several."""
 
 
 def run(words: Sequence[str]) -> None:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -13,15 +13,18 @@ from auxo.cli.options import parse_options
 from auxo.cli.outcomes import OutcomePrinter, print_failures
 from auxo.cli.terminal import print_table
 from auxo.cli.train import recipe_name, with_options
-from auxo.config import load_recipe
 from auxo.errors import ConfigError
+from auxo.evaluation import title_measure
+from auxo.files import make_folder
+from auxo.files.lock import locked_folder
 from auxo.jobs import AbstractExecutor, Outcome
-from auxo.jobs.job import foreign_file
+from auxo.runs.document import load_recipe, outside_files
+from auxo.runs.experiment import ExperimentConfig
+from auxo.runs.selection import SelectionRule
 from auxo.runtime import open_runtime
 from auxo.sweep import (
     SAMPLERS,
     Contents,
-    Objective,
     SearchSpace,
     Strategy,
     Sweep,
@@ -39,8 +42,6 @@ from auxo.sweep import (
     write_contents,
     write_files,
 )
-from auxo.training import make_folder
-from auxo.training.lock import locked_folder
 
 __all__ = ["run"]
 
@@ -53,6 +54,18 @@ _FEW_TRIALS = 20
 
 
 @dataclass(frozen=True, kw_only=True)
+class _TrialSelection:
+    """What chooses among the trials, and in a run of one stage among checkpoints; default as the last stage has it."""
+
+    measure: str | None = None
+    """Measure that decides: "primary" for the task's own, or a name such as nll or worst_group/background."""
+    head: str | None = None
+    """Head that is measured: "first" for the one that predicts, or the name of another head or of a pretext."""
+    tie_break: str | None = None
+    """Measure that decides between equals, where there is one of this name; after it the earlier trial wins."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Options:
     """Options of ``auxo sweep``."""
 
@@ -62,8 +75,8 @@ class Options:
     """Runs in all, >= 1, with those that failed; default 20, or the whole grid."""
     sampler: Strategy = "tpe"
     """How values are chosen: by those that did well (tree-structured Parzen estimator), at random, or all in turn."""
-    objective: Objective = "accuracy"
-    """What decides on the validation images: accuracy, and at equal accuracy likelihood; or likelihood itself."""
+    selection: _TrialSelection = field(default_factory=_TrialSelection)
+    """What decides on the validation images."""
     where: Annotated[ExecutorOptions, tyro.conf.arg(name="")] = field(default_factory=ExecutorOptions)
     """Where runs are made."""
     out: str | None = None
@@ -76,6 +89,7 @@ class _Request(NamedTuple):
     options: Options
     contents: Contents
     space: SearchSpace
+    rule: SelectionRule
     num_trials: int
     executor: AbstractExecutor
     out: Path
@@ -89,11 +103,11 @@ def run(words: Sequence[str]) -> int:
     check_contents(out, asked.contents)
     asked.executor.check()
     with open_runtime(space.config.runtime) as runtime:
-        check_builds(space, runtime=runtime)
+        objective = check_builds(space, asked.rule, runtime=runtime)
     searched = ", ".join(f"{path}={sampler}" for path, sampler in space.describe().items())
     print(f"searching {searched}\n{asked.num_trials} trials ({asked.options.sampler}) in {out}", flush=True)
     outcomes: list[Outcome] = []
-    printer = OutcomePrinter(asked.num_trials, _score)
+    printer = OutcomePrinter(asked.num_trials, lambda outcome: _describe(outcome, asked.rule))
 
     def tell(outcome: Outcome) -> None:
         outcomes.append(outcome)
@@ -101,8 +115,8 @@ def run(words: Sequence[str]) -> int:
 
     with locked_folder(make_folder(out)):
         write_contents(out, asked.contents)
-        options = asked.options
-        study = open_study(out, space, strategy=options.sampler, objective=options.objective, seed=space.config.seed)
+        strategy = asked.options.sampler
+        study = open_study(out, space, strategy=strategy, objective=objective, seed=space.config.seed)
         make_trials(study, out, num_trials=asked.num_trials, executor=asked.executor, on_outcome=tell)
         sweep = read_sweep(study, out)
         files = write_files(sweep)
@@ -117,25 +131,39 @@ def _read(words: list[str]) -> _Request:
     recipe, options, shared = _parse(words)
     config = load_recipe(recipe)
     config = with_options(config, shared, command=f"auxo sweep {recipe}") if shared else config
+    config, rule = _with_rule(config, options.selection)
     space = parse_space(config, options.search)
     num_trials = _num_trials(options, space)
-    contents = contents_of(space, recipe=recipe, strategy=options.sampler, objective=options.objective)
+    contents = contents_of(space, recipe=recipe, strategy=options.sampler, rule=rule)
     title = f"{recipe_name(recipe)}-{config.data.scenario if config.data.train is None else 'own'}"
     out = Path(options.out or f"runs/sweep-{title}")
-    return _Request(options, contents, space, num_trials, options.where.build(), out)
+    return _Request(options, contents, space, rule, num_trials, options.where.build(), out)
+
+
+def _with_rule(config: ExperimentConfig, given: _TrialSelection) -> tuple[ExperimentConfig, SelectionRule]:
+    """Return the run and the rule that chooses among its trials: the last stage's with what was given.
+
+    A run of one stage gets it too: there the options are the stage's own.
+    """
+    last = config.stages[-1]
+    changes = {item.name: value for item in fields(given) if (value := getattr(given, item.name)) is not None}
+    rule = replace(last.selection, **changes)
+    return (config if config.stages[1:] else replace(config, stages=(replace(last, selection=rule),))), rule
 
 
 def _parse(words: list[str]) -> tuple[str, Options, list[str]]:
     """Return the recipe, the options of this command and the words for the recipe."""
     recipe = words.pop(0) if words and not words[0].startswith("-") else None
     names = {"search", *(item.name for part in (Options, ExecutorOptions) for item in fields(part)), "help"}
-    flags = {f"--{name.replace('_', '-')}" for name in names - {"where"}} | {"-h"}
+    flags = {f"--{name.replace('_', '-')}" for name in names - {"where", "selection"}} | {"-h"}
+    flags |= {f"--selection.{item.name.replace('_', '-')}" for item in fields(_TrialSelection)}
     own: list[str] = []
     shared: list[str] = []
     searched: list[str] = []
     current = shared
     for word in words:
         flag, equals, value = word.partition("=")
+        flag = flag.replace("_", "-")
         if word.startswith("-") and not re.match(r"-[\d.]", word):
             current = searched if flag == "--search" else own if flag in flags else shared
         if flag == "--search":  # several of them count together
@@ -164,10 +192,16 @@ def _num_trials(options: Options, space: SearchSpace) -> int:
     return _FEW_TRIALS if options.trials is None else options.trials
 
 
-def _score(outcome: Outcome) -> str:
+def _describe(outcome: Outcome, rule: SelectionRule) -> str:
     """Return what a trial achieved on the validation images."""
-    score = read_trial(outcome.job.folder).score
-    return f"val {100 * score.accuracy:.1f} %, NLL {score.nll:.3f}"
+    score = read_trial(outcome.job.folder, rule).score
+    told = []
+    for name in (score.name, score.tie_break):
+        if name is not None:
+            measure = score.row.measures[name]
+            value = f"{100 * measure.value:.1f} %" if measure.unit == "%" else f"{measure.value:.3f}"
+            told.append(f"{title_measure(name)} {value}")
+    return f"val {', '.join(told)}"
 
 
 def _show(sweep: Sweep) -> None:
@@ -186,6 +220,6 @@ def _show(sweep: Sweep) -> None:
         print_table(judged)
     else:
         print("no test set, so it is not judged")
-    code = foreign_file(sweep.study.space.config)
-    allowed = "" if code is None else f" --code {code}"
+    files = outside_files(sweep.study.space.config)
+    allowed = "".join(f" --code {file}" for file in files)
     print(f"train it again: auxo train --config {sweep.folder / 'best.json'}{allowed}")

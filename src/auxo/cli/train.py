@@ -12,11 +12,12 @@ from auxo.cli.options import parse_known_options, parse_options
 from auxo.cli.progress import make_observer
 from auxo.cli.run_folder import require_run
 from auxo.cli.terminal import print_table
-from auxo.config import config_digest, from_json, load_recipe, to_json
 from auxo.errors import ConfigError, OutputError
-from auxo.experiment import ExperimentConfig, StageConfig
+from auxo.runs.document import config_digest, from_json, load_recipe, to_json
+from auxo.runs.experiment import ExperimentConfig, StageConfig
+from auxo.runs.history import RunHistory
 from auxo.runtime import Runtime, open_runtime
-from auxo.training import find_end, read_records, train_run
+from auxo.training import train_run
 
 __all__ = ["read_run_config", "recipe_name", "run", "with_options"]
 
@@ -30,7 +31,7 @@ class _Start:
 
     config: str | None = None
     resume: str | None = None
-    code: str | None = None
+    code: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     out: str | None = None
 
 
@@ -71,12 +72,12 @@ def _headline(plan: _Plan, runtime: Runtime) -> str:
     """Return what is said when a run begins, goes on, or turns out to be finished."""
     if plan.is_new:
         return f"training in {plan.folder} on {runtime.device}"
-    if find_end(read_records(plan.folder / "records.jsonl")) is None:
+    if not RunHistory.read(plan.folder).is_finished:
         return f"going on in {plan.folder} on {runtime.device}"
     return f"{plan.folder} is finished already: nothing is trained, and its results are measured again"
 
 
-def read_run_config(folder: Path, *, code: str | None = None) -> ExperimentConfig:
+def read_run_config(folder: Path, *, code: Sequence[str] = ()) -> ExperimentConfig:
     """Return the config of a run directory.
 
     Raises:
@@ -85,7 +86,7 @@ def read_run_config(folder: Path, *, code: str | None = None) -> ExperimentConfi
     return _read_config(require_run(folder), code)
 
 
-def _read_config(path: Path, code: str | None) -> ExperimentConfig:
+def _read_config(path: Path, code: Sequence[str]) -> ExperimentConfig:
     """Return the config in a file that is there."""
     try:
         text = path.read_text(encoding="utf-8")

@@ -13,7 +13,7 @@ or a function in a module (auxo.methods.ossl:cifar10_released).
 
   --config FILE   repeat the run that a config.json describes, changed by OPTIONS
   --resume RUN    go on with an interrupted run, to the same result to the bit
-  --code FILE     let a config run a method from this Python file of yours
+  --code FILE     let a config run this Python file of yours; repeat it for several
   --out DIR       the run directory; by default a new one under runs/
 
 auxo train RECIPE --help shows the other options with units and defaults.

@@ -3,11 +3,12 @@
 from auxo.comparison.budget import fit_to_budget, with_epochs
 from auxo.comparison.files import to_latex, to_long_csv, to_report, to_statistics_csv, write_files
 from auxo.comparison.folder import Contents, MethodEntry, read_contents, write_contents
+from auxo.comparison.measures import ShownMeasure, choose_measure, scale_value
 from auxo.comparison.plan import Choice, Grid, plan_grid, require_one_setting
 from auxo.comparison.results import Result, read_result, read_results
 from auxo.comparison.statistics import Difference, bootstrap_interval, holm, paired_difference, paired_t
 from auxo.comparison.summary import Cell, Comparison, compare_results
-from auxo.comparison.tables import accuracy_table, difference_table, notes_of, run_table
+from auxo.comparison.tables import difference_tables, notes_of, result_tables, run_table
 
 __all__ = [
     "Cell",
@@ -18,10 +19,11 @@ __all__ = [
     "Grid",
     "MethodEntry",
     "Result",
-    "accuracy_table",
+    "ShownMeasure",
     "bootstrap_interval",
+    "choose_measure",
     "compare_results",
-    "difference_table",
+    "difference_tables",
     "fit_to_budget",
     "holm",
     "notes_of",
@@ -32,7 +34,9 @@ __all__ = [
     "read_result",
     "read_results",
     "require_one_setting",
+    "result_tables",
     "run_table",
+    "scale_value",
     "to_latex",
     "to_long_csv",
     "to_report",

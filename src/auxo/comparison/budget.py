@@ -1,11 +1,12 @@
 """Epochs under which methods cost the same."""
 
-from dataclasses import fields, is_dataclass, replace
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import NamedTuple
 
 from auxo.errors import ConfigError
-from auxo.experiment import ExperimentConfig, StageConfig
 from auxo.optimizers import OptimizerConfig
+from auxo.runs.experiment import ExperimentConfig, StageConfig
+from auxo.runs.tree import replaced, walk
 
 __all__ = ["Plan", "fit_to_budget", "total_flops", "with_epochs"]
 
@@ -80,19 +81,9 @@ def _stretched(config: ExperimentConfig, factor: float) -> ExperimentConfig:
 def _longer(stage: StageConfig, factor: float) -> StageConfig:
     """Return a stage of more or fewer epochs."""
     epochs = max(1, round(factor * stage.epochs))
-    return replace(stage, epochs=epochs, method=_with_warmups(stage.method, factor, most=epochs - 1))
-
-
-def _with_warmups(value: Any, factor: float, *, most: int) -> Any:  # noqa: ANN401  # any field of any dataclass
-    """Return options with every optimiser's epochs of warm-up multiplied and rounded."""
-    if not is_dataclass(value) or isinstance(value, type):
-        return value
-    changes = {}
-    for item in fields(value):
-        old = getattr(value, item.name)
-        new = _with_warmups(old, factor, most=most)
-        if new != old:
-            changes[item.name] = new
-    if isinstance(value, OptimizerConfig) and value.warmup_epochs:
-        changes["warmup_epochs"] = min(most, max(1, round(factor * value.warmup_epochs)))
-    return replace(value, **changes) if changes else value
+    warmups = {
+        option.steps: min(epochs - 1, max(1, round(factor * option.owner.warmup_epochs)))
+        for option in walk(stage.method)
+        if isinstance(option.owner, OptimizerConfig) and option.field.name == "warmup_epochs" and option.value
+    }
+    return replace(stage, epochs=epochs, method=replaced(stage.method, dict(warmups)))

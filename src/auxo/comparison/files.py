@@ -3,10 +3,13 @@
 import re
 from pathlib import Path
 
+from auxo.comparison.measures import scale_value
 from auxo.comparison.summary import Comparison
-from auxo.comparison.tables import accuracy_table, difference_table, notes_of, run_table
-from auxo.evaluation import Interval, Table, to_csv, to_markdown
-from auxo.training import write_atomically
+from auxo.comparison.tables import difference_tables, notes_of, result_tables, run_table
+from auxo.evaluation import Table, to_csv, to_markdown
+from auxo.files import write_atomically
+from auxo.runs.results import EvaluationRow
+from auxo.tasks import Interval
 
 __all__ = ["to_latex", "to_long_csv", "to_report", "to_statistics_csv", "write_files"]
 
@@ -40,13 +43,13 @@ def write_files(comparison: Comparison, folder: Path) -> list[Path]:
 
 def to_report(comparison: Comparison) -> str:
     """Return the comparison as Markdown."""
-    parts = [f"# Comparison on {comparison.contents.title}\n", to_markdown(accuracy_table(comparison))]
+    parts = [f"# Comparison on {comparison.contents.title}\n", *map(to_markdown, result_tables(comparison))]
     notes = notes_of(comparison)
     if notes:
         parts.append("Notes:\n\n" + "".join(f"* {note}\n" for note in notes))
-    differences = difference_table(comparison)
-    if differences is not None:
-        parts += ["## Differences\n", to_markdown(differences)]
+    differences = difference_tables(comparison)
+    if differences:
+        parts += ["## Differences\n", *map(to_markdown, differences)]
     return "\n".join([*parts, "## Runs\n", to_markdown(run_table(comparison))])
 
 
@@ -83,7 +86,10 @@ def to_latex(table: Table, *, label: str) -> str:
 
 
 def to_long_csv(comparison: Comparison) -> str:
-    """Return one row for every finished run and test set; accuracies in percent, unrounded."""
+    """Return one row for every finished run, test set and measure of its first head, shown or not.
+
+    Values are unrounded, fractions in percent; the chance is that of the primary measure.
+    """
     budget = comparison.contents.flops
     rows = [
         {
@@ -91,8 +97,12 @@ def to_long_csv(comparison: Comparison) -> str:
             "seed": result.seed,
             "set": split,
             "head": result.head,
-            "accuracy": accuracy,
-            "set_images": result.num_images[split],
+            "measure": name,
+            "value": scale_value(measure),
+            "unit": measure.unit,
+            "higher_is_better": measure.higher_is_better,
+            "chance": _chance(row) if name == row.primary else None,
+            "set_images": row.n,
             "epochs": "+".join(map(str, result.epochs)),
             "flops": result.flops,
             "of_budget": None if result.flops is None or budget is None else result.flops / budget,
@@ -100,20 +110,22 @@ def to_long_csv(comparison: Comparison) -> str:
             "train_images": result.images,
         }
         for result in comparison.results
-        for split, accuracy in result.accuracies.items()
+        for split, row in result.rows.items()
+        for name, measure in row.measures.items()
     ]
     return to_csv(rows)
 
 
 def to_statistics_csv(comparison: Comparison) -> str:
-    """Return one row for every method and test set: mean, spread, and the difference to the baseline."""
-    differences = {(each.method, each.split): each for each in comparison.differences}
+    """Return one row for every shown measure, method and test set: mean, spread, and the difference to the baseline."""
+    differences = {(each.measure, each.method, each.split): each for each in comparison.differences}
     rows = []
     for cell in comparison.cells:
-        each = differences.get((cell.method, cell.split))
+        each = differences.get((cell.measure, cell.method, cell.split))
         row = {
             "method": cell.method,
             "set": cell.split,
+            "measure": cell.measure,
             "seeds": len(cell.values),
             "mean": cell.mean,
             "std": cell.std,
@@ -131,10 +143,8 @@ def to_statistics_csv(comparison: Comparison) -> str:
 
 def _latex_document(comparison: Comparison) -> str:
     """Return all tables for LaTeX, notes as comments."""
-    tables = [(accuracy_table(comparison), "accuracy")]
-    differences = difference_table(comparison)
-    if differences is not None:
-        tables.append((differences, "differences"))
+    tables = [(table, f"results-{number}") for number, table in enumerate(result_tables(comparison), start=1)]
+    tables += [(table, f"differences-{number}") for number, table in enumerate(difference_tables(comparison), start=1)]
     tables.append((run_table(comparison), "runs"))
     notes = "".join(f"% note: {note}\n" for note in notes_of(comparison))
     return "% needs \\usepackage{booktabs}\n" + notes + "\n".join(to_latex(table, label=name) for table, name in tables)
@@ -144,6 +154,11 @@ def _escaped(text: str) -> str:
     """Return text as LaTeX shows it, minus signs of numbers as such."""
     escaped = "".join(_SPECIAL.get(character, character) for character in text)
     return re.sub(r"(?<![\w.])-(?=\d)", "$-$", escaped)
+
+
+def _chance(row: EvaluationRow) -> float | None:
+    """Return what guessing reaches of the primary measure, scaled like it."""
+    return None if row.chance is None else scale_value(row.main._replace(value=row.chance))
 
 
 def _ends(name: str, interval: Interval | None) -> dict[str, float | None]:

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import auxo
-from auxo.config import to_json
 from auxo.errors import CheckpointError, ConfigError
-from auxo.experiment import ExperimentConfig
-from auxo.training import make_folder, write_atomically
+from auxo.files import make_folder, write_atomically
+from auxo.runs.document import to_json
+from auxo.runs.experiment import ExperimentConfig
 
 __all__ = ["Contents", "MethodEntry", "differences", "read_contents", "run_folder", "shared_settings", "write_contents"]
 
-FORMAT = 1
+FORMAT = 2
 _FILE = "comparison.json"
 
 
@@ -93,7 +93,7 @@ def read_contents(folder: Path) -> Contents | None:
 
     Raises:
         ConfigError: it holds something else.
-        CheckpointError: its description is damaged.
+        CheckpointError: its description is damaged, or an older version wrote it.
     """
     path = folder / _FILE
     if not path.is_file():
@@ -103,17 +103,18 @@ def read_contents(folder: Path) -> Contents | None:
         return None
     try:
         read = json.loads(path.read_text(encoding="utf-8"))
-        if read.pop("format") != FORMAT:
-            raise ValueError
-        read.pop("auxo")
-        entries = {
-            name: MethodEntry(entry["recipe"], entry["num_parameters"], tuple(entry["seeds"]))
-            for name, entry in read.pop("methods").items()
-        }
-        return Contents(**read, methods=entries)
+        number, version = read.pop("format"), read.pop("auxo")
+        if number == FORMAT:
+            entries = {
+                name: MethodEntry(entry["recipe"], entry["num_parameters"], tuple(entry["seeds"]))
+                for name, entry in read.pop("methods").items()
+            }
+            return Contents(**read, methods=entries)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         fix = "choose another --out, or take the file from a copy"
         raise CheckpointError(f"a comparison's description in {path}", "something else", fix) from error
+    fix = f"auxo {version} wrote it; use that version or another --out"
+    raise CheckpointError(f"a comparison of format {FORMAT} in {path}", f"format {number}", fix)
 
 
 def write_contents(folder: Path, contents: Contents) -> None:

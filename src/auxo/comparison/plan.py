@@ -7,12 +7,15 @@ from pathlib import Path
 
 from auxo.comparison.budget import fit_to_budget, total_flops
 from auxo.comparison.folder import Contents, MethodEntry, differences, run_folder, shared_settings
+from auxo.comparison.measures import choose_measure
 from auxo.data import Splits, load_splits
 from auxo.errors import AuxoError, ConfigError
-from auxo.experiment import ExperimentConfig
 from auxo.jobs import Job
+from auxo.runs.experiment import ExperimentConfig
+from auxo.runs.results import PRIMARY, first_head
 from auxo.runtime import Runtime
 from auxo.training.cost import StageCost, measure_costs
+from auxo.training.run import untrained_stages
 
 __all__ = ["Choice", "Grid", "plan_grid", "require_one_setting"]
 
@@ -73,6 +76,7 @@ def plan_grid(
     folder: Path,
     runtime: Runtime,
     epochs: int | None = None,
+    measures: Sequence[str] = (PRIMARY,),
 ) -> Grid:
     """Return the runs of all methods and seeds, each as long as the budget says.
 
@@ -88,16 +92,17 @@ def plan_grid(
         folder: of the comparison.
         runtime: the device to measure on.
         epochs: that stood for those of the recipes, see :func:`auxo.comparison.with_epochs`.
+        measures: that are to be shown.
 
     Raises:
-        ConfigError: the folder has another budget, operations cannot be counted, or there is no test set.
+        ConfigError: the folder has another budget, operations cannot be counted, there is no test set, or no test set
+            has a measure.
         AuxoError: a method cannot take the data.
     """
     _check_budget(earlier, budget, flops, folder)
-    if earlier is not None and earlier.epochs != epochs:
-        given, got = ("no --epochs" if each is None else f"--epochs {each}" for each in (earlier.epochs, epochs))
-        raise ConfigError(f"{given}, as for the runs in {folder}", got, "choose another --out")
+    _check_epochs(earlier, epochs, folder)
     splits = _splits(choices[0], seeds[0])
+    _require_measures(choices, measures, seeds[0], splits=splits, runtime=runtime)
     costs, notes = _measure(choices, seeds[0], is_needed=budget == "equal", splits=splits, runtime=runtime)
     lengths = {choice.name: choice.config for choice in choices}
     chosen = "as long as the recipes say"
@@ -107,12 +112,8 @@ def plan_grid(
             if choice.name in costs:
                 plan = fit_to_budget(choice.config, _per_epoch(costs[choice.name]), flops)
                 lengths[choice.name] = plan.config
-    entries = {
-        choice.name: MethodEntry(
-            choice.recipe, costs[choice.name][-1].num_parameters if choice.name in costs else None, tuple(seeds)
-        )
-        for choice in choices
-    }
+    counts = {name: measured[-1].num_parameters for name, measured in costs.items()}
+    entries = {c.name: MethodEntry(c.recipe, counts.get(c.name), tuple(seeds)) for c in choices}
     if earlier is None:
         earlier = Contents(title, budget, flops, chosen, shared_settings(choices[0].config), epochs)
     jobs = tuple(
@@ -132,6 +133,26 @@ def _splits(choice: Choice, seed: int) -> Splits:
     return splits
 
 
+def _require_measures(
+    choices: Sequence[Choice], measures: Sequence[str], seed: int, *, splits: Splits, runtime: Runtime
+) -> None:
+    """Refuse measures that no test set has, by what the first method that can be built has without training."""
+    if set(measures) <= {PRIMARY}:
+        return
+    for choice in choices:
+        try:
+            *_, last = untrained_stages(replace(choice.config, seed=seed), splits=splits, runtime=runtime)
+            judges = [split for split in splits.evaluation() if split is not splits.val]
+            rows = [row for split in judges for row in first_head(last.reader.evaluate(split))]
+        except AuxoError:
+            raise
+        except Exception:  # noqa: BLE001, S112  # a stranger's method may raise anything; its runs say where
+            continue
+        for name in measures if rows else ():
+            choose_measure(rows, name)
+        return
+
+
 def _check_budget(earlier: Contents | None, budget: str, flops: float | None, folder: Path) -> None:
     """Refuse a budget that is none, or another than that of the runs that are there."""
     if budget == "recipe" and flops is not None:
@@ -143,6 +164,13 @@ def _check_budget(earlier: Contents | None, budget: str, flops: float | None, fo
     kept = "--budget recipe" if earlier.flops is None else f"{earlier.flops:g} operations a run"
     got = "--budget recipe" if budget == "recipe" else "equal" if flops is None else f"--flops {flops:g}"
     raise ConfigError(f"the budget of the runs in {folder}, {kept}", got, "choose another --out")
+
+
+def _check_epochs(earlier: Contents | None, epochs: int | None, folder: Path) -> None:
+    """Refuse another length than that of the runs that are there."""
+    if earlier is not None and earlier.epochs != epochs:
+        given, got = ("no --epochs" if each is None else f"--epochs {each}" for each in (earlier.epochs, epochs))
+        raise ConfigError(f"{given}, as for the runs in {folder}", got, "choose another --out")
 
 
 def _measure(

@@ -1,18 +1,19 @@
 """What the finished runs of a comparison found, read from their records."""
 
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 from auxo.comparison.folder import Contents, run_folder
+from auxo.comparison.measures import find_measure, scale_value
 from auxo.errors import CheckpointError
 from auxo.jobs import is_finished
-from auxo.training import find_end, read_records
+from auxo.runs.history import RunHistory
+from auxo.runs.results import EvaluationRow
+from auxo.runs.selection import SelectionRule
 
-__all__ = ["ELSEWHERE", "Result", "read_result", "read_results", "sets_of", "with_mean"]
+__all__ = ["ELSEWHERE", "Result", "read_result", "read_results", "sets_of", "values_of"]
 
 ELSEWHERE = "mean elsewhere"
 _PREFIX = "ood/"
@@ -25,26 +26,33 @@ class Result:
     Args:
         method: its name.
         seed: its seed.
-        head: the class head that judges, the method's first.
-        accuracies: in percent, by test set, ``test`` and then those from elsewhere.
-        num_images: of each set.
+        rows: what its first head achieved, the one that predicts: by test set, ``test`` and then those from elsewhere;
+            at least one.
         epochs: of each stage.
         train_seconds: wall-clock time of training.
         images: training images seen.
         flops: floating-point operations of training, or ``None`` if they were not counted.
-        selection: what the weights were chosen on; ``None`` for the last epoch's.
+        selection: which weights the last stage ended with, in words.
     """
 
     method: str
     seed: int
-    head: str
-    accuracies: dict[str, float]
-    num_images: dict[str, int]
+    rows: Mapping[str, EvaluationRow]
     epochs: tuple[int, ...]
     train_seconds: float
     images: int
     flops: float | None
-    selection: str | None
+    selection: str
+
+    @property
+    def head(self) -> str:
+        """Name of the head that predicts."""
+        return next(iter(self.rows.values())).head
+
+    @property
+    def primary(self) -> str:
+        """Name of the measure that decides."""
+        return next(iter(self.rows.values())).primary
 
 
 def read_results(folder: Path, contents: Contents) -> list[Result]:
@@ -61,48 +69,56 @@ def read_result(folder: Path, *, method: str, seed: int) -> Result:
     """Return what a finished run found.
 
     Raises:
-        CheckpointError: its records are damaged, or tell of no end or no class head.
+        CheckpointError: its records are damaged, or tell of no end or of no head that predicts.
     """
-    rows = list(read_records(folder / "records.jsonl"))
-    end = find_end(rows)
-    if end is None:
-        raise CheckpointError(f"a finished run in {folder}", "one that is not", f"auxo train --resume {folder}")
-    judged = [row for row in rows if row["kind"] == "result" and row["head_kind"] == "class" and row["split"] != "val"]
-    first: dict[str, dict[str, Any]] = {}
-    for row in judged:
-        first.setdefault(row["split"], row)  # of several heads the first is the one to be used
-    if not first:
+    history = RunHistory.read_finished(folder)
+    rows = {row.split: row for row in history.first_head() if row.split != "val"}
+    if not rows:
         fix = "give a test set: --data.test, --data.test-fraction or --data.ood"
-        raise CheckpointError(f"accuracies on test sets in {folder}", "none", fix)
+        raise CheckpointError(f"results on test sets in {folder}", "none", fix)
     return Result(
         method=method,
         seed=seed,
-        head=next(iter(first.values()))["head"],
-        accuracies={name: 100 * row["accuracy"] for name, row in first.items()},
-        num_images={name: row["n"] for name, row in first.items()},
-        epochs=_epochs(folder / "config.json"),
-        train_seconds=end.compute.train_seconds,
-        images=end.compute.images,
-        flops=end.compute.flops,
-        selection=None if end.selection is None else end.selection.split,
+        rows=rows,
+        epochs=history.epochs,
+        train_seconds=history.compute.train_seconds,
+        images=history.compute.images,
+        flops=history.compute.flops,
+        selection=_read_rule(history).describe(primary=next(iter(rows.values())).primary),
     )
 
 
-def _epochs(path: Path) -> tuple[int, ...]:
-    """Return the epochs of a run's stages."""
+def _read_rule(history: RunHistory) -> SelectionRule:
+    """Return the rule by which the last stage of a run kept its weights, as the run recorded it."""
     try:
-        stages = json.loads(path.read_text(encoding="utf-8"))["run"]["stages"]
-        return tuple(stage["epochs"] for stage in stages)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"the config of a run in {path}", "something else", "take it from a copy") from error
+        return SelectionRule(**history.document["run"]["stages"][-1]["selection"])
+    except (LookupError, TypeError) as error:
+        where = history.folder / "config.json"
+        raise CheckpointError(f"a rule of selection in {where}", "something else", "take it from a copy") from error
 
 
 def sets_of(results: Sequence[Result]) -> list[str]:
     """Return the test sets of results, each once."""
-    return list(dict.fromkeys(name for result in results for name in result.accuracies))
+    return list(dict.fromkeys(name for result in results for name in result.rows))
 
 
-def with_mean(result: Result) -> dict[str, float]:
-    """Return accuracies in percent by set, with their mean over the sets from elsewhere if there are two or more."""
-    elsewhere = [value for name, value in result.accuracies.items() if name.startswith(_PREFIX)]
-    return {**result.accuracies, **({ELSEWHERE: fmean(elsewhere)} if len(elsewhere) > 1 else {})}
+def values_of(results: Sequence[Result], name: str) -> dict[tuple[str, int], dict[str, float]]:
+    """Return a measure by method and seed, and within it by test set.
+
+    Values are in percent where the measure is so, else in its unit. Two or more sets from elsewhere that have the
+    measure in any result add their mean, for results that have it on all.
+
+    Args:
+        results: of the runs.
+        name: of the measure; ``primary`` means each result's own.
+    """
+    found: dict[tuple[str, int], dict[str, float]] = {}
+    for result in results:
+        measures = {split: find_measure(row, name) for split, row in result.rows.items()}
+        values = {split: scale_value(measure) for split, measure in measures.items() if measure is not None}
+        found[result.method, result.seed] = values
+    elsewhere = {split for values in found.values() for split in values if split.startswith(_PREFIX)}
+    for values in found.values():
+        if len(elsewhere) > 1 and values.keys() >= elsewhere:
+            values[ELSEWHERE] = fmean(value for split, value in values.items() if split in elsewhere)
+    return found

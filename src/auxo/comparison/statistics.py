@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 from math import isfinite
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtr, stdtrit
 
 from auxo.errors import ConfigError
-from auxo.evaluation import Interval
+from auxo.tasks import Interval
 
 __all__ = ["Difference", "bootstrap_interval", "holm", "paired_difference", "paired_t"]
 
@@ -18,14 +18,15 @@ _CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Difference:
-    """How much better a method is than the baseline under the same seeds.
+    """How much more of a measure a method has than the baseline under the same seeds, for better or worse.
 
     Args:
         method: its name.
         baseline: the other's.
         split: the test set.
+        measure: name of the measure.
         seeds: of the pairs.
-        mean: of the differences, in points.
+        mean: of the differences, in points where the measure is in percent, else in its unit.
         bootstrap: 95 % interval of the mean, or ``None`` of fewer than two pairs.
         t: 95 % interval of the mean if differences are normal, or ``None`` of fewer than two pairs.
         p: two-sided p-value of the paired t-test; ``None`` where it is not defined, of fewer than two pairs or where
@@ -36,6 +37,7 @@ class Difference:
     method: str
     baseline: str
     split: str
+    measure: str
     seeds: tuple[int, ...]
     mean: float
     bootstrap: Interval | None = None
@@ -45,7 +47,7 @@ class Difference:
 
 
 def paired_difference(
-    values: dict[int, float], others: dict[int, float], *, method: str, baseline: str, split: str
+    values: dict[int, float], others: dict[int, float], *, method: str, baseline: str, split: str, measure: str
 ) -> Difference | None:
     """Return the difference over the seeds that both have, without correction, or ``None`` if there are none.
 
@@ -55,12 +57,13 @@ def paired_difference(
         method: its name.
         baseline: its name.
         split: the test set.
+        measure: name of the measure.
     """
     seeds = tuple(sorted(values.keys() & others.keys()))
     deltas = np.array([values[seed] - others[seed] for seed in seeds])
     if not seeds:
         return None
-    made = Difference(method, baseline, split, seeds, float(deltas.mean()))
+    made = Difference(method, baseline, split, measure, seeds, float(deltas.mean()))
     if len(seeds) < 2:
         return made
     interval, p = paired_t(deltas)
@@ -84,8 +87,9 @@ def paired_t(deltas: np.ndarray) -> tuple[Interval, float | None]:
     mean, error = float(deltas.mean()), float(deltas.std(ddof=1)) / len(deltas) ** 0.5
     if _is_constant(deltas):
         return Interval(mean, mean), None
-    half = float(stats.t.ppf(0.5 + _CONFIDENCE / 2, len(deltas) - 1)) * error
-    return Interval(mean - half, mean + half), float(2 * stats.t.sf(abs(mean) / error, len(deltas) - 1))
+    freedom = len(deltas) - 1
+    half = float(stdtrit(freedom, 0.5 + _CONFIDENCE / 2)) * error
+    return Interval(mean - half, mean + half), float(2 * stdtr(freedom, -abs(mean) / error))
 
 
 def bootstrap_interval(deltas: np.ndarray, *, seed: int = 0) -> Interval:
@@ -106,9 +110,11 @@ def bootstrap_interval(deltas: np.ndarray, *, seed: int = 0) -> Interval:
     """
     if _is_constant(deltas):
         return Interval(float(deltas.mean()), float(deltas.mean()))
+    from scipy.stats import bootstrap
+
     for method in ("BCa", "percentile"):
         with np.errstate(all="ignore"):
-            found = stats.bootstrap(
+            found = bootstrap(
                 (deltas,),
                 np.mean,
                 n_resamples=_RESAMPLES,

@@ -1,62 +1,82 @@
 """The tables of a comparison."""
 
 from collections.abc import Sequence
-from statistics import fmean, stdev
+from statistics import fmean
 
+from auxo.comparison.measures import ShownMeasure
 from auxo.comparison.results import ELSEWHERE, Result
 from auxo.comparison.summary import Comparison
-from auxo.evaluation import Interval, Table
+from auxo.evaluation import Table
 
-__all__ = ["accuracy_table", "difference_table", "notes_of", "run_table"]
+__all__ = ["difference_tables", "notes_of", "result_tables", "run_table"]
 
 _APART = 0.1
 _MISSING = "-"
 
 
-def accuracy_table(comparison: Comparison) -> Table:
-    """Return the table of methods by test sets, with what a run of each cost."""
-    cells = {(cell.method, cell.split): cell for cell in comparison.cells}
+def result_tables(comparison: Comparison) -> list[Table]:
+    """Return a table of methods by test sets for every measure; the first also says what a run of each cost."""
+    return [
+        _tabulate_results(comparison, measure, has_costs=not number)
+        for number, measure in enumerate(comparison.measures)
+    ]
+
+
+def _tabulate_results(comparison: Comparison, measure: ShownMeasure, *, has_costs: bool) -> Table:
+    """Return the table of one measure."""
+    splits = comparison.sets_with(measure.name)
+    cells = {(cell.method, cell.split): cell for cell in comparison.cells if cell.measure == measure.name}
     lines = []
     for method, entry in comparison.contents.methods.items():
-        results = comparison.results_of(method)
-        found = [cells.get((method, split)) for split in comparison.splits]
-        lines.append(
-            (
-                method,
-                *(_MISSING if cell is None else _spread(list(cell.values.values())) for cell in found),
-                *_cost(results, comparison.contents.flops),
-                _MISSING if entry.num_parameters is None else f"{entry.num_parameters:,}",
-            )
+        found = [cells.get((method, split)) for split in splits]
+        values = tuple(_MISSING if cell is None else measure.spell_spread(list(cell.values.values())) for cell in found)
+        parameters = _MISSING if entry.num_parameters is None else f"{entry.num_parameters:,}"
+        costs = (*_cost(comparison.results_of(method), comparison.contents.flops), parameters)
+        lines.append((method, *values, *(costs if has_costs else ())))
+    columns = ("operations", "of budget", "seconds", "images", "parameters") if has_costs else ()
+    return Table(
+        ("method", *splits, *columns), tuple(lines), _caption(comparison, measure, splits, has_costs=has_costs)
+    )
+
+
+def difference_tables(comparison: Comparison) -> list[Table]:
+    """Return a table of differences to the baseline for every measure that both have under two seeds or more."""
+    made = [(measure, _difference_lines(comparison, measure)) for measure in comparison.measures]
+    tested = sum(len(lines) for _, lines in made)
+    these = "of this table" if sum(bool(lines) for _, lines in made) == 1 else "of all measures"
+    columns = ("method", "set", "pairs", "difference", "95 % bootstrap", "95 % t", "p", "p (Holm)")
+    tables = []
+    for measure, lines in made:
+        unit = " in points" if measure.unit == "%" else measure.in_unit
+        side = "above" if measure.higher_is_better else "below"
+        caption = (
+            f"{measure.title[0].upper()}{measure.title[1:]} less that of {comparison.baseline} under the same seed,"
+            f"{unit or ' as it is'}; {measure.better}, so a difference {side} 0 is for the method: mean, and 95 % "
+            "intervals of the mean by the bootstrap (BCa) and by Student's t for pairs. Of few seeds the bootstrap "
+            "interval is too narrow. p: of the paired t-test, and corrected by Holm's method for the "
+            f"{tested} difference{'' if tested == 1 else 's'} {these}."
         )
-    columns = ("method", *comparison.splits, "operations", "of budget", "seconds", "images", "parameters")
-    return Table(columns, tuple(lines), _caption(comparison))
+        if lines:
+            tables.append(Table(columns, lines, caption))
+    return tables
 
 
-def difference_table(comparison: Comparison) -> Table | None:
-    """Return the table of differences to the baseline, or ``None`` where no method has two seeds in common with it."""
-    lines = tuple(
+def _difference_lines(comparison: Comparison, measure: ShownMeasure) -> tuple[tuple[str, ...], ...]:
+    """Return the differences of a measure that have intervals."""
+    return tuple(
         (
             each.method,
             each.split,
             str(len(each.seeds)),
-            f"{each.mean:+z.1f}",
-            _interval(each.bootstrap),
-            _interval(each.t),
+            measure.spell_difference(each.mean),
+            _MISSING if each.bootstrap is None else measure.spell_interval(each.bootstrap),
+            _MISSING if each.t is None else measure.spell_interval(each.t),
             _p(each.p),
             _p(each.p_holm),
         )
         for each in comparison.differences
-        if len(each.seeds) > 1
+        if each.measure == measure.name and len(each.seeds) > 1
     )
-    if not lines:
-        return None
-    columns = ("method", "set", "pairs", "difference", "95 % bootstrap", "95 % t", "p", "p (Holm)")
-    caption = (
-        f"Accuracy less that of {comparison.baseline} under the same seed, in points: mean, and 95 % intervals of the "
-        "mean by the bootstrap (BCa) and by Student's t for pairs. Of few seeds the bootstrap interval is too narrow. "
-        f"p: of the paired t-test, and corrected by Holm's method for the {len(lines)} differences of this table."
-    )
-    return Table(columns, lines, caption)
 
 
 def run_table(comparison: Comparison) -> Table:
@@ -99,11 +119,41 @@ def notes_of(comparison: Comparison) -> list[str]:
     apart = [name for name in contents.methods if own[name] and not own[name] & own[comparison.baseline]]
     if apart:
         notes.append(f"no seed in common with {comparison.baseline}, so not compared with it: {', '.join(apart)}")
+    notes += _absences(comparison)
+    notes += _told_by_the_task(comparison)
     if contents.budget == "recipe":
         notes.append("compute is not equal: every method is as long as its recipe says")
     elif contents.flops is not None:
         notes += _uneven(comparison, contents.flops)
     return notes
+
+
+def _absences(comparison: Comparison) -> list[str]:
+    """Return notes on finished runs that lack a measure on a set where others have it."""
+    notes = []
+    for measure in comparison.measures:
+        absent = [
+            f"{result.method}-seed{result.seed} on {split}"
+            for split in comparison.sets_with(measure.name)
+            for result in comparison.results
+            if split in result.rows and measure.name not in result.rows[split].measures
+        ]
+        if absent:
+            notes.append(f"no {measure.title} of {', '.join(absent)}")
+    return notes
+
+
+def _told_by_the_task(comparison: Comparison) -> list[str]:
+    """Return what the task notes on the test sets, each once, where a measure beside the primary one is shown."""
+    primaries = {result.primary for result in comparison.results}
+    if all(measure.name in primaries for measure in comparison.measures):
+        return []
+    told: dict[str, dict[str, None]] = {}
+    for result in comparison.results:
+        for split, row in result.rows.items():
+            for note in row.notes:
+                told.setdefault(note, {})[split] = None
+    return [f"{', '.join(splits)}: {note}" for note, splits in told.items()]
 
 
 def _uneven(comparison: Comparison, budget: float) -> list[str]:
@@ -118,32 +168,40 @@ def _uneven(comparison: Comparison, budget: float) -> list[str]:
     return notes
 
 
-def _caption(comparison: Comparison) -> str:
-    """Return the sentences below the table of accuracies."""
-    contents = comparison.contents
-    heads = {result.method: result.head for result in comparison.results}
-    named = set(heads.values())
-    head = f"the class head {named.pop()}" if len(named) == 1 else "the first class head of each"
+def _caption(comparison: Comparison, measure: ShownMeasure, splits: Sequence[str], *, has_costs: bool) -> str:
+    """Return the sentences below a table of results."""
+    contents, results = comparison.contents, comparison.results
+    heads = {result.head for result in results}
+    head = f"the head {heads.pop()}" if len(heads) == 1 else "the first head of each"
     counts = sorted({len(comparison.results_of(method)) for method in contents.methods})
     seeds = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-    selections = {result.selection for result in comparison.results}
-    chosen = {
-        frozenset({None}): "last epoch; nothing was selected",
-        frozenset({"val"}): "best on val",
-    }.get(frozenset(selections), "last epoch, or best on val, as each recipe says")
-    if contents.flops is None:
-        budget = f"Budget: none; {contents.chosen}"
-    else:
-        budget = f"Budget: {contents.flops:.4g} floating-point operations a run, {contents.chosen}"
-    sentences = [
-        f"Accuracy in percent of {head}, mean ± sample standard deviation over seeds ({seeds})",
-        *([f"{ELSEWHERE.capitalize()}: over the sets ood/*"] if ELSEWHERE in comparison.splits else []),
-        f"Checkpoint: {chosen}",
-        budget,
-        "Operations, seconds (wall-clock, longer where the machine did other things too) and images (training images "
-        "seen) are those of a run, mean over seeds",
-    ]
+    title = f"{measure.title[0].upper()}{measure.title[1:]}{measure.in_unit} of {head} ({measure.better})"
+    sentences = [f"{title}, mean ± sample standard deviation over seeds ({seeds})"]
+    if measure.chances:
+        ends = dict.fromkeys(map(measure.spell, (measure.chances[0], measure.chances[-1])))
+        sentences.append(f"Guessing would reach {' to '.join(ends)}")
+    if ELSEWHERE in splits:
+        sentences.append(f"{ELSEWHERE.capitalize()}: over the sets ood/*")
+    if has_costs:
+        budget = "none" if contents.flops is None else f"{contents.flops:.4g} floating-point operations a run"
+        sentences += [
+            f"Checkpoint: {_rules(results)}",
+            f"Budget: {budget}{';' if contents.flops is None else ','} {contents.chosen}",
+            "Operations, seconds (wall-clock, longer where the machine did other things too) and images (training "
+            "images seen) are those of a run, mean over seeds",
+        ]
     return ". ".join(sentences) + "."
+
+
+def _rules(results: Sequence[Result]) -> str:
+    """Return the rule by which all runs kept their weights, or whose followed which."""
+    methods: dict[str, dict[str, None]] = {}
+    for result in results:
+        methods.setdefault(result.selection, {})[result.method] = None
+    if len(methods) == 1:
+        return next(iter(methods))
+    told = "; ".join(f"{rule} ({', '.join(names)})" for rule, names in methods.items())
+    return f"as each recipe says: {told}"
 
 
 def _cost(results: Sequence[Result], budget: float | None) -> tuple[str, str, str, str]:
@@ -158,16 +216,6 @@ def _cost(results: Sequence[Result], budget: float | None) -> tuple[str, str, st
         f"{fmean(result.train_seconds for result in results):.1f}",
         f"{round(fmean(result.images for result in results)):,}",
     )
-
-
-def _spread(values: Sequence[float]) -> str:
-    """Return mean and sample standard deviation, or one value alone."""
-    return f"{values[0]:.1f}" if len(values) == 1 else f"{fmean(values):.1f} ± {stdev(values):.1f}"
-
-
-def _interval(interval: Interval | None) -> str:
-    """Return an interval of points."""
-    return _MISSING if interval is None else f"[{interval.low:+z.1f}, {interval.high:+z.1f}]"
 
 
 def _p(value: float | None) -> str:

@@ -6,7 +6,7 @@ from auxo.data.load import load_splits, ood_splits
 from auxo.data.loader import Loader, ordered_batches
 from auxo.data.pipeline import InputPipeline
 from auxo.data.readers import read_source
-from auxo.data.sources import AbstractSource, InMemorySource, StreamingSource
+from auxo.data.sources import AbstractSource, InMemorySource, PlaceMap, StreamingSource
 from auxo.data.splits import (
     EvaluationSplit,
     MetaSplit,
@@ -18,6 +18,7 @@ from auxo.data.splits import (
     ValSplit,
     check_disjoint,
     stratified_indices,
+    stratified_parts,
 )
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "Loader",
     "MetaSplit",
     "OODSplit",
+    "PlaceMap",
     "Splits",
     "StreamingSource",
     "TestSplit",
@@ -43,4 +45,5 @@ __all__ = [
     "read_bytes",
     "read_source",
     "stratified_indices",
+    "stratified_parts",
 ]

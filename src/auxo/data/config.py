@@ -8,6 +8,8 @@ from typing import Literal, TypeAlias
 from auxo.data.decode import MIN_PIXELS
 from auxo.data.imbalance import Imbalance
 from auxo.errors import ConfigError
+from auxo.outside import absolute_name
+from auxo.types import LABEL
 
 __all__ = ["Augment", "DataConfig"]
 
@@ -19,7 +21,8 @@ class DataConfig:
     """Which images a run uses: a built-in scenario, or one's own.
 
     A set of one's own is named by a folder of class folders, a Parquet file or folder, a CSV of paths and labels, or
-    ``hf://owner/name[:split]`` for a data set of the Hugging Face hub or of the ``datasets`` library on disk.
+    ``hf://owner/name[:split]`` for a data set of the Hugging Face hub or of the ``datasets`` library on disk, or
+    ``file.py:Name`` for a function of one's own that takes these options and returns a source.
     """
 
     scenario: str = "digits"
@@ -59,6 +62,11 @@ class DataConfig:
     """Column of the pictures in Parquet and hf:// sets."""
     label_column: str = "label"
     """Column of the labels in Parquet, CSV and hf:// sets."""
+    columns: tuple[str, ...] = ()
+    """Further columns to read, such as background,fine_class: of a CSV, Parquet or hf:// set, or for folders of a
+    labels.csv in the folder. Evaluation groups by them."""
+    unknown: Literal["refuse", "ignore"] = "refuse"
+    """What to do with an image whose value is missing, or not among those of train: stop, or leave the image out."""
     path_column: str = "path"
     """Column of the picture paths in a CSV; relative paths start at the CSV's folder."""
     storage: Literal["auto", "memory", "stream"] = "auto"
@@ -72,6 +80,11 @@ class DataConfig:
     """What to do when one picture is in two splits: stop, or drop the copy on the training side."""
 
     def __post_init__(self) -> None:
+        for name in ("train", "val", "test", "unlabelled"):
+            place = getattr(self, name)
+            object.__setattr__(self, name, None if place is None else absolute_name(place))
+        object.__setattr__(self, "ood", tuple(map(absolute_name, self.ood)))
+        object.__setattr__(self, "columns", tuple(name for each in self.columns for name in each.split(",")))
         checks = (
             (self.num_train is None or self.num_train >= 2, "data.num-train >= 2", self.num_train),
             (self.num_labelled is None or self.num_labelled >= 2, "data.num-labelled >= 2", self.num_labelled),
@@ -89,6 +102,9 @@ class DataConfig:
                 f"data.image-size >= {MIN_PIXELS}",
                 self.image_size,
             ),
+            (len(set(self.columns)) == len(self.columns), "each of data.columns once", ", ".join(self.columns)),
+            (all(self.columns), "names in data.columns", "an empty one"),
+            (not {LABEL, self.label_column} & set(self.columns), "data.columns beside the label", self.label_column),
             (self.workers >= 0, "data.workers >= 0", self.workers),
         )
         for is_valid, expected, got in checks:

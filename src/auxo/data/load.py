@@ -6,9 +6,9 @@ from dataclasses import replace
 from auxo import registry
 from auxo.data.config import DataConfig
 from auxo.data.imbalance import imbalanced
-from auxo.data.readers import read_streaming, read_unlabelled, store
+from auxo.data.readers import read_named, read_unlabelled, store
 from auxo.data.semi_supervised import hide_labels, without_pictures
-from auxo.data.sources import AbstractSource, StreamingSource
+from auxo.data.sources import AbstractSource
 from auxo.data.splits import (
     MetaSplit,
     OODSplit,
@@ -23,24 +23,31 @@ from auxo.data.splits import (
 )
 from auxo.errors import DataError
 from auxo.random import derive_seed
+from auxo.tasks import AbstractTask, Classification
 
 __all__ = ["load_splits", "ood_splits"]
 
 
-def load_splits(config: DataConfig, *, seed: int) -> Splits:
+def load_splits(
+    config: DataConfig, *, seed: int, task: type[AbstractTask] = Classification, learned: tuple[str, ...] = ()
+) -> Splits:
     """Return the splits of a run, checked to be disjoint.
 
     Args:
         config: which images.
         seed: decides which images go to which part, and which are kept; equal seeds give equal splits.
+        task: what is predicted.
+        learned: further columns of ``config.columns`` that are learned.
 
     Raises:
         ConfigError: there is no such scenario.
         DataError: a set cannot be used, is too small, differs from the others in classes or image size, or shares
             pictures with another.
     """
-    splits = _own_splits(config, seed) if config.train is not None else _scenario_splits(config, seed)
-    _check_classes(splits.train.source)
+    make = _own_splits if config.train is not None else _scenario_splits
+    splits = make(config, seed, task)
+    task.check_source(splits.train.source)
+    splits = replace(splits, task_kind=task, learned=learned)
     train = imbalanced(
         splits.train.source,
         config.imbalance,
@@ -54,7 +61,7 @@ def load_splits(config: DataConfig, *, seed: int) -> Splits:
     meta_seed = derive_seed(seed, "split", "meta")
     splits = _with_meta(splits, config.meta_fraction, meta_seed, has_hidden_labels=num_labelled is not None)
     splits = check_disjoint(splits, config.on_overlap)
-    _check_classes(splits.train.source)
+    task.check_source(splits.train.source)
     return splits
 
 
@@ -74,17 +81,17 @@ def ood_splits(sources: Iterable[AbstractSource]) -> tuple[OODSplit, ...]:
     return tuple(splits.values())
 
 
-def _scenario_splits(config: DataConfig, seed: int) -> Splits:
+def _scenario_splits(config: DataConfig, seed: int, task: type[AbstractTask]) -> Splits:
     """Build the scenario, which applies ``num_train`` itself, and add the user's sets from elsewhere and unlabelled."""
     module = registry.load("data.scenarios", config.scenario)
     splits: Splits = module.build(config, seed=seed)
-    own = [read_streaming(spec, config, class_names=splits.class_names) for spec in config.ood]
+    own = [read_named(spec, config, class_names=splits.train.source.class_names) for spec in config.ood]
     stored = store([*own, *_unlabelled(config)], config)
     elsewhere = (*(split.source for split in splits.ood), *stored[: len(own)])
-    return replace(splits, ood=ood_splits(elsewhere), unlabelled=_unlabelled_split(stored[len(own) :]))
+    return replace(splits, task_kind=task, ood=ood_splits(elsewhere), unlabelled=_unlabelled_split(stored[len(own) :]))
 
 
-def _unlabelled(config: DataConfig) -> list[StreamingSource]:
+def _unlabelled(config: DataConfig) -> list[AbstractSource]:
     """Read the user's pictures without labels, if there are any."""
     return [] if config.unlabelled is None else [read_unlabelled(config.unlabelled, config)]
 
@@ -94,31 +101,32 @@ def _unlabelled_split(sources: list[AbstractSource]) -> UnlabelledSplit | None:
     return UnlabelledSplit(sources[0]) if sources else None
 
 
-def _own_splits(config: DataConfig, seed: int) -> Splits:
+def _own_splits(config: DataConfig, seed: int, task: type[AbstractTask]) -> Splits:
     """Read the user's sets and cut validation and test from train where they are not given."""
     specs = {"train": config.train, "val": config.val, "test": config.test}
     given = {role: spec for role, spec in specs.items() if spec is not None}
-    first = read_streaming(given.pop("train"), config)
-    others = [read_streaming(spec, config, class_names=first.class_names) for spec in (*given.values(), *config.ood)]
+    first = read_named(given.pop("train"), config)
+    others = [read_named(spec, config, class_names=first.class_names) for spec in (*given.values(), *config.ood)]
     train, *rest = store([first, *others, *_unlabelled(config)], config)
-    _check_classes(train)
+    task.check_source(train)
     by_role = dict(zip(given, rest, strict=False))
     fractions = {"val": config.val_fraction, "test": config.test_fraction}
     missing = {role: fraction for role, fraction in fractions.items() if role not in given and fraction > 0}
-    train, cut = _cut(train, missing, derive_seed(seed, "split", "cut"))
+    train, cut = _cut(train, missing, derive_seed(seed, "split", "cut"), task)
     by_role |= cut
-    train = subsample(train, config.num_train, seed=derive_seed(seed, "split", "num_train"))
+    train = subsample(train, config.num_train, seed=derive_seed(seed, "split", "num_train"), task=task)
     return Splits(
         train=TrainSplit(train),
         val=ValSplit(by_role["val"]),
         test=TestSplit(by_role["test"]) if "test" in by_role else None,
         ood=ood_splits(rest[len(given) : len(others)]),
+        task_kind=task,
         unlabelled=_unlabelled_split(rest[len(others) :]),
     )
 
 
 def _cut(
-    source: AbstractSource, fractions: dict[str, float], seed: int
+    source: AbstractSource, fractions: dict[str, float], seed: int, task: type[AbstractTask]
 ) -> tuple[AbstractSource, dict[str, AbstractSource]]:
     """Cut stratified parts off a source; return what is left and the parts by role."""
     if not fractions:
@@ -133,7 +141,7 @@ def _cut(
             )
     left = len(source) - sum(sizes.values())
     names = [source.name, *(f"{source.name}-{role}" for role in sizes)]
-    rest, *parts = stratified_parts(source, [left, *sizes.values()], names, seed=seed)
+    rest, *parts = stratified_parts(source, [left, *sizes.values()], names, seed=seed, task=task)
     return rest, dict(zip(sizes, parts, strict=True))
 
 
@@ -141,23 +149,8 @@ def _with_meta(splits: Splits, fraction: float, seed: int, *, has_hidden_labels:
     """Cut the meta split off the labelled training images, for it alone to use; none for a fraction of 0."""
     if not fraction:
         return splits
-    train, parts = _cut(splits.train.source, {"meta": fraction}, seed)
+    train, parts = _cut(splits.train.source, {"meta": fraction}, seed, splits.task_kind)
     unlabelled = splits.unlabelled
     if unlabelled is not None and has_hidden_labels:
         unlabelled = UnlabelledSplit(without_pictures(unlabelled.source, parts["meta"]))
     return replace(splits, train=TrainSplit(train), meta=MetaSplit(parts["meta"]), unlabelled=unlabelled)
-
-
-def _check_classes(train: AbstractSource) -> None:
-    """Refuse training images of fewer than two classes, or with a class that has none."""
-    if len(train.class_names) < 2:
-        got = f"only {list(train.class_names)} in '{train.name}'"
-        raise DataError("training images of at least two classes", got, "add another class")
-    counts = train.labels.bincount(minlength=len(train.class_names))
-    absent = [name for name, count in zip(train.class_names, counts.tolist(), strict=True) if not count]
-    if absent:
-        raise DataError(
-            f"training images of all {len(train.class_names)} classes",
-            f"none of '{absent[0]}' in '{train.name}'" + (f" ({len(absent)} such classes)" if absent[1:] else ""),
-            "add images, raise --data.num-train, or leave the class out",
-        )

@@ -77,7 +77,7 @@ class Loader:
         for part, part_pixels in zip(parts(numbers), pixels, strict=True):
             yield Batch(
                 images=part_pixels,
-                labels=self.source.labels[part.indices],
+                targets=self.source.fetch_targets(part.indices),
                 indices=part.indices,
                 first=part.first,
                 total=part.total,
@@ -113,7 +113,7 @@ def ordered_batches(
     parts = share.split(batch_size) if len(share) else ()
     fetcher = _Fetcher(source, workers=workers, pin_memory=pin_memory, is_persistent=False)
     for indices, images in zip(parts, fetcher.images(parts), strict=True):
-        yield Batch(images=images, labels=source.labels[indices], indices=indices)
+        yield Batch(images=images, targets=source.fetch_targets(indices), indices=indices)
 
 
 def in_memory(source: AbstractSource, *, workers: int = 0) -> InMemorySource:
@@ -132,7 +132,7 @@ def in_memory(source: AbstractSource, *, workers: int = 0) -> InMemorySource:
     for batch in ordered_batches(source, batch_size=_CHUNK, workers=workers):
         images[batch.indices] = batch.images
     origins = [source.describe(i) for i in range(len(source))]
-    return InMemorySource(source.name, images, source.labels, source.class_names, origins)
+    return InMemorySource(source.name, images, origins=origins, columns=source.columns)
 
 
 class _Part(NamedTuple):

@@ -61,11 +61,13 @@ class InputPipeline(nn.Module):
         *,
         image_shape: tuple[int, int, int],
         augment: Augment = "none",
+        place_fill: Mapping[str, float] | None = None,
     ) -> None:
         super().__init__()
         self.register_buffer("mean", mean)
         self.register_buffer("std", std)
         self.augment = augment
+        self.place_fill = dict(place_fill or {})
         _, height, width = image_shape
         size, padding = (height, width), min(height, width) // 8
 
@@ -81,7 +83,9 @@ class InputPipeline(nn.Module):
         )
 
     @classmethod
-    def from_source(cls, source: AbstractSource, *, augment: Augment = "none") -> "InputPipeline":
+    def from_source(
+        cls, source: AbstractSource, *, augment: Augment = "none", place_fill: Mapping[str, float] | None = None
+    ) -> "InputPipeline":
         """Return a pipeline that normalises by the statistics of the training images.
 
         Args:
@@ -92,7 +96,7 @@ class InputPipeline(nn.Module):
             DataError: all pixels of a channel are equal.
         """
         mean, std = _statistics(source)
-        return cls(mean, std, image_shape=source.image_shape, augment=augment)
+        return cls(mean, std, image_shape=source.image_shape, augment=augment, place_fill=place_fill)
 
     def forward(self, batch: Batch, *, seed: int | None, augment: str | None = None) -> Batch:
         """Return the batch with float32 images, on the same device and in the same memory format.

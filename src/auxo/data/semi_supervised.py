@@ -29,8 +29,9 @@ def hide_labels(splits: Splits, num_labelled: int, *, seed: int) -> Splits:
         DataError: fewer are asked for than there are classes, or a class has too few images.
     """
     whole = splits.train.source
-    labelled = whole.subset(_balanced(whole, num_labelled, seed), whole.name)
-    unlabelled = whole.without_labels(f"{whole.name}-unlabelled")
+    labelled = whole.subset(_balanced(whole, splits.task_kind.strata(whole), num_labelled, seed), whole.name)
+    hidden = [target.name for target in splits.task().targets]  # further columns stay
+    unlabelled = whole.without_targets(hidden, f"{whole.name}-unlabelled")
     return replace(splits, train=TrainSplit(labelled), unlabelled=UnlabelledSplit(unlabelled))
 
 
@@ -41,9 +42,10 @@ def without_pictures(source: AbstractSource, others: AbstractSource) -> Abstract
     return source.subset(torch.tensor(places, dtype=torch.int64), source.name)
 
 
-def _balanced(source: AbstractSource, size: int, seed: int) -> Int[Tensor, " size"]:
-    """Draw positions with the same number from every class, to within one; sorted."""
-    counts = source.labels.bincount(minlength=len(source.class_names))
+def _balanced(source: AbstractSource, strata: Int[Tensor, " n"] | None, size: int, seed: int) -> Int[Tensor, " size"]:
+    """Draw positions with the same number from every stratum, such as a class, to within one; sorted."""
+    strata = torch.zeros(len(source), dtype=torch.int64) if strata is None else strata
+    counts = strata.bincount()
     num_classes = len(counts)
     if size < num_classes:
         expected = f"data.num-labelled of at least {num_classes}, one image per class"
@@ -57,10 +59,10 @@ def _balanced(source: AbstractSource, size: int, seed: int) -> Int[Tensor, " siz
         label = int(short[0])
         raise DataError(
             f"at least {int(wanted[label])} training images of every class for data.num-labelled {size}",
-            f"{int(counts[label])} of '{source.class_names[label]}' in '{source.name}'",
+            f"{int(counts[label])} of '{(source.class_names or ('all',))[label]}' in '{source.name}'",
             "ask for fewer with --data.num-labelled (None: all), or give pictures without labels by --data.unlabelled",
         )
     shuffled = torch.randperm(len(source), generator=generator)
-    ordered = shuffled[source.labels[shuffled].argsort(stable=True)]
-    place_in_class = torch.arange(len(source)) - (counts.cumsum(0) - counts)[source.labels[ordered]]
-    return ordered[place_in_class < wanted[source.labels[ordered]]].sort().values
+    ordered = shuffled[strata[shuffled].argsort(stable=True)]
+    place_in_class = torch.arange(len(source)) - (counts.cumsum(0) - counts)[strata[ordered]]
+    return ordered[place_in_class < wanted[strata[ordered]]].sort().values

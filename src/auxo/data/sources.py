@@ -2,44 +2,86 @@
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from copy import copy
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Int, Shaped, UInt8
 from torch import Tensor
 
-from auxo.data.decode import MIN_PIXELS, decode_image
+from auxo.data.arrays import as_tensor, check_shape, to_uint8
+from auxo.data.columns import NO_LABEL, check_columns, check_counts, hide_columns, join_columns, take_columns
+from auxo.data.decode import decode_image
 from auxo.errors import DataError
+from auxo.types import LABEL, Column
 
-__all__ = ["NO_LABEL", "AbstractEncodedImages", "AbstractSource", "InMemorySource", "StreamingSource", "pixel_hashes"]
-
-NO_LABEL = -1
-"""The label of an image without one."""
+__all__ = [
+    "AbstractEncodedImages",
+    "AbstractSource",
+    "InMemorySource",
+    "PlaceMap",
+    "StreamingSource",
+    "pixel_hashes",
+    "target_hashes",
+]
 
 _CHUNK = 512
 
 
+class PlaceMap(NamedTuple):
+    """A target with places: a number for every pixel of every image of a source.
+
+    Args:
+        values: shape ``(n, height, width)``; on the CPU; of any type that whole numbers or quantities have.
+        names: what the numbers stand for; empty where they are quantities or hidden.
+        ignore: the value of places that say nothing; of all, where the target is hidden.
+    """
+
+    values: Shaped[Tensor, "n height width"]
+    names: tuple[str, ...] = ()
+    ignore: int = -1
+
+
 class AbstractSource(ABC):
-    """Images, labelled or not, reachable by position.
+    """Images and what is known of them, reachable by position.
 
     Attributes:
         name: what tables and messages call this set.
-        class_names: one name per class, in the order of the labels; empty where there are no labels.
-        labels: shape ``(n,)``; int64 in ``0..len(class_names)-1``, on the CPU; all -1 where there are no labels, which
-            no loss accepts.
+        columns: one number per image by name: ``label``, the class, and further columns of the data.
         image_shape: ``(channels, height, width)`` of every image.
     """
 
     name: str
-    class_names: tuple[str, ...]
-    labels: Int[Tensor, " n"]
+    columns: Mapping[str, Column]
     image_shape: tuple[int, int, int]
     _hashes: tuple[str, ...] | None = None
 
+    @abstractmethod
     def __len__(self) -> int:
         """Return the number of images."""
-        return int(self.labels.shape[0])
+
+    @property
+    def labels(self) -> Int[Tensor, " n"]:
+        """The column ``label``: int64 in ``0..len(class_names)-1``; all -1, which no loss accepts, without classes."""
+        column = self.columns.get(LABEL)
+        return torch.full((len(self),), NO_LABEL) if column is None else column.values
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """One name per class, in the order of the labels; none where there are no labels."""
+        column = self.columns.get(LABEL)
+        return () if column is None else column.names
+
+    @property
+    def vocabulary(self) -> dict[str, tuple[str, ...]]:
+        """What the numbers of each target stand for, by its name: those of columns here, in a subclass also of maps."""
+        return {name: column.names for name, column in self.columns.items()}
+
+    def fetch_targets(self, indices: Int[Tensor, " n"]) -> dict[str, Shaped[Tensor, "n ..."]]:
+        """Return what is known of the images at ``indices``, by name: columns here, in a subclass also maps."""
+        return {name: column.values[indices] for name, column in self.columns.items()}
 
     @abstractmethod
     def fetch(self, indices: Int[Tensor, " n"]) -> UInt8[Tensor, "n channels height width"]:
@@ -71,8 +113,20 @@ class AbstractSource(ABC):
         """Return the images at ``indices`` as a source of their own called ``name``."""
 
     @abstractmethod
-    def without_labels(self, name: str) -> "AbstractSource":
-        """Return the same images as a source called ``name`` that has no classes and the label -1 everywhere."""
+    def without_targets(self, names: Collection[str], name: str) -> "AbstractSource":
+        """Return the same images as a source called ``name`` in which some targets are hidden.
+
+        Args:
+            names: of the targets; those that the source does not have are made, and hidden, too.
+            name: of the new source.
+        """
+
+    def with_columns(self, columns: Mapping[str, Column]) -> "AbstractSource":
+        """Return the same images with these columns instead of the source's own."""
+        other = copy(self)
+        other.columns = dict(columns)
+        check_columns(other.columns, other.describe)
+        return other
 
 
 class InMemorySource(AbstractSource):
@@ -81,9 +135,11 @@ class InMemorySource(AbstractSource):
     Args:
         name: see :class:`AbstractSource`.
         images: shape ``(n, channels, height, width)``; uint8 on the CPU.
-        labels: shape ``(n,)``; int64 in ``0..len(class_names)-1``.
+        labels: shape ``(n,)``; int64 in ``0..len(class_names)-1``; ``None`` where images have no class.
         class_names: see :class:`AbstractSource`.
         origins: where each image came from, for messages; ``None`` means its position in this source.
+        columns: further columns by name.
+        maps: targets with places by name.
 
     Raises:
         DataError: the shapes or types do not fit each other, or a label is out of range.
@@ -93,25 +149,28 @@ class InMemorySource(AbstractSource):
         self,
         name: str,
         images: UInt8[Tensor, "n channels height width"],
-        labels: Int[Tensor, " labels"],
-        class_names: tuple[str, ...],
+        labels: Int[Tensor, " labels"] | None = None,
+        class_names: tuple[str, ...] = (),
         origins: Sequence[str] | None = None,
+        *,
+        columns: Mapping[str, Column] | None = None,
+        maps: Mapping[str, PlaceMap] | None = None,
     ) -> None:
-        if len(images) != len(labels):
-            raise DataError(
-                "as many labels as images", f"{len(labels)} labels for {len(images)} images in '{name}'", "pair them"
-            )
-        if origins is not None and len(origins) != len(images):
-            raise DataError(
-                "as many origins as images", f"{len(origins)} for {len(images)} images in '{name}'", "pair them"
-            )
         self.name = name
         self.images = images
-        self.labels = labels.long()
-        self.class_names = class_names
+        self.columns = join_columns(labels, class_names, columns)
+        self.maps = dict(maps or {})
         self.image_shape = (int(images.shape[1]), int(images.shape[2]), int(images.shape[3]))
         self._origins = origins
-        _check_labels(self)
+        counts = {"labels" if key == LABEL else key: len(column.values) for key, column in self.columns.items()}
+        counts |= {key: len(place.values) for key, place in self.maps.items()}
+        counts |= {} if origins is None else {"origins": len(origins)}
+        check_counts(counts, len(images), name)
+        for key, place in self.maps.items():
+            if place.values.shape[1:] != images.shape[2:]:
+                got = f"{tuple(place.values.shape[1:])} for images of {tuple(images.shape[2:])} in '{name}'"
+                raise DataError(f"a value of {key} for every pixel", got, "give maps of the height and width of images")
+        check_columns(self.columns, self.describe)
 
     @classmethod
     def from_arrays(
@@ -143,8 +202,8 @@ class InMemorySource(AbstractSource):
             raise DataError(
                 "at least two different class names", f"{list(class_names)} in '{name}'", "name every class once"
             )
-        pixels = _to_uint8(name, _check_shape(name, _as_tensor(name, images)))
-        numbers = _as_tensor(name, labels)
+        pixels = to_uint8(name, check_shape(name, as_tensor(name, images)))
+        numbers = as_tensor(name, labels)
         if numbers.ndim != 1 or numbers.is_floating_point() or numbers.is_complex() or numbers.dtype == torch.bool:
             raise DataError(
                 "integer labels of shape (n,)",
@@ -153,9 +212,23 @@ class InMemorySource(AbstractSource):
             )
         return cls(name, pixels, numbers.long().cpu(), tuple(class_names))
 
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.images)
+
+    @property
+    def vocabulary(self) -> dict[str, tuple[str, ...]]:
+        """See :attr:`AbstractSource.vocabulary`."""
+        return {**super().vocabulary, **{name: place.names for name, place in self.maps.items()}}
+
     def fetch(self, indices: Int[Tensor, " n"]) -> UInt8[Tensor, "n channels height width"]:
         """See :meth:`AbstractSource.fetch`."""
         return self.images.index_select(0, indices)
+
+    def fetch_targets(self, indices: Int[Tensor, " n"]) -> dict[str, Shaped[Tensor, "n ..."]]:
+        """See :meth:`AbstractSource.fetch_targets`."""
+        maps = {name: place.values.index_select(0, indices) for name, place in self.maps.items()}
+        return {**super().fetch_targets(indices), **maps}
 
     def _hash_contents(self) -> list[str]:
         """Return one hash of the pixels per image."""
@@ -169,12 +242,19 @@ class InMemorySource(AbstractSource):
         """See :meth:`AbstractSource.subset`; the images are copied."""
         origins = [self.describe(i) for i in indices.tolist()]
         images = self.images.index_select(0, indices)
-        return InMemorySource(name, images, self.labels[indices], self.class_names, origins)
+        maps = {key: place._replace(values=place.values.index_select(0, indices)) for key, place in self.maps.items()}
+        return InMemorySource(name, images, origins=origins, columns=take_columns(self.columns, indices), maps=maps)
 
-    def without_labels(self, name: str) -> "InMemorySource":
-        """See :meth:`AbstractSource.without_labels`; the pixels are shared."""
+    def without_targets(self, names: Collection[str], name: str) -> "InMemorySource":
+        """See :meth:`AbstractSource.without_targets`; the pixels are shared."""
         origins = [self.describe(i) for i in range(len(self))]
-        return InMemorySource(name, self.images, torch.full_like(self.labels, NO_LABEL), (), origins)
+        hidden = {key for key in names if key not in self.maps}
+        maps = {
+            key: place._replace(values=torch.full_like(place.values, place.ignore), names=()) if key in names else place
+            for key, place in self.maps.items()
+        }
+        columns = hide_columns(self.columns, hidden, len(self))
+        return InMemorySource(name, self.images, origins=origins, columns=columns, maps=maps)
 
 
 class AbstractEncodedImages(ABC):
@@ -205,7 +285,8 @@ class StreamingSource(AbstractSource):
         encoded: the pictures.
         labels: shape ``(n,)``; int64, the label of each entry of ``rows``.
         class_names: see :class:`AbstractSource`.
-        image_size: side in pixels that pictures are resized and cropped to; ``None`` requires them to be of one size.
+        image_size: side in pixels that images are resized and cropped to; ``None`` requires them to be of one size.
+        columns: further columns by name, with a value for each entry of ``rows``.
         rows: shape ``(n,)``; int64 rows of ``encoded`` that belong to this source; ``None`` means all, in order.
 
     Raises:
@@ -216,27 +297,29 @@ class StreamingSource(AbstractSource):
         self,
         name: str,
         encoded: AbstractEncodedImages,
-        labels: Int[Tensor, " labels"],
-        class_names: tuple[str, ...],
+        labels: Int[Tensor, " labels"] | None = None,
+        class_names: tuple[str, ...] = (),
         *,
         image_size: int | None = None,
         rows: Int[Tensor, " n"] | None = None,
+        columns: Mapping[str, Column] | None = None,
     ) -> None:
         self.name = name
         self.encoded = encoded
-        self.labels = labels.long()
-        self.class_names = class_names
+        self.columns = join_columns(labels, class_names, columns)
         self.image_size = image_size
         self.rows = torch.arange(len(encoded)) if rows is None else rows
-        if len(self.rows) != len(labels):
-            raise DataError(
-                "as many labels as images", f"{len(labels)} labels for {len(self.rows)} images in '{name}'", "pair them"
-            )
+        counts = {"labels" if key == LABEL else key: len(column.values) for key, column in self.columns.items()}
+        check_counts(counts, len(self.rows), name)
         if not len(self.rows):
             raise DataError("at least one image", f"none in '{name}'", "check the path and the split")
         first = self._decode(int(self.rows[0]))
         self.image_shape = (int(first.shape[0]), int(first.shape[1]), int(first.shape[2]))
-        _check_labels(self)
+        check_columns(self.columns, self.describe)
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.rows)
 
     def fetch(self, indices: Int[Tensor, " n"]) -> UInt8[Tensor, "n channels height width"]:
         """See :meth:`AbstractSource.fetch`; pictures are read and decoded one after another."""
@@ -264,19 +347,13 @@ class StreamingSource(AbstractSource):
 
     def subset(self, indices: Int[Tensor, " n"], name: str) -> "StreamingSource":
         """See :meth:`AbstractSource.subset`."""
-        return StreamingSource(
-            name,
-            self.encoded,
-            self.labels[indices],
-            self.class_names,
-            image_size=self.image_size,
-            rows=self.rows[indices],
-        )
+        columns = take_columns(self.columns, indices)
+        return StreamingSource(name, self.encoded, image_size=self.image_size, rows=self.rows[indices], columns=columns)
 
-    def without_labels(self, name: str) -> "StreamingSource":
-        """See :meth:`AbstractSource.without_labels`."""
-        labels = torch.full_like(self.labels, NO_LABEL)
-        return StreamingSource(name, self.encoded, labels, (), image_size=self.image_size, rows=self.rows)
+    def without_targets(self, names: Collection[str], name: str) -> "StreamingSource":
+        """See :meth:`AbstractSource.without_targets`."""
+        columns = hide_columns(self.columns, names, len(self))
+        return StreamingSource(name, self.encoded, image_size=self.image_size, rows=self.rows, columns=columns)
 
     def _decode(self, row: int) -> UInt8[Tensor, "channels height width"]:
         """Read and decode one row."""
@@ -289,6 +366,12 @@ def pixel_hashes(source: AbstractSource) -> tuple[str, ...]:
     Cost: a streaming source is decoded once.
     """
     return tuple(digest for chunk in _chunks(len(source)) for digest in _hash_pixels(source.fetch(chunk)))
+
+
+def target_hashes(source: AbstractSource, name: str) -> tuple[str, ...]:
+    """Return one hash of a target for every few hundred images, in their order; none where there is no such target."""
+    parts = (source.fetch_targets(chunk).get(name) for chunk in _chunks(len(source)))
+    return tuple(_hash(part.contiguous().numpy().data) for part in parts if part is not None)
 
 
 def _chunks(count: int) -> Iterator[Int[Tensor, " n"]]:
@@ -309,62 +392,3 @@ def _hash_pixels(images: UInt8[Tensor, "n channels height width"]) -> list[str]:
 def _size(shape: Sequence[int]) -> str:
     """Return ``width x height`` of an image shape."""
     return f"{shape[-1]}x{shape[-2]}"
-
-
-def _check_labels(source: AbstractSource) -> None:
-    """Refuse labels that are not the number of a class, and any but -1 where there are no classes."""
-    count = len(source.class_names)
-    lowest, end = (0, count) if count else (NO_LABEL, NO_LABEL + 1)
-    bad = ((source.labels < lowest) | (source.labels >= end)).nonzero().flatten()
-    if len(bad):
-        index = int(bad[0])
-        raise DataError(
-            f"labels in 0..{count - 1}" if count else "the label -1 where there are no classes",
-            f"{int(source.labels[index])} at {source.describe(index)}",
-            "number the classes from 0, and leave images without a label out",
-        )
-
-
-def _as_tensor(
-    name: str, values: "np.ndarray[tuple[int, ...], np.dtype[np.generic]] | Sequence[int] | Tensor"
-) -> Shaped[Tensor, "..."]:
-    """Return the user's array as a tensor; one that is read-only or strided backwards is copied."""
-    if isinstance(values, np.ndarray):
-        values = np.require(values, requirements=["C", "W"])
-    try:
-        return torch.as_tensor(values)
-    except (TypeError, ValueError, RuntimeError) as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise DataError("arrays of numbers", f"{reason} in '{name}'", "give labels as class numbers from 0") from error
-
-
-def _check_shape(name: str, images: Shaped[Tensor, "..."]) -> Shaped[Tensor, "n channels height width"]:
-    """Bring an image array to four dimensions with at least three channels, or refuse it."""
-    if images.ndim == 3:
-        images = images.unsqueeze(1)
-    got = f"{tuple(images.shape)} in '{name}'"
-    if images.ndim != 4 or not len(images):
-        raise DataError("images of shape (n, channels, height, width)", got, "reshape the array; n is at least 1")
-    if images.shape[1] not in (1, 3) and images.shape[-1] in (1, 3):
-        raise DataError("channels before height and width", got, "permute the array to (n, channels, height, width)")
-    if min(images.shape[2:]) < MIN_PIXELS:
-        raise DataError(f"images of at least {MIN_PIXELS}x{MIN_PIXELS} pixels", got, "enlarge them")
-    return images.expand(-1, 3, -1, -1) if images.shape[1] == 1 else images
-
-
-def _to_uint8(name: str, images: Shaped[Tensor, "n channels height width"]) -> UInt8[Tensor, "n channels height width"]:
-    """Convert pixels to uint8 on the CPU, or refuse them."""
-    if images.dtype == torch.uint8:
-        return images.cpu().contiguous()
-    if not images.is_floating_point():
-        raise DataError("uint8 or float images", f"{images.dtype} in '{name}'", "convert pixels to uint8 0..255")
-    for is_valid, expected in (
-        (images.isfinite(), "finite pixels"),
-        ((images >= 0) & (images <= 1), "float pixels in [0, 1]"),
-    ):
-        bad = (~is_valid.flatten(1).all(dim=1)).nonzero().flatten()
-        if len(bad):
-            index = int(bad[0])
-            pixel = float(images[index][~is_valid[index]][0])
-            raise DataError(expected, f"{pixel:g} in image {index} of '{name}'", "scale or repair the array")
-    return (images * 255).round().to(torch.uint8).cpu().contiguous()

@@ -9,10 +9,11 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from auxo.data.sources import AbstractSource, pixel_hashes
+from auxo.data.sources import AbstractSource, pixel_hashes, target_hashes
 from auxo.errors import DataError
 from auxo.random import named_generator
-from auxo.types import Task
+from auxo.tasks import AbstractTask, Classification
+from auxo.types import LABEL
 
 __all__ = [
     "EvaluationSplit",
@@ -67,7 +68,7 @@ class UnlabelledSplit:
     def __post_init__(self) -> None:
         if self.source.class_names:
             got = f"{len(self.source.class_names)} classes in '{self.source.name}'"
-            raise DataError("an unlabelled split without labels", got, "give source.without_labels(name)")
+            raise DataError("an unlabelled split without labels", got, "give source.without_targets(names, name)")
 
     @property
     def name(self) -> str:
@@ -126,9 +127,12 @@ class Splits:
         meta: fits what an outer objective learns, or ``None``.
         ood: judge on data from elsewhere; any number.
         unlabelled: trains without labels, or ``None``.
+        task_kind: what is predicted.
+        learned: further columns that are learned, whose values mean the same in every split.
 
     Raises:
-        DataError: two sets differ in classes or in the shape of their images.
+        DataError: two sets differ in what the numbers of a target stand for, such as their classes, or in the shape of
+            their images.
     """
 
     train: TrainSplit
@@ -137,19 +141,16 @@ class Splits:
     meta: MetaSplit | None = None
     ood: tuple[OODSplit, ...] = ()
     unlabelled: UnlabelledSplit | None = None
+    task_kind: type[AbstractTask] = Classification
+    learned: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for split in self.evaluation():
-            _check_agreement(self.train.source, split.source)
+            self._check_agreement(split.source)
         if self.meta is not None:
-            _check_agreement(self.train.source, self.meta.source)
+            self._check_agreement(self.meta.source)
         if self.unlabelled is not None:
             _check_shape(self.train.source, self.unlabelled.source)
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """One name per class, in the order of the labels."""
-        return self.train.source.class_names
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -169,12 +170,28 @@ class Splits:
         Those are train, meta, unlabelled and val. The others decide nothing and are disjoint from these.
         """
         used = (self.train, self.meta, self.unlabelled, self.val)
-        return {split.name: _digest(split.source) for split in used if split is not None}
+        return {split.name: _digest(split.source, self.learned_targets) for split in used if split is not None}
 
-    def task(self) -> Task:
+    def task(self) -> AbstractTask:
         """Return what is to be predicted, and from what."""
-        counts = self.train.source.labels.bincount(minlength=len(self.class_names))
-        return Task(self.class_names, *self.image_shape, class_counts=tuple(counts.tolist()))
+        return self.task_kind.from_source(self.train.source)
+
+    @property
+    def learned_targets(self) -> tuple[str, ...]:
+        """Names of the task's targets and of the further columns that are learned."""
+        return (*(target.name for target in self.task().targets), *self.learned)
+
+    def _check_agreement(self, other: AbstractSource) -> None:
+        """Refuse a set whose numbers stand for other things than the training set's, or of another image shape."""
+        train = self.train.source
+        for name in self.learned_targets:
+            own, others = (source.vocabulary.get(name, ()) for source in (train, other))
+            if own != others:
+                what = "classes" if name == LABEL else f"values of {name}"
+                expected = f"the {what} of '{train.name}', {list(own)}"
+                fix = f"give both the same {what} in the same order"
+                raise DataError(expected, f"{list(others)} in '{other.name}'", fix)
+        _check_shape(train, other)
 
 
 def stratified_indices(labels: Int[Tensor, " n"], sizes: Sequence[int], *, seed: int) -> list[Int[Tensor, " part"]]:
@@ -241,24 +258,33 @@ def _controlled_rounding(sizes: Int[Tensor, " parts"], counts: Int[Tensor, " cla
 
 
 def stratified_parts(
-    source: AbstractSource, sizes: Sequence[int], names: Sequence[str], *, seed: int
+    source: AbstractSource,
+    sizes: Sequence[int],
+    names: Sequence[str],
+    *,
+    seed: int,
+    task: type[AbstractTask] = Classification,
 ) -> list[AbstractSource]:
-    """Cut a source into stratified parts with :func:`stratified_indices`.
+    """Cut a source into parts with :func:`stratified_indices`, by whatever the task stratifies by.
 
     Args:
         source: what to cut.
         sizes: number of images of each part; the rest is left out.
         names: name of each part.
         seed: of the draw.
+        task: says what proportions every part keeps.
 
     Raises:
         DataError: the source is too small for the parts.
     """
-    parts = stratified_indices(source.labels, sizes, seed=seed)
+    strata = task.strata(source)
+    parts = stratified_indices(torch.zeros(len(source)) if strata is None else strata, sizes, seed=seed)
     return [source.subset(part, name) for part, name in zip(parts, names, strict=True)]
 
 
-def subsample(source: AbstractSource, num_images: int | None, *, seed: int) -> AbstractSource:
+def subsample(
+    source: AbstractSource, num_images: int | None, *, seed: int, task: type[AbstractTask] = Classification
+) -> AbstractSource:
     """Return a stratified subsample under the same name; ``None`` and the full number return the source itself.
 
     Every builder of splits calls this on its training images with ``DataConfig.num_train`` (or, where that is
@@ -268,6 +294,7 @@ def subsample(source: AbstractSource, num_images: int | None, *, seed: int) -> A
         source: training images.
         num_images: how many to keep.
         seed: of the draw.
+        task: says what proportions are kept.
 
     Raises:
         DataError: more images are asked for than there are, or fewer than classes.
@@ -280,7 +307,7 @@ def subsample(source: AbstractSource, num_images: int | None, *, seed: int) -> A
             f"data.num-train {num_images}",
             "ask for fewer, or leave the option out",
         )
-    return stratified_parts(source, [num_images], [source.name], seed=seed)[0]
+    return stratified_parts(source, [num_images], [source.name], seed=seed, task=task)[0]
 
 
 def check_disjoint(splits: Splits, on_overlap: Literal["error", "drop"] = "error") -> Splits:
@@ -329,10 +356,13 @@ def check_disjoint(splits: Splits, on_overlap: Literal["error", "drop"] = "error
     )
 
 
-def _digest(source: AbstractSource) -> str:
-    """Return a digest of class names, labels and contents in their order."""
-    content = (source.class_names, source.labels.tolist(), source.content_hashes())
-    return hashlib.sha256(repr(content).encode()).hexdigest()[:16]
+def _digest(source: AbstractSource, learned: Sequence[str]) -> str:
+    """Return a digest of images and of what is learned of them, in their order; other columns do not count."""
+    content: list[object] = [source.class_names, source.labels.tolist(), source.content_hashes()]
+    for name in learned:
+        if name != LABEL:
+            content += [name, source.vocabulary.get(name, ()), *target_hashes(source, name)]
+    return hashlib.sha256(repr(tuple(content)).encode()).hexdigest()[:16]
 
 
 def _without(source: AbstractSource, places: set[int], split_name: str) -> AbstractSource:
@@ -343,17 +373,6 @@ def _without(source: AbstractSource, places: set[int], split_name: str) -> Abstr
             f"images in {split_name} that no other split has", "copies only", "give other images, or remove the copies"
         )
     return source.subset(torch.tensor(rest), source.name)
-
-
-def _check_agreement(train: AbstractSource, other: AbstractSource) -> None:
-    """Refuse a set whose classes or image shape are not the training set's."""
-    if other.class_names != train.class_names:
-        raise DataError(
-            f"the classes of '{train.name}', {list(train.class_names)}",
-            f"{list(other.class_names)} in '{other.name}'",
-            "give both the same classes in the same order",
-        )
-    _check_shape(train, other)
 
 
 def _check_shape(train: AbstractSource, other: AbstractSource) -> None:

@@ -9,15 +9,14 @@ from jaxtyping import UInt8
 from numpy.typing import NDArray
 from torch import Tensor
 
-from auxo.data import AbstractSource, InputPipeline, ValSplit, stratified_indices
+from auxo.data import AbstractSource, ValSplit, stratified_indices
 from auxo.errors import DataError
 from auxo.estimation.config import LEAST_IMAGES, EstimationConfig
 from auxo.estimation.estimators import ESTIMATORS, FittedEstimator, MetaTable, fit_estimator
 from auxo.estimation.meta_sets import MetaSet, corrupted_sets, draw_meta_sets, render
 from auxo.estimation.scores import Scores, Thresholds, fit_thresholds, measure
-from auxo.interfaces import AbstractMethod
+from auxo.evaluation import Reader
 from auxo.random import derive_seed
-from auxo.runtime import Runtime
 
 __all__ = ["Estimate", "Estimation", "fit_estimation", "measure_source"]
 
@@ -123,12 +122,9 @@ class Estimation:
 
 
 def fit_estimation(
-    method: AbstractMethod,
+    reader: Reader,
     split: ValSplit,
     *,
-    pipeline: InputPipeline,
-    runtime: Runtime,
-    batch_size: int,
     seed: int,
     config: EstimationConfig | None = None,
     observer: Callable[[int, int], None] = lambda _done, _total: None,
@@ -139,11 +135,8 @@ def fit_estimation(
     estimators are fitted to labels. Where a checkpoint was selected on them, their accuracy is a little optimistic.
 
     Args:
-        method: trained.
-        split: its validation images, with labels.
-        pipeline: normalises them on the device.
-        runtime: the device.
-        batch_size: images of one forward pass.
+        reader: of the trained network.
+        split: its validation images, with their classes.
         seed: the run's; every draw has a stream of its own.
         config: options.
         observer: is told how many of how many sets are measured.
@@ -159,14 +152,13 @@ def fit_estimation(
     images, labels = _drawn(split.source, config.images, seed=derive_seed(seed, "estimate", "images"))
     sets = draw_meta_sets(config.sets, seed=derive_seed(seed, "estimate", "sets"))
     sets += corrupted_sets(len(sets)) if config.corruptions else []
-    chunks = images.split(batch_size)
-    clean = measure(method, chunks, name=split.name, pipeline=pipeline, runtime=runtime)
+    clean = measure(reader, images.split(reader.batch_size), name=split.name)
     thresholds = fit_thresholds(clean, labels)
     rows, accuracy = [], []
     for done, made in enumerate(sets, start=1):
         changed = render(images, made, seed=derive_seed(seed, "estimate", "render"))
         name = f"{split.name} under {', '.join(step.name for step in made.steps) or 'nothing'}"
-        scores = measure(method, changed.split(batch_size), name=name, pipeline=pipeline, runtime=runtime)
+        scores = measure(reader, changed.split(reader.batch_size), name=name)
         rows.append({key: 100 * float(values.mean()) for key, values in scores.features(thresholds).items()})
         accuracy.append(100 * float((scores.predicted == labels).mean()))
         observer(done, len(sets))
@@ -206,15 +198,8 @@ def _drawn(
     return source.fetch(indices), source.labels[indices].numpy()
 
 
-def measure_source(
-    method: AbstractMethod,
-    source: AbstractSource,
-    *,
-    pipeline: InputPipeline,
-    runtime: Runtime,
-    batch_size: int,
-) -> Scores:
-    """Return what a network says of every picture of a source; its labels, if it has any, are not read.
+def measure_source(reader: Reader, source: AbstractSource) -> Scores:
+    """Return what a network says of every image of a source; its classes, if it has any, are not read.
 
     Raises:
         DataError: it has no picture, or a damaged one.
@@ -224,7 +209,7 @@ def measure_source(
         raise DataError(f"pictures in {source.name}", "none", "name another set")
 
     def chunks() -> Iterator[Tensor]:
-        for indices in torch.arange(len(source)).split(batch_size):
+        for indices in torch.arange(len(source)).split(reader.batch_size):
             yield source.fetch(indices)
 
-    return measure(method, chunks(), name=source.name, pipeline=pipeline, runtime=runtime)
+    return measure(reader, chunks(), name=source.name)

@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
+from scipy.special import ndtr, ndtri
 
 from auxo.errors import DataError, ShapeError
 
@@ -192,12 +192,12 @@ def to_scale(values: NDArray[np.float64], scale: Scale) -> NDArray[np.float64]:
     """Return percentages in units of the scale."""
     if scale == "percent":
         return values
-    return np.asarray(norm.ppf(np.clip(values, _CLOSEST, 100 - _CLOSEST) / 100), dtype=np.float64)
+    return np.asarray(ndtri(np.clip(values, _CLOSEST, 100 - _CLOSEST) / 100), dtype=np.float64)
 
 
 def from_scale(values: NDArray[np.float64], scale: Scale) -> NDArray[np.float64]:
     """Return percentages in [0, 100] of numbers in units of the scale."""
-    percent = values if scale == "percent" else 100 * np.asarray(norm.cdf(values), dtype=np.float64)
+    percent = values if scale == "percent" else 100 * np.asarray(ndtr(values), dtype=np.float64)
     return np.clip(percent, 0.0, 100.0)
 
 

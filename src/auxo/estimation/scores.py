@@ -9,13 +9,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from auxo.data import InputPipeline
 from auxo.errors import NonFiniteError
-from auxo.evaluation.evaluate import evaluation_mode
+from auxo.evaluation import Reader
 from auxo.interfaces import AbstractMethod, PretextHead
 from auxo.pretexts.rotation import Rotation
-from auxo.runtime import Runtime
-from auxo.types import Batch, Images
+from auxo.types import Images
 
 __all__ = ["FEATURES", "Scores", "Thresholds", "fit_thresholds", "measure", "rotation_head", "threshold_of"]
 
@@ -103,54 +101,33 @@ def rotation_head(method: AbstractMethod) -> PretextHead | None:
     return next((head for head in heads if isinstance(head.pretext, Rotation)), None)
 
 
-def measure(
-    method: AbstractMethod,
-    pictures: Iterable[Tensor],
-    *,
-    name: str,
-    pipeline: InputPipeline,
-    runtime: Runtime,
-) -> Scores:
-    """Return what a model says of pictures.
-
-    The model is in evaluation mode meanwhile and left as it was.
+def measure(reader: Reader, images: Iterable[Tensor], *, name: str) -> Scores:
+    """Return what a model says of images.
 
     Args:
-        method: its first class head is the one to be used, its second the one that may agree.
-        pictures: chunks of one forward pass each, at least one; uint8 of shape ``(n, channels, height, width)``;
+        reader: of the model: its first head is the one that predicts, its second the one that may agree.
+        images: chunks of one forward pass each, at least one; uint8 of shape ``(n, channels, height, width)``;
             rotation takes a pass of four times as many.
         name: of the set, for messages.
-        pipeline: normalises them on the device.
-        runtime: device and precision.
 
     Raises:
         NonFiniteError: a logit is not a finite number.
     """
-    head = rotation_head(method)
+    head = rotation_head(reader.method)
     parts: dict[str, list[Tensor]] = {}
-    with evaluation_mode(method), torch.inference_mode():
-        for chunk in pictures:
-            images = _inputs(runtime.to_device(chunk), pipeline)
-            for key, values in _scores(method, head, images, runtime, name).items():
+    with reader.reading():
+        for chunk in images:
+            for key, values in _scores(reader, head, reader.inputs(chunk), name).items():
                 parts.setdefault(key, []).append(values.cpu())
     joined = {key: torch.cat(values) for key, values in parts.items()}
     predicted = joined.pop("predicted").numpy()
     return Scores(predicted, **{key: values.double().numpy() for key, values in joined.items()})
 
 
-def _inputs(pixels: Tensor, pipeline: InputPipeline) -> Images:
-    """Return normalised images."""
-    unknown = torch.full((len(pixels),), -1, device=pixels.device)
-    batch: Batch = pipeline(Batch(pixels, unknown, unknown), seed=None)
-    return batch.images
-
-
-def _scores(
-    method: AbstractMethod, head: PretextHead | None, images: Images, runtime: Runtime, name: str
-) -> dict[str, Tensor]:
+def _scores(reader: Reader, head: PretextHead | None, images: Images, name: str) -> dict[str, Tensor]:
     """Return the scores of one chunk, each of shape ``(n,)``."""
-    with runtime.autocast():
-        first, *others = method.head_logits(images).values()
+    with reader.runtime.autocast():
+        first, *others = reader.method.head_logits(images).values()
     log_probs = first.float().log_softmax(1)
     if not log_probs.isfinite().all():
         fix = "the weights have diverged; train again with a lower learning rate"
@@ -161,7 +138,7 @@ def _scores(
         found["agreement"] = (others[0].argmax(1) == predicted).float()
     if head is not None:
         made = head.pretext.make_all(images)
-        with runtime.autocast():
+        with reader.runtime.autocast():
             told = head.answer(made.inputs).argmax(1)
         is_right = (told == made.targets).float()
         found["rotation"] = torch.zeros(len(images), device=images.device).index_add_(0, made.sources, is_right) / 4

@@ -8,14 +8,13 @@ from typing import Literal, TypeAlias, get_args
 import numpy as np
 import torch
 from jaxtyping import Float
+from torch import Tensor
 
-from auxo.data import EvaluationSplit, InputPipeline, Splits, TrainSplit, ValSplit
+from auxo.data import EvaluationSplit, Splits, TrainSplit, ValSplit
 from auxo.errors import ConfigError, DataError
-from auxo.evaluation.evaluate import EvaluationRow, evaluation_row
-from auxo.evaluation.features import FeatureReader, LabelledFeatures
-from auxo.evaluation.metrics import HeadMetrics, HeadScores
-from auxo.interfaces import AbstractMethod
-from auxo.runtime import Runtime
+from auxo.evaluation.reader import Reader, TargetedFeatures
+from auxo.runs.results import EvaluationRow
+from auxo.tasks import Scores, score_answers, sum_answers
 from auxo.types import require_choice
 
 __all__ = [
@@ -46,52 +45,43 @@ class FittedProbe:
 
     Args:
         head: what rows call it: ``"knn"`` or ``"linear_probe"``.
-        num_classes: of the task.
-        logits: maps features of shape ``(n, dim)`` to finite scores before the softmax, shape ``(n, num_classes)``.
+        num_outputs: of the task.
+        logits: maps features of shape ``(n, dim)`` to finite scores before the softmax, shape ``(n, num_outputs)``.
         settings: what it was fitted with, for records: ``bank``, the number of training images, ``num_features``, and
             ``neighbours`` and ``temperature``, or ``c``, the inverse strength of the penalty that was chosen.
     """
 
     head: str
-    num_classes: int
+    num_outputs: int
     logits: Callable[[Float[np.ndarray, "n dim"]], Float[np.ndarray, "n classes"]]
     settings: Mapping[str, int | float]
 
-    def scores(self, of: LabelledFeatures) -> HeadScores:
-        """Return accuracy, likelihood and calibration on the features of a split."""
-        metrics = HeadMetrics(self.num_classes, torch.device("cpu"))
-        metrics.update(torch.from_numpy(self.logits(of.features)), torch.from_numpy(of.labels))
-        return metrics.compute()
+    def outputs(self, of: TargetedFeatures) -> Tensor:
+        """Return the scores before the softmax of the features of a split."""
+        return torch.from_numpy(self.logits(of.features))
+
+    def scores(self, of: TargetedFeatures) -> Scores:
+        """Return what is kept of every image of a split."""
+        answers = torch.from_numpy(of.answers)
+        return score_answers(self.outputs(of), answers, num_outputs=self.num_outputs)
 
 
 def evaluate_by_probes(
-    method: AbstractMethod,
-    splits: Splits,
-    *,
-    pipeline: InputPipeline,
-    runtime: Runtime,
-    batch_size: int,
-    probes: Sequence[str] = PROBES,
-    neighbours: int | None = None,
-    workers: int = 0,
+    reader: Reader, splits: Splits, *, probes: Sequence[str] = PROBES, neighbours: int | None = None
 ) -> list[EvaluationRow]:
     """Fit probes to the features of a run's training images and judge them on val, test and every set from elsewhere.
 
-    Nothing but the training images is fitted to, and nothing but the validation images chooses. The method is left as
-    it was.
+    Nothing but the training images is fitted to, and nothing but the validation images chooses.
 
     Args:
-        method: with a class head or without; its features are those that it predicts from, else its backbone's.
+        reader: of the method, with a head that predicts or without; its features are those that it predicts from, else
+            its backbone's. All processes fit the same probes and return the same rows.
         splits: of the run.
-        pipeline: normalises a batch on the device; nothing is augmented.
-        runtime: device and processes; all processes fit the same probes and return the same rows.
-        batch_size: images of one forward pass.
         probes: of :data:`PROBES`.
         neighbours: of the probe ``knn``, see :func:`fit_knn`.
-        workers: processes that decode a streaming source, >= 0.
 
     Returns:
-        For every split a row of the kind ``class`` per probe; their heads are ``knn`` and ``linear_probe``.
+        For every split a row of the kind ``task`` per probe; their heads are ``knn`` and ``linear_probe``.
 
     Raises:
         ConfigError: there is no such probe, or there are fewer training images than neighbours.
@@ -100,13 +90,12 @@ def evaluate_by_probes(
 
     Cost: one forward pass over train and every split, two over val if ``linear`` is among the probes; the fits.
     """
-    reader = FeatureReader(method=method, pipeline=pipeline, runtime=runtime, batch_size=batch_size, workers=workers)
     fitted = fit_probes(reader, splits.train, splits.val, probes=probes, neighbours=neighbours)
     return [row for split in splits.evaluation() for row in evaluate_probes(fitted, reader, split)]
 
 
 def fit_probes(
-    reader: FeatureReader,
+    reader: Reader,
     train: TrainSplit,
     val: ValSplit,
     *,
@@ -131,24 +120,23 @@ def fit_probes(
         raise ConfigError(f"probes of {', '.join(PROBES)}", "none", "name one")
     for name in probes:
         require_choice("probes", name, ProbeName)
-    names = reader.method.task.class_names
-    counts = train.source.labels.bincount(minlength=len(names)).tolist()
+    target = reader.require_answers("probes")
+    names = target.names
+    counts = train.source.columns[target.name].values.bincount(minlength=len(names)).tolist()
     absent = [name for name, count in zip(names, counts, strict=True) if not count]
     if absent:
         raise DataError("training images of every class for probes", f"none of '{absent[0]}'", "add some")
     _check_neighbours(neighbours, len(train.source))
-    bank = reader.read(train)
+    bank = reader.features(train)
     fitted = []
     if "knn" in probes:
         fitted.append(fit_knn(bank, len(names), neighbours=neighbours))
     if "linear" in probes:
-        fitted.append(fit_linear(bank, reader.read(val), len(names)))
+        fitted.append(fit_linear(bank, reader.features(val), len(names)))
     return fitted
 
 
-def evaluate_probes(
-    fitted: Sequence[FittedProbe], reader: FeatureReader, split: EvaluationSplit
-) -> list[EvaluationRow]:
+def evaluate_probes(fitted: Sequence[FittedProbe], reader: Reader, split: EvaluationSplit) -> list[EvaluationRow]:
     """Return what probes achieve on a split, a row each.
 
     Args:
@@ -160,11 +148,16 @@ def evaluate_probes(
         DataError: the split has no image.
         NonFiniteError: a feature is not a finite number.
     """
-    found = reader.read(split)
-    return [evaluation_row(split.name, probe.head, "class", probe.scores(found)) for probe in fitted]
+    found, name = reader.features(split), reader.require_answers("probes").name
+    answers, columns = {name: torch.from_numpy(found.answers)}, split.source.columns
+    rows = []
+    for probe in fitted:
+        scores = {key: values.double() for key, values in reader.task.score(probe.outputs(found), answers).items()}
+        rows.append(reader.row(split.name, probe.head, scores, columns))
+    return rows
 
 
-def fit_knn(bank: LabelledFeatures, num_classes: int, *, neighbours: int | None = None) -> FittedProbe:
+def fit_knn(bank: TargetedFeatures, num_outputs: int, *, neighbours: int | None = None) -> FittedProbe:
     """Return the vote of the training images whose features point the most alike.
 
     Of the ``k`` training images with the largest cosine ``s_i`` each votes for its class with the weight
@@ -178,7 +171,7 @@ def fit_knn(bank: LabelledFeatures, num_classes: int, *, neighbours: int | None 
 
     Args:
         bank: features and labels of the training images, of which every class has one.
-        num_classes: of the task.
+        num_outputs: of the task.
         neighbours: ``k``, from 1 to the number of training images; ``None`` takes 20, or all where there are fewer.
 
     Raises:
@@ -186,23 +179,23 @@ def fit_knn(bank: LabelledFeatures, num_classes: int, *, neighbours: int | None 
 
     Cost: the cosine of every image with every training image.
     """
-    from sklearn.neighbors import KNeighborsClassifier  # noqa: PLC0415  # slow to import, and only needed here
+    from sklearn.neighbors import KNeighborsClassifier
 
-    count = len(bank.labels)
+    count = len(bank.answers)
     _check_neighbours(neighbours, count)
     k = min(_NEIGHBOURS, count) if neighbours is None else neighbours
     model = KNeighborsClassifier(k, weights=_vote_weights, algorithm="brute", metric="cosine")
-    model.fit(bank.features, bank.labels)
+    model.fit(bank.features, bank.answers)
 
     def logits(features: Float[np.ndarray, "n dim"]) -> Float[np.ndarray, "n classes"]:
         shares = np.asarray(model.predict_proba(features))
-        return np.asarray(np.log((k * shares + 1 / num_classes) / (k + 1)))
+        return np.asarray(np.log((k * shares + 1 / num_outputs) / (k + 1)))
 
     settings = {"bank": count, "num_features": bank.features.shape[1], "neighbours": k, "temperature": _TEMPERATURE}
-    return FittedProbe("knn", num_classes, logits, settings)
+    return FittedProbe("knn", num_outputs, logits, settings)
 
 
-def fit_linear(bank: LabelledFeatures, val: LabelledFeatures, num_classes: int) -> FittedProbe:
+def fit_linear(bank: TargetedFeatures, val: TargetedFeatures, num_outputs: int) -> FittedProbe:
     """Return a multinomial logistic regression on features of mean 0 and standard deviation 1.
 
     scikit-learn's, with a squared penalty on the weights of inverse strength ``C`` in 0.001, 0.01, 0.1, 1 and 10, each
@@ -218,27 +211,27 @@ def fit_linear(bank: LabelledFeatures, val: LabelledFeatures, num_classes: int) 
     Args:
         bank: features and labels of the training images, of which every class has one.
         val: of the validation images.
-        num_classes: of the task.
+        num_outputs: of the task.
 
     Cost: five fits.
     """
-    from sklearn.exceptions import ConvergenceWarning  # noqa: PLC0415  # slow to import, and only needed here
-    from sklearn.linear_model import LogisticRegression  # noqa: PLC0415  # likewise
-    from sklearn.preprocessing import StandardScaler  # noqa: PLC0415  # likewise
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.preprocessing import StandardScaler
 
     scaling = StandardScaler().fit(bank.features)
     inputs = scaling.transform(bank.features)
     model = LogisticRegression(max_iter=_MAX_ITERATIONS, warm_start=True)
-    size = {"bank": len(bank.labels), "num_features": bank.features.shape[1]}
+    size = {"bank": len(bank.answers), "num_features": bank.features.shape[1]}
     candidates = []
     for c in _STRENGTHS:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
-            model.set_params(C=c).fit(inputs, bank.labels)
+            model.set_params(C=c).fit(inputs, bank.answers)
         layer = _Layer(scaling.transform, model.coef_.copy(), model.intercept_.copy())
-        candidates.append(FittedProbe("linear_probe", num_classes, layer.scores, {**size, "c": c}))
-    of_val = [probe.scores(val) for probe in candidates]
-    best = min(range(len(candidates)), key=lambda place: (-of_val[place].accuracy, of_val[place].nll))
+        candidates.append(FittedProbe("linear_probe", num_outputs, layer.scores, {**size, "c": c}))
+    of_val = [sum_answers(probe.scores(val)) for probe in candidates]
+    best = min(range(len(candidates)), key=lambda place: (-of_val[place].correct, of_val[place].nll))
     return candidates[best]
 
 

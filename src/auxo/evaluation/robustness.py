@@ -2,7 +2,7 @@
 
 import importlib
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import ModuleType
@@ -11,23 +11,13 @@ from typing import Literal, Protocol, TypeAlias, get_args, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from auxo.data import EvaluationSplit, InputPipeline
+from auxo.data import EvaluationSplit
 from auxo.errors import ConfigError, DataError
-from auxo.evaluation.evaluate import (
-    EvaluationRow,
-    blank_image,
-    class_logits,
-    device_batches,
-    evaluation_mode,
-    evaluation_row,
-    require_class_head,
-    sum_over_processes,
-)
-from auxo.evaluation.metrics import HeadMetrics
+from auxo.evaluation.reader import Reader, evaluation_mode
 from auxo.interfaces import AbstractMethod
-from auxo.losses import cross_entropy_losses
 from auxo.random import derive_seed, global_seed
-from auxo.runtime import Runtime
+from auxo.runs.results import EvaluationRow
+from auxo.tasks import AbstractTask
 from auxo.types import Images, Labels, Normalisation, refuse_unread
 
 __all__ = ["ATTACKS", "AttackConfig", "AttackName", "adversarial_images", "evaluate_under_attack"]
@@ -77,31 +67,20 @@ class AttackConfig:
 
 
 def evaluate_under_attack(
-    method: AbstractMethod,
-    split: EvaluationSplit,
-    *,
-    pipeline: InputPipeline,
-    runtime: Runtime,
-    batch_size: int,
-    config: AttackConfig,
-    seed: int,
-    workers: int = 0,
+    reader: Reader, split: EvaluationSplit, *, config: AttackConfig, seed: int
 ) -> list[EvaluationRow]:
-    """Measure the class head in use on a split, clean, under each attack, and under the worst of them for each image.
+    """Measure the head that predicts on a split, clean, under each attack, and under the worst of them for each image.
 
     Attacks change pixels in [0, 1]; the network, its normalisation included, is in evaluation mode and float32, and
     sees the images untransformed. An attack that makes things no worse leaves its image as it was, so no accuracy is
-    above the clean one. The method is left as it was.
+    above the clean one.
 
     Args:
-        method: attacked through ``predict``.
-        split: images and labels.
-        pipeline: normalises a batch on the device.
-        runtime: device and processes; its autocast is not used.
-        batch_size: images attacked together; with random starts it has a part in the numbers drawn.
+        reader: of the method, which is attacked through ``predict``; its autocast is not used. Its batch size is that
+            of the images attacked together; with random starts it has a part in the numbers drawn.
+        split: images and their classes.
         config: which attacks, and how strong.
         seed: of random starts and noise.
-        workers: processes that decode a streaming source, >= 0.
 
     Returns:
         Rows for these splits: the clean one under its own name, ``NAME/ATTACK`` for every attack, and
@@ -109,7 +88,7 @@ def evaluate_under_attack(
         upper bound of the true one in the ball: another attack may find more.
 
     Raises:
-        ConfigError: foolbox is missing, or the method has no class head.
+        ConfigError: foolbox is missing, no head predicts, or the task has no classes.
         DataError: the split has no image.
         NonFiniteError: the logits are not all finite.
 
@@ -120,22 +99,23 @@ def evaluate_under_attack(
     foolbox = _import_foolbox()
     if len(split.source) == 0:
         raise DataError(f"images in {split.name}", "none", "give a set that is not empty")
-    require_class_head(method, runtime)
+    head, target = reader.require_head(), reader.require_answers("attacks")
     names = [split.name, *(f"{split.name}/{attack}" for attack in config.attacks), f"{split.name}/all_attacks"]
-    metrics = [HeadMetrics(method.task.num_classes, runtime.device) for _ in names]
+    tallies = [reader.expected_tally(head, len(split.source)) for _ in names]
+    method = reader.method
     with evaluation_mode(method), _without_weight_gradients(method):
-        with torch.inference_mode():
-            head = next(iter(class_logits(method, blank_image(method, runtime), runtime)))
-        for number, batch in enumerate(device_batches(split, runtime, batch_size=batch_size, workers=workers)):
-            normalisation = pipeline(batch, seed=None).normalisation
+        for number, batch in enumerate(reader.batches(split)):
+            normalisation = reader.normalised(batch).normalisation
+            assert normalisation is not None  # the pipeline has run
             network, pixels = _PixelNetwork(method, normalisation).eval(), batch.images.float() / 255
-            batch_seed = derive_seed(seed, "attack", runtime.rank, number)
-            worst = _under_each(foolbox, network, pixels, batch.labels, config, seed=batch_seed)
-            for member, logits in zip(metrics, worst, strict=True):
-                member.update(logits, batch.labels)
-    for member in metrics:
-        member.merge(lambda sums: sum_over_processes(sums, runtime))
-    return [evaluation_row(name, head, "class", member.compute()) for name, member in zip(names, metrics, strict=True)]
+            batch_seed = derive_seed(seed, "attack", reader.runtime.rank, number)
+            worst = _under_each(
+                foolbox, network, pixels, batch.targets, reader.task, config, seed=batch_seed, target=target.name
+            )
+            for tally, outputs in zip(tallies, worst, strict=True):
+                tally.add(reader.task.score(outputs, batch.targets), batch.indices)
+    columns = split.source.columns
+    return [reader.row(name, head, tally.merge(), columns) for name, tally in zip(names, tallies, strict=True)]
 
 
 def adversarial_images(
@@ -187,32 +167,32 @@ def _without_weight_gradients(module: nn.Module) -> Iterator[None]:
 
 
 def _under_each(
-    foolbox: ModuleType, network: nn.Module, pixels: Images, labels: Labels, config: AttackConfig, *, seed: int
+    foolbox: ModuleType,
+    network: nn.Module,
+    pixels: Images,
+    targets: Mapping[str, Tensor],
+    task: AbstractTask,
+    config: AttackConfig,
+    *,
+    seed: int,
+    target: str,
 ) -> list[Tensor]:
-    """Return the logits of clean images, under each attack, and under the worst of all for each image."""
+    """Return the outputs of clean images, under each attack, and under the worst of all for each image."""
     with torch.no_grad():
         clean = network(pixels)
-    logits = [clean]
+    outputs = [clean]
     for attack in config.attacks:
         worst = clean
         for start in range(config.restarts if attack in _RESTARTED else 1):
             attack_seed = derive_seed(seed, attack, start)
-            found = _attacked(foolbox, network, pixels, labels, attack, config, seed=attack_seed)
+            found = _attacked(foolbox, network, pixels, targets[target], attack, config, seed=attack_seed)
             with torch.no_grad():
-                worst = _worse(worst, network(found), labels)
-        logits.append(worst)
+                worst = task.worsened(worst, network(found), targets)
+        outputs.append(worst)
     overall = clean
-    for found in logits[1:]:
-        overall = _worse(overall, found, labels)
-    return [*logits, overall]
-
-
-def _worse(one: Tensor, other: Tensor, labels: Labels) -> Tensor:
-    """Return for each image the logits that are wrong where only one is, else those of the lower likelihood."""
-    is_wrong, is_other_wrong = one.argmax(1) != labels, other.argmax(1) != labels
-    is_less_likely = cross_entropy_losses(other, labels) > cross_entropy_losses(one, labels)
-    takes_other = (is_other_wrong & ~is_wrong) | ((is_other_wrong == is_wrong) & is_less_likely)
-    return torch.where(takes_other[:, None], other, one)
+    for found in outputs[1:]:
+        overall = task.worsened(overall, found, targets)
+    return [*outputs, overall]
 
 
 def _attacked(

@@ -10,27 +10,11 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from auxo.errors import DataError
-from auxo.evaluation.evaluate import EvaluationRow
-from auxo.evaluation.selection import Selection
+from auxo.runs.results import PRIMARY, Compute, EvaluationRow, Selection
 
-__all__ = ["Compute", "Table", "accuracy_cell", "build_table", "to_csv", "to_markdown", "to_rich"]
+__all__ = ["Table", "build_table", "measure_cell", "title_measure", "to_csv", "to_markdown", "to_rich"]
 
 _MISSING = "-"
-
-
-@dataclass(frozen=True)
-class Compute:
-    """What a result cost, over all its seeds together.
-
-    Args:
-        train_seconds: wall-clock time of training.
-        images: training images seen, each as often as it was; what a pretext makes of one is not counted again.
-        flops: floating-point operations of training, or ``None`` if they were not counted.
-    """
-
-    train_seconds: float
-    images: int
-    flops: float | None = None
 
 
 @dataclass(frozen=True)
@@ -53,14 +37,13 @@ def build_table(
 ) -> Table:
     """Return the table of a run, or of several runs of one configuration that differ in their seed.
 
-    Lines are splits and columns are heads, each in the order of the rows: class heads, ``mean``, pretexts; then
-    number of images, negative log-likelihood and calibration error of the first class head, if there is one. A cell is
-    the accuracy in percent with its 95 % Wilson interval, ``97.8 [96.1, 98.8]``; of several seeds it is mean ± sample
-    standard deviation over the seeds.
+    Lines are splits and columns are heads, each in the order of the rows: the task's heads, ``mean``, pretexts; then
+    the other measures of the first of the task's heads, if there is one. A cell is the primary measure with its 95 %
+    interval, ``97.8 [96.1, 98.8]``; of several seeds it is mean ± sample standard deviation over the seeds.
 
     Args:
-        rows: of every split, and with several seeds of every seed; none where a method has neither class head nor
-            pretext.
+        rows: of every split, and with several seeds of every seed; none where a method has neither a head that predicts
+            nor a pretext.
         selection: how the checkpoint was chosen; ``None`` means that the last epoch's weights were measured.
         compute: what all the seeds together cost.
         num_seeds: number of runs, >= 1.
@@ -71,27 +54,25 @@ def build_table(
     cells: dict[tuple[str, str, str], list[EvaluationRow]] = {}
     for row in rows:
         cells.setdefault((row.split, row.kind, row.head), []).append(row)
-    heads = [*_in_order(rows, "class"), *_in_order(rows, "pretext")]
+    heads = [*_list_heads(rows, "task"), *_list_heads(rows, "pretext")]
     for (split, _, head), members in cells.items():
         if len(members) != num_seeds:
             raise DataError(
                 f"{num_seeds} rows of {head} on {split}, one per seed", f"{len(members)}", "pass every seed once"
             )
+    predicts = bool(heads) and heads[0][0] == "task"
+    firsts = [row for row in rows if predicts and (row.kind, row.head) == heads[0]]
+    others = list(dict.fromkeys(name for row in firsts for name in row.measures if name != row.primary))
     lines: list[tuple[str, ...]] = []
     for split in dict.fromkeys(row.split for row in rows):
-        accuracies = tuple(accuracy_cell(cells.get((split, *head), [])) for head in heads)
-        if heads[0][0] != "class":
-            lines.append((split, *accuracies))
-            continue
-        first = cells.get((split, *heads[0]), [])
-        errors = [row.calibration_error for row in first if row.calibration_error is not None]
-        count = f"{first[0].n:,}" if first else _MISSING
-        nll = _spread([row.nll for row in first], digits=3)
-        lines.append((split, count, *accuracies, nll, _spread([100 * error for error in errors], digits=1)))
-    class_heads = {head for kind, head in heads if kind == "class"}
-    names = tuple(f"{head} (pretext)" if kind == "pretext" and head in class_heads else head for kind, head in heads)
-    columns = ("split", "images", *names, "NLL", "ECE") if class_heads else ("split", *names)
-    return Table(columns, tuple(lines), _caption(heads, selection, compute, num_seeds=num_seeds))
+        primaries = tuple(measure_cell(cells.get((split, *head), [])) for head in heads)
+        first = cells.get((split, *heads[0]), []) if predicts else []
+        count = (f"{first[0].n:,}" if first else _MISSING,) if predicts else ()
+        lines.append((split, *count, *primaries, *(measure_cell(first, name) for name in others)))
+    own = {head for kind, head in heads if kind == "task"}
+    names = tuple(f"{head} (pretext)" if kind == "pretext" and head in own else head for kind, head in heads)
+    columns = ("split", *(("images",) if predicts else ()), *names, *map(title_measure, others))
+    return Table(columns, tuple(lines), _caption(rows, heads, firsts, selection, compute, num_seeds=num_seeds))
 
 
 def to_markdown(table: Table) -> str:
@@ -123,54 +104,93 @@ def to_rich(table: Table) -> RichTable:
     return rendered
 
 
-def _in_order(rows: Sequence[EvaluationRow], kind: str) -> list[tuple[str, str]]:
-    """Return kind and name of the heads of one kind, each once; the average of class heads last."""
-    names = dict.fromkeys(row.head for row in rows if row.kind == kind)
-    return [(kind, name) for name in sorted(names, key=lambda name: kind == "class" and name == "mean")]
+def title_measure(name: str) -> str:
+    """Return what a table calls a measure.
+
+    Example:
+        >>> [title_measure(name) for name in ("nll", "worst_group/background", "mIoU")]
+        ['NLL', 'worst group/background', 'mIoU']
+    """
+    return name.upper() if name.islower() and name.isalpha() and len(name) <= 5 else name.replace("_", " ")
 
 
-def accuracy_cell(rows: Sequence[EvaluationRow]) -> str:
-    """Return an accuracy in percent with its interval, or mean ± standard deviation of several; - of none."""
-    if len(rows) == 1:
-        return f"{100 * rows[0].accuracy:.1f} [{100 * rows[0].low:.1f}, {100 * rows[0].high:.1f}]"
-    return _spread([100 * row.accuracy for row in rows], digits=1)
+def measure_cell(rows: Sequence[EvaluationRow], name: str = PRIMARY) -> str:
+    """Return a measure with its interval, or mean ± standard deviation of several; - where no row has it.
 
+    Fractions are in percent.
 
-def _spread(values: Sequence[float], *, digits: int) -> str:
-    """Return a value, or the mean and sample standard deviation of several."""
-    if not values:
+    Args:
+        rows: of one head on one split, one for each seed.
+        name: of the measure.
+    """
+    found = [row.main if name == PRIMARY else row.measures.get(name) for row in rows]
+    measures = [measure for measure in found if measure is not None]
+    if not measures:
         return _MISSING
-    center = f"{mean(values):.{digits}f}"
-    return center if len(values) == 1 else f"{center} ± {stdev(values):.{digits}f}"
+    scale, digits = (100, 1) if measures[0].unit == "%" else (1, 3)
+    values = [scale * measure.value for measure in measures]
+    if len(values) > 1:
+        return f"{mean(values):.{digits}f} ± {stdev(values):.{digits}f}"
+    (only,) = measures
+    if only.low is None or only.high is None:
+        return f"{values[0]:.{digits}f}"
+    return f"{values[0]:.{digits}f} [{scale * only.low:.{digits}f}, {scale * only.high:.{digits}f}]"
 
 
-def _caption(heads: Sequence[tuple[str, str]], selection: Selection | None, compute: Compute, *, num_seeds: int) -> str:
+def _list_heads(rows: Sequence[EvaluationRow], kind: str) -> list[tuple[str, str]]:
+    """Return kind and name of the heads of one kind, each once; the average of the task's heads last."""
+    names = dict.fromkeys(row.head for row in rows if row.kind == kind)
+    return [(kind, name) for name in sorted(names, key=lambda name: kind == "task" and name == "mean")]
+
+
+def _caption(
+    rows: Sequence[EvaluationRow],
+    heads: Sequence[tuple[str, str]],
+    firsts: Sequence[EvaluationRow],
+    selection: Selection | None,
+    compute: Compute,
+    *,
+    num_seeds: int,
+) -> str:
     """Return the sentences below the table."""
-    if num_seeds == 1:
-        cells = "Accuracy in percent with its 95 % Wilson interval over the images; the spread over seeds is not known"
+    sentences = []
+    if rows:
+        named = _list_measures([rows[0]], [rows[0].primary])
+        spread = f"mean ± sample standard deviation over {num_seeds} seeds"
+        interval = "with its 95 % interval over the images; the spread over seeds is not known"
+        title = named[0].upper() + named[1:] if named.split()[0].islower() else named
+        sentences.append(f"{title}, {interval if num_seeds == 1 else spread}")
+    if num_seeds == 1 and any(kind == "pretext" for kind, _ in heads):
+        sentences.append("A pretext counts every variant of an image as one, so its interval is too narrow")
+    chances = {row.head: row.chance for row in rows if row.chance is not None}
+    if chances:
+        guessing = ", ".join(f"{head} {100 * chance:.1f}" for head, chance in chances.items())
+        sentences.append(f"Guessing would reach, in percent: {guessing}")
+    if firsts:
+        others = dict.fromkeys(name for row in firsts for name in row.measures if name != row.primary)
+        if others:
+            sentences.append(f"Of {firsts[0].head} also {_list_measures(firsts, list(others))}")
     else:
-        cells = f"Accuracy in percent, mean ± sample standard deviation over {num_seeds} seeds"
-    if selection is None:
-        chosen = "last epoch; nothing was selected"
-    else:
-        chosen = f"best on {selection.split} at epoch {selection.epoch}"
+        sentences.append("No head predicts: the features can be judged with auxo evaluate --probe all")
+    sentences += list(dict.fromkeys(note for row in firsts for note in row.notes))
+    chosen = "last epoch; nothing was selected" if selection is None else selection.describe()
     flops = "operations not counted" if compute.flops is None else f"{compute.flops:.3g} floating-point operations"
-    of_classes = "No class head: the features can be judged with auxo evaluate --probe all"
-    if heads and heads[0][0] == "class":
-        of_classes = (
-            "NLL: mean negative log-likelihood in nats; ECE: expected calibration error in percent; both of "
-            f"{heads[0][1]}"
-        )
-    sentences = [
-        *([cells] if heads else []),
-        of_classes,
+    sentences += [
         f"Checkpoint: {chosen}",
         f"{num_seeds} seed{'s' if num_seeds > 1 else ''}",
         f"Training: {compute.train_seconds:.1f} s, {compute.images:,} training images seen, {flops}",
     ]
-    if num_seeds == 1 and any(kind == "pretext" for kind, _ in heads):
-        sentences.insert(1, "A pretext counts every variant of an image as one, so its interval is too narrow")
     return ". ".join(sentences) + "."
+
+
+def _list_measures(rows: Sequence[EvaluationRow], names: Sequence[str]) -> str:
+    """Return measures with their units and which way is better, in words."""
+    words = []
+    for name in names:
+        measure = next(row.measures[name] for row in rows if name in row.measures)
+        unit = {"%": " in percent", "": ""}.get(measure.unit, f" in {measure.unit}")
+        words.append(f"{title_measure(name)}{unit}{'' if measure.higher_is_better else ' (lower is better)'}")
+    return ", ".join(words)
 
 
 def _markdown_line(cells: Sequence[str]) -> str:

@@ -46,7 +46,7 @@ def embed(features: Float[Tensor, "n dim"], *, perplexity: float | None = None, 
         NonFiniteError: a feature is not a finite number.
         ConfigError: a perplexity that is not below the number of features.
     """
-    from sklearn.manifold import TSNE  # noqa: PLC0415  # slow to import, and only needed here
+    from sklearn.manifold import TSNE
 
     values = features.detach().cpu().double().numpy()
     count, dimensions = values.shape

@@ -9,7 +9,7 @@ from auxo.explain.arrangement import arrangement
 from auxo.explain.attention import attention_grid
 from auxo.explain.config import ExplainConfig
 from auxo.explain.subject import Subject
-from auxo.training import make_folder, write_atomically
+from auxo.files import make_folder, write_atomically
 
 __all__ = ["Explanation", "explain"]
 

@@ -63,7 +63,7 @@ def draw_attention(rows: Sequence[Sequence[Attention]], *, title: str, caption: 
         title: above, on as many lines as it needs.
         caption: lines below.
     """
-    from matplotlib.figure import Figure  # noqa: PLC0415  # slow to import, and only pictures need it
+    from matplotlib.figure import Figure
 
     lines_below = 1 + caption.count("\n")
     side, gap, foot = 0.85, 0.22, 0.52 + 0.13 * lines_below  # inches
@@ -140,7 +140,7 @@ def _show_pair(plain: "Axes", covered: "Axes", shown: Attention) -> None:
 
 def _outline(axes: "Axes", corner: tuple[float, float], width: int, height: int) -> None:
     """Draw a dotted line around a rectangle that is seen on black and on white."""
-    from matplotlib.patches import Rectangle  # noqa: PLC0415  # slow to import, and only pictures need it
+    from matplotlib.patches import Rectangle
 
     axes.add_patch(Rectangle(corner, width, height, fill=False, edgecolor="black", linewidth=1.0))
     axes.add_patch(Rectangle(corner, width, height, fill=False, edgecolor="white", linewidth=1.0, linestyle=":"))
@@ -176,8 +176,8 @@ def draw_points(
         title: above, on as many lines as it needs.
         caption: lines below.
     """
-    from matplotlib.figure import Figure  # noqa: PLC0415  # slow to import, and only pictures need it
-    from matplotlib.patheffects import withStroke  # noqa: PLC0415  # likewise
+    from matplotlib.figure import Figure
+    from matplotlib.patheffects import withStroke
 
     groups = [_Group(number, name, labels == number) for number, name in enumerate(class_names)]
     groups = [group for group in groups if group.members.any()]

@@ -66,7 +66,7 @@ def grad_cam(
 
     Cost: one forward and one backward pass.
     """
-    from captum.attr import LayerGradCam  # noqa: PLC0415  # it imports matplotlib, which only pictures need
+    from captum.attr import LayerGradCam
 
     probe = _Probe()
 

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from auxo.data import AbstractSource
 from auxo.errors import NonFiniteError
-from auxo.evaluation import features_of, has_class_head, observe
+from auxo.evaluation import Reader, features_of, observe
+from auxo.runs.model import TrainedModel
 from auxo.runtime import Runtime
-from auxo.training import TrainedModel
-from auxo.types import Batch, Features, Images
+from auxo.types import Features, Images
 
 __all__ = ["Answers", "Inputs", "Subject"]
 
@@ -68,17 +68,20 @@ class Subject:
     batch_size: int
 
     @cached_property
+    def reader(self) -> Reader:
+        """Runs the model."""
+        return Reader.of(self.model, runtime=self.runtime, batch_size=self.batch_size)
+
+    @property
     def predicts(self) -> bool:
-        """Whether the model has a class head."""
-        return has_class_head(self.model.method, self.runtime)
+        """Whether the model has a head that predicts."""
+        return self.reader.predicts
 
     def inputs(self, indices: Int[Tensor, " n"]) -> Iterator[Inputs]:
         """Yield the pictures at some positions, ``batch_size`` at a time."""
         for chunk in indices.split(self.batch_size):
             pixels = self.source.fetch(chunk)
-            labels = self.source.labels[chunk].to(self.runtime.device)
-            batch = Batch(self.runtime.to_device(pixels), labels, chunk)
-            yield Inputs(chunk, pixels, self.model.pipeline(batch, seed=None).images)
+            yield Inputs(chunk, pixels, self.reader.inputs(pixels))
 
     def features(self, images: Images) -> Features:
         """Return the features of normalised images; a model needs no class head for these."""

@@ -1,14 +1,12 @@
 """Trained networks as files for use elsewhere: safetensors, torch.export and ONNX, each with a model card."""
 
-from auxo.export.card import method_name
 from auxo.export.description import Description
 from auxo.export.folder import FORMATS, Export, ExportFormat, export_run, is_export
-from auxo.export.history import History, read_history, to_row
 from auxo.export.network import DeployedNetwork, capture
 from auxo.export.onnx_file import open_onnx, to_onnx
 from auxo.export.predictor import Predictor, predictor_of
 from auxo.export.program_file import open_program, to_pt2
-from auxo.export.published import published, with_code
+from auxo.export.published import published
 from auxo.export.weights_file import load_network, write_network
 
 __all__ = [
@@ -17,21 +15,16 @@ __all__ = [
     "Description",
     "Export",
     "ExportFormat",
-    "History",
     "Predictor",
     "capture",
     "export_run",
     "is_export",
     "load_network",
-    "method_name",
     "open_onnx",
     "open_program",
     "predictor_of",
     "published",
-    "read_history",
     "to_onnx",
     "to_pt2",
-    "to_row",
-    "with_code",
     "write_network",
 ]

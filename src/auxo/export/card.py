@@ -8,15 +8,21 @@ from pathlib import PurePath
 from typing import Any, TypeAlias
 
 from auxo.data import DataConfig
-from auxo.evaluation import EvaluationRow, build_table, to_markdown
-from auxo.experiment import ExperimentConfig, StageConfig
+from auxo.evaluation import build_table, title_measure, to_markdown
 from auxo.export.description import Description
-from auxo.export.history import History
 from auxo.export.provenance import versions
 from auxo.export.snippets import onnx_snippet, torch_snippet
+from auxo.outside import import_file, is_outside, short_name, split_outside
 from auxo.registry import entries
+from auxo.runs.document import outside_files
+from auxo.runs.experiment import ExperimentConfig, method_name
+from auxo.runs.history import RunHistory
+from auxo.runs.results import EvaluationRow
 
-__all__ = ["Card", "Files", "method_name"]
+__all__ = [
+    "Card",
+    "Files",
+]
 
 Files: TypeAlias = Mapping[str, str]
 
@@ -40,7 +46,7 @@ class Card:
 
     config: ExperimentConfig
     description: Description
-    history: History
+    history: RunHistory
     digests: Mapping[str, str]
     files: Files
     num_parameters: int
@@ -53,6 +59,11 @@ class Card:
         return method_name(self.config.stages[-1])
 
     @property
+    def backbone(self) -> str:
+        """The name of the backbone, without the folders of a file."""
+        return short_name(self.config.backbone.name)
+
+    @property
     def data(self) -> str:
         """The name of the data: a scenario, or the last part of the user's own place."""
         own = self.config.data.train
@@ -61,13 +72,13 @@ class Card:
     @property
     def title(self) -> str:
         """What the card calls the model."""
-        return f"{self.method} on {self.config.backbone.name}, trained on {self.data}"
+        return f"{self.method} on {self.backbone}, trained on {self.data}"
 
     def command(self, folder: str) -> str:
         """Return the words that predict with an export in a folder."""
         if "model.safetensors" in self.files:
-            is_own = type(self.config.stages[-1].method).__module__.startswith("auxo.methods.")
-            return f"auxo predict {folder} PICTURES" + ("" if is_own else " --code METHOD.py")
+            files = outside_files(self.config.task, self.config.backbone, *self.config.stages)
+            return f"auxo predict {folder} PICTURES" + "".join(f" --code {file.name}" for file in files)
         leave = "" if "model.onnx" in self.files else " --trust-pt2"
         return f"auxo predict {folder} PICTURES{leave}"
 
@@ -94,9 +105,9 @@ class Card:
         """Return the YAML block; its values are JSON, which YAML contains."""
         results = [
             {
-                "task": {"type": "image-classification"},
+                "task": {"type": self.description.task.hub_tag},
                 "dataset": {"type": _slug(self.data), "name": self.data, "split": row.split},
-                "metrics": [{"type": "accuracy", "value": row.accuracy}],
+                "metrics": [{"type": row.primary, "value": row.main.value}],
             }
             for row in self.history.first_head()
             if row.split != "val"
@@ -104,23 +115,21 @@ class Card:
         values: dict[str, Any] = {
             "license": self.licence.lower(),
             "library_name": "auxo",
-            "pipeline_tag": "image-classification",
-            "tags": ["image-classification", _slug(self.method), _slug(self.config.backbone.name)],
+            "pipeline_tag": self.description.task.hub_tag,
+            "tags": [self.description.task.hub_tag, _slug(self.method), _slug(self.backbone)],
             "model-index": [{"name": self.title, "results": results}],
         }
         return "\n".join(["---", *(f"{key}: {json.dumps(value)}" for key, value in values.items()), "---"])
 
     def _what(self) -> str:
-        """Return what the model is and which classes it knows."""
-        task = self.description.task
-        names = task.class_names
+        """Return what the model is and what its outputs stand for."""
+        names = self.description.names
         shown = json.dumps(list(names[:_MANY_CLASSES]), ensure_ascii=False)
         rest = f" and {len(names) - _MANY_CLASSES} more, in `labels.json`" if len(names) > _MANY_CLASSES else ""
         return (
-            f"An image classifier: it gives one of {task.num_classes} classes to a picture. The network is "
-            f"`{self.config.backbone.name}` with its class head, {self.num_parameters:,} parameters, trained by "
-            f"the method `{self.method}` of auxo {self.trained_with}.\n\nClasses, in the order of the outputs:\n\n"
-            f"```json\n{shown}\n```\n{rest}"
+            f"{self.description.task.describe()} The network is `{self.backbone}` with its head, "
+            f"{self.num_parameters:,} parameters, trained by the method `{self.method}` of auxo {self.trained_with}."
+            + (f"\n\nClasses, in the order of the outputs:\n\n```json\n{shown}\n```\n{rest}" if names else "")
         )
 
     def _use(self) -> list[str]:
@@ -143,7 +152,7 @@ class Card:
 
     def _data(self) -> list[str]:
         """Return the section on data: where from, how many, and digests."""
-        config, counts = self.config.data, self.description.task.class_counts
+        config, counts = self.config.data, self.description.task.train_counts
         if config.train is None:
             source = entries("data.scenarios")[config.scenario].source
             origin = f"The scenario `{config.scenario}` of auxo. {' '.join(source.split())}"
@@ -181,43 +190,40 @@ class Card:
                 f"* Stage `{stage.name}`: method `{method_name(stage)}`, epochs {stage.epochs}, batch size "
                 f"{stage.batch_size}, starts from {start}. Source: {' '.join(str(source).split())}"
             )
-        name = self.config.backbone.name.partition(":")[0]
-        backbone = " ".join(entries("backbones")[name].source.split())
-        lines.append(f"* Backbone `{self.config.backbone.name}`. Source: {backbone}")
+        lines.append(f"* Backbone `{self.backbone}`. Source: {' '.join(self._backbone_source().split())}")
         lines.append(f"* Seed {self.config.seed}; {self.history.steps:,} steps in all.")
         return ["## Training", "\n".join(lines)]
+
+    def _backbone_source(self) -> str:
+        """Return where the backbone comes from."""
+        name = self.config.backbone.name
+        if is_outside(name):
+            return str(getattr(import_file(split_outside(name)[0]), "SOURCE", "no source is given"))
+        return entries("backbones")[name.partition(":")[0]].source
 
     def _results(self) -> list[str]:
         """Return the section on what was measured."""
         history = self.history
         table = to_markdown(build_table(history.rows, selection=history.selection, compute=history.compute))
-        worst = "; ".join(filter(None, map(self._worst_class, history.first_head())))
+        worst = "; ".join(filter(None, map(_find_worst_class, history.first_head())))
         trace = (
             "Every number comes from `results.jsonl`, the run's rows of kind `result` and `end` as they are: "
-            "accuracies and ECE as fractions there, in percent here."
+            "what is in percent here is a fraction there."
         )
-        return ["## Results", table, f"Lowest accuracy of one class: {worst}.", trace]
-
-    def _worst_class(self, row: EvaluationRow) -> str:
-        """Return a split's class with the lowest accuracy."""
-        found = [(value, number) for number, value in enumerate(row.per_class) if value is not None]
-        if not found:
-            return ""
-        value, number = min(found)
-        name = json.dumps(self.description.task.class_names[number], ensure_ascii=False)
-        return f"{row.split} {100 * value:.1f} % ({name})"
+        measure = title_measure(history.first_head()[0].primary)
+        return ["## Results", table, *([f"Lowest {measure} of one class: {worst}."] if worst else []), trace]
 
     def _limits(self) -> list[str]:
         """Return the section on what the numbers do not say."""
-        task, history = self.description.task, self.history
+        task, history, names = self.description.task, self.history, self.description.names
         elsewhere = [row for row in history.first_head() if row.split.startswith("ood/")]
-        measured = "; ".join(f"{row.split} {100 * row.accuracy:.1f} % of {row.n:,}" for row in elsewhere)
+        measured = "; ".join(f"{row.split} {row.main.describe()} of {row.n:,}" for row in elsewhere)
         lines = [
-            "Accuracy elsewhere: " + (f"{measured}. Other pictures can be worse." if measured else "not measured."),
-            f"It always answers with one of its {task.num_classes} classes, also for a picture of none of them.",
+            "Elsewhere: " + (f"{measured}. Other images can be worse." if measured else "not measured."),
+            *(["It always answers with one of its classes, also for an image of none of them."] if names else []),
             f"It sees {task.width}x{task.height} pixels: what is smaller than one of them, or cut off at the sides, "
             "does not count.",
-            "Its probabilities are what softmax gives; ECE in the table says how far they were from the truth.",
+            *(["Its probabilities are what softmax gives, not measured frequencies."] if names else []),
             "One run with one seed. The numbers say how this network does on these pictures. They are no evidence that "
             "its method is better than another: that takes several seeds and controls of equal compute.",
         ]
@@ -238,6 +244,15 @@ class Card:
         return ["## Licence", f"{licence} {also}", "## Versions", made]
 
 
+def _find_worst_class(row: EvaluationRow) -> str:
+    """Return a split's class with the lowest value of the primary measure."""
+    found = [(part.value, name) for name, part in row.parts.get("class", {}).items() if part.value is not None]
+    if not found:
+        return ""
+    value, name = min(found, key=lambda pair: pair[0])
+    return f"{row.split} {row.main._replace(value=value).describe()} ({json.dumps(name, ensure_ascii=False)})"
+
+
 def _changed_options(config: DataConfig) -> list[str]:
     """Return the options of the data that are not at their defaults, but for places of files."""
     default = DataConfig()
@@ -245,13 +260,6 @@ def _changed_options(config: DataConfig) -> list[str]:
     names = [item.name for item in fields(DataConfig) if item.name not in places]
     changed = [name for name in names if getattr(config, name) != getattr(default, name)]
     return [f"`data.{name.replace('_', '-')} {getattr(config, name)}`" for name in changed]
-
-
-def method_name(stage: StageConfig) -> str:
-    """Return a method's name: its module's in auxo, its class's outside."""
-    kind = type(stage.method)
-    is_builtin = kind.__module__.startswith("auxo.methods.")
-    return kind.__module__.rpartition(".")[2] if is_builtin else kind.__qualname__.partition(".")[0]
 
 
 def _last(place: str) -> str:

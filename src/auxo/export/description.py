@@ -1,38 +1,52 @@
 """What an exported network says of itself: its classes, and how a picture becomes its input."""
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import auxo
 from auxo.data.decode import FORMATS
 from auxo.errors import CheckpointError
-from auxo.training import TrainedModel
-from auxo.types import Task
+from auxo.outside import is_outside, split_outside
+from auxo.runs.document import allow_code
+from auxo.runs.model import TrainedModel
+from auxo.tasks import AbstractTask, TaskConfig
 
 __all__ = ["Description"]
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
 class Description:
-    """The classes and the input of an exported network; it travels inside every exported file.
+    """The task and the input of an exported network; it travels inside every exported file.
 
     Args:
-        task: classes and size of the input.
+        task: what is predicted, and the size of the input.
         mean: per-channel mean of pixels in [0, 1] that the network subtracts; length ``channels``.
         std: per-channel standard deviation that it then divides by; length ``channels``.
+        task_name: what options call the task; one outside auxo by its file's name alone.
     """
 
-    task: Task
+    task: AbstractTask
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    task_name: str = "classification"
 
     @classmethod
     def of(cls, model: TrainedModel) -> "Description":
         """Return the description of a trained model."""
-        return cls(model.task, tuple(model.pipeline.mean.tolist()), tuple(model.pipeline.std.tolist()))
+        name = model.task_name
+        if is_outside(name):  # a place on this machine is nobody else's business
+            path, inner = split_outside(name)
+            name = f"{path.name}:{inner}"
+        return cls(model.task, tuple(model.pipeline.mean.tolist()), tuple(model.pipeline.std.tolist()), name)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the outputs stand for, in their order; none where they are quantities."""
+        return self.task.targets[0].names
 
     @property
     def image_size(self) -> int | None:
@@ -72,8 +86,16 @@ class Description:
                 "mean": list(self.mean),
                 "std": list(self.std),
             },
-            "output": "logits, shape (batch, classes), in the order of the labels; softmax gives probabilities",
+            "output": self._output(),
         }
+
+    def _output(self) -> str:
+        """Return what the network gives."""
+        if self.task.targets[0].has_places:
+            return "logits, shape (batch, outputs, height, width)"
+        if not self.names:
+            return "numbers, shape (batch, outputs)"
+        return "logits, shape (batch, classes), in the order of the labels; softmax gives probabilities"
 
     def to_json(self) -> str:
         """Return the description as JSON on one line, for the metadata of a file."""
@@ -81,37 +103,47 @@ class Description:
             {
                 "format": FORMAT,
                 "auxo": auxo.__version__,
-                "labels": list(self.task.class_names),
-                "class_counts": list(self.task.class_counts),
+                "labels": list(self.names),
+                "task": {"name": self.task_name, "fields": self.task.to_record()},
                 "input": self.preprocess(),
             }
         )
 
     @classmethod
-    def from_json(cls, text: str, *, origin: str) -> "Description":
+    def from_json(cls, text: str, *, origin: str, code: Sequence[str] = ()) -> "Description":
         """Return the description that JSON of :meth:`to_json` holds.
 
         Args:
             text: from the metadata of a file.
             origin: the file's name, for the message.
+            code: Python files that may be run, one of them for a task outside auxo.
 
         Raises:
+            ConfigError: the task is outside auxo, and its file is not allowed.
             CheckpointError: it is something else, or of another format.
         """
         fix = "name a file that auxo export wrote"
         try:
             found = json.loads(text)
-            if found["format"] != FORMAT:
+            if found["format"] not in (1, FORMAT):
                 raise CheckpointError(f"export format {FORMAT} in {origin}", str(found["format"]), fix)
             pixels = found["input"]
-            task = Task(
-                tuple(map(str, found["labels"])),
-                int(pixels["channels"]),
-                int(pixels["height"]),
-                int(pixels["width"]),
-                class_counts=tuple(map(int, found["class_counts"])),
-            )
+            record = found["task"] if found["format"] == FORMAT else _former_task(found)
+            name, fields = str(record["name"]), dict(record["fields"])
             mean, std = (tuple(map(float, pixels["normalisation"][name])) for name in ("mean", "std"))
         except (ValueError, KeyError, TypeError) as error:
             raise CheckpointError(f"an export of auxo at {origin}", "a foreign file", fix) from error
-        return cls(task, mean, std)
+        return cls(_task_kind(name, code).from_record(fields, origin=origin), mean, std, name)
+
+
+def _former_task(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the task in a description of the format before this one, which knew classes only."""
+    pixels = found["input"]
+    fields = {"class_names": list(map(str, found["labels"])), "class_counts": list(map(int, found["class_counts"]))}
+    fields |= {key: int(pixels[key]) for key in ("channels", "height", "width")}
+    return {"name": "classification", "fields": fields}
+
+
+def _task_kind(name: str, code: Sequence[str]) -> type[AbstractTask]:
+    """Return the class of a task, from a file that is allowed where it is outside auxo."""
+    return TaskConfig(name=allow_code({"task": name}, code, is_published=True)["task"]).kind()

@@ -14,16 +14,17 @@ from typing import Literal, TypeAlias, get_args
 from torch.export import ExportedProgram
 
 from auxo.errors import CheckpointError, ConfigError, OutputError
-from auxo.experiment import ExperimentConfig
 from auxo.export.card import Card
 from auxo.export.description import Description
-from auxo.export.history import read_history
 from auxo.export.network import capture
 from auxo.export.onnx_file import require_onnx, to_onnx
 from auxo.export.program_file import to_pt2
 from auxo.export.published import published
 from auxo.export.weights_file import write_network
-from auxo.training import TrainedModel, make_folder, write_atomically
+from auxo.files import make_folder, write_atomically
+from auxo.runs.experiment import ExperimentConfig
+from auxo.runs.history import RunHistory
+from auxo.runs.model import TrainedModel
 
 __all__ = ["FORMATS", "Export", "ExportFormat", "export_run", "is_export"]
 
@@ -85,10 +86,10 @@ def export_run(
     """
     _check(formats, licence)
     folder = _free_folder(run) if out is None else _checked(out)
-    history, document = read_history(run), (run / "config.json").read_text(encoding="utf-8")
+    history, document = RunHistory.read_finished(run), (run / "config.json").read_text(encoding="utf-8")
     if not history.first_head():
         fix = "name a whole run directory"
-        raise CheckpointError(f"the results of a class head in {run / 'records.jsonl'}", "none", fix)
+        raise CheckpointError(f"the results of a head that predicts in {run / 'records.jsonl'}", "none", fix)
     program, description = capture(model), Description.of(model)
     card = Card(
         config=config,
@@ -102,8 +103,8 @@ def export_run(
     )
     texts = {
         "README.md": card.to_markdown(metadata="hub-folder" in formats),
-        "labels.json": json.dumps(list(model.task.class_names), ensure_ascii=False) + "\n",
-        "results.jsonl": "".join(json.dumps(record) + "\n" for record in history.records),
+        "labels.json": json.dumps(list(description.names), ensure_ascii=False) + "\n",
+        "results.jsonl": "".join(json.dumps(record) + "\n" for record in history.results),
         _DESCRIPTION: json.dumps(description.preprocess(), indent=2) + "\n",
     }
     temporary = make_folder(folder.parent) / f".{folder.name}.{secrets.token_hex(4)}.part"
@@ -159,7 +160,7 @@ def _files_of(formats: Sequence[ExportFormat]) -> dict[str, str]:
         files["model.onnx"] = "the network for onnxruntime and others; input `images`, output `logits`"
     return {
         **files,
-        "labels.json": "the names of the classes, in the order of the outputs",
+        "labels.json": "what the outputs stand for, in their order",
         _DESCRIPTION: "how a picture becomes the input",
         "results.jsonl": "the rows behind the numbers of this card",
     }

@@ -11,7 +11,7 @@ from torch.fx import GraphModule
 from auxo.errors import ConfigError
 from auxo.interfaces import AbstractMethod
 from auxo.random import named_generator
-from auxo.training import TrainedModel
+from auxo.runs.model import TrainedModel
 from auxo.types import Images, Normalisation
 
 __all__ = ["TOLERANCE", "DeployedNetwork", "capture", "difference"]

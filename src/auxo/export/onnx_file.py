@@ -3,7 +3,7 @@
 import importlib
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -60,7 +60,7 @@ def require_onnx() -> None:
         _import(name, purpose="to write ONNX files")
 
 
-def open_onnx(path: Path) -> Predictor:
+def open_onnx(path: Path, *, code: Sequence[str] = ()) -> Predictor:
     """Return what an ONNX file of :func:`to_onnx` predicts with onnxruntime, on the CPU.
 
     Raises:
@@ -85,7 +85,7 @@ def open_onnx(path: Path) -> Predictor:
     ) as error:
         raise CheckpointError(f"a whole ONNX file at {path}", "a damaged or foreign one", fix) from error
     text = session.get_modelmeta().custom_metadata_map.get(_DESCRIPTION, "")
-    description = Description.from_json(text, origin=str(path))
+    description = Description.from_json(text, origin=str(path), code=code)
 
     def logits(pixels: UInt8[Tensor, "batch c h w"]) -> Tensor:
         (found,) = session.run([_OUTPUT], {_INPUT: (pixels.float() / 255).numpy()})

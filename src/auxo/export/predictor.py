@@ -5,14 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import UInt8
 from torch import Tensor
 
 from auxo.data import decode_image, read_bytes
 from auxo.errors import DataError
 from auxo.export.description import Description
+from auxo.runs.model import TrainedModel
 from auxo.runtime import Runtime
-from auxo.training import TrainedModel
+from auxo.tasks import Answer
 from auxo.types import Batch
 
 __all__ = ["Predictor", "predictor_of"]
@@ -23,14 +24,14 @@ class Predictor:
     """A trained network that reads pictures.
 
     Args:
-        description: classes and input.
+        description: task and input.
         path: the file it was read from.
-        logits: maps uint8 pixels of shape ``(batch, channels, height, width)`` to logits, ``(batch, classes)``.
+        outputs: maps uint8 pixels of shape ``(batch, channels, height, width)`` to the outputs of the task's head.
     """
 
     description: Description
     path: Path
-    logits: Callable[[Tensor], Tensor]
+    outputs: Callable[[Tensor], Tensor]
 
     def read(self, path: Path) -> UInt8[Tensor, "channels height width"]:
         """Return the pixels of a picture, brought to a square model's input.
@@ -41,24 +42,24 @@ class Predictor:
         task = self.description.task
         pixels = decode_image(read_bytes(str(path)), where=str(path), image_size=self.description.image_size)
         channels, height, width = pixels.shape
-        if (channels, height, width) != (task.channels, task.height, task.width):
+        if (channels, height, width) != task.image_shape:
             expected = f"a picture of {task.width}x{task.height} pixels and {task.channels} channels"
             fix = "resize it; auxo does so only for square inputs"
             raise DataError(expected, f"{width}x{height} and {channels} in {path}", fix)
         return pixels
 
-    def probabilities(self, pixels: UInt8[Tensor, "batch channels height width"]) -> Float[Tensor, "batch classes"]:
-        """Return class probabilities on the CPU."""
-        return self.logits(pixels).float().softmax(dim=1).cpu()
+    def answers(self, pixels: UInt8[Tensor, "batch channels height width"]) -> list[Answer]:
+        """Return what the network says of images, for a person."""
+        return self.description.task.answers(self.outputs(pixels).float().cpu())
 
 
 def predictor_of(model: TrainedModel, runtime: Runtime) -> Predictor:
     """Return what a model predicts on the device and in the precision of a runtime."""
 
-    def logits(pixels: UInt8[Tensor, "batch c h w"]) -> Tensor:
+    def outputs(pixels: UInt8[Tensor, "batch c h w"]) -> Tensor:
         nothing = torch.zeros(len(pixels), dtype=torch.int64, device=runtime.device)
-        batch = Batch(runtime.to_device(pixels), nothing, nothing)
+        batch = Batch(runtime.to_device(pixels), {}, nothing)
         with torch.inference_mode(), runtime.autocast():
             return model.method.predict(model.pipeline(batch, seed=None).images)
 
-    return Predictor(Description.of(model), model.path, logits)
+    return Predictor(Description.of(model), model.path, outputs)

@@ -3,6 +3,7 @@
 import io
 import logging
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -35,7 +36,7 @@ def to_pt2(program: ExportedProgram, description: Description) -> bytes:
     return file.getvalue()
 
 
-def open_program(path: Path) -> Predictor:
+def open_program(path: Path, *, code: Sequence[str] = ()) -> Predictor:
     """Return what a ``.pt2`` file of :func:`to_pt2` predicts, on the CPU.
 
     ``torch.export.load`` reads pickles where a file has them, and evaluates expressions in its text: a file that was
@@ -44,7 +45,7 @@ def open_program(path: Path) -> Predictor:
     Raises:
         CheckpointError: the file is missing, damaged, or not of auxo.
     """
-    description = Description.from_json(_description_in(path), origin=str(path))
+    description = Description.from_json(_description_in(path), origin=str(path), code=code)
     try:
         with quiet_logger("torch.export", level=logging.ERROR):  # it would say at length what the error below says
             network = torch.export.load(path).module()

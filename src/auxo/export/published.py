@@ -5,7 +5,10 @@ import json
 from pathlib import Path, PurePath
 from typing import Any
 
-__all__ = ["config_of", "published", "with_code"]
+from auxo.outside import is_outside, split_outside
+from auxo.runs.document import replace_outside
+
+__all__ = ["config_of", "published"]
 
 _PLACES = ("train", "val", "test", "unlabelled")
 
@@ -13,8 +16,8 @@ _PLACES = ("train", "val", "test", "unlabelled")
 def published(document: str) -> str:
     """Return the text of a ``config.json`` with names of files and folders in place of their paths.
 
-    Addresses such as ``hf://owner/name`` stay. The result is read as any ``config.json``; :func:`with_code` names a
-    method outside auxo again.
+    Addresses such as ``hf://owner/name`` stay. Of data that a Python file makes only the name of that file is left: an
+    export predicts without it. :func:`auxo.runs.from_json` reads it as that of an export.
 
     Args:
         document: what the run directory's ``config.json`` holds.
@@ -26,30 +29,8 @@ def published(document: str) -> str:
     data["ood"] = [_name(place) for place in data["ood"]]
     data["root"] = None
     _publish_backbone(found["run"]["backbone"])
-    for stage in found["run"]["stages"]:
-        place, colon, path = stage["method"]["type"].rpartition(":")
-        stage["method"]["type"] = f"{_name(place)}{colon}{path}" if place else path
+    found["run"] = replace_outside(found["run"], lambda path: path.name)
     return json.dumps(found, indent=2) + "\n"
-
-
-def with_code(document: str, code: str | None) -> str:
-    """Return the text of a published ``config.json`` that names the user's file where a method is outside auxo.
-
-    Args:
-        document: from :func:`published`; any other text is returned as it is.
-        code: the Python file that the user allows to run.
-    """
-    if code is None:
-        return document
-    try:
-        found = json.loads(document)
-        for stage in found["run"]["stages"]:
-            place, colon, path = stage["method"]["type"].rpartition(":")
-            if place:
-                stage["method"]["type"] = f"{Path(code.partition(':')[0]).resolve()}{colon}{path}"
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return document  # whoever reads the configuration says what is wrong with it
-    return json.dumps(found)
 
 
 def config_of(document: str) -> str:
@@ -70,5 +51,7 @@ def _publish_backbone(backbone: dict[str, Any]) -> None:
 
 
 def _name(place: str | None) -> str | None:
-    """Return the last part of a path; addresses stay."""
+    """Return the last part of a path, or the name of a file that makes data; addresses stay."""
+    if place is not None and is_outside(place):
+        return split_outside(place)[0].name
     return place if place is None or "://" in place else PurePath(place).name

@@ -14,8 +14,7 @@ image = Image.open("picture.png")
 {fit}
 pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1).unsqueeze(0) / 255
 logits = torch.export.load("model.pt2").module()(pixels)
-for label, probability in zip(json.load(open("labels.json")), logits.softmax(dim=1)[0].tolist()):
-    print(f"{{label}}: {{probability:.6f}}")
+{show}
 """
 
 _ONNX = """\
@@ -28,20 +27,33 @@ image = Image.open("picture.png")
 {fit}
 pixels = np.asarray(image, dtype=np.float32).transpose(2, 0, 1)[None] / 255
 logits = onnxruntime.InferenceSession("model.onnx").run(["logits"], {{"images": pixels}})[0][0]
+{show}
+"""
+
+_SHOW_TORCH = """\
+for label, probability in zip(json.load(open("labels.json")), logits.softmax(dim=1)[0].tolist()):
+    print(f"{label}: {probability:.6f}")"""
+
+_SHOW_ONNX = """\
 probabilities = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
 for label, probability in zip(json.load(open("labels.json")), probabilities):
-    print(f"{{label}}: {{probability:.6f}}")
-"""
+    print(f"{label}: {probability:.6f}")"""
 
 
 def torch_snippet(description: Description) -> str:
     """Return lines that print the probabilities of ``picture.png`` with torch, from the folder of the export."""
-    return _TORCH.format(fit=_fit(description))
+    return _TORCH.format(fit=_fit(description), show=_show(description, _SHOW_TORCH))
 
 
 def onnx_snippet(description: Description) -> str:
     """Return lines that print the probabilities of ``picture.png`` with onnxruntime, from the folder of the export."""
-    return _ONNX.format(fit=_fit(description))
+    return _ONNX.format(fit=_fit(description), show=_show(description, _SHOW_ONNX))
+
+
+def _show(description: Description, of_classes: str) -> str:
+    """Return the lines that print the outputs: as probabilities where there is one class per image."""
+    target = description.task.targets[0]
+    return of_classes if target.names and not target.has_places else "print(logits)"
 
 
 def _fit(description: Description) -> str:

@@ -7,13 +7,15 @@ from torch.export import ExportedProgram
 
 from auxo.data import InputPipeline
 from auxo.errors import CheckpointError
-from auxo.experiment import ExperimentConfig
 from auxo.export.description import Description
 from auxo.export.published import config_of
+from auxo.files import write_atomically
+from auxo.files.tensor_file import read_tensor_file, write_tensor_file
+from auxo.runs.checkpoint import load_weights
+from auxo.runs.document import outside_files
+from auxo.runs.experiment import ExperimentConfig
+from auxo.runs.model import TrainedModel
 from auxo.runtime import Runtime
-from auxo.training import TrainedModel, write_atomically
-from auxo.training.checkpoint import load_weights
-from auxo.training.tensor_file import read_tensor_file, write_tensor_file
 
 __all__ = ["load_network", "write_network"]
 
@@ -60,12 +62,14 @@ def load_network(config: ExperimentConfig, folder: Path, *, runtime: Runtime) ->
     if header["config"] != config_of((folder / "config.json").read_text(encoding="utf-8")):
         fix = "put the exported config.json back, or export the run again"
         raise CheckpointError(f"the configuration of {path}", f"an edited one in {folder / 'config.json'}", fix)
-    task = Description.from_json(header["exported"], origin=str(path)).task
+    description = Description.from_json(
+        header["exported"], origin=str(path), code=list(map(str, outside_files(config)))
+    )
+    task = description.task
     backbone = config.backbone.build(task, seed=config.seed, first_weights=False)
     method = config.stages[-1].method.build(backbone, task, seed=config.seed)
     load_weights(method, {**method.state_dict(), **tree["weights"]}, origin=str(path))
-    shape = (task.channels, task.height, task.width)
-    pipeline = InputPipeline(torch.zeros(task.channels), torch.ones(task.channels), image_shape=shape)
+    pipeline = InputPipeline(torch.zeros(task.channels), torch.ones(task.channels), image_shape=task.image_shape)
     load_weights(pipeline, tree["pipeline"], origin=str(path))
     runtime.prepare(method, backbone=method.backbone)
     return TrainedModel(method.eval(), pipeline.to(runtime.device), task, header["data"], path)

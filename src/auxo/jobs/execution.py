@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from auxo.errors import InterruptedRunError
+from auxo.files.signals import StopRequest, stop_on_signal
 from auxo.jobs.job import Job, Outcome, check_job, check_jobs, forget_untrained
-from auxo.training.signals import StopRequest, stop_on_signal
 
 __all__ = ["AbstractExecutor", "run_jobs", "wish_to_stop"]
 

@@ -1,18 +1,17 @@
 """A run to be made, what became of it, and whether its folder holds it already."""
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from auxo.config import config_digest, from_json, to_json
 from auxo.errors import ConfigError
-from auxo.experiment import ExperimentConfig
-from auxo.training import find_end, read_records
-from auxo.training.tensor_file import read_tensor_file
+from auxo.files.tensor_file import read_tensor_file
+from auxo.runs.document import config_digest, from_json, outside_files, to_json
+from auxo.runs.experiment import ExperimentConfig, method_name, named_options
+from auxo.runs.history import RunHistory
 
-__all__ = ["Job", "Outcome", "check_job", "check_jobs", "foreign_file", "forget_untrained", "is_finished"]
+__all__ = ["Job", "Outcome", "check_job", "check_jobs", "forget_untrained", "is_finished"]
 
 
 @dataclass(frozen=True)
@@ -58,9 +57,7 @@ def is_finished(folder: Path) -> bool:
     Raises:
         CheckpointError: its records are damaged.
     """
-    if not (folder / "model.safetensors").is_file():
-        return False
-    return find_end(read_records(folder / "records.jsonl")) is not None
+    return RunHistory.read(folder).is_finished
 
 
 def check_jobs(jobs: Iterable[Job]) -> None:
@@ -85,20 +82,20 @@ def check_jobs(jobs: Iterable[Job]) -> None:
 def check_job(job: Job) -> bool:
     """Return whether the run is finished already.
 
-    A finished run of a method outside auxo counts only with the text that its file has now. What a run left that failed
-    before it saved anything holds nobody up.
+    A finished run with something outside auxo counts only with the text that its files have now. What a run left that
+    failed before it saved anything holds nobody up.
 
     Raises:
-        ConfigError: the folder holds a run of another config, or of another text of the method's file.
+        ConfigError: the folder holds a run of another config, or of another text of a file outside auxo.
         CheckpointError: its files are damaged.
     """
     path = job.folder / "config.json"
     if job.folder.exists() and not job.folder.is_dir():
         raise ConfigError(f"a folder for the run {job.name}", f"the file {job.folder}", "choose another folder")
-    code = foreign_file(job.config)
+    code = outside_files(job.config)
     if not path.exists() or not _has_trained(job.folder):
         return False
-    stored = from_json(path.read_text(encoding="utf-8"), origin=str(path), code=None if code is None else str(code))
+    stored = from_json(path.read_text(encoding="utf-8"), origin=str(path), code=[str(file) for file in code])
     if to_json(stored) != to_json(job.config):
         different = ", ".join(_differences(stored, job.config)) or "all"
         fix = "choose another folder, or delete that run"
@@ -106,9 +103,10 @@ def check_job(job: Job) -> bool:
     if not is_finished(job.folder):
         return False
     model = job.folder / "model.safetensors"
-    if code is not None and read_tensor_file(model).header.get("run") != config_digest(job.config):
+    if code and read_tensor_file(model).header.get("run") != config_digest(job.config):
         fix = f"delete {job.folder}, or choose another folder"
-        raise ConfigError(f"the run {job.name} of {code} as it is now", "one of an earlier text of that file", fix)
+        files = ", ".join(map(str, code))
+        raise ConfigError(f"the run {job.name} of {files} as now", "one of an earlier text of such a file", fix)
     return True
 
 
@@ -123,35 +121,14 @@ def _has_trained(folder: Path) -> bool:
     return (folder / "model.safetensors").is_file() or any((folder / "checkpoints").glob("*.safetensors"))
 
 
-def foreign_file(config: ExperimentConfig) -> Path | None:
-    """Return the Python file of the method outside auxo that a run uses, if it does.
-
-    Raises:
-        ConfigError: its stages use methods of several such files.
-    """
-    types = [stage["method"]["type"] for stage in json.loads(to_json(config))["run"]["stages"]]
-    places = list(dict.fromkeys(place for name in types if (place := name.rpartition(":")[0])))
-    if len(places) > 1:
-        raise ConfigError("methods of one Python file in a run", " and ".join(places), "put them into one file")
-    return Path(places[0]) if places else None
-
-
 def _differences(stored: ExperimentConfig, wanted: ExperimentConfig) -> list[str]:
     """Return the first places where two configs differ, each with both values."""
-    flat = [_flatten(json.loads(to_json(config))["run"]) for config in (stored, wanted)]
+    flat = [_told(config) for config in (stored, wanted)]
     names = [name for name in {**flat[0], **flat[1]} if flat[0].get(name) != flat[1].get(name)]
     return [f"{name} {flat[0].get(name)}, not {flat[1].get(name)}" for name in names[:2]]
 
 
-def _flatten(value: object, prefix: str = "") -> dict[str, object]:
-    """Return the leaves of a JSON value by their path."""
-    if isinstance(value, dict):
-        items = [(str(key), item) for key, item in value.items()]
-    elif isinstance(value, list):
-        items = [(str(number), item) for number, item in enumerate(value)]
-    else:
-        return {prefix: value}
-    joined: dict[str, object] = {}
-    for key, item in items:
-        joined |= _flatten(item, f"{prefix}.{key}" if prefix else key)
-    return joined
+def _told(config: ExperimentConfig) -> dict[str, object]:
+    """Return the options of a run and the methods of its stages."""
+    methods = {f"method of stage {stage.name}": method_name(stage) for stage in config.stages}
+    return {**methods, **{name: option.value for name, option in named_options(config).items()}}

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import torch
 
-from auxo.config import to_json
 from auxo.errors import ConfigError, OutputError
+from auxo.files.signals import StopRequest
 from auxo.jobs.execution import AbstractExecutor, wish_to_stop
-from auxo.jobs.job import Job, Outcome, foreign_file, is_finished
+from auxo.jobs.job import Job, Outcome, is_finished
 from auxo.jobs.supervision import WorkerProcess, available_cores, end_all
-from auxo.training.signals import StopRequest
+from auxo.runs.document import outside_files, to_json
 
 __all__ = ["LocalProcesses", "judged"]
 
@@ -91,7 +91,7 @@ class LocalProcesses(AbstractExecutor):
         try:
             worker = WorkerProcess(
                 document=to_json(job.config),
-                code=foreign_file(job.config),
+                code=outside_files(job.config),
                 folder=job.folder,
                 log=job.log,
                 threads=threads,

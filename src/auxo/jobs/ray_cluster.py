@@ -10,16 +10,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from auxo.errors import ConfigError, DeviceError, OutputError
+from auxo.files import make_folder, write_atomically
+from auxo.files.signals import StopRequest
 from auxo.jobs.execution import AbstractExecutor, wish_to_stop
 from auxo.jobs.job import Job, Outcome
 from auxo.jobs.parcel import pack_folder, unpack_folder
 from auxo.jobs.processes import judged
 from auxo.jobs.ray_task import Answer, make_order, work
-from auxo.training import make_folder, write_atomically
-from auxo.training.signals import StopRequest
 
 __all__ = ["RayCluster"]
 
@@ -34,7 +35,7 @@ class RayCluster(AbstractExecutor):
 
     A run trains in its own folder where the machine sees the folders of this one, as on a shared disk; elsewhere in a
     temporary folder whose files are sent back when it ends. Every machine needs this version of auxo, and the data at
-    the same paths; a method's file of your own is sent along.
+    the same paths; Python files of your own are sent along.
 
     Args:
         address: "auto" for the cluster that this machine belongs to, "local" to start one on this machine for as long
@@ -81,7 +82,7 @@ class RayCluster(AbstractExecutor):
                     board.close()
                 return stop.signal_number
 
-    def _check_room(self, ray: Any) -> None:  # noqa: ANN401  # a module that may be missing
+    def _check_room(self, ray: ModuleType) -> None:
         """Refuse runs that no machine of the cluster has room for."""
         machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         if not any(m.get("CPU", 0) >= self.cpus and m.get("GPU", 0) >= self.gpus for m in machines):
@@ -103,12 +104,12 @@ class _Board:
         gpus: of a run.
     """
 
-    ray: Any
+    ray: ModuleType
     remote: Any
     report: Callable[[Outcome], None]
     cpus: int
     gpus: float
-    running: dict[Any, Job] = field(default_factory=dict)
+    running: dict[object, Job] = field(default_factory=dict)
     tokens: dict[Path, str] = field(default_factory=dict)
 
     def work_off(self, jobs: Iterator[Job], stop: StopRequest) -> None:
@@ -157,7 +158,7 @@ class _Board:
             return
         self.running[self.remote.remote(order)] = job
 
-    def _collect(self, reference: Any, job: Job) -> Outcome:  # noqa: ANN401  # a reference of Ray's
+    def _collect(self, reference: object, job: Job) -> Outcome:
         """Put what a task sent back into place and return its outcome."""
         try:
             answer: Answer = self.ray.get(reference)
@@ -172,7 +173,7 @@ class _Board:
 
 
 @contextmanager
-def _connected(address: str) -> Iterator[Any]:
+def _connected(address: str) -> Iterator[ModuleType]:
     """Connect to a cluster, unless that is done; the connection, or the local cluster, ends with the block."""
     ray = _import_ray()
     if ray.is_initialized():
@@ -207,7 +208,7 @@ def _require_listener(address: str) -> None:
         raise DeviceError(f"a Ray cluster at {address}", reason, "check host and port, and that it runs") from error
 
 
-def _import_ray() -> Any:  # noqa: ANN401  # a module that may be missing
+def _import_ray() -> ModuleType:
     """Import Ray."""
     try:
         return importlib.import_module("ray")

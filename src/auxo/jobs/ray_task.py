@@ -3,16 +3,16 @@
 import os
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypedDict
 
 import auxo
-from auxo.config import to_json
 from auxo.errors import AuxoError, ConfigError
-from auxo.jobs.job import Job, foreign_file
+from auxo.jobs.job import Job
 from auxo.jobs.parcel import pack_folder, unpack_folder
 from auxo.jobs.supervision import WorkerProcess, end_all
+from auxo.runs.document import outside_files, to_json
 
 __all__ = ["Answer", "Order", "make_order", "work"]
 
@@ -26,8 +26,7 @@ class Order(TypedDict):
     Args:
         version: of auxo.
         document: config of the run, JSON.
-        code: Python file of a method outside auxo, or ``None``.
-        code_text: what that file holds.
+        code: Python files of what is outside auxo, each with what it holds.
         folder: the run directory on the machine that asks.
         token: name of a file beside that folder, with its own name in it: a machine that reads it sees the folder.
         files: what the folder holds so far, packed, if a run was begun there.
@@ -38,8 +37,7 @@ class Order(TypedDict):
 
     version: str
     document: str
-    code: str | None
-    code_text: str | None
+    code: Mapping[str, str]
     folder: str
     token: str
     files: bytes | None
@@ -71,12 +69,10 @@ def make_order(job: Job, *, token: str, files: bytes | None, threads: int) -> Or
         files: see :class:`Order`.
         threads: see :class:`Order`.
     """
-    code = foreign_file(job.config)
     return Order(
         version=auxo.__version__,
         document=to_json(job.config),
-        code=None if code is None else str(code),
-        code_text=None if code is None else code.read_text(encoding="utf-8"),
+        code={str(file): file.read_text(encoding="utf-8") for file in outside_files(job.config)},
         folder=str(job.folder.resolve()),
         token=token,
         files=files,
@@ -94,7 +90,7 @@ def work(order: Order) -> Answer:
         with tempfile.TemporaryDirectory(prefix="auxo-ray-") as name:
             place = Path(name)
             _check_version(order)
-            code = _code(order, place)
+            code = [_find_code(file, text, place) for file, text in order["code"].items()]
             if _sees(folder, order["token"]):
                 return Answer(reason=_supervise(order, code, folder), seconds=time.monotonic() - started, files=None)
             own = place / folder.name
@@ -121,22 +117,21 @@ def _sees(folder: Path, token: str) -> bool:
         return False
 
 
-def _code(order: Order, place: Path) -> Path | None:
-    """Return the file of a method outside auxo: itself where it is the same here, else a copy."""
-    if order["code"] is None or order["code_text"] is None:
-        return None
-    path = Path(order["code"])
+def _find_code(file: str, text: str, place: Path) -> Path:
+    """Return a file of what is outside auxo: itself where it is the same here, else a copy."""
+    path = Path(file)
     if path.exists():
-        if path.read_text(encoding="utf-8") != order["code_text"]:
+        if path.read_text(encoding="utf-8") != text:
             got = f"another text on {os.uname().nodename}"
             raise ConfigError(f"one text of {path} on every machine", got, "copy it there, or delete it there")
         return path
-    copy = place / path.name
-    copy.write_text(order["code_text"], encoding="utf-8")
+    copy = place / "code" / path.relative_to(path.anchor)  # two files of a run may have one name
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    copy.write_text(text, encoding="utf-8")
     return copy
 
 
-def _supervise(order: Order, code: Path | None, folder: Path) -> str:
+def _supervise(order: Order, code: Sequence[Path], folder: Path) -> str:
     """Look after a worker process; return why it failed, or nothing. It ends with this task."""
     os.environ.update(order["environment"])
     cwd = Path(order["cwd"])

@@ -7,12 +7,13 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from auxo.errors import OutputError
+from auxo.files import make_folder
 from auxo.jobs.worker import Request
-from auxo.training import make_folder
 
 __all__ = ["WorkerProcess", "available_cores", "end_all"]
 
@@ -34,7 +35,7 @@ class WorkerProcess:
 
     Args:
         document: config of the run, JSON.
-        code: Python file of a method outside auxo, or ``None``.
+        code: Python files of what is outside auxo.
         folder: the run directory; made if missing.
         log: file that its output is appended to, in the run directory.
         threads: CPU threads where the config leaves the choice.
@@ -45,7 +46,7 @@ class WorkerProcess:
     """
 
     def __init__(
-        self, *, document: str, code: Path | None, folder: Path, log: Path, threads: int, cwd: Path | None = None
+        self, *, document: str, code: Sequence[Path], folder: Path, log: Path, threads: int, cwd: Path | None = None
     ) -> None:
         make_folder(folder)
         self._started = time.monotonic()
@@ -53,7 +54,7 @@ class WorkerProcess:
         self._error_file = Path(self._place.name) / "error"
         request = Request(
             document=document,
-            code=None if code is None else str(code),
+            code=[str(file) for file in code],
             folder=str(folder.resolve()),
             threads=threads,
             error_file=str(self._error_file),

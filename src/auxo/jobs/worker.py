@@ -15,12 +15,12 @@ from typing import TypedDict
 
 import torch
 
-from auxo.config import config_digest, from_json
 from auxo.errors import AuxoError, InterruptedRunError, OutputError
-from auxo.evaluation import EvaluationRow
+from auxo.files.lock import locked_folder
+from auxo.runs.document import config_digest, from_json
+from auxo.runs.results import EvaluationRow
 from auxo.runtime import open_runtime
 from auxo.training import SilentObserver, train_run
-from auxo.training.lock import locked_folder
 
 __all__ = ["Request", "main"]
 
@@ -33,7 +33,7 @@ class Request(TypedDict):
 
     Args:
         document: the run's config, as ``config.json`` is to hold it.
-        code: Python file of a method outside auxo that may be run, or ``None``.
+        code: Python files of what is outside auxo that may be run.
         folder: the run directory.
         threads: CPU threads where the config leaves the choice.
         error_file: where the reason of a failure is to be written, in one line.
@@ -41,7 +41,7 @@ class Request(TypedDict):
     """
 
     document: str
-    code: str | None
+    code: list[str]
     folder: str
     threads: int
     error_file: str
@@ -57,7 +57,7 @@ class _LogObserver(SilentObserver):
 
     def evaluated(self, epoch: int, rows: list[EvaluationRow]) -> None:
         """Say how good every head is."""
-        _say(f"epoch {epoch}: " + ", ".join(f"{row.split} {row.head} {100 * row.accuracy:.1f} %" for row in rows))
+        _say(f"epoch {epoch}: " + ", ".join(f"{row.split} {row.head} {row.main.describe()}" for row in rows))
 
 
 def main() -> None:

@@ -31,7 +31,7 @@ def loss_in_backbone(
     """Return the function that maps the backbone's parameters by name to the pretext's loss on a pair.
 
     The pretext's heads stay as they are. Running statistics move with every call unless the caller prevents it
-    (:func:`auxo.batch_norm.keep_running_statistics`).
+    (:func:`auxo.layers.batch_norm.keep_running_statistics`).
     """
     network = _Network(backbone, pretext)
 

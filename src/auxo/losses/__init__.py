@@ -1,6 +1,6 @@
 """Losses, per sample: shape ``(batch,)``, reduced by whoever uses them."""
 
-from auxo.losses.class_loss import ClassLoss, ClassLossConfig, HeadKind
+from auxo.losses.class_loss import ClassLoss, ClassLossConfig
 from auxo.losses.class_weights import effective_number_weights
 from auxo.losses.cross_entropy import cross_entropy_losses
 from auxo.losses.focal import focal_losses
@@ -9,7 +9,6 @@ from auxo.losses.ldam import ldam_losses, ldam_margins
 __all__ = [
     "ClassLoss",
     "ClassLossConfig",
-    "HeadKind",
     "cross_entropy_losses",
     "effective_number_weights",
     "focal_losses",

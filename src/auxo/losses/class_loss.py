@@ -9,16 +9,16 @@ from jaxtyping import Float
 from torch import Tensor
 
 from auxo.errors import ConfigError
+from auxo.layers.heads import HeadKind
 from auxo.losses.class_weights import effective_number_weights
 from auxo.losses.cross_entropy import cross_entropy_losses
 from auxo.losses.focal import focal_losses
 from auxo.losses.ldam import ldam_losses, ldam_margins
 from auxo.runtime import Runtime
-from auxo.types import Batch, Labels, Losses, Task, require_choice
+from auxo.types import Batch, Labels, Losses, require_choice
 
-__all__ = ["ClassLoss", "ClassLossConfig", "HeadKind"]
+__all__ = ["ClassLoss", "ClassLossConfig"]
 
-HeadKind: TypeAlias = Literal["linear", "cosine"]
 
 _Name: TypeAlias = Literal["cross_entropy", "ldam", "focal"]
 _ClassWeights: TypeAlias = Literal["none", "effective_number"]
@@ -67,11 +67,11 @@ class ClassLossConfig:
         if self.name == "ldam" and head != "cosine":
             raise ConfigError("a cosine head with the loss ldam", f"a {head} one", "pass --method.head cosine")
 
-    def build(self, task: Task, *, head: HeadKind = "linear") -> "ClassLoss":
-        """Return the loss for the classes of ``task``.
+    def build(self, class_counts: tuple[int, ...], *, head: HeadKind = "linear") -> "ClassLoss":
+        """Return the loss.
 
         Args:
-            task: with ``class_counts`` for LDAM and for class weights.
+            class_counts: training images of each class; only LDAM and class weights need them.
             head: the kind whose outputs the loss will read.
 
         Raises:
@@ -80,8 +80,8 @@ class ClassLossConfig:
         self.check_head(head)
         is_weighted = self.class_weights != "none"
         if self.name == "ldam" or is_weighted:
-            self._check_counts(task.class_counts)
-        counts = task.class_counts
+            self._check_counts(class_counts)
+        counts = class_counts
         return ClassLoss(
             self,
             margins=ldam_margins(counts, max_margin=self.max_margin) if self.name == "ldam" else None,

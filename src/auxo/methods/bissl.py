@@ -4,14 +4,13 @@ import math
 from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias, cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from auxo.batch_norm import keep_running_statistics
 from auxo.bilevel import (
     AbstractLinearSolver,
     ConjugateGradient,
@@ -25,13 +24,15 @@ from auxo.bilevel import (
 from auxo.bilevel.second_order import FastSecondDerivatives
 from auxo.bilevel.vectors import Layout
 from auxo.errors import ConfigError
-from auxo.heads import linear_head
 from auxo.interfaces import AbstractBackbone, AbstractMethod, MethodConfig, StepPlan, TrainState, View
 from auxo.joint_embeddings import JointEmbeddingConfig, collapse_metrics, loss_in_backbone, pair_of
+from auxo.layers.batch_norm import keep_running_statistics
+from auxo.layers.heads import linear_head
 from auxo.losses import cross_entropy_losses
 from auxo.optimizers import OptimizerConfig
 from auxo.runtime import Runtime, parameters_of
-from auxo.types import Batches, Images, Metrics, Task, refuse_unread, require_choice
+from auxo.tasks import AbstractTask, Classification
+from auxo.types import Batches, Images, Metrics, refuse_unread, require_choice
 
 __all__ = ["BiSSL"]
 
@@ -60,8 +61,7 @@ class _Downstream(nn.Module):
 
     def forward(self, images: Images) -> Tensor:
         """Return class logits."""
-        logits: Tensor = self.semantic(self.backbone(images).pooled)
-        return logits
+        return cast("Tensor", self.semantic(self.backbone(images).pooled))
 
 
 class _Response(NamedTuple):
@@ -108,6 +108,7 @@ class BiSSL(AbstractMethod):
     class Config(MethodConfig):
         """Options of BiSSL's bilevel stage."""
 
+        serves = (Classification,)
         optimizer: OptimizerConfig = field(
             default_factory=lambda: OptimizerConfig(
                 lr=0.03, nesterov=False, weight_decay=1e-3, schedule="cosine", moves="step", minimum_lr=3e-5
@@ -234,17 +235,17 @@ class BiSSL(AbstractMethod):
                 return Nystrom(rank=self.iterations, damping=1.0)
             return ConjugateGradient(iterations=self.iterations, damping=1.0, tolerance=self.tolerance)
 
-        def build(self, backbone: AbstractBackbone, task: Task, *, seed: int) -> "BiSSL":
+        def build(self, backbone: AbstractBackbone, task: AbstractTask, *, seed: int) -> "BiSSL":
             """Return the method around ``backbone``."""
             return BiSSL(self, backbone, task, seed=seed)
 
-    def __init__(self, config: Config, backbone: AbstractBackbone, task: Task, *, seed: int) -> None:
+    def __init__(self, config: Config, backbone: AbstractBackbone, task: AbstractTask, *, seed: int) -> None:
         super().__init__()
         self.config = config
         self.task = task
         self.backbone = backbone
         self.pretext = config.pretext.build(backbone, seed=seed)
-        head = linear_head("semantic", backbone.num_features, task.num_classes, seed=seed)
+        head = linear_head("semantic", backbone.num_features, task.num_outputs, seed=seed)
         self.upper = _Downstream(deepcopy(backbone), head)
         self._hessian: HessianOperator | None = None
         if config.solver == "mfac":

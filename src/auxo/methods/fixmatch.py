@@ -10,17 +10,18 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from auxo.backbones import BackboneConfig
-from auxo.batch_norm import keep_running_statistics
 from auxo.data import DataConfig
 from auxo.errors import ConfigError
-from auxo.experiment import ExperimentConfig, StageConfig, TrainingConfig
 from auxo.gated import GatedPretexts, GatedPretextsConfig
-from auxo.heads import linear_head
 from auxo.interfaces import AbstractBackbone, AbstractMethod, MethodConfig, PretextHead, TrainState, View
+from auxo.layers.batch_norm import keep_running_statistics
+from auxo.layers.heads import linear_head
 from auxo.losses import cross_entropy_losses
 from auxo.optimizers import OptimizerConfig
+from auxo.runs.experiment import ExperimentConfig, StageConfig, TrainingConfig
 from auxo.runtime import Runtime
-from auxo.types import Batch, Batches, Images, Metrics, Task
+from auxo.tasks import AbstractTask, Classification
+from auxo.types import LABEL, Batch, Batches, Images, Metrics
 
 __all__ = ["FixMatch", "cifar10_released", "recipe"]
 
@@ -95,6 +96,8 @@ class FixMatch(AbstractMethod):
     class Config(MethodConfig):
         """Options of FixMatch."""
 
+        serves = (Classification,)
+
         threshold: float = 0.95
         """Probability of the likeliest class from which a weak view's answer counts, in [0, 1]."""
         unlabelled_weight: float = field(default=1.0, metadata={"search": "log:0.1,10"})
@@ -132,16 +135,16 @@ class FixMatch(AbstractMethod):
             strong = View("unlabelled", augment="strong", ratio=self.ratio)
             return {"train": View(), "weak": View("unlabelled", ratio=self.ratio), "strong": strong}
 
-        def build(self, backbone: AbstractBackbone, task: Task, *, seed: int) -> "FixMatch":
+        def build(self, backbone: AbstractBackbone, task: AbstractTask, *, seed: int) -> "FixMatch":
             """Return the method around ``backbone``."""
             return FixMatch(self, backbone, task, seed=seed)
 
-    def __init__(self, config: Config, backbone: AbstractBackbone, task: Task, *, seed: int) -> None:
+    def __init__(self, config: Config, backbone: AbstractBackbone, task: AbstractTask, *, seed: int) -> None:
         super().__init__()
         self.config = config
         self.task = task
         self.backbone = backbone
-        self.semantic = linear_head("semantic", backbone.num_features, task.num_classes, seed=seed)
+        self.semantic = linear_head("semantic", backbone.num_features, task.num_outputs, seed=seed)
         self.pretexts = config.pretexts.build(backbone.num_features, seed=seed)
         self.averaged = _Averaged(backbone, self.semantic, self.pretexts) if config.ema_decay else None
 
@@ -203,7 +206,7 @@ class FixMatch(AbstractMethod):
         first = batches["train"]
         batch = Batch(
             images=torch.cat([each.inputs for each in made]),
-            labels=torch.cat([view.labels for view in views.values()]),
+            targets={LABEL: torch.cat([view.labels for view in views.values()])},
             indices=torch.cat([view.indices for view in views.values()]),
             total=sum(view.joined_size for view in views.values()),
             num_processes=first.num_processes,

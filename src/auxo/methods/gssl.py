@@ -10,15 +10,16 @@ from auxo.attacks import PGDConfig, attack_mode, projected_gradient_descent
 from auxo.backbones import BackboneConfig
 from auxo.data import DataConfig
 from auxo.errors import ConfigError
-from auxo.experiment import ExperimentConfig, StageConfig
 from auxo.gated import GatedPretextsConfig, PretextName
 from auxo.gates import GateConfig
-from auxo.heads import class_head
 from auxo.interfaces import AbstractBackbone, AbstractMethod, MethodConfig, PretextBatch, PretextHead, TrainState
-from auxo.losses import ClassLossConfig, HeadKind, cross_entropy_losses
+from auxo.layers.heads import HeadKind, class_head
+from auxo.losses import ClassLossConfig, cross_entropy_losses
 from auxo.optimizers import OptimizerConfig
+from auxo.runs.experiment import ExperimentConfig, StageConfig
 from auxo.runtime import Runtime
-from auxo.types import Batch, Batches, Images, Metrics, Task, require_choice
+from auxo.tasks import AbstractTask, Classification
+from auxo.types import Batch, Batches, Images, Metrics, require_choice
 
 __all__ = [
     "GSSL",
@@ -70,6 +71,8 @@ class GSSL(AbstractMethod):
     class Config(MethodConfig):
         """Options of G-SSL and of its controls."""
 
+        serves = (Classification,)
+
         pretexts: GatedPretextsConfig = field(
             default_factory=GatedPretextsConfig, metadata={"search": {"weight": "log:0.01,1"}}
         )
@@ -94,22 +97,22 @@ class GSSL(AbstractMethod):
                 fix = "pass --method.pretexts.shuffle-space pixels"
                 raise ConfigError("channels shuffled among pixels under an attack", "after normalisation", fix)
 
-        def build(self, backbone: AbstractBackbone, task: Task, *, seed: int) -> "GSSL":
+        def build(self, backbone: AbstractBackbone, task: AbstractTask, *, seed: int) -> "GSSL":
             """Return the method around ``backbone``."""
             return GSSL(self, backbone, task, seed=seed)
 
-    def __init__(self, config: Config, backbone: AbstractBackbone, task: Task, *, seed: int) -> None:
+    def __init__(self, config: Config, backbone: AbstractBackbone, task: AbstractTask, *, seed: int) -> None:
         super().__init__()
         self.config = config
         self.task = task
         self.backbone = backbone
-        self.class_loss = config.class_loss.build(task, head=config.head)
-        self.semantic = class_head(config.head, "semantic", backbone.num_features, task.num_classes, seed=seed)
+        self.class_loss = config.class_loss.build(Classification.require(task).class_counts, head=config.head)
+        self.semantic = class_head(config.head, "semantic", backbone.num_features, task.num_outputs, seed=seed)
         self.pretexts = config.pretexts.build(
             backbone.num_features,
             seed=seed,
             head=config.head,
-            num_classes=task.num_classes if config.covers == "all" else None,
+            class_outputs=task.num_outputs if config.covers == "all" else None,
         )
 
     def optimizers(self) -> dict[str, Optimizer]:

@@ -5,15 +5,16 @@ from dataclasses import dataclass, field
 from torch import Tensor
 from torch.optim import Optimizer
 
-from auxo.batch_norm import use_running_statistics
-from auxo.experiment import ExperimentConfig, StageConfig
-from auxo.heads import linear_head
 from auxo.interfaces import AbstractBackbone, AbstractMethod, MethodConfig, TrainState, View
 from auxo.joint_embeddings import JointEmbeddingConfig, pair_of
+from auxo.layers.batch_norm import use_running_statistics
+from auxo.layers.heads import linear_head
 from auxo.losses import cross_entropy_losses
 from auxo.optimizers import OptimizerConfig
+from auxo.runs.experiment import ExperimentConfig, StageConfig
 from auxo.runtime import Runtime
-from auxo.types import Batches, Images, Metrics, Task
+from auxo.tasks import AbstractTask, Classification
+from auxo.types import Batches, Images, Metrics
 
 __all__ = ["LinearProbe", "recipe"]
 
@@ -39,6 +40,8 @@ class LinearProbe(AbstractMethod):
     class Config(MethodConfig):
         """Options of a linear probe."""
 
+        serves = (Classification,)
+
         optimizer: OptimizerConfig = field(
             default_factory=lambda: OptimizerConfig(lr=0.03, schedule="constant", nesterov=False),
             metadata={"search": {"lr": "around:10"}},
@@ -62,16 +65,16 @@ class LinearProbe(AbstractMethod):
                 views["second"] = View("pictures", augment="simclr_second")
             return views
 
-        def build(self, backbone: AbstractBackbone, task: Task, *, seed: int) -> "LinearProbe":
+        def build(self, backbone: AbstractBackbone, task: AbstractTask, *, seed: int) -> "LinearProbe":
             """Return the method around ``backbone``."""
             return LinearProbe(self, backbone, task, seed=seed)
 
-    def __init__(self, config: Config, backbone: AbstractBackbone, task: Task, *, seed: int) -> None:
+    def __init__(self, config: Config, backbone: AbstractBackbone, task: AbstractTask, *, seed: int) -> None:
         super().__init__()
         self.config = config
         self.task = task
         self.backbone = backbone.requires_grad_(False)
-        self.semantic = linear_head("semantic", backbone.num_features, task.num_classes, seed=seed)
+        self.semantic = linear_head("semantic", backbone.num_features, task.num_outputs, seed=seed)
         self.pretext = config.pretext.build(backbone, seed=seed) if config.warm_up_pretext else None
 
     def optimizers(self) -> dict[str, Optimizer]:

@@ -10,19 +10,20 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from auxo.backbones import BackboneConfig
-from auxo.batch_norm import keep_running_statistics
 from auxo.bilevel import SoftmaxHeadProblem
 from auxo.data import DataConfig
 from auxo.errors import ConfigError
-from auxo.experiment import ExperimentConfig, StageConfig
-from auxo.heads import linear_head
 from auxo.interfaces import AbstractBackbone, AbstractMethod, MethodConfig, PretextHead, TrainState, View
 from auxo.joint import JointFeatures, check_shared_upright, joint_features
+from auxo.layers.batch_norm import keep_running_statistics
+from auxo.layers.heads import linear_head
 from auxo.losses import cross_entropy_losses
 from auxo.optimizers import OptimizerConfig
 from auxo.pretexts.rotation import Rotation
+from auxo.runs.experiment import ExperimentConfig, StageConfig
 from auxo.runtime import Runtime
-from auxo.types import Batch, Batches, Images, Metrics, Task
+from auxo.tasks import AbstractTask, Classification
+from auxo.types import Batch, Batches, Images, Metrics
 
 __all__ = ["OSSL", "ImplicitConfig", "cifar10_released", "recipe"]
 
@@ -107,6 +108,8 @@ class OSSL(AbstractMethod):
     class Config(MethodConfig):
         """Options of OSSL and of its controls."""
 
+        serves = (Classification,)
+
         scope: Literal["reference", "head_only", "difference", "implicit"] = "reference"
         """What the auxiliary classifier moves: see the method's page."""
         rotation: Literal["expand", "random", "off"] = "expand"
@@ -134,19 +137,19 @@ class OSSL(AbstractMethod):
             needs_meta = self.scope == "implicit" and self.implicit.response == "meta"
             return {"train": View(), "meta": View("meta")} if needs_meta else {"train": View()}
 
-        def build(self, backbone: AbstractBackbone, task: Task, *, seed: int) -> "OSSL":
+        def build(self, backbone: AbstractBackbone, task: AbstractTask, *, seed: int) -> "OSSL":
             """Return the method around ``backbone``."""
             return OSSL(self, backbone, task, seed=seed)
 
-    def __init__(self, config: Config, backbone: AbstractBackbone, task: Task, *, seed: int) -> None:
+    def __init__(self, config: Config, backbone: AbstractBackbone, task: AbstractTask, *, seed: int) -> None:
         super().__init__()
         self.config = config
         self.task = task
         self.backbone = backbone
-        self.semantic = linear_head("semantic", backbone.num_features, task.num_classes, seed=seed)
+        self.semantic = linear_head("semantic", backbone.num_features, task.num_outputs, seed=seed)
         self.auxiliary: nn.Linear | None = None
         if config.second_head == "auxiliary":
-            self.auxiliary = linear_head("auxiliary", backbone.num_features, task.num_classes, seed=seed)
+            self.auxiliary = linear_head("auxiliary", backbone.num_features, task.num_outputs, seed=seed)
         self.pretext: Rotation | None = None
         if config.rotation != "off":
             self.pretext = Rotation(config.rotation)

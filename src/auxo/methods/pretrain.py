@@ -9,7 +9,8 @@ from auxo.interfaces import AbstractBackbone, AbstractMethod, MethodConfig, Trai
 from auxo.joint_embeddings import JointEmbeddingConfig, collapse_metrics, pair_of
 from auxo.optimizers import OptimizerConfig
 from auxo.runtime import Runtime
-from auxo.types import Batches, Images, Metrics, Task
+from auxo.tasks import AbstractTask
+from auxo.types import Batches, Images, Metrics
 
 __all__ = ["Pretraining"]
 
@@ -57,11 +58,11 @@ class Pretraining(AbstractMethod):
                 "second": View("pictures", augment="simclr_second"),
             }
 
-        def build(self, backbone: AbstractBackbone, task: Task, *, seed: int) -> "Pretraining":
+        def build(self, backbone: AbstractBackbone, task: AbstractTask, *, seed: int) -> "Pretraining":
             """Return the method around ``backbone``."""
             return Pretraining(self, backbone, task, seed=seed)
 
-    def __init__(self, config: Config, backbone: AbstractBackbone, task: Task, *, seed: int) -> None:
+    def __init__(self, config: Config, backbone: AbstractBackbone, task: AbstractTask, *, seed: int) -> None:
         super().__init__()
         self.config = config
         self.task = task

@@ -8,14 +8,15 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from auxo.errors import ConfigError
-from auxo.experiment import ExperimentConfig, StageConfig
-from auxo.heads import linear_head
 from auxo.interfaces import AbstractBackbone, AbstractMethod, MethodConfig, PretextHead, TrainState
 from auxo.joint import check_shared_upright, joint_features
+from auxo.layers.heads import linear_head
 from auxo.losses import cross_entropy_losses
 from auxo.pretexts.rotation import Rotation
+from auxo.runs.experiment import ExperimentConfig, StageConfig
 from auxo.runtime import Runtime
-from auxo.types import Batches, Images, Metrics, Task
+from auxo.tasks import AbstractTask, Classification
+from auxo.types import Batches, Images, Metrics
 
 __all__ = ["JointRotation", "recipe"]
 
@@ -40,6 +41,8 @@ class JointRotation(AbstractMethod):
     class Config(MethodConfig):
         """Options of joint training."""
 
+        serves = (Classification,)
+
         rotation: Literal["expand", "random"] = "expand"
         """All four rotations of every image, or one random rotation of each."""
         rotation_weight: float = field(default=1.0, metadata={"search": "log:0.1,10"})
@@ -53,17 +56,17 @@ class JointRotation(AbstractMethod):
                 got = str(self.rotation_weight)
                 raise ConfigError("rotation-weight > 0 and finite", got, "use the method supervised for none")
 
-        def build(self, backbone: AbstractBackbone, task: Task, *, seed: int) -> "JointRotation":
+        def build(self, backbone: AbstractBackbone, task: AbstractTask, *, seed: int) -> "JointRotation":
             """Return the method around ``backbone``."""
             return JointRotation(self, backbone, task, seed=seed)
 
-    def __init__(self, config: Config, backbone: AbstractBackbone, task: Task, *, seed: int) -> None:
+    def __init__(self, config: Config, backbone: AbstractBackbone, task: AbstractTask, *, seed: int) -> None:
         super().__init__()
         self.config = config
         self.task = task
         self.backbone = backbone
         self.pretext = Rotation(config.rotation)
-        self.semantic = linear_head("semantic", backbone.num_features, task.num_classes, seed=seed)
+        self.semantic = linear_head("semantic", backbone.num_features, task.num_outputs, seed=seed)
         self.rotation = linear_head("rotation", backbone.num_features, self.pretext.num_outputs, seed=seed)
 
     def optimizers(self) -> dict[str, Optimizer]:

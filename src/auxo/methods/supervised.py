@@ -7,13 +7,14 @@ from torch.optim import Optimizer
 
 from auxo.backbones import BackboneConfig
 from auxo.data import DataConfig
-from auxo.experiment import ExperimentConfig, StageConfig
-from auxo.heads import class_head
 from auxo.interfaces import AbstractBackbone, AbstractMethod, MethodConfig, TrainState
-from auxo.losses import ClassLossConfig, HeadKind
+from auxo.layers.heads import HeadKind, class_head
+from auxo.losses import ClassLossConfig
 from auxo.optimizers import OptimizerConfig
+from auxo.runs.experiment import ExperimentConfig, StageConfig
 from auxo.runtime import Runtime
-from auxo.types import Batches, Images, Metrics, Task
+from auxo.tasks import AbstractTask, Classification
+from auxo.types import Batches, Images, Metrics
 
 __all__ = ["Supervised", "cifar10_long_tailed", "recipe"]
 
@@ -40,6 +41,8 @@ class Supervised(AbstractMethod):
     class Config(MethodConfig):
         """Options of supervised training."""
 
+        serves = (Classification,)
+
         class_loss: ClassLossConfig = field(default_factory=ClassLossConfig)
         """What the head learns by."""
         head: HeadKind = "linear"
@@ -48,17 +51,17 @@ class Supervised(AbstractMethod):
         def __post_init__(self) -> None:
             self.class_loss.check_head(self.head)
 
-        def build(self, backbone: AbstractBackbone, task: Task, *, seed: int) -> "Supervised":
+        def build(self, backbone: AbstractBackbone, task: AbstractTask, *, seed: int) -> "Supervised":
             """Return the method around ``backbone``."""
             return Supervised(self, backbone, task, seed=seed)
 
-    def __init__(self, config: Config, backbone: AbstractBackbone, task: Task, *, seed: int) -> None:
+    def __init__(self, config: Config, backbone: AbstractBackbone, task: AbstractTask, *, seed: int) -> None:
         super().__init__()
         self.config = config
         self.task = task
         self.backbone = backbone
-        self.class_loss = config.class_loss.build(task, head=config.head)
-        self.semantic = class_head(config.head, "semantic", backbone.num_features, task.num_classes, seed=seed)
+        self.class_loss = config.class_loss.build(Classification.require(task).class_counts, head=config.head)
+        self.semantic = class_head(config.head, "semantic", backbone.num_features, task.num_outputs, seed=seed)
 
     def optimizers(self) -> dict[str, Optimizer]:
         """Return one optimiser over everything."""

@@ -4,13 +4,13 @@ from dataclasses import replace
 
 from auxo.backbones import BackboneConfig
 from auxo.data import DataConfig
-from auxo.experiment import ExperimentConfig, StageConfig, TrainingConfig, Transfer
 from auxo.joint_embeddings import JointEmbeddingConfig
 from auxo.methods.bissl import BiSSL
 from auxo.methods.linear_probe import LinearProbe
 from auxo.methods.pretrain import Pretraining
 from auxo.methods.supervised import Supervised
 from auxo.optimizers import OptimizerConfig
+from auxo.runs.experiment import ExperimentConfig, StageConfig, TrainingConfig, Transfer
 
 __all__ = ["from_pretrained", "recipe", "released"]
 

@@ -1,10 +1,10 @@
 """The conventional pipeline: pretraining without labels, then fine-tuning with them."""
 
 from auxo.data import DataConfig
-from auxo.experiment import ExperimentConfig, StageConfig, TrainingConfig
 from auxo.methods.pretrain import Pretraining
 from auxo.methods.supervised import Supervised
 from auxo.optimizers import OptimizerConfig
+from auxo.runs.experiment import ExperimentConfig, StageConfig, TrainingConfig
 
 __all__ = ["recipe"]
 

@@ -298,7 +298,7 @@ def _rounded(values: Sequence[Number]) -> list[float | None]:
 
 def _checked(data: list[dict[str, Any]], layout: dict[str, Any]) -> dict[str, Any]:
     """Return a figure whose names and values plotly knows."""
-    from plotly.graph_objects import Figure  # noqa: PLC0415  # slow to import, and only charts need it
+    from plotly.graph_objects import Figure
 
     plotted = Figure(data, layout).to_plotly_json()
     kept = {key: value for key, value in plotted["layout"].items() if key in layout}  # without plotly's own template

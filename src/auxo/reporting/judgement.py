@@ -5,17 +5,17 @@ from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
 import numpy as np
-import torch
 from jaxtyping import Int
 
-from auxo.data import AbstractSource, EvaluationSplit, Splits, load_splits
+from auxo.data import AbstractSource, EvaluationSplit, Splits
 from auxo.errors import ConfigError, DataError, NonFiniteError, ShapeError
-from auxo.evaluation import HeadMetrics, HeadScores, ReliabilityBin
-from auxo.evaluation.evaluate import class_logits, device_batches
+from auxo.evaluation import Reader
 from auxo.explain import AttentionGrid, ExplainConfig, PointMap, Subject, arrange, attend
 from auxo.reporting.run_record import RunRecord
+from auxo.runs.model import TrainedModel, load_model, splits_of
+from auxo.runs.results import EvaluationRow
 from auxo.runtime import Runtime
-from auxo.training import TrainedModel, load_model
+from auxo.tasks import Reliability
 
 __all__ = ["Judgement", "LookedAt", "Omission", "SetJudgement", "judge"]
 
@@ -38,15 +38,16 @@ class SetJudgement:
 
     Args:
         name: of the set.
-        confusion: pictures of each class, by row, that are predicted as each class, by column.
-        scores: of the head.
-        bins: of confidence.
+        row: what they add up to.
+        confusion: images of each right answer, by row, that were given each answer, by column; ``None`` for a task
+            without such.
+        bins: of confidence; none for a task without.
     """
 
     name: str
-    confusion: Int[np.ndarray, "classes classes"]
-    scores: HeadScores
-    bins: Sequence[ReliabilityBin]
+    row: EvaluationRow
+    confusion: Int[np.ndarray, "answers answers"] | None
+    bins: Sequence[Reliability]
 
 
 @dataclass(frozen=True)
@@ -76,15 +77,15 @@ class Judgement:
 
     Args:
         num_parameters: of the network.
-        class_names: in the order of the labels.
+        answers: what the outputs of the head stand for, in their order; none where they are quantities.
         data: digests of the pictures that it was made with.
-        head: the class head that predicts.
+        head: that predicts.
         sets: on each set, or why there is nothing to say.
         looked_at: by Grad-CAM and t-SNE, or why there is nothing to show.
     """
 
     num_parameters: int
-    class_names: Sequence[str]
+    answers: Sequence[str]
     data: dict[str, str]
     head: str
     sets: list[SetJudgement] | Omission
@@ -109,17 +110,16 @@ def judge(run: RunRecord, config: ExplainConfig, *, runtime: Runtime, batch_size
     Cost: reading all sets, one forward pass of each, and what Grad-CAM and t-SNE take.
     """
     model = load_model(run.config, run.folder, runtime=runtime)
-    splits = _attempt(lambda: load_splits(run.config.data, seed=run.config.seed))
-    head = next((row.head for row in run.history.rows if row.kind == "class"), "")
+    splits = _attempt(lambda: splits_of(run.config))
+    reader = Reader.of(model, runtime=runtime, batch_size=batch_size)
+    head = next((row.head for row in run.history.first_head()), "")
     if isinstance(splits, Omission):
         return _judgement(model, head, splits, splits)
     model.check_splits(splits)
     if not head:
-        sets: list[SetJudgement] | Omission = Omission("the model has no class head")
+        sets: list[SetJudgement] | Omission = Omission("no head predicts")
     else:
-        sets = [
-            _judge_set(model, split, head=head, runtime=runtime, batch_size=batch_size) for split in splits.evaluation()
-        ]
+        sets = [_judge_set(reader, split, head=head) for split in splits.evaluation()]
     return _judgement(model, head, sets, _look(run, model, splits, config, runtime, batch_size))
 
 
@@ -128,23 +128,14 @@ def _judgement(
 ) -> Judgement:
     """Return a judgement with what the model itself says."""
     size = sum(parameter.numel() for parameter in model.method.parameters())
-    return Judgement(size, model.task.class_names, dict(model.data), head, sets, looked_at)
+    return Judgement(size, model.task.targets[0].names, dict(model.data), head, sets, looked_at)
 
 
-def _judge_set(
-    model: TrainedModel, split: EvaluationSplit, *, head: str, runtime: Runtime, batch_size: int
-) -> SetJudgement:
+def _judge_set(reader: Reader, split: EvaluationSplit, *, head: str) -> SetJudgement:
     """Return what a head says of a set."""
-    count = model.task.num_classes
-    metrics = HeadMetrics(count, runtime.device)
-    confusion = torch.zeros(count * count, dtype=torch.int64)
-    with torch.inference_mode():
-        for raw in device_batches(split, runtime, batch_size=batch_size, workers=0):
-            images = model.pipeline(raw, seed=None).images
-            logits = class_logits(model.method, images, runtime)[head]
-            metrics.update(logits, raw.labels)
-            confusion += (raw.labels * count + logits.argmax(1)).cpu().bincount(minlength=count * count)
-    return SetJudgement(split.name, confusion.view(count, count).numpy(), metrics.compute(), metrics.reliability())
+    scores, task = reader.scores(split)[head], reader.task
+    row = reader.row(split.name, head, scores, split.source.columns)
+    return SetJudgement(split.name, row, task.confusion(scores), task.reliability(scores))
 
 
 def _look(
@@ -152,11 +143,14 @@ def _look(
 ) -> LookedAt | Omission:
     """Return what Grad-CAM and t-SNE find on the test images, or on those of validation where there are none."""
     split = splits.test or splits.val
+    target = model.task.targets[0]
+    if target.has_places or not target.names:
+        return Omission("Grad-CAM and t-SNE ask for one class per image")
     subject = Subject(model, split.source, run.name, split.name, runtime, batch_size)
     labels = _attempt(lambda: config.labels(split.source))
     if isinstance(labels, Omission):
         return labels
-    attention: AttentionGrid | Omission = Omission("the model has no class head, and Grad-CAM asks what speaks for one")
+    attention: AttentionGrid | Omission = Omission("no head predicts, and Grad-CAM asks what speaks for an answer")
     if subject.predicts:
         attention = _attempt(lambda: attend(subject, labels, config))
     points = _attempt(lambda: arrange(subject, labels, config))

@@ -19,8 +19,8 @@ def render_page(page: Page) -> str:
     Text is escaped wherever it stands. The script of plotly is in the page once, and only where it has a chart; a
     policy in its head forbids every request.
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: PLC0415  # only pages need it
-    from plotly.offline import get_plotlyjs  # noqa: PLC0415  # slow to import, and only charts need it
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from plotly.offline import get_plotlyjs
 
     environment = Environment(
         loader=FileSystemLoader(_FOLDER),

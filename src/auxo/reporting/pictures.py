@@ -48,7 +48,7 @@ def covered_uri(shown: Attention) -> str:
 
     Outside the part that the map covers the picture stays grey.
     """
-    from matplotlib import colormaps  # noqa: PLC0415  # slow to import, and only pictures need it
+    from matplotlib import colormaps
 
     grey = shown.pixels.mean(axis=0, keepdims=True).repeat(3, axis=0)
     colours = np.moveaxis(255 * colormaps["inferno"](shown.attention)[..., :3], -1, 0)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import auxo
+from auxo.evaluation import title_measure
 from auxo.reporting.blocks import Page
 from auxo.reporting.colours import run_styles
 from auxo.reporting.judgement import Judgement
@@ -16,11 +17,12 @@ from auxo.reporting.sections import (
     gates_section,
     metrics_section,
     points_section,
+    pretext_section,
     reliability_section,
     results_section,
-    rotation_section,
 )
-from auxo.reporting.sections.words import counted, listed, percent
+from auxo.reporting.sections.words import counted, listed
+from auxo.runs.results import EvaluationRow
 
 __all__ = ["build_page"]
 
@@ -45,7 +47,7 @@ def build_page(runs: Sequence[RunRecord], judgements: Sequence[Judgement]) -> Pa
         metrics_section(ordered, styles),
         confusion_section(ordered, judged),
         reliability_section(ordered, judged, styles),
-        rotation_section(ordered, styles),
+        pretext_section(ordered, styles),
         points_section(ordered, judged),
         attention_section(ordered, judged),
         cost_section(ordered, judged),
@@ -68,20 +70,24 @@ def _title(runs: Sequence[RunRecord]) -> str:
 
 
 def _summary(runs: Sequence[RunRecord]) -> str:
-    """Return the first thing to know: accuracies on the test set, or on validation where there is none."""
+    """Return the first thing to know: the primary measure on the test set, or on validation where there is none."""
     found = []
     for run in runs:
         rows = {row.split: row for row in run.history.first_head()}
         row = rows.get("test", rows.get("val"))
         if row is not None:
-            found.append((row.accuracy, row.split, run.name))
+            found.append((row, run.name))
     if not found:
-        return "No run has a class head: the page shows records and features."
+        return "No run has a head that predicts: the page shows records and features."
+    first = found[0][0]
+    what, chance = title_measure(first.primary), _of_chance(first)
     if len(found) == 1:
-        accuracy, split, _ = found[0]
-        return f"{percent(accuracy)} of the pictures of {split} are classified correctly."
-    low, high = min(found), max(found)
-    return (
-        f"The runs classify between {percent(low[0])} ({low[2]}, {low[1]}) and {percent(high[0])} "
-        f"({high[2]}, {high[1]}) of the pictures correctly."
-    )
+        return f"The {what} on {first.split} is {first.main.describe()}{chance}."
+    ordered = sorted(found, key=lambda pair: pair[0].main.value)
+    ends = (f"{row.main.describe()} ({name}, {row.split})" for row, name in (ordered[0], ordered[-1]))
+    return f"The {what} of the runs is between {' and '.join(ends)}{chance}."
+
+
+def _of_chance(row: EvaluationRow) -> str:
+    """Return what guessing would reach, where that is known."""
+    return "" if row.chance is None else f"; guessing would reach {row.main._replace(value=row.chance).describe()}"

@@ -1,58 +1,17 @@
 """What the files of a finished run say, without its data and its weights."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from os.path import commonpath
 from pathlib import Path
-from typing import Any
 
-from auxo.errors import CheckpointError
-from auxo.evaluation import EvaluationRow
-from auxo.experiment import ExperimentConfig
-from auxo.export import History, method_name, read_history, to_row
-from auxo.training import read_records
+from auxo.runs.experiment import ExperimentConfig, method_name
+from auxo.runs.history import Evaluated, Measured, RunHistory
 
-__all__ = ["Evaluated", "Measured", "RunRecord", "group_name", "grouped", "read_run_record", "run_names"]
+__all__ = ["RunRecord", "group_name", "grouped", "read_run_record", "run_names"]
 
 _MOST_POINTS = 200
-
-
-@dataclass(frozen=True)
-class Measured:
-    """Means of the metrics of some steps.
-
-    Args:
-        stage: they belong to.
-        step: the last of them, counted from the start of the run.
-        epoch: of the stage, at that step.
-        values: losses and other metrics by name; one may be missing.
-        rates: learning rates by optimiser, at that step.
-    """
-
-    stage: str
-    step: int
-    epoch: float
-    values: Mapping[str, float]
-    rates: Mapping[str, float]
-
-
-@dataclass(frozen=True)
-class Evaluated:
-    """What a head achieved on the validation set in the course of a run.
-
-    Args:
-        stage: of the run.
-        step: counted from the start of the run.
-        epoch: of the stage.
-        row: what was measured.
-    """
-
-    stage: str
-    step: int
-    epoch: float
-    row: EvaluationRow
 
 
 @dataclass(frozen=True)
@@ -75,7 +34,7 @@ class RunRecord:
     folder: Path
     config: ExperimentConfig
     version: str
-    history: History
+    history: RunHistory
     measured: Sequence[Measured]
     records_per_point: int
     evaluated: Sequence[Evaluated]
@@ -110,40 +69,31 @@ def read_run_record(folder: Path, config: ExperimentConfig, *, name: str) -> Run
     Raises:
         CheckpointError: the run is not finished, or its records are damaged.
     """
-    rows = list(read_records(folder / "records.jsonl"))
-    if not (folder / "model.safetensors").exists() or not any(row["kind"] == "end" for row in rows):
-        raise CheckpointError(f"a finished run in {folder}", "one without an end", f"auxo train --resume {folder}")
-    history = read_history(folder)
-    losses = [row for row in rows if row["kind"] == "losses"]
-    per_point = -(-len(losses) // _MOST_POINTS) or 1
-    starts = {row["stage"]: row["global_step"] - row["step"] for row in reversed(rows)}
+    history = RunHistory.read_finished(folder)
+    measured = list(history.measured())
+    per_point = -(-len(measured) // _MOST_POINTS) or 1
     return RunRecord(
         name=name,
         folder=folder,
         config=config,
-        version=str(json.loads((folder / "config.json").read_text(encoding="utf-8")).get("auxo", "unknown")),
+        version=history.version,
         history=history,
-        measured=_thinned(losses, per_point),
+        measured=_thinned(measured, per_point),
         records_per_point=per_point,
-        evaluated=[
-            Evaluated(row["stage"], row["global_step"], float(row["epoch"]), to_row(row))
-            for row in rows
-            if row["kind"] == "evaluation"
-        ],
-        stage_starts=dict(sorted(starts.items(), key=lambda item: item[1])),
+        evaluated=list(history.evaluated()),
+        stage_starts=history.stage_starts(),
     )
 
 
-def _thinned(rows: Sequence[Mapping[str, Any]], per_point: int) -> list[Measured]:
+def _thinned(rows: Sequence[Measured], per_point: int) -> list[Measured]:
     """Return the means of so many consecutive records of one stage."""
     points = []
-    for stage, members in groupby(rows, key=lambda row: str(row["stage"])):
+    for _, members in groupby(rows, key=lambda row: row.stage):
         own = list(members)
         for chunk in (own[start : start + per_point] for start in range(0, len(own), per_point)):
-            names = dict.fromkeys(name for row in chunk for name in row["losses"])
-            values = {name: _mean([row["losses"][name] for row in chunk if name in row["losses"]]) for name in names}
-            last = chunk[-1]
-            points.append(Measured(stage, last["global_step"], float(last["epoch"]), values, last["lr"]))
+            names = dict.fromkeys(name for row in chunk for name in row.values)
+            values = {name: _mean([row.values[name] for row in chunk if name in row.values]) for name in names}
+            points.append(replace(chunk[-1], values=values))
     return points
 
 

@@ -2,22 +2,22 @@
 
 import difflib
 import types
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Annotated, Literal, Union, cast, get_args, get_origin, get_type_hints
 
 import tyro
 
 from auxo.errors import ConfigError
-from auxo.experiment import ExperimentConfig
-from auxo.interfaces import MethodConfig
+from auxo.runs.experiment import ExperimentConfig, named_options
+from auxo.runs.tree import Option, replaced
 
 __all__ = ["Field", "Value", "declared_samplers", "find_field", "search_fields", "with_values"]
 
 Value = bool | int | float | str | None
 
 _OF_DATA = ("augment", "image_size")  # all else would change what the trials are measured on
-_FIXED = ("seed", "data", "training", "runtime")
+_FIXED = ("seed", "task", "data", "training", "runtime")
 
 
 @dataclass(frozen=True)
@@ -48,15 +48,12 @@ def search_fields(config: ExperimentConfig) -> dict[str, Field]:
     Left out are the seed, how often a run is logged, the device, and what would change the validation images.
     """
     found: dict[str, Field] = {}
-    for number, stage in enumerate(config.stages):
-        prefix = "" if len(config.stages) == 1 else f"{_word(stage.name)}."
-        for item in _walk(stage, prefix, ("stages", str(number))):
-            found[item.path] = item
-    for item in _walk(config.backbone, "backbone.", ("backbone",)):
-        found[item.path] = item
-    for item in _walk(config.data, "data.", ("data",)):
-        if item.steps[1] in _OF_DATA:
-            found[item.path] = item
+    for path, option in named_options(config).items():
+        part, *inner = option.steps
+        if part in ("stages", "backbone") or (part == "data" and inner[0] in _OF_DATA):
+            shape = _shape(option)
+            if shape is not None:
+                found[path] = Field(path, option.steps, *shape, cast("Value", option.value))
     return found
 
 
@@ -85,8 +82,7 @@ def with_values(config: ExperimentConfig, values: Mapping[Field, Value]) -> Expe
     Raises:
         ConfigError: the run refuses them.
     """
-    changed: ExperimentConfig = _replaced(config, {field.steps: value for field, value in values.items()})
-    return changed
+    return replaced(config, {field.steps: value for field, value in values.items()})
 
 
 def declared_samplers(config: ExperimentConfig) -> dict[str, str]:
@@ -112,24 +108,13 @@ def _word(name: str) -> str:
     return name.replace("_", "-")
 
 
-def _walk(value: Any, prefix: str, steps: tuple[str, ...]) -> Iterator[Field]:  # noqa: ANN401  # any dataclass
-    """Yield the options within a dataclass."""
-    hints = get_type_hints(type(value), include_extras=True)
-    for item in fields(value):
-        hint, own = hints[item.name], getattr(value, item.name)
-        path, place = prefix + _word(item.name), (*steps, item.name)
-        if get_origin(hint) is Annotated:
-            hint, *extras = get_args(hint)
-            if tyro.conf.Suppress in extras:
-                continue
-        if is_dataclass(own) or isinstance(own, MethodConfig):
-            yield from _walk(own, f"{path}.", place)
-        elif (shape := _shape(hint)) is not None:
-            yield Field(path, place, *shape, own)
-
-
-def _shape(hint: Any) -> tuple[type, tuple[Value, ...], bool] | None:  # noqa: ANN401  # any type annotation
-    """Return kind, allowed values and whether ``None`` is one of a type; ``None`` for what cannot be searched."""
+def _shape(option: Option) -> tuple[type, tuple[Value, ...], bool] | None:
+    """Return kind, allowed values and whether ``None`` is one of an option; ``None`` for what cannot be searched."""
+    hint = get_type_hints(type(option.owner), include_extras=True)[option.field.name]
+    if get_origin(hint) is Annotated:
+        hint, *extras = get_args(hint)
+        if tyro.conf.Suppress in extras:
+            return None
     members = list(get_args(hint)) if get_origin(hint) in (Union, types.UnionType) else [hint]
     is_optional = type(None) in members
     members = [member for member in members if member is not type(None)]
@@ -140,19 +125,3 @@ def _shape(hint: Any) -> tuple[type, tuple[Value, ...], bool] | None:  # noqa: A
         allowed = get_args(member)
         return type(allowed[0]), allowed, is_optional
     return (member, (), is_optional) if member in (bool, int, float, str) else None
-
-
-def _replaced(value: Any, changes: Mapping[tuple[str, ...], Value]) -> Any:  # noqa: ANN401  # dataclasses and tuples
-    """Return a dataclass or a tuple of them with values replaced."""
-    nested: dict[str, dict[tuple[str, ...], Value]] = {}
-    for steps, new in changes.items():
-        nested.setdefault(steps[0], {})[steps[1:]] = new
-    if isinstance(value, tuple):
-        return tuple(
-            _replaced(member, nested[str(number)]) if str(number) in nested else member
-            for number, member in enumerate(value)
-        )
-    own = {
-        name: deeper[()] if () in deeper else _replaced(getattr(value, name), deeper) for name, deeper in nested.items()
-    }
-    return replace(value, **own)

@@ -2,21 +2,17 @@
 
 from pathlib import Path
 
-from auxo.config import to_json
-from auxo.evaluation import Table, accuracy_cell, to_csv, to_markdown
+from auxo.evaluation import Table, measure_cell, title_measure, to_csv, to_markdown
+from auxo.files import write_atomically
+from auxo.runs.document import to_json
+from auxo.runs.results import EvaluationRow
 from auxo.sweep.fields import Value
-from auxo.sweep.results import read_test
+from auxo.sweep.results import ValidationScore, read_test
 from auxo.sweep.samplers import spelled
 from auxo.sweep.search import Sweep
 from auxo.sweep.study import Trial
-from auxo.training import write_atomically
 
 __all__ = ["failures_of", "judged_table", "to_report", "to_trial_csv", "trial_table", "write_files"]
-
-_ORDER = {
-    "accuracy": "the highest accuracy, then the lowest negative log-likelihood (NLL), then the earliest",
-    "nll": "the lowest negative log-likelihood (NLL), then the highest accuracy, then the earliest",
-}
 
 
 def write_files(sweep: Sweep) -> list[Path]:
@@ -42,23 +38,24 @@ def trial_table(sweep: Sweep, *, most: int | None = None) -> Table:
     """
     ranking = sweep.ranking
     paths = sweep.study.space.paths
-    columns = ("trial", *paths, "val accuracy %", "val NLL", "epochs", "operations", "seconds")
+    scores = [sweep.results[trial.number].score for trial in ranking]
+    names = _shown_measures(scores[0]) if scores else []
     lines = []
-    for trial in ranking[:most]:
-        result = sweep.results[trial.number]
-        cost = result.compute
+    for trial, score in list(zip(ranking, scores, strict=True))[:most]:
+        cost = sweep.results[trial.number].compute
         lines.append(
             (
                 trial.name,
                 *(_short(trial.values[path]) for path in paths),
-                f"{100 * result.score.accuracy:.1f}",
-                f"{result.score.nll:.4f}",
+                *(_value_cell(score.row, name) for name in names),
                 _epochs(sweep, trial),
                 "-" if cost.flops is None else f"{cost.flops:.3g}",
                 f"{cost.train_seconds:.1f}",
             )
         )
+    measured = tuple(f"val {_title(scores[0].row, name)}" for name in names)
     shown = "" if most is None or len(ranking) <= most else f"The best {most}. "
+    columns = ("trial", *paths, *measured, "epochs", "operations", "seconds")
     return Table(columns, tuple(lines), shown + _caption(sweep))
 
 
@@ -68,24 +65,34 @@ def _caption(sweep: Sweep) -> str:
     if sweep.best is None:
         return f"{count}."
     score = sweep.results[sweep.best.number].score
+    tie_break = [] if score.tie_break is None else [_best_of(score.row, score.tie_break)]
+    order = ", then ".join([_best_of(score.row, score.name), *tie_break, "the earliest"])
     return (
-        f"{count}. Chosen on {score.num_images} validation images (head {score.head}) by "
-        f"{_ORDER[sweep.study.objective]}. "
-        "The best of many is lucky, too: its validation result is too high. Operations: floating-point, of training."
+        f"{count}. Chosen on {score.row.n} validation images (head {score.row.head}) by {order}. "
+        "The best of many is lucky, too: its validation result is too good. Operations: floating-point, of training."
     )
+
+
+def _best_of(row: EvaluationRow, name: str) -> str:
+    """Return which end of a measure is best, in words."""
+    return f"the {'highest' if row.measures[name].higher_is_better else 'lowest'} {title_measure(name)}"
 
 
 def judged_table(sweep: Sweep) -> Table | None:
     """Return what the chosen trial achieves on test sets; ``None`` without a trial or a test set."""
-    rows = [] if sweep.best is None else read_test(sweep.run_folder(sweep.best))
-    if sweep.best is None or not rows:
+    if sweep.best is None:
         return None
-    lines = tuple((row.split, f"{row.n:,}", accuracy_cell([row]), f"{row.nll:.4f}") for row in rows)
+    score = sweep.results[sweep.best.number].score
+    rows = read_test(sweep.run_folder(sweep.best), score)
+    if not rows:
+        return None
+    names = dict.fromkeys([score.name, score.row.primary, *_shown_measures(score)])
+    lines = tuple((row.split, f"{row.n:,}", *(measure_cell([row], name) for name in names)) for row in rows)
     caption = (
-        f"{sweep.best.name} alone, once it was chosen: no test image had a say. "
-        "Accuracy in percent with its 95 % Wilson interval."
+        f"{sweep.best.name} alone, once it was chosen: no test image had a say. Head {score.row.head}, "
+        "with 95 % intervals where they are known."
     )
-    return Table(("test set", "images", rows[0].head, "NLL"), lines, caption)
+    return Table(("test set", "images", *(_title(score.row, name) for name in names)), lines, caption)
 
 
 def to_report(sweep: Sweep) -> str:
@@ -115,17 +122,19 @@ def failures_of(sweep: Sweep) -> list[Trial]:
 
 def to_trial_csv(sweep: Sweep) -> str:
     """Return one row for every trial, unrounded, in the order of their numbers."""
+    measured = [result.score.row for result in sweep.results.values()]
+    names = dict.fromkeys(name for row in measured for name in row.measures)
     rows: list[dict[str, object]] = []
     for trial in sweep.trials:
         result = sweep.results.get(trial.number)
+        found = {} if result is None else {name: each.value for name, each in result.score.row.measures.items()}
         rows.append(
             {
                 "trial": trial.number,
                 "state": trial.state,
                 **{path: spelled(trial.values[path]) for path in sweep.study.space.paths},
-                "val_accuracy": None if result is None else result.score.accuracy,
-                "val_nll": None if result is None else result.score.nll,
-                "val_images": None if result is None else result.score.num_images,
+                **{f"val_{name}": found.get(name) for name in names},
+                "val_images": None if result is None else result.score.row.n,
                 "epochs": None if result is None else _epochs(sweep, trial),
                 "flops": None if result is None else result.compute.flops,
                 "train_seconds": None if result is None else result.compute.train_seconds,
@@ -133,6 +142,24 @@ def to_trial_csv(sweep: Sweep) -> str:
             }
         )
     return to_csv(rows)
+
+
+def _shown_measures(score: ValidationScore) -> list[str]:
+    """Return the measures that decide, the first one first."""
+    return [score.name, *([] if score.tie_break is None else [score.tie_break])]
+
+
+def _title(row: EvaluationRow, name: str) -> str:
+    """Return a measure with its unit, as the head of a column."""
+    return " ".join(filter(None, (title_measure(name), row.measures[name].unit)))
+
+
+def _value_cell(row: EvaluationRow, name: str) -> str:
+    """Return a measure without its interval; more digits than intervals allow, as trials are near each other."""
+    measure = row.measures.get(name)
+    if measure is None:
+        return "-"
+    return f"{100 * measure.value:.1f}" if measure.unit == "%" else f"{measure.value:.4f}"
 
 
 def _epochs(sweep: Sweep, trial: Trial) -> str:

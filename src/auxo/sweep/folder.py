@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import auxo
-from auxo.config import to_json
 from auxo.errors import CheckpointError, ConfigError
-from auxo.sweep.results import Objective
+from auxo.files import make_folder, write_atomically
+from auxo.runs.document import to_json
+from auxo.runs.selection import SelectionRule
 from auxo.sweep.space import SearchSpace
 from auxo.sweep.study import Strategy
-from auxo.training import make_folder, write_atomically
 
 __all__ = ["Contents", "check_contents", "contents_of", "write_contents"]
 
-FORMAT = 1
+FORMAT = 2
 _FILE = "sweep.json"
 
 
@@ -28,21 +28,22 @@ class Contents:
         recipe: as the user named it.
         search: samplers by path, as words.
         sampler: how values are chosen.
-        objective: what is to become best.
+        selection: measure, head and tie-break that choose among the trials.
         run: the run without a search, as JSON has it.
     """
 
     recipe: str
     search: Mapping[str, str]
     sampler: Strategy
-    objective: Objective
+    selection: Mapping[str, str]
     run: Mapping[str, Any]
 
 
-def contents_of(space: SearchSpace, *, recipe: str, strategy: Strategy, objective: Objective) -> Contents:
+def contents_of(space: SearchSpace, *, recipe: str, strategy: Strategy, rule: SelectionRule) -> Contents:
     """Return the contents of a sweep's folder."""
     run = json.loads(to_json(space.config))["run"]
-    return Contents(recipe, space.describe(), strategy, objective, run)
+    selection = {"measure": rule.measure, "head": rule.head, "tie_break": rule.tie_break}
+    return Contents(recipe, space.describe(), strategy, selection, run)
 
 
 def check_contents(folder: Path, contents: Contents) -> None:
@@ -50,7 +51,7 @@ def check_contents(folder: Path, contents: Contents) -> None:
 
     Raises:
         ConfigError: it holds other files, or another sweep.
-        CheckpointError: its description is damaged.
+        CheckpointError: its description is damaged, or an older version wrote it.
     """
     path = folder / _FILE
     if not path.is_file():
@@ -60,12 +61,14 @@ def check_contents(folder: Path, contents: Contents) -> None:
         return
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
-        differing = [name for name, value in _plain(contents).items() if stored[name] != value]
-        if stored["format"] != FORMAT:
-            raise ValueError
+        number, version = stored["format"], stored["auxo"]
+        differing = [name for name, value in _plain(contents).items() if number == FORMAT and stored[name] != value]
     except (ValueError, KeyError, TypeError) as error:
         fix = "choose another --out, or take the file from a copy"
         raise CheckpointError(f"a sweep's description in {path}", "something else", fix) from error
+    if number != FORMAT:
+        fix = f"auxo {version} wrote it; use that version or another --out"
+        raise CheckpointError(f"a sweep of format {FORMAT} in {path}", f"format {number}", fix)
     if differing:
         told = {"search": "search space", "run": "options of the run"}
         got = f"another {' and '.join(told.get(name, name) for name in differing)}"

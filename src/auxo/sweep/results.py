@@ -2,18 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import exp
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import NamedTuple
 
-from auxo.errors import CheckpointError, SelectionError
-from auxo.evaluation import Compute, EvaluationRow
-from auxo.export import read_history, to_row
-from auxo.training import find_end, read_records
+from auxo.errors import CheckpointError
+from auxo.runs.history import RunHistory
+from auxo.runs.results import PRIMARY, Compute, EvaluationRow
+from auxo.runs.selection import SelectionRule
+from auxo.tasks import Measure
 
 __all__ = ["Objective", "TrialResult", "ValidationScore", "choose", "read_test", "read_trial"]
-
-Objective: TypeAlias = Literal["accuracy", "nll"]
 
 _VAL = "val"
 
@@ -23,38 +21,52 @@ class ValidationScore:
     """What the weights that a run ends with achieve on its validation images.
 
     Args:
-        split: name of the split, ``val``.
-        head: the class head, the method's first.
-        num_images: of the split.
-        accuracy: a fraction.
-        nll: mean negative log-likelihood, nats.
+        rule: names the measure that decides among trials, and the one that decides between equals.
+        row: of the head that the rule names, on the split ``val``.
 
     Raises:
-        SelectionError: the split is another.
+        SelectionError: the row is of another split.
+        ConfigError: the row has no such measure.
     """
 
-    split: str
-    head: str
-    num_images: int
-    accuracy: float
-    nll: float
+    rule: SelectionRule
+    row: EvaluationRow
 
     def __post_init__(self) -> None:
-        if self.split != _VAL:
-            fix = "choose on validation data, judge on the rest"
-            raise SelectionError("scores on val to choose a trial by", f"scores on {self.split}", fix)
+        self.rule.rank([self.row], split=self.row.split)
 
-    def rank(self, objective: Objective) -> tuple[float, float]:
-        """Return what orders trials, the best first: by the objective, then by the other of both."""
-        return (-self.accuracy, self.nll) if objective == "accuracy" else (self.nll, -self.accuracy)
+    @property
+    def name(self) -> str:
+        """Name of the measure that decides."""
+        return self.row.primary if self.rule.measure == PRIMARY else self.rule.measure
 
-    def value(self, objective: Objective) -> float:
-        """Return one number in the order of :meth:`rank`: the larger the better for accuracy, the smaller for nll.
+    @property
+    def measure(self) -> Measure:
+        """The measure that decides."""
+        return self.row.measures[self.name]
 
-        Accuracies of n images are 1 / n apart, so that exp(-nll) / (2 n), which lies between 0 and half of that,
-        orders those that are equal and no others.
-        """
-        return self.accuracy + exp(-self.nll) / (2 * self.num_images) if objective == "accuracy" else self.nll
+    @property
+    def tie_break(self) -> str | None:
+        """Name of the measure that decides between equals; ``None`` where the row has none beside the first."""
+        name = self.rule.tie_break
+        return name if name != self.name and name in self.row.measures else None
+
+    @property
+    def rank(self) -> tuple[float, float]:
+        """What orders trials, the best first: the measure that decides, then the one that decides between equals."""
+        return self.rule.rank([self.row], split=self.row.split)
+
+
+class Objective(NamedTuple):
+    """What is to become best.
+
+    Args:
+        rule: by which one of the trials is chosen.
+        higher_is_better: which way the measure that decides is to go.
+    """
+
+    rule: SelectionRule
+    higher_is_better: bool
 
 
 @dataclass(frozen=True)
@@ -70,36 +82,40 @@ class TrialResult:
     compute: Compute
 
 
-def read_trial(folder: Path) -> TrialResult:
+def read_trial(folder: Path, rule: SelectionRule) -> TrialResult:
     """Return what a trial found, from the rows of its records that are no test's.
 
+    Args:
+        folder: its run directory.
+        rule: by which one of the trials is chosen.
+
     Raises:
-        CheckpointError: it is not finished, its records are damaged, or there is no class head.
+        CheckpointError: it is not finished, or its records are damaged.
+        SelectionError: no head predicts, and the rule names no other.
+        ConfigError: there is no such head or measure.
     """
-    path = folder / "records.jsonl"
-    rows = [row for row in read_records(path) if row.get("split", _VAL) == _VAL]
-    end = find_end(rows)
-    first = next((to_row(row) for row in rows if _is_class_result(row)), None)
-    if end is None or first is None:
-        raise CheckpointError(f"the validation result of a finished run in {path}", "none", "delete that folder")
-    return TrialResult(ValidationScore(first.split, first.head, first.n, first.accuracy, first.nll), end.compute)
+    history = RunHistory.read(folder)
+    rows = [row for row in history.rows if row.split == _VAL]
+    if not history.is_finished or not rows:
+        raise CheckpointError(f"the validation result of a finished run in {folder}", "none", "delete that folder")
+    return TrialResult(ValidationScore(rule, rule.find_row(rows, split=_VAL)), history.compute)
 
 
-def _is_class_result(row: Mapping[str, Any]) -> bool:
-    """Return whether a row tells what a class head achieves in the end."""
-    return bool(row["kind"] == "result" and row["head_kind"] == "class")
-
-
-def choose(scores: Mapping[int, ValidationScore], objective: Objective) -> int:
+def choose(scores: Mapping[int, ValidationScore]) -> int:
     """Return the number of the best trial; of equals the earliest.
 
     Args:
-        scores: by trial; at least one.
-        objective: what decides.
+        scores: by trial; at least one, all by one rule.
     """
-    return min(scores, key=lambda number: (*scores[number].rank(objective), number))
+    return min(scores, key=lambda number: (*scores[number].rank, number))
 
 
-def read_test(folder: Path) -> list[EvaluationRow]:
-    """Return what a run achieves on every set but the validation images: for the chosen trial, once all is decided."""
-    return [row for row in read_history(folder).first_head() if row.split != _VAL]
+def read_test(folder: Path, score: ValidationScore) -> list[EvaluationRow]:
+    """Return what a run achieves on every set but the validation images: for the chosen trial, once all is decided.
+
+    Args:
+        folder: its run directory.
+        score: that it was chosen by; the rows are those of its head.
+    """
+    same = [row for row in RunHistory.read_finished(folder).rows if row.head == score.row.head]
+    return [row for row in same if row.split != _VAL and row.kind == score.row.kind]

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from auxo.errors import CheckpointError, ConfigError
+from auxo.errors import AuxoError, ConfigError
 from auxo.jobs import AbstractExecutor, Job, Outcome, run_jobs
 from auxo.sweep.results import TrialResult, choose, read_trial
 from auxo.sweep.study import Study, Trial
@@ -34,7 +34,7 @@ class Sweep:
         scores = {number: result.score for number, result in self.results.items()}
         ordered: list[Trial] = []
         while scores:
-            number = choose(scores, self.study.objective)
+            number = choose(scores)
             del scores[number]
             ordered.append(self.trials[number])
         return ordered
@@ -93,8 +93,8 @@ def make_trials(
             on_outcome(outcome)
             return
         try:
-            study.tell(trial, read_trial(outcome.job.folder).score)
-        except CheckpointError as error:
+            study.tell(trial, read_trial(outcome.job.folder, study.objective.rule).score)
+        except AuxoError as error:
             study.fail(trial, str(error))
             outcome = Outcome(outcome.job, "failed", outcome.seconds, str(error))
         on_outcome(outcome)
@@ -120,5 +120,6 @@ def read_sweep(study: Study, folder: Path) -> Sweep:
         CheckpointError: the records of a finished trial are gone or damaged.
     """
     trials = study.trials
-    results = {trial.number: read_trial(folder / trial.name) for trial in trials if trial.state == "finished"}
+    finished = [trial for trial in trials if trial.state == "finished"]
+    results = {trial.number: read_trial(folder / trial.name, study.objective.rule) for trial in finished}
     return Sweep(study, folder, trials, results)

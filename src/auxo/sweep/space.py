@@ -4,14 +4,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice, product
 
-from auxo.data import load_splits
+from auxo.data import Splits, load_splits
 from auxo.errors import ConfigError
-from auxo.evaluation import require_class_head
-from auxo.experiment import ExperimentConfig
+from auxo.runs.experiment import ExperimentConfig
+from auxo.runs.selection import SelectionRule
 from auxo.runtime import Runtime
 from auxo.sweep.fields import Field, Value, declared_samplers, find_field, search_fields, with_values
+from auxo.sweep.results import Objective, ValidationScore
 from auxo.sweep.samplers import Choice, Integers, Sampler, parse_sampler
 from auxo.training.run import untrained_stages
+from auxo.training.trainer import StageTrainer
 
 __all__ = ["Parameter", "SearchSpace", "check_builds", "parse_space"]
 
@@ -153,23 +155,38 @@ def parse_space(config: ExperimentConfig, words: Sequence[str]) -> SearchSpace:
     return space
 
 
-def check_builds(space: SearchSpace, *, runtime: Runtime) -> None:
+def check_builds(space: SearchSpace, rule: SelectionRule, *, runtime: Runtime) -> Objective:
     """Build the networks of the run and of every choice, on the data, so that none is refused later.
+
+    The run itself is measured on the validation images, untrained, so that a head or measure that is not there is
+    refused too.
 
     Args:
         space: what is searched.
+        rule: by which one of the trials is to be chosen.
         runtime: where they are built.
+
+    Returns:
+        What is to become best.
 
     Raises:
         AuxoError: data, network or method do not go together.
-        ConfigError: the last stage cannot tell classes.
+        SelectionError: no head of the last stage predicts, and the rule names no other.
+        ConfigError: there is no such head or measure.
     """
     chosen = [example for parameter, example in space.examples() if isinstance(parameter.sampler, Choice)]
     data, splits = space.config.data, load_splits(space.config.data, seed=space.config.seed)
-    for config in [space.config, *chosen]:
+    *_, last = _untrained(space.config, splits, runtime)
+    score = ValidationScore(rule, rule.find_row(last.reader.evaluate(splits.val), split=splits.val.name))
+    for config in chosen:
         if config.data != data:
             data, splits = config.data, load_splits(config.data, seed=config.seed)
-        recorded = replace(config, backbone=config.backbone.recorded())
-        for trainer in untrained_stages(recorded, splits=splits, runtime=runtime):
-            if trainer.stage is recorded.stages[-1]:
-                require_class_head(trainer.method, runtime)
+        for _ in _untrained(config, splits, runtime):
+            pass
+    return Objective(rule, score.measure.higher_is_better)
+
+
+def _untrained(config: ExperimentConfig, splits: Splits, runtime: Runtime) -> Iterator[StageTrainer]:
+    """Yield a trainer of each stage of a run as its trial would record it."""
+    recorded = replace(config, backbone=config.backbone.recorded())
+    return untrained_stages(recorded, splits=splits, runtime=runtime)

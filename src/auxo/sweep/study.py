@@ -3,15 +3,16 @@
 import importlib
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Literal, TypeAlias
 
 from auxo.errors import CheckpointError, ConfigError
+from auxo.files import write_atomically
 from auxo.random import derive_seed
 from auxo.sweep.fields import Value
 from auxo.sweep.results import Objective, ValidationScore
 from auxo.sweep.samplers import Choice, Integers, Sampler
 from auxo.sweep.space import SearchSpace
-from auxo.training import write_atomically
 
 __all__ = ["JOURNAL", "Strategy", "Study", "Trial", "open_study", "require_optuna"]
 
@@ -100,8 +101,8 @@ class Study:
         return Trial(number, values, "running")
 
     def tell(self, trial: Trial, score: ValidationScore) -> None:
-        """Write down what a trial achieved."""
-        self.study.tell(trial.number, score.value(self.objective))
+        """Write down what a trial achieved: the measure that decides, as it is."""
+        self.study.tell(trial.number, score.measure.value)
 
     def fail(self, trial: Trial, error: str) -> None:
         """Write down that a trial failed, and why."""
@@ -148,12 +149,12 @@ class Study:
         copy.add_trials(self.study.get_trials(deepcopy=False))
         return dict(copy.ask(self._distributions()).params)
 
-    def _distributions(self) -> dict[str, Any]:
+    def _distributions(self) -> dict[str, object]:
         """Return the samplers as Optuna has them."""
         return {p.field.path: _distribution(self.optuna.distributions, p.sampler) for p in self.space.parameters}
 
 
-def require_optuna() -> Any:  # noqa: ANN401  # a module that may be missing
+def require_optuna() -> ModuleType:
     """Import Optuna, whose lines on the terminal are switched off.
 
     Raises:
@@ -188,7 +189,7 @@ def open_study(folder: Path, space: SearchSpace, *, strategy: Strategy, objectiv
     try:
         backend = importlib.import_module("optuna.storages.journal").JournalFileBackend(str(path))
         storage = optuna.storages.JournalStorage(backend)
-        direction = "maximize" if objective == "accuracy" else "minimize"
+        direction = "maximize" if objective.higher_is_better else "minimize"
         study = optuna.create_study(storage=storage, study_name=_NAME, direction=direction, load_if_exists=True)
     except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"a journal of Optuna's in {path}", "something else", "choose another --out") from error
@@ -205,7 +206,7 @@ def _mend(path: Path) -> None:
             write_atomically(path, whole)
 
 
-def _distribution(distributions: Any, sampler: Sampler) -> Any:  # noqa: ANN401  # of Optuna's
+def _distribution(distributions: ModuleType, sampler: Sampler) -> object:
     """Return a sampler as Optuna has it."""
     if isinstance(sampler, Choice):
         return distributions.CategoricalDistribution(sampler.values)

@@ -5,9 +5,8 @@ from typing import NamedTuple
 
 from auxo.data import Splits
 from auxo.errors import ConfigError
-from auxo.evaluation import require_class_head
-from auxo.experiment import ExperimentConfig
 from auxo.random import derive_seed, global_seed
+from auxo.runs.experiment import ExperimentConfig
 from auxo.runtime import Runtime
 from auxo.training.operations import OperationCounter
 from auxo.training.run import untrained_stages
@@ -52,7 +51,7 @@ def measure_costs(config: ExperimentConfig, *, splits: Splits, runtime: Runtime)
     with global_seed(derive_seed(config.seed, "cost")):
         for trainer in untrained_stages(config, splits=splits, runtime=runtime):
             if trainer.stage is config.stages[-1]:
-                require_class_head(trainer.method, runtime)
+                trainer.reader.require_head()
             parameters = sum(parameter.numel() for parameter in trainer.method.parameters() if parameter.requires_grad)
             costs.append(StageCost(_flops_per_epoch(trainer), parameters))
     return tuple(costs)

@@ -9,9 +9,9 @@ import torch
 
 from auxo.data import InputPipeline, Loader, Splits
 from auxo.errors import ConfigError
-from auxo.experiment import ExperimentConfig, StageConfig
 from auxo.interfaces import MethodConfig, StepPlan, View
 from auxo.random import derive_seed
+from auxo.runs.experiment import ExperimentConfig, StageConfig
 from auxo.runtime import Runtime
 from auxo.types import Batch, Batches
 
@@ -170,9 +170,10 @@ class Feeds:
 
     def _on_device(self, batch: Batch, view: View) -> Batch:
         """Return the batch on the device, without its labels where the method is not to see them."""
-        labels = torch.full_like(batch.labels, -1) if view.split == "pictures" else batch.labels
-        images, labels = self._runtime.to_device(batch.images), labels.to(self._runtime.device)
-        return replace(batch, images=images, labels=labels)
+        targets = {name: values.to(self._runtime.device) for name, values in batch.targets.items()}
+        if view.split == "pictures":
+            targets = {name: torch.full_like(values, -1) for name, values in targets.items()}
+        return replace(batch, images=self._runtime.to_device(batch.images), targets=targets)
 
 
 def _is(kept: _Kept | None, number: int) -> bool:

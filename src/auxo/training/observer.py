@@ -2,7 +2,7 @@
 
 from typing import Protocol, runtime_checkable
 
-from auxo.evaluation import EvaluationRow
+from auxo.runs.results import EvaluationRow
 
 __all__ = ["Observer", "SilentObserver"]
 

@@ -8,23 +8,24 @@ from pathlib import Path
 import torch
 
 import auxo
-from auxo.data import InputPipeline, Splits, load_splits
-from auxo.errors import CheckpointError, ConfigError, DataError
-from auxo.evaluation import Compute, EvaluationRow, Table, build_table, evaluate, to_markdown
-from auxo.experiment import ExperimentConfig, StageConfig
+from auxo.data import InputPipeline, Splits
+from auxo.errors import CheckpointError
+from auxo.evaluation import Reader, Table, build_table, to_markdown
+from auxo.files.atomic import make_folder, remove_temporaries, write_atomically
+from auxo.files.lock import locked_folder
+from auxo.files.signals import StopRequest, stop_on_signal
+from auxo.files.tensor_file import write_tensor_file
 from auxo.interfaces import AbstractMethod
+from auxo.runs.checkpoint import Checkpoints, load_matching, load_part
+from auxo.runs.experiment import ExperimentConfig, StageConfig
+from auxo.runs.journal import Journal
+from auxo.runs.model import splits_of
+from auxo.runs.results import Compute, EvaluationRow
 from auxo.runtime import Runtime
-from auxo.training.atomic import make_folder, remove_temporaries, write_atomically
-from auxo.training.checkpoint import Checkpoints, Progress, check_pictures, load_matching, load_part, load_weights
-from auxo.training.journal import Journal
-from auxo.training.lock import locked_folder
 from auxo.training.observer import Observer, SilentObserver
-from auxo.training.signals import StopRequest, stop_on_signal
-from auxo.training.tensor_file import TensorFile, read_tensor_file, write_tensor_file
 from auxo.training.trainer import StageTrainer
-from auxo.types import Task
 
-__all__ = ["RunResult", "TrainedModel", "load_model", "train_run", "untrained_stages"]
+__all__ = ["RunResult", "train_run", "untrained_stages"]
 
 
 @dataclass(frozen=True)
@@ -40,55 +41,6 @@ class RunResult:
     rows: list[EvaluationRow]
     table: Table
     folder: Path
-
-
-@dataclass(frozen=True)
-class TrainedModel:
-    """A trained method, ready to predict.
-
-    Args:
-        method: on the device, in evaluation mode.
-        pipeline: turns uint8 images into its inputs.
-        task: classes and image size.
-        data: digests of the pictures it was made with, from :meth:`auxo.data.Splits.digests`.
-        path: the file it was read from.
-    """
-
-    method: AbstractMethod
-    pipeline: InputPipeline
-    task: Task
-    data: Mapping[str, str]
-    path: Path
-
-    @property
-    def image_size(self) -> int | None:
-        """Side of a square model's input, to which pictures are brought; ``None`` if it is not square."""
-        return self.task.height if self.task.height == self.task.width else None
-
-    def check_splits(self, splits: Splits) -> None:
-        """Refuse splits whose train, meta, unlabelled or val is not what the model was made with.
-
-        Raises:
-            DataError: one differs; pictures that were trained on could be among those that judge.
-        """
-        fix = "put them back, or judge it with auxo evaluate RUN --data SETS"
-        check_pictures(self.data, splits.digests(), origin=str(self.path), fix=fix)
-
-    def check_shape(self, shape: tuple[int, ...], *, where: str) -> None:
-        """Refuse pictures that the model was not trained for.
-
-        Args:
-            shape: ``(channels, height, width)``.
-            where: the set or file they come from.
-
-        Raises:
-            DataError: another shape than the model's input.
-        """
-        expected = (self.task.channels, self.task.height, self.task.width)
-        if tuple(shape) != expected:
-            size = "x".join(map(str, expected))
-            got = f"{'x'.join(map(str, shape))} in {where}"
-            raise DataError(f"pictures of {size} (channels, height, width)", got, "resize them as for training")
 
 
 @dataclass(frozen=True)
@@ -135,8 +87,8 @@ def train_run(
 
     Args:
         config: the run.
-        document: what ``config.json`` is to hold, from :func:`auxo.config.to_json`.
-        digest: of the config, from :func:`auxo.config.config_digest`; guards against foreign checkpoints.
+        document: what ``config.json`` is to hold, from :func:`auxo.runs.document.to_json`.
+        digest: of the config, from :func:`auxo.runs.document.config_digest`; guards against foreign checkpoints.
         folder: the run directory; made if missing.
         runtime: device and processes.
         observer: is told of progress.
@@ -147,8 +99,10 @@ def train_run(
     """
     if splits is None:
         with runtime.main_first():
-            splits = load_splits(config.data, seed=config.seed)
-    pipeline = InputPipeline.from_source(splits.train.source, augment=config.data.augment).to(runtime.device)
+            splits = splits_of(config)
+    pipeline = InputPipeline.from_source(
+        splits.train.source, augment=config.data.augment, place_fill=splits.task().places
+    ).to(runtime.device)
     data = splits.digests()
     with stop_on_signal() as stop:
         run = _Run(config, document, digest, folder, splits, data, pipeline, runtime, observer, stop)
@@ -202,7 +156,9 @@ def untrained_stages(config: ExperimentConfig, *, splits: Splits, runtime: Runti
     Raises:
         AuxoError: a stage cannot take the data.
     """
-    pipeline = InputPipeline.from_source(splits.train.source, augment=config.data.augment).to(runtime.device)
+    pipeline = InputPipeline.from_source(
+        splits.train.source, augment=config.data.augment, place_fill=splits.task().places
+    ).to(runtime.device)
     run = _Run(config, "", "", Path(), splits, {}, pipeline, runtime, SilentObserver(), StopRequest())
     for stage in config.stages:
         yield _untrained(run, stage, first_weights=True)
@@ -253,10 +209,11 @@ def _stage_trainer(run: _Run, stage: StageConfig, *, first_weights: bool = True)
 def _untrained(run: _Run, stage: StageConfig, *, first_weights: bool) -> StageTrainer:
     """Build the method of a stage on the device with its first weights, refusing data that it cannot take."""
     task = run.splits.task()
+    stage.method.check_task(type(task))
     backbone = run.config.backbone.build(task, seed=run.config.seed, first_weights=first_weights)
     method = stage.method.build(backbone, task, seed=run.config.seed)
     for head in method.pretext_heads().values():
-        head.pretext.make_all(torch.zeros(1, task.channels, task.height, task.width))
+        head.pretext.make_all(torch.zeros(1, *task.image_shape))
     run.runtime.prepare(method, backbone=method.backbone)
     return StageTrainer(
         config=run.config,
@@ -275,20 +232,20 @@ def _finish(run: _Run, method: AbstractMethod, step: int, journal: Journal | Non
     """Measure the final weights on every split, and write the model and the table."""
     stage = run.config.stages[-1]
     stages = [run.checkpoints(each).final_progress() for each in run.config.stages]
-    selection = stages[-1].best if stage.selection == "best_val" else None
-    compute = _total(stages)
+    selection = stages[-1].best if stage.selection.keep == "best" else None
+    compute = Compute.total([each.compute for each in stages])
     rows: list[EvaluationRow] = []
+    reader = Reader(
+        method=method,
+        pipeline=run.pipeline,
+        runtime=run.runtime,
+        batch_size=run.config.training.eval_batch_size,
+        workers=run.config.data.workers,
+    )
     for split in run.splits.evaluation():
-        rows += evaluate(
-            method,
-            split,
-            pipeline=run.pipeline,
-            runtime=run.runtime,
-            batch_size=run.config.training.eval_batch_size,
-            workers=run.config.data.workers,
-        )
+        rows += reader.evaluate(split)
     if journal is not None:  # the model first: nothing after it can lose what was trained
-        header = {"auxo": auxo.__version__, "task": asdict(run.splits.task()), "run": run.digest, "data": run.data}
+        header = {"auxo": auxo.__version__, "task": run.splits.task().to_record(), "run": run.digest, "data": run.data}
         tree = {"weights": method.state_dict(), "pipeline": run.pipeline.state_dict()}
         write_tensor_file(run.folder / "model.safetensors", tree, header)
     table = build_table(rows, selection=selection, compute=compute)
@@ -298,76 +255,3 @@ def _finish(run: _Run, method: AbstractMethod, step: int, journal: Journal | Non
         write_atomically(run.folder / "report.md", f"# {run.folder.name}\n\n{to_markdown(table)}")
     run.runtime.barrier()
     return RunResult(rows, table, run.folder)
-
-
-def _total(stages: list[Progress]) -> Compute:
-    """Return what all stages cost together."""
-    flops = [stage.flops for stage in stages]
-    counted = [value for value in flops if value is not None]
-    return Compute(
-        train_seconds=sum(stage.train_seconds for stage in stages),
-        images=sum(stage.images for stage in stages),
-        flops=sum(counted) if len(counted) == len(flops) else None,
-    )
-
-
-def load_model(config: ExperimentConfig, folder: Path, *, runtime: Runtime, stage: str | None = None) -> TrainedModel:
-    """Return the trained model of a run, or what one of its stages ended with.
-
-    Its input is normalised as in ``model.safetensors``; for a stage of a run that is not finished by its training
-    images, which are read for that.
-
-    Args:
-        config: of the run.
-        folder: the run directory.
-        runtime: the device to put it on.
-        stage: name of a stage that is finished; ``None`` means the model that the whole run ended with.
-
-    Raises:
-        ConfigError: the run has no stage of that name.
-        CheckpointError: the run or the stage is not finished, or a file is damaged or of another run.
-        DataError: the run is not finished and its pictures are not those that the stage was trained on.
-    """
-    names = [each.name for each in config.stages]
-    if stage is not None and stage not in names:
-        raise ConfigError(f"a stage of {folder}", repr(stage), f"name one of {', '.join(names)}")
-    end = folder / "model.safetensors"
-    path = end if stage is None else Checkpoints(folder / "checkpoints", stage, "").final
-    if not path.exists():
-        finished = "run" if stage is None else f"stage {stage}"
-        raise CheckpointError(f"a finished {finished} in {folder}", f"no {path.name}", f"auxo train --resume {folder}")
-    file = read_tensor_file(path)
-    task, pipeline = _task_and_pipeline(config, end, path, file)
-    backbone = config.backbone.build(task, seed=config.seed, first_weights=False)
-    chosen = config.stages[-1 if stage is None else names.index(stage)]
-    method = chosen.method.build(backbone, task, seed=config.seed)
-    load_weights(method, file.tree["weights"], origin=str(path))
-    runtime.prepare(method, backbone=method.backbone)
-    return TrainedModel(method.eval(), pipeline.to(runtime.device), task, file.header.get("data", {}), path)
-
-
-def _task_and_pipeline(config: ExperimentConfig, end: Path, path: Path, file: TensorFile) -> tuple[Task, InputPipeline]:
-    """Return the task of a run and what normalises its images.
-
-    Args:
-        config: of the run.
-        end: the model of the finished run, if there is one.
-        path: of the weights that are asked for.
-        file: what is there.
-    """
-    if not end.exists():
-        splits = load_splits(config.data, seed=config.seed)
-        recorded, fix = file.header.get("data", {}), "put them back, or train anew"
-        check_pictures(recorded, splits.digests(), origin=str(path), fix=fix)
-        return splits.task(), InputPipeline.from_source(splits.train.source)
-    tree, header = file if path == end else read_tensor_file(end)
-    if "task" not in header:
-        raise CheckpointError(f"a trained model at {end}", "another file of auxo's", "take the one that the run wrote")
-    if header.get("run") != file.header.get("run"):
-        raise CheckpointError(f"a stage of the run that wrote {end}", f"one of another at {path}", "put its own there")
-    listed = {name: tuple(value) for name, value in header["task"].items() if isinstance(value, list)}
-    task = Task(**{**header["task"], **listed})
-    shape = (task.channels, task.height, task.width)
-    pipeline = InputPipeline(torch.zeros(task.channels), torch.ones(task.channels), image_shape=shape)
-    load_weights(pipeline, tree["pipeline"], origin=str(end))
-    return task, pipeline

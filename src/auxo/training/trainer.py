@@ -11,18 +11,18 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from auxo.data import InputPipeline, Splits
 from auxo.errors import InterruptedRunError, NonFiniteError
-from auxo.evaluation import evaluate, select
-from auxo.experiment import ExperimentConfig, StageConfig
+from auxo.evaluation import Reader
+from auxo.files.signals import StopRequest
 from auxo.interfaces import AbstractMethod, StepPlan, TrainState
 from auxo.random import derive_seed
+from auxo.runs.checkpoint import Checkpoints, Progress, load_weights
+from auxo.runs.experiment import ExperimentConfig, StageConfig
+from auxo.runs.journal import Journal
 from auxo.runtime import Runtime
-from auxo.training.checkpoint import Checkpoints, Progress, load_weights
 from auxo.training.feeds import Feeds
-from auxo.training.journal import Journal
 from auxo.training.meter import Meter
 from auxo.training.observer import Observer
 from auxo.training.operations import OperationCounter
-from auxo.training.signals import StopRequest
 from auxo.types import Batches
 
 __all__ = ["StageTrainer"]
@@ -93,6 +93,17 @@ class StageTrainer:
         self.state = TrainState(optimizers, schedulers, seed=self.seed, num_steps=self.num_steps)
         self.progress = Progress()
 
+    @property
+    def reader(self) -> Reader:
+        """Runs the method as it is now."""
+        return Reader(
+            method=self.method,
+            pipeline=self.pipeline,
+            runtime=self.runtime,
+            batch_size=self.config.training.eval_batch_size,
+            workers=self.config.data.workers,
+        )
+
     def restore(self, path: Path) -> None:
         """Go on from a checkpoint."""
         self.progress = self.checkpoints.restore(path, self.method, self.state)
@@ -119,7 +130,7 @@ class StageTrainer:
             self.progress.train_seconds += seconds
             self.progress.images += images
             self._after_step(due, plan, losses, speedometer.add(images, seconds, has_waited=due.logs))
-        if self.stage.selection == "best_val":
+        if self.stage.selection.keep == "best":
             self.runtime.barrier()
             best = self.checkpoints.best
             load_weights(self.method, self.checkpoints.read_weights(best), origin=str(best))
@@ -191,22 +202,15 @@ class StageTrainer:
         """Evaluate on the validation set when it is time to."""
         if epoch % self.config.training.evaluate_every and epoch < self.stage.epochs:
             return
-        rows = evaluate(
-            self.method,
-            self.splits.val,
-            pipeline=self.pipeline,
-            runtime=self.runtime,
-            batch_size=self.config.training.eval_batch_size,
-            workers=self.config.data.workers,
-        )
+        rows = self.reader.evaluate(self.splits.val)
         if self.journal is not None:
             self.journal.evaluation(self.stage.name, self.state.step, epoch, rows)
         self.observer.evaluated(epoch, rows)
-        if self.stage.selection == "last" and not any(row.kind == "class" for row in rows):
+        rule, previous = self.stage.selection, self.progress.best
+        if rule.keep == "last":
             return
-        previous = self.progress.best
-        self.progress.best = select(self.splits.val, rows, previous, step=self.state.step, epoch=epoch)
-        if self.stage.selection == "best_val" and self.progress.best is not previous and self.runtime.is_main:
+        self.progress.best = rule.select(self.splits.val, rows, previous, step=self.state.step, epoch=epoch)
+        if self.progress.best is not previous and self.runtime.is_main:
             self.checkpoints.save_weights(self.checkpoints.best, self.method, self.progress)
 
     def _record(self, losses: dict[str, float], images_per_second: float) -> None:

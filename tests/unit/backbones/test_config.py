@@ -4,7 +4,7 @@ import torch
 from auxo.backbones import BackboneConfig
 from auxo.errors import ConfigError, ShapeError
 from auxo.registry import entries
-from auxo.types import Task
+from auxo.tasks import Classification
 
 OWN = (
     "densenet40_12",
@@ -25,8 +25,8 @@ OWN = (
 DRAWN = tuple(name for name in OWN if name != "resnet50_cifar")  # drawn as resnet50, which takes long enough
 
 
-def task(side: int = 28, channels: int = 3) -> Task:
-    return Task(class_names=("a", "b"), channels=channels, height=side, width=side)
+def task(side: int = 28, channels: int = 3) -> Classification:
+    return Classification(class_names=("a", "b"), channels=channels, height=side, width=side)
 
 
 def weights(name: str, seed: int) -> dict[str, torch.Tensor]:
@@ -107,4 +107,4 @@ def test_config__pretrained_without_a_library__is_refused() -> None:
 )
 def test_build__size_that_does_not_work__says_what_was_expected(name: str, height: int, width: int) -> None:
     with pytest.raises(ShapeError, match=f"got {height}x{width}"):
-        BackboneConfig(name=name).build(Task(("a",), channels=1, height=height, width=width), seed=0)
+        BackboneConfig(name=name).build(Classification(("a",), channels=1, height=height, width=width), seed=0)

@@ -13,7 +13,7 @@ from auxo.backbones import BackboneConfig
 from auxo.bilevel import SGD, BilevelProblem, FunctionalModule, Unrolled, hypergradient
 from auxo.errors import CheckpointError, ConfigError, ShapeError
 from auxo.interfaces import AbstractBackbone
-from auxo.types import Task
+from auxo.tasks import Classification
 
 HAS_TRANSFORMERS = importlib.util.find_spec("transformers") is not None
 needs_transformers = pytest.mark.skipif(
@@ -30,8 +30,8 @@ TOKENS = {
 PYRAMID = {"hidden_sizes": [8, 8, 16, 24], "depths": [1, 1, 1, 1]}
 
 
-def task(channels: int = 3, height: int = 16, width: int = 16) -> Task:
-    return Task(("a", "b"), channels=channels, height=height, width=width)
+def task(channels: int = 3, height: int = 16, width: int = 16) -> Classification:
+    return Classification(("a", "b"), channels=channels, height=height, width=width)
 
 
 def publish(folder: Path, kind: str, **options: object) -> str:

@@ -10,14 +10,14 @@ from torch.nn import functional
 
 from auxo.backbones import BackboneConfig
 from auxo.interfaces import AbstractBackbone
-from auxo.types import Task
+from auxo.tasks import Classification
 
 HAS_TORCHVISION = importlib.util.find_spec("torchvision") is not None
 
 
 def build(name: str) -> AbstractBackbone:
     """Return a backbone in float64 and evaluation mode whose batch norms have statistics of their own."""
-    backbone = BackboneConfig(name=name).build(Task(("a", "b"), channels=3, height=32, width=32), seed=0)
+    backbone = BackboneConfig(name=name).build(Classification(("a", "b"), channels=3, height=32, width=32), seed=0)
     generator = torch.Generator().manual_seed(1)
     for layer in backbone.modules():
         if isinstance(layer, nn.BatchNorm2d):
@@ -28,7 +28,7 @@ def build(name: str) -> AbstractBackbone:
 
 
 def num_parameters(name: str, classes: int) -> int:
-    backbone = BackboneConfig(name=name).build(Task(("a", "b"), channels=3, height=32, width=32), seed=0)
+    backbone = BackboneConfig(name=name).build(Classification(("a", "b"), channels=3, height=32, width=32), seed=0)
     return sum(p.numel() for p in backbone.parameters()) + (backbone.num_features + 1) * classes
 
 
@@ -140,7 +140,7 @@ def test_forward__resnet18__equals_its_rendering() -> None:
 
 def test_wide_resnet__fixmatch__differs_in_slope_and_momentum_alone() -> None:
     plain, released = (
-        BackboneConfig(name=name).build(Task(("a", "b"), channels=3, height=32, width=32), seed=0)
+        BackboneConfig(name=name).build(Classification(("a", "b"), channels=3, height=32, width=32), seed=0)
         for name in ("wrn_28_2", "wrn_28_2_fixmatch")
     )
     momenta = [
@@ -156,7 +156,9 @@ def test_wide_resnet__fixmatch__differs_in_slope_and_momentum_alone() -> None:
 
 
 def test_pre_activation__running_mean__moves_by_the_momentum() -> None:
-    backbone = BackboneConfig(name="wrn_28_2_fixmatch").build(Task(("a", "b"), channels=3, height=8, width=8), seed=0)
+    backbone = BackboneConfig(name="wrn_28_2_fixmatch").build(
+        Classification(("a", "b"), channels=3, height=8, width=8), seed=0
+    )
     images = torch.rand(4, 3, 8, 8)
     backbone(images)
     first = backbone.stages[0][0].activation1[0]

@@ -6,7 +6,7 @@ from torch import nn
 
 from auxo.backbones import BackboneConfig
 from auxo.interfaces import AbstractBackbone
-from auxo.types import Task
+from auxo.tasks import Classification
 
 OWN = (
     "densenet40_12",
@@ -27,7 +27,9 @@ OWN = (
 
 
 def build(name: str, *, channels: int = 3, height: int = 32, width: int = 32) -> AbstractBackbone:
-    return BackboneConfig(name=name).build(Task(("a", "b"), channels=channels, height=height, width=width), seed=0)
+    return BackboneConfig(name=name).build(
+        Classification(("a", "b"), channels=channels, height=height, width=width), seed=0
+    )
 
 
 def num_parameters(*modules: nn.Module) -> int:

@@ -7,9 +7,9 @@ from safetensors.torch import save_file
 
 from auxo.backbones import BackboneConfig
 from auxo.errors import ConfigError, ShapeError
-from auxo.types import Task
+from auxo.tasks import Classification
 
-TASK = Task(("a", "b"), channels=1, height=64, width=64)
+TASK = Classification(("a", "b"), channels=1, height=64, width=64)
 has_timm = importlib.util.find_spec("timm") is not None
 needs_timm = pytest.mark.skipif(not has_timm, reason="timm is not installed (extra auxo[timm])")
 

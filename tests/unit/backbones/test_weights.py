@@ -9,14 +9,14 @@ from torch import Tensor
 
 from auxo.backbones import BackboneConfig
 from auxo.errors import AuxoError, CheckpointError, ConfigError, ShapeError
+from auxo.files.tensor_file import write_tensor_file
 from auxo.interfaces import AbstractBackbone
 from auxo.methods.supervised import Supervised
-from auxo.training.tensor_file import write_tensor_file
-from auxo.types import Task
+from auxo.tasks import Classification
 
 
-def task(channels: int = 3) -> Task:
-    return Task(("a", "b"), channels=channels, height=32, width=32)
+def task(channels: int = 3) -> Classification:
+    return Classification(("a", "b"), channels=channels, height=32, width=32)
 
 
 def trained(channels: int = 3) -> AbstractBackbone:

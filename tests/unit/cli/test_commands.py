@@ -18,8 +18,9 @@ from auxo.cli.train import read_run_config
 from auxo.data import decode_image
 from auxo.data.fake import oriented_shapes
 from auxo.registry import entries
+from auxo.runs.model import load_model
+from auxo.runs.records import read_records
 from auxo.runtime import RuntimeConfig, open_runtime
-from auxo.training import load_model, read_records
 from auxo.types import Batch
 
 KINDS = {
@@ -120,7 +121,7 @@ def test_predict__folder__writes_probabilities_of_the_methods_own_prediction(
     with open_runtime(RuntimeConfig(device="cpu")) as runtime, torch.inference_mode():
         model = load_model(config, finished_run, runtime=runtime)
         nothing = torch.zeros(len(images), dtype=torch.int64)
-        batch = model.pipeline(Batch(torch.stack(images), nothing, nothing), seed=None)
+        batch = model.pipeline(Batch(torch.stack(images), {"label": nothing}, nothing), seed=None)
         expected = model.method.predict(batch.images).softmax(dim=1)
     torch.testing.assert_close(written, expected.double(), rtol=0, atol=2e-6)
     assert [row[1] for row in rows] == [names[int(best)] for best in expected.argmax(dim=1)]

@@ -5,13 +5,13 @@ import shutil
 
 import pytest
 
-from auxo.training import read_records
+from auxo.runs.records import read_records
 
 RECIPE = '''"""A stage that prepares a backbone, and one that trains a class head on it."""
 
 from dataclasses import dataclass
 
-from auxo.experiment import ExperimentConfig, StageConfig
+from auxo.runs.experiment import ExperimentConfig, StageConfig
 from auxo.methods.supervised import Supervised
 
 

@@ -17,10 +17,10 @@ from auxo.cli import main
 from auxo.cli.train import read_run_config
 from auxo.data.fake import oriented_shapes
 from auxo.export import published, with_code
+from auxo.files.tensor_file import read_tensor_file
 from auxo.registry import entries
+from auxo.runs.model import load_model
 from auxo.runtime import RuntimeConfig, open_runtime
-from auxo.training import load_model
-from auxo.training.tensor_file import read_tensor_file
 
 COMMON = {"README.md", "labels.json", "preprocess.json", "results.jsonl"}
 HUB = COMMON | {"model.safetensors", "config.json", "model.pt2"}

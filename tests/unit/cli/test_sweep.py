@@ -46,7 +46,7 @@ def test_sweep__two_processes__chooses_judges_and_says_where(auxo, words, tmp_pa
     assert again.code == 0, again.err
     found = [json.loads(line) for line in (tmp_path / "again" / "records.jsonl").read_text().splitlines()]
     (row,) = [each for each in found if each["kind"] == "result" and each["split"] == "val"]
-    assert row["nll"] == pytest.approx(float(best["val_nll"]), rel=1e-5)
+    assert row["measures"]["nll"]["value"] == pytest.approx(float(best["val_nll"]), rel=1e-5)
 
     # Nothing is repeated, and another sweep is refused.
     more = auxo(*words, "batch-size=choice:16,32", "--trials", 3)
@@ -70,6 +70,9 @@ def test_sweep__two_processes__chooses_judges_and_says_where(auxo, words, tmp_pa
         (["--trials", "many"], "trials"),
         (["--sampler", "grid"], "choice: or int: for every option of a grid"),
         (["--sampler", "best"], "sampler"),
+        (["--objective", "nll"], "--objective"),
+        (["--selection.measure", "worst_group/background"], "a measure of accuracy, nll, ece, got 'worst_group/back"),
+        (["--selection.head", "jigsaw"], "a head of first, semantic to select by, got 'jigsaw'"),
         (["--trails", "3"], "--trails"),
         (["--processes", "0"], "processes >= 1"),
         (["--processes", "2", "--ray", "local"], "no --processes with --ray"),
@@ -98,6 +101,49 @@ def test_sweep__without_optuna__names_the_extra(auxo, words, monkeypatch, tmp_pa
     assert answer.code == 2
     assert "pip install 'auxo[sweep]'" in answer.err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_sweep__selection_on_likelihood__decides_among_trials_and_checkpoints(auxo, words, here, monkeypatch, tmp_path):
+    monkeypatch.setattr("auxo.cli.executor.LocalProcesses", lambda **_options: here)
+    out = tmp_path / "out"
+    rule = ("--selection.measure", "nll", "--selection.tie_break=ece", "--selection.keep", "best")
+    answer = auxo(*words, "epochs=choice:1,3", "--trials", 3, *rule)
+    assert answer.code == 0, answer.err
+    rows = list(csv.DictReader((out / "sweep.csv").read_text().splitlines()))
+    best = min(rows, key=lambda row: (float(row["val_nll"]), float(row["val_ece"]), int(row["trial"])))
+    assert f"chosen: trial-{int(best['trial']):04d}," in answer.out
+    assert "by the lowest NLL, then the lowest ECE, then the earliest." in " ".join(answer.out.split())
+    assert f"finished trial-0000 val NLL {float(rows[0]['val_nll']):.3f}, ECE" in answer.out
+    stage = json.loads((out / "best.json").read_text())["run"]["stages"][0]
+    assert stage["selection"] == {"keep": "best", "measure": "nll", "head": "first", "tie_break": "ece"}
+    other = auxo(*words, "epochs=choice:1,3", "--trials", 3)
+    assert other.code == 2
+    assert "another selection and options of the run" in other.err
+
+
+@pytest.mark.slow
+def test_sweep__selection_on_the_worst_group__decides_and_is_judged(
+    auxo, shapes_folder, tiny_options, here, monkeypatch, tmp_path
+):
+    monkeypatch.setattr("auxo.cli.executor.LocalProcesses", lambda **_options: here)
+    lines = ["path,label,background"]
+    for number, path in enumerate(sorted(shapes_folder.glob("*/*.png"))):
+        place = "water" if (path.parent.name in ("arrow", "tee")) == (number % 6 > 0) else "land"
+        lines.append(f"{path},{path.parent.name},{place}")
+    (tmp_path / "list.csv").write_text("\n".join(lines) + "\n")
+    data = ("--data.train", tmp_path / "list.csv", "--data.columns", "background", "--data.val-fraction", "0.4")
+    data += ("--data.test-fraction", "0.4")
+    group = "worst_group/background"
+    words = ("sweep", "supervised", *data, *tiny_options, "--search", LR, "--trials", 3, "--out", tmp_path / "out")
+    answer = auxo(*words, "--selection.measure", group)
+    assert answer.code == 0, answer.err
+    rows = list(csv.DictReader((tmp_path / "out" / "sweep.csv").read_text().splitlines()))
+    best = min(rows, key=lambda row: (-float(row[f"val_{group}"]), float(row["val_nll"]), int(row["trial"])))
+    assert f"chosen: trial-{int(best['trial']):04d}," in answer.out
+    report = (tmp_path / "out" / "sweep.md").read_text()
+    assert "by the highest worst group/background, then the lowest NLL, then the earliest." in report
+    assert "| test set | images | worst group/background % | accuracy % | NLL nats |" in report
 
 
 @pytest.mark.slow

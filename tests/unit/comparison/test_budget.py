@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from auxo.comparison import fit_to_budget, with_epochs
-from auxo.config import load_recipe
 from auxo.errors import ConfigError
-from auxo.experiment import ExperimentConfig, StageConfig
 from auxo.methods.pretrain import Pretraining
 from auxo.methods.supervised import Supervised
 from auxo.optimizers import OptimizerConfig
+from auxo.runs.document import load_recipe
+from auxo.runs.experiment import ExperimentConfig, StageConfig
 
 
 def run_of(*epochs, warmup=0):

@@ -7,14 +7,14 @@ import pytest
 
 from auxo.comparison import Choice, Contents, MethodEntry, plan_grid, read_contents, require_one_setting, write_contents
 from auxo.comparison.folder import shared_settings
-from auxo.config import load_recipe
 from auxo.data import DataConfig
 from auxo.errors import CheckpointError, ConfigError
+from auxo.runs.document import load_recipe
 from auxo.runtime import RuntimeConfig, open_runtime
 
 RAISING = """
 from dataclasses import dataclass, replace
-from auxo.config import load_recipe
+from auxo.runs.document import load_recipe
 from auxo.methods.supervised import Supervised
 
 
@@ -48,7 +48,7 @@ def choose(shapes_folder):
 def plan(tmp_path):
     """Plan runs in a folder."""
 
-    def made(*choices, seeds=(0, 1), earlier=None, budget="equal", flops=None, epochs=None):
+    def made(*choices, seeds=(0, 1), earlier=None, budget="equal", flops=None, epochs=None, measures=("primary",)):
         with open_runtime(choices[0].config.runtime) as runtime:
             return plan_grid(
                 choices,
@@ -60,6 +60,7 @@ def plan(tmp_path):
                 folder=tmp_path,
                 runtime=runtime,
                 epochs=epochs,
+                measures=measures,
             )
 
     return made
@@ -106,6 +107,12 @@ def test_plan_grid__a_method_that_raises__keeps_its_length_and_is_noted(plan, ch
         plan(raising)
 
 
+def test_plan_grid__measure_that_no_test_set_has__refused_before_any_run(plan, choose):
+    with pytest.raises(ConfigError, match=r"a measure of accuracy, nll, ece, got 'nil'"):
+        plan(choose("supervised"), measures=("primary", "nil"))
+    assert plan(choose("supervised"), measures=("ece", "nll")).jobs
+
+
 def test_require_one_setting__methods_of_other_data__refused_by_option(choose, tmp_path):
     one, other = choose("supervised"), choose("rotation")
     require_one_setting([one, other], None, out=tmp_path)
@@ -133,7 +140,16 @@ def test_read_contents__something_else__refused(tmp_path):
         read_contents(tmp_path)
     with pytest.raises(ConfigError, match="a file"):
         read_contents(tmp_path / "notes.txt")
-    for text in ("nonsense", "[]", '{"format": 2}', '{"format": 1, "auxo": "x", "methods": {}}'):
+    for text in ("nonsense", "[]", '{"format": 2}', '{"format": 2, "auxo": "x", "methods": {}}'):
         (tmp_path / "comparison.json").write_text(text)
         with pytest.raises(CheckpointError, match="a comparison's description"):
             read_contents(tmp_path)
+
+
+def test_read_contents__of_an_older_version__refused_and_that_version_named(tmp_path):
+    path = tmp_path / "comparison.json"
+    path.write_text('{"format": 1, "auxo": "0.1.0", "title": "own", "methods": {}}')
+    with pytest.raises(CheckpointError) as error:
+        read_contents(tmp_path)
+    fix = "auxo 0.1.0 wrote it; use that version or another --out"
+    assert str(error.value) == f"expected a comparison of format 2 in {path}, got format 1: {fix}"

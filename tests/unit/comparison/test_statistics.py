@@ -97,7 +97,12 @@ def test_holm__no_probability__refused(p_values):
 
 def test_paired_difference__other_seeds__only_those_that_both_have():
     made = paired_difference(
-        {0: 90.0, 2: 91.0, 5: 80.0}, {0: 89.0, 1: 10.0, 2: 88.0}, method="a", baseline="b", split="test"
+        {0: 90.0, 2: 91.0, 5: 80.0},
+        {0: 89.0, 1: 10.0, 2: 88.0},
+        method="a",
+        baseline="b",
+        split="test",
+        measure="accuracy",
     )
     assert made is not None
     assert (made.seeds, made.mean) == ((0, 2), 2.0)
@@ -105,7 +110,7 @@ def test_paired_difference__other_seeds__only_those_that_both_have():
 
 
 def test_paired_difference__one_seed_or_none__no_interval_or_nothing():
-    made = paired_difference({3: 90.0}, {3: 89.0}, method="a", baseline="b", split="test")
+    made = paired_difference({3: 90.0}, {3: 89.0}, method="a", baseline="b", split="test", measure="accuracy")
     assert made is not None
     assert (made.mean, made.bootstrap, made.t, made.p) == (1.0, None, None, None)
-    assert paired_difference({3: 90.0}, {4: 89.0}, method="a", baseline="b", split="test") is None
+    assert paired_difference({3: 90.0}, {4: 89.0}, method="a", baseline="b", split="test", measure="accuracy") is None

@@ -194,7 +194,7 @@ def test_check_disjoint__unlabelled_and_held_out__is_an_error_or_drops_the_unlab
     whole = oriented_shapes(80, size=16, seed=0)
     first = 40 if role == "val" else 60
     places = torch.cat([torch.arange(30, 40), torch.arange(first, first + 5)])
-    pictures = whole.subset(places, "u").without_labels("u")
+    pictures = whole.subset(places, "u").without_targets(["label"], "u")
     splits = replace(splits, unlabelled=UnlabelledSplit(pictures))
     expected = f"no picture in two splits, unlabelled and {role}, got 5 of unlabelled also elsewhere"
     with pytest.raises(DataError, match=expected):

@@ -20,7 +20,7 @@ from auxo.estimation import (
 from auxo.methods.ossl import OSSL
 from auxo.methods.supervised import Supervised
 from auxo.runtime import RuntimeConfig, open_runtime
-from auxo.types import Task
+from auxo.tasks import Classification
 
 SHAPES = oriented_shapes(60, size=28, seed=0)
 CONFIG = EstimationConfig(sets=40, images=40, resamples=100)
@@ -28,7 +28,7 @@ NAMES = [estimator.name for estimator in ESTIMATORS]
 
 
 def fitted(config, *, runtime, seed=0, count=60, options=CONFIG):
-    task = Task(SHAPES.class_names, *SHAPES.image_shape)
+    task = Classification(SHAPES.class_names, *SHAPES.image_shape)
     method = config.build(BackboneConfig(name="lenet5").build(task, seed=0), task, seed=0)
     pipeline = InputPipeline.from_source(SHAPES)
     validation = ValSplit(SHAPES.subset(torch.arange(count), "validation"))

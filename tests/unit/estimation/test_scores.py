@@ -13,7 +13,7 @@ from auxo.interfaces import AbstractMethod, PretextHead
 from auxo.pretexts.lorot import LoRot
 from auxo.pretexts.rotation import Rotation
 from auxo.runtime import RuntimeConfig, open_runtime
-from auxo.types import Task
+from auxo.tasks import Classification
 
 
 class ByBrightness(AbstractMethod):
@@ -21,7 +21,7 @@ class ByBrightness(AbstractMethod):
 
     def __init__(self, *, has_second=True, pretext=None):
         super().__init__()
-        self.task = Task(("dark", "bright"), channels=3, height=8, width=8)
+        self.task = Classification(("dark", "bright"), channels=3, height=8, width=8)
         self.backbone = nn.Identity()
         self.has_second = has_second
         self.pretext = pretext

@@ -10,11 +10,11 @@ from auxo.data.fake import SHAPES, oriented_shapes
 from auxo.evaluation import evaluate
 from auxo.methods.ossl import OSSL
 from auxo.runtime import RuntimeConfig, open_runtime
-from auxo.types import Task
+from auxo.tasks import Classification
 
 
 def main(destination: Path, sizes: list[int]) -> None:
-    task = Task(SHAPES, channels=3, height=28, width=28)
+    task = Classification(SHAPES, channels=3, height=28, width=28)
     pipeline = InputPipeline.from_source(oriented_shapes(50, size=28, seed=0))
     method = OSSL.Config().build(BackboneConfig().build(task, seed=0), task, seed=0)
     with open_runtime(RuntimeConfig(device="cpu", precision="float32", threads=1)) as runtime:

@@ -11,18 +11,14 @@ from auxo.data import InMemorySource, InputPipeline, TestSplit, ValSplit
 from auxo.data.corruptions import KINDS, SEVERITIES, corrupt
 from auxo.data.fake import SHAPES, oriented_shapes
 from auxo.errors import ConfigError, DataError
-from auxo.evaluation import (
-    EvaluationRow,
-    build_corruption_table,
-    evaluate,
-    evaluate_under_corruptions,
-)
+from auxo.evaluation import build_corruption_table, evaluate, evaluate_under_corruptions
 from auxo.evaluation.corruption import _blocks
 from auxo.methods.ossl import OSSL
+from auxo.runs.results import EvaluationRow
 from auxo.runtime import Runtime, RuntimeConfig, open_runtime
-from auxo.types import Task
+from auxo.tasks import Classification
 
-TASK = Task(SHAPES, channels=3, height=28, width=28)
+TASK = Classification(SHAPES, channels=3, height=28, width=28)
 SOURCE = oriented_shapes(32, size=28, seed=0)
 PIPELINE = InputPipeline.from_source(SOURCE)
 FEW = {"kinds": ("fog", "contrast"), "severities": (1, 5)}

@@ -25,16 +25,17 @@ from auxo.data import (
 )
 from auxo.data.fake import SHAPES, oriented_shapes
 from auxo.errors import ConfigError, DataError, NonFiniteError, ShapeError
-from auxo.evaluation import EvaluationRow, evaluate, wilson_interval
+from auxo.evaluation import evaluate, wilson_interval
 from auxo.interfaces import PretextBatch, PretextHead
 from auxo.methods.gssl import GSSL
 from auxo.methods.ossl import OSSL
 from auxo.methods.supervised import Supervised
 from auxo.pretexts.rotation import Rotation
+from auxo.runs.results import EvaluationRow
 from auxo.runtime import Runtime, RuntimeConfig, open_runtime
-from auxo.types import Task
+from auxo.tasks import Classification
 
-TASK = Task(SHAPES, channels=3, height=28, width=28)
+TASK = Classification(SHAPES, channels=3, height=28, width=28)
 SOURCE = oriented_shapes(50, size=28, seed=0)
 SPLIT = TestSplit(SOURCE)
 PIPELINE = InputPipeline.from_source(SOURCE)

@@ -25,9 +25,9 @@ from auxo.evaluation import (
 )
 from auxo.methods.supervised import Supervised
 from auxo.runtime import Runtime, RuntimeConfig
-from auxo.types import Task
+from auxo.tasks import Classification
 
-TASK = Task(SHAPES, channels=3, height=28, width=28)
+TASK = Classification(SHAPES, channels=3, height=28, width=28)
 RUNTIME = Runtime(RuntimeConfig(device="cpu"), torch.device("cpu"))
 WHOLE = oriented_shapes(140, size=28, seed=0)
 PARTS = {"train": (0, 60), "val": (60, 90), "test": (90, 120), "elsewhere": (120, 140)}

@@ -14,23 +14,17 @@ from auxo.backbones import BackboneConfig
 from auxo.data import InMemorySource, InputPipeline, TestSplit
 from auxo.data.fake import SHAPES, oriented_shapes
 from auxo.errors import ConfigError, DataError, NonFiniteError
-from auxo.evaluation import (
-    ATTACKS,
-    AttackConfig,
-    EvaluationRow,
-    adversarial_images,
-    evaluate,
-    evaluate_under_attack,
-    wilson_interval,
-)
+from auxo.evaluation import ATTACKS, AttackConfig, adversarial_images, evaluate, evaluate_under_attack, wilson_interval
 from auxo.interfaces import AbstractBackbone
 from auxo.methods.supervised import Supervised
 from auxo.random import Draws, named_generator
+from auxo.runs.results import EvaluationRow
 from auxo.runtime import Runtime, RuntimeConfig, open_runtime
-from auxo.types import Features, Normalisation, Task
+from auxo.tasks import Classification
+from auxo.types import Features, Normalisation
 
 SOURCE = oriented_shapes(24, size=28, seed=1)
-TASK = Task(SHAPES, channels=3, height=28, width=28)
+TASK = Classification(SHAPES, channels=3, height=28, width=28)
 PIPELINE = InputPipeline.from_source(SOURCE)
 NORMALISATION = Normalisation(PIPELINE.mean.view(-1, 1, 1), PIPELINE.std.view(-1, 1, 1))
 WEAK = AttackConfig(epsilon=0.15, step_size=0.04, steps=8)
@@ -153,7 +147,7 @@ class Flat(AbstractBackbone):
 
 def linear_method() -> Supervised:
     """Two classes by a hyperplane through the middle of the images of :func:`grey_source`."""
-    task = Task(("dark", "bright"), channels=3, height=28, width=28)
+    task = Classification(("dark", "bright"), channels=3, height=28, width=28)
     method = Supervised.Config().build(Flat(), task, seed=0)
     weights = torch.randn(Flat.num_features, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():

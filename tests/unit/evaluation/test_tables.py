@@ -5,7 +5,8 @@ import pytest
 from rich.console import Console
 
 from auxo.errors import DataError
-from auxo.evaluation import Compute, EvaluationRow, Selection, build_table, to_markdown, to_rich
+from auxo.evaluation import build_table, to_markdown, to_rich
+from auxo.runs.results import Compute, EvaluationRow, Selection
 
 COMPUTE = Compute(train_seconds=12.34, images=24_000)
 

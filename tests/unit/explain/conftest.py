@@ -5,7 +5,7 @@ import torch
 
 from auxo.backbones import BackboneConfig
 from auxo.methods.supervised import Supervised
-from auxo.types import Task
+from auxo.tasks import Classification
 
 
 @pytest.fixture
@@ -13,7 +13,7 @@ def build_method():
     """Build supervised training in evaluation mode on a backbone, for images of three channels."""
 
     def build(backbone="resnet8", side=32):
-        task = Task(("a", "b", "c"), channels=3, height=side, width=side)
+        task = Classification(("a", "b", "c"), channels=3, height=side, width=side)
         network = BackboneConfig(name=backbone).build(task, seed=0)
         return Supervised.Config().build(network, task, seed=0).eval()
 

@@ -16,8 +16,8 @@ from auxo.errors import NonFiniteError
 from auxo.explain import ExplainConfig, Subject, explain, grad_cam
 from auxo.explain.attention import _enlarged, _places
 from auxo.explain.figures import MAX_CLASSES, Attention, _place_of_name, draw_attention, draw_points
+from auxo.runs.model import TrainedModel
 from auxo.runtime import Runtime, RuntimeConfig
-from auxo.training import TrainedModel
 
 RIGHT, WRONG = (0, 114, 178), (213, 94, 0)
 

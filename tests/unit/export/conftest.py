@@ -13,8 +13,8 @@ from auxo.methods.fixmatch import FixMatch
 from auxo.methods.gssl import GSSL
 from auxo.methods.ossl import OSSL
 from auxo.methods.supervised import Supervised
-from auxo.training import TrainedModel
-from auxo.types import Task
+from auxo.runs.model import TrainedModel
+from auxo.tasks import Classification
 
 METHODS = {"supervised": Supervised, "ossl": OSSL, "gssl": GSSL, "fixmatch": FixMatch}
 
@@ -24,7 +24,7 @@ def make_model():
     """Build a model of three classes by the names of method and backbone."""
 
     def make(method, backbone, *, size=32):
-        task = Task(("one", "two", "three"), 3, size, size, class_counts=(5, 6, 7))
+        task = Classification(("one", "two", "three"), 3, size, size, class_counts=(5, 6, 7))
         built = METHODS[method].Config().build(BackboneConfig(name=backbone).build(task, seed=0), task, seed=0)
         generator = torch.Generator().manual_seed(1)
         with torch.no_grad():

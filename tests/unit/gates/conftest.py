@@ -37,7 +37,7 @@ def tasks():
         answers = torch.randint(count, (COUNT,), generator=generator)
         columns.append(cross_entropy(features @ head, answers, reduction="none"))
     whole = torch.arange(COUNT)
-    return Tasks(features, torch.stack(columns, 1), Batch(torch.zeros(COUNT, 3, 2, 2), whole, whole))
+    return Tasks(features, torch.stack(columns, 1), Batch(torch.zeros(COUNT, 3, 2, 2), {"label": whole}, whole))
 
 
 @pytest.fixture

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from auxo.config import load_recipe
 from auxo.data import DataConfig
-from auxo.experiment import TrainingConfig
 from auxo.jobs import Job
+from auxo.runs.document import load_recipe
+from auxo.runs.experiment import TrainingConfig
 from auxo.runtime import RuntimeConfig
 
 FAILING = '''
@@ -18,7 +18,7 @@ import os
 import signal
 from dataclasses import dataclass
 
-from auxo.experiment import ExperimentConfig, StageConfig
+from auxo.runs.experiment import ExperimentConfig, StageConfig
 from auxo.interfaces import MethodConfig
 from auxo.methods.supervised import Supervised
 

@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from auxo.config import to_json
 from auxo.errors import ConfigError, InterruptedRunError
 from auxo.jobs import AbstractExecutor, Outcome, run_jobs
+from auxo.runs.document import to_json
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,16 +4,16 @@ import json
 
 import pytest
 
-from auxo.config import load_recipe, to_json
 from auxo.errors import CheckpointError, ConfigError
 from auxo.jobs import Job, check_jobs, is_finished
 from auxo.jobs.job import check_job, foreign_file
+from auxo.runs.document import load_recipe, to_json
 
 
 @pytest.fixture
 def finished_job(finished_run, make_job):
     """A job whose run is in the directory of a finished run, with its config."""
-    from auxo.config import from_json
+    from auxo.runs.document import from_json
 
     path = finished_run / "config.json"
     return Job("finished", from_json(path.read_text(), origin=str(path)), finished_run)

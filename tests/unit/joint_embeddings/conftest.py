@@ -5,7 +5,7 @@ import torch
 
 from auxo.backbones import BackboneConfig
 from auxo.joint_embeddings import JointEmbeddingConfig, Pair
-from auxo.types import Task
+from auxo.tasks import Classification
 
 COUNT, SIDE = 6, 8
 
@@ -15,7 +15,7 @@ def build():
     """Return a function from options to a backbone and its pretext, in float64."""
 
     def build(seed=0, **options):
-        backbone = BackboneConfig(name="resnet8").build(Task(("a", "b"), 1, SIDE, SIDE), seed=seed)
+        backbone = BackboneConfig(name="resnet8").build(Classification(("a", "b"), 1, SIDE, SIDE), seed=seed)
         config = JointEmbeddingConfig(**{"hidden": 8, "outputs": 4, **options})
         return backbone.double(), config.build(backbone, seed=seed).double()
 

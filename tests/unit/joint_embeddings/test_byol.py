@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from auxo.batch_norm import keep_running_statistics
+from auxo.layers.batch_norm import keep_running_statistics
 
 
 def state(module):

@@ -15,7 +15,7 @@ def runtime(num_processes=1, **options):
 
 
 def batch(count, **options):
-    return Batch(torch.zeros(count, 1, 2, 2), torch.arange(count), torch.arange(count), **options)
+    return Batch(torch.zeros(count, 1, 2, 2), {"label": torch.arange(count)}, torch.arange(count), **options)
 
 
 def test_pair__views_of_different_numbers__are_refused():

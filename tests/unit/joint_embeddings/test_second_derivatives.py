@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from auxo.batch_norm import SynchronisedBatchNorm2d, keep_running_statistics
 from auxo.bilevel.second_order import FastSecondDerivatives
+from auxo.layers.batch_norm import SynchronisedBatchNorm2d, keep_running_statistics
 
 
 def hessian_product(backbone, pretext, pair, mode=None):

@@ -10,10 +10,9 @@ from torch.nn import functional
 from auxo.errors import ConfigError
 from auxo.losses import ClassLossConfig, cross_entropy_losses
 from auxo.runtime import Runtime, RuntimeConfig
-from auxo.types import Batch, Task
+from auxo.types import Batch
 
 COUNTS = (5000, 2997, 1796, 1077, 645, 387, 232, 139, 83, 50)
-TASK = Task(tuple("0123456789"), channels=3, height=32, width=32, class_counts=COUNTS)
 DRW = ClassLossConfig(class_weights="effective_number")
 RUNTIME = Runtime(config=RuntimeConfig(device="cpu"), device=torch.device("cpu"))
 
@@ -32,17 +31,17 @@ def part(labels, first, last, num_processes=1):
     """Images ``first`` to ``last`` of the joined batch, as one of several processes holds them."""
     own = labels[first:last]
     images = torch.zeros(len(own), 3, 2, 2)
-    return Batch(images, own, torch.arange(first, last), first, len(labels), num_processes)
+    return Batch(images, {"label": own}, torch.arange(first, last), first, len(labels), num_processes)
 
 
 def test_class_loss__default__is_cross_entropy_to_the_bit(outputs, labels):
-    loss = ClassLossConfig().build(replace(TASK, class_counts=()))
+    loss = ClassLossConfig().build(())
     assert torch.equal(loss(outputs.float(), labels, progress=0.9), cross_entropy_losses(outputs.float(), labels))
     assert loss.logits(outputs) is outputs
 
 
 def test_class_loss__before_reweight_after__weights_are_one(outputs, labels):
-    loss = DRW.build(TASK)
+    loss = DRW.build(COUNTS)
     just_before = math.nextafter(0.8, 0)
     assert loss.weights(labels, progress=0.0) is None
     assert loss.weights(labels, progress=just_before) is None
@@ -50,19 +49,19 @@ def test_class_loss__before_reweight_after__weights_are_one(outputs, labels):
 
 
 def test_class_loss__from_reweight_after_on__weights_are_those_of_the_classes(labels):
-    loss = DRW.build(TASK)
+    loss = DRW.build(COUNTS)
     for progress in (0.8, 160 * 97 / (200 * 97), 0.999):  # the first step of epoch 160 of 200 is exactly 0.8
         weights = loss.weights(labels, progress=progress)
         assert [round(weights[i].item(), 4) for i in (0, -1)] == [0.0506, 3.9927]
     assert (
-        ClassLossConfig(class_weights="effective_number", reweight_after=0.0).build(TASK).weights(labels, progress=0.0)
+        ClassLossConfig(class_weights="effective_number", reweight_after=0.0).build(COUNTS).weights(labels, progress=0.0)
         is not None
     )
 
 
 @pytest.mark.parametrize("steps_per_epoch", [1, 7, 97])
 def test_class_loss__every_step_of_200_epochs__is_weighted_from_epoch_160_on(steps_per_epoch):
-    loss, label = DRW.build(TASK), torch.tensor([0])
+    loss, label = DRW.build(COUNTS), torch.tensor([0])
     total = 200 * steps_per_epoch
     weighted = [loss.weights(label, progress=step / total) is not None for step in range(total)]
     assert weighted == [step // steps_per_epoch >= 160 for step in range(total)]
@@ -70,7 +69,7 @@ def test_class_loss__every_step_of_200_epochs__is_weighted_from_epoch_160_on(ste
 
 @pytest.mark.parametrize("head", ["linear", "cosine"])
 def test_class_loss__weighted_cross_entropy__is_torchs_weighted_mean(outputs, labels, head):
-    loss = DRW.build(TASK, head=head)
+    loss = DRW.build(COUNTS, head=head)
     weights = loss.weights(torch.arange(10), progress=0.9, dtype=torch.float64)
     ours = loss.mean(outputs, part(labels, 0, 12), progress=0.9, runtime=RUNTIME)
     scaled = outputs * (30 if head == "cosine" else 1)
@@ -78,7 +77,7 @@ def test_class_loss__weighted_cross_entropy__is_torchs_weighted_mean(outputs, la
 
 
 def test_class_loss__weighted_ldam__is_torchs_weighted_mean_of_handicapped_logits(outputs, labels):
-    loss = replace(DRW, name="ldam").build(TASK, head="cosine")
+    loss = replace(DRW, name="ldam").build(COUNTS, head="cosine")
     weights = loss.weights(torch.arange(10), progress=0.9, dtype=torch.float64)
     handicapped = outputs.clone()
     for row, label in enumerate(labels.tolist()):
@@ -89,7 +88,7 @@ def test_class_loss__weighted_ldam__is_torchs_weighted_mean_of_handicapped_logit
 
 
 def test_class_loss__weighted_focal__divides_by_the_samples(outputs, labels):
-    loss = replace(DRW, name="focal", gamma=2.0).build(TASK)
+    loss = replace(DRW, name="focal", gamma=2.0).build(COUNTS)
     weights = loss.weights(labels, progress=0.9, dtype=torch.float64)
     own = outputs.softmax(1)[torch.arange(12), labels]
     expected = -(weights * (1 - own) ** 2 * own.log()).mean()
@@ -98,7 +97,7 @@ def test_class_loss__weighted_focal__divides_by_the_samples(outputs, labels):
 
 
 def test_class_loss__two_parts_that_know_the_joined_mean_weight__average_to_the_whole(outputs, labels):
-    loss = DRW.build(TASK)
+    loss = DRW.build(COUNTS)
     parts = [part(labels, 0, 5, 2), part(labels, 5, 12, 2)]
     mean_weight = sum(p.mean(loss.weights(p.labels, progress=0.9, dtype=torch.float64)) for p in parts) / 2
     both = [
@@ -110,7 +109,7 @@ def test_class_loss__two_parts_that_know_the_joined_mean_weight__average_to_the_
 
 
 def test_class_loss__joined__are_the_losses_whose_mean_is_the_published_one(outputs, labels):
-    loss = DRW.build(TASK)
+    loss = DRW.build(COUNTS)
     joined = loss.joined(outputs, part(labels, 0, 12), progress=0.9, runtime=RUNTIME)
     weights = loss.weights(torch.arange(10), progress=0.9, dtype=torch.float64)
     assert joined.shape == (12,)
@@ -118,19 +117,19 @@ def test_class_loss__joined__are_the_losses_whose_mean_is_the_published_one(outp
 
 
 def test_class_loss__cosine_head__scales_logits_for_evaluation(outputs):
-    assert torch.equal(ClassLossConfig(name="ldam").build(TASK, head="cosine").logits(outputs), 30.0 * outputs)
+    assert torch.equal(ClassLossConfig(name="ldam").build(COUNTS, head="cosine").logits(outputs), 30.0 * outputs)
 
 
 @pytest.mark.parametrize("progress", [0.0, 0.9])
 @pytest.mark.parametrize("name", ["cross_entropy", "ldam", "focal"])
 def test_class_loss__every_kind__has_the_gradient_of_finite_differences(outputs, labels, name, progress):
-    loss = replace(DRW, name=name).build(TASK, head="cosine" if name == "ldam" else "linear")
+    loss = replace(DRW, name=name).build(COUNTS, head="cosine" if name == "ldam" else "linear")
     z = outputs[:4].clone().requires_grad_()
     assert torch.autograd.gradcheck(lambda z: loss(z, labels[:4], progress=progress), z)
 
 
 def test_class_loss__made_ready_without_gradients__still_trains(outputs, labels):
-    loss = replace(DRW, name="ldam").build(TASK, head="cosine")
+    loss = replace(DRW, name="ldam").build(COUNTS, head="cosine")
     with torch.inference_mode():
         loss(outputs, labels, progress=0.9)
     z = outputs.clone().requires_grad_()
@@ -140,15 +139,15 @@ def test_class_loss__made_ready_without_gradients__still_trains(outputs, labels)
 
 def test_build__ldam_on_a_linear_head__is_refused():
     with pytest.raises(ConfigError, match=r"a cosine head with the loss ldam, got a linear one: pass --method\.head"):
-        ClassLossConfig(name="ldam").build(TASK)
+        ClassLossConfig(name="ldam").build(COUNTS)
 
 
 @pytest.mark.parametrize(("config", "what"), [(ClassLossConfig(name="ldam"), "the loss ldam"), (DRW, "class weights")])
 def test_build__counts_unknown_or_zero__is_refused_where_they_are_needed(config, what):
     with pytest.raises(ConfigError, match=f"training images per class for {what}, got none"):
-        config.build(replace(TASK, class_counts=()), head="cosine")
+        config.build((), head="cosine")
     with pytest.raises(ConfigError, match=f"training images of every class for {what}, got none of class 3"):
-        config.build(replace(TASK, class_counts=(5, 5, 5, 0, 5, 5, 5, 5, 5, 5)), head="cosine")
+        config.build((5, 5, 5, 0, 5, 5, 5, 5, 5, 5), head="cosine")
 
 
 @pytest.mark.parametrize(

@@ -6,15 +6,16 @@ import torch
 from torch import nn
 from torch.autograd.functional import hessian
 
-from auxo.batch_norm import keep_running_statistics
 from auxo.interfaces import AbstractBackbone, TrainState
 from auxo.joint_embeddings import JointEmbeddingConfig, Pair, loss_in_backbone
+from auxo.layers.batch_norm import keep_running_statistics
 from auxo.methods.bissl import BiSSL
 from auxo.optimizers import OptimizerConfig
 from auxo.runtime import Runtime, RuntimeConfig
-from auxo.types import Batch, Features, Task
+from auxo.tasks import Classification
+from auxo.types import Batch, Features
 
-TASK = Task(class_names=("a", "b", "c"), channels=1, height=3, width=3)
+TASK = Classification(class_names=("a", "b", "c"), channels=1, height=3, width=3)
 HEADS = JointEmbeddingConfig(hidden=5, outputs=4, num_layers=2)
 SGD = OptimizerConfig(lr=0.05, nesterov=False, momentum=0.0, weight_decay=0.0, schedule="constant")
 COMMON = BiSSL.Config(
@@ -69,7 +70,11 @@ def batches(config=BASE, *, seed=1, count=12):
     generator = torch.Generator().manual_seed(seed)
     labels = torch.arange(count) % 3
     return {
-        name: Batch(torch.randn(count, 1, 3, 3, generator=generator, dtype=torch.float64), labels, torch.arange(count))
+        name: Batch(
+            torch.randn(count, 1, 3, 3, generator=generator, dtype=torch.float64),
+            {"label": labels},
+            torch.arange(count),
+        )
         for name in config.required_views()
     }
 

@@ -7,7 +7,8 @@ from auxo.backbones import BackboneConfig
 from auxo.data.fake import oriented_shapes
 from auxo.interfaces import TrainState
 from auxo.runtime import Runtime, RuntimeConfig
-from auxo.types import Batch, Task
+from auxo.tasks import Classification
+from auxo.types import Batch
 
 
 @pytest.fixture
@@ -18,7 +19,7 @@ def runtime():
 
 @pytest.fixture
 def task():
-    return Task(class_names=("arrow", "l", "t", "wedge"), channels=3, height=28, width=28)
+    return Classification(class_names=("arrow", "l", "t", "wedge"), channels=3, height=28, width=28)
 
 
 @pytest.fixture
@@ -28,8 +29,8 @@ def batches():
     labels = source.labels.clamp(max=3)
     whole = torch.arange(24)
     return {
-        "train": Batch(images[:16], labels[:16], whole[:16]),
-        "meta": Batch(images[16:], labels[16:], whole[16:]),
+        "train": Batch(images[:16], {"label": labels[:16]}, whole[:16]),
+        "meta": Batch(images[16:], {"label": labels[16:]}, whole[16:]),
     }
 
 

@@ -16,9 +16,10 @@ from auxo.methods.fixmatch import FixMatch, cifar10_released, recipe
 from auxo.methods.supervised import Supervised
 from auxo.optimizers import OptimizerConfig
 from auxo.runtime import Runtime, RuntimeConfig
-from auxo.types import Batch, Normalisation, Task
+from auxo.tasks import Classification
+from auxo.types import Batch, Normalisation
 
-TASK = Task(class_names=("a", "b", "c"), channels=3, height=28, width=28)
+TASK = Classification(class_names=("a", "b", "c"), channels=3, height=28, width=28)
 TASKS = ("rotation", "flip", "channel_shuffle")
 PRETEXTS = GatedPretextsConfig(tasks=TASKS, gate=GateConfig(name="uniform"))
 PLAIN = OptimizerConfig(lr=0.05, momentum=0.0, nesterov=False, weight_decay=0.0)
@@ -40,7 +41,9 @@ def make_batches(labelled=4, unlabelled=8, seed=0, num_processes=1):
 
     def batch(count, labels):
         images = torch.rand(count, 3, 28, 28, generator=generator, dtype=torch.float64)
-        return Batch(images, labels, torch.arange(count), num_processes=num_processes, normalisation=normalisation)
+        return Batch(
+            images, {"label": labels}, torch.arange(count), num_processes=num_processes, normalisation=normalisation
+        )
 
     none = torch.full((unlabelled,), -1)
     labels = torch.randint(3, (labelled,), generator=generator)
@@ -90,7 +93,7 @@ def test_required_views__ratio__is_of_both_unlabelled_views():
 def test_update__labels_of_unlabelled_images__are_never_read(config):
     def scrambled(batches):
         labels = torch.randint(1000, (8,), generator=torch.Generator().manual_seed(9))
-        others = {name: replace(batches[name], labels=labels) for name in ("weak", "strong")}
+        others = {name: replace(batches[name], targets={"label": labels}) for name in ("weak", "strong")}
         return {**batches, **others}
 
     ours, theirs = steps(config), steps(config, change=scrambled)

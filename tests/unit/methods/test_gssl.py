@@ -19,7 +19,8 @@ from auxo.methods.gssl import GSSL
 from auxo.methods.supervised import Supervised
 from auxo.optimizers import OptimizerConfig
 from auxo.random import global_seed
-from auxo.types import Batch, Features, Normalisation, Task
+from auxo.tasks import Classification
+from auxo.types import Batch, Features, Normalisation
 
 RECIPES = [name for name in gssl.__all__ if name != "GSSL"]
 UNIFORM = GateConfig(name="uniform")
@@ -231,7 +232,7 @@ def test_config__options_that_do_not_fit__are_refused(options, message):
 def test_recipe__of_every_name__builds(name):
     config = getattr(gssl, name)()
     (stage,) = config.stages
-    task = Task(
+    task = Classification(
         class_names=tuple("0123456789"), channels=3, height=32, width=32, class_counts=tuple(range(100, 0, -10))
     )
     method = stage.method.build(BackboneConfig().build(task, seed=0), task, seed=0)
@@ -259,7 +260,7 @@ def test_recipes__of_the_release__differ_by_tasks_gate_and_total_weight():
 def test_recipes__of_published_settings__have_the_releases_number_of_parameters(name, side, num_classes, base, extra):
     config = getattr(gssl, name)()
     classes = tuple(map(str, range(num_classes)))
-    task = Task(class_names=classes, channels=3, height=side, width=side, class_counts=(5,) * num_classes)
+    task = Classification(class_names=classes, channels=3, height=side, width=side, class_counts=(5,) * num_classes)
     backbone = config.backbone.build(task, seed=0)
     linear = replace(config.stages[0].method, head="linear", class_loss=ClassLossConfig())
     method = linear.build(backbone, task, seed=0)
@@ -307,11 +308,13 @@ def train_on_one_picture(gate, runtime, steps):
     config = GSSL.Config(
         pretexts=GatedPretextsConfig(gate=gate, weight=1.0), optimizer=OptimizerConfig(name="adamw", lr=3e-3)
     )
-    method = config.build(backbone, Task(class_names=("bright", "dark"), channels=3, height=8, width=8), seed=0)
+    method = config.build(
+        backbone, Classification(class_names=("bright", "dark"), channels=3, height=8, width=8), seed=0
+    )
     state = TrainState(method.optimizers(), seed=0)
     rows = []
     for _ in range(steps):
-        rows.append(method.update(state, {"train": Batch(images, labels, torch.arange(128))}, runtime))
+        rows.append(method.update(state, {"train": Batch(images, {"label": labels}, torch.arange(128))}, runtime))
         state.step += 1
     return {name: torch.stack([row[name] for row in rows[-10:]]).mean().item() for name in rows[0]}
 

@@ -15,7 +15,7 @@ from auxo.methods.rotation import JointRotation
 from auxo.methods.supervised import Supervised
 from auxo.optimizers import OptimizerConfig
 from auxo.runtime import Runtime, RuntimeConfig
-from auxo.types import Task
+from auxo.tasks import Classification
 
 BACKBONE_AND_AUXILIARY = {"backbone", "auxiliary"}
 
@@ -242,7 +242,7 @@ def test_released_schedule__250_epochs__published_rates():
 
 
 def test_released_network__three_heads__published_number_of_parameters():
-    task = Task(class_names=tuple("0123456789"), channels=3, height=32, width=32)
+    task = Classification(class_names=tuple("0123456789"), channels=3, height=32, width=32)
     config = cifar10_released()
     method = config.stages[0].method.build(config.backbone.build(task, seed=0), task, seed=0)
     assert sum(p.numel() for p in method.parameters()) == 1_065_696

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from auxo.errors import ConfigError
-from auxo.heads import CosineHead, linear_head
+from auxo.layers.heads import CosineHead, linear_head
 from auxo.losses import ClassLossConfig, cross_entropy_losses, ldam_losses, ldam_margins
 from auxo.methods.supervised import Supervised, cifar10_long_tailed
 

@@ -55,7 +55,7 @@ def test_judge__pictures_that_changed__is_refused(own_run):
 
 
 RECIPE = """
-from auxo.experiment import ExperimentConfig, StageConfig
+from auxo.runs.experiment import ExperimentConfig, StageConfig
 from auxo.joint_embeddings import JointEmbeddingConfig
 from auxo.methods.pretrain import Pretraining
 

@@ -6,8 +6,8 @@ from torch.nn import functional
 
 from auxo.cli.train import read_run_config
 from auxo.data import load_splits
+from auxo.runs.model import load_model
 from auxo.runtime import RuntimeConfig, open_runtime
-from auxo.training import load_model
 
 SETS = ("val", "test")
 

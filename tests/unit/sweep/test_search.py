@@ -2,21 +2,29 @@
 
 import csv
 import json
-import math
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auxo.config import from_json
 from auxo.errors import CheckpointError, ConfigError, SelectionError
-from auxo.sweep import ValidationScore, check_contents, choose, contents_of, make_trials, read_sweep, write_files
-from auxo.sweep.folder import write_contents
+from auxo.runs.document import from_json
+from auxo.runs.selection import SelectionRule
+from auxo.sweep import (
+    ValidationScore,
+    check_contents,
+    choose,
+    contents_of,
+    judged_table,
+    make_trials,
+    read_sweep,
+    write_contents,
+    write_files,
+)
+from auxo.tasks import Measure
 
 LR = "method.optimizer.lr=log:1e-4,0.3"
-SCORES = st.builds(
-    lambda right, nll: ValidationScore("val", "semantic", 40, right / 40, nll), st.integers(0, 40), st.floats(0, 50)
-)
+GROUP = "worst_group/background"
 
 
 def rows_of(folder):
@@ -30,36 +38,105 @@ def validation(folder):
         for row in rows_of(folder)
         if row["kind"] == "result" and row["split"] == "val" and row["head"] == "semantic"
     ]
-    return row["accuracy"], row["nll"]
+    return row["measures"]["accuracy"]["value"], row["measures"]["nll"]["value"]
 
 
 def files_of(folder):
     return {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.rglob("*") if path.is_file()}
 
 
-@given(st.lists(SCORES, min_size=2, max_size=6), st.sampled_from(["accuracy", "nll"]))
-def test_choose__any_scores__is_what_the_sampler_is_told_is_best(scores, objective):
-    chosen = choose(dict(enumerate(scores)), objective)
-    values = [score.value(objective) for score in scores]
-    assert values[chosen] == (max(values) if objective == "accuracy" else min(values))
-    if objective == "accuracy":
-        assert scores[chosen].accuracy == max(score.accuracy for score in scores)
+@given(st.lists(st.tuples(st.integers(0, 40), st.floats(0, 50)), min_size=2, max_size=6), st.booleans())
+def test_choose__any_scores__is_best_by_what_the_sampler_is_told(make_row, pairs, is_by_nll):
+    rule = SelectionRule(measure="nll") if is_by_nll else SelectionRule()
+    scores = [ValidationScore(rule, make_row(right / 40, nll)) for right, nll in pairs]
+    chosen = scores[choose(dict(enumerate(scores)))]
+    values = [score.measure.value for score in scores]
+    assert chosen.measure.value == (min(values) if is_by_nll else max(values))
+    equals = [score for score in scores if score.measure.value == chosen.measure.value]
+    assert is_by_nll or chosen.row.measures["nll"].value == min(score.row.measures["nll"].value for score in equals)
 
 
-def test_choose__equal_accuracy__the_likelier_then_the_earlier():
-    def score(right, nll):
-        return ValidationScore("val", "semantic", 500, right / 500, nll)
+def test_choose__equal_measure__the_tie_break_then_the_earlier(make_row):
+    def best(rule, *pairs):
+        return choose({number: ValidationScore(rule, make_row(*pair)) for number, pair in enumerate(pairs)})
 
-    assert choose({0: score(400, 0.1), 1: score(401, 9.0), 2: score(401, 0.5), 3: score(401, 0.5)}, "accuracy") == 2
-    assert choose({0: score(400, 0.1), 1: score(401, 0.1), 2: score(401, 0.5)}, "nll") == 1
-    assert score(401, 9.0).value("accuracy") > score(400, 0.0).value("accuracy")
-    assert math.isclose(score(400, 0.0).value("accuracy"), 0.8 + 1 / 1000)
+    assert best(SelectionRule(), (0.8, 0.1), (0.82, 9.0), (0.82, 0.5), (0.82, 0.5)) == 2
+    assert best(SelectionRule(measure="nll"), (0.8, 0.1), (0.9, 0.1), (0.7, 0.05)) == 2
+    assert best(SelectionRule(measure="nll", tie_break="accuracy"), (0.8, 0.1), (0.9, 0.1), (0.7, 0.2)) == 1
+    assert best(SelectionRule(tie_break="absent"), (0.8, 0.1), (0.8, 0.05)) == 0
 
 
 @pytest.mark.parametrize("split", ["test", "train", "ood/usps"])
-def test_validation_score__of_another_split__refused(split):
+def test_validation_score__of_another_split__refused(make_row, split):
     with pytest.raises(SelectionError, match="on val to choose"):
-        ValidationScore(split, "semantic", 500, 1.0, 0.0)
+        ValidationScore(SelectionRule(), make_row(1.0, 0.0, split=split))
+
+
+def test_validation_score__measure_that_is_not_there__refused(make_row):
+    with pytest.raises(ConfigError, match="a measure of accuracy, nll, got 'auroc'"):
+        ValidationScore(SelectionRule(measure="auroc"), make_row(1.0, 0.0))
+
+
+@pytest.mark.parametrize(
+    ("measure", "is_up", "best", "told"),
+    [
+        ("primary", True, 4, "the highest accuracy, then the lowest NLL, then the earliest"),
+        ("nll", False, 1, "the lowest NLL, then the earliest"),
+        (GROUP, True, 2, "the highest worst group/background, then the lowest NLL, then the earliest"),
+    ],
+)
+def test_make_trials__by_any_measure__the_best_is_chosen_and_the_journal_has_plain_values(
+    make_space, open_sweep, make_row, write_runs, tmp_path, measure, is_up, best, told
+):
+    """Trials of 1 to 4 epochs: accuracy is best after 4, likelihood after 1, the worst group after 2."""
+
+    def rows_of(config):
+        epochs = config.stages[0].epochs
+        group = {GROUP: Measure(0.5 - abs(epochs - 2) / 10)}
+        val = make_row(0.5 + epochs / 10, epochs / 4, **group)
+        return [val, make_row(1 - epochs / 10, 1 / epochs, split="test", **group)]  # the test set says the opposite
+
+    space, rule = make_space("epochs=int:1,4"), SelectionRule(measure=measure)
+    study = open_sweep(space, strategy="grid", rule=rule, higher_is_better=is_up)
+    make_trials(study, tmp_path / "sweep", num_trials=4, executor=write_runs(rows_of))
+    sweep = read_sweep(study, tmp_path / "sweep")
+    assert sweep.best.values == {"epochs": best}
+    report = write_files(sweep)[0].read_text()
+    assert f"Chosen on 40 validation images (head semantic) by {told}." in report
+
+    optuna_study = open_sweep(space, strategy="grid", rule=rule, higher_is_better=is_up).study
+    assert optuna_study.direction.name == ("MAXIMIZE" if is_up else "MINIMIZE")
+    name = "accuracy" if measure == "primary" else measure
+    expected = [rows_of(space.run(trial.values))[0].measures[name].value for trial in sweep.trials]
+    assert [trial.value for trial in optuna_study.trials] == expected
+    assert optuna_study.best_params == {"epochs": best}
+    table = list(csv.DictReader((tmp_path / "sweep" / "sweep.csv").read_text().splitlines()))
+    assert [float(row[f"val_{name}"]) for row in table] == expected
+
+
+def test_make_trials__head_of_a_pretext__decides_and_is_judged(make_space, open_sweep, make_row, write_runs, tmp_path):
+    def rows_of(config):
+        value = 1 / config.stages[0].epochs
+        pretext = {"head": "rotation", "kind": "pretext"}
+        return [make_row(0.5, 1.0), make_row(value, 1.0, **pretext), make_row(value, 1.0, split="test", **pretext)]
+
+    study = open_sweep(make_space("epochs=int:1,3"), strategy="grid", rule=SelectionRule(head="rotation"))
+    make_trials(study, tmp_path / "sweep", num_trials=3, executor=write_runs(rows_of))
+    sweep = read_sweep(study, tmp_path / "sweep")
+    assert sweep.best.values == {"epochs": 1}
+    judged = judged_table(sweep)
+    assert judged.lines == (("test", "40", "100.0", "1.000"),)
+    assert "Head rotation" in judged.caption
+
+
+def test_make_trials__run_without_the_measure__fails_as_a_trial(make_space, open_sweep, make_row, write_runs, tmp_path):
+    def rows_of(config):
+        return [make_row(0.5, 1.0, **({GROUP: Measure(0.5)} if config.stages[0].epochs == 1 else {}))]
+
+    study = open_sweep(make_space("epochs=int:1,2"), strategy="grid", rule=SelectionRule(measure=GROUP))
+    make_trials(study, tmp_path / "sweep", num_trials=2, executor=write_runs(rows_of))
+    assert [trial.state for trial in study.trials] == ["finished", "failed"]
+    assert "a measure of accuracy, nll, got 'worst_group/background'" in study.trials[1].error
 
 
 def test_make_trials__three__the_best_by_the_records_is_chosen(make_space, open_sweep, here, tmp_path):
@@ -87,14 +164,16 @@ def test_make_trials__three__the_best_by_the_records_is_chosen(make_space, open_
     (test,) = [
         row for row in rows_of(folder / f"trial-{best:04d}") if row["kind"] == "result" and row["split"] == "test"
     ]
-    assert f"| test | {test['n']} | {100 * test['accuracy']:.1f} [" in md.read_text()
+    assert f"| test | {test['n']} | {100 * test['measures']['accuracy']['value']:.1f} [" in md.read_text()
     assert f"| trial-{best:04d} |" in md.read_text().partition("| ---")[2].splitlines()[1]
 
     # Test rows that say the opposite change nothing.
     for number in found:
         path = folder / f"trial-{number:04d}" / "records.jsonl"
         turned = [
-            {**row, "accuracy": 1 - row["accuracy"]} if row.get("split") == "test" else row
+            {**row, "measures": {**row["measures"], "accuracy": {"value": 1.0 - number / 10}}}
+            if row.get("split") == "test"
+            else row
             for row in rows_of(path.parent)
         ]
         path.write_text("".join(json.dumps(row) + "\n" for row in turned))
@@ -170,7 +249,7 @@ def test_make_trials__values_that_diverge_or_do_not_go_together__fail_and_the_ot
 
 
 @pytest.mark.parametrize("strategy", ["tpe", "random"])
-def test_ask__same_seed__same_values_and_none_twice(make_space, open_sweep, strategy):
+def test_ask__same_seed__same_values_and_none_twice(make_space, open_sweep, make_row, strategy):
     space = make_space(LR, "epochs=int:1,4")
 
     def values(folder, seed):
@@ -178,7 +257,7 @@ def test_ask__same_seed__same_values_and_none_twice(make_space, open_sweep, stra
         for number in range(14):
             study = open_sweep(space, strategy=strategy, seed=seed, folder=folder) if number == 5 else study
             trial = study.ask()
-            study.tell(trial, ValidationScore("val", "semantic", 40, trial.values["epochs"] / 40, 1.0))
+            study.tell(trial, ValidationScore(SelectionRule(), make_row(trial.values["epochs"] / 40, 1.0)))
         return [trial.values for trial in study.trials], study
 
     first, study = values("first", 0)
@@ -205,14 +284,19 @@ def test_open_study__file_of_something_else__refused(make_space, open_sweep, tmp
 
 def test_check_contents__another_sweep_or_other_files__refused(make_space, tmp_path):
     space, folder = make_space(LR), tmp_path / "sweep"
-    contents = contents_of(space, recipe="supervised", strategy="tpe", objective="accuracy")
+    contents = contents_of(space, recipe="supervised", strategy="tpe", rule=SelectionRule())
     check_contents(folder, contents)
     write_contents(folder, contents)
     check_contents(folder, contents)
     wider = make_space("method.optimizer.lr=log:1e-5,0.3")
-    other = contents_of(wider, recipe="supervised", strategy="random", objective="accuracy")
-    with pytest.raises(ConfigError, match="another search space and sampler"):
+    other = contents_of(wider, recipe="supervised", strategy="random", rule=SelectionRule(measure="nll"))
+    with pytest.raises(ConfigError, match="another search space and sampler and selection"):
         check_contents(folder, other)
+    (folder / "sweep.json").write_text('{"format": 1, "auxo": "0.1.0", "objective": "accuracy"}')
+    with pytest.raises(CheckpointError) as error:
+        check_contents(folder, contents)
+    fix = "auxo 0.1.0 wrote it; use that version or another --out"
+    assert str(error.value) == f"expected a sweep of format 2 in {folder / 'sweep.json'}, got format 1: {fix}"
     (folder / "sweep.json").write_text("{}")
     with pytest.raises(CheckpointError, match="description"):
         check_contents(folder, contents)

@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auxo.config import load_recipe
-from auxo.errors import AuxoError, ConfigError
-from auxo.experiment import ExperimentConfig
+from auxo.errors import AuxoError, ConfigError, SelectionError
 from auxo.methods.supervised import Supervised
 from auxo.registry import entries
+from auxo.runs.document import load_recipe
+from auxo.runs.experiment import ExperimentConfig
+from auxo.runs.selection import SelectionRule
 from auxo.runtime import open_runtime
 from auxo.sweep import Choice, Integers, Interval, check_builds, parse_sampler, parse_space, search_fields, with_values
 
@@ -181,7 +182,26 @@ def test_check_builds__choice_of_what_is_not_there__refused(make_space):
     ):
         space = make_space(word)
         with open_runtime(space.config.runtime) as runtime, pytest.raises(AuxoError, match=says):
-            check_builds(space, runtime=runtime)
+            check_builds(space, SelectionRule(), runtime=runtime)
     space = make_space("data.augment=choice:none,crop")
     with open_runtime(space.config.runtime) as runtime:
-        check_builds(space, runtime=runtime)
+        assert check_builds(space, SelectionRule(), runtime=runtime).higher_is_better
+
+
+def test_check_builds__rule__says_which_way_is_better_and_refuses_what_is_not_measured(make_space):
+    space = make_space("epochs=int:1,2", recipe="rotation")
+    with open_runtime(space.config.runtime) as runtime:
+        assert not check_builds(space, SelectionRule(measure="nll"), runtime=runtime).higher_is_better
+        assert check_builds(space, SelectionRule(head="rotation"), runtime=runtime).higher_is_better
+        with pytest.raises(ConfigError, match="a measure of accuracy, nll, ece, got 'worst_group/background'"):
+            check_builds(space, SelectionRule(measure="worst_group/background"), runtime=runtime)
+        with pytest.raises(ConfigError, match="a head of first, semantic, rotation to select by, got 'jigsaw'"):
+            check_builds(space, SelectionRule(head="jigsaw"), runtime=runtime)
+
+
+def test_check_builds__last_stage_without_a_head__refused_unless_a_pretext_decides(make_space):
+    space = make_space("pretrain.epochs=int:1,2", recipe="pretrain")
+    pretraining = replace(space.config, stages=space.config.stages[:1])
+    space = parse_space(pretraining, ["epochs=int:1,2"])
+    with open_runtime(space.config.runtime) as runtime, pytest.raises(SelectionError, match="a head that predicts"):
+        check_builds(space, SelectionRule(), runtime=runtime)

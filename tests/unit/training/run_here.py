@@ -1,6 +1,6 @@
 """A run in this process."""
 
-from auxo.config import config_digest, to_json
+from auxo.runs.document import config_digest, to_json
 from auxo.runtime import open_runtime
 from auxo.training import SilentObserver, train_run
 

@@ -8,13 +8,13 @@ from auxo.backbones import BackboneConfig
 from auxo.data import Splits, TestSplit, TrainSplit, ValSplit
 from auxo.data.fake import oriented_shapes
 from auxo.errors import ConfigError
-from auxo.experiment import ExperimentConfig, StageConfig, TrainingConfig
+from auxo.files.tensor_file import read_tensor_file
 from auxo.methods.supervised import Supervised
 from auxo.optimizers import OptimizerConfig
+from auxo.runs.experiment import ExperimentConfig, StageConfig, TrainingConfig
+from auxo.runs.model import load_model
 from auxo.runtime import RuntimeConfig, open_runtime
-from auxo.training import load_model
-from auxo.training.tensor_file import read_tensor_file
-from auxo.types import Task
+from auxo.tasks import Classification
 
 from .run_here import run_here
 
@@ -65,7 +65,9 @@ def test_train_run__weights_gone_before_it_begins__writes_nothing(tmp_path):
 def test_train_run__still_network__ends_with_the_weights_of_the_file(tmp_path):
     config = make_config(tmp_path / "x.safetensors", lr=1e-30)
     channels = oriented_shapes(4, size=28, seed=0).images.shape[1]
-    backbone = BackboneConfig(name="lenet5").build(Task(("a",), channels=channels, height=28, width=28), seed=99)
+    backbone = BackboneConfig(name="lenet5").build(
+        Classification(("a",), channels=channels, height=28, width=28), seed=99
+    )
     save_file(dict(backbone.state_dict()), tmp_path / "x.safetensors")
     found = train(config, tmp_path / "run")
     for name, tensor in backbone.state_dict().items():

@@ -6,21 +6,22 @@ from dataclasses import dataclass, replace
 import pytest
 import torch
 
-from auxo.config import config_digest, to_json
 from auxo.data import InMemorySource, Splits, TestSplit, TrainSplit, ValSplit
 from auxo.data.fake import oriented_shapes
 from auxo.errors import CheckpointError, ConfigError, SelectionError
 from auxo.evaluation import evaluate
-from auxo.experiment import ExperimentConfig, StageConfig, TrainingConfig
+from auxo.files.tensor_file import read_tensor_file, write_tensor_file
 from auxo.interfaces import View
 from auxo.methods.ossl import OSSL, ImplicitConfig
 from auxo.methods.rotation import JointRotation
 from auxo.methods.supervised import Supervised
 from auxo.optimizers import OptimizerConfig
+from auxo.runs.checkpoint import Checkpoints
+from auxo.runs.document import config_digest, to_json
+from auxo.runs.experiment import ExperimentConfig, StageConfig, TrainingConfig
+from auxo.runs.model import load_model
+from auxo.runs.records import read_records
 from auxo.runtime import RuntimeConfig, open_runtime
-from auxo.training import load_model, read_records
-from auxo.training.checkpoint import Checkpoints
-from auxo.training.tensor_file import read_tensor_file, write_tensor_file
 
 from .run_here import run_here
 

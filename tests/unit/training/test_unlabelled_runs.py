@@ -10,12 +10,13 @@ from auxo.backbones import BackboneConfig
 from auxo.data import DataConfig, Splits, TestSplit, TrainSplit, UnlabelledSplit, ValSplit
 from auxo.data.fake import oriented_shapes
 from auxo.errors import DataError, InterruptedRunError
-from auxo.experiment import ExperimentConfig, StageConfig, TrainingConfig
+from auxo.files.tensor_file import read_tensor_file
 from auxo.gated import GatedPretextsConfig
 from auxo.methods.fixmatch import FixMatch
+from auxo.runs.experiment import ExperimentConfig, StageConfig, TrainingConfig
+from auxo.runs.model import load_model
 from auxo.runtime import RuntimeConfig, open_runtime
-from auxo.training import SilentObserver, load_model
-from auxo.training.tensor_file import read_tensor_file
+from auxo.training import SilentObserver
 
 from .run_here import run_here
 
@@ -46,7 +47,7 @@ def make_splits(num_unlabelled=30):
     train, val, test = (
         source.subset(torch.arange(*part), name) for part, name in (((0, 16), "a"), ((16, 32), "b"), ((32, 48), "c"))
     )
-    rest = source.subset(torch.arange(48, 48 + num_unlabelled), "d").without_labels("d")
+    rest = source.subset(torch.arange(48, 48 + num_unlabelled), "d").without_targets(["label"], "d")
     return Splits(TrainSplit(train), ValSplit(val), TestSplit(test), unlabelled=UnlabelledSplit(rest))
 
 

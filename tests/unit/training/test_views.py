@@ -9,14 +9,14 @@ from auxo.data import InMemorySource, Loader, MetaSplit, Splits, TrainSplit, Unl
 from auxo.data.config import DataConfig
 from auxo.data.fake import oriented_shapes
 from auxo.errors import CheckpointError, ConfigError
-from auxo.experiment import ExperimentConfig, StageConfig, TrainingConfig, Transfer
+from auxo.files.tensor_file import read_tensor_file
 from auxo.interfaces import StepPlan, View
 from auxo.methods.supervised import Supervised
 from auxo.optimizers import OptimizerConfig
 from auxo.random import derive_seed
+from auxo.runs.experiment import ExperimentConfig, StageConfig, TrainingConfig, Transfer
+from auxo.runs.records import read_records
 from auxo.runtime import RuntimeConfig
-from auxo.training import read_records
-from auxo.training.tensor_file import read_tensor_file
 
 from .run_here import run_here
 
@@ -50,7 +50,7 @@ def make_splits(num_unlabelled=40, **others):
         source.subset(torch.arange(first, last), name)
         for name, first, last in (("a", 0, 32), ("b", 32, 48), ("c", 48, 48 + num_unlabelled), ("d", 108, 120))
     )
-    unlabelled = UnlabelledSplit(rest.without_labels("c")) if num_unlabelled else None
+    unlabelled = UnlabelledSplit(rest.without_targets(["label"], "c")) if num_unlabelled else None
     return Splits(TrainSplit(train), ValSplit(val), None, meta=MetaSplit(meta), unlabelled=unlabelled, **others)
 
 

@@ -2,7 +2,7 @@
 
 from auxo.bilevel.linear.conjugate_gradient import ConjugateGradient
 from auxo.bilevel.linear.identity import Identity
-from auxo.bilevel.linear.interface import AbstractLinearSolver, LinearSolution, Operator, Product
+from auxo.bilevel.linear.interface import AbstractLinearSolver, Breakdown, LinearSolution, Operator, Product
 from auxo.bilevel.linear.layerwise_conjugate_gradient import LayerwiseConjugateGradient
 from auxo.bilevel.linear.minres import MINRES
 from auxo.bilevel.linear.neumann import Neumann, largest_eigenvalue
@@ -12,6 +12,7 @@ from auxo.bilevel.linear.outer_products import solve_outer_products
 __all__ = [
     "MINRES",
     "AbstractLinearSolver",
+    "Breakdown",
     "ConjugateGradient",
     "Identity",
     "LayerwiseConjugateGradient",

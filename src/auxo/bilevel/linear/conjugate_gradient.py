@@ -7,6 +7,7 @@ from torch import Tensor
 
 from auxo.bilevel.linear.interface import (
     AbstractLinearSolver,
+    Breakdown,
     LinearSolution,
     Operator,
     Product,
@@ -14,7 +15,6 @@ from auxo.bilevel.linear.interface import (
     relative_norm,
     require_at_least,
 )
-from auxo.bilevel.problem import Breakdown
 
 __all__ = ["ConjugateGradient"]
 

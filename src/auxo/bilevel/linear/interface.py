@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from auxo.bilevel.problem import Breakdown
 from auxo.errors import ConfigError
 
 __all__ = [
     "AbstractLinearSolver",
+    "Breakdown",
     "LinearSolution",
     "Operator",
     "Product",
@@ -52,6 +52,22 @@ class Operator:
         if self.products is None or len(vectors) == 1:
             return torch.stack([self.product(vector) for vector in vectors])
         return self.products(vectors)
+
+
+class Breakdown(NamedTuple):
+    """Where a linear solver met what it cannot handle.
+
+    Args:
+        occurred: whether it did.
+        direction: the direction it was going in; shape of the right-hand side.
+        curvature: ``d'Ad / d'd`` along that direction, without damping.
+        fix: what the reader can do about it.
+    """
+
+    occurred: Bool[Tensor, ""]
+    direction: Tensor
+    curvature: Float[Tensor, ""]
+    fix: str
 
 
 class LinearSolution(NamedTuple):

@@ -8,12 +8,12 @@ from torch import Tensor
 
 from auxo.bilevel.linear.interface import (
     AbstractLinearSolver,
+    Breakdown,
     LinearSolution,
     Operator,
     relative_norm,
     require_at_least,
 )
-from auxo.bilevel.problem import Breakdown
 from auxo.errors import ConfigError
 from auxo.random import named_generator
 

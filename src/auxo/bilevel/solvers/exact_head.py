@@ -10,8 +10,8 @@ from auxo.bilevel.instance import Instance
 from auxo.bilevel.least_squares_head import LeastSquaresHeadProblem
 from auxo.bilevel.linear.interface import require_at_least
 from auxo.bilevel.losses import LinearHeadLoss
-from auxo.bilevel.problem import AbstractSolver, SolverAnswer, SolverInfo
 from auxo.bilevel.softmax_head import SoftmaxHeadProblem
+from auxo.bilevel.solvers.interface import AbstractSolver, SolverAnswer, SolverInfo
 from auxo.errors import HypergradientError
 
 __all__ = ["ExactHead"]

@@ -8,7 +8,7 @@ import torch
 from auxo.bilevel.inner_optimizers import SGD
 from auxo.bilevel.instance import Instance, leaves, scaled_difference
 from auxo.bilevel.linear.interface import require_at_least
-from auxo.bilevel.problem import AbstractSolver, SolverAnswer, SolverInfo
+from auxo.bilevel.solvers.interface import AbstractSolver, SolverAnswer, SolverInfo
 from auxo.bilevel.trajectory import Trajectory
 from auxo.bilevel.vectors import joint_norm, shift
 from auxo.errors import ConfigError

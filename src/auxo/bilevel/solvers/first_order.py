@@ -8,7 +8,7 @@ import torch
 from auxo.bilevel.inner_optimizers import SGD, AbstractInnerOptimizer
 from auxo.bilevel.instance import Instance
 from auxo.bilevel.linear.interface import require_at_least
-from auxo.bilevel.problem import AbstractSolver, SolverAnswer, SolverInfo
+from auxo.bilevel.solvers.interface import AbstractSolver, SolverAnswer, SolverInfo
 from auxo.bilevel.trajectory import Trajectory
 
 __all__ = ["FirstOrder"]

@@ -11,7 +11,7 @@ from auxo.bilevel.inner_optimizers import SGD
 from auxo.bilevel.instance import Instance
 from auxo.bilevel.linear.interface import require_at_least
 from auxo.bilevel.losses import WeightedLoss
-from auxo.bilevel.problem import AbstractSolver, SolverAnswer, SolverInfo
+from auxo.bilevel.solvers.interface import AbstractSolver, SolverAnswer, SolverInfo
 from auxo.bilevel.trajectory import Trajectory
 from auxo.errors import HypergradientError
 

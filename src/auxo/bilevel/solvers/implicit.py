@@ -6,8 +6,8 @@ import torch
 
 from auxo.bilevel.instance import Instance
 from auxo.bilevel.linear import AbstractLinearSolver, ConjugateGradient, Operator
-from auxo.bilevel.problem import AbstractSolver, SolverAnswer, SolverInfo
 from auxo.bilevel.products import Curvature, InnerGradient
+from auxo.bilevel.solvers.interface import AbstractSolver, SolverAnswer, SolverInfo
 
 __all__ = ["Implicit"]
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from auxo.bilevel.inner_optimizers import SGD, AbstractInnerOptimizer
 from auxo.bilevel.instance import Instance
 from auxo.bilevel.linear.interface import require_at_least
-from auxo.bilevel.problem import AbstractSolver, SolverAnswer, SolverInfo
+from auxo.bilevel.solvers.interface import AbstractSolver, SolverAnswer, SolverInfo
 from auxo.bilevel.trajectory import Adjoint, Point, Record, Trajectory
 
 __all__ = ["Unrolled"]

@@ -1,6 +1,7 @@
 """Readers: a set of one's own, named by a path or hub address, becomes a source."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from auxo.data.config import DataConfig
@@ -8,11 +9,14 @@ from auxo.data.loader import in_memory
 from auxo.data.readers.csv_file import read_csv
 from auxo.data.readers.folder import read_folder, read_folder_tree
 from auxo.data.readers.listing import Listing
-from auxo.data.readers.table import HUB_PREFIX, read_hub, read_parquet
 from auxo.data.sources import AbstractSource, StreamingSource
 from auxo.errors import DataError
+from auxo.outside import call_outside, is_outside
 
-__all__ = ["read_source", "read_streaming", "read_unlabelled", "store"]
+__all__ = ["read_named", "read_source", "read_streaming", "read_unlabelled", "store"]
+
+HUB_PREFIX = "hf://"
+"""What the name of a data set of the ``datasets`` library starts with."""
 
 _AUTO_MEMORY_BYTES = 2**30
 _GENERIC_NAMES = ("train", "training", "val", "valid", "validation", "test", "data", "images")
@@ -22,36 +26,49 @@ def read_source(spec: str, config: DataConfig, *, class_names: tuple[str, ...] |
     """Read a set of images by what ``spec`` is, and hold it as ``config.storage`` says.
 
     Args:
-        spec: a folder of class folders, a Parquet file, a folder of Parquet files, a CSV, or ``hf://…``.
+        spec: a folder of class folders, a Parquet file, a folder of Parquet files, a CSV, ``hf://…``, or
+            ``file.py:Name`` of a class or function that makes a source of the options in ``config``.
         config: gives columns, image size and storage.
         class_names: the training set's classes, which labels are mapped to by name; ``None`` for the training set.
 
     Raises:
+        ConfigError: a file of the user's does not run, or makes no source.
         DataError: the set cannot be used; the message names the file or row.
     """
-    return store([read_streaming(spec, config, class_names=class_names)], config)[0]
+    return store([read_named(spec, config, class_names=class_names)], config)[0]
+
+
+def read_named(spec: str, config: DataConfig, *, class_names: tuple[str, ...] | None = None) -> AbstractSource:
+    """Read a set as :func:`read_source` does, without decoding more than its first picture."""
+    if is_outside(spec):
+        return _read_outside(spec, config, class_names=class_names)
+    return read_streaming(spec, config, class_names=class_names)
 
 
 def read_streaming(spec: str, config: DataConfig, *, class_names: tuple[str, ...] | None = None) -> StreamingSource:
-    """Read a set as :func:`read_source` does, without decoding more than its first picture."""
+    """Read a set as :func:`read_named` does, but nothing that a Python file of the user's makes."""
     return _listing(spec, config).to_source(class_names, image_size=config.image_size)
 
 
-def read_unlabelled(spec: str, config: DataConfig) -> StreamingSource:
+def read_unlabelled(spec: str, config: DataConfig) -> AbstractSource:
     """Read a set whose labels, if it has any, are not looked at; no more than its first picture is decoded.
 
     Args:
         spec: a folder with pictures in it or in folders below, a Parquet file, a folder of Parquet files, a CSV, or
-            ``hf://…``.
+            ``hf://…``, or ``file.py:Name`` as for :func:`read_source`.
         config: gives columns and image size.
 
     Raises:
+        ConfigError: a file of the user's does not run, or makes no source.
         DataError: the set cannot be used; the message names the file or row.
     """
+    if is_outside(spec):
+        source = _read_outside(spec, config)
+        return source.without_targets(source.vocabulary, source.name)
     return _listing(spec, config, is_labelled=False).to_unlabelled_source(image_size=config.image_size)
 
 
-def store(sources: list[StreamingSource], config: DataConfig) -> list[AbstractSource]:
+def store(sources: Sequence[AbstractSource], config: DataConfig) -> list[AbstractSource]:
     """Decode the sets of a run into memory, or leave them streaming, all alike.
 
     With ``storage="auto"`` they are decoded if all their pixels together take up to 1 GiB.
@@ -59,7 +76,10 @@ def store(sources: list[StreamingSource], config: DataConfig) -> list[AbstractSo
     size = sum(len(s) * s.image_shape[0] * s.image_shape[1] * s.image_shape[2] for s in sources)
     is_small = config.storage == "auto" and size <= _AUTO_MEMORY_BYTES
     if config.storage == "memory" or is_small:
-        return [in_memory(source, workers=config.workers) for source in sources]
+        return [
+            in_memory(source, workers=config.workers) if isinstance(source, StreamingSource) else source
+            for source in sources
+        ]
     return list(sources)
 
 
@@ -67,12 +87,14 @@ def _listing(spec: str, config: DataConfig, *, is_labelled: bool = True) -> List
     """Choose the reader."""
     image_column, label_column = config.image_column, config.label_column if is_labelled else None
     if spec.startswith(HUB_PREFIX):
+        from auxo.data.readers.table import read_hub
+
         return read_hub(spec, image_column=image_column, label_column=label_column)
     path = Path(os.path.expanduser(spec))
     name = _name(path)
     if os.path.isdir(path):  # the function, unlike the method, is false for names that cannot be
         if any(path.glob("[!.]*.parquet")):
-            return read_parquet(path, name, image_column=image_column, label_column=label_column)
+            return _read_parquet(path, name, image_column=image_column, label_column=label_column)
         return read_folder(path, name) if is_labelled else read_folder_tree(path, name)
     if not os.path.exists(path):
         place = "" if path.is_absolute() else f" (from {Path.cwd()})"
@@ -80,12 +102,28 @@ def _listing(spec: str, config: DataConfig, *, is_labelled: bool = True) -> List
             "a folder, a Parquet or CSV file, or hf://owner/name", f"'{spec}', which is not there{place}", "check it"
         )
     if path.suffix.lower() == ".parquet":
-        return read_parquet(path, name, image_column=image_column, label_column=label_column)
+        return _read_parquet(path, name, image_column=image_column, label_column=label_column)
     if path.suffix.lower() == ".csv":
         return read_csv(path, name, path_column=config.path_column, label_column=label_column)
     raise DataError(
         "a folder, a Parquet or CSV file, or hf://owner/name", f"'{spec}'", "name its folder, or convert it"
     )
+
+
+def _read_outside(spec: str, config: DataConfig, *, class_names: tuple[str, ...] | None = None) -> AbstractSource:
+    """Return what a function or class of the user's makes of the options of the data."""
+    source: AbstractSource = call_outside(spec, AbstractSource, config)
+    if class_names and class_names not in source.vocabulary.values():
+        fix = "give the names of the training images, in their order"
+        raise DataError(f"{list(class_names)} from {spec}", f"{list(source.class_names)}", fix)
+    return source
+
+
+def _read_parquet(path: Path, name: str, *, image_column: str, label_column: str | None) -> Listing:
+    """List Parquet files; the library that reads them takes half a second to import."""
+    from auxo.data.readers.table import read_parquet
+
+    return read_parquet(path, name, image_column=image_column, label_column=label_column)
 
 
 def _name(path: Path) -> str:

@@ -8,8 +8,9 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from auxo.data.columns import NO_LABEL
 from auxo.data.decode import read_bytes
-from auxo.data.sources import NO_LABEL, AbstractEncodedImages, StreamingSource
+from auxo.data.sources import AbstractEncodedImages, StreamingSource
 from auxo.errors import DataError
 
 __all__ = ["FileImages", "Listing"]

@@ -16,10 +16,9 @@ from auxo.data.readers.listing import Listing
 from auxo.data.sources import AbstractEncodedImages
 from auxo.errors import DataError
 
-__all__ = ["HUB_PREFIX", "TableImages", "read_hub", "read_parquet"]
+__all__ = ["TableImages", "read_hub", "read_parquet"]
 
-HUB_PREFIX = "hf://"
-"""What the name of a data set of the ``datasets`` library starts with."""
+_PREFIX = "hf://"
 
 
 class TableImages(AbstractEncodedImages):
@@ -83,7 +82,7 @@ def read_hub(spec: str, *, image_column: str, label_column: str | None) -> Listi
     Raises:
         DataError: it cannot be reached or read, there is no such split, or a column is missing.
     """
-    address, _, split = spec.removeprefix(HUB_PREFIX).partition(":")
+    address, _, split = spec.removeprefix(_PREFIX).partition(":")
     is_local = address.startswith(("/", "./", "../", "~"))
     with _quiet(), _one_line(spec, "check the name and the network, or give a local copy"):
         if is_local:

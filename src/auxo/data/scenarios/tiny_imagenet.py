@@ -2,7 +2,7 @@
 
 from auxo.data.config import DataConfig
 from auxo.data.scenarios._copies import KnownSet
-from auxo.data.scenarios._corrupted_test import build_with_corrupted_test
+from auxo.data.scenarios._corrupted_copies import build_with_corrupted_test
 from auxo.data.splits import Splits
 
 __all__ = ["SOURCE", "build"]

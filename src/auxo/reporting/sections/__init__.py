@@ -5,8 +5,8 @@ from auxo.reporting.sections.cost import cost_section
 from auxo.reporting.sections.curves import curves_section, gates_section, metrics_section
 from auxo.reporting.sections.judged import confusion_section, reliability_section
 from auxo.reporting.sections.looked_at import attention_section, points_section
+from auxo.reporting.sections.pretexts import pretext_section
 from auxo.reporting.sections.results import results_section
-from auxo.reporting.sections.rotation import rotation_section
 
 __all__ = [
     "asked_section",
@@ -17,7 +17,7 @@ __all__ = [
     "gates_section",
     "metrics_section",
     "points_section",
+    "pretext_section",
     "reliability_section",
     "results_section",
-    "rotation_section",
 ]

@@ -1,17 +1,15 @@
 """What was asked of the runs: methods, data, stages, seeds, and the options that are not a recipe's own."""
 
 from collections.abc import Sequence
-from dataclasses import fields, is_dataclass
 
-from auxo.config import load_recipe
 from auxo.errors import AuxoError
-from auxo.experiment import ExperimentConfig, StageConfig
-from auxo.export import method_name
 from auxo.registry import entries
 from auxo.reporting.blocks import Numbers, Part, Section
 from auxo.reporting.judgement import Judgement
 from auxo.reporting.run_record import RunRecord
 from auxo.reporting.sections.words import counted, listed
+from auxo.runs.document import load_recipe
+from auxo.runs.experiment import ExperimentConfig, StageConfig, method_name, named_options
 
 __all__ = ["asked_section"]
 
@@ -79,15 +77,15 @@ def _facts(run: RunRecord, judgement: Judgement) -> dict[str, str]:
     """Return what a run is, by what is asked."""
     config, selection = run.config, run.history.selection
     stages = "; ".join(_stage(stage, is_only=len(config.stages) == 1) for stage in config.stages)
-    sets = {row.split: f"{row.split} {row.n:,}" for row in run.history.rows if row.kind == "class"}
+    sets = {row.split: f"{row.split} {row.n:,}" for row in run.history.rows if row.kind == "task"}
     elsewhere = f" and {listed(config.data.ood)}" if config.data.ood else ""
-    chosen = f"best on {selection.split}, epoch {selection.epoch}" if selection else "last epoch; nothing was selected"
+    chosen = selection.describe() if selection else "last epoch; nothing was selected"
     return {
         "stages": stages,
         "backbone": config.backbone.name + (" (published weights)" if config.backbone.pretrained else ""),
         "data": run.data + elsewhere,
-        "classes": f"{len(judgement.class_names)}: {listed(judgement.class_names)}",
-        "judged on": listed(list(sets.values())) or "nothing; there is no class head",
+        "task": run.config.task.name + (f", {listed(judgement.answers)}" if judgement.answers else ""),
+        "judged on": listed(list(sets.values())) or "nothing; no head predicts",
         "seed": str(config.seed),
         "checkpoint": chosen,
         "folder": str(run.folder),
@@ -144,26 +142,7 @@ def _plain_stage(stage: StageConfig) -> StageConfig:
 
 def _options(config: ExperimentConfig) -> dict[str, str]:
     """Return every option's value by the name it has at the command line."""
-    options: dict[str, str] = {}
-    for stage in config.stages:
-        options |= _flat(stage, f"{stage.name}." if len(config.stages) > 1 else "")
-    for item in fields(config):
-        if item.name != "stages":
-            value = getattr(config, item.name)
-            options |= _flat(value, f"{item.name}.") if is_dataclass(value) else {item.name: _text(value)}
-    return options
-
-
-def _flat(value: object, prefix: str) -> dict[str, str]:
-    """Return the fields of a dataclass and of those in it, by dotted names, without what links stages."""
-    options: dict[str, str] = {}
-    for item in fields(value):  # type: ignore[arg-type]  # a dataclass, as the callers see to
-        inner, name = getattr(value, item.name), f"{prefix}{item.name.replace('_', '-')}"
-        if is_dataclass(inner):
-            options |= _flat(inner, f"{name}.")
-        elif not (isinstance(value, StageConfig) and item.name in ("name", "start_from", "transfers")):
-            options[name] = _text(inner)
-    return options
+    return {name: _text(option.value) for name, option in named_options(config).items()}
 
 
 def _text(value: object) -> str:

@@ -1,4 +1,4 @@
-"""How the runs went: losses, accuracy on validation, weights of gates and other metrics over their steps."""
+"""How the runs went: losses, measures on validation, weights of gates and other metrics over their steps."""
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import count
@@ -7,9 +7,11 @@ from math import nan
 from auxo.reporting.blocks import Block, Chart, Charts, Numbers, Part, Section
 from auxo.reporting.charts import Line, build_lines
 from auxo.reporting.colours import Style, style_of
-from auxo.reporting.run_record import Evaluated, Measured, RunRecord
+from auxo.reporting.run_record import RunRecord
 from auxo.reporting.sections.legend import legend_of
-from auxo.reporting.sections.words import counted, listed, percent, said
+from auxo.reporting.sections.words import counted, listed, plotted, said, titled
+from auxo.runs.history import Evaluated, Measured
+from auxo.runs.results import EvaluationRow
 
 __all__ = ["curves_section", "gates_section", "metrics_section"]
 
@@ -18,10 +20,10 @@ _LOSS = "_loss"
 
 
 def curves_section(runs: Sequence[RunRecord], styles: Mapping[str, Style]) -> Section:
-    """Return losses in training and accuracies on validation over the steps of the runs."""
+    """Return losses in training and primary measures on validation over the steps of the runs."""
     numbers = count()
     heads = [head for head in _heads(runs) if any(len(_measurements(run, head)) > 1 for run in runs)]
-    panels = [_accuracy_panel(runs, styles, head, number=next(numbers)) for head in heads]
+    panels = [_validation_panel(runs, styles, head, number=next(numbers)) for head in heads]
     names = _names(runs, _is_loss)
     panels += [_panel(runs, styles, name, key=f"loss-{next(numbers)}") for name in names]
     sentences = [_course(run, has_name=len(runs) > 1) for run in runs]
@@ -86,9 +88,9 @@ def _names(runs: Sequence[RunRecord], is_wanted: Callable[[str], bool]) -> list[
 
 
 def _heads(runs: Sequence[RunRecord]) -> list[tuple[str, str]]:
-    """Return kind and name of the heads that were measured on validation, class heads first."""
+    """Return kind and name of the heads that were measured on validation, those of the task first."""
     heads = dict.fromkeys((each.row.kind, each.row.head) for run in runs for each in run.evaluated)
-    return sorted(heads, key=lambda head: head[0] != "class")
+    return sorted(heads, key=lambda head: head[0] != "task")
 
 
 def _measurements(run: RunRecord, head: tuple[str, str]) -> list[Evaluated]:
@@ -123,25 +125,34 @@ def _panel(
     )
 
 
-def _accuracy_panel(
+def _validation_panel(
     runs: Sequence[RunRecord], styles: Mapping[str, Style], head: tuple[str, str], *, number: int
 ) -> Chart:
-    """Return the accuracy of a head on the validation set over the steps of all runs that have it."""
-    lines, words = [], []
+    """Return the primary measure of a head on the validation set over the steps of all runs that have it."""
+    lines, words, first = [], [], None
     for run in runs:
-        points = [(each.stage, each.epoch, each.step, 100 * each.row.accuracy) for each in _measurements(run, head)]
+        own = _measurements(run, head)
+        points = [(each.stage, each.epoch, each.step, plotted(each.row.main)) for each in own]
         if points:
+            first = first or own[0].row
             lines.append(_line(run.name, points, styles[run.name], size=6))
-            words.append(f"{run.name} from {points[0][-1]:.1f} % to {points[-1][-1]:.1f} %")
+            words.append(f"{run.name} from {own[0].row.main.describe()} to {own[-1].row.main.describe()}")
     kind, name = head
-    what = name if kind == "class" else f"{name} (pretext)"
+    what = name if kind == "task" else f"{name} (pretext)"
+    measure = "" if first is None else titled(first)
+    chance = "" if first is None or first.chance is None else f" (guessing: {said(_of_guessing(first))})"
     return Chart(
         f"validation-{number}",
-        f"{what} accuracy on validation, %",
-        f"Accuracy of {what} on the validation set over the steps: {listed(words)}.",
+        f"{what} on validation, {measure}{chance}",
+        f"{measure} of {what} on the validation set over the steps: {listed(words)}.",
         build_lines(lines, x_title="step", y_title="", marks=_marks(runs)),
         height=240,
     )
+
+
+def _of_guessing(row: EvaluationRow) -> float:
+    """Return the primary measure of guessing, as an axis has it."""
+    return plotted(row.main._replace(value=row.chance or 0.0))
 
 
 def _line(name: str, points: Sequence[tuple[str, float, int, float]], style: Style, *, size: int = 0) -> Line:
@@ -168,7 +179,7 @@ def _line(name: str, points: Sequence[tuple[str, float, int, float]], style: Sty
 
 
 def _course(run: RunRecord, *, has_name: bool) -> str:
-    """Return how the first loss of the last stage and the accuracy went."""
+    """Return how the first loss of the last stage and the primary measure went."""
     parts = []
     last = [row for row in run.measured if row.stage == run.config.stages[-1].name]
     name = next((name for row in last for name in row.values if _is_loss(name)), None)
@@ -178,16 +189,17 @@ def _course(run: RunRecord, *, has_name: bool) -> str:
             f"{name.replace('_', ' ')} went from {said(values[0])} to {said(values[-1])}, "
             f"{counted(last[-1].step, 'step')} after the start"
         )
-    first = next((each.row.head for each in run.evaluated if each.row.kind == "class"), None)
-    points = [each for each in run.evaluated if each.row.kind == "class" and each.row.head == first]
+    first = next((each.row.head for each in run.evaluated if each.row.kind == "task"), None)
+    points = [each for each in run.evaluated if each.row.kind == "task" and each.row.head == first]
     if len(points) > 1:
-        best = max(points, key=lambda each: each.row.accuracy)
+        pick = max if points[0].row.main.higher_is_better else min
+        best = pick(points, key=lambda each: each.row.main.value)
         parts.append(
-            f"{first} on validation from {percent(points[0].row.accuracy)} to {percent(points[-1].row.accuracy)}, "
-            f"the highest {percent(best.row.accuracy)} at epoch {best.epoch:.4g}"
+            f"{first} on validation from {points[0].row.main.describe()} to {points[-1].row.main.describe()}, "
+            f"the best {best.row.main.describe()} at epoch {best.epoch:.4g}"
         )
     elif points:
-        parts.append(f"{first} was measured on validation once: {percent(points[0].row.accuracy)}")
+        parts.append(f"{first} was measured on validation once: {points[0].row.main.describe()}")
     thinned = f" Each point is the mean of {run.records_per_point} records." if run.records_per_point > 1 else ""
     text = listed(parts) or "no losses were recorded"
     return (f"{run.name}: {text}." if has_name else f"{text[0].upper()}{text[1:]}.") + thinned
@@ -227,16 +239,16 @@ def _signs(run: RunRecord, *, has_name: bool) -> list[str]:
 
 
 def _validation(run: RunRecord, runs: Sequence[RunRecord]) -> Numbers:
-    """Return accuracies on validation as a table."""
+    """Return the primary measures on validation as a table."""
     heads = _heads([run])
     found = {(each.stage, each.step, each.epoch) for each in run.evaluated}
     lines = []
     for stage, step, epoch in sorted(found, key=lambda place: place[1]):
         rows = {(each.row.kind, each.row.head): each.row for each in run.evaluated if each.step == step}
-        cells = [percent(rows[head].accuracy) if head in rows else "-" for head in heads]
+        cells = [rows[head].main.describe() if head in rows else "-" for head in heads]
         lines.append((f"{step:,}", stage, f"{epoch:.4g}", *cells))
-    names = [name if kind == "class" else f"{name} (pretext)" for kind, name in heads]
-    return Numbers(_caption("Accuracy on validation", run, runs), ["step", "stage", "epoch", *names], lines)
+    names = [name if kind == "task" else f"{name} (pretext)" for kind, name in heads]
+    return Numbers(_caption("Measures on validation", run, runs), ["step", "stage", "epoch", *names], lines)
 
 
 def _metrics_table(run: RunRecord, runs: Sequence[RunRecord], is_wanted: Callable[[str], bool], what: str) -> Numbers:

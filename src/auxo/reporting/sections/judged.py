@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from jaxtyping import Int
 
 from auxo.reporting.blocks import Block, Chart, Charts, Confusion, Numbers, Part, Section
 from auxo.reporting.charts import Line, build_heat, build_lines
@@ -20,8 +21,8 @@ _MOST_OPEN = 3  # runs whose table is open from the start
 _LARGEST, _SMALLEST = 15, 5  # pixels of a point
 
 
-def confusion_section(runs: Sequence[RunRecord], judgements: Sequence[Judgement]) -> Section:
-    """Return which classes are confused on every set.
+def confusion_section(runs: Sequence[RunRecord], judgements: Sequence[Judgement]) -> Section | None:
+    """Return which answers are confused on every set; nothing where no task has answers to be confused.
 
     Args:
         runs: at least one.
@@ -33,20 +34,22 @@ def confusion_section(runs: Sequence[RunRecord], judgements: Sequence[Judgement]
         if isinstance(judgement.sets, Omission):
             parts.append(Part(title, [f"Left out: {judgement.sets.reason}."]))
             continue
-        main = next((each for each in judgement.sets if each.name == "test"), judgement.sets[0])
+        sets = [each for each in judgement.sets if each.confusion is not None]
+        if not sets:
+            continue
+        main = next((each for each in sets if each.name == "test"), sets[0])
         blocks: list[Block] = []
-        for place, each in enumerate(judgement.sets):
+        for place, each in enumerate(sets):
             is_open = each is main and len(runs) <= _MOST_OPEN
-            blocks += _confusion(each, judgement.class_names, key=f"confusion-{number}-{place}", is_open=is_open)
-        sentences = [_worst(judgement.sets, judgement.class_names), *_differences(run, judgement.sets)]
-        parts.append(Part(title, sentences, blocks))
-    return Section("confusion", "Confusions", parts)
+            blocks += _confusion(each, judgement.answers, key=f"confusion-{number}-{place}", is_open=is_open)
+        parts.append(Part(title, [_worst(sets, judgement.answers), *_differences(run, sets)], blocks))
+    return Section("confusion", "Confusions", parts) if parts else None
 
 
 def reliability_section(
     runs: Sequence[RunRecord], judgements: Sequence[Judgement], styles: Mapping[str, Style]
-) -> Section:
-    """Return how often the models were correct at a given confidence, on every set.
+) -> Section | None:
+    """Return how often the models were correct at a given confidence, on every set; nothing without confidences.
 
     Args:
         runs: at least one.
@@ -54,15 +57,17 @@ def reliability_section(
         styles: of the runs, by name.
     """
     judged = [
-        (run, judgement.sets)
+        (run, [each for each in judgement.sets if each.bins])
         for run, judgement in zip(runs, judgements, strict=True)
-        if not isinstance(judgement.sets, Omission)
+        if not isinstance(judgement.sets, Omission) and any(each.bins for each in judgement.sets)
     ]
     sentences = [
         f"{run.name + ': left' if len(runs) > 1 else 'Left'} out: {judgement.sets.reason}."
         for run, judgement in zip(runs, judgements, strict=True)
         if isinstance(judgement.sets, Omission)
     ]
+    if not judged and not sentences:
+        return None
     names = list(dict.fromkeys(each.name for _, sets in judged for each in sets))
     panels, lines = [], []
     for number, name in enumerate(names):
@@ -71,7 +76,7 @@ def reliability_section(
         lines += [line for run, each in own for line in _bin_lines(run, each)]
     items = []
     for run, sets in judged:
-        worst = max(sets, key=lambda each: each.scores.calibration_error)
+        worst = max(sets, key=_calibration_error)
         text = _sureness(worst)
         items.append(f"{run.name}: {text}" if len(runs) > 1 else f"{text[0].upper()}{text[1:]}")
     blocks: list[Block] = []
@@ -83,50 +88,62 @@ def reliability_section(
     return Section("reliability", "Reliability", [part])
 
 
-def _summary(each: SetJudgement, class_names: Sequence[str]) -> str:
+def _counts(each: SetJudgement) -> Int[np.ndarray, "answers answers"]:
+    """Return the confusions of a set that has some."""
+    if each.confusion is None:
+        raise ValueError(f"{each.name} has no confusions")
+    return each.confusion
+
+
+def _calibration_error(each: SetJudgement) -> float:
+    """Return the mean distance of confidence and accuracy over the images."""
+    total = sum(part.n for part in each.bins)
+    return sum(part.n * abs(part.accuracy - part.confidence) for part in each.bins) / total
+
+
+def _summary(each: SetJudgement, answers: Sequence[str]) -> str:
     """Return how many answers were right and which pairs were confused the most."""
-    scores = each.scores
-    text = f"{scores.correct:,} of {scores.n:,} correct ({percent(scores.accuracy)})"
+    correct, total = int(np.trace(_counts(each))), int(_counts(each).sum())
+    text = f"{correct:,} of {total:,} correct ({percent(correct / total)})"
     pairs = _pairs(each)[:3]
     if not pairs:
         return f"{text}; nothing was confused."
     words = [
-        f"{class_names[label]} predicted as {class_names[taken]} ({counted(count, 'time')})"
-        for label, taken, count in pairs
+        f"{answers[label]} predicted as {answers[taken]} ({counted(count, 'time')})" for label, taken, count in pairs
     ]
     return f"{text}; confused the most: {listed(words)}."
 
 
-def _worst(sets: Sequence[SetJudgement], class_names: Sequence[str]) -> str:
+def _worst(sets: Sequence[SetJudgement], answers: Sequence[str]) -> str:
     """Return the pair that is confused the most often, of all sets, by the share of its class."""
     pairs = [(each, *pair) for each in sets for pair in _pairs(each)[:3]]
     if not pairs:
         return "Nothing was confused on any set."
-    each, label, taken, count = max(pairs, key=lambda pair: (pair[3] / int(pair[0].confusion[pair[1]].sum()), pair[3]))
+    each, label, taken, count = max(pairs, key=lambda pair: (pair[3] / int(_counts(pair[0])[pair[1]].sum()), pair[3]))
     return (
-        f"Over {counted(len(sets), 'set')}, the pair confused the most is {class_names[label]}, predicted as "
-        f"{class_names[taken]} on {each.name}: {counted(count, 'time')}, "
-        f"{percent(count / int(each.confusion[label].sum()))} of that class."
+        f"Over {counted(len(sets), 'set')}, the pair confused the most is {answers[label]}, predicted as "
+        f"{answers[taken]} on {each.name}: {counted(count, 'time')}, "
+        f"{percent(count / int(_counts(each)[label].sum()))} of that class."
     )
 
 
 def _pairs(each: SetJudgement) -> list[tuple[int, int, int]]:
     """Return class, predicted class and how often, of all mistakes, the most frequent first."""
-    wrong = each.confusion - np.diag(np.diag(each.confusion))
+    wrong = _counts(each) - np.diag(np.diag(_counts(each)))
     labels, taken = np.nonzero(wrong)
     found = zip(labels.tolist(), taken.tolist(), wrong[labels, taken].tolist(), strict=True)
     return sorted(found, key=lambda pair: -pair[2])
 
 
-def _confusion(each: SetJudgement, class_names: Sequence[str], *, key: str, is_open: bool) -> list[Block]:
+def _confusion(each: SetJudgement, answers: Sequence[str], *, key: str, is_open: bool) -> list[Block]:
     """Return the confusions on a set: as a table, or of many classes as a drawing with a table of the pairs."""
-    counts = each.confusion.tolist()
-    summary = _summary(each, class_names)
-    if len(class_names) <= _MOST_IN_TABLE:
-        return [Confusion(each.name, summary, class_names, counts, is_open)]
+    counts = _counts(each).tolist()
+    summary = _summary(each, answers)
+    if len(answers) <= _MOST_IN_TABLE:
+        return [Confusion(each.name, summary, answers, counts, is_open)]
     title = f"Confusions on {each.name}: rows are classes, columns the predictions"
-    chart = Chart(key, title, f"On {each.name}, {summary}", build_heat(counts, class_names), height=620)
-    pairs = [(class_names[label], class_names[taken], f"{count:,}") for label, taken, count in _pairs(each)]
+    chart = Chart(key, title, f"On {each.name}, {summary}", build_heat(counts, answers), height=620)
+    pairs = [(answers[label], answers[taken], f"{count:,}") for label, taken, count in _pairs(each)]
     caption = f"The most frequent of {len(pairs):,} confused pairs on {each.name}"
     return [Charts([chart]), Numbers(caption, ["class", "prediction", "pictures"], pairs[:_MOST_PAIRS])]
 
@@ -137,9 +154,9 @@ def _differences(run: RunRecord, sets: Sequence[SetJudgement]) -> list[str]:
     sentences = []
     for each in sets:
         row = recorded.get(each.name)
-        if row is not None and (row.n, row.accuracy) != (each.scores.n, each.scores.accuracy):
+        if row is not None and (row.n, row.main.value) != (each.row.n, each.row.main.value):
             sentences.append(
-                f"Asked again just now; when the run ended it was {percent(row.accuracy)} of {row.n:,} on {each.name}."
+                f"Asked again just now; when the run ended it was {row.main.describe()} of {row.n:,} on {each.name}."
             )
     return sentences
 
@@ -150,7 +167,7 @@ def _diagram(
     """Return the reliability diagram of a set, one line per run."""
     lines, words = [], []
     for run, each in own:
-        error = f"{100 * each.scores.calibration_error:.1f} %"
+        error = f"{100 * _calibration_error(each):.1f} %"
         largest = max(part.n for part in each.bins)
         lines.append(
             Line(
@@ -174,19 +191,21 @@ def _diagram(
 
 def _sureness(each: SetJudgement) -> str:
     """Return whether a set's answers were surer than right."""
-    mean_confidence = sum(part.n * part.confidence for part in each.bins) / each.scores.n
-    gap = mean_confidence - each.scores.accuracy
+    total = sum(part.n for part in each.bins)
+    mean_confidence = sum(part.n * part.confidence for part in each.bins) / total
+    accuracy = sum(part.n * part.accuracy for part in each.bins) / total
+    gap = mean_confidence - accuracy
     how = "overconfident" if gap > 0 else "underconfident"
     return (
-        f"the expected calibration error is largest on {each.name}, {percent(each.scores.calibration_error)}: the "
-        f"mean confidence there is {percent(mean_confidence)}, accuracy {percent(each.scores.accuracy)}: {how}."
+        f"the expected calibration error is largest on {each.name}, {percent(_calibration_error(each))}: the "
+        f"mean confidence there is {percent(mean_confidence)}, accuracy {percent(accuracy)}: {how}."
     )
 
 
 def _errors(judged: Sequence[tuple[RunRecord, Sequence[SetJudgement]]]) -> Numbers:
     """Return calibration errors, one line per set, one column per run."""
     names = list(dict.fromkeys(each.name for _, sets in judged for each in sets))
-    errors = {(run.name, each.name): each.scores.calibration_error for run, sets in judged for each in sets}
+    errors = {(run.name, each.name): _calibration_error(each) for run, sets in judged for each in sets}
     lines = []
     for name in names:
         found = [errors.get((run.name, name)) for run, _ in judged]

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from scipy.spatial import KDTree
+
 from auxo.explain import Attention, AttentionGrid, PointMap
 from auxo.reporting.blocks import Chart, Numbers, Part, Picture, Pictures, Points, Section
 from auxo.reporting.charts import Scatter, build_scatter
@@ -114,8 +116,6 @@ def _points(looked_at: LookedAt, found: PointMap, *, key: str, title: str) -> Pa
 
 def _of_points(looked_at: LookedAt, found: PointMap, labels: Sequence[int], answers: Sequence[int | None]) -> str:
     """Return how many pictures of what the map shows, and how many of them have a neighbour of their class."""
-    from scipy.spatial import KDTree  # noqa: PLC0415  # needed here alone
-
     _, nearest = KDTree(found.embedding.points).query(found.embedding.points, k=2)
     alike = sum(labels[int(other)] == labels[place] for place, (_, other) in enumerate(nearest.tolist()))
     total = len(looked_at.source.class_names)

@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 
-from auxo.evaluation import EvaluationRow
+from auxo.evaluation import title_measure
+from auxo.runs.results import EvaluationRow
+from auxo.tasks import Measure
 
-__all__ = ["counted", "listed", "percent", "said", "with_interval"]
+__all__ = ["counted", "listed", "percent", "plotted", "said", "titled", "with_interval"]
 
 
 def counted(number: int, noun: str, plural: str | None = None) -> str:
@@ -34,8 +36,23 @@ def percent(value: float) -> str:
 
 
 def with_interval(row: EvaluationRow) -> str:
-    """Return an accuracy with its interval."""
-    return f"{percent(row.accuracy)} [{100 * row.low:.1f}, {100 * row.high:.1f}]"
+    """Return the primary measure with its interval, if it has one."""
+    measure = row.main
+    if measure.low is None or measure.high is None:
+        return measure.describe()
+    scale, digits = (100, 1) if measure.unit == "%" else (1, 3)
+    return f"{measure.describe()} [{scale * measure.low:.{digits}f}, {scale * measure.high:.{digits}f}]"
+
+
+def plotted(measure: Measure) -> float:
+    """Return where a measure stands on an axis: fractions in percent."""
+    return 100 * measure.value if measure.unit == "%" else measure.value
+
+
+def titled(row: EvaluationRow) -> str:
+    """Return the name of a row's primary measure with its unit, as an axis has it."""
+    unit = row.main.unit
+    return title_measure(row.primary) + (f", {unit}" if unit else "")
 
 
 def said(value: float | None) -> str:

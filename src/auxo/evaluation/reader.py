@@ -1,0 +1,356 @@
+"""The one object that runs a trained model: its outputs, features and measures on a source."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
+from math import ceil
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor, nn
+
+from auxo.data import EvaluationSplit, InputPipeline, TrainSplit, ordered_batches
+from auxo.errors import ConfigError, DataError, NonFiniteError, ShapeError
+from auxo.evaluation.observe import features_of
+from auxo.evaluation.tally import Tally
+from auxo.interfaces import AbstractMethod, PretextHead
+from auxo.runs.model import TrainedModel
+from auxo.runs.results import EvaluationRow
+from auxo.runtime import Runtime
+from auxo.tasks import AbstractTask, Scores, Target, measure_answers, part_answers, score_answers
+from auxo.types import Batch, Column, Features, Images
+
+__all__ = ["Reader", "TargetedFeatures", "evaluation_mode"]
+
+_PRETEXT_PASSES = 4
+_MEAN = "mean"
+
+
+class TargetedFeatures(NamedTuple):
+    """The features of a split.
+
+    Args:
+        features: shape ``(n, dim)``; float64.
+        answers: shape ``(n,)``; int64; the task's target.
+    """
+
+    features: Float[np.ndarray, "n dim"]
+    answers: Int[np.ndarray, " n"]
+
+
+@contextmanager
+def evaluation_mode(module: nn.Module) -> Iterator[None]:
+    """Put a module in evaluation mode, and every submodule back in its own mode afterwards."""
+    modes = [(child, child.training) for child in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for child, was_training in modes:
+            child.training = was_training
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reader:
+    """Runs a trained method over sources, under one batch size, device and precision.
+
+    The method is in evaluation mode meanwhile and is left as it was: weights, buffers and the mode of every submodule.
+    Each process reads its own part of a source, and all return the same.
+
+    Args:
+        method: its heads are those of ``head_logits``, its pretexts those of ``pretext_heads``.
+        pipeline: normalises a batch on the device; it is called without a seed, so nothing is augmented.
+        runtime: device and processes.
+        batch_size: images, or pretext inputs, of one forward pass.
+        workers: processes that decode a streaming source, >= 0; they live until it is read.
+    """
+
+    method: AbstractMethod
+    pipeline: InputPipeline
+    runtime: Runtime
+    batch_size: int
+    workers: int = 0
+
+    @classmethod
+    def of(cls, model: TrainedModel, *, runtime: Runtime, batch_size: int, workers: int = 0) -> "Reader":
+        """Return the reader of a trained model."""
+        return cls(
+            method=model.method, pipeline=model.pipeline, runtime=runtime, batch_size=batch_size, workers=workers
+        )
+
+    @property
+    def task(self) -> AbstractTask:
+        """What is predicted."""
+        return self.method.task
+
+    @cached_property
+    def heads(self) -> tuple[str, ...]:
+        """Names of the task's heads, the one that predicts first; none for a method that prepares a backbone."""
+        with self.reading():
+            return tuple(self.outputs(self.blank_image()))
+
+    @property
+    def predicts(self) -> bool:
+        """Whether the method has a head for the task; one that prepares a backbone for later stages has none."""
+        return bool(self.heads)
+
+    def require_head(self) -> str:
+        """Return the name of the head that predicts.
+
+        Raises:
+            ConfigError: the method has none.
+        """
+        if not self.heads:
+            fix = "judge a stage that trains one, or the features with auxo evaluate --probe all"
+            raise ConfigError("a method with a head that predicts", type(self.method).__name__, fix)
+        return self.heads[0]
+
+    def require_answers(self, what: str) -> Target:
+        """Return the target of a task with one answer per image, of a fixed number.
+
+        Args:
+            what: needs such a task, for the message.
+
+        Raises:
+            ConfigError: the task is another.
+        """
+        target = self.task.targets[0]
+        if target.has_places or not target.names:
+            fix = "evaluate the run without it"
+            raise ConfigError(f"a task of one class per image for {what}", type(self.task).__name__, fix)
+        return target
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Put the method into evaluation mode and build no graph, while the block lasts."""
+        with evaluation_mode(self.method), torch.inference_mode():
+            yield
+
+    def blank_image(self) -> Images:
+        """Return one black image of the task's size."""
+        return self.runtime.to_device(torch.zeros(1, *self.task.image_shape))
+
+    def batches(self, split: EvaluationSplit | TrainSplit) -> Iterator[Batch]:
+        """Yield this process's part of a split, uint8, on the device; none with fewer images than processes.
+
+        Raises:
+            DataError: the split has no image.
+        """
+        if len(split.source) == 0:
+            raise DataError(f"images in {split.name}", "none", "give a set that is not empty")
+        device, runtime = self.runtime.device, self.runtime
+        for batch in ordered_batches(
+            split.source,
+            batch_size=self.batch_size,
+            rank=runtime.rank,
+            num_processes=runtime.num_processes,
+            workers=self.workers,
+        ):
+            targets = {name: values.to(device) for name, values in batch.targets.items()}
+            yield replace(batch, images=runtime.to_device(batch.images), targets=targets)
+
+    def normalised(self, batch: Batch) -> Batch:
+        """Return a batch of network inputs."""
+        normalised: Batch = self.pipeline(batch, seed=None)
+        return normalised
+
+    def inputs(self, pixels: UInt8[Tensor, "n channels height width"]) -> Images:
+        """Return the network inputs of images of which nothing else is known, on the device."""
+        device = self.runtime.device
+        unknown = torch.full((len(pixels),), -1, device=device)
+        return self.normalised(Batch(self.runtime.to_device(pixels), {}, unknown)).images
+
+    def outputs(self, images: Images) -> dict[str, Tensor]:
+        """Return the outputs of the task's heads, and their average if there are two or more.
+
+        Args:
+            images: normalised, on the device.
+
+        Raises:
+            ConfigError: one of several heads is called ``"mean"``.
+        """
+        with self.runtime.autocast():
+            outputs = dict(self.method.head_logits(images))
+        if len(outputs) >= 2:
+            if _MEAN in outputs:
+                raise ConfigError("heads of other names than 'mean', their average", "'mean'", "rename that head")
+            wide = [head if head.dtype.itemsize >= 4 else head.float() for head in outputs.values()]
+            outputs[_MEAN] = torch.stack(wide).mean(0)
+        return outputs
+
+    def scores(self, split: EvaluationSplit | TrainSplit) -> dict[str, Scores]:
+        """Return the scores of every image under each of the task's heads, in the order of the source.
+
+        Cost: one forward pass over the images.
+        """
+        return dict(self._score(split, {})[0])
+
+    def evaluate(self, split: EvaluationSplit | TrainSplit) -> list[EvaluationRow]:
+        """Measure every head of the method on a split.
+
+        Returns:
+            The task's heads in the method's order, the first being the one that predicts, none where it has none;
+            ``"mean"``, the average of their outputs, if there are two or more; then the pretexts, on every variant of
+            every image, or of every so many-th one where the variants of all pretexts together are more than four.
+
+        Raises:
+            ConfigError: one of several heads is called ``"mean"``.
+            DataError: the split has no image.
+            NonFiniteError: a head's outputs are not all finite.
+            ShapeError: a pretext's answers are not classes, so it has no accuracy.
+
+        Cost: one forward pass of the task's heads over the images, and at most four of the pretexts.
+        """
+        pretexts = self.method.pretext_heads()
+        scores, answers = self._score(split, pretexts)
+        rows = [self.row(split.name, head, kept, split.source.columns) for head, kept in scores.items()]
+        for name, kept in answers.items():
+            count = pretexts[name].pretext.num_outputs
+            measures = measure_answers(kept, what=f"{name} on {split.name}")
+            del measures["ece"]  # a pretext's confidence is of no use to anybody
+            parts = {"answer": part_answers(kept, [str(number) for number in range(count)])}
+            n = len(kept["right"])
+            rows.append(EvaluationRow(split.name, name, "pretext", n, "accuracy", measures, 1 / count, parts))
+        return rows
+
+    def row(self, split: str, head: str, scores: Scores, columns: Mapping[str, Column]) -> EvaluationRow:
+        """Return what the scores of a whole set add up to.
+
+        Args:
+            split: its name.
+            head: whose scores they are.
+            scores: of all its images.
+            columns: of its source; the set is grouped by those that are no target.
+        """
+        targets = {target.name for target in self.task.targets}
+        groups = {name: column for name, column in columns.items() if name not in targets and column.names}
+        try:
+            found = self.task.measure(scores, groups)
+        except NonFiniteError as error:
+            raise NonFiniteError(f"{error.expected} {head} on {split}", error.got, error.fix) from error
+        n = len(next(iter(scores.values())))
+        task = self.task
+        return EvaluationRow(
+            split, head, "task", n, task.primary, found.measures, task.chance, found.parts, found.notes
+        )
+
+    def features(self, split: TrainSplit | EvaluationSplit) -> TargetedFeatures:
+        """Return the features that the method predicts from, or its backbone's where no head predicts.
+
+        Raises:
+            ConfigError: the method predicts without calling a backbone, or the task has not one answer per image.
+            DataError: the split has no image.
+            NonFiniteError: a feature is not a finite number.
+
+        Cost: one forward pass over the images, and the memory of all features, twice with several processes.
+        """
+        target = self.require_answers("features with answers")
+        tally, predicts = Tally(len(split.source), self.runtime), self.predicts
+        with self.reading():
+            tally.expect({"pooled": self.observe(self.blank_image(), predicts=predicts).pooled})
+            for batch in self.batches(split):
+                found = self.observe(self.normalised(batch).images, predicts=predicts)
+                tally.add({"pooled": found.pooled}, batch.indices)
+        pooled = tally.merge()["pooled"]
+        if not pooled.isfinite().all():
+            fix = "the weights have diverged; train again with a lower learning rate"
+            raise NonFiniteError(f"finite features on {split.name}", "some that are not", fix)
+        return TargetedFeatures(pooled.numpy(), split.source.columns[target.name].values.numpy())
+
+    def observe(self, images: Images, *, predicts: bool) -> Features:
+        """Return the features of normalised images; see :func:`auxo.evaluation.features_of`."""
+        with self.runtime.autocast():
+            found = features_of(self.method, images, predicts=predicts)
+        return found._replace(pooled=found.pooled.float())
+
+    def _score(
+        self, split: EvaluationSplit | TrainSplit, pretexts: Mapping[str, PretextHead]
+    ) -> tuple[dict[str, Scores], dict[str, Scores]]:
+        """Return the scores of the task's heads and of pretexts."""
+        count = len(split.source)
+        own: dict[str, Tally] = {}
+        with self.reading():
+            parts = {name: _PretextPart(self, head, len(pretexts), count) for name, head in pretexts.items()}
+            for raw in self.batches(split):
+                batch = self.normalised(raw)
+                for name, outputs in self.outputs(batch.images).items():
+                    tally = own.setdefault(name, Tally(count, self.runtime))
+                    tally.add(self.task.score(outputs, batch.targets), batch.indices)
+                for part in parts.values():
+                    part.add(batch)
+            if not own:  # this process has no image, and must merge the same scores as the others
+                own = self._expected(count)
+            return {k: t.merge() for k, t in own.items()}, {k: part.tally.merge() for k, part in parts.items()}
+
+    def expected_tally(self, head: str, count: int) -> Tally:
+        """Return a tally with room for the scores of a head on a set of so many images."""
+        with self.reading():
+            return self._expected(count)[head]
+
+    def _expected(self, count: int) -> dict[str, Tally]:
+        """Return tallies with room for the scores of each head."""
+        targets: dict[str, Tensor] = {}
+        for target in self.task.targets:
+            shape = (1, self.task.height, self.task.width) if target.has_places else (1,)
+            targets[target.name] = torch.zeros(shape, dtype=target.dtype, device=self.runtime.device)
+        tallies: dict[str, Tally] = {}
+        for name, outputs in self.outputs(self.blank_image()).items():
+            tallies[name] = Tally(count, self.runtime)
+            tallies[name].expect(self.task.score(outputs, targets))
+        return tallies
+
+
+class _PretextPart:
+    """A pretext on every variant of every image, or of every so many-th one.
+
+    Each pretext takes all variants of the images that it is measured on: those of one answer are not harder than
+    others'. Which images these are does not depend on how the split is shared out.
+
+    Args:
+        reader: of the method.
+        head: the pretext and what answers it.
+        num_pretexts: that share at most four passes an image.
+        count: images of the split.
+    """
+
+    def __init__(self, reader: Reader, head: PretextHead, num_pretexts: int, count: int) -> None:
+        self._reader, self._head = reader, head
+        self._variants = len(head.pretext.make_all(reader.blank_image()).targets)
+        self._stride = max(1, ceil(self._variants * num_pretexts / _PRETEXT_PASSES))
+        self.tally = Tally(ceil(count / self._stride) * self._variants, reader.runtime)
+        blank = torch.zeros(1, head.pretext.num_outputs, device=reader.runtime.device)
+        answer = torch.zeros(1, dtype=torch.int64, device=reader.runtime.device)
+        self.tally.expect(score_answers(blank, answer, num_outputs=head.pretext.num_outputs))
+
+    def add(self, batch: Batch) -> None:
+        """Measure the pretext on a batch, so many variants at a time."""
+        places = batch.indices.to(batch.images.device)
+        chosen = places % self._stride == 0
+        images, places = (batch.images, places) if self._stride == 1 else (batch.images[chosen], places[chosen])
+        if not len(images):
+            return
+        made, pretext, size = self._head.pretext.make_all(images), self._head.pretext, self._reader.batch_size
+        if made.targets.ndim != 1 or made.targets.dtype != torch.int64:
+            raise ShapeError(
+                "a pretext whose answers are int64 classes of shape (n,)",
+                f"{made.targets.dtype} of shape {tuple(made.targets.shape)} from {type(pretext).__name__}",
+                "leave it out of pretext_heads()",
+            )
+        items = _number_variants(made.sources, places // self._stride, self._variants)
+        for inputs, targets, numbers in zip(
+            *(each.split(size) for each in (made.inputs, made.targets, items)), strict=True
+        ):
+            with self._reader.runtime.autocast():
+                outputs = self._head.answer(inputs)
+            self.tally.add(score_answers(outputs, targets, num_outputs=pretext.num_outputs), numbers)
+
+
+def _number_variants(sources: Tensor, places: Tensor, variants: int) -> Int[Tensor, " n"]:
+    """Return the position of every variant among those of all images: an image's variants follow one another."""
+    order = sources.argsort(stable=True)
+    numbers = torch.empty_like(order)
+    numbers[order] = torch.arange(len(order), device=order.device) % variants
+    return places[sources] * variants + numbers

@@ -1,0 +1,35 @@
+"""One process at a time in a run directory."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from auxo.errors import OutputError
+from auxo.files.atomic import make_folder
+
+__all__ = ["locked_folder"]
+
+
+@contextmanager
+def locked_folder(folder: Path) -> Iterator[None]:
+    """Hold a run directory, made if missing, for this process alone until the block ends or the process dies.
+
+    Raises:
+        OutputError: another process trains in it, such as one that outlived its launcher, or it cannot be written.
+    """
+    make_folder(folder)
+    lock = FileLock(folder / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        fix = "wait for it, or end it (a worker can outlive a torchrun that was killed)"
+        raise OutputError(f"to be alone in {folder}", "another process that trains there", fix) from error
+    except OSError as error:
+        reason = (error.strerror or "an error").lower()
+        raise OutputError(f"to write in {folder}", reason, "choose another --out") from error
+    try:
+        yield
+    finally:
+        lock.release()

@@ -1,0 +1,122 @@
+"""Nested values with tensors in one safetensors file: no pickle, written atomically, checked when read."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from auxo.errors import CheckpointError
+from auxo.files.atomic import write_atomically
+
+__all__ = ["TensorFile", "read_tensor_file", "write_tensor_file"]
+
+FORMAT = 1
+
+
+class TensorFile(NamedTuple):
+    """What a file holds.
+
+    Args:
+        tree: nested dicts and lists with numbers, strings and tensors.
+        header: the description written with it.
+    """
+
+    tree: Any
+    header: dict[str, Any]
+
+
+def write_tensor_file(path: Path, tree: Mapping[str, Any], header: Mapping[str, Any]) -> None:
+    """Write nested dicts and lists of tensors and plain values.
+
+    Tensors are stored by their path in the tree, such as ``weights.backbone.conv1.weight``; the rest and ``header`` as
+    JSON in the file's metadata, with a digest of everything.
+
+    Args:
+        path: where to.
+        tree: keys are strings or integers without a dot in front; leaves are tensors, numbers, strings, booleans, None.
+        header: JSON-ready.
+    """
+    tensors: dict[str, Tensor] = {}
+    skeleton = _take_out(tree, "", tensors)
+    content = json.dumps({"header": dict(header), "tree": skeleton})
+    description = {"format": FORMAT, "content": content, "digest": _digest(tensors, content)}
+    # One entry only: safetensors writes several in an order that changes from process to process.
+    write_atomically(path, save(tensors, metadata={"auxo": json.dumps(description)}))
+
+
+def read_tensor_file(path: Path) -> TensorFile:
+    """Read a file of :func:`write_tensor_file` onto the CPU.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, not auxo's, or of another format.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            description = (file.metadata() or {}).get("auxo")
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a mapping
+    except FileNotFoundError as error:
+        raise CheckpointError(f"the file {path}", "nothing there", "check the run directory") from error
+    except (SafetensorError, OSError) as error:
+        fix = "delete it to go on from an older one, or take it from a copy"
+        raise CheckpointError(f"a whole safetensors file at {path}", f"a damaged one ({error})", fix) from error
+    metadata = _parse(description)
+    if metadata is None or (metadata.get("format") == FORMAT and not isinstance(metadata.get("content"), str)):
+        raise CheckpointError(f"a file written by auxo at {path}", "a foreign safetensors file", "name an auxo run")
+    if metadata.get("format") != FORMAT:
+        fix = "use the version of auxo that wrote it"
+        raise CheckpointError(f"file format {FORMAT} in {path}", f"format {metadata.get('format')}", fix)
+    if _digest(tensors, metadata["content"]) != metadata.get("digest"):
+        fix = "delete it to go on from an older one, or take it from a copy"
+        raise CheckpointError(f"unchanged numbers in {path}", "other bytes than were written", fix)
+    content = json.loads(metadata["content"])
+    return TensorFile(_put_back(content["tree"], tensors), content["header"])
+
+
+def _parse(description: str | None) -> dict[str, Any] | None:
+    """Return what a file says of itself, or nothing if auxo did not write it."""
+    try:
+        parsed = json.loads(description or "")
+    except json.JSONDecodeError:
+        return None
+    return parsed if isinstance(parsed, dict) else None
+
+
+def _take_out(value: object, path: str, tensors: dict[str, Tensor]) -> object:
+    """Return ``value`` as JSON, its tensors moved to ``tensors``."""
+    if isinstance(value, Tensor):
+        # A copy, because safetensors refuses tensors that share memory, such as tied weights.
+        tensors[path] = value.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
+        return {"tensor": path}
+    if isinstance(value, Mapping):
+        prefix = f"{path}." if path else ""
+        return {"items": [[key, _take_out(item, f"{prefix}{key}", tensors)] for key, item in value.items()]}
+    if isinstance(value, list | tuple):
+        return {"list": [_take_out(item, f"{path}.{index}", tensors) for index, item in enumerate(value)]}
+    return value
+
+
+def _put_back(value: object, tensors: Mapping[str, Tensor]) -> object:
+    """Invert :func:`_take_out`; tuples come back as lists."""
+    if not isinstance(value, dict):
+        return value
+    if "tensor" in value:
+        return tensors[value["tensor"]]
+    if "list" in value:
+        return [_put_back(item, tensors) for item in value["list"]]
+    return {key: _put_back(item, tensors) for key, item in value["items"]}
+
+
+def _digest(tensors: Mapping[str, Tensor], content: str) -> str:
+    """Return a digest of names, types, shapes, bytes and the rest of the content."""
+    digest = hashlib.sha256(content.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

@@ -1,0 +1,1 @@
+"""Layers that several methods and backbones share: heads and batch norm."""

@@ -1,0 +1,79 @@
+"""Heads: what turns pooled features into answers."""
+
+from typing import Literal, TypeAlias
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from auxo.random import derive_seed, global_seed
+
+__all__ = ["CosineHead", "HeadKind", "class_head", "cosine_head", "linear_head"]
+
+
+HeadKind: TypeAlias = Literal["linear", "cosine"]
+
+
+def linear_head(name: str, num_features: int, num_outputs: int, *, seed: int) -> nn.Linear:
+    """Return a linear layer with zero bias, initialised from the random stream of its name.
+
+    A head has the same first weights whichever other heads a method has, so runs of different methods are paired.
+
+    Args:
+        name: of the head, for instance ``"semantic"``.
+        num_features: length of the pooled vector.
+        num_outputs: number of classes.
+        seed: the run's seed.
+    """
+    with global_seed(derive_seed(seed, "init", name)):
+        head = nn.Linear(num_features, num_outputs)
+    nn.init.zeros_(head.bias)
+    return head
+
+
+class CosineHead(nn.Module):
+    """The cosines between a feature vector and one weight vector per class: no bias, outputs in [-1, 1].
+
+    Computed in float32 also under autocast: what a softmax reads is a large multiple of the outputs.
+
+    Args:
+        num_features: length of the pooled vector.
+        num_outputs: number of classes.
+
+    Source: the NormedLinear of the released code of Cao et al., NeurIPS 2019 (kaidic/LDAM-DRW), with its first
+    weights: uniform in a cube, scaled to length one.
+    """
+
+    def __init__(self, num_features: int, num_outputs: int) -> None:
+        super().__init__()
+        self.in_features = num_features
+        self.out_features = num_outputs
+        directions = torch.empty(num_outputs, num_features).uniform_(-1, 1)
+        self.weight = nn.Parameter(functional.normalize(directions, dim=1))
+
+    def forward(self, features: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch outputs"]:
+        """Return the cosines, shape ``(batch, num_outputs)``, of features of shape ``(batch, num_features)``."""
+        with torch.autocast(features.device.type, enabled=False):
+            if features.dtype.itemsize < 4:
+                features = features.float()
+            return functional.linear(functional.normalize(features, dim=1), functional.normalize(self.weight, dim=1))
+
+
+def cosine_head(name: str, num_features: int, num_outputs: int, *, seed: int) -> CosineHead:
+    """Return a cosine head, initialised from the random stream of its name; called as :func:`linear_head` is.
+
+    Args:
+        name: of the head, for instance ``"semantic"``.
+        num_features: length of the pooled vector.
+        num_outputs: number of classes.
+        seed: the run's seed.
+    """
+    with global_seed(derive_seed(seed, "init", name)):
+        return CosineHead(num_features, num_outputs)
+
+
+def class_head(kind: HeadKind, name: str, num_features: int, num_outputs: int, *, seed: int) -> nn.Linear | CosineHead:
+    """Return a head of the given kind; called as :func:`linear_head` is, after the kind."""
+    make = linear_head if kind == "linear" else cosine_head
+    return make(name, num_features, num_outputs, seed=seed)

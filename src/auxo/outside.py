@@ -1,0 +1,227 @@
+"""Things of the user's own that a run names as ``file.py:Name``: tasks, backbones, data sources, methods, recipes."""
+
+import hashlib
+import re
+import sys
+import traceback
+from collections import Counter
+from collections.abc import Callable, Sequence
+from importlib.abc import SourceLoader
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+from typing import Any, cast
+
+from auxo.errors import AuxoError, ConfigError
+
+__all__ = [
+    "absolute_name",
+    "call_outside",
+    "import_file",
+    "is_outside",
+    "load_outside",
+    "pair_files",
+    "run_foreign",
+    "short_name",
+    "split_outside",
+]
+
+# An address such as hf://owner/name:split is none; <locals> is in the name of a class that a function defines.
+_OUTSIDE = re.compile(r"(?!\w+://)(?P<path>.+\.py):(?P<name>[^\W\d][\w.<>]*)")
+
+
+def is_outside(name: str) -> bool:
+    """Return whether a name is one of a thing in a Python file, ``file.py:Name``."""
+    return _OUTSIDE.fullmatch(name) is not None
+
+
+def split_outside(name: str) -> tuple[Path, str]:
+    """Return the file and the name in it of ``file.py:Name``.
+
+    Raises:
+        ConfigError: it is another name.
+    """
+    found = _OUTSIDE.fullmatch(name)
+    if found is None:
+        raise ConfigError("file.py:Name", repr(name), "name a Python file and what is in it")
+    return Path(found["path"]), found["name"]
+
+
+def absolute_name(name: str) -> str:
+    """Return ``file.py:Name`` with the whole path of the file; any other name as it is."""
+    if not is_outside(name):
+        return name
+    path, inner = split_outside(name)
+    return f"{path.expanduser().resolve()}:{inner}"
+
+
+def short_name(name: str) -> str:
+    """Return ``file.py:Name`` without the folders of the file; any other name as it is.
+
+    Example:
+        >>> short_name("/home/me/net.py:Tiny"), short_name("lenet5")
+        ('net.py:Tiny', 'lenet5')
+    """
+    if not is_outside(name):
+        return name
+    path, inner = split_outside(name)
+    return f"{path.name}:{inner}"
+
+
+def load_outside(name: str, kind: type[object]) -> Any:  # noqa: ANN401  # a class of that kind, also an abstract one
+    """Return a class of a Python file, which is run once for each text that it has.
+
+    Args:
+        name: ``file.py:Name``.
+        kind: that the class must be one of.
+
+    Raises:
+        ConfigError: there is no such file or class, it is of another kind, or the file does not run.
+    """
+    path, inner, found = _find_outside(name)
+    if not (isinstance(found, type) and issubclass(found, kind)):
+        got = "none" if found is None else repr(found)
+        raise ConfigError(f"a subclass of {kind.__name__} called {inner} in {path}", got, "define it there")
+    return found
+
+
+def call_outside(name: str, kind: type[object], *args: object, **options: object) -> Any:  # noqa: ANN401  # as above
+    """Return what a class or function of a Python file makes.
+
+    Args:
+        name: ``file.py:Name``.
+        kind: what must come of it.
+        args: for the class or function.
+        options: for it, by name.
+
+    Raises:
+        ConfigError: there is no such file, class or function, it makes something else, or it raises what is no error of
+            auxo's.
+    """
+    path, inner, found = _find_outside(name)
+    expected = f"a class or function called {inner} in {path} that makes an {kind.__name__}"
+    if not callable(found):
+        raise ConfigError(expected, "none" if found is None else repr(found), "define it there")
+    made = run_foreign(lambda: found(*args, **options), str(path))
+    if not isinstance(made, kind):
+        raise ConfigError(expected, f"one that makes a {type(made).__name__}", f"let it return an {kind.__name__}")
+    return made
+
+
+def _find_outside(name: str) -> tuple[Path, str, object]:
+    """Return the file of ``file.py:Name``, the name, and what it is there; ``None`` where there is no such thing."""
+    path, inner = split_outside(name)
+    path = path.expanduser()
+    found: object = import_file(path)
+    for part in inner.split("."):
+        found = getattr(found, part, None)
+    return path, inner, found
+
+
+def import_file(path: Path) -> ModuleType:
+    """Run a user's Python file as a module; one of the same text is run once.
+
+    Raises:
+        ConfigError: there is no such file, or it does not run.
+    """
+    if not path.is_file():
+        raise ConfigError("a Python file", f"no file {path}", "check the path before the colon")
+    place = path.resolve()
+    content = cast("bytes", run_foreign(place.read_bytes, str(path)))
+    name = f"auxo_outside_{path.stem}_{hashlib.sha256(content + str(place).encode()).hexdigest()[:12]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    loader = _TextLoader(place, content)
+    spec = spec_from_file_location(name, place, loader=loader)
+    if spec is None:
+        raise ConfigError("a Python file", str(path), "give it the ending .py")
+    module = module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up
+    try:
+        run_foreign(lambda: loader.exec_module(module), str(path))
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+class _TextLoader(SourceLoader):
+    """Runs the text that was hashed; Python's own loader takes old bytecode for a file that was edited just now."""
+
+    def __init__(self, place: Path, content: bytes) -> None:
+        self._place, self._content = place, content
+
+    def get_filename(self, fullname: str) -> str:
+        """Return the file."""
+        del fullname
+        return str(self._place)
+
+    def get_data(self, path: str | bytes) -> bytes:
+        """Return its text."""
+        del path
+        return self._content
+
+
+def run_foreign(call: Callable[[], object], place: str) -> object:
+    """Run code of the user's; what it raises becomes one line.
+
+    Args:
+        call: what to run.
+        place: its file or module, for the message.
+
+    Raises:
+        AuxoError: the code raised one, which passes as it is.
+        ConfigError: it raised something else.
+    """
+    try:
+        return call()
+    except AuxoError:
+        raise
+    except (Exception, SystemExit) as error:  # a stranger's file may raise anything
+        frames = [
+            f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(Path(place).resolve())
+        ]
+        line = getattr(error, "lineno", None) or (frames[-1] if frames else None)
+        where = f" at line {line}" if line else ""
+        reason = error.msg if isinstance(error, SyntaxError) else error  # its text would say the line again
+        text = " ".join(f"{type(error).__name__}: {reason}".split())
+        raise ConfigError(f"{place} to run", f"{text}{where}", "repair the file") from error
+
+
+def pair_files(recorded: Sequence[Path], named: Sequence[Path]) -> dict[Path, Path]:
+    """Return which of the files that a user names stands for each that a run has recorded; some may have none.
+
+    A file stands for itself; else one for another whose path ends alike, which no other does to as many folders; and
+    where one is left of each, for that.
+
+    Args:
+        recorded: different files, which may be gone.
+        named: different files.
+
+    Example:
+        >>> pairs = pair_files([Path("a/net.py"), Path("my.py")], [Path("b/a/net.py"), Path("new.py")])
+        >>> [str(place) for place in pairs.values()]
+        ['b/a/net.py', 'new.py']
+    """
+    pairs = {path: path for path in recorded if path in named}
+    left, spare = ([path for path in paths if path not in pairs] for paths in (recorded, named))
+    nearest = {path: place for path in left if (place := _nearest(path, spare)) is not None}
+    claims = Counter(nearest.values())
+    pairs |= {path: place for path, place in nearest.items() if claims[place] == 1}
+    left = [path for path in left if path not in pairs]
+    spare = [path for path in spare if path not in claims]
+    return pairs | dict(zip(left, spare, strict=True)) if len(left) == len(spare) == 1 else pairs
+
+
+def _nearest(path: Path, places: Sequence[Path]) -> Path | None:
+    """Return the place whose last parts are most of them the path's, if there is one such place."""
+    found = {place: _num_shared_parts(path, place) for place in places}
+    most = max(found.values(), default=0)
+    best = [place for place, count in found.items() if count == most > 0]
+    return best[0] if len(best) == 1 else None
+
+
+def _num_shared_parts(one: Path, other: Path) -> int:
+    """Return how many of the last parts of two paths are equal."""
+    pairs = list(zip(reversed(one.parts), reversed(other.parts), strict=False))
+    return next((number for number, (a, b) in enumerate(pairs) if a != b), len(pairs))

@@ -1,0 +1,235 @@
+"""Checkpoints: everything a stage needs to go on to the bit."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from auxo.errors import CheckpointError, DataError
+from auxo.files.tensor_file import read_tensor_file, write_tensor_file
+from auxo.interfaces import AbstractMethod, TrainState
+from auxo.runs.results import Compute, Selection
+
+__all__ = ["Checkpoints", "Progress", "check_pictures", "load_matching", "load_part", "load_weights"]
+
+
+@dataclass
+class Progress:
+    """What a stage has spent and found so far; saved with every checkpoint.
+
+    Args:
+        train_seconds: spent in updates.
+        images: training images seen, labelled and not; one that several views show counts once, the copies that
+            pretexts make and the images of a meta split do not.
+        steps: updates done, by their kind (:class:`auxo.interfaces.StepPlan`).
+        flops_per_step: floating-point operations of the first update of each kind, which has a full batch, forward and
+            backward; a kind is missing where they are not counted.
+        best: the best evaluation on the validation set.
+    """
+
+    train_seconds: float = 0.0
+    images: int = 0
+    steps: dict[str, int] = field(default_factory=dict)
+    flops_per_step: dict[str, int] = field(default_factory=dict)
+    best: Selection | None = None
+
+    @property
+    def compute(self) -> Compute:
+        """What the stage cost so far."""
+        return Compute(self.train_seconds, self.images, self.flops)
+
+    @property
+    def flops(self) -> float | None:
+        """Floating-point operations of all updates so far, each counted like the first of its kind."""
+        if self.steps.keys() != self.flops_per_step.keys():
+            return None
+        return float(sum(count * self.flops_per_step[kind] for kind, count in self.steps.items()))
+
+
+def load_weights(module: nn.Module, weights: Mapping[str, Tensor], *, origin: str) -> None:
+    """Copy ``weights`` into ``module``, all of them and nothing else.
+
+    Raises:
+        CheckpointError: names or shapes differ; the message says which.
+    """
+    own = module.state_dict()
+    names = sorted(set(own) ^ set(weights))
+    if names:
+        got = f"others, first {names[0]!r}"
+        raise CheckpointError(f"the weights of this method and backbone in {origin}", got, "name the run's own config")
+    for name, tensor in weights.items():
+        if own[name].shape != tensor.shape:
+            expected = f"{name} of shape {tuple(own[name].shape)} in {origin}"
+            raise CheckpointError(expected, str(tuple(tensor.shape)), "name the run's own config")
+    module.load_state_dict(dict(weights))
+
+
+def load_matching(module: nn.Module, weights: Mapping[str, Tensor]) -> int:
+    """Copy the weights whose name and shape ``module`` has, and return how many those are."""
+    own = module.state_dict()
+    matching = {name: t for name, t in weights.items() if name in own and own[name].shape == t.shape}
+    module.load_state_dict(matching, strict=False)
+    return len(matching)
+
+
+def load_part(module: nn.Module, weights: Mapping[str, Tensor], *, part: str, to: str, origin: str) -> None:
+    """Copy the weights whose names begin with ``part`` and a dot into the submodule ``to``, all that it has.
+
+    Raises:
+        CheckpointError: there is no such part or submodule, or names or shapes differ.
+    """
+    taken = {name.removeprefix(f"{part}."): t for name, t in weights.items() if name.startswith(f"{part}.")}
+    modules = dict(module.named_modules())
+    if not taken or to not in modules:
+        got = f"none called {part!r} in {origin}" if not taken else f"none called {to!r} to start from it"
+        known = ", ".join(dict.fromkeys(name.partition(".")[0] for name in (weights if not taken else modules) if name))
+        raise CheckpointError("a part of the network", got, f"name one of {known}")
+    load_weights(modules[to], taken, origin=f"{part} of {origin}")
+
+
+def check_pictures(recorded: Mapping[str, str], present: Mapping[str, str], *, origin: str, fix: str) -> None:
+    """Refuse pictures other than those that weights were made from: what was trained on could pass for held out.
+
+    Args:
+        recorded: from :meth:`auxo.data.Splits.digests`, when the weights were made.
+        present: the same of the splits that are at hand.
+        origin: the file that the weights are in, for messages.
+        fix: what the user can do.
+
+    Raises:
+        DataError: a split differs; the message says which.
+    """
+    for name in (*recorded, *present):
+        if recorded.get(name) != present.get(name):
+            raise DataError(f"the {name} pictures and labels that {origin} was made with", "others", fix)
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """The checkpoints of one stage of a run.
+
+    Args:
+        folder: of the run's checkpoints; exists.
+        stage: the stage's name.
+        run_digest: of the run's config; a checkpoint of another run is refused.
+        keep: how many of the newest stay.
+        data: digests of the run's splits; a checkpoint of other pictures is refused.
+    """
+
+    folder: Path
+    stage: str
+    run_digest: str
+    keep: int = 2
+    data: Mapping[str, str] = field(default_factory=dict)
+    _pattern: re.Pattern[str] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_pattern", re.compile(rf"{re.escape(self.stage)}-(\d{{8}})\.safetensors"))
+
+    @property
+    def final(self) -> Path:
+        """Where the weights that the stage ends with are."""
+        return self.folder / f"{self.stage}-final.safetensors"
+
+    @property
+    def best(self) -> Path:
+        """Where the best weights on the validation set so far are."""
+        return self.folder / f"{self.stage}-best.safetensors"
+
+    def saved(self) -> list[Path]:
+        """Return the stage's checkpoints, oldest first."""
+        return sorted(path for path in self.folder.glob("*.safetensors") if self._pattern.fullmatch(path.name))
+
+    def save(self, method: AbstractMethod, state: TrainState, progress: Progress) -> Path:
+        """Write a checkpoint at ``state.step`` and delete those that are too old."""
+        path = self.folder / f"{self.stage}-{state.step:08d}.safetensors"
+        tree = {
+            "weights": method.state_dict(),
+            "optimizers": {name: optimizer.state_dict() for name, optimizer in state.optimizers.items()},
+            "schedulers": {name: _plain(scheduler.state_dict()) for name, scheduler in state.schedulers.items()},
+            "progress": asdict(progress),
+        }
+        write_tensor_file(path, tree, {**self._header(), "step": state.step, "seed": state.seed})
+        for old in self.saved()[: -self.keep]:
+            old.unlink()
+        return path
+
+    def restore(self, path: Path, method: AbstractMethod, state: TrainState) -> Progress:
+        """Put weights, optimisers, schedulers and step back as they were.
+
+        Raises:
+            CheckpointError: the file is damaged or belongs to another run.
+            DataError: the run's pictures are no longer those that the checkpoint was made with.
+        """
+        tree, header = read_tensor_file(path)
+        if header.get("run") != self.run_digest or header.get("stage") != self.stage:
+            fix = "resume the run that wrote it, or delete it"
+            got = "one of a run with another config, or with another text of its method's file"
+            raise CheckpointError(f"a checkpoint of this run at {path}", got, fix)
+        if "step" not in header:
+            raise CheckpointError(f"a checkpoint at {path}", "weights only", "delete it to go on from an older one")
+        self._check_pictures(header, path)
+        load_weights(method, tree["weights"], origin=str(path))
+        if tree["optimizers"].keys() != state.optimizers.keys():
+            expected = f"the optimizers {', '.join(sorted(state.optimizers))} in {path}"
+            fix = "give them the names of the interrupted run, or train anew"
+            raise CheckpointError(expected, ", ".join(sorted(tree["optimizers"])), fix)
+        for name, optimizer in state.optimizers.items():
+            optimizer.load_state_dict(tree["optimizers"][name])
+            _match_layout(optimizer)
+        for name, scheduler in state.schedulers.items():
+            scheduler.load_state_dict(tree["schedulers"][name])
+        state.step = header["step"]
+        return _progress(tree["progress"])
+
+    def save_weights(self, path: Path, method: AbstractMethod, progress: Progress) -> None:
+        """Write the method's weights, and what they cost, without the rest of the state."""
+        write_tensor_file(path, {"weights": method.state_dict()}, {**self._header(), "progress": asdict(progress)})
+
+    def read_weights(self, path: Path) -> dict[str, Tensor]:
+        """Return the weights that :meth:`save_weights` wrote.
+
+        Raises:
+            CheckpointError: the file is missing or damaged.
+            DataError: the run's pictures are no longer those that the weights were made with.
+        """
+        tree, header = read_tensor_file(path)
+        self._check_pictures(header, path)
+        weights: dict[str, Tensor] = tree["weights"]
+        return weights
+
+    def final_progress(self) -> Progress:
+        """Return what the finished stage spent and found."""
+        return _progress(read_tensor_file(self.final).header["progress"])
+
+    def _header(self) -> dict[str, Any]:
+        """Return what every file says of the run it belongs to."""
+        return {"run": self.run_digest, "stage": self.stage, "data": dict(self.data)}
+
+    def _check_pictures(self, header: Mapping[str, Any], path: Path) -> None:
+        """Refuse weights that were made with other pictures."""
+        check_pictures(header.get("data", {}), self.data, origin=str(path), fix="put them back, or train anew")
+
+
+def _progress(values: Mapping[str, Any]) -> Progress:
+    """Return a progress from its dictionary."""
+    best = values["best"]
+    return Progress(**{**values, "best": None if best is None else Selection(**best)})
+
+
+def _plain(state: dict[str, Any]) -> dict[str, Any]:
+    """Return a scheduler's state without what its constructor sets anew (a Counter of milestones, callables)."""
+    return {key: value for key, value in state.items() if isinstance(value, int | float | bool | list | None)}
+
+
+def _match_layout(optimizer: Optimizer) -> None:
+    """Give restored buffers the memory layout of their parameters, as they had when they were made."""
+    for parameter, values in optimizer.state.items():
+        for key, value in values.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape and value.stride() != parameter.stride():
+                values[key] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)

@@ -1,0 +1,311 @@
+"""Runs as files: recipes in Python, resolved configurations in JSON."""
+
+import difflib
+import functools
+import hashlib
+import importlib
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from pathlib import Path
+from types import GenericAlias, ModuleType
+from typing import Any, Literal, cast, get_args, get_origin
+
+import cattrs
+from cattrs.errors import ClassValidationError, ForbiddenExtraKeysError
+from cattrs.gen import make_dict_structure_fn
+
+import auxo
+from auxo import registry
+from auxo.errors import ConfigError
+from auxo.interfaces import AbstractMethod, MethodConfig
+from auxo.outside import import_file, is_outside, load_outside, pair_files, run_foreign, split_outside
+from auxo.runs.experiment import ExperimentConfig
+from auxo.runs.tree import fold
+
+__all__ = ["allow_code", "config_digest", "from_json", "load_recipe", "outside_files", "replace_outside", "to_json"]
+
+FORMAT = 2
+
+
+def load_recipe(name: str) -> ExperimentConfig:
+    """Return the run that a recipe describes.
+
+    Args:
+        name: a method of auxo (``ossl``), whose recipe is in its own module or, for a run of several methods in stages,
+            in ``auxo.recipes``; a function in a file (``my_method.py:recipe``; ``recipe`` may be left out) or
+            a function in an importable module (``auxo.methods.ossl:cifar10_released``).
+
+    Raises:
+        ConfigError: there is no such recipe, its file does not run, or it returns something else.
+    """
+    place, _, function = name.partition(":")
+    if place.endswith(".py"):
+        module = import_file(Path(place))
+    elif ":" in name:
+        module = _import_module(place)
+    else:
+        if name not in registry.entries("methods") and Path(f"{name}.py").is_file():
+            raise ConfigError("a method of auxo", repr(name), f"did you mean {name}.py?")
+        module = registry.load("recipes" if name in registry.entries("recipes") else "methods", name)
+    make = getattr(module, function or "recipe", None)
+    if not callable(make):
+        known = ", ".join(key for key in vars(module) if callable(getattr(module, key)) and not key.startswith("_"))
+        raise ConfigError(f"a function {function or 'recipe'!r} in {place}", f"none (there are: {known})", "name one")
+    config = run_foreign(make, place)
+    if not isinstance(config, ExperimentConfig):
+        raise ConfigError(f"an ExperimentConfig from {name}", type(config).__name__, "return one from the recipe")
+    return config
+
+
+def to_json(config: ExperimentConfig) -> str:
+    """Return a configuration as indented JSON that :func:`from_json` reads back to an equal value."""
+    document = {"format": FORMAT, "auxo": auxo.__version__, "run": _to_plain(config)}
+    return json.dumps(document, indent=2) + "\n"
+
+
+def from_json(
+    text: str, *, origin: str, code: Sequence[str] | str = (), is_published: bool = False
+) -> ExperimentConfig:
+    """Return the configuration that JSON describes.
+
+    Args:
+        text: from :func:`to_json`, perhaps edited.
+        origin: the file's name, for messages.
+        code: Python files that the user allows to run, as ``file.py`` or ``file.py:Name``. A configuration that uses
+            things outside auxo names their files, and is refused until the user names each of them too, or where one is
+            gone another of the same name; one named file stands for one that is gone, whatever its name.
+        is_published: it is that of an export: files are called by their names alone, and the format may be older.
+
+    Raises:
+        ConfigError: not JSON, another format, an unknown or ill-typed field, or something outside auxo that ``code``
+            does not allow.
+    """
+    try:
+        document = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"JSON in {origin}", f"something else at line {error.lineno}", "repair the file") from error
+    if is_published and isinstance(document, dict) and document.get("format") == 1:
+        document = _upgraded(document)
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        got = document.get("format") if isinstance(document, dict) else type(document).__name__
+        written_by = document.get("auxo", "another program") if isinstance(document, dict) else "another program"
+        fix = f"this is auxo {auxo.__version__}; use {written_by} or write the config anew"
+        raise ConfigError(f"config format {FORMAT} in {origin}", str(got), fix)
+    run = document.get("run")
+    if not isinstance(run, dict):
+        got = "none" if run is None else type(run).__name__
+        raise ConfigError(f"an object 'run' in {origin}", got, "name the config.json of a run directory")
+    run = allow_code(run, code, is_published=is_published)
+    try:
+        return _converter().structure(run, ExperimentConfig)
+    except ClassValidationError as error:
+        raise _first_problem(error, origin) from error
+
+
+def config_digest(config: ExperimentConfig) -> str:
+    """Return a digest of the configuration without ``training``, which says how often to log, evaluate and save.
+
+    What is outside auxo counts by the text of its file, not by the place: a run goes on where the file was moved, and
+    not where it was edited.
+    """
+    plain = cast("dict[str, Any]", _to_plain(config))
+    del plain["training"]
+    plain = replace_outside(plain, lambda path: _digest_of(path) if path.is_file() else str(path))
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def outside_files(*configs: object) -> tuple[Path, ...]:
+    """Return the Python files of everything outside auxo that a run, or parts of its configuration, use; each once."""
+    return _files_in([_to_plain(config) for config in configs])
+
+
+def replace_outside(value: Any, rename: Callable[[Path], str]) -> Any:  # noqa: ANN401  # JSON of any type
+    """Return JSON in which the file of every ``file.py:Name`` is called otherwise.
+
+    Args:
+        value: of a configuration.
+        rename: returns what to call a file.
+    """
+    if isinstance(value, dict):
+        return {key: replace_outside(item, rename) for key, item in value.items()}
+    if isinstance(value, list):
+        return [replace_outside(item, rename) for item in value]
+    if isinstance(value, str) and is_outside(value):
+        path, name = split_outside(value)
+        return f"{rename(path)}:{name}"
+    return value
+
+
+def _files_in(value: object) -> tuple[Path, ...]:
+    """Return the files that JSON names, each once."""
+    files: dict[Path, None] = {}
+
+    def note(path: Path) -> str:
+        files[path] = None
+        return str(path)
+
+    replace_outside(value, note)
+    return tuple(files)
+
+
+def _digest_of(path: Path) -> str:
+    """Return a digest of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def allow_code(run: dict[str, Any], code: Sequence[str] | str, *, is_published: bool) -> dict[str, Any]:
+    """Return JSON of a configuration whose files are those that the user allows.
+
+    Args:
+        run: names things outside auxo as ``file.py:Name``.
+        code: the files that are allowed.
+        is_published: files are called by their names alone.
+
+    Raises:
+        ConfigError: a file is not allowed.
+    """
+    recorded = {path: path if is_published else path.expanduser().resolve() for path in _files_in(run)}
+    files = list(dict.fromkeys(recorded.values()))
+    words = [code] if isinstance(code, str) else code
+    named = [split_outside(word)[0] if is_outside(word) else Path(word) for word in words]
+    named = list(dict.fromkeys(path.expanduser().resolve() for path in named))
+    expected = "your leave to run what is outside auxo"
+    refused = [file for file in files if file not in named and file.exists() and not is_published]
+    if refused:
+        needed = "".join(f" --code {file}" for file in files if file in named or file in refused)
+        them = "that file" if len(refused) == 1 else "these files"
+        raise ConfigError(expected, _join(refused), f"pass{needed} if you trust {them}")
+    places = pair_files(files, named)
+    missing = [file for file in files if file not in places]
+    if missing:
+        needed = "".join(f" --code {file}" for file in missing)
+        fix = f"pass{needed}, from where you have it, if you trust it"
+        if not is_published:
+            names = " and ".join(file.name for file in missing)
+            fix = f"{names} {'is' if len(missing) == 1 else 'are'} gone; pass --code with the new place"
+        raise ConfigError(expected, _join(missing), fix)
+    changed: dict[str, Any] = replace_outside(run, lambda path: str(places[recorded[path]]))
+    return changed
+
+
+def _join(files: Sequence[Path]) -> str:
+    """Return files with commas between."""
+    return ", ".join(map(str, files))
+
+
+def _upgraded(document: dict[str, Any]) -> dict[str, Any]:
+    """Return a document of the format before this one as one of this format: enough to predict with."""
+    stages = document["run"]["stages"]
+    rules = ({"keep": "best" if stage["selection"] == "best_val" else "last"} for stage in stages)
+    stages = [{**stage, "selection": rule} for stage, rule in zip(stages, rules, strict=True)]
+    return {**document, "format": FORMAT, "run": {**document["run"], "stages": stages}}
+
+
+def _to_plain(value: object) -> object:
+    """Return dataclasses as dicts, a method's options with their type."""
+
+    def combine(owner: object, made: dict[str, object]) -> dict[str, object]:
+        plain = {name: list(item) if isinstance(item, tuple) else item for name, item in made.items()}
+        return {"type": _type_name(owner), **plain} if isinstance(owner, MethodConfig) else plain
+
+    return fold(value, combine)
+
+
+def _type_name(config: MethodConfig) -> str:
+    """Return a method's name, or ``file.py:Class.Config`` for one from outside auxo."""
+    module = sys.modules[type(config).__module__]
+    if module.__name__.startswith("auxo.methods."):
+        return module.__name__.rpartition(".")[2]
+    return f"{Path(str(module.__file__)).resolve()}:{type(config).__qualname__}"
+
+
+@functools.cache  # it compiles a function for every class
+def _converter() -> cattrs.Converter:
+    """Return a converter that refuses unknown fields and wrong types."""
+    converter = cattrs.Converter(forbid_extra_keys=True)
+
+    def structure_method(value: object, _kind: type) -> MethodConfig:
+        if not isinstance(value, dict):
+            raise ValueError(f"{value!r}, no object")
+        options = dict(value)
+        kind = _method_config(str(options.pop("type", "")))
+        made: MethodConfig = make_dict_structure_fn(kind, converter, _cattrs_forbid_extra_keys=True)(options, kind)
+        return made
+
+    def strictly(expected: type, *accepted: type) -> Callable[[object, type], object]:
+        def structure(value: object, _kind: type) -> object:
+            if type(value) not in (expected, *accepted):
+                raise ValueError(f"{value!r}, no {expected.__name__}")
+            return expected(value)
+
+        return structure
+
+    def structure_literal(value: object, kind: object) -> object:
+        if value not in get_args(kind):
+            raise ValueError(f"{value!r}, none of {', '.join(map(repr, get_args(kind)))}")
+        return value
+
+    def structure_tuple(value: object, kind: object) -> tuple[object, ...]:
+        if not isinstance(value, list):
+            raise ValueError(f"{value!r}, no list")
+        members: Any = GenericAlias(list, get_args(kind)[0])
+        return tuple(converter.structure(value, members))
+
+    def comes_from(origin: object) -> Callable[[object], bool]:
+        return lambda kind: get_origin(kind) is origin
+
+    converter.register_structure_hook_func(comes_from(Literal), structure_literal)
+    converter.register_structure_hook_func(comes_from(tuple), structure_tuple)
+    converter.register_structure_hook(MethodConfig, structure_method)
+    for expected, *accepted in ((int,), (float, int), (str,), (bool,)):
+        converter.register_structure_hook(expected, strictly(expected, *accepted))
+    return converter
+
+
+def _method_config(name: str) -> type[MethodConfig]:
+    """Return the class of options that a configuration names, which is allowed."""
+    if not is_outside(name):
+        return _only_config(registry.load("methods", name))
+    found: type[MethodConfig] = load_outside(name, MethodConfig)
+    return found
+
+
+def _only_config(module: ModuleType) -> type[MethodConfig]:
+    """Return the options of the method in a module, the class ``Config`` within it."""
+    config: type[MethodConfig] = next(
+        vars(item)["Config"]
+        for item in vars(module).values()
+        if isinstance(item, type) and issubclass(item, AbstractMethod) and item.__module__ == module.__name__
+    )
+    return config
+
+
+def _first_problem(error: ClassValidationError, origin: str) -> ConfigError:
+    """Turn cattrs' tree of errors into one line about the first leaf."""
+    path: list[str] = []
+    problem: BaseException = error
+    while isinstance(problem, ClassValidationError | ExceptionGroup) and problem.exceptions:
+        problem = problem.exceptions[0]
+        for note in getattr(problem, "__notes__", ()):
+            path.append(str(getattr(note, "name", getattr(note, "index", ""))))
+    if isinstance(problem, ConfigError):
+        return problem
+    field = ".".join(part for part in path if part)
+    if isinstance(problem, ForbiddenExtraKeysError):
+        extra = sorted(problem.extra_fields)[0]
+        near = difflib.get_close_matches(extra, [f.name for f in fields(problem.cl)], n=1)
+        fix = f"did you mean {near[0]!r}?" if near else "remove it"
+        return ConfigError(f"known fields in {origin}", f"{'.'.join(filter(None, (field, extra)))!r}", fix)
+    got = f"no field {problem}" if isinstance(problem, KeyError) else str(problem) or type(problem).__name__
+    return ConfigError(f"a valid {field or 'run'} in {origin}", got, "correct it")
+
+
+def _import_module(name: str) -> ModuleType:
+    """Import a module by its dotted name."""
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        fix = "name a method (auxo list) or a file.py:function"
+        raise ConfigError("an importable module", repr(name), fix) from error

@@ -1,0 +1,167 @@
+"""What a run is: one frozen value that says everything, from the data to the seed."""
+
+import keyword
+from dataclasses import dataclass, field, fields
+from typing import Annotated
+
+import tyro
+
+from auxo.backbones import BackboneConfig
+from auxo.data import DataConfig
+from auxo.errors import ConfigError
+from auxo.interfaces import MethodConfig
+from auxo.runs.selection import SelectionRule
+from auxo.runs.tree import Option, walk
+from auxo.runtime import RuntimeConfig
+from auxo.tasks import TaskConfig
+
+__all__ = ["ExperimentConfig", "StageConfig", "TrainingConfig", "Transfer", "method_name", "named_options"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transfer:
+    """A part of an earlier stage's weights that becomes a part of a later one's."""
+
+    stage: str
+    """Name of the earlier stage."""
+    part: str
+    """Which of its modules, such as "backbone"; its weights' names begin so."""
+    to: str
+    """The module that starts from them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageConfig:
+    """One stage of a run: a method, its budget and the weights it starts from."""
+
+    method: MethodConfig
+    """How to train."""
+    name: Annotated[str, tyro.conf.Suppress] = "train"
+    """Name of the stage in records, checkpoints and options; a letter, then letters, digits, "-" and "_"."""
+    epochs: int = 15
+    """Passes over the training images, or over what else a method without labels trains on, >= 1."""
+    batch_size: int = 64
+    """Images per step, over all processes, >= 1."""
+    drop_last: bool = False
+    """Leave out an epoch's last batch if it is smaller than the others."""
+    start_from: Annotated[str, tyro.conf.Suppress] = "scratch"
+    """"scratch", or the name of an earlier stage whose weights of the same name and shape this stage starts from."""
+    transfers: Annotated[tuple[Transfer, ...], tyro.conf.Suppress] = ()
+    """Instead of start_from: which parts of which earlier stages become which parts of this one."""
+    selection: SelectionRule = field(default_factory=SelectionRule)
+    """Which weights the stage ends with."""
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1:
+            raise ConfigError("epochs >= 1", str(self.epochs), "train for at least one epoch")
+        if self.batch_size < 1:
+            raise ConfigError("batch-size >= 1", str(self.batch_size), "give the number of images per step")
+        if not self.name.replace("-", "").replace("_", "").isalnum():
+            raise ConfigError("a stage name of letters, digits, - and _", repr(self.name), "rename the stage")
+        if self.transfers and self.start_from != "scratch":
+            raise ConfigError("start_from or transfers", f"both in stage {self.name}", "list all parts in transfers")
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Names of the earlier stages that this one takes weights from."""
+        named = [transfer.stage for transfer in self.transfers]
+        return tuple(dict.fromkeys(named if self.start_from == "scratch" else [self.start_from]))
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """How often a run logs, evaluates and saves."""
+
+    log_every: int = 20
+    """Steps between rows of losses in records.jsonl and TensorBoard, >= 1."""
+    evaluate_every: int = 1
+    """Epochs between evaluations on the validation set, >= 1; the last epoch is always evaluated."""
+    checkpoint_every: int = 0
+    """Steps between checkpoints; 0 saves once an epoch."""
+    keep_checkpoints: int = 2
+    """How many of the newest checkpoints stay on disk, >= 1."""
+    eval_batch_size: int = 500
+    """Images per forward pass of an evaluation, >= 1; pretexts make several inputs of each."""
+    tensorboard: bool = True
+    """Write TensorBoard event files into the run directory."""
+
+    def __post_init__(self) -> None:
+        for name in ("log_every", "evaluate_every", "keep_checkpoints", "eval_batch_size"):
+            if getattr(self, name) < 1:
+                raise ConfigError(
+                    f"training.{name.replace('_', '-')} >= 1", str(getattr(self, name)), "give at least 1"
+                )
+        if self.checkpoint_every < 0:
+            raise ConfigError("training.checkpoint-every >= 0", str(self.checkpoint_every), "use 0 for once an epoch")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExperimentConfig:
+    """A whole run."""
+
+    stages: tuple[StageConfig, ...]
+    """What happens, in order."""
+    task: TaskConfig = field(default_factory=TaskConfig)
+    """What is predicted."""
+    backbone: BackboneConfig = field(default_factory=BackboneConfig)
+    """The network that all stages share."""
+    data: DataConfig = field(default_factory=DataConfig)
+    """What is learned from and judged on."""
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    """How often to log, evaluate and save."""
+    runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
+    """Device, precision, threads."""
+    seed: Annotated[int, tyro.conf.arg(help="Every random number of the run follows from it; >= 0.")] = 0
+    """Every random number of the run follows from it; >= 0."""
+
+    def __post_init__(self) -> None:
+        if not self.stages:
+            raise ConfigError("at least one stage", "none", "let the recipe return stages=(StageConfig(...),)")
+        if self.seed < 0:
+            raise ConfigError("seed >= 0", str(self.seed), "choose a non-negative integer")
+        names = [stage.name for stage in self.stages]
+        self._check_names(names)
+        views = [view for stage in self.stages for view in stage.method.required_views().values()]
+        if self.data.unlabelled is not None and not any(view.split in ("unlabelled", "pictures") for view in views):
+            got = ", ".join(type(stage.method).__qualname__.partition(".")[0] for stage in self.stages)
+            raise ConfigError("a method that trains on unlabelled pictures", got, "use fixmatch, or no data.unlabelled")
+        for index, stage in enumerate(self.stages):
+            unknown = [name for name in stage.sources if name not in names[:index]]
+            if unknown:
+                earlier = ", ".join(("scratch", *names[:index]))
+                raise ConfigError(f"start-from one of: {earlier}", repr(unknown[0]), "name an earlier stage")
+
+    def _check_names(self, names: list[str]) -> None:
+        """Refuse names of stages that could not all begin options of their own, such as ``--warm-up.epochs``."""
+        words = [name.replace("-", "_") for name in names]
+        if len(set(words)) < len(words):
+            raise ConfigError("stages with different names", ", ".join(names), "rename one of them")
+        taken = {item.name for item in fields(self)}
+        for name, word in zip(names, words, strict=True):
+            if not word.isidentifier() or keyword.iskeyword(word) or word in taken:
+                got, fix = repr(name), "begin it with a letter, and take no word of Python's"
+                raise ConfigError("a stage name that can begin an option, and is none itself", got, fix)
+
+
+def method_name(stage: StageConfig) -> str:
+    """Return a method's name: its module's in auxo, its class's outside."""
+    kind = type(stage.method)
+    is_builtin = kind.__module__.startswith("auxo.methods.")
+    return kind.__module__.rpartition(".")[2] if is_builtin else kind.__qualname__.partition(".")[0]
+
+
+def named_options(config: ExperimentConfig) -> dict[str, Option]:
+    """Return every option of a run by the name it has at the command line, such as ``method.optimizer.lr``.
+
+    The options of one stage among several begin with its name. What links stages and has no option is left out.
+    """
+    found: dict[str, Option] = {}
+    for option in walk(config):
+        steps = option.steps
+        if steps[0] == "stages":
+            stage = config.stages[int(steps[1])]
+            if steps[2] in ("name", "start_from", "transfers"):
+                continue
+            steps = (*((stage.name,) if len(config.stages) > 1 else ()), *steps[2:])
+        found[".".join(steps).replace("_", "-")] = option
+    return found

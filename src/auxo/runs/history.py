@@ -1,0 +1,218 @@
+"""What a run directory says of how its model came about: the one reader of ``records.jsonl``."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from auxo.errors import CheckpointError
+from auxo.runs.checkpoint import Checkpoints
+from auxo.runs.experiment import ExperimentConfig, StageConfig
+from auxo.runs.records import End, find_end, read_records
+from auxo.runs.results import Compute, EvaluationRow, Selection, first_head
+
+__all__ = ["Evaluated", "Measured", "RunHistory"]
+
+_RECORDS = "records.jsonl"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Metrics of training, means over some steps.
+
+    Args:
+        stage: they belong to.
+        step: the last of them, counted from the start of the run.
+        epoch: of the stage, at that step.
+        values: losses and other metrics by name; one may be missing.
+        rates: learning rates by optimiser, at that step.
+    """
+
+    stage: str
+    step: int
+    epoch: float
+    values: Mapping[str, float]
+    rates: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What a head achieved on the validation set in the course of a run.
+
+    Args:
+        stage: of the run.
+        step: counted from the start of the run.
+        epoch: of the stage.
+        row: what was measured.
+    """
+
+    stage: str
+    step: int
+    epoch: float
+    row: EvaluationRow
+
+
+@dataclass(frozen=True)
+class RunHistory:
+    """The records of a run, finished or not.
+
+    Args:
+        folder: the run directory.
+        records: all rows of ``records.jsonl``, in their order; none before the run began.
+    """
+
+    folder: Path
+    records: tuple[Mapping[str, Any], ...]
+
+    @classmethod
+    def read(cls, folder: Path) -> "RunHistory":
+        """Return the records in a run directory.
+
+        Raises:
+            CheckpointError: ``records.jsonl`` is damaged.
+        """
+        return cls(folder, tuple(read_records(folder / _RECORDS)))
+
+    @classmethod
+    def read_finished(cls, folder: Path) -> "RunHistory":
+        """Return the records of a run that must have ended.
+
+        Raises:
+            CheckpointError: the records are damaged, or the run is not finished.
+        """
+        history = cls.read(folder)
+        if not history.is_finished:
+            fix = f"auxo train --resume {folder}"
+            raise CheckpointError(f"a finished run in {folder}", "one that is not", fix)
+        return history
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the run came to its end: its model was written, and then the last record."""
+        return self._end is not None and (self.folder / "model.safetensors").is_file()
+
+    @property
+    def end(self) -> End:
+        """What the last record of the run says.
+
+        Raises:
+            CheckpointError: there is none, as the run is not finished.
+        """
+        if self._end is None:
+            got, fix = "none", "name a whole run directory"
+            raise CheckpointError(f"the results of a finished run in {self.folder / _RECORDS}", got, fix)
+        return self._end
+
+    @property
+    def selection(self) -> Selection | None:
+        """How the checkpoint was chosen; ``None`` means the last epoch's weights."""
+        return self.end.selection
+
+    @property
+    def compute(self) -> Compute:
+        """What training cost."""
+        return self.end.compute
+
+    @property
+    def steps(self) -> int:
+        """Updates of all stages together."""
+        return self.end.steps
+
+    @cached_property
+    def rows(self) -> list[EvaluationRow]:
+        """What the final weights achieve, for every split and head."""
+        return [EvaluationRow.from_record(record) for record in self.records if record["kind"] == "result"]
+
+    @cached_property
+    def results(self) -> list[Mapping[str, Any]]:
+        """The records that :attr:`rows` and :attr:`end` come from."""
+        return [record for record in self.records if record["kind"] in ("result", "end")]
+
+    def first_head(self) -> list[EvaluationRow]:
+        """Return the final rows of the head that predicts, one for each split; none where there is no class head."""
+        return first_head(self.rows)
+
+    def evaluated(self) -> Iterator[Evaluated]:
+        """Yield what was measured on the validation set in the course of the run, in the order of the steps."""
+        for record in self.records:
+            if record["kind"] == "evaluation":
+                row = EvaluationRow.from_record(record)
+                yield Evaluated(record["stage"], record["global_step"], float(record["epoch"]), row)
+
+    def measured(self) -> Iterator[Measured]:
+        """Yield losses, other metrics and learning rates, in the order of the steps."""
+        for record in self.records:
+            if record["kind"] == "losses":
+                place = record["stage"], record["global_step"], float(record["epoch"])
+                yield Measured(*place, record["losses"], record["lr"])
+
+    def stage_starts(self) -> dict[str, int]:
+        """Return the step of the run at which each stage begins, by name, in their order."""
+        starts = {record["stage"]: record["global_step"] - record["step"] for record in reversed(self.records)}
+        return dict(sorted(starts.items(), key=lambda item: item[1]))
+
+    @cached_property
+    def document(self) -> Mapping[str, Any]:
+        """The JSON of ``config.json``, read without the code that it names.
+
+        Raises:
+            CheckpointError: it is missing or damaged.
+        """
+        path = self.folder / "config.json"
+        try:
+            document: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            [stage["epochs"] for stage in document["run"]["stages"]]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise CheckpointError(f"the config of a run in {path}", "something else", "take it from a copy") from error
+        return document
+
+    @property
+    def epochs(self) -> tuple[int, ...]:
+        """Epochs of each stage."""
+        return tuple(stage["epochs"] for stage in self.document["run"]["stages"])
+
+    @property
+    def version(self) -> str:
+        """The version of auxo that made the run."""
+        return str(self.document.get("auxo", "unknown"))
+
+    def of_stage(self, config: ExperimentConfig, stage: str | None) -> tuple[Selection | None, Compute]:
+        """Return how weights were chosen and what they cost.
+
+        Args:
+            config: of the run.
+            stage: name of a finished stage, whose cost is its own and that of the stages that it started from; ``None``
+                means the end of the run, whose cost is that of all stages.
+        """
+        if stage is None:
+            return self.selection, self.compute
+        stages = {each.name: each for each in config.stages}
+        folder, names = self.folder / "checkpoints", dict.fromkeys(_with_sources(stages, stage))
+        spent = [Checkpoints(folder, name, "").final_progress() for name in names]
+        compute = Compute.total([progress.compute for progress in spent])
+        return spent[0].best if stages[stage].selection.keep == "best" else None, compute
+
+    def changed_sets(self, rows: list[EvaluationRow]) -> list[str]:
+        """Return a line for each set that has another number of images than when the run ended.
+
+        Args:
+            rows: of the run's own sets as they are now.
+        """
+        before = {row.split: row.n for row in self.first_head()}
+        now = {row.split: row.n for row in first_head(rows) if row.split in before}
+        return [
+            f"note: {name} has {count:,} images and had {before[name]:,} when the run ended: its results do not compare"
+            for name, count in now.items()
+            if before[name] != count
+        ]
+
+    @cached_property
+    def _end(self) -> End | None:
+        return find_end(self.records)
+
+
+def _with_sources(stages: Mapping[str, StageConfig], name: str) -> list[str]:
+    """Return the name of a stage, then those of the stages that its first weights come from."""
+    return [name, *(each for source in stages[name].sources for each in _with_sources(stages, source))]

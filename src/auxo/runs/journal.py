@@ -1,0 +1,89 @@
+"""What a run tells: rows in records.jsonl and curves in TensorBoard."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from auxo.runs.curves import CurveWriter
+from auxo.runs.records import RecordWriter
+from auxo.runs.results import EvaluationRow
+
+__all__ = ["Journal"]
+
+
+class Journal:
+    """Writes the records and curves of a run; used by the main process only.
+
+    Args:
+        folder: the run directory.
+        stages: names of the run's stages, in order.
+        first_steps: steps of the run before each stage begins.
+        position: ``(stage number, step in it)`` the run goes on from; later rows and curve points are dropped.
+        tensorboard: write event files as well.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        stages: Sequence[str],
+        first_steps: Sequence[int],
+        position: tuple[int, int] = (0, 0),
+        tensorboard: bool = True,
+    ) -> None:
+        self._stages = list(stages)
+        self._first_steps = list(first_steps)
+        self._records = RecordWriter(folder / "records.jsonl", position=position)
+        self._curves: CurveWriter | None = None
+        if tensorboard:
+            purge = self._first_steps[position[0]] + position[1] + 1 if position > (0, 0) else None
+            self._curves = CurveWriter(folder / "tensorboard", purge_step=purge)
+
+    def close(self) -> None:
+        """Close the files."""
+        self._records.close()
+        if self._curves is not None:
+            self._curves.close()
+
+    def losses(
+        self,
+        stage: str,
+        step: int,
+        epoch: float,
+        losses: Mapping[str, float],
+        rates: Mapping[str, float],
+        images_per_second: float,
+    ) -> None:
+        """Write the means of the losses since the last such row, with learning rates by optimiser."""
+        row = {"epoch": epoch, "losses": dict(losses), "lr": dict(rates), "images_per_second": images_per_second}
+        self._write("losses", stage, step, row)
+        self._curve(stage, step, {f"train/{name}": value for name, value in losses.items()})
+        self._curve(stage, step, {f"lr/{name}": value for name, value in rates.items()})
+        self._curve(stage, step, {"train/images_per_second": images_per_second})
+
+    def evaluation(
+        self, stage: str, step: int, epoch: int, rows: Sequence[EvaluationRow], *, kind: str = "evaluation"
+    ) -> None:
+        """Write one row for every split and head; ``kind`` is "result" for the weights that a run ends with."""
+        for row in rows:
+            self._write(kind, stage, step, {"epoch": epoch, **row.to_record()})
+            points = {f"{row.split}/{row.head}_{name}": measure.value for name, measure in row.measures.items()}
+            self._curve(stage, step, points)
+
+    def write(self, kind: str, stage: str, step: int, row: Mapping[str, Any]) -> None:
+        """Write a row of another kind, such as the compute that a stage took."""
+        self._write(kind, stage, step, row)
+
+    def _write(self, kind: str, stage: str, step: int, row: Mapping[str, Any]) -> None:
+        number = self._stages.index(stage)
+        position = {
+            "stage_number": number,
+            "stage": stage,
+            "step": step,
+            "global_step": self._first_steps[number] + step,
+        }
+        self._records.write({"kind": kind, **position, **row})
+
+    def _curve(self, stage: str, step: int, values: Mapping[str, float]) -> None:
+        if self._curves is not None:
+            self._curves.add(self._first_steps[self._stages.index(stage)] + step, values)

@@ -1,0 +1,143 @@
+"""The trained model of a run, read back from its files."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from auxo.data import InputPipeline, Splits, load_splits
+from auxo.errors import CheckpointError, ConfigError, DataError
+from auxo.files.tensor_file import TensorFile, read_tensor_file
+from auxo.interfaces import AbstractMethod
+from auxo.runs.checkpoint import Checkpoints, check_pictures, load_weights
+from auxo.runs.experiment import ExperimentConfig
+from auxo.runtime import Runtime
+from auxo.tasks import AbstractTask
+
+__all__ = ["TrainedModel", "load_model", "splits_of"]
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A trained method, ready to predict.
+
+    Args:
+        method: on the device, in evaluation mode.
+        pipeline: turns uint8 images into its inputs.
+        task: what is predicted, and the size of images.
+        data: digests of the pictures it was made with, from :meth:`auxo.data.Splits.digests`.
+        path: the file it was read from.
+        task_name: what the run's options call the task.
+    """
+
+    method: AbstractMethod
+    pipeline: InputPipeline
+    task: AbstractTask
+    data: Mapping[str, str]
+    path: Path
+    task_name: str = "classification"
+
+    @property
+    def image_size(self) -> int | None:
+        """Side of a square model's input, to which pictures are brought; ``None`` if it is not square."""
+        return self.task.height if self.task.height == self.task.width else None
+
+    def check_splits(self, splits: Splits) -> None:
+        """Refuse splits whose train, meta, unlabelled or val is not what the model was made with.
+
+        Raises:
+            DataError: one differs; pictures that were trained on could be among those that judge.
+        """
+        fix = "put them back, or judge it with auxo evaluate RUN --data SETS"
+        check_pictures(self.data, splits.digests(), origin=str(self.path), fix=fix)
+
+    def check_shape(self, shape: tuple[int, ...], *, where: str) -> None:
+        """Refuse pictures that the model was not trained for.
+
+        Args:
+            shape: ``(channels, height, width)``.
+            where: the set or file they come from.
+
+        Raises:
+            DataError: another shape than the model's input.
+        """
+        expected = self.task.image_shape
+        if tuple(shape) != expected:
+            size = "x".join(map(str, expected))
+            got = f"{'x'.join(map(str, shape))} in {where}"
+            raise DataError(f"pictures of {size} (channels, height, width)", got, "resize them as for training")
+
+
+def splits_of(config: ExperimentConfig) -> Splits:
+    """Return the data of a run.
+
+    Raises:
+        DataError: a set cannot be used.
+    """
+    learned = tuple(dict.fromkeys(name for stage in config.stages for name in stage.method.learned_columns))
+    return load_splits(config.data, seed=config.seed, task=config.task.kind(), learned=learned)
+
+
+def load_model(config: ExperimentConfig, folder: Path, *, runtime: Runtime, stage: str | None = None) -> TrainedModel:
+    """Return the trained model of a run, or what one of its stages ended with.
+
+    Its input is normalised as in ``model.safetensors``; for a stage of a run that is not finished by its training
+    images, which are read for that.
+
+    Args:
+        config: of the run.
+        folder: the run directory.
+        runtime: the device to put it on.
+        stage: name of a stage that is finished; ``None`` means the model that the whole run ended with.
+
+    Raises:
+        ConfigError: the run has no stage of that name.
+        CheckpointError: the run or the stage is not finished, or a file is damaged or of another run.
+        DataError: the run is not finished and its pictures are not those that the stage was trained on.
+    """
+    names = [each.name for each in config.stages]
+    if stage is not None and stage not in names:
+        raise ConfigError(f"a stage of {folder}", repr(stage), f"name one of {', '.join(names)}")
+    end = folder / "model.safetensors"
+    path = end if stage is None else Checkpoints(folder / "checkpoints", stage, "").final
+    if not path.exists():
+        finished = "run" if stage is None else f"stage {stage}"
+        raise CheckpointError(f"a finished {finished} in {folder}", f"no {path.name}", f"auxo train --resume {folder}")
+    file = read_tensor_file(path)
+    task, pipeline = _task_and_pipeline(config, end, path, file)
+    backbone = config.backbone.build(task, seed=config.seed, first_weights=False)
+    chosen = config.stages[-1 if stage is None else names.index(stage)]
+    method = chosen.method.build(backbone, task, seed=config.seed)
+    load_weights(method, file.tree["weights"], origin=str(path))
+    runtime.prepare(method, backbone=method.backbone)
+    return TrainedModel(
+        method.eval(), pipeline.to(runtime.device), task, file.header.get("data", {}), path, config.task.name
+    )
+
+
+def _task_and_pipeline(
+    config: ExperimentConfig, end: Path, path: Path, file: TensorFile
+) -> tuple[AbstractTask, InputPipeline]:
+    """Return the task of a run and what normalises its images.
+
+    Args:
+        config: of the run.
+        end: the model of the finished run, if there is one.
+        path: of the weights that are asked for.
+        file: what is there.
+    """
+    if not end.exists():
+        splits = splits_of(config)
+        recorded, fix = file.header.get("data", {}), "put them back, or train anew"
+        check_pictures(recorded, splits.digests(), origin=str(path), fix=fix)
+        return splits.task(), InputPipeline.from_source(splits.train.source)
+    tree, header = file if path == end else read_tensor_file(end)
+    if "task" not in header:
+        raise CheckpointError(f"a trained model at {end}", "another file of auxo's", "take the one that the run wrote")
+    if header.get("run") != file.header.get("run"):
+        raise CheckpointError(f"a stage of the run that wrote {end}", f"one of another at {path}", "put its own there")
+    task = config.task.kind().from_record(header["task"], origin=str(end))
+    pipeline = InputPipeline(torch.zeros(task.channels), torch.ones(task.channels), image_shape=task.image_shape)
+    load_weights(pipeline, tree["pipeline"], origin=str(end))
+    return task, pipeline

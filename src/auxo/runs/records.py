@@ -1,0 +1,99 @@
+"""Records: one JSON object a line, readable without auxo."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from auxo.errors import CheckpointError
+from auxo.files.atomic import AppendedFile, write_atomically
+from auxo.runs.results import Compute, Selection
+
+__all__ = ["End", "RecordWriter", "find_end", "read_records"]
+
+_REQUIRED = {"kind", "stage_number", "step"}
+
+
+class End(NamedTuple):
+    """What the last record of a finished run says.
+
+    Args:
+        selection: how the checkpoint was chosen; ``None`` means the last epoch's weights.
+        compute: what training cost.
+        steps: updates of all stages together.
+    """
+
+    selection: Selection | None
+    compute: Compute
+    steps: int
+
+
+class RecordWriter:
+    """Appends rows to ``records.jsonl``; a row is on its way to the disk when ``write`` returns.
+
+    Args:
+        path: the file; made if missing.
+        position: ``(stage number, step)`` that the run is at. Rows from later on, which a killed run wrote after its
+            last checkpoint, are dropped, and so are a half-written last line and
+            the rows that a run ends with, which it will write again.
+    """
+
+    def __init__(self, path: Path, *, position: tuple[int, int] = (0, 0)) -> None:
+        rows = [
+            row
+            for row in read_records(path)
+            if (row["stage_number"], row["step"]) <= position and row["kind"] not in ("result", "end")
+        ]
+        write_atomically(path, "".join(json.dumps(row) + "\n" for row in rows))
+        self._file = AppendedFile(path)
+
+    def write(self, row: Mapping[str, Any]) -> None:
+        """Append one row; it has ``kind``, ``stage_number`` and ``step``.
+
+        Raises:
+            OutputError: the disk is full.
+        """
+        self._file.write((json.dumps(row) + "\n").encode())
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def read_records(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a records file, leaving out a half-written last line; nothing if there is no file.
+
+    Raises:
+        CheckpointError: a line is no record; a last line that is half-written does not count.
+    """
+    if not path.exists():
+        return
+    lines = path.read_bytes().splitlines(keepends=True)
+    for number, line in enumerate(lines, start=1):
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            if number == len(lines) and not line.endswith(b"\n"):
+                return
+            raise _foreign(path, number, line) from error
+        if not isinstance(row, dict) or not row.keys() >= _REQUIRED:
+            raise _foreign(path, number, line)
+        yield row
+
+
+def find_end(records: Iterable[Mapping[str, Any]]) -> End | None:
+    """Return what the last record of kind ``end`` says; ``None`` where there is none, as the run is not finished."""
+    ends = [row for row in records if row["kind"] == "end"]
+    if not ends:
+        return None
+    last = ends[-1]
+    selection = None if last["selection"] is None else Selection(**last["selection"])
+    compute = Compute(**{item.name: last[item.name] for item in fields(Compute)})
+    return End(selection, compute, int(last["global_step"]))
+
+
+def _foreign(path: Path, number: int, line: bytes) -> CheckpointError:
+    """Describe a line that is no record."""
+    got = ascii(line[:40].decode(errors="replace"))
+    return CheckpointError(f"a record in line {number} of {path}", got, "delete the line")

@@ -1,0 +1,115 @@
+"""Which of several checkpoints or runs to keep: the best on validation data, and never on any other."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from auxo.data import ValSplit
+from auxo.errors import ConfigError, SelectionError
+from auxo.runs.results import PRIMARY, EvaluationRow, Selection
+
+if TYPE_CHECKING:
+    SelectionSplit: TypeAlias = ValSplit
+else:  # where types are checked at run time too, the error should be choose's own, which says what to do
+    SelectionSplit = object
+
+__all__ = ["SelectionRule"]
+
+FIRST = "first"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelectionRule:
+    """Which weights to keep. Only the validation set can decide; test data never does."""
+
+    keep: Literal["last", "best"] = "last"
+    """The last weights, or the best on the validation set."""
+    measure: str = PRIMARY
+    """Measure that decides: "primary" for the task's own, or a name such as nll or worst_group/background."""
+    head: str = FIRST
+    """Head that is measured: "first" for the one that predicts, or the name of another head or of a pretext."""
+    tie_break: str = "nll"
+    """Measure that decides between equals, where there is one of this name; after it the earlier wins."""
+
+    def select(
+        self, split: SelectionSplit, rows: Sequence[EvaluationRow], best: Selection | None, *, step: int, epoch: int
+    ) -> Selection:
+        """Return the better of the checkpoint just measured and the best so far.
+
+        Args:
+            split: the validation split that the rows were measured on.
+            rows: what was measured on it.
+            best: the best so far, or ``None``.
+            step: updates done.
+            epoch: epochs done.
+
+        Returns:
+            ``best`` itself if it stands.
+
+        Raises:
+            SelectionError: ``split`` is not a :class:`auxo.data.ValSplit`, or the rows are not of it, or none is of the
+                head.
+            ConfigError: there is no such measure.
+        """
+        if not isinstance(split, ValSplit):
+            got, fix = type(split).__name__, "choose on validation data, judge on the rest"
+            raise SelectionError("a ValSplit to choose a checkpoint on", got, fix)
+        foreign = sorted({row.split for row in rows} - {split.name})
+        if foreign:
+            raise SelectionError(f"rows of {split.name} only", f"rows of {', '.join(foreign)}", "leave those out")
+        row = self.find_row(rows, split=split.name)
+        chosen, tie = row.find(self.measure), row.measures.get(self.tie_break)
+        name = row.primary if self.measure == PRIMARY else self.measure
+        tie_value = 0.0 if tie is None else tie.value
+        found = Selection(split.name, row.head, name, chosen.value, self.tie_break, tie_value, step, epoch)
+        if best is None:
+            return found
+        signs = [-1 if measure is not None and measure.higher_is_better else 1 for measure in (chosen, tie)]
+        ranks = [(signs[0] * each.value, signs[1] * each.tie_value, each.step) for each in (found, best)]
+        return found if ranks[0] < ranks[1] else best
+
+    def rank(self, rows: Sequence[EvaluationRow], *, split: str = "val") -> tuple[float, float]:
+        """Return what orders runs by their rows on a validation set, the best first.
+
+        Raises:
+            SelectionError: the split is not the validation set, or no row is of it and of the head.
+            ConfigError: there is no such measure.
+        """
+        if split != "val":
+            fix = "choose on validation data, judge on the rest"
+            raise SelectionError("rows on val to choose a run by", f"rows on {split}", fix)
+        row = self.find_row(rows, split=split)
+        measures = row.find(self.measure), row.measures.get(self.tie_break)
+        first, second = (0.0 if m is None else -m.value if m.higher_is_better else m.value for m in measures)
+        return first, second
+
+    def find_row(self, rows: Sequence[EvaluationRow], *, split: str) -> EvaluationRow:
+        """Return the row that decides.
+
+        Raises:
+            SelectionError: there is none.
+            ConfigError: there is no head of the rule's name.
+        """
+        of_split = [row for row in rows if row.split == split]
+        first = next((row for row in of_split if row.kind == "task"), None)
+        if self.head == FIRST:
+            if first is None:
+                raise SelectionError(f"a row of a head that predicts on {split}", "none", "select on a pretext's head")
+            return first
+        named = next((row for row in of_split if row.head == self.head), None)
+        if named is None:
+            known = ", ".join(dict.fromkeys((FIRST, *(row.head for row in of_split))))
+            raise ConfigError(f"a head of {known} to select by", repr(self.head), "choose one of them")
+        return named
+
+    def describe(self, *, primary: str) -> str:
+        """Return the rule in words.
+
+        Args:
+            primary: name of the task's primary measure.
+        """
+        if self.keep == "last":
+            return "last epoch; nothing was selected"
+        measure = primary if self.measure == PRIMARY else self.measure
+        of = "" if self.head == FIRST else f" of {self.head}"
+        return f"best {measure}{of} on val, then {self.tie_break}, then the earliest"

@@ -1,0 +1,311 @@
+"""What is to be predicted: targets, losses, scores of single images, and the measures that follow from them."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeAlias, cast, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor
+
+from auxo.errors import CheckpointError, ConfigError
+from auxo.types import Column, Losses
+
+__all__ = ["AbstractTask", "Answer", "Measure", "Measured", "Part", "Reliability", "Scores", "Source", "Target"]
+
+Scores: TypeAlias = Mapping[str, Tensor]
+"""A few numbers for every image by name, shape ``(n,)`` or ``(n, k)`` each: all that the measures of a set need."""
+
+
+@runtime_checkable
+class Source(Protocol):
+    """What a task reads of a source of images; see :class:`auxo.data.AbstractSource`."""
+
+    name: str
+    image_shape: tuple[int, int, int]
+
+    @property
+    def labels(self) -> Int[Tensor, " n"]:
+        """The column ``label``; all -1 without classes."""
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """One name per class; none where there are no labels."""
+
+    @property
+    def vocabulary(self) -> dict[str, tuple[str, ...]]:
+        """What the numbers of each target stand for, by its name."""
+
+
+class Target(NamedTuple):
+    """Something that a task learns from.
+
+    Args:
+        name: of the column or map in a batch's ``targets``.
+        names: what its numbers stand for; empty where they are quantities.
+        has_places: whether it has a value for every pixel, shape ``(n, height, width)``; such a target moves with the
+            image. Others have one value per image, shape ``(n,)``.
+        ignore: the value of places, or of images, that say nothing.
+        dtype: of the tensor.
+    """
+
+    name: str
+    names: tuple[str, ...] = ()
+    has_places: bool = False
+    ignore: int = -1
+    dtype: torch.dtype = torch.int64
+
+
+class Measure(NamedTuple):
+    """One number about a set.
+
+    Args:
+        value: a fraction in [0, 1] where the unit is "%", else in its unit.
+        low: lower end of a 95 % interval; ``None`` where there is none.
+        high: upper end.
+        unit: "%" for fractions, which people read in percent; "nats"; or "".
+        higher_is_better: which way is up.
+    """
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+    unit: str = "%"
+    higher_is_better: bool = True
+
+    def describe(self) -> str:
+        """Return the value for a line of text.
+
+        Example:
+            >>> Measure(0.9761).describe(), Measure(1.2, unit="nats").describe()
+            ('97.6 %', '1.200 nats')
+        """
+        return f"{100 * self.value:.1f} %" if self.unit == "%" else f"{self.value:.3f} {self.unit}".rstrip()
+
+
+class Part(NamedTuple):
+    """The primary measure on a part of a set, such as the images of a class.
+
+    Args:
+        n: images of the part.
+        value: of the measure; ``None`` where the part has no image.
+    """
+
+    n: int
+    value: float | None
+
+
+class Measured(NamedTuple):
+    """What the scores of a set add up to.
+
+    Args:
+        measures: by name, the primary one among them.
+        parts: of the primary measure, by the name of what cuts the set into parts, and within it by part.
+        notes: what a reader should know, a sentence each.
+    """
+
+    measures: Mapping[str, Measure]
+    parts: Mapping[str, Mapping[str, Part]]
+    notes: tuple[str, ...] = ()
+
+
+class Reliability(NamedTuple):
+    """The items of one range of confidence.
+
+    Args:
+        low: lower end of the range; the bin of confidences of exactly one begins and ends there.
+        high: upper end, which belongs to the next bin.
+        n: number of items, >= 1.
+        confidence: their mean confidence.
+        accuracy: the fraction of them that was right.
+    """
+
+    low: float
+    high: float
+    n: int
+    confidence: float
+    accuracy: float
+
+
+class Answer(NamedTuple):
+    """What a network says of one image, for a person.
+
+    Args:
+        cells: of a line in a CSV, in the order of :meth:`AbstractTask.answer_columns`.
+        image: shape ``(height, width)`` or ``(height, width, 3)``, to be written as a PNG; ``None`` where the cells
+            are all.
+    """
+
+    cells: tuple[str, ...]
+    image: UInt8[np.ndarray, "height width ..."] | None = None
+
+
+class AbstractTask(ABC):
+    """What is to be predicted, and from what. Subclasses are frozen dataclasses of plain values.
+
+    A task outside auxo is a subclass in a Python file, named ``file.py:Name``. Everything that depends on what is
+    predicted is asked here: method, evaluation, selection, tables, report and command line know no task.
+
+    Attributes:
+        channels: colour channels of an image.
+        height: pixels.
+        width: pixels.
+    """
+
+    channels: int
+    height: int
+    width: int
+
+    primary: ClassVar[str]
+    """Name of the measure that decides: it selects checkpoints and stands first in tables."""
+    hub_tag: ClassVar[str] = "other"
+    """What model hubs call such a task."""
+    is_size_fixed: ClassVar[bool] = True
+    """Whether all images must have the same size."""
+
+    @classmethod
+    @abstractmethod
+    def from_source(cls, source: Source) -> "AbstractTask":
+        """Return the task that a training set poses.
+
+        Raises:
+            DataError: the source lacks a target.
+        """
+
+    @classmethod
+    def check_source(cls, source: Source) -> None:
+        """Refuse a training set from which the task cannot be learned; by default none.
+
+        Raises:
+            DataError: it cannot, and why.
+        """
+        del source
+
+    @classmethod
+    def strata(cls, source: Source) -> Int[Tensor, " n"] | None:
+        """Return a whole number for every image whose proportions are kept where a set is cut or thinned.
+
+        ``None``, the default, means that images are drawn without regard to what they show.
+        """
+        del source
+        return None
+
+    @property
+    @abstractmethod
+    def targets(self) -> tuple[Target, ...]:
+        """What a batch's ``targets`` must hold; the first is the one that hidden labels hide."""
+
+    @property
+    @abstractmethod
+    def num_outputs(self) -> int:
+        """Numbers that a head gives: per image, or per place where targets have places."""
+
+    @property
+    @abstractmethod
+    def chance(self) -> float | None:
+        """The primary measure of guessing; ``None`` where it is not known."""
+
+    @abstractmethod
+    def losses(self, outputs: Float[Tensor, "n ..."], targets: Mapping[str, Tensor]) -> Losses:
+        """Return unreduced losses, attached to the graph: shape ``(n,)``, or ``(n, height, width)`` with places.
+
+        Args:
+            outputs: of a head: shape ``(n, num_outputs)``, or ``(n, num_outputs, height, width)`` with places.
+            targets: of the same images.
+        """
+
+    @abstractmethod
+    def score(self, outputs: Float[Tensor, "n ..."], targets: Mapping[str, Tensor]) -> Scores:
+        """Return what is kept of every image: detached numbers from which :meth:`measure` computes everything.
+
+        They are gathered in the order of the source over all batches and processes.
+        """
+
+    @abstractmethod
+    def measure(self, scores: Scores, columns: Mapping[str, Column]) -> Measured:
+        """Return what the scores of a set add up to.
+
+        Args:
+            scores: of all its images, float64 on the CPU.
+            columns: further columns of the data that the set is grouped by.
+
+        Raises:
+            NonFiniteError: the outputs were not all finite.
+        """
+
+    @abstractmethod
+    def answer_columns(self) -> tuple[str, ...]:
+        """Return what the cells of an answer are called."""
+
+    @abstractmethod
+    def answers(self, outputs: Float[Tensor, "n ..."]) -> list[Answer]:
+        """Return what outputs mean for a person, an answer for each image."""
+
+    def worsened(self, clean: Tensor, changed: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
+        """Return for each image whichever outputs are the worse answer, of the clean and of the changed image.
+
+        By default those of the larger loss.
+        """
+        losses = [self.losses(outputs, targets).flatten(1).mean(1) for outputs in (clean, changed)]
+        is_worse = (losses[1] > losses[0]).view(-1, *(1,) * (clean.dim() - 1))
+        return torch.where(is_worse, changed, clean)
+
+    def image_values(self, scores: Scores) -> Float[Tensor, " n"] | None:
+        """Return the primary measure of every image alone, where that of a set is their mean; else ``None``."""
+        del scores
+        return None
+
+    def confusion(self, scores: Scores) -> Int[np.ndarray, "rows columns"] | None:
+        """Return how often each right answer, by row, was given as each answer, by column; ``None`` without such."""
+        del scores
+        return None
+
+    def reliability(self, scores: Scores) -> tuple[Reliability, ...]:
+        """Return the ranges of confidence that have items, in order; none where a task has no confidence."""
+        del scores
+        return ()
+
+    def describe(self) -> str:
+        """Return what a network does for the task, a sentence of a model card."""
+        where = "for every pixel of an image" if self.targets[0].has_places else "for an image"
+        return f"A network for the task {type(self).__name__}: it gives {self.num_outputs} numbers {where}."
+
+    @property
+    def train_counts(self) -> tuple[int, ...]:
+        """Training images of each kind that the first target tells apart; empty where they are not known."""
+        return ()
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """``(channels, height, width)`` of every image."""
+        return self.channels, self.height, self.width
+
+    @property
+    def places(self) -> dict[str, int]:
+        """The targets that have places, each with its value to ignore."""
+        return {target.name: target.ignore for target in self.targets if target.has_places}
+
+    def to_record(self) -> dict[str, Any]:
+        """Return the task's fields as JSON values."""
+        values = {item.name: getattr(self, item.name) for item in fields(cast("Any", self))}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any], *, origin: str) -> "AbstractTask":
+        """Return the task that :meth:`to_record` wrote.
+
+        Args:
+            record: its fields.
+            origin: the file that they were read from, for the message.
+
+        Raises:
+            CheckpointError: the fields are others.
+        """
+        try:
+            return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in record.items()})
+        except (TypeError, ConfigError) as error:
+            got = ", ".join(record)
+            expected = f"the fields of the task {cls.__name__} in {origin}"
+            raise CheckpointError(expected, got, "take the file that the run wrote, or restore its task") from error

@@ -1,0 +1,195 @@
+"""Intervals of measures: of proportions in closed form, of anything else by the bootstrap over images."""
+
+from collections.abc import Callable
+from math import isfinite, nan, sqrt
+from statistics import NormalDist
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from auxo.errors import ConfigError
+from auxo.random import named_generator
+
+__all__ = ["Interval", "auroc_interval", "bootstrap_interval", "clustered_interval", "wilson_interval"]
+
+
+class Interval(NamedTuple):
+    """Where a value plausibly lies.
+
+    Args:
+        low: lower end.
+        high: upper end.
+    """
+
+    low: float
+    high: float
+
+
+def wilson_interval(successes: int, total: int, confidence: float = 0.95) -> Interval:
+    """Return Wilson's score interval of a proportion.
+
+    With ``p`` the observed proportion, ``n`` the number of trials and ``z`` the normal quantile of the confidence, its
+    ends are ``(p + z²/2n ± z sqrt(p(1-p)/n + z²/4n²)) / (1 + z²/n)``. It stays inside [0, 1] and is of sensible width
+    at proportions of 0 and 1. The trials must be independent.
+
+    Args:
+        successes: number of trials that succeeded, in ``0..total``.
+        total: number of trials, >= 1.
+        confidence: probability with which such intervals hold the true proportion, in (0, 1).
+
+    Returns:
+        Fractions in [0, 1].
+
+    Raises:
+        ConfigError: a number is out of its range.
+
+    Source: Wilson, Probable Inference, the Law of Succession, and Statistical Inference, JASA 22, 1927
+        (https://doi.org/10.2307/2276774).
+
+    Example:
+        >>> low, high = wilson_interval(8, 10)
+        >>> round(low, 4), round(high, 4)
+        (0.4902, 0.9433)
+    """
+    if total < 1 or not 0 <= successes <= total:
+        raise ConfigError(
+            "0 <= successes <= total with total >= 1", f"{successes} of {total}", "count trials and successes anew"
+        )
+    _check_confidence(confidence)
+    return _score_interval(successes / total, float(total), confidence)
+
+
+def clustered_interval(
+    shares: Float[Tensor, " clusters"], *, trials_per_cluster: int, confidence: float = 0.95
+) -> Interval:
+    """Return an interval of the mean of shares of successes, each of a cluster of trials that go together.
+
+    Wilson's interval with an effective number of trials in place of their number: ``p (1 - p) / v``, where ``p`` is
+    the mean share and ``v`` the estimated variance of that mean over independent clusters, and never fewer than the
+    clusters nor more than the trials. A cluster whose trials always agree counts as one trial; so does every cluster
+    where all shares are equal, so that there is no variance to estimate: that interval is too wide.
+
+    Args:
+        shares: shape ``(clusters,)``; successes over trials of each cluster, in [0, 1]; at least one.
+        trials_per_cluster: the same for every cluster, >= 1.
+        confidence: probability with which such intervals hold the true mean, in (0, 1).
+
+    Returns:
+        Fractions in [0, 1].
+
+    Raises:
+        ConfigError: there is no cluster, or a number is out of its range.
+
+    Source: Franco, Little, Louis & Slud, Comparative Study of Confidence Intervals for Proportions in Complex Sample
+        Surveys, Journal of Survey Statistics and Methodology 7, 2019 (https://doi.org/10.1093/jssam/smy019), who
+        recommend effective sample sizes; the bounds on them are ours.
+
+    Example:
+        >>> import torch
+        >>> low, high = clustered_interval(torch.tensor([1.0] * 8 + [0.0] * 2), trials_per_cluster=5)
+        >>> round(low, 4), round(high, 4)  # as of 8 successes in 10 trials
+        (0.4902, 0.9433)
+    """
+    if len(shares) == 0 or trials_per_cluster < 1:
+        got = f"{len(shares)} of {trials_per_cluster}"
+        raise ConfigError("at least one cluster of at least one trial", got, "count clusters and trials anew")
+    if not bool(((shares >= 0) & (shares <= 1)).all()):
+        raise ConfigError("shares of successes in [0, 1]", str(shares.tolist()[:3]), "divide successes by trials")
+    _check_confidence(confidence)
+    count, mean = len(shares), float(shares.double().mean())
+    variance = float(shares.double().var()) / count if count > 1 else 0.0
+    trials = mean * (1 - mean) / variance if variance > 0 else float(count)
+    trials = float(min(max(trials, count), count * trials_per_cluster))
+    return _score_interval(mean, trials, confidence)
+
+
+def auroc_interval(auroc: float, positives: int, negatives: int, confidence: float = 0.95) -> Interval:
+    """Return an interval of the area under the ROC curve, by its standard error where scores are exponential.
+
+    With ``A`` the area, ``Q1 = A / (2 - A)`` and ``Q2 = 2 A^2 / (1 + A)``, the variance is
+    ``(A (1 - A) + (n1 - 1) (Q1 - A^2) + (n0 - 1) (Q2 - A^2)) / (n1 n0)``. The ends are cut off at 0 and 1; at an area
+    of 0 or 1 the interval has no width.
+
+    Source: Hanley & McNeil, The Meaning and Use of the Area under a Receiver Operating Characteristic (ROC) Curve,
+        Radiology 143, 1982 (https://doi.org/10.1148/radiology.143.1.7063747).
+
+    Args:
+        auroc: the area, in [0, 1].
+        positives: images of the positive class, >= 1.
+        negatives: images of the other, >= 1.
+        confidence: in (0, 1).
+    """
+    _check_confidence(confidence)
+    first, second = auroc / (2 - auroc), 2 * auroc**2 / (1 + auroc)
+    variance = auroc * (1 - auroc) + (positives - 1) * (first - auroc**2) + (negatives - 1) * (second - auroc**2)
+    half = NormalDist().inv_cdf(0.5 + confidence / 2) * sqrt(max(0.0, variance) / (positives * negatives))
+    return Interval(max(0.0, auroc - half), min(1.0, auroc + half))
+
+
+def bootstrap_interval(
+    measure: Callable[[Int[Tensor, " n"]], float],
+    count: int,
+    *,
+    clusters: Int[Tensor, " n"] | None = None,
+    confidence: float = 0.95,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Interval:
+    """Return the percentile bootstrap interval of any measure of a set.
+
+    Images are drawn with replacement as often as there are images; with clusters, whole clusters are drawn as often as
+    there are clusters, for images that are not independent, such as the frames of one video.
+
+    Source: Efron & Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13; clusters: Field & Welsh,
+        Bootstrapping clustered data, JRSS B 69, 2007 (https://doi.org/10.1111/j.1467-9868.2007.00593.x).
+
+    Args:
+        measure: of the images at some positions, with repeats.
+        count: images of the set, >= 1.
+        clusters: shape ``(count,)``; the number of each image's cluster; ``None`` for independent images.
+        confidence: in (0, 1).
+        resamples: how many sets are drawn, >= 2; those whose measure is not a number are left out.
+        seed: of the draws.
+
+    Cost: ``resamples`` calls of ``measure``.
+    """
+    _check_confidence(confidence)
+    members = None if clusters is None else _members_of(clusters)
+    generator = named_generator(seed, "bootstrap")
+    values = []
+    for _ in range(resamples):
+        size = count if members is None else len(members)
+        drawn = torch.randint(size, (size,), generator=generator)
+        value = measure(drawn if members is None else torch.cat([members[int(k)] for k in drawn]))
+        if isfinite(value):
+            values.append(value)
+    if not values:
+        return Interval(nan, nan)
+    ends = torch.tensor(values, dtype=torch.float64).quantile(
+        torch.tensor([0.5 - confidence / 2, 0.5 + confidence / 2], dtype=torch.float64)
+    )
+    return Interval(float(ends[0]), float(ends[1]))
+
+
+def _members_of(clusters: Int[Tensor, " n"]) -> list[Int[Tensor, " members"]]:
+    """Return the positions of each cluster's images."""
+    _, numbers, counts = clusters.unique(return_inverse=True, return_counts=True)
+    return list(numbers.argsort(stable=True).split(counts.tolist()))
+
+
+def _score_interval(mean: float, trials: float, confidence: float) -> Interval:
+    """Return Wilson's interval of a proportion in so many independent trials, which need not be a whole number."""
+    z = NormalDist().inv_cdf(0.5 + confidence / 2)
+    middle = (mean + z**2 / (2 * trials)) / (1 + z**2 / trials)
+    half = z * sqrt(mean * (1 - mean) / trials + z**2 / (4 * trials**2)) / (1 + z**2 / trials)
+    # Rounding can leave an end at 1e-17 or 1 + 1e-16 where the exact one is 0 or 1.
+    low = 0.0 if mean == 0 else max(0.0, middle - half)
+    return Interval(low, 1.0 if mean == 1 else min(1.0, middle + half))
+
+
+def _check_confidence(confidence: float) -> None:
+    """Refuse what is no probability."""
+    if not 0 < confidence < 1:
+        raise ConfigError("a confidence in (0, 1)", str(confidence), "give for instance 0.95")

@@ -1,0 +1,213 @@
+"""Classes: every image is of one of a fixed number, told by the column ``label``."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from auxo.errors import ConfigError, DataError
+from auxo.losses import cross_entropy_losses
+from auxo.tasks._answers import count_confusion, find_reliability, measure_answers, part_answers, part_by, score_answers
+from auxo.tasks._interface import AbstractTask, Answer, Measure, Measured, Part, Reliability, Scores, Source, Target
+from auxo.tasks._intervals import auroc_interval, wilson_interval
+from auxo.types import LABEL, Column, Losses
+
+__all__ = ["Classification"]
+
+_FEWEST_OF_A_CELL = 10
+_MARGIN = "margin"
+
+
+@dataclass(frozen=True)
+class Classification(AbstractTask):
+    """Which class an image is of.
+
+    Measures: ``accuracy`` with Wilson's interval; ``nll``, the mean negative log-likelihood of the right class;
+    ``ece``, the expected calibration error; of two classes also ``auroc`` and ``average_precision``, the second class
+    being the positive one; and for every further column ``worst_group/COLUMN``: the smallest accuracy on the images of
+    one class and one value of the column, over those cells that have at least ten images.
+
+    Args:
+        class_names: one name per class, in the order of the labels.
+        channels: colour channels of an image.
+        height: pixels.
+        width: pixels.
+        class_counts: training images of each class; empty where they are not known.
+    """
+
+    class_names: tuple[str, ...]
+    channels: int
+    height: int
+    width: int
+    class_counts: tuple[int, ...] = ()
+
+    primary: ClassVar[str] = "accuracy"
+    hub_tag: ClassVar[str] = "image-classification"
+
+    @classmethod
+    def require(cls, task: AbstractTask) -> "Classification":
+        """Return a task that is one of classes.
+
+        Raises:
+            ConfigError: it is another.
+        """
+        if not isinstance(task, cls):
+            fix = "choose a method that serves it; see auxo list methods"
+            raise ConfigError("a task of one class per image", type(task).__name__, fix)
+        return task
+
+    @classmethod
+    def from_source(cls, source: Source) -> "Classification":
+        """Return the classes of a source, with the number of its images of each."""
+        names = source.class_names
+        if not names:
+            got = f"'{source.name}' without a column '{LABEL}'"
+            raise DataError("images with classes", got, "give labels, or choose another task with --task.name")
+        counts = source.labels.bincount(minlength=len(names))
+        return cls(names, *source.image_shape, class_counts=tuple(counts.tolist()))
+
+    @classmethod
+    def check_source(cls, source: Source) -> None:
+        """Refuse training images of fewer than two classes, or with a class that has none."""
+        names = source.class_names
+        if len(names) < 2:
+            got = f"only {list(names)} in '{source.name}'"
+            raise DataError("training images of at least two classes", got, "add another class")
+        counts = source.labels.bincount(minlength=len(names)).tolist()
+        absent = [name for name, count in zip(names, counts, strict=True) if not count]
+        if absent:
+            more = f" ({len(absent)} such classes)" if absent[1:] else ""
+            raise DataError(
+                f"training images of all {len(names)} classes",
+                f"none of '{absent[0]}' in '{source.name}'{more}",
+                "add images, raise --data.num-train, or leave the class out",
+            )
+
+    @classmethod
+    def strata(cls, source: Source) -> Int[Tensor, " n"] | None:
+        """Return the classes: a part of a set has the class proportions of the whole."""
+        return source.labels
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return len(self.class_names)
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """The column ``label``."""
+        return (Target(LABEL, self.class_names),)
+
+    @property
+    def num_outputs(self) -> int:
+        """Number of classes."""
+        return len(self.class_names)
+
+    @property
+    def chance(self) -> float | None:
+        """One in as many as there are classes."""
+        return 1 / len(self.class_names)
+
+    def describe(self) -> str:
+        """Return what the network does."""
+        return f"An image classifier: it gives one of {self.num_outputs} classes to an image."
+
+    @property
+    def train_counts(self) -> tuple[int, ...]:
+        """Training images of each class."""
+        return self.class_counts
+
+    def losses(self, outputs: Float[Tensor, "n classes"], targets: Mapping[str, Tensor]) -> Losses:
+        """Return the cross-entropy of every image, nats, shape ``(n,)``."""
+        return cross_entropy_losses(outputs, targets[LABEL])
+
+    def score(self, outputs: Float[Tensor, "n classes"], targets: Mapping[str, Tensor]) -> Scores:
+        """Return right and given class, negative log-likelihood and confidence; of two classes also their margin."""
+        scores = score_answers(outputs, targets[LABEL], num_outputs=self.num_outputs)
+        if self.num_outputs != 2:
+            return scores
+        return {**scores, _MARGIN: (outputs[:, 1] - outputs[:, 0]).detach()}
+
+    def measure(self, scores: Scores, columns: Mapping[str, Column]) -> Measured:
+        """Return accuracy, likelihood and calibration, and accuracies by class and by group."""
+        measures = measure_answers(scores, what="the head")
+        parts = {"class": part_answers(scores, self.class_names)}
+        notes: list[str] = []
+        if _MARGIN in scores:
+            measures |= _rank_measures(scores)
+        for name, column in columns.items():
+            parts[name] = part_by(scores, column.values, column.names)
+            worst, small = self._find_worst_group(scores, column)
+            if worst is not None:
+                measures[f"worst_group/{name}"] = worst
+            if small:
+                left_out = "left out of the worst group for fewer than ten images"
+                notes.append(f"{left_out}: {', '.join(small)} ({name})")
+        return Measured(measures, parts, tuple(notes))
+
+    def answer_columns(self) -> tuple[str, ...]:
+        """Return the heads of the columns: the class, its probability, and the probability of every class."""
+        return ("prediction", "probability", *(f"p({name})" for name in self.class_names))
+
+    def answers(self, outputs: Float[Tensor, "n classes"]) -> list[Answer]:
+        """Return the most probable class of every image with the probabilities of all."""
+        answers = []
+        for probs in outputs.double().softmax(1).cpu():
+            best = int(probs.argmax())
+            values = [f"{value:.6f}" for value in probs.tolist()]
+            answers.append(Answer((self.class_names[best], values[best], *values)))
+        return answers
+
+    def worsened(self, clean: Tensor, changed: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
+        """Return for each image the logits that are wrong where only one is, else those of the lower likelihood."""
+        right = targets[LABEL]
+        is_wrong, is_other_wrong = clean.argmax(1) != right, changed.argmax(1) != right
+        is_less_likely = cross_entropy_losses(changed, right) > cross_entropy_losses(clean, right)
+        takes_changed = (is_other_wrong & ~is_wrong) | ((is_other_wrong == is_wrong) & is_less_likely)
+        return torch.where(takes_changed[:, None], changed, clean)
+
+    def image_values(self, scores: Scores) -> Float[Tensor, " n"] | None:
+        """Return 1 for images that were told right, else 0: their mean is the accuracy."""
+        return (scores["right"] == scores["given"]).double()
+
+    def confusion(self, scores: Scores) -> Int[np.ndarray, "classes classes"] | None:
+        """Return the images of each class, by row, that were given each class, by column."""
+        return count_confusion(scores, self.num_outputs)
+
+    def reliability(self, scores: Scores) -> tuple[Reliability, ...]:
+        """Return the bins of the calibration error that have images."""
+        return find_reliability(scores)
+
+    def _find_worst_group(self, scores: Scores, column: Column) -> tuple[Measure | None, list[str]]:
+        """Return the smallest accuracy over class and column, with the interval of its cell, and the cells left out."""
+        names = [f"{label}/{group}" for label in self.class_names for group in column.names]
+        cells = part_by(scores, scores["right"].long() * len(column.names) + column.values, names)
+        small = [f"{name} ({part.n})" for name, part in cells.items() if 0 < part.n < _FEWEST_OF_A_CELL]
+        found: list[Part] = [part for part in cells.values() if part.n >= _FEWEST_OF_A_CELL]
+        if not found:
+            return None, small
+        worst = min(found, key=lambda part: part.value or 0.0)
+        value = worst.value or 0.0
+        interval = wilson_interval(round(value * worst.n), worst.n)
+        return Measure(value, interval.low, interval.high), small
+
+
+def _rank_measures(scores: Scores) -> dict[str, Measure]:
+    """Return what the order of two classes' margins says; nothing where the set has images of one class only."""
+    is_positive = scores["right"] == 1
+    positives, negatives = int(is_positive.sum()), int((~is_positive).sum())
+    if not positives or not negatives:
+        return {}
+    from sklearn.metrics import average_precision_score, roc_auc_score
+
+    pair = is_positive.numpy(), scores[_MARGIN].numpy()
+    auroc = float(roc_auc_score(*pair))
+    interval = auroc_interval(auroc, positives, negatives)
+    return {
+        "auroc": Measure(auroc, interval.low, interval.high),
+        "average_precision": Measure(float(average_precision_score(*pair))),
+    }

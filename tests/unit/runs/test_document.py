@@ -1,0 +1,262 @@
+"""Runs as files: what goes into JSON comes back equal, and what does not fit is named."""
+
+import copy
+import dataclasses
+import json
+import re
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from auxo.backbones import BackboneConfig
+from auxo.data import DataConfig
+from auxo.errors import ConfigError
+from auxo.methods.fixmatch import FixMatch
+from auxo.methods.ossl import OSSL
+from auxo.methods.supervised import Supervised
+from auxo.optimizers import OptimizerConfig
+from auxo.runs.document import config_digest, from_json, load_recipe, to_json
+from auxo.runs.experiment import ExperimentConfig, StageConfig, TrainingConfig
+
+RECIPES = ("supervised", "rotation", "ossl", "auxo.methods.ossl:cifar10_released")
+FILE = """
+from dataclasses import dataclass
+from auxo.runs.experiment import ExperimentConfig, StageConfig
+from auxo.methods.supervised import Supervised
+
+class Mine(Supervised):
+    @dataclass(frozen=True, kw_only=True)
+    class Config(Supervised.Config):
+        strength: float = 0.5
+
+def recipe():
+    return ExperimentConfig(stages=(StageConfig(method=Mine.Config(strength=0.25), epochs=3),))
+
+def other():
+    return ExperimentConfig(stages=(StageConfig(method=Mine.Config(), epochs=4),))
+
+number = 3
+"""
+
+
+@pytest.fixture
+def recipe_file(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(FILE)
+    return path
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_load_recipe__of_auxo__is_an_experiment(name):
+    assert isinstance(load_recipe(name), ExperimentConfig)
+
+
+@pytest.mark.parametrize(("function", "epochs"), [("", 3), (":recipe", 3), (":other", 4)])
+def test_load_recipe__file__calls_the_named_function(recipe_file, function, epochs):
+    assert load_recipe(f"{recipe_file}{function}").stages[0].epochs == epochs
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("osls", r"one of auxo's methods, got 'osls': did you mean ossl"),
+        ("nothing.py", r"a Python file with a recipe, got no file nothing\.py"),
+        ("no.such.module:recipe", r"an importable module, got 'no\.such\.module'"),
+        ("auxo.methods.ossl:nothing", r"a function 'nothing' in auxo\.methods\.ossl, got none \(there are: .*recipe"),
+        ("{file}:nothing", r"a function 'nothing' in .*mine\.py, got none \(there are: .*recipe, other\)"),
+        ("{file}:number", r"a function 'number' in .*mine\.py, got none"),
+        ("json:dumps", r"json to run, got TypeError: dumps\(\) missing 1 required positional argument"),
+        ("builtins:dict", r"an ExperimentConfig from builtins:dict, got dict"),
+    ],
+)
+def test_load_recipe__not_there_or_no_recipe__is_told(recipe_file, name, message):
+    with pytest.raises(ConfigError, match=message):
+        load_recipe(name.format(file=recipe_file))
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_json__of_a_recipe__comes_back_equal(name):
+    config = load_recipe(name)
+    assert from_json(to_json(config), origin="config.json") == config
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    lr=st.floats(1e-6, 10),
+    epochs=st.integers(1, 1000),
+    seed=st.integers(0, 2**63),
+    ood=st.lists(st.text(min_size=1), max_size=3),
+    num_train=st.none() | st.integers(2, 10**6),
+    name=st.text("abc-_09").map(lambda text: f"s{text}"),
+)
+def test_json__any_value__comes_back_equal(lr, epochs, seed, ood, num_train, name):
+    method = OSSL.Config(optimizer=OptimizerConfig(lr=lr), auxiliary_weight_decay=lr / 2)
+    config = ExperimentConfig(
+        stages=(
+            StageConfig(method=Supervised.Config(), name=f"{name}0", selection="best_val"),
+            StageConfig(method=method, name=name, epochs=epochs, start_from=f"{name}0"),
+        ),
+        backbone=BackboneConfig(name="resnet20"),
+        data=DataConfig(ood=tuple(ood), num_train=num_train),
+        training=TrainingConfig(checkpoint_every=epochs),
+        seed=seed,
+    )
+    assert from_json(to_json(config), origin="config.json") == config
+
+
+def test_from_json__whole_number_for_a_float__is_taken():
+    document = json.loads(to_json(load_recipe("ossl")))
+    document["run"]["stages"][0]["method"]["optimizer"]["lr"] = 1
+    lr = from_json(json.dumps(document), origin="x").stages[0].method.optimizer.lr
+    assert (lr, type(lr)) == (1.0, float)
+
+
+def nodes(value, path=()):
+    """Return the path of every value in a document."""
+    yield path
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in items:
+        yield from nodes(item, (*path, key))
+
+
+def refusal(text):
+    """Return what is wrong with a config, or nothing if it can be used and comes back equal."""
+    try:
+        config = from_json(text, origin="config.json")
+    except ConfigError as error:
+        return str(error)
+    assert from_json(to_json(config), origin="config.json") == config
+    return None
+
+
+DOCUMENT = json.loads(to_json(load_recipe("ossl")))
+
+
+@pytest.mark.parametrize("path", list(nodes(DOCUMENT["run"])), ids=lambda path: ".".join(map(str, path)) or "run")
+def test_from_json__any_part_replaced__is_refused_in_one_line_or_valid(path):
+    for wrong in ({"a": 1}, [[]], "?", -1.5, True, None):
+        document = copy.deepcopy(DOCUMENT)
+        parent = document
+        for key in ("run", *path)[:-1]:
+            parent = parent[key]
+        key = ("run", *path)[-1]
+        was = parent[key]
+        parent[key] = wrong
+        message = refusal(json.dumps(document))
+        if message is None:
+            assert was is None or (type(wrong) is type(was) and wrong in ("?", True)), wrong
+        else:
+            assert re.fullmatch(r"expected .+, got .+: .+", message), wrong
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", r"JSON in x, got something else at line 1: repair"),
+        ('{\n"format": }', r"JSON in x, got something else at line 2"),
+        ("[1]", r"config format 1 in x, got list"),
+        ("{}", r"config format 1 in x, got None: .*another program"),
+        ('{"format": 2, "auxo": "9.9"}', r"config format 1 in x, got 2: .*9\.9"),
+        ('{"format": 1}', r"an object 'run' in x, got none"),
+        ('{"format": 1, "run": []}', r"an object 'run' in x, got list"),
+    ],
+)
+def test_from_json__no_config__is_told(text, message):
+    with pytest.raises(ConfigError, match=message):
+        from_json(text, origin="x")
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (("data", "trian"), "y", r"known fields in x, got 'data\.trian': did you mean 'train'\?"),
+        (("data", "zzz"), "y", r"known fields in x, got 'data\.zzz': remove it"),
+        (("data", "ood"), "y", r"a valid data\.ood in x, got 'y', no list"),
+        (("data", "ood"), ["y", 3], r"a valid data\.ood\.1 in x, got 3, no str"),
+        (("data", "storage"), "disk", r"a valid data\.storage in x, got 'disk', none of 'auto', 'memory', 'stream'"),
+        (("stages", 0, "epochs"), True, r"a valid stages\.0\.epochs in x, got True, no int"),
+        (("stages", 0, "epochs"), 1.5, r"a valid stages\.0\.epochs in x, got 1\.5, no int"),
+        (("stages", 0, "method", "optimizer", "lr"), "1", r"stages\.0\.method\.optimizer\.lr in x, got '1', no float"),
+        (("stages", 0, "method", "optimizer", "lr"), -1.0, r"optimizer\.lr in .*, got -1\.0"),
+        (("stages", 0, "method", "type"), "osls", r"one of auxo's methods, got 'osls'"),
+        (("stages", 0, "method", "type"), "", r"one of auxo's methods, got ''"),
+        (("stages",), [], r"at least one stage, got none"),
+    ],
+)
+def test_from_json__field_that_does_not_fit__is_named(path, value, message):
+    document = copy.deepcopy(DOCUMENT)
+    parent = document["run"]
+    for key in path[:-1]:
+        parent = parent[key]
+    parent[path[-1]] = value
+    with pytest.raises(ConfigError, match=message):
+        from_json(json.dumps(document), origin="x")
+
+
+def test_from_json__method_of_a_file__runs_it_only_when_that_file_is_allowed(recipe_file, tmp_path):
+    config = load_recipe(str(recipe_file))
+    text = to_json(config)
+    assert f"{recipe_file}:Mine.Config" in text
+    other = tmp_path / "other.py"
+    other.write_text("raise SystemExit('ran')")
+    for code in (None, str(other), "mine.py"):
+        with pytest.raises(ConfigError, match=r"your leave to run a method outside auxo, got .*mine\.py: pass --code"):
+            from_json(text, origin="x", code=code)
+    for code in (str(recipe_file), f"{recipe_file}:recipe"):
+        again = from_json(text, origin="x", code=code)
+        assert to_json(again) == text
+        assert again.stages[0].method.strength == 0.25
+
+
+def test_from_json__file_without_the_method__is_told(recipe_file):
+    text = to_json(load_recipe(str(recipe_file)))
+    recipe_file.write_text("Mine = 3")
+    with pytest.raises(ConfigError, match=r"a method's Config at Mine\.Config in .*mine\.py, got none"):
+        from_json(text, origin="x", code=str(recipe_file))
+
+
+def test_config_digest__anything_that_changes_numbers__changes_it():
+    config = load_recipe("ossl")
+    digest = config_digest(config)
+    assert config_digest(load_recipe("ossl")) == digest
+    logged = dataclasses.replace(config, training=TrainingConfig(log_every=7, keep_checkpoints=5))
+    assert config_digest(logged) == digest
+    seeded = dataclasses.replace(config, seed=1)
+    stage = dataclasses.replace(config.stages[0], epochs=16)
+    assert len({digest, config_digest(seeded), config_digest(dataclasses.replace(config, stages=(stage,)))}) == 3
+
+
+def test_config_digest__method_of_a_file__follows_its_text_and_not_its_place(recipe_file, tmp_path):
+    digest = config_digest(load_recipe(str(recipe_file)))
+    moved = tmp_path / "elsewhere.py"
+    moved.write_text(recipe_file.read_text())
+    assert config_digest(load_recipe(str(moved))) == digest
+    moved.write_text(recipe_file.read_text() + "# edited\n")
+    assert config_digest(load_recipe(str(moved))) != digest
+
+
+def test_from_json__file_of_the_method_moved__takes_it_from_its_new_place(recipe_file, tmp_path):
+    config = load_recipe(str(recipe_file))
+    text, digest = to_json(config), config_digest(config)
+    moved = recipe_file.rename(tmp_path / "elsewhere.py")
+    with pytest.raises(ConfigError, match=r"got .*mine\.py: the file is gone; pass --code with its new place"):
+        from_json(text, origin="x")
+    again = from_json(text, origin="x", code=str(moved))
+    assert again.stages[0].method.strength == 0.25
+    assert config_digest(again) == digest
+
+
+@pytest.mark.parametrize(
+    "names", [("warm-up", "warm_up"), ("data",), ("seed",), ("1st",), ("class",), ("a", "stages"), ("-",)]
+)
+def test_stages__names_that_cannot_begin_options__are_refused(names):
+    with pytest.raises(ConfigError, match=r"a stage name|stages with different names"):
+        ExperimentConfig(stages=tuple(StageConfig(method=Supervised.Config(), name=name) for name in names))
+
+
+def test_experiment__unlabelled_pictures_that_no_stage_uses__are_refused():
+    data = DataConfig(train="photos", unlabelled="more")
+    with pytest.raises(ConfigError, match="a method that trains on unlabelled pictures, got Supervised"):
+        ExperimentConfig(stages=(StageConfig(method=Supervised.Config()),), data=data)
+    assert ExperimentConfig(stages=(StageConfig(method=FixMatch.Config()),), data=data).data == data
