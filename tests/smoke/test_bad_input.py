@@ -92,7 +92,7 @@ COMMANDS = {
     "validation_set_without_training_set": ("train ossl --data.val x", r"data.train with data.val"),
     "resume_of_no_run": ("train --resume nothing", r"a run directory at nothing"),
     "config_that_is_not_there": ("train --config nothing.json", r"a config file, got no file nothing.json"),
-    "recipe_file_missing": ("train nothing.py:recipe", r"a Python file with a recipe, got no file nothing.py"),
+    "recipe_file_missing": ("train nothing.py:recipe", r"a Python file, got no file nothing.py"),
     "recipe_module_missing": ("train no.such.module:recipe", r"an importable module, got 'no.such.module'"),
     "evaluate_no_run": ("evaluate nothing", r"a run directory at nothing"),
     "predict_no_run": ("predict nothing x.png", r"a run directory at nothing"),
@@ -265,7 +265,7 @@ def config_without_run(place):
     return changed_config(place, lambda document: document.pop("run"))
 
 
-@case(r"your leave to run a method outside auxo, got .*mine.py: pass --code .*mine.py")
+@case(r"your leave to run what is outside auxo, got .*mine.py: pass --code .*mine.py")
 def config_with_method_of_an_unnamed_file(place):
     kind = f"{place.write('mine.py', RECIPE)}:Mine.Config"
 

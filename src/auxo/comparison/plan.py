@@ -8,10 +8,11 @@ from pathlib import Path
 from auxo.comparison.budget import fit_to_budget, total_flops
 from auxo.comparison.folder import Contents, MethodEntry, differences, run_folder, shared_settings
 from auxo.comparison.measures import choose_measure
-from auxo.data import Splits, load_splits
+from auxo.data import Splits
 from auxo.errors import AuxoError, ConfigError
 from auxo.jobs import Job
 from auxo.runs.experiment import ExperimentConfig
+from auxo.runs.model import splits_of
 from auxo.runs.results import PRIMARY, first_head
 from auxo.runtime import Runtime
 from auxo.training.cost import StageCost, measure_costs
@@ -126,7 +127,7 @@ def plan_grid(
 
 def _splits(choice: Choice, seed: int) -> Splits:
     """Return the data of a seed, with something to judge on."""
-    splits = load_splits(choice.config.data, seed=seed)
+    splits = splits_of(replace(choice.config, seed=seed))
     if splits.test is None and not splits.ood:
         fix = "give --data.test or --data.ood, or a --data.test-fraction above 0"
         raise ConfigError("a set to judge on that is not the validation set", "none", fix)

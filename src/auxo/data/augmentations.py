@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from kornia.color import rgb_to_grayscale
 from kornia.enhance import equalize
 from torch import Tensor
@@ -12,7 +12,18 @@ from torch.nn import functional
 
 from auxo.random import Draws
 
-__all__ = ["OPERATIONS", "Operation", "apply_operations", "cutout", "rand_augment"]
+__all__ = [
+    "MOVES",
+    "OPERATIONS",
+    "Drawn",
+    "Operation",
+    "apply_drawn",
+    "apply_operations",
+    "cutout",
+    "draw_operations",
+    "draw_squares",
+    "rand_augment",
+]
 
 _Images = Float[Tensor, "n 3 height width"]
 _AnyImages = Float[Tensor, "n channels height width"]
@@ -28,12 +39,26 @@ class Operation(NamedTuple):
         high: largest magnitude.
         apply: maps images in [0, 1], shape ``(n, channels, height, width)``, and one magnitude for each, shape
             ``(n,)``, to images in [0, 1].
+        moves: whether it moves pixels, so that a target with places must move too; others recolour them.
     """
 
     name: str
     low: float
     high: float
     apply: Callable[[_AnyImages, _Magnitudes], _AnyImages]
+    moves: bool = False
+
+
+class Drawn(NamedTuple):
+    """What was drawn for one operation of every image; on the CPU, so that no device has to be waited for.
+
+    Args:
+        chosen: shape ``(n,)``; position of the operation among those that it was drawn from.
+        strength: shape ``(n,)``; where in the operation's range its magnitude is, in [0, 1].
+    """
+
+    chosen: Int[Tensor, " n"]
+    strength: Float[Tensor, " n"]
 
 
 def rand_augment(images: _Images, draws: Draws, *, num_operations: int = 3) -> _Images:
@@ -51,9 +76,26 @@ def rand_augment(images: _Images, draws: Draws, *, num_operations: int = 3) -> _
         draws: of the joined batch.
         num_operations: how many follow one another, >= 0.
     """
-    for _ in range(num_operations):
-        chosen, strength = draws.integers(len(OPERATIONS), len(images)), draws.uniform(len(images))
-        images = apply_operations(images, chosen, strength)
+    return apply_drawn(images, draw_operations(draws, len(images), num_operations=num_operations))
+
+
+def draw_operations(draws: Draws, count: int, *, num_operations: int = 3) -> list[Drawn]:
+    """Return what :func:`rand_augment` draws for so many images."""
+    return [Drawn(draws.integers(len(OPERATIONS), count), draws.uniform(count)) for _ in range(num_operations)]
+
+
+def apply_drawn(
+    images: _AnyImages, drawn: Sequence[Drawn], *, operations: Sequence[Operation] | None = None
+) -> _AnyImages:
+    """Return images after one operation for each of ``drawn``.
+
+    Args:
+        images: in [0, 1]; or, with :data:`MOVES`, anything that moves as the pixels do.
+        drawn: from :func:`draw_operations`.
+        operations: that the draws choose among; default :data:`OPERATIONS`.
+    """
+    for chosen, strength in drawn:
+        images = apply_operations(images, chosen, strength, operations=operations)
     return images
 
 
@@ -101,7 +143,22 @@ def cutout(images: _Images, draws: Draws, *, fill: Float[Tensor, " channels"], l
         fill: the colour, shape ``(channels,)``, in [0, 1]; the mean of the training images is grey once normalised.
         largest: longest side as a part of the shorter side of the image, in [0, 1].
     """
-    count, (height, width) = len(images), images.shape[-2:]
+    is_inside = draw_squares(draws, len(images), (images.shape[-2], images.shape[-1]), largest=largest)
+    return torch.where(is_inside.to(images.device), fill.view(-1, 1, 1), images)
+
+
+def draw_squares(
+    draws: Draws, count: int, size: tuple[int, int], *, largest: float = 0.5
+) -> Bool[Tensor, "count 1 height width"]:
+    """Return which pixels :func:`cutout` fills, on the CPU.
+
+    Args:
+        draws: of the joined batch.
+        count: images.
+        size: height and width of an image.
+        largest: longest side as a part of the shorter side of the image, in [0, 1].
+    """
+    height, width = size
     half = draws.uniform(count) * (largest * min(height, width) / 2)
 
     def is_near(size: int) -> Tensor:
@@ -109,8 +166,7 @@ def cutout(images: _Images, draws: Draws, *, fill: Float[Tensor, " channels"], l
         return (centres - (draws.uniform(count) * size).unsqueeze(1)).abs() < half.unsqueeze(1)
 
     rows, columns = is_near(height), is_near(width)
-    is_inside = (rows.view(count, 1, height, 1) & columns.view(count, 1, 1, width)).to(images.device)
-    return torch.where(is_inside, fill.view(-1, 1, 1), images)
+    return rows.view(count, 1, height, 1) & columns.view(count, 1, 1, width)
 
 
 def _blend(other: _Images, images: _Images, weight: _Magnitudes) -> _Images:
@@ -172,11 +228,11 @@ def _solarize(images: _AnyImages, magnitudes: _Magnitudes) -> _AnyImages:
     return torch.where(images < magnitudes.view(-1, 1, 1, 1), images, 1 - images)
 
 
-def _warp(images: _Images, across: list[Tensor | float], down: list[Tensor | float]) -> _Images:
+def _warp(images: _AnyImages, across: list[Tensor | float], down: list[Tensor | float]) -> _AnyImages:
     """Fetch each pixel from elsewhere in its image, black from outside it.
 
     Args:
-        images: in [0, 1].
+        images: in [0, 1], or whatever else moves as they do.
         across: a, b, c of the place ``a x + b y + c`` across, in pixels from the upper left corner, that the pixel at
             (x, y) comes from; numbers, or one for each image.
         down: the same for the place from the top.
@@ -194,7 +250,7 @@ def _warp(images: _Images, across: list[Tensor | float], down: list[Tensor | flo
     return functional.grid_sample(images, grid, mode="nearest", padding_mode="zeros", align_corners=False)
 
 
-def _rotate(images: _Images, degrees: _Magnitudes) -> _Images:
+def _rotate(images: _AnyImages, degrees: _Magnitudes) -> _AnyImages:
     """Turn about the centre, counter-clockwise."""
     height, width = images.shape[-2:]
     angle = torch.deg2rad(degrees)
@@ -202,22 +258,22 @@ def _rotate(images: _Images, degrees: _Magnitudes) -> _Images:
     return _warp(images, [cos, -sin, x - cos * x + sin * y], [sin, cos, y - sin * x - cos * y])
 
 
-def _shear_x(images: _Images, magnitudes: _Magnitudes) -> _Images:
+def _shear_x(images: _AnyImages, magnitudes: _Magnitudes) -> _AnyImages:
     """Move rows sideways, by a part of their distance from the top."""
     return _warp(images, [1.0, magnitudes, 0.0], [0.0, 1.0, 0.0])
 
 
-def _shear_y(images: _Images, magnitudes: _Magnitudes) -> _Images:
+def _shear_y(images: _AnyImages, magnitudes: _Magnitudes) -> _AnyImages:
     """Move columns up or down, by a part of their distance from the left."""
     return _warp(images, [1.0, 0.0, 0.0], [magnitudes, 1.0, 0.0])
 
 
-def _translate_x(images: _Images, magnitudes: _Magnitudes) -> _Images:
+def _translate_x(images: _AnyImages, magnitudes: _Magnitudes) -> _AnyImages:
     """Move sideways, by a part of the width."""
     return _warp(images, [1.0, 0.0, magnitudes * images.shape[-1]], [0.0, 1.0, 0.0])
 
 
-def _translate_y(images: _Images, magnitudes: _Magnitudes) -> _Images:
+def _translate_y(images: _AnyImages, magnitudes: _Magnitudes) -> _AnyImages:
     """Move up or down, by a part of the height."""
     return _warp(images, [1.0, 0.0, 0.0], [0.0, 1.0, magnitudes * images.shape[-2]])
 
@@ -230,12 +286,15 @@ OPERATIONS = (
     Operation("Equalize", 0.0, 1.0, _equalize),
     Operation("Identity", 0.0, 1.0, _identity),
     Operation("Posterize", 4.0, 8.0, _posterize),
-    Operation("Rotate", -30.0, 30.0, _rotate),
+    Operation("Rotate", -30.0, 30.0, _rotate, moves=True),
     Operation("Sharpness", 0.05, 0.95, _sharpness),
-    Operation("ShearX", -0.3, 0.3, _shear_x),
-    Operation("ShearY", -0.3, 0.3, _shear_y),
+    Operation("ShearX", -0.3, 0.3, _shear_x, moves=True),
+    Operation("ShearY", -0.3, 0.3, _shear_y, moves=True),
     Operation("Solarize", 0.0, 1.0, _solarize),
-    Operation("TranslateX", -0.3, 0.3, _translate_x),
-    Operation("TranslateY", -0.3, 0.3, _translate_y),
+    Operation("TranslateX", -0.3, 0.3, _translate_x, moves=True),
+    Operation("TranslateY", -0.3, 0.3, _translate_y, moves=True),
 )
 """The pool of FixMatch with its ranges of magnitude; AutoContrast, Equalize and Identity ignore theirs."""
+
+MOVES = tuple(operation if operation.moves else operation._replace(apply=_identity) for operation in OPERATIONS)
+"""The pool with every operation that only recolours replaced by none: what a target with places goes through."""

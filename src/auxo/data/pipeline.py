@@ -10,10 +10,10 @@ from kornia.augmentation import ImageSequential, RandomCrop, RandomHorizontalFli
 from kornia.augmentation.container.params import ParamItem
 from torch import Tensor, nn
 
-from auxo.data.augmentations import cutout, rand_augment
+from auxo.data.augmentations import MOVES, apply_drawn, draw_operations, draw_squares
 from auxo.data.config import Augment
 from auxo.data.sources import AbstractSource, InMemorySource
-from auxo.data.two_views import SIMCLR_VIEWS, resized_crop, simclr_view
+from auxo.data.two_views import SIMCLR_VIEWS, crop_images, crop_places, draw_crops, recolour_view
 from auxo.errors import ConfigError, DataError
 from auxo.random import Draws, global_seed, named_generator
 from auxo.types import Batch, Normalisation
@@ -41,6 +41,9 @@ class InputPipeline(nn.Module):
             :func:`auxo.data.two_views.resized_crop`), or "crop_flip" and "crop_resize_flip" (those and, for every
             second image on average, a horizontal flip).
 
+        place_fill: the targets that have places, by name, each with the value for places that come from outside the
+            image or are covered: augmentations that move pixels move them, too, each pixel's to where it goes.
+
     A single call can name another of these, or one of
 
     - "strong": the run's own, then three random operations (:func:`auxo.data.augmentations.rand_augment`), then a
@@ -61,7 +64,7 @@ class InputPipeline(nn.Module):
         *,
         image_shape: tuple[int, int, int],
         augment: Augment = "none",
-        place_fill: Mapping[str, float] | None = None,
+        place_fill: Mapping[str, int] | None = None,
     ) -> None:
         super().__init__()
         self.register_buffer("mean", mean)
@@ -84,13 +87,14 @@ class InputPipeline(nn.Module):
 
     @classmethod
     def from_source(
-        cls, source: AbstractSource, *, augment: Augment = "none", place_fill: Mapping[str, float] | None = None
+        cls, source: AbstractSource, *, augment: Augment = "none", place_fill: Mapping[str, int] | None = None
     ) -> "InputPipeline":
         """Return a pipeline that normalises by the statistics of the training images.
 
         Args:
             source: training images; all of them count in memory, at most 2,000 evenly spaced ones when streaming.
             augment: see :class:`InputPipeline`.
+            place_fill: see :class:`InputPipeline`.
 
         Raises:
             DataError: all pixels of a channel are equal.
@@ -110,11 +114,13 @@ class InputPipeline(nn.Module):
         Raises:
             ConfigError: there is no such augmentation, or it is "strong" and the images have other than three channels.
         """
-        images = batch.images.float() / 255
+        images, targets = batch.images.float() / 255, batch.targets
         if seed is not None:
-            images = self._augmented(self.checked(augment), images, batch, seed)
+            images, places = self._augmented(self.checked(augment), images, batch, seed)
+            if places is not None:
+                targets = {name: self._moved(name, values, places) for name, values in targets.items()}
         normalisation = Normalisation(self.mean.view(-1, 1, 1), self.std.view(-1, 1, 1))
-        return replace(batch, images=normalisation.to_inputs(images), normalisation=normalisation)
+        return replace(batch, images=normalisation.to_inputs(images), targets=targets, normalisation=normalisation)
 
     def checked(self, augment: str | None) -> str:
         """Return the name of an augmentation that can be applied, the run's own for ``None``.
@@ -133,38 +139,68 @@ class InputPipeline(nn.Module):
 
     def _augmented(
         self, name: str, images: Float[Tensor, "batch c h w"], batch: Batch, seed: int
-    ) -> Float[Tensor, "batch c h w"]:
-        """Apply the augmentation called ``name``; the memory format stays."""
+    ) -> tuple[Float[Tensor, "batch c h w"], Float[Tensor, "batch 1 h w"] | None]:
+        """Apply the augmentation called ``name``; the memory format stays.
+
+        Returns:
+            The images, and where each of their pixels comes from: its number in the image it was, from 1, or 0 for one
+            from outside; ``None`` where no target has places. Numbers go through the very moves that the images go
+            through, by nearest neighbours, which keep them exact.
+        """
         is_channels_last = images.is_contiguous(memory_format=torch.channels_last)
         base = self.augment if name == _STRONG else name
         flip_prob = 0.5 if base.endswith(_FLIP) or self.augment.endswith(_FLIP) else 0.0
+        count, size = len(images), (images.shape[2], images.shape[3])
+        places = _number_pixels(images) if self.place_fill.keys() & batch.targets.keys() else None
 
         def draws(stream: str) -> Draws:
             return Draws(named_generator(seed, stream), first=batch.first, total=batch.joined_size)
 
-        if base in SIMCLR_VIEWS:
-            images = simclr_view(images, draws(base), view=SIMCLR_VIEWS[base], flip_prob=flip_prob)
-        elif base.startswith(_RESIZED):
-            images = resized_crop(images, draws(_RESIZED), flip_prob=flip_prob)
+        if base in SIMCLR_VIEWS or base.startswith(_RESIZED):
+            own = draws(base if base in SIMCLR_VIEWS else _RESIZED)
+            crops = draw_crops(own, count, size, flip_prob=flip_prob)
+            images = crop_images(images, crops)
+            places = None if places is None else crop_places(places, crops)
+            if base in SIMCLR_VIEWS:
+                images = recolour_view(images, own, view=SIMCLR_VIEWS[base])
         elif isinstance(shift := self.augmentations[base], ImageSequential):
-            images = _shifted(shift, images, batch, seed)
+            params = _draw_shifts(shift, images, batch, seed)
+            images = shift(images, params=params)
+            places = None if places is None else shift(places, params=params)
         if name == _STRONG:
-            operations = draws(_STRONG)
-            images = cutout(rand_augment(images, operations), operations, fill=self.mean)
-        return images.contiguous(memory_format=torch.channels_last) if is_channels_last else images
+            own = draws(_STRONG)
+            operations = draw_operations(own, count)
+            is_hidden = draw_squares(own, count, size).to(images.device)
+            images = torch.where(is_hidden, self.mean.view(-1, 1, 1), apply_drawn(images, operations))
+            if places is not None:
+                places = torch.where(is_hidden, 0.0, apply_drawn(places, operations, operations=MOVES))
+        return images.contiguous(memory_format=torch.channels_last) if is_channels_last else images, places
+
+    def _moved(self, name: str, values: Tensor, places: Float[Tensor, "batch 1 h w"]) -> Tensor:
+        """Return a target whose values went where the pixels went; one without places as it is."""
+        if name not in self.place_fill:
+            return values
+        numbers = places[:, 0].round().long().flatten(1)
+        taken = values.flatten(1).gather(1, (numbers - 1).clamp(min=0))
+        return torch.where(numbers > 0, taken, self.place_fill[name]).to(values.dtype).view_as(values)
 
 
-def _shifted(
+def _number_pixels(images: Float[Tensor, "batch c h w"]) -> Float[Tensor, "batch 1 h w"]:
+    """Return the number of every pixel in its image, from 1."""
+    height, width = images.shape[2:]
+    numbers = torch.arange(1, height * width + 1, device=images.device, dtype=torch.float32)  # exact below 2 ** 24
+    return numbers.view(1, 1, height, width).expand(len(images), -1, -1, -1)
+
+
+def _draw_shifts(
     augmentation: ImageSequential, images: Float[Tensor, "batch c h w"], batch: Batch, seed: int
-) -> Float[Tensor, "batch c h w"]:
-    """Draw for the joined batch and apply this part's draws."""
+) -> list[ParamItem]:
+    """Draw for the joined batch and return this part's draws."""
     with global_seed(seed):
         drawn = augmentation.forward_parameters(torch.Size((batch.joined_size, *images.shape[1:])))
-    params = [
+    return [
         ParamItem(item.name, _part(item.data, batch.first, len(batch))) for item in drawn if isinstance(item.data, dict)
     ]
-    augmented: Tensor = augmentation(images, params=params)
-    return augmented
 
 
 def _part(drawn: Mapping[str, Tensor], first: int, count: int) -> dict[str, Tensor]:

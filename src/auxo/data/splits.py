@@ -278,7 +278,9 @@ def stratified_parts(
         DataError: the source is too small for the parts.
     """
     strata = task.strata(source)
-    parts = stratified_indices(torch.zeros(len(source)) if strata is None else strata, sizes, seed=seed)
+    if strata is None:
+        strata = torch.zeros(len(source), dtype=torch.int64)
+    parts = stratified_indices(strata, sizes, seed=seed)
     return [source.subset(part, name) for part, name in zip(parts, names, strict=True)]
 
 

@@ -4,7 +4,7 @@ import math
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from kornia.filters import gaussian_blur2d
 from torch import Tensor
 
@@ -12,7 +12,19 @@ from auxo.data.augmentations import OPERATIONS, Operation, apply_operations
 from auxo.random import Draws
 from auxo.types import Images
 
-__all__ = ["JITTER", "SIMCLR_VIEWS", "SimCLRView", "colour_jitter", "resized_crop", "simclr_view"]
+__all__ = [
+    "JITTER",
+    "SIMCLR_VIEWS",
+    "Crops",
+    "SimCLRView",
+    "colour_jitter",
+    "crop_images",
+    "crop_places",
+    "draw_crops",
+    "recolour_view",
+    "resized_crop",
+    "simclr_view",
+]
 
 _ATTEMPTS = 10
 _JITTER_PROB = 0.8
@@ -60,18 +72,73 @@ def resized_crop(
         area: range of the part's area over the image's, in (0, 1].
         aspect: range of the part's width over its height, > 0.
     """
-    count, (height, width) = len(images), images.shape[-2:]
-    sizes = _crop_sizes(draws, count, (height, width), area, aspect)
+    size = images.shape[-2], images.shape[-1]
+    return crop_images(images, draw_crops(draws, len(images), size, flip_prob=flip_prob, area=area, aspect=aspect))
+
+
+class Crops(NamedTuple):
+    """Which part of every image is scaled to the image's own size, on the CPU.
+
+    Args:
+        starts: shape ``(n, 2)``; first row and column of the part, whole numbers.
+        sizes: shape ``(n, 2)``; its height and width, pixels.
+        is_flipped: shape ``(n,)``; whether it is mirrored left to right.
+    """
+
+    starts: Float[Tensor, "n 2"]
+    sizes: Int[Tensor, "n 2"]
+    is_flipped: Bool[Tensor, " n"]
+
+
+def draw_crops(
+    draws: Draws,
+    count: int,
+    size: tuple[int, int],
+    *,
+    flip_prob: float,
+    area: tuple[float, float] = (0.08, 1.0),
+    aspect: tuple[float, float] = (3 / 4, 4 / 3),
+) -> Crops:
+    """Return the parts that :func:`resized_crop` draws for so many images of a size, height and width."""
+    sizes = _crop_sizes(draws, count, size, area, aspect)
     places = draws.uniform(count, (2,))
     is_flipped = draws.uniform(count) < flip_prob
+    return Crops((places * (torch.tensor(size) - sizes + 1)).floor(), sizes, is_flipped)
+
+
+def crop_images(images: Images, crops: Crops) -> Images:
+    """Return the parts of images, scaled to the images' own size by bicubic interpolation.
+
+    Args:
+        images: in [0, 1].
+        crops: of these images.
+    """
+    height, width = images.shape[-2:]
 
     def resampling(axis: int, size: int) -> Tensor:
-        starts = (places[:, axis] * (size - sizes[:, axis] + 1)).floor()
-        return _cubic_weights(starts.to(images), sizes[:, axis].to(images), size)
+        return _cubic_weights(crops.starts[:, axis].to(images), crops.sizes[:, axis].to(images), size)
 
     rows, columns = resampling(0, height), resampling(1, width)
-    columns = torch.where(is_flipped.to(images.device).view(-1, 1, 1), columns.flip(1), columns)
+    columns = torch.where(crops.is_flipped.to(images.device).view(-1, 1, 1), columns.flip(1), columns)
     return (rows.unsqueeze(1) @ images.contiguous() @ columns.unsqueeze(1).mT).clamp(0, 1)
+
+
+def crop_places(places: Float[Tensor, "n 1 height width"], crops: Crops) -> Float[Tensor, "n 1 height width"]:
+    """Return what lies at the nearest pixel of every pixel of the scaled parts.
+
+    Args:
+        places: of whole images, one number a pixel.
+        crops: of these images.
+    """
+
+    def nearest(axis: int, size: int) -> Tensor:
+        steps = (torch.arange(size) + 0.5) / size
+        return (crops.starts[:, axis, None] + steps * crops.sizes[:, axis, None]).floor().long().to(places.device)
+
+    rows, columns = nearest(0, places.shape[-2]), nearest(1, places.shape[-1])
+    columns = torch.where(crops.is_flipped.to(places.device)[:, None], columns.flip(1), columns)
+    images = torch.arange(len(places), device=places.device).view(-1, 1, 1)
+    return places[:, 0][images, rows.unsqueeze(2), columns.unsqueeze(1)].unsqueeze(1)
 
 
 def simclr_view(images: Images, draws: Draws, *, view: SimCLRView, flip_prob: float) -> Images:
@@ -93,7 +160,17 @@ def simclr_view(images: Images, draws: Draws, *, view: SimCLRView, flip_prob: fl
         view: how often to blur and to solarise.
         flip_prob: part of the images that are mirrored left to right, in [0, 1].
     """
-    images = resized_crop(images, draws, flip_prob=flip_prob)
+    return recolour_view(resized_crop(images, draws, flip_prob=flip_prob), draws, view=view)
+
+
+def recolour_view(images: Images, draws: Draws, *, view: SimCLRView) -> Images:
+    """Return a view of images that are cropped already: the rest of :func:`simclr_view`, which moves no pixel.
+
+    Args:
+        images: in [0, 1].
+        draws: of the joined batch, after the crops were drawn.
+        view: how often to blur and to solarise.
+    """
     if images.shape[1] == 3:
         images = colour_jitter(images, draws, prob=_JITTER_PROB)
         images = _sometimes(images, draws, _GREY, _GREY_PROB)

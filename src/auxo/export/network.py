@@ -77,7 +77,7 @@ def capture(model: TrainedModel) -> ExportedProgram:
     return program
 
 
-def difference(first: Float[Tensor, "batch classes"], second: Float[Tensor, "batch classes"]) -> float:
+def difference(first: Float[Tensor, "batch outputs ..."], second: Float[Tensor, "batch outputs ..."]) -> float:
     """Return the largest difference between the probabilities of two networks' logits, or nan."""
     return float((first.float().softmax(dim=1) - second.float().softmax(dim=1)).abs().max())
 

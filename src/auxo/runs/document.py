@@ -66,7 +66,7 @@ def to_json(config: ExperimentConfig) -> str:
 
 
 def from_json(
-    text: str, *, origin: str, code: Sequence[str] | str = (), is_published: bool = False
+    text: str, *, origin: str, code: Sequence[str] | str | None = None, is_published: bool = False
 ) -> ExperimentConfig:
     """Return the configuration that JSON describes.
 
@@ -155,7 +155,7 @@ def _digest_of(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def allow_code(run: dict[str, Any], code: Sequence[str] | str, *, is_published: bool) -> dict[str, Any]:
+def allow_code(run: dict[str, Any], code: Sequence[str] | str | None, *, is_published: bool) -> dict[str, Any]:
     """Return JSON of a configuration whose files are those that the user allows.
 
     Args:
@@ -168,7 +168,7 @@ def allow_code(run: dict[str, Any], code: Sequence[str] | str, *, is_published: 
     """
     recorded = {path: path if is_published else path.expanduser().resolve() for path in _files_in(run)}
     files = list(dict.fromkeys(recorded.values()))
-    words = [code] if isinstance(code, str) else code
+    words = [code] if isinstance(code, str) else code or ()
     named = [split_outside(word)[0] if is_outside(word) else Path(word) for word in words]
     named = list(dict.fromkeys(path.expanduser().resolve() for path in named))
     expected = "your leave to run what is outside auxo"

@@ -4,9 +4,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice, product
 
-from auxo.data import Splits, load_splits
+from auxo.data import Splits
 from auxo.errors import ConfigError
 from auxo.runs.experiment import ExperimentConfig
+from auxo.runs.model import splits_of
 from auxo.runs.selection import SelectionRule
 from auxo.runtime import Runtime
 from auxo.sweep.fields import Field, Value, declared_samplers, find_field, search_fields, with_values
@@ -175,12 +176,12 @@ def check_builds(space: SearchSpace, rule: SelectionRule, *, runtime: Runtime) -
         ConfigError: there is no such head or measure.
     """
     chosen = [example for parameter, example in space.examples() if isinstance(parameter.sampler, Choice)]
-    data, splits = space.config.data, load_splits(space.config.data, seed=space.config.seed)
+    data, splits = space.config.data, splits_of(space.config)
     *_, last = _untrained(space.config, splits, runtime)
     score = ValidationScore(rule, rule.find_row(last.reader.evaluate(splits.val), split=splits.val.name))
     for config in chosen:
         if config.data != data:
-            data, splits = config.data, load_splits(config.data, seed=config.seed)
+            data, splits = config.data, splits_of(config)
         for _ in _untrained(config, splits, runtime):
             pass
     return Objective(rule, score.measure.higher_is_better)

@@ -42,7 +42,7 @@ def pictures(count, seed=0):
 
 def make_batch(images):
     indices = torch.arange(len(images))
-    return Batch(images=images, labels=torch.zeros_like(indices), indices=indices)
+    return Batch(images=images, targets={"label": torch.zeros_like(indices)}, indices=indices)
 
 
 def draws(seed=0, **kwargs):

@@ -17,7 +17,7 @@ from auxo.types import Batch
 
 def make_batch(images: torch.Tensor) -> Batch:
     indices = torch.arange(len(images))
-    return Batch(images=images, labels=torch.zeros_like(indices), indices=indices)
+    return Batch(images=images, targets={"label": torch.zeros_like(indices)}, indices=indices)
 
 
 def plain(size: tuple[int, int], augment: str) -> InputPipeline:

@@ -48,7 +48,7 @@ def draws(seed=0, **kwargs):
 
 def make_batch(images, **kwargs):
     indices = torch.arange(len(images))
-    return Batch(images=images, labels=torch.zeros_like(indices), indices=indices, **kwargs)
+    return Batch(images=images, targets={"label": torch.zeros_like(indices)}, indices=indices, **kwargs)
 
 
 def plain(size, augment="none", *, channels=3):

@@ -1,13 +1,34 @@
 """Which runs are made, and which folders are refused."""
 
 import json
+import shutil
+from dataclasses import replace
 
 import pytest
 
+from auxo.backbones import BackboneConfig
 from auxo.errors import CheckpointError, ConfigError
+from auxo.files.tensor_file import write_tensor_file
 from auxo.jobs import Job, check_jobs, is_finished
-from auxo.jobs.job import check_job, foreign_file
-from auxo.runs.document import load_recipe, to_json
+from auxo.jobs.job import check_job
+from auxo.runs.document import config_digest, to_json
+
+NET = """
+from torch import nn
+from auxo.interfaces import AbstractBackbone
+from auxo.types import Features
+
+class Tiny(AbstractBackbone):
+    num_features = 4
+
+    def __init__(self, *, channels, height, width):
+        super().__init__()
+        self.layer = nn.Conv2d(channels, 4, 3)
+
+    def forward(self, images):
+        maps = self.layer(images)
+        return Features(maps.mean((2, 3)), {"last": maps})
+"""
 
 
 @pytest.fixture
@@ -72,17 +93,41 @@ def test_check_jobs__two_of_one_name_or_folder__refused(make_job, same, tmp_path
         check_jobs([first, second])
 
 
-def test_foreign_file__of_a_method_in_a_file__that_file(make_job, failing):
-    assert foreign_file(make_job().config) is None
-    assert foreign_file(make_job(failing).config) == failing.resolve()
+def run_of(make_job, failing, place):
+    """Return a job with a method of one file and a backbone of another."""
+    net = place / "net.py"
+    net.write_text(NET)
+    job = make_job(f"{failing}:work", name="mine")
+    return replace(job, config=replace(job.config, backbone=BackboneConfig(name=f"{net}:Tiny")))
 
 
-def test_foreign_file__methods_of_two_files__refused(failing, tmp_path):
-    from dataclasses import replace
+def as_if_trained(job):
+    """Leave what a run leaves in its folder, as far as it is looked at."""
+    job.folder.mkdir(parents=True, exist_ok=True)
+    (job.folder / "config.json").write_text(to_json(job.config))
+    write_tensor_file(job.folder / "model.safetensors", {"weights": {}}, {"run": config_digest(job.config)})
 
-    other = tmp_path / "another.py"
-    other.write_text(failing.read_text())
-    first, second = load_recipe(str(failing)), load_recipe(str(other))
-    both = replace(first, stages=(replace(first.stages[0], name="one"), replace(second.stages[0], name="two")))
-    with pytest.raises(ConfigError, match="methods of one Python file"):
-        foreign_file(both)
+
+def test_check_job__method_and_backbone_of_files__same_config_moved_or_not(make_job, failing, tmp_path):
+    job = run_of(make_job, failing, tmp_path)
+    as_if_trained(job)
+    assert not check_job(job)  # it has no records of its end
+    other = tmp_path / "other.py"
+    other.write_text(NET)
+    moved = replace(job, config=replace(job.config, backbone=BackboneConfig(name=f"{other}:Tiny")))
+    with pytest.raises(ConfigError, match=r"your leave to run what is outside auxo, got .*net\.py"):
+        check_job(moved)
+    (tmp_path / "net.py").unlink()
+    assert not check_job(moved)
+
+
+@pytest.mark.parametrize("edited", ["failing.py", "net.py"])
+def test_check_job__finished_and_one_of_two_files_edited__refused(make_job, failing, tmp_path, edited, finished_run):
+    job = run_of(make_job, failing, tmp_path)
+    as_if_trained(job)
+    shutil.copy(finished_run / "records.jsonl", job.folder)
+    assert check_job(job)
+    with (tmp_path / edited).open("a") as file:
+        file.write("# other\n")
+    with pytest.raises(ConfigError, match="one of an earlier text of such a file"):
+        check_job(job)

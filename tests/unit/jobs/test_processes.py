@@ -48,7 +48,7 @@ def test_run_jobs__method_in_a_file_and_edited_after__refused(make_job, failing)
     assert outcome.status == "finished", outcome.error
     assert json.loads((job.folder / "config.json").read_text())["run"]["stages"][0]["method"]["how"] == "work"
     failing.write_text(failing.read_text() + "\n# other\n")
-    with pytest.raises(ConfigError, match="one of an earlier text of that file"):
+    with pytest.raises(ConfigError, match="one of an earlier text of such a file"):
         run_jobs([job], executor=LocalProcesses())
 
 

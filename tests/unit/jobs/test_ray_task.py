@@ -2,13 +2,32 @@
 
 import socket
 import sys
+from dataclasses import replace
 
 import pytest
 
+from auxo.backbones import BackboneConfig
 from auxo.errors import ConfigError, DeviceError, OutputError
 from auxo.jobs import RayCluster, is_finished, run_jobs
 from auxo.jobs.parcel import pack_folder, unpack_folder
 from auxo.jobs.ray_task import make_order, work
+
+NET = """
+from torch import nn
+from auxo.interfaces import AbstractBackbone
+from auxo.types import Features
+
+class Tiny(AbstractBackbone):
+    num_features = 4
+
+    def __init__(self, *, channels, height, width):
+        super().__init__()
+        self.layer = nn.Conv2d(channels, 4, 3)
+
+    def forward(self, images):
+        maps = self.layer(images)
+        return Features(maps.mean((2, 3)), {"last": maps})
+"""
 
 
 def test_work__folder_not_visible_and_a_file_that_is_not_there__trains_elsewhere_and_returns_the_files(
@@ -32,9 +51,25 @@ def test_work__another_version_or_another_text__refused_in_one_line(make_job, fa
     order = make_order(job, token="token", files=None, threads=1)
     answer = work({**order, "version": "9.9"})
     assert "expected auxo 9.9 on every machine" in answer["reason"]
-    answer = work({**order, "code_text": "other"})
+    answer = work({**order, "code": {str(failing): "other"}})
     assert "one text of" in answer["reason"]
     assert answer["files"] is None
+
+
+def test_work__two_files_of_one_name_that_are_not_there__are_not_mixed_up(make_job, failing, tmp_path):
+    backbone = tmp_path / "net" / failing.name
+    backbone.parent.mkdir()
+    backbone.write_text(NET)
+    job = make_job(f"{failing}:work", name="mine")
+    job = replace(job, config=replace(job.config, backbone=BackboneConfig(name=f"{backbone}:Tiny")))
+    order = make_order(job, token="token", files=None, threads=1)
+    assert order["code"] == {str(path): path.read_text() for path in (failing, backbone)}
+    failing.unlink()  # as on another machine
+    backbone.unlink()
+    answer = work(order)
+    assert answer["reason"] == ""
+    unpack_folder(answer["files"], job.folder)
+    assert is_finished(job.folder)
 
 
 def test_unpack_folder__over_an_older_one__replaces_it_wholly(tmp_path):

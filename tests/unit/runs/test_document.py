@@ -18,6 +18,7 @@ from auxo.methods.supervised import Supervised
 from auxo.optimizers import OptimizerConfig
 from auxo.runs.document import config_digest, from_json, load_recipe, to_json
 from auxo.runs.experiment import ExperimentConfig, StageConfig, TrainingConfig
+from auxo.runs.selection import SelectionRule
 
 RECIPES = ("supervised", "rotation", "ossl", "auxo.methods.ossl:cifar10_released")
 FILE = """
@@ -61,7 +62,7 @@ def test_load_recipe__file__calls_the_named_function(recipe_file, function, epoc
     ("name", "message"),
     [
         ("osls", r"one of auxo's methods, got 'osls': did you mean ossl"),
-        ("nothing.py", r"a Python file with a recipe, got no file nothing\.py"),
+        ("nothing.py", r"a Python file, got no file nothing\.py"),
         ("no.such.module:recipe", r"an importable module, got 'no\.such\.module'"),
         ("auxo.methods.ossl:nothing", r"a function 'nothing' in auxo\.methods\.ossl, got none \(there are: .*recipe"),
         ("{file}:nothing", r"a function 'nothing' in .*mine\.py, got none \(there are: .*recipe, other\)"),
@@ -94,7 +95,7 @@ def test_json__any_value__comes_back_equal(lr, epochs, seed, ood, num_train, nam
     method = OSSL.Config(optimizer=OptimizerConfig(lr=lr), auxiliary_weight_decay=lr / 2)
     config = ExperimentConfig(
         stages=(
-            StageConfig(method=Supervised.Config(), name=f"{name}0", selection="best_val"),
+            StageConfig(method=Supervised.Config(), name=f"{name}0", selection=SelectionRule(keep="best")),
             StageConfig(method=method, name=name, epochs=epochs, start_from=f"{name}0"),
         ),
         backbone=BackboneConfig(name="resnet20"),
@@ -155,11 +156,11 @@ def test_from_json__any_part_replaced__is_refused_in_one_line_or_valid(path):
     [
         ("", r"JSON in x, got something else at line 1: repair"),
         ('{\n"format": }', r"JSON in x, got something else at line 2"),
-        ("[1]", r"config format 1 in x, got list"),
-        ("{}", r"config format 1 in x, got None: .*another program"),
-        ('{"format": 2, "auxo": "9.9"}', r"config format 1 in x, got 2: .*9\.9"),
-        ('{"format": 1}', r"an object 'run' in x, got none"),
-        ('{"format": 1, "run": []}', r"an object 'run' in x, got list"),
+        ("[1]", r"config format 2 in x, got list"),
+        ("{}", r"config format 2 in x, got None: .*another program"),
+        ('{"format": 1, "auxo": "9.9"}', r"config format 2 in x, got 1: .*9\.9"),
+        ('{"format": 2}', r"an object 'run' in x, got none"),
+        ('{"format": 2, "run": []}', r"an object 'run' in x, got list"),
     ],
 )
 def test_from_json__no_config__is_told(text, message):
@@ -201,7 +202,7 @@ def test_from_json__method_of_a_file__runs_it_only_when_that_file_is_allowed(rec
     other = tmp_path / "other.py"
     other.write_text("raise SystemExit('ran')")
     for code in (None, str(other), "mine.py"):
-        with pytest.raises(ConfigError, match=r"your leave to run a method outside auxo, got .*mine\.py: pass --code"):
+        with pytest.raises(ConfigError, match=r"your leave to run what is outside auxo, got .*mine\.py: pass --code"):
             from_json(text, origin="x", code=code)
     for code in (str(recipe_file), f"{recipe_file}:recipe"):
         again = from_json(text, origin="x", code=code)
@@ -212,7 +213,7 @@ def test_from_json__method_of_a_file__runs_it_only_when_that_file_is_allowed(rec
 def test_from_json__file_without_the_method__is_told(recipe_file):
     text = to_json(load_recipe(str(recipe_file)))
     recipe_file.write_text("Mine = 3")
-    with pytest.raises(ConfigError, match=r"a method's Config at Mine\.Config in .*mine\.py, got none"):
+    with pytest.raises(ConfigError, match=r"a subclass of MethodConfig called Mine\.Config in .*mine\.py, got none"):
         from_json(text, origin="x", code=str(recipe_file))
 
 
@@ -240,7 +241,7 @@ def test_from_json__file_of_the_method_moved__takes_it_from_its_new_place(recipe
     config = load_recipe(str(recipe_file))
     text, digest = to_json(config), config_digest(config)
     moved = recipe_file.rename(tmp_path / "elsewhere.py")
-    with pytest.raises(ConfigError, match=r"got .*mine\.py: the file is gone; pass --code with its new place"):
+    with pytest.raises(ConfigError, match=r"got .*mine\.py: mine\.py is gone; pass --code with the new place"):
         from_json(text, origin="x")
     again = from_json(text, origin="x", code=str(moved))
     assert again.stages[0].method.strength == 0.25
