@@ -42,6 +42,15 @@ class TargetedFeatures(NamedTuple):
 
 
 @contextmanager
+def _naming(head: str, split: str) -> Iterator[None]:
+    """Say of which head and split numbers are that are not finite."""
+    try:
+        yield
+    except NonFiniteError as error:
+        raise NonFiniteError(f"{error.expected} of {head} on {split}", error.got, error.fix) from error
+
+
+@contextmanager
 def evaluation_mode(module: nn.Module) -> Iterator[None]:
     """Put a module in evaluation mode, and every submodule back in its own mode afterwards."""
     modes = [(child, child.training) for child in module.modules()]
@@ -209,7 +218,8 @@ class Reader:
         rows = [self.row(split.name, head, kept, split.source.columns) for head, kept in scores.items()]
         for name, kept in answers.items():
             count = pretexts[name].pretext.num_outputs
-            measures = measure_answers(kept, what=f"{name} on {split.name}")
+            with _naming(name, split.name):
+                measures = measure_answers(kept)
             del measures["ece"]  # a pretext's confidence is of no use to anybody
             parts = {"answer": part_answers(kept, [str(number) for number in range(count)])}
             n = len(kept["right"])
@@ -227,10 +237,8 @@ class Reader:
         """
         targets = {target.name for target in self.task.targets}
         groups = {name: column for name, column in columns.items() if name not in targets and column.names}
-        try:
+        with _naming(head, split):
             found = self.task.measure(scores, groups)
-        except NonFiniteError as error:
-            raise NonFiniteError(f"{error.expected} {head} on {split}", error.got, error.fix) from error
         n = len(next(iter(scores.values())))
         task = self.task
         return EvaluationRow(

@@ -15,6 +15,7 @@ from auxo.runs.results import PRIMARY, Compute, EvaluationRow, Selection
 __all__ = ["Table", "build_table", "measure_cell", "title_measure", "to_csv", "to_markdown", "to_rich"]
 
 _MISSING = "-"
+_ABBREVIATIONS = ("auroc", "ece", "nll")
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ def title_measure(name: str) -> str:
         >>> [title_measure(name) for name in ("nll", "worst_group/background", "mIoU")]
         ['NLL', 'worst group/background', 'mIoU']
     """
-    return name.upper() if name.islower() and name.isalpha() and len(name) <= 5 else name.replace("_", " ")
+    return name.upper() if name in _ABBREVIATIONS else name.replace("_", " ")
 
 
 def measure_cell(rows: Sequence[EvaluationRow], name: str = PRIMARY) -> str:

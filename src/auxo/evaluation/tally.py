@@ -34,7 +34,8 @@ class Tally:
         dtype = torch.float32 if device.type == "mps" else torch.float64
         for name, values in scores.items():
             if name not in self._kept:
-                self._kept[name] = torch.zeros((self._count, *values.shape[1:]), dtype=dtype, device=device)
+                with torch.inference_mode(mode=False):  # or nothing could be added outside of it, as attacks do
+                    self._kept[name] = torch.zeros((self._count, *values.shape[1:]), dtype=dtype, device=device)
 
     def add(self, scores: Scores, positions: Int[Tensor, " n"]) -> None:
         """Keep the scores of the items at some positions of the set."""

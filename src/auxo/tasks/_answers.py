@@ -103,12 +103,11 @@ def find_reliability(scores: Scores) -> tuple[Reliability, ...]:
     return tuple(found)
 
 
-def measure_answers(scores: Scores, *, what: str) -> dict[str, Measure]:
+def measure_answers(scores: Scores) -> dict[str, Measure]:
     """Return accuracy with its Wilson interval, negative log-likelihood and calibration error.
 
     Args:
         scores: from :func:`score_answers`, of all items.
-        what: was measured, for the message.
 
     Raises:
         NonFiniteError: the logits were not all finite.
@@ -116,7 +115,7 @@ def measure_answers(scores: Scores, *, what: str) -> dict[str, Measure]:
     sums = sum_answers(scores)
     if not np.isfinite(sums.nll):
         raise NonFiniteError(
-            f"finite logits of {what}",
+            "finite logits",
             f"a mean negative log-likelihood of {sums.nll}",
             "the weights have diverged; go back to the last good checkpoint and lower the learning rate",
         )

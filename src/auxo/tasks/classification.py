@@ -134,7 +134,7 @@ class Classification(AbstractTask):
 
     def measure(self, scores: Scores, columns: Mapping[str, Column]) -> Measured:
         """Return accuracy, likelihood and calibration, and accuracies by class and by group."""
-        measures = measure_answers(scores, what="the head")
+        measures = measure_answers(scores)
         parts = {"class": part_answers(scores, self.class_names)}
         notes: list[str] = []
         if _MARGIN in scores:

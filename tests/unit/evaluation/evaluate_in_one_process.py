@@ -7,7 +7,7 @@ from pathlib import Path
 from auxo.backbones import BackboneConfig
 from auxo.data import InputPipeline, TestSplit
 from auxo.data.fake import SHAPES, oriented_shapes
-from auxo.evaluation import evaluate
+from auxo.evaluation import Reader
 from auxo.methods.ossl import OSSL
 from auxo.runtime import RuntimeConfig, open_runtime
 from auxo.tasks import Classification
@@ -19,11 +19,8 @@ def main(destination: Path, sizes: list[int]) -> None:
     method = OSSL.Config().build(BackboneConfig().build(task, seed=0), task, seed=0)
     with open_runtime(RuntimeConfig(device="cpu", precision="float32", threads=1)) as runtime:
         splits = [TestSplit(oriented_shapes(size, size=28, seed=1)) for size in sizes]
-        rows = [
-            row
-            for split in splits
-            for row in evaluate(method, split, pipeline=pipeline, runtime=runtime, batch_size=16)
-        ]
+        reader = Reader(method=method, pipeline=pipeline, runtime=runtime, batch_size=16)
+        rows = [row for split in splits for row in reader.evaluate(split)]
     destination.write_text(json.dumps([row.to_record() for row in rows]))
 
 

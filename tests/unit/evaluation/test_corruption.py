@@ -11,7 +11,7 @@ from auxo.data import InMemorySource, InputPipeline, TestSplit, ValSplit
 from auxo.data.corruptions import KINDS, SEVERITIES, corrupt
 from auxo.data.fake import SHAPES, oriented_shapes
 from auxo.errors import ConfigError, DataError
-from auxo.evaluation import build_corruption_table, evaluate, evaluate_under_corruptions
+from auxo.evaluation import Reader, build_corruption_table, evaluate_under_corruptions
 from auxo.evaluation.corruption import _blocks
 from auxo.methods.ossl import OSSL
 from auxo.runs.results import EvaluationRow
@@ -39,8 +39,19 @@ def method() -> OSSL:
 def rows_of(
     method: OSSL, runtime: Runtime, *, source: InMemorySource = SOURCE, **options: object
 ) -> list[EvaluationRow]:
-    given = {"pipeline": PIPELINE, "runtime": runtime, "batch_size": 12, "seed": 0, **FEW} | options
-    return evaluate_under_corruptions(method, TestSplit(source), **given)
+    given = {"seed": 0, **FEW} | options
+    reader = reader_of(method, runtime, batch_size=given.pop("batch_size", 12))
+    return evaluate_under_corruptions(reader, TestSplit(source), **given)
+
+
+def reader_of(method: OSSL, runtime: Runtime, *, batch_size: int = 12) -> Reader:
+    return Reader(method=method, pipeline=PIPELINE, runtime=runtime, batch_size=batch_size)
+
+
+def per_class(row: EvaluationRow) -> tuple[float | None, ...]:
+    """The primary measure on every class or answer."""
+    (parts,) = row.parts.values()
+    return tuple(part.value for part in parts.values())
 
 
 def test_evaluate_under_corruptions__two_kinds__gives_rows_in_order(method: OSSL, runtime: Runtime) -> None:
@@ -58,7 +69,7 @@ def test_evaluate_under_corruptions__two_kinds__gives_rows_in_order(method: OSSL
         "corruption/mean",
     ]
     assert [row.head for row in rows] == ["semantic", "auxiliary", "mean"] * 10
-    assert {row.kind for row in rows} == {"class"}
+    assert {row.kind for row in rows} == {"task"}
     assert [row.n for row in rows[::3]] == [32] * 5 + [64] * 4 + [128]
 
 
@@ -70,7 +81,7 @@ def test_evaluate_under_corruptions__all_of_them__are_75_sets_and_their_means(me
 
 
 def test_evaluate_under_corruptions__clean_rows__are_those_of_evaluate(method: OSSL, runtime: Runtime) -> None:
-    plain = evaluate(method, TestSplit(SOURCE), pipeline=PIPELINE, runtime=runtime, batch_size=28)
+    plain = reader_of(method, runtime).evaluate(TestSplit(SOURCE))
     assert rows_of(method, runtime)[:3] == plain[:3]
 
 
@@ -79,7 +90,7 @@ def test_evaluate_under_corruptions__corruption_without_draws__equals_a_set_corr
 ) -> None:
     spoiled = corrupt(SOURCE.images, "contrast", 5, seed=9)
     source = InMemorySource("spoiled", spoiled, SOURCE.labels, SHAPES)
-    plain = evaluate(method, ValSplit(source), pipeline=PIPELINE, runtime=runtime, batch_size=28)[:3]
+    plain = reader_of(method, runtime).evaluate(ValSplit(source))[:3]
     rows = [row for row in rows_of(method, runtime) if row.split == "corruption/contrast/5"]
     assert rows == [replace(row, split="corruption/contrast/5") for row in plain]
     assert rows[0] != replace(rows_of(method, runtime)[0], split="corruption/contrast/5")
@@ -93,11 +104,13 @@ def test_evaluate_under_corruptions__means__are_means_of_the_sets(method: OSSL, 
         "mean": ("fog/1", "fog/5", "contrast/1", "contrast/5"),
     }.items():
         mean, parts = rows[f"corruption/{name}"], [rows[f"corruption/{member}"] for member in members]
-        assert mean.accuracy == pytest.approx(sum(part.accuracy for part in parts) / len(parts), abs=1e-7)
-        assert mean.nll == pytest.approx(sum(part.nll for part in parts) / len(parts))
-        assert mean.per_class[1] == pytest.approx(sum(part.per_class[1] or 0.0 for part in parts) / len(parts))
-        assert mean.calibration_error is None
-        assert mean.low <= mean.accuracy <= mean.high
+        assert mean.main.value == pytest.approx(sum(part.main.value for part in parts) / len(parts), abs=1e-7)
+        assert mean.measures["nll"].value == pytest.approx(
+            sum(part.measures["nll"].value for part in parts) / len(parts)
+        )
+        assert per_class(mean)[1] == pytest.approx(sum(per_class(part)[1] or 0.0 for part in parts) / len(parts))
+        assert "ece" not in mean.measures
+        assert mean.main.low <= mean.main.value <= mean.main.high
 
 
 def test_evaluate_under_corruptions__copies_that_agree__do_not_narrow_the_interval(
@@ -110,14 +123,14 @@ def test_evaluate_under_corruptions__copies_that_agree__do_not_narrow_the_interv
             head.bias.copy_(torch.tensor([1.0, 0.0, 0.0, 0.0]))
     rows = {row.split: row for row in rows_of(constant, runtime) if row.head == "semantic"}
     whole, clean = rows["corruption/mean"], rows["test"]
-    assert (whole.low, whole.high) == pytest.approx((clean.low, clean.high), abs=0.005)
+    assert (whole.main.low, whole.main.high) == pytest.approx((clean.main.low, clean.main.high), abs=0.005)
     assert whole.n == 4 * clean.n
 
 
 def test_evaluate_under_corruptions__batch_size__does_not_change_the_noise(method: OSSL, runtime: Runtime) -> None:
     for first, second in zip(rows_of(method, runtime), rows_of(method, runtime, batch_size=32), strict=True):
-        assert (first.accuracy, first.per_class) == (second.accuracy, second.per_class)
-        assert first.nll == pytest.approx(second.nll, rel=1e-5)
+        assert (first.main.value, per_class(first)) == (second.main.value, per_class(second))
+        assert first.measures["nll"].value == pytest.approx(second.measures["nll"].value, rel=1e-5)
 
 
 def test_evaluate_under_corruptions__images_of_two_blocks__have_noise_of_their_own(runtime: Runtime) -> None:
@@ -185,10 +198,12 @@ def test_build_corruption_table__rows__are_kinds_by_severities_with_means(method
     assert table.columns == ("corruption", "1", "5", "mean")
     assert [line[0] for line in table.lines] == ["fog", "contrast", "mean"]
     by_split = {row.split: row for row in rows if row.head == "semantic"}
-    assert table.lines[1][2] == f"{100 * by_split['corruption/contrast/5'].accuracy:.1f}"
-    assert table.lines[2][1] == f"{100 * by_split['corruption/mean/1'].accuracy:.1f}"
+    assert table.lines[1][2] == f"{100 * by_split['corruption/contrast/5'].main.value:.1f}"
+    assert table.lines[2][1] == f"{100 * by_split['corruption/mean/1'].main.value:.1f}"
     whole = by_split["corruption/mean"]
-    assert table.lines[2][3] == f"{100 * whole.accuracy:.1f} [{100 * whole.low:.1f}, {100 * whole.high:.1f}]"
+    assert (
+        table.lines[2][3] == f"{100 * whole.main.value:.1f} [{100 * whole.main.low:.1f}, {100 * whole.main.high:.1f}]"
+    )
     assert "32 images of test" in table.caption
 
 

@@ -25,7 +25,7 @@ from auxo.data import (
 )
 from auxo.data.fake import SHAPES, oriented_shapes
 from auxo.errors import ConfigError, DataError, NonFiniteError, ShapeError
-from auxo.evaluation import evaluate, wilson_interval
+from auxo.evaluation import Reader
 from auxo.interfaces import PretextBatch, PretextHead
 from auxo.methods.gssl import GSSL
 from auxo.methods.ossl import OSSL
@@ -33,7 +33,7 @@ from auxo.methods.supervised import Supervised
 from auxo.pretexts.rotation import Rotation
 from auxo.runs.results import EvaluationRow
 from auxo.runtime import Runtime, RuntimeConfig, open_runtime
-from auxo.tasks import Classification
+from auxo.tasks import Classification, Part, wilson_interval
 
 TASK = Classification(SHAPES, channels=3, height=28, width=28)
 SOURCE = oriented_shapes(50, size=28, seed=0)
@@ -63,10 +63,20 @@ def ossl(backbone: str = "lenet5") -> OSSL:
     return OSSL.Config().build(BackboneConfig(name=backbone).build(TASK, seed=0), TASK, seed=0)
 
 
+def reader_of(method: nn.Module, runtime: Runtime, *, batch_size: int = 16, workers: int = 0) -> Reader:
+    return Reader(method=method, pipeline=PIPELINE, runtime=runtime, batch_size=batch_size, workers=workers)
+
+
 def rows_of(
     method: nn.Module, runtime: Runtime, *, split: TestSplit = SPLIT, batch_size: int = 16
 ) -> list[EvaluationRow]:
-    return evaluate(method, split, pipeline=PIPELINE, runtime=runtime, batch_size=batch_size)
+    return reader_of(method, runtime, batch_size=batch_size).evaluate(split)
+
+
+def per_class(row: EvaluationRow) -> tuple[float | None, ...]:
+    """The primary measure on every class or answer."""
+    (parts,) = row.parts.values()
+    return tuple(part.value for part in parts.values())
 
 
 def test_evaluate__pretexts_of_many_variants__takes_four_passes_an_image_and_all_answers(runtime: Runtime) -> None:
@@ -75,32 +85,33 @@ def test_evaluate__pretexts_of_many_variants__takes_four_passes_an_image_and_all
     images = {"flip": 50 / 6, "rotation": 50 / 12, "channel_shuffle": 50 / 18}
     variants = {"flip": 8, "rotation": 16, "channel_shuffle": 24}
     assert {name: row.n for name, row in rows.items()} == {n: ceil(images[n]) * variants[n] for n in images}
-    assert all(None not in row.per_class for row in rows.values())
+    assert all(None not in per_class(row) for row in rows.values())
     again = {row.head: row for row in rows_of(method, runtime, batch_size=7) if row.kind == "pretext"}
-    assert {name: (row.n, row.accuracy) for name, row in again.items()} == {
-        name: (row.n, row.accuracy) for name, row in rows.items()
+    assert {name: (row.n, row.main.value) for name, row in again.items()} == {
+        name: (row.n, row.main.value) for name, row in rows.items()
     }
 
 
 def test_evaluate__two_class_heads_and_rotation__gives_four_rows_in_order(runtime: Runtime) -> None:
     rows = rows_of(ossl(), runtime)
     assert [(row.head, row.kind, row.n) for row in rows] == [
-        ("semantic", "class", 50),
-        ("auxiliary", "class", 50),
-        ("mean", "class", 50),
+        ("semantic", "task", 50),
+        ("auxiliary", "task", 50),
+        ("mean", "task", 50),
         ("rotation", "pretext", 200),
     ]
     for row in rows:
         assert row.split == "test"
-        assert (row.low, row.high) == wilson_interval(round(row.accuracy * row.n), row.n)
-        assert len(row.per_class) == 4
-        assert (row.calibration_error is None) == (row.kind == "pretext")
+        assert (row.main.low, row.main.high) == wilson_interval(round(row.main.value * row.n), row.n)
+        assert len(per_class(row)) == 4
+        assert ("ece" in row.measures) == (row.kind == "task")
+        assert row.chance == 0.25
 
 
 def test_evaluate__one_class_head__has_no_mean(runtime: Runtime) -> None:
     method = Supervised.Config().build(BackboneConfig().build(TASK, seed=0), TASK, seed=0)
     (row,) = rows_of(method, runtime)
-    assert row.kind == "class"
+    assert row.kind == "task"
 
 
 def test_evaluate__logits_of_the_whole_set__give_the_same_numbers(runtime: Runtime) -> None:
@@ -115,9 +126,9 @@ def test_evaluate__logits_of_the_whole_set__give_the_same_numbers(runtime: Runti
     answers = dict.fromkeys(logits, SOURCE.labels) | {"rotation": torch.arange(4).repeat_interleave(50)}
     for row in rows_of(method, runtime):
         hits = logits[row.head].argmax(1) == answers[row.head]
-        assert row.accuracy == hits.double().mean().item()
+        assert row.main.value == hits.double().mean().item()
         expected = nn.functional.cross_entropy(logits[row.head].double(), answers[row.head]).item()
-        assert row.nll == pytest.approx(expected, rel=1e-5)
+        assert row.measures["nll"].value == pytest.approx(expected, rel=1e-5)
 
 
 def test_evaluate__constant_predictor__scores_a_quarter_on_rotation(runtime: Runtime) -> None:
@@ -126,16 +137,16 @@ def test_evaluate__constant_predictor__scores_a_quarter_on_rotation(runtime: Run
         method.rotation.weight.zero_()
         method.rotation.bias.copy_(torch.tensor([0.0, 0.0, 3.0, 0.0]))
     row = rows_of(method, runtime)[-1]
-    assert (row.head, row.n, row.accuracy) == ("rotation", 200, 0.25)
-    assert row.per_class == (0.0, 0.0, 1.0, 0.0)
+    assert (row.head, row.n, row.main.value) == ("rotation", 200, 0.25)
+    assert per_class(row) == (0.0, 0.0, 1.0, 0.0)
 
 
 def test_evaluate__batch_size__does_not_change_the_rows(runtime: Runtime) -> None:
     method = ossl("resnet8")
     whole, pieces = rows_of(method, runtime, batch_size=64), rows_of(method, runtime, batch_size=7)
     for first, second in zip(whole, pieces, strict=True):
-        assert (first.n, first.accuracy, first.per_class) == (second.n, second.accuracy, second.per_class)
-        assert first.nll == pytest.approx(second.nll, rel=1e-5)
+        assert (first.n, first.main.value, per_class(first)) == (second.n, second.main.value, per_class(second))
+        assert first.measures["nll"].value == pytest.approx(second.measures["nll"].value, rel=1e-5)
 
 
 def test_evaluate__method__is_left_untouched(runtime: Runtime) -> None:
@@ -173,16 +184,16 @@ def test_evaluate__error_inside__still_restores_the_modes(runtime: Runtime) -> N
 def test_evaluate__any_split__is_named_in_every_row(
     split: TrainSplit | ValSplit | OODSplit, name: str, runtime: Runtime
 ) -> None:
-    rows = evaluate(ossl(), split, pipeline=PIPELINE, runtime=runtime, batch_size=50)
+    rows = reader_of(ossl(), runtime).evaluate(split)
     assert {row.split for row in rows} == {name}
 
 
 def test_evaluate__class_without_images__has_no_accuracy(runtime: Runtime) -> None:
     part = TestSplit(SOURCE.subset((SOURCE.labels != 2).nonzero().flatten(), "part"))
     assert all(
-        row.per_class[2] is None and row.per_class[1] is not None
+        per_class(row)[2] is None and per_class(row)[1] is not None
         for row in rows_of(ossl(), runtime, split=part)
-        if row.kind == "class"
+        if row.kind == "task"
     )
 
 
@@ -216,7 +227,7 @@ def test_evaluate__one_of_two_heads_called_mean__is_refused(runtime: Runtime, mo
     monkeypatch.setattr(
         method, "head_logits", lambda images: dict(zip(("a", "mean"), logits(images).values(), strict=True))
     )
-    with pytest.raises(ConfigError, match="class heads of other names than 'mean'"):
+    with pytest.raises(ConfigError, match="heads of other names than 'mean'"):
         rows_of(method, runtime)
 
 
@@ -234,17 +245,16 @@ def test_evaluate__streaming_set_with_workers__is_decoded_there_to_the_same_rows
 ) -> None:
     method = ossl()
     there = InWorkers(pictures.name, pictures.encoded, pictures.labels, pictures.class_names)
-    options = {"pipeline": PIPELINE, "runtime": runtime, "batch_size": 16}
-    rows = evaluate(method, TestSplit(pictures), **options)
-    assert evaluate(method, TestSplit(there), workers=2, **options) == rows
+    rows = reader_of(method, runtime).evaluate(TestSplit(pictures))
+    assert reader_of(method, runtime, workers=2).evaluate(TestSplit(there)) == rows
 
 
-def test_to_record__row__survives_json(runtime: Runtime) -> None:
-    row = replace(rows_of(ossl(), runtime)[0], per_class=(0.5, None))
-    record = json.loads(json.dumps(row.to_record(), allow_nan=False))
-    assert record["per_class"] == [0.5, None]
-    kind = record.pop("head_kind")  # a record has a kind of its own
-    assert EvaluationRow(**{**record, "kind": kind, "per_class": tuple(record["per_class"])}) == row
+def test_to_record__rows__survive_json(runtime: Runtime) -> None:
+    rows = rows_of(ossl(), runtime)
+    rows[0] = replace(rows[0], parts={"class": {"a": Part(3, 0.5), "b": Part(0, None)}}, notes=("few",))
+    records = [json.loads(json.dumps(row.to_record(), allow_nan=False)) for row in rows]
+    assert records[0]["parts"] == {"class": {"a": [3, 0.5], "b": [0, None]}}
+    assert [EvaluationRow.from_record(record) for record in records] == rows
 
 
 def in_processes(folder: Path, *, num_processes: int, sizes: list[int]) -> list[list[dict[str, object]]]:
@@ -271,7 +281,8 @@ def test_evaluate__two_processes__equal_one_even_if_one_has_no_image(tmp_path: P
     first, second = in_processes(tmp_path, num_processes=2, sizes=sizes)
     assert first == second
     for found, whole in zip(first, expected, strict=True):
-        for key in whole.keys() - {"nll", "calibration_error"}:
-            assert found[key] == whole[key], key
-        assert found["nll"] == pytest.approx(whole["nll"], rel=1e-5)
-        assert found["calibration_error"] == pytest.approx(whole["calibration_error"], abs=1e-5)
+        measures, others = found.pop("measures"), whole.pop("measures")
+        assert found == whole
+        assert measures["accuracy"] == others["accuracy"]
+        for name, measure in others.items():
+            assert measures[name]["value"] == pytest.approx(measure["value"], rel=1e-5, abs=1e-5)

@@ -12,20 +12,17 @@ from auxo.data import InMemorySource, InputPipeline, OODSplit, Splits, TestSplit
 from auxo.data.fake import SHAPES, oriented_shapes
 from auxo.errors import ConfigError, DataError, NonFiniteError
 from auxo.evaluation import (
-    FeatureReader,
-    LabelledFeatures,
-    evaluate,
+    Reader,
+    TargetedFeatures,
     evaluate_by_probes,
     evaluate_probes,
     fit_knn,
     fit_linear,
     fit_probes,
-    has_class_head,
-    require_class_head,
 )
 from auxo.methods.supervised import Supervised
 from auxo.runtime import Runtime, RuntimeConfig
-from auxo.tasks import Classification
+from auxo.tasks import Classification, sum_answers
 
 TASK = Classification(SHAPES, channels=3, height=28, width=28)
 RUNTIME = Runtime(RuntimeConfig(device="cpu"), torch.device("cpu"))
@@ -42,22 +39,27 @@ def method():
 
 
 def probed(method, splits=SPLITS, **options):
-    return evaluate_by_probes(method, splits, pipeline=PIPELINE, runtime=RUNTIME, batch_size=16, **options)
+    return evaluate_by_probes(reader_of(method), splits, **options)
 
 
 def reader_of(method):
-    return FeatureReader(method=method, pipeline=PIPELINE, runtime=RUNTIME, batch_size=16)
+    return Reader(method=method, pipeline=PIPELINE, runtime=RUNTIME, batch_size=16)
 
 
 def clusters(count, *, seed, num_classes=3, spread=0.05, dim=6):
     """Points around one centre per class, far from each other."""
     generator = np.random.default_rng(seed)
     labels = np.arange(count) % num_classes
-    return LabelledFeatures(np.eye(num_classes, dim)[labels] + spread * generator.normal(size=(count, dim)), labels)
+    return TargetedFeatures(np.eye(num_classes, dim)[labels] + spread * generator.normal(size=(count, dim)), labels)
+
+
+def accuracy_of(probe, of):
+    sums = sum_answers(probe.scores(of))
+    return sums.correct / sums.n
 
 
 def accuracy(probe, of):
-    return float((probe.logits(of.features).argmax(1) == of.labels).mean())
+    return float((probe.logits(of.features).argmax(1) == of.answers).mean())
 
 
 @pytest.mark.parametrize("num_classes", [2, 3])
@@ -65,24 +67,24 @@ def test_probes__separate_clusters__are_told_apart(num_classes):
     bank, val, test = (clusters(60, seed=seed, num_classes=num_classes) for seed in range(3))
     knn, linear = fit_knn(bank, num_classes), fit_linear(bank, val, num_classes)
     for probe in (knn, linear):
-        assert probe.scores(test).accuracy == accuracy(probe, test) == 1
+        assert accuracy_of(probe, test) == accuracy(probe, test) == 1
         assert probe.logits(test.features).shape == (60, num_classes)
 
 
 def test_probes__shuffled_labels__are_told_by_chance():
     generator = np.random.default_rng(0)
     bank, val, test = (
-        LabelledFeatures(generator.normal(size=(count, 5)), generator.permutation(np.arange(count) % 4))
+        TargetedFeatures(generator.normal(size=(count, 5)), generator.permutation(np.arange(count) % 4))
         for count in (200, 100, 2000)
     )
     for probe in (fit_knn(bank, 4), fit_linear(bank, val, 4)):
-        assert abs(probe.scores(test).accuracy - 0.25) < 0.04
+        assert abs(accuracy_of(probe, test) - 0.25) < 0.04
 
 
 @pytest.mark.parametrize("k", [1, 7, 30])
 def test_knn__thirty_points__votes_as_computed_by_hand(k):
     generator = np.random.default_rng(1)
-    bank = LabelledFeatures(generator.normal(size=(30, 4)), np.arange(30) % 3)
+    bank = TargetedFeatures(generator.normal(size=(30, 4)), np.arange(30) % 3)
     queries = generator.normal(size=(12, 4)) * 7
     expected = []
     for query in queries:
@@ -90,7 +92,7 @@ def test_knn__thirty_points__votes_as_computed_by_hand(k):
         nearest = sorted(range(30), key=lambda place: -cosines[place])[:k]
         votes = np.zeros(3)
         for place in nearest:
-            votes[bank.labels[place]] += np.exp(cosines[place] / 0.07)
+            votes[bank.answers[place]] += np.exp(cosines[place] / 0.07)
         even = votes.sum() / k / 3
         expected.append((votes + even) / (votes.sum() + 3 * even))
     probe = fit_knn(bank, 3, neighbours=k)
@@ -118,7 +120,7 @@ def test_linear__strength__is_the_best_on_the_validation_images():
     weak, chosen = fit_linear(bank, bank, 3), fit_linear(bank, fresh, 3)
     assert weak.settings == {"bank": 60, "num_features": 30, "c": 10.0}
     assert chosen.settings["c"] < 10
-    assert chosen.scores(fresh).accuracy > weak.scores(fresh).accuracy
+    assert accuracy_of(chosen, fresh) > accuracy_of(weak, fresh)
 
 
 def test_linear__constant_feature_and_other_units__change_nothing():
@@ -136,10 +138,10 @@ def test_evaluate_by_probes__run__has_a_row_of_each_probe_for_every_split(method
     names = ("val", "test", "ood/elsewhere")
     assert [(row.split, row.head) for row in rows] == [(n, head) for n in names for head in ("knn", "linear_probe")]
     for row in rows:
-        assert (row.kind, len(row.per_class)) == ("class", 4)
-        assert 0 <= row.low <= row.accuracy <= row.high <= 1
-        assert 0 < row.nll < np.inf
-        assert 0 <= row.calibration_error <= 1
+        assert (row.kind, len(row.parts["class"])) == ("task", 4)
+        assert 0 <= row.main.low <= row.main.value <= row.main.high <= 1
+        assert 0 < row.measures["nll"].value < np.inf
+        assert 0 <= row.measures["ece"].value <= 1
     assert [row.n for row in rows] == [30, 30, 30, 30, 20, 20]
     assert probed(method, probes=["linear"]) == [row for row in rows if row.head == "linear_probe"]
     assert probed(method, probes=["knn"], neighbours=20) == [row for row in rows if row.head == "knn"]
@@ -160,24 +162,25 @@ def test_evaluate_by_probes__features__are_those_that_the_method_predicts_from_i
     backbone = BackboneConfig(name="resnet8").build(TASK, seed=0)
     method = Supervised.Config().build(backbone, TASK, seed=0).train()
     before = {name: value.clone() for name, value in method.state_dict().items()}
-    found = reader_of(method).read(SPLITS.test)
+    found = reader_of(method).features(SPLITS.test)
     assert method.training
     assert all(torch.equal(value, before[name]) for name, value in method.state_dict().items())
     with torch.no_grad():
         images = (TEST.images.float() / 255 - PIPELINE.mean.view(-1, 1, 1)) / PIPELINE.std.view(-1, 1, 1)
         expected = method.eval().backbone(images).pooled
     np.testing.assert_allclose(found.features, expected.numpy(), rtol=1e-4, atol=1e-5)
-    assert found.labels.tolist() == TEST.labels.tolist()
+    assert found.answers.tolist() == TEST.labels.tolist()
 
 
 def test_evaluate_by_probes__method_without_a_class_head__is_judged_by_its_backbone(method):
     expected = probed(method)
     method.head_logits = lambda images: {}
-    assert not has_class_head(method, RUNTIME)
+    reader = reader_of(method)
+    assert not reader.predicts
     assert probed(method) == expected
-    assert evaluate(method, SPLITS.test, pipeline=PIPELINE, runtime=RUNTIME, batch_size=16) == []
-    with pytest.raises(ConfigError, match=r"a method with a class head, got Supervised: .*--probe all"):
-        require_class_head(method, RUNTIME)
+    assert reader.evaluate(SPLITS.test) == []
+    with pytest.raises(ConfigError, match=r"a method with a head that predicts, got Supervised: .*--probe all"):
+        reader.require_head()
 
 
 @pytest.mark.parametrize(
@@ -210,5 +213,5 @@ def test_scores__likelihood__is_that_of_the_softmax_of_the_logits():
     bank, test = clusters(60, seed=0, spread=0.5), clusters(30, seed=1, spread=0.5)
     for probe in (fit_knn(bank, 3), fit_linear(bank, test, 3)):
         logits = probe.logits(test.features)
-        expected = (logsumexp(logits, axis=1) - logits[np.arange(30), test.labels]).mean()
-        assert probe.scores(test).nll == pytest.approx(expected)
+        expected = (logsumexp(logits, axis=1) - logits[np.arange(30), test.answers]).mean()
+        assert sum_answers(probe.scores(test)).nll == pytest.approx(expected)

@@ -14,13 +14,13 @@ from auxo.backbones import BackboneConfig
 from auxo.data import InMemorySource, InputPipeline, TestSplit
 from auxo.data.fake import SHAPES, oriented_shapes
 from auxo.errors import ConfigError, DataError, NonFiniteError
-from auxo.evaluation import ATTACKS, AttackConfig, adversarial_images, evaluate, evaluate_under_attack, wilson_interval
+from auxo.evaluation import ATTACKS, AttackConfig, Reader, adversarial_images, evaluate_under_attack
 from auxo.interfaces import AbstractBackbone
 from auxo.methods.supervised import Supervised
 from auxo.random import Draws, named_generator
 from auxo.runs.results import EvaluationRow
 from auxo.runtime import Runtime, RuntimeConfig, open_runtime
-from auxo.tasks import Classification
+from auxo.tasks import Classification, wilson_interval
 from auxo.types import Features, Normalisation
 
 SOURCE = oriented_shapes(24, size=28, seed=1)
@@ -71,14 +71,16 @@ def rows_of(
     method: Supervised, runtime: Runtime, config: AttackConfig, *, batch_size: int = 24, seed: int = 0
 ) -> list[EvaluationRow]:
     return evaluate_under_attack(
-        method,
-        TestSplit(SOURCE),
-        pipeline=PIPELINE,
-        runtime=runtime,
-        batch_size=batch_size,
-        config=config,
-        seed=seed,
+        reader_of(method, runtime, batch_size=batch_size), TestSplit(SOURCE), config=config, seed=seed
     )
+
+
+def is_no_better(one: EvaluationRow, other: EvaluationRow) -> bool:
+    return one.main.value <= other.main.value and one.measures["nll"].value >= other.measures["nll"].value
+
+
+def reader_of(method: Supervised, runtime: Runtime, *, batch_size: int = 24) -> Reader:
+    return Reader(method=method, pipeline=PIPELINE, runtime=runtime, batch_size=batch_size)
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
@@ -122,18 +124,24 @@ def test_evaluate_under_attack__every_attack__has_a_row_no_better_than_clean_and
 ) -> None:
     rows = rows_of(trained, runtime, WEAK)
     assert [row.split for row in rows] == ["test", *(f"test/{attack}" for attack in ATTACKS), "test/all_attacks"]
-    assert {(row.head, row.kind, row.n) for row in rows} == {("semantic", "class", 24)}
+    assert {(row.head, row.kind, row.n) for row in rows} == {("semantic", "task", 24)}
     clean, *attacked, worst = rows
-    (plain,) = evaluate(trained, TestSplit(SOURCE), pipeline=PIPELINE, runtime=runtime, batch_size=24)
+    (plain,) = reader_of(trained, runtime).evaluate(TestSplit(SOURCE))
     assert clean == plain
-    assert clean.accuracy >= 0.9
-    assert all(row.accuracy <= clean.accuracy and row.nll >= clean.nll for row in attacked)
-    assert all(worst.accuracy <= row.accuracy and worst.nll >= row.nll for row in attacked)
+    assert clean.main.value >= 0.9
+    assert all(
+        row.main.value <= clean.main.value and row.measures["nll"].value >= clean.measures["nll"].value
+        for row in attacked
+    )
+    assert all(
+        worst.main.value <= row.main.value and worst.measures["nll"].value >= row.measures["nll"].value
+        for row in attacked
+    )
     by_name = dict(zip(ATTACKS, attacked, strict=True))
-    assert by_name["pgd"].accuracy < clean.accuracy - 0.2
-    assert by_name["noise"].accuracy >= by_name["pgd"].accuracy
+    assert by_name["pgd"].main.value < clean.main.value - 0.2
+    assert by_name["noise"].main.value >= by_name["pgd"].main.value
     for row in rows:
-        assert (row.low, row.high) == wilson_interval(round(row.accuracy * row.n), row.n)
+        assert (row.main.low, row.main.high) == wilson_interval(round(row.main.value * row.n), row.n)
 
 
 class Flat(AbstractBackbone):
@@ -177,8 +185,8 @@ def test_evaluate_under_attack__linear_network__has_the_robust_accuracy_of_the_c
     rows = evaluate_under_attack(
         method, TestSplit(source), pipeline=PIPELINE, runtime=runtime, batch_size=25, config=config, seed=0
     )
-    assert rows[0].accuracy == 1.0
-    assert [row.accuracy for row in rows[1:]] == [0.5] * 4
+    assert rows[0].main.value == 1.0
+    assert [row.main.value for row in rows[1:]] == [0.5] * 4
 
 
 def test_evaluate_under_attack__method_and_generators__are_left_alone(trained: Supervised, runtime: Runtime) -> None:
@@ -211,8 +219,8 @@ def test_evaluate_under_attack__one_seed__gives_the_same_rows(trained: Supervise
 def test_evaluate_under_attack__more_restarts__are_no_weaker(trained: Supervised, runtime: Runtime) -> None:
     one = replace(WEAK, attacks=("pgd",), steps=2)
     first, more = (rows_of(trained, runtime, replace(one, restarts=restarts))[1] for restarts in (1, 4))
-    assert more.accuracy <= first.accuracy
-    assert more.nll > first.nll
+    assert more.main.value <= first.main.value
+    assert more.measures["nll"].value > first.measures["nll"].value
 
 
 def test_evaluate_under_attack__flat_network__gives_clean_numbers_under_every_attack(runtime: Runtime) -> None:
@@ -222,8 +230,8 @@ def test_evaluate_under_attack__flat_network__gives_clean_numbers_under_every_at
         method.semantic.bias.copy_(torch.tensor([1.0, 0.0, 0.0, 0.0]))
     config = replace(WEAK, attacks=("pgd", "pgd_margin", "fmn", "deepfool"), steps=2)
     rows = rows_of(method, runtime, config)
-    assert {row.accuracy for row in rows} == {0.25}
-    assert {round(row.nll, 5) for row in rows} == {round(rows[0].nll, 5)}
+    assert {row.main.value for row in rows} == {0.25}
+    assert {round(row.measures["nll"].value, 5) for row in rows} == {round(rows[0].measures["nll"].value, 5)}
 
 
 def test_evaluate_under_attack__weights_that_are_no_numbers__are_refused(runtime: Runtime) -> None:
@@ -237,7 +245,7 @@ def test_evaluate_under_attack__weights_that_are_no_numbers__are_refused(runtime
 def test_evaluate_under_attack__empty_split__is_refused(trained: Supervised, runtime: Runtime) -> None:
     empty = TestSplit(SOURCE.subset(torch.empty(0, dtype=torch.int64), "nothing"))
     with pytest.raises(DataError, match="images in test"):
-        evaluate_under_attack(trained, empty, pipeline=PIPELINE, runtime=runtime, batch_size=4, config=WEAK, seed=0)
+        evaluate_under_attack(reader_of(trained, runtime), empty, config=WEAK, seed=0)
 
 
 def test_evaluate_under_attack__foolbox_missing__gives_the_install_hint(

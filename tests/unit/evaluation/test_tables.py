@@ -7,15 +7,16 @@ from rich.console import Console
 from auxo.errors import DataError
 from auxo.evaluation import build_table, to_markdown, to_rich
 from auxo.runs.results import Compute, EvaluationRow, Selection
+from auxo.tasks import Measure
 
 COMPUTE = Compute(train_seconds=12.34, images=24_000)
 
 
-def row(split: str, head: str, accuracy: float, kind: str = "class") -> EvaluationRow:
-    error = 0.0213 if kind == "class" else None
-    return EvaluationRow(
-        split, head, kind, 500, accuracy, accuracy - 0.017, accuracy + 0.01, 0.0921, error, (accuracy,)
-    )
+def row(split: str, head: str, accuracy: float, kind: str = "task", chance: float | None = None) -> EvaluationRow:
+    measures = {"accuracy": Measure(accuracy, accuracy - 0.017, accuracy + 0.01), "nll": Measure(0.0921, unit="nats")}
+    if kind == "task":
+        measures["ece"] = Measure(0.0213, higher_is_better=False)
+    return EvaluationRow(split, head, kind, 500, "accuracy", measures, chance)
 
 
 ROWS = [
@@ -58,7 +59,7 @@ def test_build_table__one_seed__has_intervals_by_split_and_head() -> None:
 def test_build_table__last_epoch__caption_says_that_nothing_was_selected() -> None:
     caption = build_table(ROWS, selection=None, compute=COMPUTE).caption
     assert "Checkpoint: last epoch; nothing was selected." in caption
-    assert "both of semantic." in caption
+    assert "Of semantic also NLL in nats, ECE in percent (lower is better)." in caption
     assert "1 seed." in caption
     assert "12.3 s, 24,000 training images seen" in caption
     assert "operations not counted" in caption
@@ -66,10 +67,10 @@ def test_build_table__last_epoch__caption_says_that_nothing_was_selected() -> No
 
 
 def test_build_table__selected_checkpoint__caption_names_split_and_epoch() -> None:
-    best = Selection("val", "semantic", 0.978, 0.09, step=70, epoch=7)
+    best = Selection("val", "semantic", "accuracy", 0.978, "nll", 0.09, step=70, epoch=7)
     compute = replace(COMPUTE, flops=1.5e12)
     caption = build_table(ROWS[:3], selection=best, compute=compute).caption
-    assert "Checkpoint: best on val at epoch 7." in caption
+    assert "Checkpoint: best accuracy on val at epoch 7." in caption
     assert "1.5e+12 floating-point operations" in caption
     assert "too narrow" not in caption
 
@@ -79,7 +80,7 @@ def test_build_table__three_seeds__gives_mean_and_sample_deviation() -> None:
     table = build_table(rows, selection=None, compute=COMPUTE, num_seeds=3)
     assert table.lines == (("test", "500", "93.0 ± 3.6", "0.092 ± 0.000", "2.1 ± 0.0"),)
     assert "over 3 seeds" in table.caption
-    assert "Wilson" not in table.caption
+    assert "interval" not in table.caption
 
 
 def test_build_table__pretext_named_as_a_head__keeps_both_columns() -> None:
@@ -93,14 +94,14 @@ def test_build_table__pretexts_alone__have_neither_likelihood_nor_calibration() 
     table = build_table([row("val", "rotation", 0.25, "pretext")], selection=None, compute=COMPUTE)
     assert table.columns == ("split", "rotation")
     assert table.lines == (("val", "25.0 [23.3, 26.0]"),)
-    assert "No class head: the features can be judged with auxo evaluate --probe all." in table.caption
+    assert "No head predicts: the features can be judged with auxo evaluate --probe all." in table.caption
     assert "NLL" not in table.caption
 
 
 def test_build_table__nothing_measured__is_a_caption() -> None:
     table = build_table([], selection=None, compute=COMPUTE)
     assert table.lines == ()
-    assert table.caption.startswith("No class head: ")
+    assert table.caption.startswith("No head predicts: ")
     assert to_markdown(table) == f"{table.caption}\n"
 
 
@@ -125,3 +126,17 @@ def test_to_rich__names_like_markup__are_printed_as_they_are() -> None:
     assert "ood/[red]" in printed
     assert "50.0 [48.3, 51.0]" in printed
     assert "nothing was selected" in printed
+
+
+def test_build_table__known_chance__stands_below_by_head() -> None:
+    rows = [row("val", "semantic", 0.9, chance=0.1), row("val", "lorot", 0.08, "pretext", chance=1 / 16)]
+    caption = build_table(rows, selection=None, compute=COMPUTE).caption
+    assert "Guessing would reach, in percent: semantic 10.0, lorot 6.2." in caption
+
+
+def test_build_table__other_task__has_its_measures_in_their_units() -> None:
+    measures = {"error": Measure(1.25, 1.0, 1.5, unit="steps", higher_is_better=False), "mIoU": Measure(0.5)}
+    table = build_table([EvaluationRow("test", "depth", "task", 7, "error", measures)], selection=None, compute=COMPUTE)
+    assert table.columns == ("split", "images", "depth", "mIoU")
+    assert table.lines == (("test", "7", "1.250 [1.000, 1.500]", "50.0"),)
+    assert "Error in steps (lower is better), with its 95 % interval" in table.caption

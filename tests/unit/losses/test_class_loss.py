@@ -53,10 +53,8 @@ def test_class_loss__from_reweight_after_on__weights_are_those_of_the_classes(la
     for progress in (0.8, 160 * 97 / (200 * 97), 0.999):  # the first step of epoch 160 of 200 is exactly 0.8
         weights = loss.weights(labels, progress=progress)
         assert [round(weights[i].item(), 4) for i in (0, -1)] == [0.0506, 3.9927]
-    assert (
-        ClassLossConfig(class_weights="effective_number", reweight_after=0.0).build(COUNTS).weights(labels, progress=0.0)
-        is not None
-    )
+    loss = ClassLossConfig(class_weights="effective_number", reweight_after=0.0).build(COUNTS)
+    assert loss.weights(labels, progress=0.0) is not None
 
 
 @pytest.mark.parametrize("steps_per_epoch", [1, 7, 97])

@@ -5,22 +5,33 @@ import pytest
 import torch
 
 from auxo.data import InMemorySource, OODSplit, TestSplit, TrainSplit, ValSplit
-from auxo.errors import SelectionError
-from auxo.evaluation import select
+from auxo.errors import ConfigError, SelectionError
 from auxo.runs.results import EvaluationRow, Selection
+from auxo.runs.selection import SelectionRule
+from auxo.tasks import Measure
 
 SOURCE = InMemorySource("x", torch.zeros(1, 3, 8, 8, dtype=torch.uint8), torch.zeros(1, dtype=torch.int64), ("a", "b"))
 VAL = ValSplit(SOURCE)
-ROW = EvaluationRow("val", "semantic", "class", 10, 0.8, 0.5, 0.9, 0.4, 0.1, (0.8, None))
+BEST = SelectionRule(keep="best")
 
 
-def choose(accuracy: float, nll: float, step: int, best: Selection | None) -> Selection:
-    rows = [replace(ROW, accuracy=accuracy, nll=nll), replace(ROW, head="auxiliary", accuracy=1.0, nll=0.0)]
-    return select(VAL, rows, best, step=step, epoch=step)
+def row(accuracy: float = 0.8, nll: float = 0.4, worst: float = 0.2, *, head: str = "semantic") -> EvaluationRow:
+    measures = {
+        "accuracy": Measure(accuracy),
+        "nll": Measure(nll, unit="nats", higher_is_better=False),
+        "worst_group/background": Measure(worst),
+    }
+    return EvaluationRow("val", head, "task", 10, "accuracy", measures)
+
+
+def choose(accuracy: float, nll: float, step: int, best: Selection | None, rule: SelectionRule = BEST) -> Selection:
+    return rule.select(VAL, [row(accuracy, nll), row(1.0, 0.0, head="auxiliary")], best, step=step, epoch=step)
 
 
 def test_select__first_checkpoint__is_the_best() -> None:
-    assert choose(0.5, 1.0, 3, None) == Selection("val", "semantic", 0.5, 1.0, step=3, epoch=3)
+    expected = Selection("val", "semantic", "accuracy", 0.5, "nll", 1.0, step=3, epoch=3)
+    assert choose(0.5, 1.0, 3, None) == expected
+    assert expected.describe() == "best accuracy on val at epoch 3"
 
 
 @pytest.mark.parametrize(
@@ -34,27 +45,78 @@ def test_select__first_checkpoint__is_the_best() -> None:
         (0.8, 0.4, 0, True),
     ],
 )
-def test_select__accuracy_then_likelihood_then_step__decide(accuracy: float, nll: float, step: int, wins: bool) -> None:
+def test_select__measure_then_tie_break_then_step__decide(accuracy: float, nll: float, step: int, wins: bool) -> None:
     best = choose(0.8, 0.4, 1, None)
     found = choose(accuracy, nll, step, best)
     assert (found is not best) == wins
-    assert (found.accuracy, found.nll, found.step) == ((accuracy, nll, step) if wins else (0.8, 0.4, 1))
+    assert (found.value, found.tie_value, found.step) == ((accuracy, nll, step) if wins else (0.8, 0.4, 1))
+
+
+def test_select__measure_of_which_lower_is_better__takes_the_lower() -> None:
+    rule = SelectionRule(keep="best", measure="nll", tie_break="accuracy")
+    best = choose(0.9, 0.4, 1, None, rule)
+    assert (best.measure, best.value) == ("nll", 0.4)
+    assert choose(0.5, 0.3, 2, best, rule).step == 2
+    assert choose(0.99, 0.5, 2, best, rule) is best
+    assert choose(0.95, 0.4, 2, best, rule).step == 2
+    assert choose(0.85, 0.4, 2, best, rule) is best
+
+
+def test_select__worst_group__decides_against_the_mean() -> None:
+    rule = SelectionRule(keep="best", measure="worst_group/background")
+    first = rule.select(VAL, [row(0.9, worst=0.1)], None, step=1, epoch=1)
+    assert rule.select(VAL, [row(0.7, worst=0.5)], first, step=2, epoch=2).value == 0.5
+    assert BEST.select(VAL, [row(0.7, worst=0.5)], choose(0.9, 0.1, 1, None), step=2, epoch=2).step == 1
+
+
+def test_select__head_of_a_pretext__is_the_one_that_decides() -> None:
+    pretext = replace(row(0.3, head="rotation"), kind="pretext")
+    found = SelectionRule(keep="best", head="rotation").select(VAL, [row(), pretext], None, step=1, epoch=1)
+    assert (found.head, found.value) == ("rotation", 0.3)
 
 
 @pytest.mark.parametrize("split", [TrainSplit(SOURCE), TestSplit(SOURCE), OODSplit(SOURCE), "val"])
 def test_select__anything_but_validation_data__is_refused_by_type(split: object) -> None:
     with pytest.raises(SelectionError, match=type(split).__name__):
-        select(split, [ROW], None, step=1, epoch=1)
+        BEST.select(split, [row()], None, step=1, epoch=1)
 
 
 def test_select__rows_of_a_test_split__are_refused() -> None:
-    with pytest.raises(SelectionError, match="ood/photos, test"):
-        select(VAL, [ROW, replace(ROW, split="test"), replace(ROW, split="ood/photos")], None, step=1, epoch=1)
+    rows = [row(), replace(row(), split="test"), replace(row(), split="ood/images")]
+    with pytest.raises(SelectionError, match="ood/images, test"):
+        BEST.select(VAL, rows, None, step=1, epoch=1)
 
 
-def test_select__no_class_head__is_refused() -> None:
-    with pytest.raises(SelectionError, match="a row of a class head on val"):
-        select(VAL, [replace(ROW, kind="pretext")], None, step=1, epoch=1)
+def test_select__no_head_that_predicts__is_refused() -> None:
+    with pytest.raises(SelectionError, match="a row of a head that predicts on val"):
+        BEST.select(VAL, [replace(row(), kind="pretext")], None, step=1, epoch=1)
+
+
+@pytest.mark.parametrize(
+    ("rule", "says"),
+    [
+        (SelectionRule(measure="f1"), "a measure of accuracy, nll, worst_group/background, got 'f1'"),
+        (SelectionRule(head="other"), "a head of first, semantic to select by, got 'other'"),
+    ],
+)
+def test_select__unknown_measure_or_head__is_refused_in_one_line(rule: SelectionRule, says: str) -> None:
+    with pytest.raises(ConfigError, match=says) as caught:
+        rule.select(VAL, [row()], None, step=1, epoch=1)
+    assert "\n" not in str(caught.value)
+
+
+def test_rank__runs__are_in_the_order_of_the_rule() -> None:
+    runs = {"a": [row(0.8, 0.5)], "b": [row(0.9, 0.9)], "c": [row(0.8, 0.2)]}
+    assert sorted(runs, key=lambda name: BEST.rank(runs[name])) == ["b", "c", "a"]
+    by_nll = SelectionRule(measure="nll")
+    assert sorted(runs, key=lambda name: by_nll.rank(runs[name])) == ["c", "a", "b"]
+    with pytest.raises(SelectionError, match="rows on test"):
+        BEST.rank([replace(row(), split="test")], split="test")
+
+
+def test_describe__rule__is_said_in_words() -> None:
+    assert SelectionRule().describe(primary="accuracy") == "last epoch; nothing was selected"
+    assert BEST.describe(primary="mIoU") == "best mIoU on val, then nll, then the earliest"
 
 
 @pytest.mark.slow
@@ -64,11 +126,12 @@ def test_select__test_split__is_refused_by_the_type_checker(tmp_path: Path) -> N
     program = tmp_path / "program.py"
     program.write_text(
         "from auxo.data import TestSplit, ValSplit\n"
-        "from auxo.evaluation import EvaluationRow, select\n"
+        "from auxo.runs.results import EvaluationRow\n"
+        "from auxo.runs.selection import SelectionRule\n"
         "def right(split: ValSplit, rows: list[EvaluationRow]) -> None:\n"
-        "    select(split, rows, None, step=1, epoch=1)\n"
+        "    SelectionRule().select(split, rows, None, step=1, epoch=1)\n"
         "def wrong(split: TestSplit, rows: list[EvaluationRow]) -> None:\n"
-        "    select(split, rows, None, step=1, epoch=1)\n"
+        "    SelectionRule().select(split, rows, None, step=1, epoch=1)\n"
     )
     report, _, status = api.run([str(program)])
     assert status == 1
