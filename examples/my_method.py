@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 import torch
 
-from auxo.runs.experiment import ExperimentConfig, StageConfig
-from auxo.layers.heads import linear_head
 from auxo.interfaces import AbstractBackbone, AbstractMethod, MethodConfig, PretextHead, TrainState
 from auxo.joint import joint_features
+from auxo.layers.heads import linear_head
 from auxo.losses import cross_entropy_losses
 from auxo.pretexts.rotation import Rotation
+from auxo.runs.experiment import ExperimentConfig, StageConfig
 from auxo.runtime import Runtime
 from auxo.tasks import AbstractTask
 from auxo.types import Batches, Images, Metrics

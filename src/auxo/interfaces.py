@@ -1,9 +1,10 @@
 """The contracts between the parts of auxo: backbone, pretext, method, and the state a method is trained in."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
 from jaxtyping import Int, Shaped
 from torch import Tensor, nn
@@ -22,6 +23,7 @@ __all__ = [
     "AbstractMethod",
     "AbstractPretext",
     "MethodConfig",
+    "Order",
     "PretextBatch",
     "PretextHead",
     "StepPlan",
@@ -202,40 +204,78 @@ class AbstractMethod(nn.Module, ABC):
         return logits
 
 
+@runtime_checkable
+class Order(Protocol):
+    """What a pass over the images of a split shows, in which order; see :mod:`auxo.data.orders`. Must have a hash."""
+
+    def length(self, targets: Mapping[str, Int[Tensor, " n"]], *, count: int) -> int:
+        """Return how many images a pass shows; see :meth:`auxo.data.AbstractOrder.length`."""
+
+    def positions(
+        self, targets: Mapping[str, Int[Tensor, " n"]], *, count: int, seed: int, number: int
+    ) -> Int[Tensor, " length"]:
+        """Return the positions that a pass shows; see :meth:`auxo.data.AbstractOrder.positions`."""
+
+
 @dataclass(frozen=True)
 class View:
     """One way in which a method wants to see the images of a split at every step.
 
-    Views of one split and ratio show the same images in the same order, each under augmentations of its own; views of
-    one split and different ratios see batches of different sizes, and views of different orders see others.
+    Views that agree in split, images of a batch, order, stream and whether they have images show the same images in
+    the same order, each under augmentations of its own; others have batches of their own.
 
     Args:
         split: "train", "meta", "unlabelled", or "pictures": the unlabelled images where there are any, else the
-            training ones. The images of the last two have the label -1.
+            training ones. The images of the last two have no targets: the label is -1.
         augment: the run's ``data.augment`` (``None``), or another by its name, see :class:`auxo.data.InputPipeline`.
-        ratio: images of this view for each of the stage's ``batch_size``, >= 1. A joined batch never has more images
-            than the split, and its last in a pass over the split may have fewer.
-        order: name of the order in which the images come; "" is the order that all methods share under one seed.
+        ratio: images of this view for each of the stage's ``batch_size``, > 0; their product is rounded to whole
+            images, at least one. The last batch in a pass may have fewer.
+        order: what a pass over the split shows; ``None`` means :class:`auxo.data.Shuffled`.
+        stream: name of the random numbers of the order; "" are those that all methods share under one seed.
+        batch_size: images of a batch over all processes, >= 1, instead of a ratio.
+        images: whether batches have images; without, they have targets and indices, nothing is decoded, and their
+            ``images`` is empty, of the shape ``(batch, 0, 0, 0)``.
 
     Raises:
         SelectionError: another split: what judges is never trained on.
-        ConfigError: a ratio below 1.
+        ConfigError: a ratio or a batch size out of range, both of them, or an augmentation without images.
 
     Example:
         >>> views = {"first": View("unlabelled", augment="strong"), "second": View("unlabelled", augment="strong")}
+        >>> View("meta", batch_size=50).count_images(64), View("unlabelled", ratio=1.5).count_images(64)
+        (50, 96)
     """
 
     split: str = "train"
     augment: str | None = None
-    ratio: int = 1
-    order: str = ""
+    ratio: float = 1
+    order: Order | None = None
+    stream: str = ""
+    batch_size: int | None = None
+    images: bool = True
 
     def __post_init__(self) -> None:
         if self.split not in _TRAINING_SPLITS:
             expected = f"views of {', '.join(_TRAINING_SPLITS[:-1])} or {_TRAINING_SPLITS[-1]}"
             raise SelectionError(expected, repr(self.split), "train on no other split")
-        if self.ratio < 1:
-            raise ConfigError("a view's ratio >= 1", str(self.ratio), "ask for one image per training image or more")
+        if not 0 < self.ratio < math.inf:
+            fix = "give the images of the view for each of the stage's batch size"
+            raise ConfigError("a view's ratio > 0", str(self.ratio), fix)
+        if self.batch_size is not None and self.batch_size < 1:
+            raise ConfigError("a view's batch size >= 1", str(self.batch_size), "ask for one image or more")
+        if self.batch_size is not None and self.ratio != 1:
+            got = f"batch_size {self.batch_size} and ratio {self.ratio}"
+            raise ConfigError("a view's batch size or its ratio", got, "leave one of them out")
+        if self.augment is not None and not self.images:
+            raise ConfigError("no augment in a view without images", repr(self.augment), "leave one of them out")
+
+    def count_images(self, batch_size: int) -> int:
+        """Return how many images a full batch of this view has, over all processes.
+
+        Args:
+            batch_size: of the stage.
+        """
+        return max(1, round(self.ratio * batch_size)) if self.batch_size is None else self.batch_size
 
 
 class StepPlan(NamedTuple):

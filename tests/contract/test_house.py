@@ -18,7 +18,7 @@ ROWS = [
     ["errors"],
     ["types"],
     ["random"],
-    ["files", "layers"],
+    ["files", "layers", "orders"],
     ["runtime"],
     ["optimizers"],
     ["registry", "outside"],

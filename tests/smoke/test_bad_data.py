@@ -163,7 +163,7 @@ def csv_with_missing_picture(place):
     return table(place, lambda header, rows: rows[1].__setitem__(0, "gone.png"))
 
 
-@case(r"a path and a label in every row, got an empty label in line 3 of .*table.csv")
+@case(r"a label for every image, got none for .* \(line 3 of .*table.csv\)")
 def csv_with_empty_cell(place):
     return table(place, lambda header, rows: rows[1].__setitem__(1, ""))
 

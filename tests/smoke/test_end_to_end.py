@@ -48,7 +48,7 @@ def run(tmp_path_factory):
 
 def test_run__on_oriented_shapes__learns_rotation_and_classes(run):
     _, result = run
-    accuracy = {row.head: row.accuracy for row in result.rows if row.split == "test"}
+    accuracy = {row.head: row.main.value for row in result.rows if row.split == "test"}
     assert accuracy["rotation"] > 0.6
     assert accuracy["semantic"] > 0.6
 
@@ -70,13 +70,13 @@ def test_run__folder__holds_what_the_documentation_says(run):
 
 
 def test_model__loaded_again__has_the_accuracy_that_was_recorded(run):
-    from auxo.evaluation import evaluate
+    from auxo.evaluation import Reader
 
     config, result = run
     with open_runtime(config.runtime) as runtime:
         model = load_model(config, result.folder, runtime=runtime)
         split = TestSplit(oriented_shapes(80, size=32, seed=9))
-        rows = evaluate(model.method, split, pipeline=model.pipeline, runtime=runtime, batch_size=50)
-        again = evaluate(model.method, split, pipeline=model.pipeline, runtime=runtime, batch_size=50)
+        rows = Reader.of(model, runtime=runtime, batch_size=50).evaluate(split)
+        again = Reader.of(model, runtime=runtime, batch_size=50).evaluate(split)
     assert rows == again
-    assert rows[0].accuracy > 0.6
+    assert rows[0].main.value > 0.6

@@ -42,7 +42,7 @@ def test_evaluate__probes__find_what_one_process_finds(auxo, tmp_path, finished_
     one, two = (
         [json.loads(line) for line in (tmp_path / name).read_text().splitlines()] for name in ("one.jsonl", "two.jsonl")
     )
-    assert [row["accuracy"] for row in one] == [row["accuracy"] for row in two]
+    assert [row["measures"]["accuracy"] for row in one] == [row["measures"]["accuracy"] for row in two]
     assert [row["nll"] for row in one] == pytest.approx([row["nll"] for row in two], rel=1e-4)
 
 

@@ -163,11 +163,12 @@ def run(words: Sequence[str]) -> None:
         if runtime.is_main:
             table = judge.table(rows)
             has_own = not options.data and options.images is None and not options.corruptions
+            told = [f"note: {note}" for note in dict.fromkeys(note for split in splits for note in split.source.notes)]
             notes = RunHistory.read(folder).changed_sets(rows) if has_own else []
             keep_earlier(out)
             write_atomically(out, "".join(json.dumps(judge.record(row)) + "\n" for row in rows))
             print_table(table)
-            print("\n".join([*notes, f"results: {out}"]))
+            print("\n".join([*told, *notes, f"results: {out}"]))
 
 
 def _splits(

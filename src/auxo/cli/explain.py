@@ -13,6 +13,7 @@ from auxo.cli.train import read_run_config
 from auxo.data import AbstractSource, read_source
 from auxo.errors import ConfigError
 from auxo.explain import ExplainConfig, Subject, explain
+from auxo.outside import short_name
 from auxo.runs.experiment import ExperimentConfig
 from auxo.runs.model import TrainedModel, load_model, splits_of
 from auxo.runtime import RuntimeConfig, open_runtime
@@ -89,4 +90,4 @@ def _name(config: ExperimentConfig, folder: Path, name: str | None) -> str:
     stage = next((stage for stage in config.stages if stage.name == name), config.stages[-1])
     method = type(stage.method).__qualname__.partition(".")[0]
     place = folder.resolve().name + (f", stage {name}" if name else "")
-    return f"{method} on {config.backbone.name} ({place})"
+    return f"{method} on {short_name(config.backbone.name)} ({place})"

@@ -1,4 +1,4 @@
-"""``auxo predict``: classes for pictures without labels."""
+"""``auxo predict``: answers for pictures that nobody labelled."""
 
 import csv
 import io
@@ -37,7 +37,8 @@ class Options:
     pictures: Annotated[Positional[tuple[str, ...]], tyro.conf.arg(metavar="PICTURE [PICTURE ...]")]
     """Pictures, or folders that are searched for pictures."""
     out: str = "predictions.csv"
-    """CSV to write: path, predicted class, its probability, then the probability of every class."""
+    """CSV to write: path, then the task's answer, such as the predicted class, its probability and that of every class.
+    Answers that are images go to a folder beside it."""
     use: Annotated[ModelOptions, tyro.conf.arg(name="")] = field(default_factory=lambda: ModelOptions(batch_size=256))
     """How the model is loaded and run."""
     trust_pt2: bool = False
@@ -53,26 +54,43 @@ def run(words: Sequence[str]) -> None:
     require_folder_of(Path(options.out))
     paths = [path for place in options.pictures for path in _pictures(Path(place))]
     out = Path(options.out)
+    images = out.with_suffix("") if out.suffix else out.with_name(f"{out.name}-images")
     with _predictor(options) as predictor:
-        task = predictor.description.task
-        text, images = io.StringIO(), {}
-        writer = csv.writer(text)
-        writer.writerow(["path", *task.answer_columns(), *(["image"] if task.targets[0].has_places else [])])
-        for first in range(0, len(paths), options.use.batch_size):
-            chunk = paths[first : first + options.use.batch_size]
-            pixels = torch.stack([predictor.read(path) for path in chunk])
-            for number, (path, answer) in enumerate(zip(chunk, predictor.answers(pixels), strict=True), start=first):
-                cells: list[object] = [path, *answer.cells]
-                if answer.image is not None:
-                    place = out.with_suffix("") / f"{number:05d}-{path.stem}.png"
-                    images[place] = answer.image
-                    cells.append(place)
-                writer.writerow(cells)
-        for place, image in images.items():
-            make_folder(place.parent)
-            Image.fromarray(image).save(place)
-        write_atomically(out, text.getvalue())  # last: it says that all are there
-    print(f"{len(paths)} predictions: {options.out}" + (f", images in {out.with_suffix('')}" if images else ""))
+        lines = list(_answer(predictor, paths, images=images, batch_size=options.use.batch_size))
+        columns = ["path", *predictor.description.task.answer_columns()]
+    has_images = any(place is not None for _, place in lines)
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow([*columns, *(["image"] if has_images else [])])
+    writer.writerows([*cells, *([place] if has_images else [])] for cells, place in lines)
+    write_atomically(out, text.getvalue())  # last: it says that all images are there
+    print(f"{len(paths)} predictions: {options.out}" + (f", images in {images}" if has_images else ""))
+
+
+def _answer(
+    predictor: Predictor, paths: Sequence[Path], *, images: Path, batch_size: int
+) -> Iterator[tuple[list[object], Path | None]]:
+    """Yield the cells of each picture's line, and where the image that answers it was written, if one does.
+
+    Args:
+        predictor: of the model.
+        paths: of the pictures.
+        images: folder of answers that are images; made with the first of them.
+        batch_size: pictures of one pass.
+    """
+    for first in range(0, len(paths), batch_size):
+        chunk = paths[first : first + batch_size]
+        pixels = torch.stack([predictor.read(path) for path in chunk])
+        for number, (path, answer) in enumerate(zip(chunk, predictor.answers(pixels), strict=True), start=first):
+            place = None
+            if answer.image is not None:
+                place = (
+                    make_folder(images) / f"{number:05d}-{path.stem}.png"
+                )  # pictures of two folders may share a name
+                stream = io.BytesIO()
+                Image.fromarray(answer.image).save(stream, format="PNG")
+                write_atomically(place, stream.getvalue())
+            yield [path, *answer.cells], place
 
 
 def _pictures(place: Path) -> Iterator[Path]:

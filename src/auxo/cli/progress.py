@@ -31,6 +31,10 @@ class PlainObserver(QuietObserver):
         self._losses: dict[str, float] = {}
         self._speed = 0.0
 
+    def noted(self, note: str) -> None:
+        """Print a note on the data."""
+        print(f"note: {note}")
+
     def stage_started(self, stage: str, *, step: int, num_steps: int) -> None:
         """Print where the stage begins, below the headline if it is the first."""
         if self._headline:
@@ -45,7 +49,7 @@ class PlainObserver(QuietObserver):
         self._speed = images_per_second
 
     def evaluated(self, epoch: int, rows: list[EvaluationRow]) -> None:
-        """Print losses and accuracies."""
+        """Print losses and what was measured."""
         print(f"epoch {epoch}: {_summary(self._losses, rows)}, {self._speed:,.0f} images/s", flush=True)
 
 
@@ -74,6 +78,10 @@ class TerminalObserver(QuietObserver):
         self._losses: dict[str, float] = {}
         self._smooth_speed = 0.0
         self._drawn = 0.0
+
+    def noted(self, note: str) -> None:
+        """Print a note on the data above the bar."""
+        self._progress.console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
 
     def stage_started(self, stage: str, *, step: int, num_steps: int) -> None:
         """Begin a bar, below the headline if it is the first."""
@@ -114,7 +122,7 @@ def _loss_values(losses: dict[str, float]) -> list[float]:
 
 
 def _summary(losses: dict[str, float], rows: list[EvaluationRow]) -> str:
-    """Return losses and accuracies in a line."""
+    """Return losses and primary measures in a line."""
     told = [
         f"{name.removesuffix('_loss')} loss {value:.3f}" for name, value in losses.items() if name.endswith("_loss")
     ]

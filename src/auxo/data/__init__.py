@@ -4,6 +4,7 @@ from auxo.data.config import DataConfig
 from auxo.data.decode import decode_image, read_bytes
 from auxo.data.load import load_splits, ood_splits
 from auxo.data.loader import Loader, ordered_batches
+from auxo.data.orders import AbstractOrder, Balanced, Shuffled, Stratified
 from auxo.data.pipeline import InputPipeline
 from auxo.data.readers import read_source
 from auxo.data.sources import AbstractSource, InMemorySource, PlaceMap, StreamingSource
@@ -22,7 +23,9 @@ from auxo.data.splits import (
 )
 
 __all__ = [
+    "AbstractOrder",
     "AbstractSource",
+    "Balanced",
     "DataConfig",
     "EvaluationSplit",
     "InMemorySource",
@@ -31,7 +34,9 @@ __all__ = [
     "MetaSplit",
     "OODSplit",
     "PlaceMap",
+    "Shuffled",
     "Splits",
+    "Stratified",
     "StreamingSource",
     "TestSplit",
     "TrainSplit",

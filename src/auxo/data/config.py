@@ -11,9 +11,10 @@ from auxo.errors import ConfigError
 from auxo.outside import absolute_name
 from auxo.types import LABEL
 
-__all__ = ["Augment", "DataConfig"]
+__all__ = ["Augment", "DataConfig", "Unknown"]
 
 Augment: TypeAlias = Literal["none", "crop", "crop_flip", "crop_resize", "crop_resize_flip"]
+Unknown: TypeAlias = Literal["refuse", "ignore"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,13 +63,15 @@ class DataConfig:
     """Column of the pictures in Parquet and hf:// sets."""
     label_column: str = "label"
     """Column of the labels in Parquet, CSV and hf:// sets."""
-    columns: tuple[str, ...] = ()
-    """Further columns to read, such as background,fine_class: of a CSV, Parquet or hf:// set, or for folders of a
-    labels.csv in the folder. Evaluation groups by them."""
-    unknown: Literal["refuse", "ignore"] = "refuse"
-    """What to do with an image whose value is missing, or not among those of train: stop, or leave the image out."""
     path_column: str = "path"
     """Column of the picture paths in a CSV; relative paths start at the CSV's folder."""
+    columns: tuple[str, ...] = ()
+    """Further columns of names or whole numbers, that results are grouped by and methods may learn, as "a,b": of
+    Parquet, CSV and hf:// sets, and for a folder of a labels.csv in it, whose column path gives each image's path from
+    there."""
+    unknown: Unknown = "refuse"
+    """What to do with an image that has no label or no value of a further column, or one that train does not have where
+    it must: stop (refuse), or leave it out and say how many were (ignore)."""
     storage: Literal["auto", "memory", "stream"] = "auto"
     """Decode pictures once into memory, or each time they are used; "auto" takes memory up to 1 GiB of pixels."""
     workers: int = 0
@@ -84,7 +87,8 @@ class DataConfig:
             place = getattr(self, name)
             object.__setattr__(self, name, None if place is None else absolute_name(place))
         object.__setattr__(self, "ood", tuple(map(absolute_name, self.ood)))
-        object.__setattr__(self, "columns", tuple(name for each in self.columns for name in each.split(",")))
+        names = tuple(name.strip() for each in self.columns for name in each.split(","))
+        object.__setattr__(self, "columns", names)
         checks = (
             (self.num_train is None or self.num_train >= 2, "data.num-train >= 2", self.num_train),
             (self.num_labelled is None or self.num_labelled >= 2, "data.num-labelled >= 2", self.num_labelled),
@@ -102,19 +106,34 @@ class DataConfig:
                 f"data.image-size >= {MIN_PIXELS}",
                 self.image_size,
             ),
-            (len(set(self.columns)) == len(self.columns), "each of data.columns once", ", ".join(self.columns)),
-            (all(self.columns), "names in data.columns", "an empty one"),
-            (not {LABEL, self.label_column} & set(self.columns), "data.columns beside the label", self.label_column),
             (self.workers >= 0, "data.workers >= 0", self.workers),
         )
         for is_valid, expected, got in checks:
             if not is_valid:
                 raise ConfigError(expected, str(got), "choose a value in that range")
+        self._check_columns()
         given = [name for name in ("val", "test") if getattr(self, name) is not None]
         if self.train is None and given:
             raise ConfigError(
                 f"data.train with data.{given[0]}", f"data.{given[0]} alone", "give --data.train, or only --data.ood"
             )
+
+    def _check_columns(self) -> None:
+        """Refuse further columns without a name, named twice, or that are the labels."""
+        checks = (
+            (all(self.columns), "names in data.columns", "an empty one", "write them as a,b"),
+            (len(set(self.columns)) == len(self.columns), "each of data.columns once", None, "name every column once"),
+            (self.label_column not in self.columns, "further columns in data.columns", None, "leave the labels out"),
+            (
+                LABEL not in self.columns,
+                f"data.columns without '{LABEL}'",
+                None,
+                "the labels have that name: rename it",
+            ),
+        )
+        for is_valid, expected, got, fix in checks:
+            if not is_valid:
+                raise ConfigError(expected, got or ",".join(self.columns), fix)
 
     @property
     def data_root(self) -> Path | None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from auxo import registry
 from auxo.data.config import DataConfig
 from auxo.data.imbalance import imbalanced
-from auxo.data.readers import read_named, read_unlabelled, store
+from auxo.data.readers import align_splits, read_named, read_unlabelled, require_columns, store
 from auxo.data.semi_supervised import hide_labels, without_pictures
 from auxo.data.sources import AbstractSource
 from auxo.data.splits import (
@@ -37,7 +37,7 @@ def load_splits(
         config: which images.
         seed: decides which images go to which part, and which are kept; equal seeds give equal splits.
         task: what is predicted.
-        learned: further columns of ``config.columns`` that are learned.
+        learned: further columns that are learned: every split has the training set's values of them, in its order.
 
     Raises:
         ConfigError: there is no such scenario.
@@ -47,6 +47,8 @@ def load_splits(
     make = _own_splits if config.train is not None else _scenario_splits
     splits = make(config, seed, task)
     task.check_source(splits.train.source)
+    require_columns(splits.train.source, config.columns)
+    splits = align_splits(splits, learned, unknown=config.unknown)
     splits = replace(splits, task_kind=task, learned=learned)
     train = imbalanced(
         splits.train.source,

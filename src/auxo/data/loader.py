@@ -1,17 +1,18 @@
 """Batches of a source in an order that is a function of seed and number alone, shared out among processes."""
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Int, UInt8
+from jaxtyping import Int, Shaped, UInt8
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_convert
 
+from auxo.data.orders import Shuffled
 from auxo.data.sources import AbstractSource, InMemorySource
 from auxo.errors import ConfigError, DataError
-from auxo.random import named_generator
+from auxo.interfaces import Order
 from auxo.types import Batch
 
 __all__ = ["Loader", "in_memory", "ordered_batches"]
@@ -20,10 +21,10 @@ _CHUNK = 256
 
 
 class Loader:
-    """Joined batches in a new random order every epoch; each process gets a contiguous part of every batch.
+    """Joined batches, pass after pass over the source; each process gets a contiguous part of every batch.
 
-    The order of epoch ``e`` depends on ``seed`` and ``e`` only, so training resumes at any step without replaying the
-    ones before it, and every number of processes sees the same joined batches.
+    What pass ``e`` shows depends on the order, ``seed`` and ``e`` only, so training resumes at any step without
+    replaying the ones before it, and every number of processes sees the same joined batches.
 
     Args:
         source: where the images come from.
@@ -34,9 +35,14 @@ class Loader:
         drop_last: leave a last batch that is not full out of every epoch.
         workers: processes that decode a streaming source, >= 0; they live as long as the loader.
         pin_memory: put images in page-locked memory, from which copies to a GPU do not block.
+        order: what a pass shows; ``None`` means every image once, shuffled anew. An epoch is a pass.
+        images: whether batches have images; else theirs are of the shape ``(n, 0, 0, 0)``, and nothing is decoded.
+        hidden: targets that neither the order nor the batches are to know, by name, each with the value that batches
+            have in place of all of theirs.
 
     Raises:
-        ConfigError: an epoch would have no batch, or a batch fewer images than there are processes.
+        ConfigError: an epoch would have no batch, a batch fewer images than there are processes, or the order goes by
+            a column that is hidden or not there.
     """
 
     def __init__(
@@ -50,11 +56,22 @@ class Loader:
         drop_last: bool = False,
         workers: int = 0,
         pin_memory: bool = False,
+        order: Order | None = None,
+        images: bool = True,
+        hidden: Mapping[str, int] | None = None,
     ) -> None:
         self.source = source
-        self._schedule = _Schedule(len(source), batch_size, seed, rank, num_processes, drop_last)
+        self._hidden = dict(hidden or {})
+        # A column without names is hidden in the source itself.
+        columns = {
+            name: each.values for name, each in source.columns.items() if each.names and name not in self._hidden
+        }
+        passes = _Passes(order or Shuffled(), columns, len(source), seed)
+        self._schedule = _Schedule(passes, passes.length, batch_size, rank, num_processes, drop_last)
         self._schedule.check(source.name)
-        self._fetcher = _Fetcher(source, workers=workers, pin_memory=pin_memory, is_persistent=True)
+        self._fetcher: _Fetcher | None = None
+        if images:
+            self._fetcher = _Fetcher(source, workers=workers, pin_memory=pin_memory, is_persistent=True)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -70,19 +87,27 @@ class Loader:
             numbers: counted from 0 over all epochs; gone through twice, so no iterator.
 
         Raises:
+            ConfigError: the order gives positions that the source does not have.
             DataError: a picture is damaged or of another size, or a worker died.
         """
-        parts, images = self._schedule.parts, self._fetcher.images
-        pixels = images(part.indices for part in parts(numbers))
+        parts = self._schedule.parts
+        fetch = _leave_out if self._fetcher is None else self._fetcher.images
+        pixels = fetch(part.indices for part in parts(numbers))
         for part, part_pixels in zip(parts(numbers), pixels, strict=True):
             yield Batch(
                 images=part_pixels,
-                targets=self.source.fetch_targets(part.indices),
+                targets=self._targets(part.indices),
                 indices=part.indices,
                 first=part.first,
                 total=part.total,
                 num_processes=self._schedule.num_processes,
             )
+
+    def _targets(self, indices: Int[Tensor, " n"]) -> dict[str, Shaped[Tensor, "n ..."]]:
+        """Return the targets at some positions, of which some say nothing."""
+        targets = self.source.fetch_targets(indices)
+        own = {name: value for name, value in self._hidden.items() if name in targets}
+        return {**targets, **{name: torch.full_like(targets[name], value) for name, value in own.items()}}
 
 
 def ordered_batches(
@@ -150,21 +175,65 @@ class _Part(NamedTuple):
 
 
 @dataclass(frozen=True)
+class _Passes:
+    """The passes over a source.
+
+    Args:
+        order: see :class:`Loader`.
+        targets: columns that the order may go by.
+        count: images of the source.
+        seed: see :class:`Loader`.
+        kept: the latest passes, because what fetches and what yields batches go through them separately.
+    """
+
+    order: Order
+    targets: Mapping[str, Int[Tensor, " n"]]
+    count: int
+    seed: int
+    kept: dict[int, Int[Tensor, " length"]] = field(default_factory=dict)
+
+    @property
+    def length(self) -> int:
+        """Images of a pass."""
+        return self.order.length(self.targets, count=self.count)
+
+    def positions(self, number: int) -> Int[Tensor, " length"]:
+        """Return what the pass of this number shows."""
+        if number not in self.kept:
+            positions = self.order.positions(self.targets, count=self.count, seed=self.seed, number=number)
+            self._check(positions)
+            while len(self.kept) > 1:
+                del self.kept[min(self.kept)]
+            self.kept[number] = positions
+        return self.kept[number]
+
+    def _check(self, positions: Tensor) -> None:
+        """Refuse what is no pass over the source."""
+        is_whole = positions.dtype == torch.int64 and positions.shape == (self.length,)
+        if not is_whole or bool(((positions < 0) | (positions >= self.count)).any()):
+            kind = type(self.order).__name__
+            values = f" in {int(positions.min())}..{int(positions.max())}" if positions.numel() else ""
+            got = f"{positions.dtype} of shape {tuple(positions.shape)}{values}"
+            expected = f"{self.length} int64 positions in 0..{self.count - 1} from the order {kind}"
+            raise ConfigError(expected, got, "mend the order")
+
+
+@dataclass(frozen=True)
 class _Schedule:
     """Which images each step takes: numbers only, so that no worker queue is ever part of a reference cycle.
 
     Args:
-        count: images of the source.
+        passes: over the source.
+        count: images of a pass.
         batch_size: see :class:`Loader`.
-        seed: see :class:`Loader`.
         rank: see :class:`Loader`.
         num_processes: see :class:`Loader`.
         drop_last: see :class:`Loader`.
     """
 
+    passes: _Passes
     count: int
     batch_size: int
-    seed: int
     rank: int
     num_processes: int
     drop_last: bool
@@ -177,12 +246,9 @@ class _Schedule:
 
     def parts(self, numbers: Iterable[int]) -> Iterator[_Part]:
         """Yield this process's part of each of these joined batches."""
-        epoch, order = -1, torch.empty(0, dtype=torch.int64)
         for number in numbers:
-            if number // self.steps_per_epoch != epoch:
-                epoch = number // self.steps_per_epoch
-                order = torch.randperm(self.count, generator=named_generator(self.seed, "order", epoch))
-            joined = order[number % self.steps_per_epoch * self.batch_size :][: self.batch_size]
+            epoch, place = divmod(number, self.steps_per_epoch)
+            joined = self.passes.positions(epoch)[place * self.batch_size :][: self.batch_size]
             parts = joined.tensor_split(self.num_processes)
             first = sum(len(part) for part in parts[: self.rank])
             yield _Part(parts[self.rank], first, len(joined))
@@ -202,6 +268,12 @@ class _Schedule:
             got = f"{rest} ({self.count} images of '{name}' in batches of {self.batch_size})"
             expected = f"at least {self.num_processes} images in an epoch's last batch, one per process"
             raise ConfigError(expected, got, "change the batch size, or the number of images by --data.num-train")
+
+
+def _leave_out(parts: Iterable[Int[Tensor, " _"]]) -> Iterator[UInt8[Tensor, "_ 0 0 0"]]:
+    """Yield images without pixels for each part in turn."""
+    for indices in parts:
+        yield torch.empty((len(indices), 0, 0, 0), dtype=torch.uint8)
 
 
 class _Fetcher:

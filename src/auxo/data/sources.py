@@ -4,7 +4,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from copy import copy
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
@@ -51,11 +51,13 @@ class AbstractSource(ABC):
         name: what tables and messages call this set.
         columns: one number per image by name: ``label``, the class, and further columns of the data.
         image_shape: ``(channels, height, width)`` of every image.
+        notes: what a person should know of the set, such as how many images were left out of it, a sentence each.
     """
 
     name: str
     columns: Mapping[str, Column]
     image_shape: tuple[int, int, int]
+    notes: tuple[str, ...] = ()
     _hashes: tuple[str, ...] | None = None
 
     @abstractmethod
@@ -243,18 +245,20 @@ class InMemorySource(AbstractSource):
         origins = [self.describe(i) for i in indices.tolist()]
         images = self.images.index_select(0, indices)
         maps = {key: place._replace(values=place.values.index_select(0, indices)) for key, place in self.maps.items()}
-        return InMemorySource(name, images, origins=origins, columns=take_columns(self.columns, indices), maps=maps)
+        part = InMemorySource(name, images, origins=origins, columns=take_columns(self.columns, indices), maps=maps)
+        part.notes = self.notes
+        return part
 
     def without_targets(self, names: Collection[str], name: str) -> "InMemorySource":
         """See :meth:`AbstractSource.without_targets`; the pixels are shared."""
         origins = [self.describe(i) for i in range(len(self))]
-        hidden = {key for key in names if key not in self.maps}
         maps = {
             key: place._replace(values=torch.full_like(place.values, place.ignore), names=()) if key in names else place
             for key, place in self.maps.items()
         }
-        columns = hide_columns(self.columns, hidden, len(self))
-        return InMemorySource(name, self.images, origins=origins, columns=columns, maps=maps)
+        other = cast("InMemorySource", self.with_columns(hide_columns(self.columns, set(names) - set(maps), len(self))))
+        other.name, other.maps, other._origins = name, maps, origins
+        return other
 
 
 class AbstractEncodedImages(ABC):
@@ -348,12 +352,14 @@ class StreamingSource(AbstractSource):
     def subset(self, indices: Int[Tensor, " n"], name: str) -> "StreamingSource":
         """See :meth:`AbstractSource.subset`."""
         columns = take_columns(self.columns, indices)
-        return StreamingSource(name, self.encoded, image_size=self.image_size, rows=self.rows[indices], columns=columns)
+        part = StreamingSource(name, self.encoded, image_size=self.image_size, rows=self.rows[indices], columns=columns)
+        part.notes = self.notes
+        return part
 
     def without_targets(self, names: Collection[str], name: str) -> "StreamingSource":
         """See :meth:`AbstractSource.without_targets`."""
         columns = hide_columns(self.columns, names, len(self))
-        return StreamingSource(name, self.encoded, image_size=self.image_size, rows=self.rows, columns=columns)
+        return cast("StreamingSource", self.subset(torch.arange(len(self)), name).with_columns(columns))
 
     def _decode(self, row: int) -> UInt8[Tensor, "channels height width"]:
         """Read and decode one row."""

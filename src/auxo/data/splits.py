@@ -153,6 +153,12 @@ class Splits:
             _check_shape(self.train.source, self.unlabelled.source)
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know of the sets, such as how many images were left out."""
+        splits = (self.train, self.meta, self.unlabelled, *self.evaluation())
+        return tuple(dict.fromkeys(note for split in splits if split is not None for note in split.source.notes))
+
+    @property
     def image_shape(self) -> tuple[int, int, int]:
         """``(channels, height, width)`` of every image."""
         return self.train.source.image_shape

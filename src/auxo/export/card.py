@@ -35,7 +35,7 @@ class Card:
 
     Args:
         config: of the run.
-        description: classes and input.
+        description: task and input.
         history: results.
         digests: of the pictures the model was made from, by split.
         files: of the export by name, each with what it is.
@@ -216,14 +216,18 @@ class Card:
     def _limits(self) -> list[str]:
         """Return the section on what the numbers do not say."""
         task, history, names = self.description.task, self.history, self.description.names
+        gives_one = bool(names) and not task.targets[0].has_places
         elsewhere = [row for row in history.first_head() if row.split.startswith("ood/")]
         measured = "; ".join(f"{row.split} {row.main.describe()} of {row.n:,}" for row in elsewhere)
+        title = title_measure(task.primary)
+        title = title[0].upper() + title[1:] if task.primary.islower() else title
+        answers = f"It always answers with one of its {len(names)} classes, also for an image of none of them."
         lines = [
-            "Elsewhere: " + (f"{measured}. Other images can be worse." if measured else "not measured."),
-            *(["It always answers with one of its classes, also for an image of none of them."] if names else []),
+            f"{title} elsewhere: " + (f"{measured}. Other images can be worse." if measured else "not measured."),
+            *([answers] if names else []),
             f"It sees {task.width}x{task.height} pixels: what is smaller than one of them, or cut off at the sides, "
             "does not count.",
-            *(["Its probabilities are what softmax gives, not measured frequencies."] if names else []),
+            *(["Its probabilities are what softmax gives, not measured frequencies."] if gives_one else []),
             "One run with one seed. The numbers say how this network does on these pictures. They are no evidence that "
             "its method is better than another: that takes several seeds and controls of equal compute.",
         ]

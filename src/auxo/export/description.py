@@ -1,4 +1,4 @@
-"""What an exported network says of itself: its classes, and how a picture becomes its input."""
+"""What an exported network says of itself: its task, and how a picture becomes its input."""
 
 import json
 from collections.abc import Mapping, Sequence

@@ -51,6 +51,10 @@ class Request(TypedDict):
 class _LogObserver(SilentObserver):
     """Tells of progress in the log."""
 
+    def noted(self, note: str) -> None:
+        """Say what a person should know of the data."""
+        _say(f"note: {note}")
+
     def stage_started(self, stage: str, *, step: int, num_steps: int) -> None:
         """Say where the stage begins."""
         _say(f"{stage}: step {step} of {num_steps}")

@@ -199,8 +199,8 @@ class BiSSL(AbstractMethod):
             }
             if self.has_hessian:
                 ratio = self.curvature_ratio
-                views["curvature_first"] = View("pictures", augment="simclr", ratio=ratio, order="curvature")
-                views["curvature_second"] = View("pictures", augment="simclr_second", ratio=ratio, order="curvature")
+                views["curvature_first"] = View("pictures", augment="simclr", ratio=ratio, stream="curvature")
+                views["curvature_second"] = View("pictures", augment="simclr_second", ratio=ratio, stream="curvature")
             return views
 
         def plan(self, step: int) -> StepPlan:

@@ -133,6 +133,7 @@ def build_intervals(
     names: Sequence[str],
     *,
     x_title: str,
+    digits: int = 1,
 ) -> dict[str, Any]:
     """Return values with their intervals, one line of the chart per name.
 
@@ -140,6 +141,7 @@ def build_intervals(
         groups: name, style, and ``(number of the line, value, low, high)`` of each point.
         names: of the lines, from above.
         x_title: below.
+        digits: after the point, beside the pointer.
     """
     data = []
     for place, (name, style, points) in enumerate(groups):
@@ -162,7 +164,7 @@ def build_intervals(
                 },
                 "marker": {"color": style.colour, "symbol": style.symbol, "size": 9},
                 "text": [
-                    f"{plain(names[number])}: {value:.1f} [{low:.1f}, {high:.1f}]"
+                    f"{plain(names[number])}: {value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
                     for number, value, low, high in points
                 ],
                 "hovertemplate": "%{text}<extra>%{fullData.name}</extra>",

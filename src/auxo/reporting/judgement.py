@@ -16,6 +16,7 @@ from auxo.runs.model import TrainedModel, load_model, splits_of
 from auxo.runs.results import EvaluationRow
 from auxo.runtime import Runtime
 from auxo.tasks import Reliability
+from auxo.types import LABEL
 
 __all__ = ["Judgement", "LookedAt", "Omission", "SetJudgement", "judge"]
 
@@ -95,7 +96,7 @@ class Judgement:
 def judge(run: RunRecord, config: ExplainConfig, *, runtime: Runtime, batch_size: int) -> Judgement:
     """Return what the model of a finished run says of the run's own sets.
 
-    Where the pictures cannot be read, or where there is no class head, the reason stands in place of what needs them.
+    Where the pictures cannot be read, or where no head predicts, the reason stands in place of what needs them.
 
     Args:
         run: finished.
@@ -144,7 +145,7 @@ def _look(
     """Return what Grad-CAM and t-SNE find on the test images, or on those of validation where there are none."""
     split = splits.test or splits.val
     target = model.task.targets[0]
-    if target.has_places or not target.names:
+    if target.name != LABEL or target.has_places:
         return Omission("Grad-CAM and t-SNE ask for one class per image")
     subject = Subject(model, split.source, run.name, split.name, runtime, batch_size)
     labels = _attempt(lambda: config.labels(split.source))

@@ -21,6 +21,7 @@ from auxo.reporting.sections import (
     reliability_section,
     results_section,
 )
+from auxo.reporting.sections.heads import describe_guessing
 from auxo.reporting.sections.words import counted, listed
 from auxo.runs.results import EvaluationRow
 
@@ -54,7 +55,7 @@ def build_page(runs: Sequence[RunRecord], judgements: Sequence[Judgement]) -> Pa
     ]
     return Page(
         title=_title(ordered),
-        summary=[_summary(ordered)],
+        summary=_summaries(ordered),
         sections=[section for section in sections if section is not None],
         made_with=f"Made by auxo {auxo.__version__} from records and weights; the page asks no server for anything.",
     )
@@ -69,25 +70,32 @@ def _title(runs: Sequence[RunRecord]) -> str:
     return f"{methods} on {data}: {counts}seed{'s' if len(seeds) > 1 else ''} {listed([str(seed) for seed in seeds])}"
 
 
-def _summary(runs: Sequence[RunRecord]) -> str:
-    """Return the first thing to know: the primary measure on the test set, or on validation where there is none."""
-    found = []
+def _summaries(runs: Sequence[RunRecord]) -> list[str]:
+    """Return the first thing to know, a sentence for each primary measure: what the runs achieved by it."""
+    found: dict[tuple[str, str], list[tuple[EvaluationRow, str]]] = {}
     for run in runs:
         rows = {row.split: row for row in run.history.first_head()}
         row = rows.get("test", rows.get("val"))
         if row is not None:
-            found.append((row, run.name))
+            found.setdefault((row.primary, row.main.unit), []).append((row, run.name))
     if not found:
-        return "No run has a head that predicts: the page shows records and features."
+        return ["No run has a head that predicts: the page shows records and features."]
+    return [_summary(pairs) for pairs in found.values()]
+
+
+def _summary(found: Sequence[tuple[EvaluationRow, str]]) -> str:
+    """Return what the rows of some runs say of one measure.
+
+    Args:
+        found: at least one row, each with the name of its run.
+    """
     first = found[0][0]
-    what, chance = title_measure(first.primary), _of_chance(first)
+    what, chance = title_measure(first.primary), describe_guessing([row for row, _ in found])
     if len(found) == 1:
         return f"The {what} on {first.split} is {first.main.describe()}{chance}."
     ordered = sorted(found, key=lambda pair: pair[0].main.value)
-    ends = (f"{row.main.describe()} ({name}, {row.split})" for row, name in (ordered[0], ordered[-1]))
-    return f"The {what} of the runs is between {' and '.join(ends)}{chance}."
-
-
-def _of_chance(row: EvaluationRow) -> str:
-    """Return what guessing would reach, where that is known."""
-    return "" if row.chance is None else f"; guessing would reach {row.main._replace(value=row.chance).describe()}"
+    if len({row.chance for row, _ in found}) == 1:
+        ends = [f"{row.main.describe()} ({name}, {row.split})" for row, name in (ordered[0], ordered[-1])]
+        return f"The {what} of the runs is between {' and '.join(ends)}{chance}."
+    each = [f"{row.main.describe()}{describe_guessing([row])} ({name}, {row.split})" for row, name in ordered]
+    return f"The {what} of the runs is {listed(each)}."

@@ -54,7 +54,8 @@ class EvaluationRow:
         measure = self.measures.get(self.primary if name == PRIMARY else name)
         if measure is None:
             got = f"{name!r}, which {self.head} on {self.split} does not have"
-            raise ConfigError(f"a measure of {', '.join(self.measures)}", got, "choose one of them")
+            fix = "; ".join(("choose one of them", *self.notes))
+            raise ConfigError(f"a measure of {', '.join(self.measures)}", got, fix)
         return measure
 
     def to_record(self) -> dict[str, object]:

@@ -5,11 +5,9 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import NamedTuple
 
-import torch
-
-from auxo.data import InputPipeline, Loader, Splits
+from auxo.data import InputPipeline, Loader, Shuffled, Splits
 from auxo.errors import ConfigError
-from auxo.interfaces import MethodConfig, StepPlan, View
+from auxo.interfaces import MethodConfig, Order, StepPlan, View
 from auxo.random import derive_seed
 from auxo.runs.experiment import ExperimentConfig, StageConfig
 from auxo.runtime import Runtime
@@ -28,18 +26,22 @@ class _Stream(NamedTuple):
 
     Args:
         split: see :class:`auxo.interfaces.View`.
-        ratio: images for each of the stage's batch size.
-        order: name of the order in which the images come.
+        batch_size: images of a batch, over all processes.
+        order: what a pass shows.
+        name: of the random numbers of the order.
+        images: whether batches have images.
     """
 
     split: str
-    ratio: int
-    order: str
+    batch_size: int
+    order: Order
+    name: str
+    images: bool
 
     @classmethod
-    def of(cls, view: View) -> "_Stream":
-        """Return what a view shows."""
-        return cls(view.split, view.ratio, view.order)
+    def of(cls, view: View, batch_size: int) -> "_Stream":
+        """Return what a view shows in a stage of this batch size."""
+        return cls(view.split, view.count_images(batch_size), view.order or Shuffled(), view.stream, view.images)
 
 
 @dataclass(frozen=True)
@@ -107,8 +109,8 @@ class Feeds:
         self._views = stage.method.required_views()
         for view in self._views.values():
             pipeline.checked(view.augment)
-        streams = dict.fromkeys(map(_Stream.of, self._views.values()))
-        self._loaders = {stream: self._loader(stream, splits) for stream in streams}
+        self._streams = {name: _Stream.of(view, stage.batch_size) for name, view in self._views.items()}
+        self._loaders = {stream: self._loader(stream, splits) for stream in dict.fromkeys(self._streams.values())}
         self._batches: dict[_Stream, Iterator[Batch]] = {}
         self._fetched: dict[_Stream, _Kept] = {}
         self._shown: dict[str, _Kept] = {}
@@ -116,13 +118,13 @@ class Feeds:
     @property
     def passes(self) -> dict[str, int]:
         """Batches of one pass over the images of each view."""
-        return {name: self._loaders[_Stream.of(view)].steps_per_epoch for name, view in self._views.items()}
+        return {name: self._loaders[stream].steps_per_epoch for name, stream in self._streams.items()}
 
     def open(self, start: int, stop: int) -> None:
         """Begin to fetch what the steps ``start`` to ``stop - 1`` ask for."""
         shown: dict[_Stream, tuple[str, ...]] = {}
-        for name, view in self._views.items():
-            shown[_Stream.of(view)] = (*shown.get(_Stream.of(view), ()), name)
+        for name, stream in self._streams.items():
+            shown[stream] = (*shown.get(stream, ()), name)
         method = self._stage.method
         self._batches = {
             stream: self._loaders[stream].batches(_Numbers(method, views, start, stop))
@@ -134,45 +136,48 @@ class Feeds:
     def read(self, plan: StepPlan) -> tuple[Batches, int]:
         """Return the batches of the next step by view, on the device, and how many new images they show.
 
-        Images of meta views do not count.
+        Images of meta views do not count, and views without images show none.
         """
         images = 0
         for name, number in plan.batches.items():
-            view = self._views[name]
-            stream = _Stream.of(view)
+            view, stream = self._views[name], self._streams[name]
             if not _is(self._fetched.get(stream), number):
-                self._fetched[stream] = _Kept(number, self._on_device(next(self._batches[stream]), view))
-                images += self._fetched[stream].batch.joined_size if view.split != "meta" else 0
+                self._fetched[stream] = _Kept(number, self._on_device(next(self._batches[stream])))
+                images += self._fetched[stream].batch.joined_size if view.images and view.split != "meta" else 0
             if not _is(self._shown.get(name), number):
-                seed = derive_seed(self._seed, "augment", name, number)  # every view has draws of its own
-                seen: Batch = self._pipeline(self._fetched[stream].batch, seed=seed, augment=view.augment)
+                seen = self._fetched[stream].batch
+                if view.images:
+                    seed = derive_seed(self._seed, "augment", name, number)  # every view has draws of its own
+                    seen = self._pipeline(seen, seed=seed, augment=view.augment)
                 self._shown[name] = _Kept(number, seen)
         return {name: self._shown[name].batch for name in plan.batches}, images
 
     def _loader(self, stream: _Stream, splits: Splits) -> Loader:
-        """Return the loader of a split's images; every pass over the split has a new order."""
+        """Return the loader of a split's images; of pictures, whatever they are, the task's targets are hidden."""
         train, unlabelled = splits.train, splits.unlabelled
         known = {"train": train, "meta": splits.meta, "unlabelled": unlabelled, "pictures": unlabelled or train}
         split = known[stream.split]
         if split is None:
             article = "an" if stream.split == "unlabelled" else "a"
             raise ConfigError(f"{article} {stream.split} split for this method", "none", _HINTS[stream.split])
+        hides = stream.split == "pictures"
         return Loader(
             split.source,
-            batch_size=self._stage.batch_size * stream.ratio,
-            seed=derive_seed(self._seed, "loader", stream.split, *([stream.order] if stream.order else [])),
+            batch_size=stream.batch_size,
+            seed=derive_seed(self._seed, "loader", stream.split, *([stream.name] if stream.name else [])),
             rank=self._runtime.rank,
             num_processes=self._runtime.num_processes,
             drop_last=self._stage.drop_last,
             workers=self._config.data.workers,
             pin_memory=self._runtime.device.type == "cuda",
+            order=stream.order,
+            images=stream.images,
+            hidden={target.name: target.ignore for target in splits.task().targets} if hides else None,
         )
 
-    def _on_device(self, batch: Batch, view: View) -> Batch:
-        """Return the batch on the device, without its labels where the method is not to see them."""
+    def _on_device(self, batch: Batch) -> Batch:
+        """Return the batch on the device."""
         targets = {name: values.to(self._runtime.device) for name, values in batch.targets.items()}
-        if view.split == "pictures":
-            targets = {name: torch.full_like(values, -1) for name, values in targets.items()}
         return replace(batch, images=self._runtime.to_device(batch.images), targets=targets)
 
 

@@ -11,6 +11,9 @@ __all__ = ["Observer", "SilentObserver"]
 class Observer(Protocol):
     """Whoever watches a run; the trainer itself prints nothing."""
 
+    def noted(self, note: str) -> None:
+        """Be told, before the first stage, what a person should know of the data."""
+
     def stage_started(self, stage: str, *, step: int, num_steps: int) -> None:
         """Be told that a stage begins or goes on at ``step`` of ``num_steps``."""
 
@@ -23,6 +26,9 @@ class Observer(Protocol):
 
 class SilentObserver(Observer):
     """Says nothing; a class on top of it says something about what it overrides."""
+
+    def noted(self, note: str) -> None:
+        """Say nothing."""
 
     def stage_started(self, stage: str, *, step: int, num_steps: int) -> None:
         """Say nothing."""

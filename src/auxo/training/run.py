@@ -100,6 +100,8 @@ def train_run(
     if splits is None:
         with runtime.main_first():
             splits = splits_of(config)
+    for note in splits.notes:
+        observer.noted(note)
     pipeline = InputPipeline.from_source(
         splits.train.source, augment=config.data.augment, place_fill=splits.task().places
     ).to(runtime.device)

@@ -16,9 +16,10 @@ from PIL import Image
 from auxo.cli import main
 from auxo.cli.train import read_run_config
 from auxo.data.fake import oriented_shapes
-from auxo.export import published, with_code
+from auxo.export import published
 from auxo.files.tensor_file import read_tensor_file
 from auxo.registry import entries
+from auxo.runs.document import from_json
 from auxo.runs.model import load_model
 from auxo.runtime import RuntimeConfig, open_runtime
 
@@ -190,7 +191,7 @@ def test_card__metadata__is_yaml_with_the_test_accuracy(exported, finished_run):
     records = rows_of(finished_run / "records.jsonl")
     (row,) = [r for r in records if (r["kind"], r.get("split"), r.get("head")) == ("result", "test", "semantic")]
     assert result["dataset"]["split"] == "test"
-    assert result["metrics"] == [{"type": "accuracy", "value": row["accuracy"]}]
+    assert result["metrics"] == [{"type": "accuracy", "value": row["measures"]["accuracy"]["value"]}]
 
 
 def test_preprocess__file__describes_the_input(exported):
@@ -325,7 +326,16 @@ def test_published__places__lose_their_folders(run):
     data = json.loads(text)["run"]["data"]
     assert (data["val"], data["ood"], data["root"]) == ("hf://owner/name", ["elsewhere"], None)
     assert '"my_method.py:Mine.Config"' in text
-    again = json.loads(with_code(text, str(run / "my_method.py")))
-    assert again["run"]["stages"][0]["method"]["type"] == f"{run / 'my_method.py'}:Mine.Config"
-    assert with_code(text, None) == text
-    assert with_code("no json", "x.py") == "no json"
+
+
+def test_published__files_outside_auxo__keep_their_names_and_data_no_leave(run):
+    found = json.loads((run / "config.json").read_text())
+    found["run"]["backbone"]["name"] = "/home/me/net.py:Tiny"
+    found["run"]["data"] |= {"train": "/home/me/reader.py:read", "ood": ["/home/me/other.py:read", "hf://a/b.py:test"]}
+    text = published(json.dumps(found))
+    assert "/home/me" not in text
+    again = json.loads(text)["run"]
+    assert again["backbone"]["name"] == "net.py:Tiny"
+    assert (again["data"]["train"], again["data"]["ood"]) == ("reader.py", ["other.py", "hf://a/b.py:test"])
+    config = from_json(text, origin="x", code="/elsewhere/net.py", is_published=True)
+    assert config.backbone.name == "/elsewhere/net.py:Tiny"

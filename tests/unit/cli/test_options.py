@@ -133,3 +133,38 @@ def test_parse_known_options__unknown_words__are_given_back_in_order():
 def test_parse_known_options__missing_value__is_one_line():
     with pytest.raises(ConfigError, match="missing value for argument '--num-steps'"):
         parse_known_options(Inner, ["--num-steps"])
+
+
+@dataclass(frozen=True)
+class Coded:
+    """Options with files."""
+
+    run: Annotated[Positional[str], tyro.conf.arg(metavar="RUN")] = "none"
+    """A run."""
+    code: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """Files."""
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "run"),
+    [
+        ("", (), "none"),
+        ("here --code a.py", ("a.py",), "here"),
+        ("here --code a.py --code b.py:Name", ("a.py", "b.py:Name"), "here"),
+        ("here --code a.py ../b.py:Name.Inner c.py", ("a.py", "../b.py:Name.Inner", "c.py"), "here"),
+        ("--code=a.py b.py here", ("a.py", "b.py"), "here"),
+        ("--code a.py here", ("a.py",), "here"),
+        ("--code anything here", ("anything",), "here"),
+    ],
+)
+def test_parse_options__code__is_repeated_or_followed_by_several(words, code, run):
+    assert parse_options(Coded, words.split(), command="x") == Coded(run, code)
+    if run == "here":
+        known = parse_known_options(Coded, [*words.split(), "--other", "b.py"])
+        assert known == (Coded(run, code), ["--other", "b.py"])
+
+
+@pytest.mark.parametrize("words", ["--code", "here --code"])
+def test_parse_options__code_without_a_file__is_one_line(words):
+    with pytest.raises(ConfigError, match=r"missing value for argument '--code'"):
+        parse_options(Coded, words.split(), command="x")

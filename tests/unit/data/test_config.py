@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,14 @@ from auxo.errors import ConfigError
         ({"workers": -1}, "data.workers >= 0"),
         ({"test": "a"}, "data.train with data.test, got data.test alone"),
         ({"val": "a"}, "data.train with data.val, got data.val alone"),
+        ({"columns": ("a,,b",)}, "names in data.columns, got an empty one"),
+        ({"columns": ("",)}, "names in data.columns, got an empty one"),
+        ({"columns": ("a,b", "a")}, "each of data.columns once, got a,b,a"),
+        (
+            {"columns": ("kind",), "label_column": "kind"},
+            "further columns in data.columns, got kind: leave the labels out",
+        ),
+        ({"columns": ("label",), "label_column": "kind"}, "data.columns without 'label', got label"),
     ],
 )
 def test_data_config__out_of_range__names_option_and_range(options: dict[str, object], expected: str) -> None:
@@ -32,6 +41,14 @@ def test_data_config__limits__are_accepted() -> None:
     config = DataConfig(num_train=2, test_fraction=0.0, meta_fraction=0.0, image_size=8, train="a", test="b", val="c")
     assert config.num_train == 2
     assert DataConfig(ood=("somewhere",)).train is None
+
+
+@pytest.mark.parametrize("columns", [("a", "b", "c"), ("a,b,c",), ("a, b", "c")])
+def test_data_config__columns__may_be_parted_by_commas(columns: tuple[str, ...]) -> None:
+    config = DataConfig(columns=columns)
+    assert config.columns == ("a", "b", "c")
+    assert replace(config, num_train=2).columns == ("a", "b", "c")
+    assert DataConfig().columns == ()
 
 
 def test_data_root__option_before_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ def sizes(splits: Splits) -> dict[str, int]:
 def test_load_splits__train_only__cuts_val_and_test(photos: str) -> None:
     splits = load_splits(DataConfig(train=photos, test_fraction=0.2), seed=0)
     assert sizes(splits) == {"train": 70, "val": 10, "test": 20}
-    assert splits.class_names == ("arrow", "corner", "tee", "wedge")
+    assert splits.train.source.class_names == ("arrow", "corner", "tee", "wedge")
     assert splits.image_shape == (3, 16, 16)
     for split in (splits.train, *splits.evaluation()):
         counts = split.source.labels.bincount()

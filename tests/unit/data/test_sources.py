@@ -119,7 +119,7 @@ def test_content_hashes__equal_pixels_only__are_equal(shapes: InMemorySource) ->
 
 
 def test_in_memory__wrong_number_of_origins__is_refused() -> None:
-    with pytest.raises(DataError, match="1 for 2 images"):
+    with pytest.raises(DataError, match="1 origins for 2 images"):
         InMemorySource("x", torch.zeros(2, 3, 8, 8, dtype=torch.uint8), torch.tensor([0, 1]), NAMES, ["a"])
 
 

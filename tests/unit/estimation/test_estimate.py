@@ -17,6 +17,7 @@ from auxo.estimation import (
     fit_estimation,
     measure_source,
 )
+from auxo.evaluation import Reader
 from auxo.methods.ossl import OSSL
 from auxo.methods.supervised import Supervised
 from auxo.runtime import RuntimeConfig, open_runtime
@@ -32,11 +33,10 @@ def fitted(config, *, runtime, seed=0, count=60, options=CONFIG):
     method = config.build(BackboneConfig(name="lenet5").build(task, seed=0), task, seed=0)
     pipeline = InputPipeline.from_source(SHAPES)
     validation = ValSplit(SHAPES.subset(torch.arange(count), "validation"))
-    estimation = fit_estimation(
-        method, validation, pipeline=pipeline, runtime=runtime, batch_size=16, seed=seed, config=options
-    )
+    reader = Reader(method=method, pipeline=pipeline, runtime=runtime, batch_size=16)
+    estimation = fit_estimation(reader, validation, seed=seed, config=options)
     unseen = oriented_shapes(30, size=28, seed=1)
-    return estimation, measure_source(method, unseen, pipeline=pipeline, runtime=runtime, batch_size=16)
+    return estimation, measure_source(reader, unseen)
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ from auxo.data import InputPipeline
 from auxo.errors import NonFiniteError
 from auxo.estimation import Scores, Thresholds, fit_thresholds, measure
 from auxo.estimation.scores import rotation_head, threshold_of
+from auxo.evaluation import Reader
 from auxo.interfaces import AbstractMethod, PretextHead
 from auxo.pretexts.lorot import LoRot
 from auxo.pretexts.rotation import Rotation
@@ -52,7 +53,8 @@ def scores():
         pipeline = InputPipeline(torch.full((3,), 0.5), torch.full((3,), 0.5), image_shape=(3, 8, 8))
         pictures = torch.stack([torch.full((3, 8, 8), value, dtype=torch.uint8) for value in (0, 102, 255)])
         with open_runtime(RuntimeConfig(device="cpu")) as runtime:
-            return measure(method, pictures.split(2), name="three", pipeline=pipeline, runtime=runtime)
+            reader = Reader(method=method, pipeline=pipeline, runtime=runtime, batch_size=2)
+            return measure(reader, pictures.split(2), name="three")
 
     return of
 

@@ -101,8 +101,12 @@ def test_reliability__points__are_those_of_predictions_made_anew(page, answers):
 
 
 def test_rotation__points__pair_the_records_of_both_heads(page, rows):
-    accuracy = {(row["split"], row["head"]): 100 * row["accuracy"] for row in rows if row["kind"] == "result"}
-    (trace,) = page.data["rotation-chart-figure"]["data"]
+    accuracy = {
+        (row["split"], row["head"]): 100 * row["measures"]["accuracy"]["value"]
+        for row in rows
+        if row["kind"] == "result"
+    }
+    (trace,) = page.data["pretext-0-figure"]["data"]
     assert trace["x"] == pytest.approx([accuracy[name, "rotation"] for name in SETS], rel=1e-4)
     assert trace["y"] == pytest.approx([accuracy[name, "semantic"] for name in SETS], rel=1e-4)
 
@@ -143,13 +147,13 @@ def test_asked__options__are_those_that_differ_from_the_recipe(page, finished_ru
 
 def test_several__runs_that_differ_in_their_seed__have_mean_and_deviation(several, read_page, several_rows):
     page = read_page(several)
-    header, *lines = page.tables["Accuracy of class heads, %"]
+    header, *lines = page.tables["The primary measure of heads, %"]
     assert header[0] == "set, head"
     assert header[1].endswith("(2 runs)")
     for line in lines:
         split, head = line[0].split(", ")
         values = [
-            100 * row["accuracy"]
+            100 * row["measures"]["accuracy"]["value"]
             for rows in several_rows
             for row in rows
             if row["kind"] == "result" and (row["split"], row["head"]) == (split, head)

@@ -42,7 +42,7 @@ def test_restore__after_save__gives_back_weights_buffers_schedule_and_progress(c
     for _ in range(3):
         state.schedulers["main"].step()
     state.step = 7
-    best = Selection("val", "semantic", 0.5, 1.0, 6, 2)
+    best = Selection("val", "semantic", "accuracy", 0.5, "nll", 1.0, 6, 2)
     progress = Progress(train_seconds=1.5, images=100, steps={"step": 7}, flops_per_step={"step": 10}, best=best)
     path = checkpoints.save(method, state, progress)
 
@@ -135,7 +135,10 @@ def test_restore__file_with_weights_only__is_refused(checkpoints):
 def test_save_weights__read_back__are_the_weights_and_what_they_cost(checkpoints):
     method, _ = make()
     progress = Progress(
-        train_seconds=2.0, images=3, steps={"step": 4}, best=Selection("val", "semantic", 0.5, 1.0, 6, 2)
+        train_seconds=2.0,
+        images=3,
+        steps={"step": 4},
+        best=Selection("val", "semantic", "accuracy", 0.5, "nll", 1.0, 6, 2),
     )
     checkpoints.save_weights(checkpoints.final, method, progress)
     weights = checkpoints.read_weights(checkpoints.final)

@@ -9,7 +9,7 @@ import torch
 from auxo.data import InMemorySource, Splits, TestSplit, TrainSplit, ValSplit
 from auxo.data.fake import oriented_shapes
 from auxo.errors import CheckpointError, ConfigError, SelectionError
-from auxo.evaluation import evaluate
+from auxo.evaluation import Reader
 from auxo.files.tensor_file import read_tensor_file, write_tensor_file
 from auxo.interfaces import View
 from auxo.methods.ossl import OSSL, ImplicitConfig
@@ -21,6 +21,7 @@ from auxo.runs.document import config_digest, to_json
 from auxo.runs.experiment import ExperimentConfig, StageConfig, TrainingConfig
 from auxo.runs.model import load_model
 from auxo.runs.records import read_records
+from auxo.runs.selection import SelectionRule
 from auxo.runtime import RuntimeConfig, open_runtime
 
 from .run_here import run_here
@@ -224,7 +225,7 @@ STAGE = StageConfig(
     method=Forgetful.Config(optimizer=OptimizerConfig(lr=0.05, schedule="constant")),
     epochs=9,
     batch_size=16,
-    selection="best_val",
+    selection=SelectionRule(keep="best"),
 )
 
 
@@ -238,7 +239,12 @@ def selected(tmp_path_factory):
 
 def best_of(evaluations):
     """Return the row that should be chosen: the highest accuracy, then the lowest likelihood, then the earliest."""
-    return min(evaluations, key=lambda row: (-row["accuracy"], row["nll"], row["step"]))
+    return min(evaluations, key=lambda row: (-value(row, "accuracy"), value(row, "nll"), row["step"]))
+
+
+def value(row, name):
+    """Return a measure of a row."""
+    return row["measures"][name]["value"]
 
 
 def test_best_val__later_epochs_are_worse__ends_with_the_best_weights(selected):
@@ -251,9 +257,7 @@ def test_best_val__later_epochs_are_worse__ends_with_the_best_weights(selected):
     (end,) = rows(folder, "end")
     assert end["selection"]["epoch"] == best["epoch"]
     final = next(row for row in rows(folder, "result") if row["split"] == "val")
-    assert {name: final[name] for name in ("accuracy", "nll", "per_class")} == {
-        name: best[name] for name in ("accuracy", "nll", "per_class")
-    }
+    assert {name: final[name] for name in ("measures", "parts")} == {name: best[name] for name in ("measures", "parts")}
     assert f"best on val at epoch {best['epoch']}" in result.table.caption
 
     kept = weights_of(folder / "checkpoints" / "train-best.safetensors")
@@ -264,7 +268,7 @@ def test_best_val__later_epochs_are_worse__ends_with_the_best_weights(selected):
 
 def test_last__same_run__ends_with_the_last_weights(selected, tmp_path):
     config, folder, _ = selected
-    train(replace(config, stages=(replace(STAGE, selection="last"),)), tmp_path / "last")
+    train(replace(config, stages=(replace(STAGE, selection=SelectionRule()),)), tmp_path / "last")
     last = sorted((folder / "checkpoints").glob("train-0*.safetensors"))[-1]
     model = weights_of(tmp_path / "last" / "model.safetensors")
     assert all(torch.equal(model[name], tensor) for name, tensor in weights_of(last).items())
@@ -277,7 +281,7 @@ def test_selection__other_test_set__changes_nothing(selected, tmp_path):
     other, _ = train(config, tmp_path / "other", make_splits(test_labels=labels))
     assert (tmp_path / "other" / "model.safetensors").read_bytes() == (folder / "model.safetensors").read_bytes()
     assert rows(tmp_path / "other", "end")[0]["selection"] == rows(folder, "end")[0]["selection"]
-    accuracies = [[row.accuracy for row in each.rows if row.split == "test"] for each in (result, other)]
+    accuracies = [[row.main.value for row in each.rows if row.split == "test"] for each in (result, other)]
     assert accuracies[0] != accuracies[1]
 
 
@@ -287,8 +291,8 @@ def test_selection__evaluated_seldom__chooses_among_the_evaluated_epochs(selecte
     train(seldom, tmp_path / "seldom")
     evaluations = rows(tmp_path / "seldom", "evaluation")
     assert [row["epoch"] for row in evaluations] == [4, 8, 9]
-    every = {row["epoch"]: row["nll"] for row in rows(folder, "evaluation")}
-    assert [row["nll"] for row in evaluations] == [every[4], every[8], every[9]]
+    every = {row["epoch"]: value(row, "nll") for row in rows(folder, "evaluation")}
+    assert [value(row, "nll") for row in evaluations] == [every[4], every[8], every[9]]
     assert rows(tmp_path / "seldom", "end")[0]["selection"]["epoch"] == best_of(evaluations)["epoch"]
 
 
@@ -296,7 +300,7 @@ def test_load_model__finished_run__measures_as_the_run_did(selected):
     config, folder, result = selected
     with open_runtime(config.runtime) as runtime:
         model = load_model(config, folder, runtime=runtime)
-        again = evaluate(model.method, make_splits().test, pipeline=model.pipeline, runtime=runtime, batch_size=500)
+        again = Reader.of(model, runtime=runtime, batch_size=500).evaluate(make_splits().test)
     assert again == [row for row in result.rows if row.split == "test"]
     assert not model.method.training
 

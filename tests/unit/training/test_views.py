@@ -168,7 +168,7 @@ class Turns(Looker):
         """The same options."""
 
         def required_views(self):
-            return {"train": View(), "pair": View("pictures", ratio=2, order="own")}
+            return {"train": View(), "pair": View("pictures", ratio=2, stream="own")}
 
         def plan(self, step):
             even = StepPlan({"train": step // 2}, ("main",), "even")

@@ -1,11 +1,12 @@
 """Readers: a set of one's own, named by a path or hub address, becomes a source."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from auxo.data.config import DataConfig
 from auxo.data.loader import in_memory
+from auxo.data.readers.agreement import align_columns, align_splits, require_columns
 from auxo.data.readers.csv_file import read_csv
 from auxo.data.readers.folder import read_folder, read_folder_tree
 from auxo.data.readers.listing import Listing
@@ -13,7 +14,15 @@ from auxo.data.sources import AbstractSource, StreamingSource
 from auxo.errors import DataError
 from auxo.outside import call_outside, is_outside
 
-__all__ = ["read_named", "read_source", "read_streaming", "read_unlabelled", "store"]
+__all__ = [
+    "align_splits",
+    "read_named",
+    "read_source",
+    "read_streaming",
+    "read_unlabelled",
+    "require_columns",
+    "store",
+]
 
 HUB_PREFIX = "hf://"
 """What the name of a data set of the ``datasets`` library starts with."""
@@ -22,32 +31,43 @@ _AUTO_MEMORY_BYTES = 2**30
 _GENERIC_NAMES = ("train", "training", "val", "valid", "validation", "test", "data", "images")
 
 
-def read_source(spec: str, config: DataConfig, *, class_names: tuple[str, ...] | None = None) -> AbstractSource:
+def read_source(
+    spec: str,
+    config: DataConfig,
+    *,
+    class_names: tuple[str, ...] | None = None,
+    vocabulary: Mapping[str, tuple[str, ...]] | None = None,
+) -> AbstractSource:
     """Read a set of images by what ``spec`` is, and hold it as ``config.storage`` says.
 
     Args:
         spec: a folder of class folders, a Parquet file, a folder of Parquet files, a CSV, ``hf://…``, or
             ``file.py:Name`` of a class or function that makes a source of the options in ``config``.
-        config: gives columns, image size and storage.
+        config: gives columns, image size and storage, and says what to do with values that are missing or unknown.
         class_names: the training set's classes, which labels are mapped to by name; ``None`` for the training set.
+        vocabulary: the training set's values of further columns that are learned, which those of this set are mapped to
+            by name; any other column of ``config.columns`` has values of its own.
 
     Raises:
         ConfigError: a file of the user's does not run, or makes no source.
         DataError: the set cannot be used; the message names the file or row.
     """
-    return store([read_named(spec, config, class_names=class_names)], config)[0]
+    source = read_named(spec, config, class_names=class_names)
+    return align_columns(store([source], config)[0], vocabulary or {}, unknown=config.unknown)
 
 
 def read_named(spec: str, config: DataConfig, *, class_names: tuple[str, ...] | None = None) -> AbstractSource:
-    """Read a set as :func:`read_source` does, without decoding more than its first picture."""
+    """Read a set as :func:`read_source` does, its further columns unmapped; only its first picture is decoded."""
     if is_outside(spec):
-        return _read_outside(spec, config, class_names=class_names)
+        source = _read_outside(spec, config, class_names=class_names)
+        require_columns(source, config.columns)
+        return source
     return read_streaming(spec, config, class_names=class_names)
 
 
 def read_streaming(spec: str, config: DataConfig, *, class_names: tuple[str, ...] | None = None) -> StreamingSource:
     """Read a set as :func:`read_named` does, but nothing that a Python file of the user's makes."""
-    return _listing(spec, config).to_source(class_names, image_size=config.image_size)
+    return _listing(spec, config).to_source(class_names, image_size=config.image_size, unknown=config.unknown)
 
 
 def read_unlabelled(spec: str, config: DataConfig) -> AbstractSource:
@@ -56,7 +76,7 @@ def read_unlabelled(spec: str, config: DataConfig) -> AbstractSource:
     Args:
         spec: a folder with pictures in it or in folders below, a Parquet file, a folder of Parquet files, a CSV, or
             ``hf://…``, or ``file.py:Name`` as for :func:`read_source`.
-        config: gives columns and image size.
+        config: gives columns and image size. Further columns are hidden where the set does not have them all.
 
     Raises:
         ConfigError: a file of the user's does not run, or makes no source.
@@ -64,8 +84,10 @@ def read_unlabelled(spec: str, config: DataConfig) -> AbstractSource:
     """
     if is_outside(spec):
         source = _read_outside(spec, config)
-        return source.without_targets(source.vocabulary, source.name)
-    return _listing(spec, config, is_labelled=False).to_unlabelled_source(image_size=config.image_size)
+        shown = config.columns if set(config.columns) <= set(source.columns) else ()
+        return source.without_targets({*source.vocabulary, *config.columns} - set(shown), source.name)
+    listing = _listing(spec, config, is_labelled=False)
+    return listing.to_unlabelled_source(config.columns, image_size=config.image_size, unknown=config.unknown)
 
 
 def store(sources: Sequence[AbstractSource], config: DataConfig) -> list[AbstractSource]:
@@ -76,35 +98,39 @@ def store(sources: Sequence[AbstractSource], config: DataConfig) -> list[Abstrac
     size = sum(len(s) * s.image_shape[0] * s.image_shape[1] * s.image_shape[2] for s in sources)
     is_small = config.storage == "auto" and size <= _AUTO_MEMORY_BYTES
     if config.storage == "memory" or is_small:
-        return [
-            in_memory(source, workers=config.workers) if isinstance(source, StreamingSource) else source
-            for source in sources
-        ]
+        decoded: list[AbstractSource] = []
+        for source in sources:
+            is_encoded = isinstance(source, StreamingSource)
+            decoded.append(in_memory(source, workers=config.workers) if is_encoded else source)
+            decoded[-1].notes = source.notes
+        return decoded
     return list(sources)
 
 
 def _listing(spec: str, config: DataConfig, *, is_labelled: bool = True) -> Listing:
     """Choose the reader."""
     image_column, label_column = config.image_column, config.label_column if is_labelled else None
+    path_column, columns = config.path_column, config.columns
     if spec.startswith(HUB_PREFIX):
         from auxo.data.readers.table import read_hub
 
-        return read_hub(spec, image_column=image_column, label_column=label_column)
+        return read_hub(spec, image_column=image_column, label_column=label_column, columns=columns)
     path = Path(os.path.expanduser(spec))
     name = _name(path)
     if os.path.isdir(path):  # the function, unlike the method, is false for names that cannot be
         if any(path.glob("[!.]*.parquet")):
-            return _read_parquet(path, name, image_column=image_column, label_column=label_column)
-        return read_folder(path, name) if is_labelled else read_folder_tree(path, name)
+            return _read_parquet(path, name, image_column=image_column, label_column=label_column, columns=columns)
+        read = read_folder if is_labelled else read_folder_tree
+        return read(path, name, path_column=path_column, columns=columns)
     if not os.path.exists(path):
         place = "" if path.is_absolute() else f" (from {Path.cwd()})"
         raise DataError(
             "a folder, a Parquet or CSV file, or hf://owner/name", f"'{spec}', which is not there{place}", "check it"
         )
     if path.suffix.lower() == ".parquet":
-        return _read_parquet(path, name, image_column=image_column, label_column=label_column)
+        return _read_parquet(path, name, image_column=image_column, label_column=label_column, columns=columns)
     if path.suffix.lower() == ".csv":
-        return read_csv(path, name, path_column=config.path_column, label_column=label_column)
+        return read_csv(path, name, path_column=path_column, label_column=label_column, columns=columns)
     raise DataError(
         "a folder, a Parquet or CSV file, or hf://owner/name", f"'{spec}'", "name its folder, or convert it"
     )
@@ -119,11 +145,13 @@ def _read_outside(spec: str, config: DataConfig, *, class_names: tuple[str, ...]
     return source
 
 
-def _read_parquet(path: Path, name: str, *, image_column: str, label_column: str | None) -> Listing:
+def _read_parquet(
+    path: Path, name: str, *, image_column: str, label_column: str | None, columns: tuple[str, ...]
+) -> Listing:
     """List Parquet files; the library that reads them takes half a second to import."""
     from auxo.data.readers.table import read_parquet
 
-    return read_parquet(path, name, image_column=image_column, label_column=label_column)
+    return read_parquet(path, name, image_column=image_column, label_column=label_column, columns=columns)
 
 
 def _name(path: Path) -> str:

@@ -2,17 +2,20 @@
 
 import csv
 import os
-import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
-from auxo.data.readers.listing import FileImages, Listing
+from auxo.data.readers.listing import INTEGER, FileImages, Listing
 from auxo.errors import DataError
 
-__all__ = ["CsvImages", "read_csv"]
+__all__ = ["CsvImages", "has_columns", "read_csv", "read_rows"]
 
 
-def read_csv(path: Path, name: str, *, path_column: str, label_column: str | None) -> Listing:
+def read_csv(
+    path: Path, name: str, *, path_column: str, label_column: str | None, columns: Sequence[str] = ()
+) -> Listing:
     """List the pictures of a CSV in UTF-8 with a header row.
 
     Labels are class numbers if all of them are whole numbers, else class names.
@@ -22,29 +25,71 @@ def read_csv(path: Path, name: str, *, path_column: str, label_column: str | Non
         name: see :class:`auxo.data.sources.AbstractSource`.
         path_column: column of the picture paths.
         label_column: column of the labels; ``None`` reads none.
+        columns: further columns. Without labels they are read only where all of them are there.
 
     Raises:
-        DataError: it cannot be read, a column is missing, a cell is empty, or a picture is not there; the message
-            names the line, the header being line 1.
+        DataError: it cannot be read, a column or path is missing, or a picture is not there; the message names the
+            line, the header being line 1.
     """
+    if label_column is None and not has_columns(path, columns):
+        columns = ()
+    options = {path_column: "path-column", **dict.fromkeys(columns, "columns")}
+    options |= {} if label_column is None else {label_column: "label-column"}
     files: list[Path] = []
-    labels: list[str] = []
     lines: list[int] = []
-    for line, row in _rows(path, (path_column,) if label_column is None else (path_column, label_column)):
+    cells: dict[str, list[str | None]] = {column: [] for column in options}
+    for line, row in read_rows(path, path_column, options):
         file = path.parent / row[path_column]
         if not os.path.isfile(file):
             got = f"{row[path_column]!r} in line {line} of {path}"
             raise DataError("a picture that is there", got, f"give paths from {path.parent}, or whole ones")
         files.append(file)
         lines.append(line)
-        if label_column is not None:
-            labels.append(row[label_column])
+        for column, values in cells.items():
+            values.append(row[column] or None)
     if not files:
         raise DataError("rows below the header", f"none in {path}", "give one picture per row, and its label")
-    images = CsvImages(files, lines, path)
-    if all(re.fullmatch(r"[+-]?[0-9]+", label) for label in labels):
-        return Listing(name, images, [int(label) for label in labels])
-    return Listing(name, images, labels)
+    further = {column: cells[column] for column in columns}
+    labels: list[int | str | None] = [] if label_column is None else list(cells[label_column])
+    if all(INTEGER.fullmatch(str(label)) for label in labels if label is not None):
+        labels = [None if label is None else int(label) for label in labels]
+    return Listing(name, CsvImages(files, lines, path), labels, columns=further)
+
+
+def has_columns(path: Path, columns: Collection[str]) -> bool:
+    """Whether a CSV has these columns.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    with _opened(path) as file:
+        return set(columns) <= set(csv.DictReader(file).fieldnames or ())
+
+
+def read_rows(path: Path, path_column: str, options: Mapping[str, str]) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield the line number and the stripped cells of every row; only paths cannot be empty.
+
+    Args:
+        path: a CSV in UTF-8 with a header row.
+        path_column: the column of paths.
+        options: the columns that are read, each with the option that names it.
+
+    Raises:
+        DataError: it cannot be read, or a column or path is missing.
+    """
+    with _opened(path) as file:
+        reader = csv.DictReader(file, restval="")
+        header = list(reader.fieldnames or [])
+        for column, option in options.items():
+            if column not in header:
+                got = f"the columns {', '.join(header) or '(none)'} in {path}"
+                raise DataError(f"a column '{column}'", got, f"name it with --data.{option}")
+        for row in reader:
+            cells = {column: row[column].strip() for column in options}
+            if not cells[path_column]:
+                got = f"an empty {path_column} in line {reader.line_num} of {path}"
+                raise DataError("a path in every row", got, "fill the cell, or remove the row")
+            yield reader.line_num, cells
 
 
 class CsvImages(FileImages):
@@ -66,28 +111,11 @@ class CsvImages(FileImages):
         return f"{self.paths[row]} (line {self.lines[row]} of {self.table})"
 
 
-def _rows(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield line number and the stripped cells of ``columns`` of every row."""
+@contextmanager
+def _opened(path: Path) -> Iterator[IO[str]]:
+    """Open a CSV, and tell in one line what is wrong with it."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, restval="")
-            header = list(reader.fieldnames or [])
-            for column in columns:
-                if column not in header:
-                    got = f"the columns {', '.join(header) or '(none)'} in {path}"
-                    raise DataError(f"a column '{column}'", got, f"name it with --data.{_option(column, columns)}")
-            for row in reader:
-                cells = {column: row[column].strip() for column in columns}
-                empty = [column for column, cell in cells.items() if not cell]
-                if empty:
-                    got = f"an empty {empty[0]} in line {reader.line_num} of {path}"
-                    expected = "a path in every row" if columns[1:] == () else "a path and a label in every row"
-                    raise DataError(expected, got, "fill the cell, or remove the row")
-                yield reader.line_num, cells
+            yield file
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError("a CSV in UTF-8", f"{path} ({error})", "check the file and its encoding") from error
-
-
-def _option(column: str, columns: tuple[str, ...]) -> str:
-    """Return the option that names a column."""
-    return ("path-column", "label-column")[columns.index(column)]

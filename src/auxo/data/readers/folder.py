@@ -1,24 +1,35 @@
 """A folder with one folder of pictures per class, or of pictures without labels."""
 
 import os
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from PIL import Image
 
 from auxo.data.decode import FORMATS
+from auxo.data.readers.csv_file import has_columns, read_rows
 from auxo.data.readers.listing import FileImages, Listing
 from auxo.errors import DataError
 
 __all__ = ["read_folder", "read_folder_tree"]
 
 _LEFTOVERS = ("thumbs.db", "desktop.ini")
+_TABLE = "labels.csv"
 
 
-def read_folder(root: Path, name: str) -> Listing:
+def read_folder(root: Path, name: str, *, path_column: str = "path", columns: Sequence[str] = ()) -> Listing:
     """List ``root/<class>/<picture>``; classes are sorted by name, files and folders that start with a dot are ignored.
 
+    Args:
+        root: the folder.
+        name: see :class:`auxo.data.sources.AbstractSource`.
+        path_column: column of ``labels.csv`` that has the path of each picture from ``root``.
+        columns: further columns, read from ``root/labels.csv``.
+
     Raises:
-        DataError: there is no class folder, one is empty, or something in it is not a picture.
+        DataError: there is no class folder, one is empty, something in it is not a picture, or the table lacks a column
+            or fits the pictures in the folder badly.
     """
     folders = [entry for entry in _visible(root) if entry.is_dir()]
     if not folders:
@@ -34,14 +45,21 @@ def read_folder(root: Path, name: str) -> Listing:
         found = _pictures(folder)
         files += found
         labels += [folder.name] * len(found)
-    return Listing(name, FileImages(files), labels)
+    return _with_columns(Listing(name, FileImages(files), labels), root, files, path_column, columns)
 
 
-def read_folder_tree(root: Path, name: str) -> Listing:
+def read_folder_tree(root: Path, name: str, *, path_column: str = "path", columns: Sequence[str] = ()) -> Listing:
     """List the pictures of a folder and of all folders below, without labels; names that start with a dot are ignored.
 
+    Args:
+        root: the folder.
+        name: see :class:`auxo.data.sources.AbstractSource`.
+        path_column: see :func:`read_folder`.
+        columns: further columns, read where there is a ``root/labels.csv`` that has all of them.
+
     Raises:
-        DataError: there is no picture, or something in a folder is neither a picture nor a folder.
+        DataError: there is no picture, something in a folder is neither a picture nor a folder, or the table fits the
+            pictures in the folder badly.
     """
     files: list[Path] = []
     waiting, seen = [root], {root.resolve()}
@@ -49,6 +67,8 @@ def read_folder_tree(root: Path, name: str) -> Listing:
         for entry in _visible(waiting.pop()):
             if _is_picture(entry):
                 files.append(entry)
+            elif entry == root / _TABLE:
+                continue
             elif not entry.is_dir():
                 raise DataError("only pictures and folders", f"{entry}, no known picture format", "remove it")
             elif entry.resolve() not in seen:  # a link may lead back up
@@ -56,7 +76,37 @@ def read_folder_tree(root: Path, name: str) -> Listing:
                 waiting.append(entry)
     if not files:
         raise DataError("pictures in the folder", f"none in {root} or below", "add pictures, or name another folder")
-    return Listing(name, FileImages(sorted(files)), ())
+    files.sort()
+    is_described = (root / _TABLE).is_file() and has_columns(root / _TABLE, columns)
+    return _with_columns(
+        Listing(name, FileImages(files), ()), root, files, path_column, columns if is_described else ()
+    )
+
+
+def _with_columns(
+    listing: Listing, root: Path, files: Sequence[Path], path_column: str, columns: Sequence[str]
+) -> Listing:
+    """Add the further columns of the table in the folder; a picture without a row has no values."""
+    if not columns:
+        return listing
+    table = root / _TABLE
+    if not table.is_file():
+        fix = "write it, or leave out --data.columns"
+        raise DataError(f"the file {table} with the columns {', '.join((path_column, *columns))}", "none", fix)
+    row_of = {os.path.abspath(file): row for row, file in enumerate(files)}
+    values: dict[str, list[str | None]] = {column: [None] * len(files) for column in columns}
+    line_of: dict[int, int] = {}
+    for line, cells in read_rows(table, path_column, {path_column: "path-column", **dict.fromkeys(columns, "columns")}):
+        where = f"{cells[path_column]!r} in line {line} of {table}"
+        row = row_of.get(os.path.abspath(root / cells[path_column]))
+        if row is None:
+            raise DataError("the path of an image of the set", where, f"give paths from {root}, or remove the row")
+        if row in line_of:
+            raise DataError("one row for every image", f"{where}, as in line {line_of[row]}", "remove one of them")
+        line_of[row] = line
+        for column in columns:
+            values[column][row] = cells[column] or None
+    return replace(listing, columns=values, table=str(table))
 
 
 def _pictures(folder: Path) -> list[Path]:

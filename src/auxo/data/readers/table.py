@@ -61,8 +61,12 @@ class TableImages(AbstractEncodedImages):
         return f"row {row} of {self.where}"
 
 
-def read_parquet(path: Path, name: str, *, image_column: str, label_column: str | None) -> Listing:
+def read_parquet(
+    path: Path, name: str, *, image_column: str, label_column: str | None, columns: Sequence[str] = ()
+) -> Listing:
     """List a Parquet file, or all Parquet files of a folder in the order of their names; ``None`` reads no labels.
+
+    Without labels further columns are read only where all of them are there.
 
     Raises:
         DataError: it cannot be read, or a column is missing.
@@ -70,14 +74,15 @@ def read_parquet(path: Path, name: str, *, image_column: str, label_column: str 
     files = sorted(str(file) for file in path.glob("[!.]*.parquet")) if path.is_dir() else [str(path)]
     with _quiet(), _one_line(str(path), "check that it is a whole Parquet file"):
         dataset = datasets.load_dataset("parquet", data_files=files, split="train")
-    return _listing(dataset, name, str(path), image_column=image_column, label_column=label_column)
+    return _listing(dataset, name, str(path), image_column=image_column, label_column=label_column, columns=columns)
 
 
-def read_hub(spec: str, *, image_column: str, label_column: str | None) -> Listing:
+def read_hub(spec: str, *, image_column: str, label_column: str | None, columns: Sequence[str] = ()) -> Listing:
     """List ``hf://owner/name[:split]``, or a data set on disk: ``hf:///absolute/path[:split]``, ``hf://./relative``.
 
     In full a name on the hub is ``hf://owner/name[/folder][@revision][:split]``. The split is ``train`` where none is
-    named and there are several. Code that comes with a data set is never run. Without a label column no label is read.
+    named and there are several. Code that comes with a data set is never run. Without a label column no label is read,
+    and further columns only where all of them are there.
 
     Raises:
         DataError: it cannot be reached or read, there is no such split, or a column is missing.
@@ -92,7 +97,7 @@ def read_hub(spec: str, *, image_column: str, label_column: str | None) -> Listi
             loaded = datasets.load_dataset(address, data_dir=folder, revision=revision, split=split or None)
     dataset = _choose_split(loaded, split, spec)
     name = "-".join(filter(None, (address.rstrip("/").rpartition("/")[2], split)))
-    return _listing(dataset, name, spec, image_column=image_column, label_column=label_column)
+    return _listing(dataset, name, spec, image_column=image_column, label_column=label_column, columns=columns)
 
 
 def _hub_address(address: str) -> tuple[str, str | None, str | None]:
@@ -123,29 +128,56 @@ def _choose_split(loaded: Dataset | DatasetDict, split: str, spec: str) -> Datas
     return loaded[wanted]
 
 
-def _listing(dataset: Dataset, name: str, where: str, *, image_column: str, label_column: str | None) -> Listing:
-    """Take pictures, and labels if they are asked for, out of a data set."""
-    for column, option in ((image_column, "image-column"), (label_column, "label-column")):
-        if column is not None and column not in dataset.column_names:
+def _listing(
+    dataset: Dataset, name: str, where: str, *, image_column: str, label_column: str | None, columns: Sequence[str]
+) -> Listing:
+    """Take pictures, labels if they are asked for, and further columns out of a data set."""
+    if label_column is None and not set(columns) <= set(dataset.column_names):
+        columns = ()
+    options = {image_column: "image-column", **dict.fromkeys(columns, "columns")}
+    options |= {} if label_column is None else {label_column: "label-column"}
+    for column, option in options.items():
+        if column not in dataset.column_names:
             got = f"the columns {', '.join(dataset.column_names)} in {where}"
             raise DataError(f"a column '{column}'", got, f"name it with --data.{option}")
     if not len(dataset):
         raise DataError("at least one row", f"none in {where}", "check the path and the split")
     images = TableImages(dataset, image_column, where)
+    further = {column: _names(dataset, column, where) for column in columns}
     if label_column is None:
-        return Listing(name, images, ())
+        return Listing(name, images, (), columns=further)
     feature = dataset.features[label_column]
-    is_number = isinstance(feature, Value) and (feature.dtype.startswith(("int", "uint")) or feature.dtype == "bool")
-    is_name = isinstance(feature, Value) and feature.dtype in ("string", "large_string")
-    if not (isinstance(feature, ClassLabel) or is_number or is_name):
+    if not _is_numbers_or_names(feature):
         got = f"{feature} in '{label_column}' of {where}"
         raise DataError("labels that are whole numbers or names", got, "name another column with --data.label-column")
-    labels: Sequence[Any] = dataset.select_columns([label_column])[:][label_column]
-    for row, label in enumerate(labels):
-        if label is None or label == "":
-            raise DataError("a label in every row", f"none in {images.describe(row)}", "fill it in, or remove the row")
+    labels = _values(dataset, label_column)
     names = tuple(feature.names) if isinstance(feature, ClassLabel) else None
-    return Listing(name, images, labels, names)
+    return Listing(name, images, [None if label == "" else label for label in labels], names, further)
+
+
+def _is_numbers_or_names(feature: object) -> bool:
+    """Whether a column has whole numbers, truth values or names."""
+    if not isinstance(feature, Value):
+        return isinstance(feature, ClassLabel)
+    return feature.dtype.startswith(("int", "uint")) or feature.dtype in ("bool", "string", "large_string")
+
+
+def _names(dataset: Dataset, column: str, where: str) -> list[str | None]:
+    """Return a further column as it is written, with the names of classes; ``None`` where a row has no value."""
+    feature = dataset.features[column]
+    if not _is_numbers_or_names(feature):
+        got = f"{feature} in '{column}' of {where}"
+        raise DataError("further columns of whole numbers or names", got, "leave it out of --data.columns")
+    values = _values(dataset, column)
+    if isinstance(feature, ClassLabel):  # whose -1 means that there is none
+        return [None if value is None or value < 0 else feature.names[value] for value in values]
+    return [None if value is None or value == "" else str(value) for value in values]
+
+
+def _values(dataset: Dataset, column: str) -> Sequence[Any]:
+    """Return a column as Python values."""
+    values: Sequence[Any] = dataset.select_columns([column])[:][column]
+    return values
 
 
 @contextmanager

@@ -36,7 +36,7 @@ class KnownSet:
 
         Args:
             part: ``train`` or ``test``.
-            config: gives the root.
+            config: gives the root, and further columns to read.
             image_size: side in pixels to resize and crop to; ``None`` keeps the pictures as they are.
             class_names: the training set's classes; ``None`` for the training set.
 
@@ -59,6 +59,8 @@ class KnownSet:
         try:
             return read_streaming(f"hf://{self.hub}:{hub_part}", config, class_names=class_names)
         except DataError as error:
+            if error.__cause__ is None:  # the set was loaded, and what is wrong is in it
+                raise
             fix = f"check the network, or name a folder with {self.name}/{part}.parquet by --data.root or AUXO_DATA"
             raise DataError(error.expected, error.got, fix) from error
 

@@ -2,6 +2,7 @@
 
 import torch
 
+from auxo.data.columns import take_columns
 from auxo.data.config import DataConfig
 from auxo.data.corruptions import SEVERITIES, corrupt_at_all_severities
 from auxo.data.readers import store
@@ -59,4 +60,5 @@ def _corrupted(test: AbstractSource, set_name: str, seed: int) -> InMemorySource
     clean = part.fetch(torch.arange(len(part)))
     corrupted = corrupt_at_all_severities(clean, seed=derive_seed(seed, set_name, "corruptions"))
     origins = corrupted.origins(name)
-    return InMemorySource(name, corrupted.images, part.labels[corrupted.sources], test.class_names, origins)
+    columns = take_columns(part.columns, corrupted.sources)
+    return InMemorySource(name, corrupted.images, origins=origins, columns=columns)

@@ -1,6 +1,6 @@
 """Images that a scenario has made, as a source of the size the user asked for."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from jaxtyping import Int, UInt8
 from torch import Tensor
@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from auxo.data.config import DataConfig
 from auxo.data.sources import InMemorySource
+from auxo.types import Column
 
 __all__ = ["made_source"]
 
@@ -20,9 +21,10 @@ def made_source(
     config: DataConfig,
     *,
     origins: Sequence[str] | None = None,
+    columns: Mapping[str, Column] | None = None,
 ) -> InMemorySource:
     """Return square images as a source, resized (bilinear, antialiased) if ``config.image_size`` says so."""
     size = config.image_size
     if size is not None and size != images.shape[3]:
         images = functional.interpolate(images, size=(size, size), mode="bilinear", antialias=True)
-    return InMemorySource(name, images, labels, class_names, origins)
+    return InMemorySource(name, images, labels, class_names, origins, columns=columns)

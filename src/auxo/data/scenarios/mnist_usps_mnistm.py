@@ -73,4 +73,5 @@ def _usps(config: DataConfig, class_names: tuple[str, ...]) -> InMemorySource:
     raw = in_memory(scanned, workers=config.workers)
     digits = centre_digits(raw.images[:, 0])
     origins = [raw.describe(i) for i in range(len(raw))]
-    return made_source("usps", grey_to_rgb(digits), raw.labels, class_names, config, origins=origins)
+    images, further = grey_to_rgb(digits), {name: raw.columns[name] for name in config.columns}
+    return made_source("usps", images, raw.labels, class_names, config, origins=origins, columns=further)

@@ -8,10 +8,10 @@ from auxo.reporting.blocks import Block, Chart, Charts, Numbers, Part, Section
 from auxo.reporting.charts import Line, build_lines
 from auxo.reporting.colours import Style, style_of
 from auxo.reporting.run_record import RunRecord
+from auxo.reporting.sections.heads import Head, describe_guessing, find_head
 from auxo.reporting.sections.legend import legend_of
 from auxo.reporting.sections.words import counted, listed, plotted, said, titled
 from auxo.runs.history import Evaluated, Measured
-from auxo.runs.results import EvaluationRow
 
 __all__ = ["curves_section", "gates_section", "metrics_section"]
 
@@ -87,15 +87,15 @@ def _names(runs: Sequence[RunRecord], is_wanted: Callable[[str], bool]) -> list[
     return [name for name in names if is_wanted(name)]
 
 
-def _heads(runs: Sequence[RunRecord]) -> list[tuple[str, str]]:
-    """Return kind and name of the heads that were measured on validation, those of the task first."""
-    heads = dict.fromkeys((each.row.kind, each.row.head) for run in runs for each in run.evaluated)
-    return sorted(heads, key=lambda head: head[0] != "task")
+def _heads(runs: Sequence[RunRecord]) -> list[Head]:
+    """Return the heads that were measured on validation, those of the task first."""
+    heads = dict.fromkeys(find_head(each.row) for run in runs for each in run.evaluated)
+    return sorted(heads, key=lambda head: head.kind != "task")
 
 
-def _measurements(run: RunRecord, head: tuple[str, str]) -> list[Evaluated]:
+def _measurements(run: RunRecord, head: Head) -> list[Evaluated]:
     """Return what a head achieved on validation, in the order of the steps."""
-    return [each for each in run.evaluated if (each.row.kind, each.row.head) == head]
+    return [each for each in run.evaluated if find_head(each.row) == head]
 
 
 def _marks(runs: Sequence[RunRecord]) -> dict[str, int]:
@@ -125,34 +125,24 @@ def _panel(
     )
 
 
-def _validation_panel(
-    runs: Sequence[RunRecord], styles: Mapping[str, Style], head: tuple[str, str], *, number: int
-) -> Chart:
+def _validation_panel(runs: Sequence[RunRecord], styles: Mapping[str, Style], head: Head, *, number: int) -> Chart:
     """Return the primary measure of a head on the validation set over the steps of all runs that have it."""
-    lines, words, first = [], [], None
+    lines, words = [], []
+    rows = [each.row for run in runs for each in _measurements(run, head)]
     for run in runs:
         own = _measurements(run, head)
         points = [(each.stage, each.epoch, each.step, plotted(each.row.main)) for each in own]
         if points:
-            first = first or own[0].row
             lines.append(_line(run.name, points, styles[run.name], size=6))
             words.append(f"{run.name} from {own[0].row.main.describe()} to {own[-1].row.main.describe()}")
-    kind, name = head
-    what = name if kind == "task" else f"{name} (pretext)"
-    measure = "" if first is None else titled(first)
-    chance = "" if first is None or first.chance is None else f" (guessing: {said(_of_guessing(first))})"
+    measure, chance = titled(rows[0]), describe_guessing(rows)
     return Chart(
         f"validation-{number}",
-        f"{what} on validation, {measure}{chance}",
-        f"{measure} of {what} on the validation set over the steps: {listed(words)}.",
+        f"{head.title} on validation, {measure}{chance}",
+        f"{measure} of {head.title} on the validation set over the steps{chance}: {listed(words)}.",
         build_lines(lines, x_title="step", y_title="", marks=_marks(runs)),
         height=240,
     )
-
-
-def _of_guessing(row: EvaluationRow) -> float:
-    """Return the primary measure of guessing, as an axis has it."""
-    return plotted(row.main._replace(value=row.chance or 0.0))
 
 
 def _line(name: str, points: Sequence[tuple[str, float, int, float]], style: Style, *, size: int = 0) -> Line:
@@ -244,10 +234,10 @@ def _validation(run: RunRecord, runs: Sequence[RunRecord]) -> Numbers:
     found = {(each.stage, each.step, each.epoch) for each in run.evaluated}
     lines = []
     for stage, step, epoch in sorted(found, key=lambda place: place[1]):
-        rows = {(each.row.kind, each.row.head): each.row for each in run.evaluated if each.step == step}
+        rows = {find_head(each.row): each.row for each in run.evaluated if each.step == step}
         cells = [rows[head].main.describe() if head in rows else "-" for head in heads]
         lines.append((f"{step:,}", stage, f"{epoch:.4g}", *cells))
-    names = [name if kind == "task" else f"{name} (pretext)" for kind, name in heads]
+    names = [head.title + describe_guessing([each.row for each in _measurements(run, head)]) for head in heads]
     return Numbers(_caption("Measures on validation", run, runs), ["step", "stage", "epoch", *names], lines)
 
 

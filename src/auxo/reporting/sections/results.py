@@ -1,6 +1,7 @@
-"""What the runs achieved: accuracies of every head on every set."""
+"""What the runs achieved: the measures of every head on every set."""
 
 from collections.abc import Mapping, Sequence
+from itertools import count
 from statistics import mean
 
 from auxo.evaluation import build_table, measure_cell, title_measure
@@ -8,6 +9,7 @@ from auxo.reporting.blocks import Block, Chart, Charts, Numbers, Part, Section
 from auxo.reporting.charts import build_intervals
 from auxo.reporting.colours import Style
 from auxo.reporting.run_record import RunRecord, group_name
+from auxo.reporting.sections.heads import Head, describe_guessing, find_guessing, find_head
 from auxo.reporting.sections.legend import legend_of
 from auxo.reporting.sections.words import counted, listed, plotted, titled, with_interval
 from auxo.runs.results import EvaluationRow
@@ -17,7 +19,7 @@ __all__ = ["results_section"]
 
 
 def results_section(groups: Sequence[Sequence[RunRecord]], styles: Mapping[str, Style]) -> Section:
-    """Return accuracies with their intervals, selection and calibration.
+    """Return measures with their intervals, what guessing would reach, selection and cost.
 
     Args:
         groups: runs that differ in their seed alone.
@@ -26,7 +28,7 @@ def results_section(groups: Sequence[Sequence[RunRecord]], styles: Mapping[str, 
     runs = [run for members in groups for run in members]
     blocks: list[Block] = []
     if any(run.history.first_head() for run in runs):
-        blocks += [*legend_of(runs, styles), Charts([_chart(runs, styles)])]
+        blocks += [*legend_of(runs, styles), Charts(_charts(runs, styles))]
     if len(runs) > 1:
         blocks += [table for kind in ("task", "pretext") if (table := _side_by_side(groups, kind)).lines]
     for run in runs:
@@ -56,18 +58,17 @@ def _sentences(groups: Sequence[Sequence[RunRecord]]) -> list[str]:
         elif len(members) == 1:
             sentences.append(_of_one(members[0], has_name=len(runs) > 1))
         else:
-            sentences.append(f"{group_name(members)}: {_of_several(rows)}.")
+            sentences.append(f"{group_name(members)}, {_of_several(rows)}.")
     return sentences
 
 
 def _of_one(run: RunRecord, *, has_name: bool) -> str:
-    """Return the accuracy on the test set, or on validation where there is none, and the span elsewhere."""
+    """Return the measure on the test set, or on validation where there is none, and the span elsewhere."""
     rows = {row.split: row for row in run.history.first_head()}
     main = rows.get("test", rows.get("val", next(iter(rows.values()))))
     what = f"{main.n:,} images of {main.split}"
     text = f"{title_measure(main.primary)} of the head {main.head} is {with_interval(main)} on {what}"
-    if main.chance is not None:
-        text += f" (guessing: {main.main._replace(value=main.chance).describe()})"
+    text += describe_guessing([main])
     text = f"{run.name}: {text}" if has_name else text[0].upper() + text[1:]
     elsewhere = sorted((row for row in rows.values() if row.split.startswith("ood/")), key=lambda row: row.main.value)
     if len(elsewhere) == 1:
@@ -82,51 +83,62 @@ def _of_one(run: RunRecord, *, has_name: bool) -> str:
 def _of_several(rows: Sequence[EvaluationRow]) -> str:
     """Return the means of several runs by set."""
     names = dict.fromkeys(row.split for row in rows)
-    return listed([f"{name} {measure_cell([row for row in rows if row.split == name])}" for name in names])
+    told = listed([f"{name} {measure_cell([row for row in rows if row.split == name])}" for name in names])
+    return f"{titled(rows[0])}: {told}{describe_guessing(rows)}"
 
 
 def _side_by_side(groups: Sequence[Sequence[RunRecord]], kind: str) -> Numbers:
     """Return one line for each set and head of a kind, one column for each group."""
     rows = [[row for run in members for row in run.history.rows if row.kind == kind] for members in groups]
-    keys = dict.fromkeys((row.split, row.head) for members in rows for row in members)
+    keys = dict.fromkeys((row.split, find_head(row)) for members in rows for row in members)
     splits = list(dict.fromkeys(split for split, _ in keys))
     has_heads = len({head for _, head in keys}) > 1
     lines = []
     for split, head in sorted(keys, key=lambda key: splits.index(key[0])):
-        cells = [measure_cell([row for row in members if (row.split, row.head) == (split, head)]) for members in rows]
-        lines.append((f"{split}, {head}" if has_heads else split, *cells))
+        own = [[row for row in members if (row.split, find_head(row)) == (split, head)] for members in rows]
+        chance = find_guessing(next(row for members in own for row in members))
+        cells = [measure_cell(members) for members in own]
+        lines.append((f"{split}, {head.name}" if has_heads else split, *cells, _cell_of(chance)))
     return Numbers(
-        f"{'The primary measure of heads' if kind == 'task' else 'Accuracy of pretexts'}{_with_unit(groups, kind)}",
-        ["set, head" if has_heads else "set", *map(group_name, groups)],
+        f"The primary measure of {'heads' if kind == 'task' else 'pretexts'}{_unit_of([head for _, head in keys])}",
+        ["set, head" if has_heads else "set", *map(group_name, groups), "guessing"],
         lines,
         is_open=kind == "task",
         note="Of one run, with its 95 % interval over the images; of several, mean ± standard deviation.",
     )
 
 
-def _chart(runs: Sequence[RunRecord], styles: Mapping[str, Style]) -> Chart:
-    """Return the accuracies of the heads that predict, with their intervals."""
-    rows = {run.name: run.history.first_head() for run in runs if run.history.first_head()}
-    names = list(dict.fromkeys(row.split for members in rows.values() for row in members))
+def _charts(runs: Sequence[RunRecord], styles: Mapping[str, Style]) -> list[Chart]:
+    """Return the primary measure of the heads that predict with their intervals, a chart for each such measure."""
+    numbers, rows = count(), [row for run in runs for row in run.history.first_head()]
+    measures = dict.fromkeys((row.primary, row.main.unit) for row in rows)
+    return [_chart(runs, styles, *measure, number=next(numbers)) for measure in measures]
+
+
+def _chart(runs: Sequence[RunRecord], styles: Mapping[str, Style], primary: str, unit: str, *, number: int) -> Chart:
+    """Return a primary measure of the heads that predict, with its intervals."""
+    rows = {}
+    for run in runs:
+        own = [row for row in run.history.first_head() if (row.primary, row.main.unit) == (primary, unit)]
+        if own:
+            rows[run.name] = own
+    everything = [row for members in rows.values() for row in members]
+    names = list(dict.fromkeys(row.split for row in everything))
     points = [
-        (
-            name,
-            styles[name],
-            [(names.index(row.split), *_ends(row.main)) for row in members],
-        )
+        (name, styles[name], [(names.index(row.split), *_ends(row.main)) for row in members])
         for name, members in rows.items()
     ]
     means = []
     for name in names:
-        found = [row.main for members in rows.values() for row in members if row.split == name]
+        found = [row.main for row in everything if row.split == name]
         means.append(f"{name} {found[0]._replace(value=mean(each.value for each in found)).describe()}")
     on_average = f" on average over {counted(len(rows), 'run')}" if len(rows) > 1 else ""
-    first = next(iter(rows.values()))[0]
+    title, chance = titled(everything[0]), describe_guessing(everything)
     return Chart(
-        "primary",
-        f"{titled(first)}, of the head that predicts, with 95 % intervals",
-        f"{title_measure(first.primary)}{on_average}: {listed(means)}.",
-        build_intervals(points, names, x_title=titled(first)),
+        f"primary-{number}",
+        f"{title}, of the head that predicts, with 95 % intervals{chance}",
+        f"{title_measure(primary)}{on_average}{chance}: {listed(means)}.",
+        build_intervals(points, names, x_title=title, digits=1 if unit == "%" else 3),
         height=70 + len(names) * max(34, 15 * len(points) + 8),
     )
 
@@ -151,10 +163,15 @@ def _groups(run: RunRecord, *, has_name: bool) -> list[Numbers]:
     return tables
 
 
-def _with_unit(groups: Sequence[Sequence[RunRecord]], kind: str) -> str:
-    """Return the unit that the heads of a kind are measured in, after a comma."""
-    units = {row.main.unit for members in groups for run in members for row in run.history.rows if row.kind == kind}
+def _unit_of(heads: Sequence[Head]) -> str:
+    """Return the unit that all of some heads are measured in, after a comma."""
+    units = {head.unit for head in heads}
     return f", {units.pop()}" if len(units) == 1 and units != {""} else ""
+
+
+def _cell_of(chance: Measure | None) -> str:
+    """Return what guessing would reach, as a cell of a table; - where it is not known."""
+    return "-" if chance is None else chance.describe()
 
 
 def _ends(measure: Measure) -> tuple[float, float, float]:

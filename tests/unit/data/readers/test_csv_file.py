@@ -78,18 +78,53 @@ def test_read_csv__missing_picture__names_the_line(tmp_path: Path, rows: Rows, w
         read_source(str(write_csv(rows, tmp_path / "set.csv")), DataConfig())
 
 
-@pytest.mark.parametrize(("cells", "column"), [(["", "tee"], "path"), (["photos/tee/002.png", " "], "label")])
-def test_read_csv__empty_cell__names_the_line(
-    tmp_path: Path, rows: Rows, write_csv: Callable[..., Path], cells: list[str], column: str
+def test_read_csv__empty_path__names_the_line(tmp_path: Path, rows: Rows, write_csv: Callable[..., Path]) -> None:
+    rows[3] = ["", "tee"]
+    path = write_csv(rows, tmp_path / "set.csv")
+    for unknown in ("refuse", "ignore"):
+        with pytest.raises(DataError, match=r"a path in every row, got an empty path in line 4 of .*set\.csv"):
+            read_source(str(path), DataConfig(unknown=unknown))
+
+
+def test_read_csv__empty_label__names_the_line_or_is_left_out(
+    tmp_path: Path, rows: Rows, write_csv: Callable[..., Path]
 ) -> None:
-    rows[3] = cells
-    with pytest.raises(DataError, match=rf"an empty {column} in line 4 of"):
-        read_source(str(write_csv(rows, tmp_path / "set.csv")), DataConfig())
+    rows[3][1] = " "
+    path = write_csv(rows, tmp_path / "set.csv")
+    with pytest.raises(DataError, match=r"a label for every image, got none for .*002\.png \(line 4 of .*set\.csv\)"):
+        read_source(str(path), DataConfig())
+    source = read_source(str(path), DataConfig(unknown="ignore"))
+    assert source.notes == ("left out 1 of 40 images of 'set': 1 without a label",)
+    assert source.describe(2).startswith(str(tmp_path / rows[4][0]))
+    assert source.labels.bincount().tolist() == [10, 10, 9, 10]
+
+
+def test_read_csv__numbers_and_an_empty_label__stay_class_numbers(
+    tmp_path: Path, rows: Rows, write_csv: Callable[..., Path]
+) -> None:
+    numbered = [rows[0], *([path, str(i % 4)] for i, (path, _) in enumerate(rows[1:]))]
+    numbered[1][1] = ""
+    source = read_source(str(write_csv(numbered, tmp_path / "set.csv")), DataConfig(unknown="ignore"))
+    assert source.class_names == ("0", "1", "2", "3")
+    assert source.labels.tolist() == [i % 4 for i in range(1, 40)]
+
+
+def test_read_csv__number_beyond_trains__is_left_out_of_other_sets_only(
+    tmp_path: Path, rows: Rows, write_csv: Callable[..., Path]
+) -> None:
+    numbered = [rows[0], *([path, str(i % 4)] for i, (path, _) in enumerate(rows[1:]))]
+    path = write_csv(numbered, tmp_path / "set.csv")
+    source = read_source(str(path), DataConfig(unknown="ignore"), class_names=tuple("abc"))
+    assert source.notes == ("left out 10 of 40 images of 'set': 10 of a class that train does not have",)
+    numbered[1][1] = "-1"
+    write_csv(numbered, tmp_path / "set.csv")
+    with pytest.raises(DataError, match=r"labels in 0\.\.3, got -1 at"):
+        read_source(str(path), DataConfig(unknown="ignore"))
 
 
 def test_read_csv__short_row__is_an_empty_cell(tmp_path: Path, rows: Rows, write_csv: Callable[..., Path]) -> None:
     rows[3] = rows[3][:1]
-    with pytest.raises(DataError, match="an empty label in line 4"):
+    with pytest.raises(DataError, match=r"a label for every image, got none for .*line 4 of"):
         read_source(str(write_csv(rows, tmp_path / "set.csv")), DataConfig())
 
 
@@ -104,3 +139,12 @@ def test_read_csv__empty_or_not_utf8__is_one_line(tmp_path: Path, content: bytes
     with pytest.raises(DataError, match=r"set\.csv") as caught:
         read_source(str(tmp_path / "set.csv"), DataConfig())
     assert "\n" not in str(caught.value)
+
+
+def test_read_csv__column_as_written__keeps_leading_zeros_and_strips_spaces(
+    tmp_path: Path, rows: Rows, write_csv: Callable[..., Path]
+) -> None:
+    patients = [[*rows[0], "patient"], *([*row, f" {i % 12:03d} "] for i, row in enumerate(rows[1:]))]
+    source = read_source(str(write_csv(patients, tmp_path / "set.csv")), DataConfig(columns=("patient",)))
+    assert source.columns["patient"].names == tuple(f"{i:03d}" for i in range(12))
+    assert source.columns["patient"].values.tolist() == [i % 12 for i in range(40)]

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from auxo.data.config import DataConfig
-from auxo.data.readers import read_source
+from auxo.data.readers import read_source, read_unlabelled
 from auxo.data.sources import InMemorySource, StreamingSource
 from auxo.errors import DataError
 
@@ -121,3 +121,68 @@ def test_read_source__unknown_kind__says_what_is_read(tmp_path: Path, name: str)
     (tmp_path / "notes.txt").write_text("x")
     with pytest.raises(DataError, match=rf"a folder, a Parquet or CSV file, or hf://owner/name, got '.*{name}'"):
         read_source(str(tmp_path / name), DataConfig())
+
+
+@pytest.fixture
+def table(root: Path) -> list[list[str]]:
+    """Header and a row for every image, as labels.csv should have them."""
+    files = sorted(root.rglob("*.png"))
+    return [["path", "site"], *([str(file.relative_to(root)), str(i % 3)] for i, file in enumerate(files))]
+
+
+def test_read_folder__labels_csv__is_read_only_when_columns_are_asked_for(
+    root: Path, table: list[list[str]], write_csv: Callable[..., Path]
+) -> None:
+    write_csv(table[:1], root / "labels.csv")
+    assert len(read_source(str(root), DataConfig())) == len(read_unlabelled(str(root), DataConfig())) == 40
+    write_csv([table[0], *reversed(table[1:])], root / "labels.csv")
+    source = read_source(str(root), DataConfig(columns=("site",)))
+    assert source.columns["site"].values.tolist() == [i % 3 for i in range(40)]
+    table[0][0] = "file"
+    write_csv(table, root / "labels.csv")
+    assert len(read_source(str(root), DataConfig(columns=("site",), path_column="file")).columns) == 2
+
+
+def test_read_folder__no_labels_csv__says_what_it_should_have(root: Path) -> None:
+    message = r"the file .*photos/labels\.csv with the columns path, site, scene, got none: write it, or leave out"
+    with pytest.raises(DataError, match=message):
+        read_source(str(root), DataConfig(columns=("site", "scene")))
+    assert read_unlabelled(str(root), DataConfig(columns=("site",))).columns["site"].names == ()
+
+
+def test_read_folder__image_without_a_row__is_named_or_left_out(
+    root: Path, table: list[list[str]], write_csv: Callable[..., Path]
+) -> None:
+    write_csv(table[:5] + table[6:], root / "labels.csv")
+    message = rf"a value of 'site' for every image, got none for {root}/{table[5][0]} in {root}/labels\.csv: fill it in"
+    with pytest.raises(DataError, match=message):
+        read_source(str(root), DataConfig(columns=("site",)))
+    source = read_source(str(root), DataConfig(columns=("site",), unknown="ignore"))
+    assert source.notes == ("left out 1 of 40 images of 'photos': 1 without a value of 'site'",)
+
+
+@pytest.mark.parametrize("unknown", ["refuse", "ignore"])
+@pytest.mark.parametrize("path", ["arrow/none.png", "../photos.png", "arrow"])
+def test_read_folder__row_without_an_image__is_named(
+    root: Path, table: list[list[str]], write_csv: Callable[..., Path], path: str, unknown: str
+) -> None:
+    write_csv([*table, [path, "1"]], root / "labels.csv")
+    with pytest.raises(DataError, match=rf"the path of an image of the set, got '{path}' in line 42 of .*labels\.csv"):
+        read_source(str(root), DataConfig(columns=("site",), unknown=unknown))
+
+
+def test_read_folder__two_rows_of_an_image__names_both(
+    root: Path, table: list[list[str]], write_csv: Callable[..., Path]
+) -> None:
+    path = "./" + table[5][0].replace("/", "//")
+    write_csv([*table, [path, "1"]], root / "labels.csv")
+    with pytest.raises(DataError, match=rf"one row for every image, got '{path}' in line 42 of .*, as in line 6"):
+        read_source(str(root), DataConfig(columns=("site",)))
+
+
+def test_read_folder__labels_csv_in_a_class__is_no_picture(root: Path) -> None:
+    (root / "tee" / "labels.csv").write_text("x")
+    with pytest.raises(DataError, match=r"only pictures in a class folder, got .*labels\.csv"):
+        read_source(str(root), DataConfig())
+    with pytest.raises(DataError, match=r"only pictures and folders, got .*tee/labels\.csv"):
+        read_unlabelled(str(root), DataConfig())

@@ -24,6 +24,13 @@ def save_parquet(dataset: datasets.Dataset, path: Path) -> str:
     return str(path)
 
 
+def save_column(feature: object, values: list[object], picture: bytes, folder: Path) -> str:
+    """Write four pictures of two classes with a further column ``site``."""
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.Value("int64"), "site": feature})
+    rows = {"image": [{"bytes": picture, "path": None}] * 4, "label": [0, 1, 0, 1], "site": values}
+    return save_parquet(datasets.Dataset.from_dict(rows, features=features), folder / "set.parquet")
+
+
 def test_read_parquet__file__gives_pixels_labels_and_names(
     tmp_path: Path, shapes: InMemorySource, write_parquet: Callable[..., Path]
 ) -> None:
@@ -114,8 +121,8 @@ def test_read_parquet__without_metadata__is_read_by_its_types(
     [
         (datasets.ClassLabel(names=["a", "b"]), [0, 1, -1, 0], r"labels in 0\.\.1, got -1 at row 2 of .*set\.parquet"),
         (datasets.Value("int64"), [0, 1, 7, 0], r"got 7 at row 2 of"),
-        (datasets.Value("int64"), [0, 1, None, 0], "a label in every row, got none in row 2 of"),
-        (datasets.Value("string"), ["a", "b", "", "a"], "a label in every row, got none in row 2 of"),
+        (datasets.Value("int64"), [0, 1, None, 0], "a label for every image, got none for row 2 of"),
+        (datasets.Value("string"), ["a", "b", "", "a"], "a label for every image, got none for row 2 of"),
         (datasets.Value("float32"), [0.0, 1.0, 2.0, 0.5], "labels that are whole numbers or names"),
         (datasets.Value("string"), ["a", "a", "a", "a"], r"at least two classes, got 1 \(a\)"),
     ],
@@ -128,6 +135,82 @@ def test_read_parquet__unusable_label__names_the_row(
     path = save_parquet(datasets.Dataset.from_dict(rows, features=features), tmp_path / "set.parquet")
     with pytest.raises(DataError, match=message):
         read_source(path, DataConfig())
+
+
+@pytest.mark.parametrize(
+    ("feature", "labels"),
+    [
+        (datasets.ClassLabel(names=["a", "b"]), [0, 1, -1, 0]),
+        (datasets.ClassLabel(names=["a", "b"]), [0, 1, None, 0]),
+        (datasets.Value("int64"), [0, 1, None, 0]),
+        (datasets.Value("string"), ["a", "b", "", "a"]),
+    ],
+)
+def test_read_parquet__no_label__is_left_out_and_counted(
+    tmp_path: Path, png: Callable[..., bytes], feature: object, labels: list[object]
+) -> None:
+    features = datasets.Features({"image": datasets.Image(), "label": feature})
+    rows = {"image": [{"bytes": png(), "path": None}] * 4, "label": labels}
+    path = save_parquet(datasets.Dataset.from_dict(rows, features=features), tmp_path / "set.parquet")
+    source = read_source(path, DataConfig(unknown="ignore"))
+    assert source.labels.tolist() == [0, 1, 0]
+    assert source.describe(2) == f"row 3 of {path}"
+    assert source.notes == ("left out 1 of 4 images of 'set': 1 without a label",)
+
+
+@pytest.mark.parametrize(
+    ("feature", "written", "names", "numbers"),
+    [
+        (datasets.Value("int16"), [10, 9, -1, 10], ("-1", "9", "10"), [2, 1, 0, 2]),
+        (datasets.Value("bool"), [True, False, True, True], ("False", "True"), [1, 0, 1, 1]),
+        (datasets.Value("large_string"), ["x", "y", "x", "x"], ("x", "y"), [0, 1, 0, 0]),
+        (datasets.ClassLabel(names=["water", "sky", "land"]), [0, 2, 2, 0], ("land", "water"), [1, 0, 0, 1]),
+    ],
+)
+def test_read_parquet__column_of_any_type__is_numbered_by_names(
+    tmp_path: Path,
+    png: Callable[..., bytes],
+    feature: object,
+    written: list[object],
+    names: tuple[str, ...],
+    numbers: list[int],
+) -> None:
+    path = save_column(feature, written, png(), tmp_path)
+    column = read_source(path, DataConfig(columns=("site",))).columns["site"]
+    assert (column.names, column.values.tolist()) == (names, numbers)
+
+
+@pytest.mark.parametrize(
+    ("feature", "written"),
+    [
+        (datasets.Value("int64"), [1, None, 2, 3]),
+        (datasets.Value("string"), ["x", "", "y", "x"]),
+        (datasets.Value("bool"), [True, None, False, True]),
+        (datasets.ClassLabel(names=["a", "b"]), [0, -1, 1, 0]),
+        (datasets.ClassLabel(names=["a", "b"]), [0, None, 1, 0]),
+    ],
+)
+def test_read_parquet__column_without_a_value__names_the_row_or_leaves_it_out(
+    tmp_path: Path, png: Callable[..., bytes], feature: object, written: list[object]
+) -> None:
+    path = save_column(feature, written, png(), tmp_path)
+    with pytest.raises(DataError, match=r"a value of 'site' for every image, got none for row 1 of .*set\.parquet"):
+        read_source(path, DataConfig(columns=("site",)))
+    assert len(read_source(path, DataConfig(columns=("site",), unknown="ignore"))) == 3
+
+
+@pytest.mark.parametrize("feature", [datasets.Value("float32"), datasets.List(datasets.Value("int64"))])
+def test_read_parquet__column_of_another_type__is_refused(
+    tmp_path: Path, png: Callable[..., bytes], feature: object
+) -> None:
+    values = [0.5] * 4 if isinstance(feature, datasets.Value) else [[1]] * 4
+    path = save_column(feature, values, png(), tmp_path)
+    message = r"further columns of whole numbers or names, got .* in 'site' of .*: leave it out of --data\.columns"
+    with pytest.raises(DataError, match=message) as caught:
+        read_source(path, DataConfig(columns=("site",)))
+    assert "\n" not in str(caught.value)
+    with pytest.raises(DataError, match=r"got Image.* in 'image' of"):
+        read_source(path, DataConfig(columns=("image",)))
 
 
 def test_read_parquet__labels_as_names__are_sorted(tmp_path: Path, png: Callable[..., bytes]) -> None:

@@ -40,7 +40,7 @@ def test_build__num_train__keeps_validation(small_root: Path) -> None:
 @pytest.mark.skipif("AUXO_DATA" not in os.environ, reason="AUXO_DATA does not name a folder of real images")
 def test_build__real_copy__has_ten_classes_and_2500_corrupted_images() -> None:
     splits = load_splits(DataConfig(scenario="cifar10", num_train=1000), seed=0)
-    assert len(splits.class_names) == 10
+    assert len(splits.task().class_names) == 10
     assert splits.train.source.labels.bincount().tolist() == [100] * 10
     assert len(splits.ood[0].source) == 2500
     assert splits.ood[0].source.labels.bincount().tolist() == [250] * 10

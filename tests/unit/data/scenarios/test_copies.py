@@ -61,6 +61,21 @@ def test_read__hub_out_of_reach__tells_about_the_root(monkeypatch: pytest.Monkey
     assert "cifar10/train.parquet by --data.root or AUXO_DATA" in message
 
 
+def test_read__column_that_the_hubs_set_lacks__is_not_the_networks_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_dataset: Callable[..., datasets.Dataset]
+) -> None:
+    monkeypatch.delenv("AUXO_DATA", raising=False)
+    datasets.disable_progress_bars()
+    whole = make_dataset(oriented_shapes(8, size=16, seed=1)).add_column("domain", ["sketch", "photo"] * 4)
+    datasets.DatasetDict({"train": whole, "test": whole}).save_to_disk(str(tmp_path / "saved"))
+    datasets.enable_progress_bars()
+    known = KnownSet(name="x", hub=str(tmp_path / "saved"))
+    source = known.read("test", DataConfig(columns=("domain",)), image_size=None)
+    assert source.columns["domain"].names == ("photo", "sketch")
+    with pytest.raises(DataError, match=r"a column 'site', got the columns image, label, domain .*--data\.columns"):
+        known.read("test", DataConfig(columns=("site",)), image_size=None)
+
+
 def test_read__environment__is_the_default_root(small_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AUXO_DATA", str(small_root))
     assert len(KnownSet(name="usps", hub="none/none").read("test", DataConfig(), image_size=None)) == 24

@@ -45,7 +45,7 @@ def test_build__default__has_the_documented_sets(splits: Splits) -> None:
         "ood/corrupted-digits": 2500,
     }
     assert splits.image_shape == (3, 28, 28)
-    assert splits.class_names == tuple("0123456789")
+    assert splits.task().class_names == tuple("0123456789")
 
 
 def test_build__default__is_stratified(splits: Splits) -> None:

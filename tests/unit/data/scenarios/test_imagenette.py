@@ -31,6 +31,6 @@ def test_build__image_size__is_the_users(copies: str) -> None:
 @pytest.mark.skipif("AUXO_DATA" not in os.environ, reason="AUXO_DATA does not name a folder of real images")
 def test_build__real_copy__has_ten_classes() -> None:
     splits = load_splits(DataConfig(scenario="imagenette"), seed=0)
-    assert len(splits.class_names) == 10
+    assert len(splits.task().class_names) == 10
     assert splits.train.source.labels.bincount().tolist() == [54] * 10
     assert splits.image_shape == (3, 64, 64)

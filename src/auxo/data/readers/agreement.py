@@ -1,0 +1,115 @@
+"""Further columns that a method learns: they mean the same in every set."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from typing import TypeVar
+
+import torch
+
+from auxo.data.columns import NO_LABEL, take_columns
+from auxo.data.config import Unknown
+from auxo.data.readers.kept import LEAVE_OUT, KeptImages
+from auxo.data.readers.listing import shorten
+from auxo.data.sources import AbstractSource
+from auxo.data.splits import MetaSplit, OODSplit, Splits, TestSplit, UnlabelledSplit, ValSplit
+from auxo.errors import DataError
+from auxo.types import LABEL, Column
+
+__all__ = ["align_columns", "align_splits", "require_columns"]
+
+_Split = TypeVar("_Split", ValSplit, TestSplit, MetaSplit, OODSplit, UnlabelledSplit)
+
+
+def require_columns(source: AbstractSource, names: Collection[str]) -> None:
+    """Refuse a source that lacks a further column that was asked for.
+
+    Raises:
+        DataError: it lacks one.
+    """
+    fix = "correct --data.columns or leave it out, or choose images that have them"
+    _require(source, names, f"images with the further columns {', '.join(names)}", fix)
+
+
+def align_columns(
+    source: AbstractSource, vocabulary: Mapping[str, tuple[str, ...]], *, unknown: Unknown = "refuse"
+) -> AbstractSource:
+    """Return a source whose numbers of some columns stand for what those of the training set stand for.
+
+    Args:
+        source: has these columns, with numbers of its own.
+        vocabulary: of the training set: what the numbers of each column that is learned stand for.
+        unknown: what to do with images whose value is not among those.
+
+    Raises:
+        DataError: the source lacks a column or has such an image; the message names its file or row.
+    """
+    _require_learned(source, vocabulary)
+    kept = KeptImages(source.name, len(source), unknown=unknown)
+    columns = dict(source.columns)
+    for name, names in vocabulary.items():
+        columns[name] = _align(source, name, names, kept)
+    if all(columns[name].names == source.columns[name].names for name in vocabulary):
+        return source
+    places, notes = kept.places(), kept.notes()
+    part = source.subset(places, source.name) if notes else source
+    aligned = part.with_columns(take_columns(columns, places))
+    aligned.notes = (*source.notes, *notes)
+    return aligned
+
+
+def align_splits(splits: Splits, learned: Collection[str], *, unknown: Unknown = "refuse") -> Splits:
+    """Return splits whose numbers of the learned columns stand for the same in all.
+
+    Args:
+        splits: each with numbers of its own.
+        learned: further columns that are learned, whose values are those of the training images.
+        unknown: what to do with images of another value.
+
+    Raises:
+        DataError: a split lacks a column or has such an image; the message names its file or row.
+    """
+    train = splits.train.source
+    _require_learned(train, learned)
+    vocabulary = {name: train.columns[name].names for name in learned}
+
+    def align(split: _Split) -> _Split:
+        is_hidden = {name for name, column in split.source.columns.items() if not column.names}
+        known = {name: names for name, names in vocabulary.items() if name not in is_hidden}
+        return replace(split, source=align_columns(split.source, known, unknown=unknown))
+
+    return replace(
+        splits,
+        val=align(splits.val),
+        test=None if splits.test is None else align(splits.test),
+        meta=None if splits.meta is None else align(splits.meta),
+        ood=tuple(align(split) for split in splits.ood),
+        unlabelled=None if splits.unlabelled is None else align(splits.unlabelled),
+    )
+
+
+def _align(source: AbstractSource, name: str, names: tuple[str, ...], kept: KeptImages) -> Column:
+    """Return a column with numbers that stand for ``names``, -1 where an image is left out."""
+    values, own = source.columns[name]
+    number = {each: i for i, each in enumerate(names)}
+    aligned = torch.tensor([number.get(each, NO_LABEL) for each in own])[values]
+
+    def refuse(place: int) -> DataError:
+        got = f"'{own[int(values[place])]}' at {source.describe(place)}"
+        fix = f"correct it, remove the image, or {LEAVE_OUT}"
+        return DataError(f"values of '{name}' that train has ({shorten(names)})", got, fix)
+
+    kept.drop(aligned == NO_LABEL, f"with a value of '{name}' that train does not have", refuse)
+    return Column(aligned, names)
+
+
+def _require_learned(source: AbstractSource, names: Collection[str]) -> None:
+    """Refuse a source that lacks a column that is learned."""
+    fix = "name it with --data.columns, and choose images that have it"
+    _require(source, names, f"images with the further columns {', '.join(names)}, which the method learns", fix)
+
+
+def _require(source: AbstractSource, names: Collection[str], expected: str, fix: str) -> None:
+    """Refuse a source that lacks one of some columns."""
+    if not set(names) <= set(source.columns):
+        own = ", ".join(name for name in source.columns if name != LABEL)
+        raise DataError(expected, f"{own or 'no further column'} in '{source.name}'", fix)

@@ -1,0 +1,83 @@
+"""Which images of a set stay, where some have no value or one that means nothing."""
+
+from collections.abc import Callable
+from typing import final
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+from auxo.data.config import Unknown
+from auxo.errors import DataError
+
+__all__ = ["LEAVE_OUT", "KeptImages"]
+
+LEAVE_OUT = "leave such images out with --data.unknown ignore"
+"""What else can be done about an image that is refused."""
+
+
+@final
+class KeptImages:
+    """The images of a set that can be used, and what is said of the others.
+
+    Args:
+        name: of the set, for messages.
+        count: of its images.
+        unknown: "refuse" stops at an image that cannot be used; "ignore" leaves it out.
+    """
+
+    def __init__(self, name: str, count: int, *, unknown: Unknown) -> None:
+        self._name = name
+        self._is_kept = torch.ones(count, dtype=torch.bool)
+        self._unknown = unknown
+        self._reasons: dict[str, int] = {}
+
+    def drop(
+        self,
+        is_unusable: Bool[Tensor, " n"],
+        reason: str,
+        refusal: Callable[[int], DataError],
+        *,
+        is_fatal: bool = False,
+    ) -> None:
+        """Leave images out.
+
+        Args:
+            is_unusable: of every image of the set.
+            reason: what they have in common, after their number.
+            refusal: makes the error for one of them, by its position.
+            is_fatal: whether they are refused in any case.
+
+        Raises:
+            DataError: there are some, and such are refused.
+        """
+        places = (is_unusable & self._is_kept).nonzero().flatten()
+        if not len(places):
+            return
+        if is_fatal or self._unknown != "ignore":
+            raise refusal(int(places[0]))
+        self._is_kept[places] = False
+        self._reasons[reason] = self._reasons.get(reason, 0) + len(places)
+
+    def places(self) -> Int[Tensor, " kept"]:
+        """Return the positions of the images that stay, in order.
+
+        Raises:
+            DataError: there are none.
+        """
+        places = self._is_kept.nonzero().flatten()
+        if not len(places):
+            got = f"none of {len(self._is_kept)} in '{self._name}' ({self._describe_reasons()})"
+            raise DataError("an image that can be used", got, "check the columns and their values")
+        return places
+
+    def notes(self) -> tuple[str, ...]:
+        """Return a sentence about the images that were left out, if there are any."""
+        if not self._reasons:
+            return ()
+        count = int((~self._is_kept).sum())
+        return (f"left out {count} of {len(self._is_kept)} images of '{self._name}': {self._describe_reasons()}",)
+
+    def _describe_reasons(self) -> str:
+        """Return how many images were left out for what."""
+        return ", ".join(f"{count} {reason}" for reason, count in self._reasons.items())

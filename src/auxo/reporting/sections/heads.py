@@ -1,0 +1,57 @@
+"""Which heads can stand in one chart, and what guessing would reach in their place."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from auxo.runs.results import EvaluationRow
+from auxo.tasks import Measure
+
+__all__ = ["Head", "describe_guessing", "find_guessing", "find_head"]
+
+
+class Head(NamedTuple):
+    """Heads of one name that are measured alike and have one chance.
+
+    Methods give one name to different things: a pretext called rotation may have four answers or sixteen.
+
+    Args:
+        kind: "task" or "pretext".
+        name: of the head.
+        primary: name of the measure.
+        unit: of the measure.
+        chance: the measure of guessing; ``None`` where it is not known.
+    """
+
+    kind: str
+    name: str
+    primary: str
+    unit: str
+    chance: float | None
+
+    @property
+    def title(self) -> str:
+        """The name, and whether it is a pretext's."""
+        return self.name if self.kind == "task" else f"{self.name} (pretext)"
+
+
+def find_head(row: EvaluationRow) -> Head:
+    """Return which head a row is of."""
+    return Head(row.kind, row.head, row.primary, row.main.unit, row.chance)
+
+
+def find_guessing(row: EvaluationRow) -> Measure | None:
+    """Return the primary measure of guessing; ``None`` where it is not known."""
+    return None if row.chance is None else row.main._replace(value=row.chance, low=None, high=None)
+
+
+def describe_guessing(rows: Sequence[EvaluationRow]) -> str:
+    """Return what guessing would reach in some rows, in brackets after a space; nothing where it is not known.
+
+    Example:
+        >>> accuracy = {"accuracy": Measure(0.9)}
+        >>> rows = [EvaluationRow("test", "x", "task", 9, "accuracy", accuracy, chance) for chance in (0.1, 0.25)]
+        >>> describe_guessing(rows[:1]), describe_guessing(rows)
+        (' (guessing: 10.0 %)', ' (guessing: 10.0 % or 25.0 %)')
+    """
+    found = dict.fromkeys(measure.describe() for measure in map(find_guessing, rows) if measure is not None)
+    return f" (guessing: {' or '.join(found)})" if found else ""
