@@ -248,7 +248,7 @@ class View:
 
     split: str = "train"
     augment: str | None = None
-    ratio: float = 1
+    ratio: int | float = 1
     order: Order | None = None
     stream: str = ""
     batch_size: int | None = None

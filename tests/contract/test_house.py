@@ -18,7 +18,7 @@ ROWS = [
     ["errors"],
     ["types"],
     ["random"],
-    ["files", "layers", "orders"],
+    ["files", "layers"],
     ["runtime"],
     ["optimizers"],
     ["registry", "outside"],

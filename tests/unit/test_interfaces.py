@@ -1,5 +1,7 @@
 """Views: what a method may ask for."""
 
+import math
+
 import pytest
 
 from auxo.errors import ConfigError, SelectionError
@@ -16,7 +18,36 @@ def test_view__split_that_judges__is_refused(split):
         View(split)
 
 
-@pytest.mark.parametrize("ratio", [0, -1])
-def test_view__ratio_below_one__is_refused(ratio):
-    with pytest.raises(ConfigError, match="a view's ratio >= 1, got"):
+@pytest.mark.parametrize("ratio", [0, -1, -0.5, math.nan, math.inf])
+def test_view__ratio_out_of_range__is_refused(ratio):
+    with pytest.raises(ConfigError, match="a view's ratio > 0, got"):
         View("unlabelled", ratio=ratio)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"batch_size": 0}, "a view's batch size >= 1, got 0"),
+        ({"batch_size": 50, "ratio": 2}, "a view's batch size or its ratio, got batch_size 50 and ratio 2"),
+        ({"augment": "strong", "images": False}, "no augment in a view without images, got 'strong'"),
+    ],
+)
+def test_view__options_that_contradict_each_other__are_refused_in_one_line(options, message):
+    with pytest.raises(ConfigError, match=message) as caught:
+        View("meta", **options)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("view", "size"),
+    [
+        (View(), 64),
+        (View(ratio=7), 448),
+        (View(ratio=50 / 64), 50),
+        (View(ratio=0.33), 21),
+        (View(ratio=0.001), 1),
+        (View(batch_size=50), 50),
+    ],
+)
+def test_view__images_of_a_batch__are_the_rounded_ratio_or_the_number_asked_for(view, size):
+    assert view.count_images(64) == size

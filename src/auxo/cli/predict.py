@@ -56,7 +56,7 @@ def run(words: Sequence[str]) -> None:
     out = Path(options.out)
     images = out.with_suffix("") if out.suffix else out.with_name(f"{out.name}-images")
     with _predictor(options) as predictor:
-        lines = list(_answer(predictor, paths, images=images, batch_size=options.use.batch_size))
+        lines = list(_answer_pictures(predictor, paths, images=images, batch_size=options.use.batch_size))
         columns = ["path", *predictor.description.task.answer_columns()]
     has_images = any(place is not None for _, place in lines)
     text = io.StringIO()
@@ -67,7 +67,7 @@ def run(words: Sequence[str]) -> None:
     print(f"{len(paths)} predictions: {options.out}" + (f", images in {images}" if has_images else ""))
 
 
-def _answer(
+def _answer_pictures(
     predictor: Predictor, paths: Sequence[Path], *, images: Path, batch_size: int
 ) -> Iterator[tuple[list[object], Path | None]]:
     """Yield the cells of each picture's line, and where the image that answers it was written, if one does.
@@ -84,9 +84,8 @@ def _answer(
         for number, (path, answer) in enumerate(zip(chunk, predictor.answers(pixels), strict=True), start=first):
             place = None
             if answer.image is not None:
-                place = (
-                    make_folder(images) / f"{number:05d}-{path.stem}.png"
-                )  # pictures of two folders may share a name
+                # the number tells apart pictures of two folders that share a name
+                place = make_folder(images) / f"{number:05d}-{path.stem}.png"
                 stream = io.BytesIO()
                 Image.fromarray(answer.image).save(stream, format="PNG")
                 write_atomically(place, stream.getvalue())

@@ -3,13 +3,20 @@
 from collections.abc import Callable, Collection, Mapping
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Int, Shaped
 from torch import Tensor
 
 from auxo.errors import DataError
 from auxo.types import LABEL, Column
 
-__all__ = ["NO_LABEL", "check_columns", "check_counts", "hide_columns", "join_columns", "take_columns"]
+__all__ = [
+    "NO_LABEL",
+    "check_columns",
+    "check_places",
+    "hide_columns",
+    "join_columns",
+    "take_columns",
+]
 
 NO_LABEL = -1
 """The value of a column for an image of which it says nothing."""
@@ -33,16 +40,28 @@ def hide_columns(columns: Mapping[str, Column], names: Collection[str], count: i
     return {**columns, **{name: Column(torch.full((count,), NO_LABEL), ()) for name in names}}
 
 
-def check_counts(counts: Mapping[str, int], num_images: int, name: str) -> None:
-    """Refuse what has not one entry for every image."""
-    for what, count in counts.items():
+def check_columns(
+    columns: Mapping[str, Column],
+    describe: Callable[[int], str],
+    *,
+    source: str,
+    num_images: int,
+    others: Mapping[str, int] | None = None,
+) -> None:
+    """Refuse columns without one value for every image, numbers that stand for nothing, and any but -1 where hidden.
+
+    Args:
+        columns: of a source.
+        describe: where an image came from.
+        source: its name.
+        num_images: of the source.
+        others: how many there are of what else must have one for every image.
+    """
+    counts = {"labels" if name == LABEL else name: len(column.values) for name, column in columns.items()}
+    for what, count in (counts | dict(others or {})).items():
         if count != num_images:
-            got = f"{count} {what} for {num_images} images in '{name}'"
+            got = f"{count} {what} for {num_images} images in '{source}'"
             raise DataError(f"as many {what} as images", got, "pair them")
-
-
-def check_columns(columns: Mapping[str, Column], describe: Callable[[int], str]) -> None:
-    """Refuse numbers that stand for nothing, and any but -1 where a column is hidden."""
     for name, column in columns.items():
         count = len(column.names)
         lowest, end = (0, count) if count else (NO_LABEL, NO_LABEL + 1)
@@ -55,3 +74,32 @@ def check_columns(columns: Mapping[str, Column], describe: Callable[[int], str])
                 f"{int(column.values[index])} at {describe(index)}",
                 "number the classes from 0, and leave images without a label out",
             )
+
+
+def check_places(
+    name: str,
+    values: Shaped[Tensor, "n height width"],
+    num_names: int,
+    ignore: int,
+    image_shape: tuple[int, int, int],
+    describe: Callable[[int], str],
+) -> None:
+    """Refuse a target with places that has not one value for every pixel, or numbers that stand for nothing.
+
+    Args:
+        name: of the target.
+        values: for every pixel of every image.
+        num_names: how many things the numbers stand for; 0 where they are quantities or hidden, which may be any.
+        ignore: the number of places that say nothing.
+        image_shape: ``(channels, height, width)``.
+        describe: where an image came from.
+    """
+    if values.shape[1:] != image_shape[1:]:
+        got = f"{tuple(values.shape[1:])} for images of {image_shape[1:]}"
+        raise DataError(f"a value of {name} for every pixel", got, "give maps of the height and width of images")
+    for index, image in enumerate(values if num_names else ()):
+        bad = image[((image < 0) | (image >= num_names)) & (image != ignore)]
+        if len(bad):
+            fix = "number from 0, and give places without a value the one to ignore"
+            got = f"{bad[0].item()} in {describe(index)}"
+            raise DataError(f"values of {name} in 0..{num_names - 1}, or {ignore}", got, fix)

@@ -12,7 +12,7 @@ from jaxtyping import Int, Shaped, UInt8
 from torch import Tensor
 
 from auxo.data.arrays import as_tensor, check_shape, to_uint8
-from auxo.data.columns import NO_LABEL, check_columns, check_counts, hide_columns, join_columns, take_columns
+from auxo.data.columns import NO_LABEL, check_columns, check_places, hide_columns, join_columns, take_columns
 from auxo.data.decode import decode_image
 from auxo.errors import DataError
 from auxo.types import LABEL, Column
@@ -127,7 +127,7 @@ class AbstractSource(ABC):
         """Return the same images with these columns instead of the source's own."""
         other = copy(self)
         other.columns = dict(columns)
-        check_columns(other.columns, other.describe)
+        check_columns(other.columns, other.describe, source=self.name, num_images=len(self))
         return other
 
 
@@ -144,7 +144,7 @@ class InMemorySource(AbstractSource):
         maps: targets with places by name.
 
     Raises:
-        DataError: the shapes or types do not fit each other, or a label is out of range.
+        DataError: the shapes or types do not fit each other, or a label or a value of a map is out of range.
     """
 
     def __init__(
@@ -164,15 +164,11 @@ class InMemorySource(AbstractSource):
         self.maps = dict(maps or {})
         self.image_shape = (int(images.shape[1]), int(images.shape[2]), int(images.shape[3]))
         self._origins = origins
-        counts = {"labels" if key == LABEL else key: len(column.values) for key, column in self.columns.items()}
-        counts |= {key: len(place.values) for key, place in self.maps.items()}
+        counts = {key: len(place.values) for key, place in self.maps.items()}
         counts |= {} if origins is None else {"origins": len(origins)}
-        check_counts(counts, len(images), name)
+        check_columns(self.columns, self.describe, source=name, num_images=len(images), others=counts)
         for key, place in self.maps.items():
-            if place.values.shape[1:] != images.shape[2:]:
-                got = f"{tuple(place.values.shape[1:])} for images of {tuple(images.shape[2:])} in '{name}'"
-                raise DataError(f"a value of {key} for every pixel", got, "give maps of the height and width of images")
-        check_columns(self.columns, self.describe)
+            check_places(key, place.values, len(place.names), place.ignore, self.image_shape, self.describe)
 
     @classmethod
     def from_arrays(
@@ -313,13 +309,11 @@ class StreamingSource(AbstractSource):
         self.columns = join_columns(labels, class_names, columns)
         self.image_size = image_size
         self.rows = torch.arange(len(encoded)) if rows is None else rows
-        counts = {"labels" if key == LABEL else key: len(column.values) for key, column in self.columns.items()}
-        check_counts(counts, len(self.rows), name)
+        check_columns(self.columns, self.describe, source=name, num_images=len(self.rows))
         if not len(self.rows):
             raise DataError("at least one image", f"none in '{name}'", "check the path and the split")
         first = self._decode(int(self.rows[0]))
         self.image_shape = (int(first.shape[0]), int(first.shape[1]), int(first.shape[2]))
-        check_columns(self.columns, self.describe)
 
     def __len__(self) -> int:
         """Return the number of images."""

@@ -142,12 +142,15 @@ def fit_estimation(
         observer: is told how many of how many sets are measured.
 
     Raises:
+        ConfigError: no head predicts, or the task has not one class per image.
         DataError: there are too few images.
         NonFiniteError: the network's logits are not finite.
         ShapeError: the images have other than three channels.
 
     Cost: for each set a pass over the images for the classes, and four for rotation where there is a rotation head.
     """
+    reader.require_head()
+    reader.require_answers("estimation")
     config = EstimationConfig() if config is None else config
     images, labels = _drawn(split.source, config.images, seed=derive_seed(seed, "estimate", "images"))
     sets = draw_meta_sets(config.sets, seed=derive_seed(seed, "estimate", "sets"))

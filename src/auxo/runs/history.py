@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import auxo
 from auxo.errors import CheckpointError
 from auxo.runs.checkpoint import Checkpoints
 from auxo.runs.experiment import ExperimentConfig, StageConfig
@@ -90,7 +92,11 @@ class RunHistory:
 
     @property
     def is_finished(self) -> bool:
-        """Whether the run came to its end: its model was written, and then the last record."""
+        """Whether the run came to its end: its model was written, and then the last record.
+
+        Raises:
+            CheckpointError: the last record is of another version of auxo.
+        """
         return self._end is not None and (self.folder / "model.safetensors").is_file()
 
     @property
@@ -123,7 +129,8 @@ class RunHistory:
     @cached_property
     def rows(self) -> list[EvaluationRow]:
         """What the final weights achieve, for every split and head."""
-        return [EvaluationRow.from_record(record) for record in self.records if record["kind"] == "result"]
+        with self._understood():
+            return [EvaluationRow.from_record(record) for record in self.records if record["kind"] == "result"]
 
     @cached_property
     def results(self) -> list[Mapping[str, Any]]:
@@ -138,15 +145,19 @@ class RunHistory:
         """Yield what was measured on the validation set in the course of the run, in the order of the steps."""
         for record in self.records:
             if record["kind"] == "evaluation":
-                row = EvaluationRow.from_record(record)
-                yield Evaluated(record["stage"], record["global_step"], float(record["epoch"]), row)
+                with self._understood():
+                    row = EvaluationRow.from_record(record)
+                    found = Evaluated(record["stage"], record["global_step"], float(record["epoch"]), row)
+                yield found
 
     def measured(self) -> Iterator[Measured]:
         """Yield losses, other metrics and learning rates, in the order of the steps."""
         for record in self.records:
             if record["kind"] == "losses":
-                place = record["stage"], record["global_step"], float(record["epoch"])
-                yield Measured(*place, record["losses"], record["lr"])
+                with self._understood():
+                    place = record["stage"], record["global_step"], float(record["epoch"])
+                    found = Measured(*place, record["losses"], record["lr"])
+                yield found
 
     def stage_starts(self) -> dict[str, int]:
         """Return the step of the run at which each stage begins, by name, in their order."""
@@ -210,7 +221,18 @@ class RunHistory:
 
     @cached_property
     def _end(self) -> End | None:
-        return find_end(self.records)
+        with self._understood():
+            return find_end(self.records)
+
+    @contextmanager
+    def _understood(self) -> Iterator[None]:
+        """Refuse records whose fields are not those of this version."""
+        try:
+            yield
+        except (KeyError, TypeError, ValueError) as error:
+            got = f"others ({type(error).__name__}: {error})"
+            expected, fix = f"records of auxo {auxo.__version__} in {self.folder / _RECORDS}", "train the run anew"
+            raise CheckpointError(expected, got, fix) from error
 
 
 def _with_sources(stages: Mapping[str, StageConfig], name: str) -> list[str]:

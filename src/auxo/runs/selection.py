@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from auxo.data import ValSplit
-from auxo.errors import ConfigError, SelectionError
+from auxo.errors import ConfigError, NonFiniteError, SelectionError
 from auxo.runs.results import PRIMARY, EvaluationRow, Selection
+from auxo.tasks import Measure
 
 if TYPE_CHECKING:
     SelectionSplit: TypeAlias = ValSplit
@@ -50,6 +52,7 @@ class SelectionRule:
             SelectionError: ``split`` is not a :class:`auxo.data.ValSplit`, or the rows are not of it, or none is of the
                 head.
             ConfigError: there is no such measure.
+            NonFiniteError: the measure is not a finite number.
         """
         if not isinstance(split, ValSplit):
             got, fix = type(split).__name__, "choose on validation data, judge on the rest"
@@ -58,7 +61,7 @@ class SelectionRule:
         if foreign:
             raise SelectionError(f"rows of {split.name} only", f"rows of {', '.join(foreign)}", "leave those out")
         row = self.find_row(rows, split=split.name)
-        chosen, tie = row.find(self.measure), row.measures.get(self.tie_break)
+        chosen, tie = self._deciding(row)
         name = row.primary if self.measure == PRIMARY else self.measure
         tie_value = 0.0 if tie is None else tie.value
         found = Selection(split.name, row.head, name, chosen.value, self.tie_break, tie_value, step, epoch)
@@ -74,12 +77,12 @@ class SelectionRule:
         Raises:
             SelectionError: the split is not the validation set, or no row is of it and of the head.
             ConfigError: there is no such measure.
+            NonFiniteError: the measure is not a finite number.
         """
         if split != "val":
             fix = "choose on validation data, judge on the rest"
             raise SelectionError("rows on val to choose a run by", f"rows on {split}", fix)
-        row = self.find_row(rows, split=split)
-        measures = row.find(self.measure), row.measures.get(self.tie_break)
+        measures = self._deciding(self.find_row(rows, split=split))
         first, second = (0.0 if m is None else -m.value if m.higher_is_better else m.value for m in measures)
         return first, second
 
@@ -101,6 +104,15 @@ class SelectionRule:
             known = ", ".join(dict.fromkeys((FIRST, *(row.head for row in of_split))))
             raise ConfigError(f"a head of {known} to select by", repr(self.head), "choose one of them")
         return named
+
+    def _deciding(self, row: EvaluationRow) -> tuple[Measure, Measure | None]:
+        """Return the measure of a row that decides, and the one that decides between equals, if there is one."""
+        chosen, tie = row.find(self.measure), row.measures.get(self.tie_break)
+        for measure in (chosen, tie):
+            if measure is not None and not isfinite(measure.value):  # no order: the first of them would stay
+                got, fix = f"{measure.value} of {row.head} on {row.split}", "let the task leave out what has no value"
+                raise NonFiniteError("a finite measure to select by", got, fix)
+        return chosen, tie
 
     def describe(self, *, primary: str) -> str:
         """Return the rule in words.

@@ -19,6 +19,7 @@ __all__ = [
     "count_confusion",
     "find_reliability",
     "measure_answers",
+    "part_answers",
     "part_by",
     "score_answers",
     "sum_answers",

@@ -19,6 +19,7 @@ from auxo.types import LABEL, Column, Losses
 __all__ = ["Classification"]
 
 _FEWEST_OF_A_CELL = 10
+_BY_CLASS = "class"
 _MARGIN = "margin"
 
 
@@ -130,17 +131,19 @@ class Classification(AbstractTask):
         scores = score_answers(outputs, targets[LABEL], num_outputs=self.num_outputs)
         if self.num_outputs != 2:
             return scores
-        return {**scores, _MARGIN: (outputs[:, 1] - outputs[:, 0]).detach()}
+        wide = (outputs if outputs.dtype.itemsize >= 4 else outputs.float()).detach()  # half has few different margins
+        return {**scores, _MARGIN: wide[:, 1] - wide[:, 0]}
 
     def measure(self, scores: Scores, columns: Mapping[str, Column]) -> Measured:
         """Return accuracy, likelihood and calibration, and accuracies by class and by group."""
         measures = measure_answers(scores)
-        parts = {"class": part_answers(scores, self.class_names)}
+        parts = {_BY_CLASS: part_answers(scores, self.class_names)}
         notes: list[str] = []
         if _MARGIN in scores:
             measures |= _rank_measures(scores)
         for name, column in columns.items():
-            parts[name] = part_by(scores, column.values, column.names)
+            cut = f"{name} (column)" if name == _BY_CLASS else name
+            parts[cut] = part_by(scores, column.values, column.names)
             worst, small = self._find_worst_group(scores, column)
             if worst is not None:
                 measures[f"worst_group/{name}"] = worst
@@ -185,9 +188,11 @@ class Classification(AbstractTask):
     def _find_worst_group(self, scores: Scores, column: Column) -> tuple[Measure | None, list[str]]:
         """Return the smallest accuracy over class and column, with the interval of its cell, and the cells left out."""
         names = [f"{label}/{group}" for label in self.class_names for group in column.names]
-        cells = part_by(scores, scores["right"].long() * len(column.names) + column.values, names)
-        small = [f"{name} ({part.n})" for name, part in cells.items() if 0 < part.n < _FEWEST_OF_A_CELL]
-        found: list[Part] = [part for part in cells.values() if part.n >= _FEWEST_OF_A_CELL]
+        numbers = scores["right"].long() * len(column.names) + column.values
+        cells = list(part_by(scores, numbers, [str(k) for k in range(len(names))]).values())  # names may be equal
+        pairs = zip(names, cells, strict=True)
+        small = [f"{name} ({part.n})" for name, part in pairs if 0 < part.n < _FEWEST_OF_A_CELL]
+        found: list[Part] = [part for part in cells if part.n >= _FEWEST_OF_A_CELL]
         if not found:
             return None, small
         worst = min(found, key=lambda part: part.value or 0.0)

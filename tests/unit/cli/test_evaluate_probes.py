@@ -147,7 +147,8 @@ def test_evaluate__last_stage_by_name__gives_the_rows_of_the_run(auxo, staged, c
     assert auxo("evaluate", staged, "--stage", "fine", "--code", code, "--device", "cpu").code == 0
     results = [row for row in read_records(staged / "records.jsonl") if row["kind"] == "result"]
     rows = rows_of(staged / "evaluation.jsonl")
-    assert [row["nll"] for row in rows] == pytest.approx([row["nll"] for row in results], rel=1e-5)
+    found, recorded = ([row["measures"]["nll"]["value"] for row in each] for each in (rows, results))
+    assert found == pytest.approx(recorded, rel=1e-5)
     assert {row["stage"] for row in rows} == {"fine"}
 
 
@@ -156,7 +157,7 @@ def test_evaluate__stage_without_a_class_head__is_probed_and_otherwise_refused(a
     for words in ((), ("--corruptions",), ("--attack", "noise")):
         answer = auxo(*stage, *words)
         assert answer.code == 2
-        assert answer.err.startswith("auxo: expected a model with a class head or a pretext, got Prepare: ")
+        assert answer.err.startswith("auxo: expected a model with a head that predicts or a pretext, got Prepare: ")
         assert "--probe all" in answer.err
     answer = auxo(*stage, "--probe", "all")
     assert (answer.code, answer.err) == (0, "")
@@ -191,12 +192,12 @@ def test_evaluate__weights_of_another_run__are_refused(auxo, staged, code, train
 def test_train__method_without_a_class_head_alone__ends_with_a_report_that_says_so(auxo, trained, code, shapes_folder):
     folder = trained / "alone"
     assert (
-        "No class head: the features can be judged with auxo evaluate --probe all."
+        "No head predicts: the features can be judged with auxo evaluate --probe all."
         in (folder / "report.md").read_text()
     )
     answer = auxo("predict", folder, shapes_folder, "--code", code, "--device", "cpu", "--out", folder / "x.csv")
     assert answer.code == 2
-    assert "a method with a class head, got Prepare" in answer.err
+    assert "a method with a head that predicts, got Prepare" in answer.err
     assert not (folder / "x.csv").exists()
 
 

@@ -157,11 +157,12 @@ def test_card__table__has_the_numbers_of_the_records(exported, finished_run):
     results = [row for row in rows_of(finished_run / "records.jsonl") if row["kind"] == "result"]
     assert len(results) > 4
     for row in results:
-        cell = table[row["split"]][row["head"]]
-        assert cell == f"{100 * row['accuracy']:.1f} [{100 * row['low']:.1f}, {100 * row['high']:.1f}]"
+        measures = row["measures"]
+        value, low, high = (100 * measures["accuracy"][name] for name in ("value", "low", "high"))
+        assert table[row["split"]][row["head"]] == f"{value:.1f} [{low:.1f}, {high:.1f}]"
         if row["head"] == "semantic":
-            assert table[row["split"]]["NLL"] == f"{row['nll']:.3f}"
-            assert table[row["split"]]["ECE"] == f"{100 * row['calibration_error']:.1f}"
+            assert table[row["split"]]["NLL"] == f"{measures['nll']['value']:.3f}"
+            assert table[row["split"]]["ECE"] == f"{100 * measures['ece']['value']:.1f}"
             assert table[row["split"]]["images"] == f"{row['n']:,}"
     (end,) = [row for row in rows_of(finished_run / "records.jsonl") if row["kind"] == "end"]
     assert f"Training: {end['train_seconds']:.1f} s, {end['images']:,} training images seen" in text
@@ -170,6 +171,8 @@ def test_card__table__has_the_numbers_of_the_records(exported, finished_run):
 
 def test_card__text__says_where_all_comes_from(exported, finished_run):
     text = (exported / "README.md").read_text()
+    assert "An image classifier: it gives one of 4 classes to an image." in text
+    assert "It always answers with one of its 4 classes" in text
     digests = read_tensor_file(finished_run / "model.safetensors").header["data"]
     for digest in digests.values():
         assert digest in text
@@ -306,7 +309,7 @@ def test_export__run_without_results__is_refused(auxo, run):
     (run / "records.jsonl").unlink()
     answer = auxo("export", run)
     assert answer.code == 2
-    assert f"the results of a finished run in {run / 'records.jsonl'}, got none" in answer.err
+    assert f"a finished run in {run}, got one that is not: auxo train --resume {run}" in answer.err
     assert not (run / "export").exists()
 
 

@@ -49,9 +49,7 @@ def test_report__unfinished_run__is_refused_in_one_line(auxo, run):
     path.write_text("\n".join(rows) + "\n")
     answer = auxo("report", run, *FEW)
     assert answer.code == 2
-    assert answer.err == (
-        f"auxo: expected a finished run in {run}, got one without an end: auxo train --resume {run}\n"
-    )
+    assert answer.err == f"auxo: expected a finished run in {run}, got one that is not: auxo train --resume {run}\n"
     assert not (run / "report.html").exists()
 
 

@@ -3,6 +3,7 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,12 @@ import torch
 from auxo.data.config import DataConfig
 from auxo.data.fake import oriented_shapes
 from auxo.data.loader import Loader, in_memory, ordered_batches
+from auxo.data.orders import AbstractOrder, Balanced, Shuffled, Stratified
 from auxo.data.readers import read_streaming
 from auxo.data.sources import InMemorySource, StreamingSource
 from auxo.errors import ConfigError, DataError
-from auxo.types import Batch
+from auxo.random import named_generator
+from auxo.types import Batch, Column
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # Python 3.12 and later, with workers
 
@@ -187,6 +190,119 @@ def test_ordered_batches__any_number_of_processes__covers_all_in_order(
     assert all(len(batch) <= 6 and batch.num_processes == 1 for share in shares for batch in share)
     if num_processes == 64:
         assert [len(share) for share in shares] == [1] * 40 + [0] * 24
+
+
+BACKGROUNDS = Column(torch.tensor([0] * 30 + [1] * 10), ("land", "water"))
+ORDERS = [Shuffled(), Stratified(), Stratified("background"), Balanced(), Balanced(("label", "background"))]
+
+
+@pytest.fixture
+def grouped(shapes: InMemorySource) -> InMemorySource:
+    return shapes.with_columns({**shapes.columns, "background": BACKGROUNDS})
+
+
+class Counting(InMemorySource):
+    """A source that notes how many images it is asked for."""
+
+    fetched = 0
+
+    def fetch(self, indices: torch.Tensor) -> torch.Tensor:
+        self.fetched += len(indices)
+        return super().fetch(indices)
+
+
+def test_loader__without_an_order__has_the_numbers_of_the_stream_called_order(shapes: InMemorySource) -> None:
+    batches = [batch.indices for batch in Loader(shapes, batch_size=40, seed=3).batches(range(3))]
+    expected = [torch.randperm(40, generator=named_generator(3, "order", number)) for number in range(3)]
+    assert torch.equal(torch.stack(batches), torch.stack(expected))
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("images", [True, False])
+def test_loader__any_order__has_the_same_joined_batches_in_one_process_and_in_two(
+    grouped: InMemorySource, order: AbstractOrder, images: bool
+) -> None:
+    options = {"batch_size": 14, "seed": 2, "order": order, "images": images}
+    whole = list(Loader(grouped, **options).batches(range(9)))
+    shares = [list(Loader(grouped, **options, rank=rank, num_processes=2).batches(range(9))) for rank in range(2)]
+    for batch, *parts in zip(whole, *shares, strict=True):
+        assert torch.equal(torch.cat([part.indices for part in parts]), batch.indices)
+        assert torch.equal(torch.cat([part.images for part in parts]), batch.images)
+        for name, values in batch.targets.items():
+            assert torch.equal(torch.cat([part.targets[name] for part in parts]), values)
+        assert [part.first for part in parts] == [0, len(parts[0])]
+    resumed = list(Loader(grouped, **options).batches(range(5, 9)))
+    assert_equal(resumed, whole[5:])
+
+
+def test_loader__order_of_its_own_length__decides_the_steps_of_an_epoch(shapes: InMemorySource) -> None:
+    loader = Loader(shapes, batch_size=4, seed=0, order=Ends(6))
+    assert loader.steps_per_epoch == 2
+    assert [batch.indices.tolist() for batch in loader.batches(range(3))] == [[0, 1, 2, 3], [4, 5], [0, 1, 2, 3]]
+
+
+def test_loader__without_images__fetches_nothing_and_tells_the_rest(shapes: InMemorySource) -> None:
+    source = Counting("counting", shapes.images, columns={**shapes.columns, "background": BACKGROUNDS})
+    with_images = list(Loader(source, batch_size=12, seed=1).batches(range(5)))
+    assert source.fetched == 12 * 3 + 4 + 12
+    bare = list(Loader(source, batch_size=12, seed=1, images=False, workers=2).batches(range(5)))
+    assert source.fetched == 12 * 3 + 4 + 12
+    for ours, theirs in zip(bare, with_images, strict=True):
+        assert (ours.images.shape, ours.images.dtype) == ((len(theirs), 0, 0, 0), torch.uint8)
+        assert torch.equal(ours.indices, theirs.indices)
+        assert torch.equal(ours.targets["background"], BACKGROUNDS.values[theirs.indices])
+        assert (len(ours), ours.joined_size) == (len(theirs), len(theirs))
+
+
+def test_loader__without_images__decodes_no_file(streaming_files: StreamingSource) -> None:
+    Path(streaming_files.describe(20)).write_bytes(b"no picture")
+    loader = Loader(streaming_files, batch_size=8, seed=0, images=False)
+    assert sum(len(batch) for batch in loader.batches(range(5))) == 40
+
+
+def test_loader__hidden_targets__have_their_value_and_others_stay(grouped: InMemorySource) -> None:
+    for batch in Loader(grouped, batch_size=8, seed=0, hidden={"label": -1, "mask": 255}).batches(range(2)):
+        assert batch.targets.keys() == {"label", "background"}
+        assert (batch.labels == -1).all()
+        assert torch.equal(batch.targets["background"], BACKGROUNDS.values[batch.indices])
+
+
+@dataclass(frozen=True)
+class Ends(AbstractOrder):
+    """The first images only, or, where so many are not there, what is wrong."""
+
+    size: int
+    promised: int | None = None
+
+    def length(self, targets: object, *, count: int) -> int:
+        return self.size if self.promised is None else self.promised
+
+    def positions(self, targets: object, *, count: int, seed: int, number: int) -> torch.Tensor:
+        return torch.arange(self.size)
+
+
+@pytest.mark.parametrize(
+    ("order", "message"),
+    [
+        (Ends(41), r"41 int64 positions in 0..39 from the order Ends, got torch.int64 of shape \(41,\) in 0..40"),
+        (Ends(6, promised=8), r"8 int64 positions in 0..39 from the order Ends, got torch.int64 of shape \(6,\)"),
+        (Ends(0), "at least 4 images, one batch, got 0 in 'oriented-shapes'"),
+        (Balanced(("colour",)), "a known column to order images by, got 'colour' where there are background: name"),
+        (Stratified("label"), "a known column to order images by, got 'label' where there are background: name"),
+    ],
+)
+def test_loader__order_that_does_not_suit_the_source__is_refused_in_one_line(
+    grouped: InMemorySource, order: AbstractOrder, message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
+        list(Loader(grouped, batch_size=4, seed=0, order=order, hidden={"label": -1}).batches(range(1)))
+    assert "\n" not in str(caught.value)
+
+
+def test_loader__column_hidden_in_the_source__orders_nothing(grouped: InMemorySource) -> None:
+    hidden = grouped.without_targets(["label"], "bare")
+    with pytest.raises(ConfigError, match="got 'label' where there are background"):
+        Loader(hidden, batch_size=4, seed=0, order=Balanced())
 
 
 @pytest.fixture

@@ -1,15 +1,21 @@
 """A report of a finished run, and a reader of pages that shares nothing with what writes them."""
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 
 from auxo.cli.train import read_run_config
 from auxo.explain import ExplainConfig
-from auxo.reporting import build_page, judge, read_run_record, render_page
+from auxo.methods.supervised import Supervised
+from auxo.reporting import Judgement, Omission, RunRecord, build_page, judge, read_run_record, render_page
+from auxo.runs.experiment import ExperimentConfig, StageConfig
+from auxo.runs.history import Evaluated, RunHistory
+from auxo.runs.results import Compute, EvaluationRow
 from auxo.runtime import RuntimeConfig, open_runtime
+from auxo.tasks import Measure
 
 SHOW = ExplainConfig(per_class=1, num_points=40)
 
@@ -127,3 +133,44 @@ def several(report_of, two_runs):
 def several_rows(two_runs):
     """The records of both runs."""
     return [[json.loads(line) for line in (folder / "records.jsonl").read_text().splitlines()] for folder in two_runs]
+
+
+@pytest.fixture(scope="session")
+def make_row():
+    """A row of what a head achieved on a set: its primary measure, by name, and any other measures."""
+
+    def make(value, *, split="test", head="semantic", kind="task", primary="accuracy", unit="%", **others):
+        interval = others.pop("interval", (None, None))
+        chance, parts, notes = (
+            others.pop(name, default) for name, default in (("chance", 0.25), ("parts", {}), ("notes", ()))
+        )
+        measures = {primary: Measure(value, *interval, unit, others.pop("higher_is_better", True)), **others}
+        return EvaluationRow(split, head, kind, 50, primary, measures, chance, parts, notes)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_record():
+    """A run that nobody made, with these rows, which were measured on validation twice."""
+
+    def make(name, *rows, seed=0, batch_size=8):
+        config = ExperimentConfig(stages=(StageConfig(method=Supervised.Config(), batch_size=batch_size),), seed=seed)
+        end = {"kind": "end", "selection": None, "global_step": 2, **asdict(Compute(1.0, 16))}
+        results = [{"kind": "result", **row.to_record()} for row in rows]
+        history = RunHistory(Path(name), (*results, end))
+        seen = [Evaluated("train", step, float(step), row) for step in (1, 2) for row in rows if row.split == "val"]
+        return RunRecord(name, Path(name), config, "0", history, [], 1, seen, {"train": 0})
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_page(read_page):
+    """The page on such runs, read; their models are gone."""
+
+    def make(*records):
+        gone = Judgement(10, ("a", "b"), {}, "semantic", Omission("the images are gone"), Omission("they are gone"))
+        return read_page(render_page(build_page(records, [gone] * len(records))))
+
+    return make

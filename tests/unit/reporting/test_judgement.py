@@ -42,7 +42,7 @@ def test_judge__pictures_that_are_gone__leaves_out_what_needs_them(own_run, repo
     assert found.num_parameters > 10_000
     page = read_page(report_of(out)[0])
     assert "Losses by step" in page.tables
-    assert "Accuracy, %, by set and head" in page.tables
+    assert "Measures by set and head" in page.tables
     assert sum(text.startswith("Left out: expected") for text in page.texts) == 4
 
 
@@ -66,15 +66,15 @@ def recipe():
 """
 
 
-def test_judge__no_class_head__shows_features_alone(own_run, report_of, read_page, tmp_path):
+def test_judge__no_head_that_predicts__shows_features_alone(own_run, report_of, read_page, tmp_path):
     (tmp_path / "prepare.py").write_text(RECIPE)
     _, out = own_run(f"{tmp_path / 'prepare.py'}:recipe")
     found = judged(out)
-    assert found.sets == Omission("the model has no class head")
+    assert found.sets == Omission("no head predicts")
     assert isinstance(found.looked_at.attention, Omission)
     assert len(found.looked_at.points.indices) == 16
     page = read_page(report_of(out)[0])
     names = [text for _, text in page.headings]
-    assert "Rotation and class" not in names
+    assert "Pretexts and the task" not in names
     assert "How pictures are arranged" in names
-    assert any("has no class head" in text for text in page.texts)
+    assert any("No run has a head that predicts" in text for text in page.texts)

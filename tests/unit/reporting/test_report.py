@@ -29,17 +29,19 @@ def answers(finished_run):
 
 
 def test_results__table__is_that_of_the_records(page, rows):
-    table = page.tables["Accuracy, %, by set and head"]
+    table = page.tables["Measures by set and head"]
     results = {(row["split"], row["head"]): row for row in rows if row["kind"] == "result"}
     assert table[0] == ["split", "images", "semantic", "auxiliary", "mean", "rotation", "NLL", "ECE"]
     assert [line[0] for line in table[1:]] == list(SETS)
     for split, count, *cells, nll, error in table[1:]:
         for head, cell in zip(table[0][2:6], cells, strict=True):
-            row = results[split, head]
-            assert cell == f"{100 * row['accuracy']:.1f} [{100 * row['low']:.1f}, {100 * row['high']:.1f}]"
+            measure = results[split, head]["measures"]["accuracy"]
+            assert cell == "{value:.1f} [{low:.1f}, {high:.1f}]".format(
+                **{name: 100 * measure[name] for name in ("value", "low", "high")}
+            )
         first = results[split, "semantic"]
-        assert (int(count), float(nll)) == (first["n"], round(first["nll"], 3))
-        assert float(error) == round(100 * first["calibration_error"], 1)
+        assert (int(count), float(nll)) == (first["n"], round(first["measures"]["nll"]["value"], 3))
+        assert float(error) == round(100 * first["measures"]["ece"]["value"], 1)
 
 
 def test_curves__tables_and_charts__are_the_records(two_runs, several_rows, report_of, read_page):
@@ -100,7 +102,7 @@ def test_reliability__points__are_those_of_predictions_made_anew(page, answers):
         assert errors[name] == pytest.approx(100 * error, abs=0.051)
 
 
-def test_rotation__points__pair_the_records_of_both_heads(page, rows):
+def test_pretexts__points__pair_the_records_of_both_heads(page, rows):
     accuracy = {
         (row["split"], row["head"]): 100 * row["measures"]["accuracy"]["value"]
         for row in rows
@@ -160,6 +162,6 @@ def test_several__runs_that_differ_in_their_seed__have_mean_and_deviation(severa
         ]
         mean = sum(values) / 2
         deviation = (sum((value - mean) ** 2 for value in values)) ** 0.5
-        assert line[1] == f"{mean:.1f} ± {deviation:.1f}"
+        assert line[1:] == [f"{mean:.1f} ± {deviation:.1f}", "25.0 %"]
     assert ("Where the runs differ") in page.tables
     assert dict(line[:2] for line in page.tables["The same in all runs"])["backbone"] == "lenet5"

@@ -23,11 +23,12 @@ from auxo.runs.model import load_model
 from auxo.runs.records import read_records
 from auxo.runs.selection import SelectionRule
 from auxo.runtime import RuntimeConfig, open_runtime
+from auxo.training import SilentObserver
 
 from .run_here import run_here
 
 
-class Watcher:
+class Watcher(SilentObserver):
     """Remembers what it is told."""
 
     def __init__(self):
@@ -258,7 +259,7 @@ def test_best_val__later_epochs_are_worse__ends_with_the_best_weights(selected):
     assert end["selection"]["epoch"] == best["epoch"]
     final = next(row for row in rows(folder, "result") if row["split"] == "val")
     assert {name: final[name] for name in ("measures", "parts")} == {name: best[name] for name in ("measures", "parts")}
-    assert f"best on val at epoch {best['epoch']}" in result.table.caption
+    assert f"best accuracy on val at epoch {best['epoch']}" in result.table.caption
 
     kept = weights_of(folder / "checkpoints" / "train-best.safetensors")
     assert all(torch.equal(kept[name], tensor) for name, tensor in weights_of(folder / "model.safetensors").items())

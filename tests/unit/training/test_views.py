@@ -5,7 +5,18 @@ from dataclasses import dataclass, replace
 import pytest
 import torch
 
-from auxo.data import InMemorySource, Loader, MetaSplit, Splits, TrainSplit, UnlabelledSplit, ValSplit
+from auxo.data import (
+    Balanced,
+    InMemorySource,
+    Loader,
+    MetaSplit,
+    Shuffled,
+    Splits,
+    Stratified,
+    TrainSplit,
+    UnlabelledSplit,
+    ValSplit,
+)
 from auxo.data.config import DataConfig
 from auxo.data.fake import oriented_shapes
 from auxo.errors import CheckpointError, ConfigError
@@ -17,6 +28,7 @@ from auxo.random import derive_seed
 from auxo.runs.experiment import ExperimentConfig, StageConfig, TrainingConfig, Transfer
 from auxo.runs.records import read_records
 from auxo.runtime import RuntimeConfig
+from auxo.types import Column
 
 from .run_here import run_here
 
@@ -41,7 +53,7 @@ class Looker(Supervised):
     def update(self, state, batches, runtime):
         SEEN.append(batches)
         batch = next(iter(batches.values())) if "train" not in batches else batches["train"]
-        return super().update(state, {"train": replace(batch, labels=batch.labels.clamp(min=0))}, runtime)
+        return super().update(state, {"train": replace(batch, targets={"label": batch.labels.clamp(min=0)})}, runtime)
 
 
 def make_splits(num_unlabelled=40, **others):
@@ -157,6 +169,116 @@ def test_views__images_of_a_run__count_once_each_and_meta_not_at_all(tmp_path, v
 def test_views__what_is_not_there__is_refused_before_anything_is_written(tmp_path, view, splits, message):
     with pytest.raises(ConfigError, match=message):
         look({"train": View(), "other": view}, tmp_path / "run", splits=splits)
+    assert not (tmp_path / "run").exists()
+
+
+def make_grouped():
+    """Splits of which each has the column background, in the meta split three times as often land as water."""
+    source = oriented_shapes(300, size=28, seed=0)
+    train, val, meta = (
+        source.subset(torch.arange(first, last), name)
+        for name, first, last in (("a", 0, 128), ("b", 128, 200), ("c", 200, 300))
+    )
+
+    def with_background(part):
+        values = (torch.arange(len(part)) // 4 % 4 == 0).long()
+        return part.with_columns({**part.columns, "background": Column(values, ("land", "water"))})
+
+    train, val, meta = map(with_background, (train, val, meta))
+    return Splits(TrainSplit(train), ValSplit(val), None, meta=MetaSplit(meta))
+
+
+@pytest.mark.parametrize("size", [{"batch_size": 50}, {"ratio": 50 / 64}], ids=["batch size", "ratio"])
+def test_views__balanced_50_beside_64__draw_every_group_equally_often(tmp_path, size):
+    views = {"train": View(), "meta": View("meta", order=Balanced(("label", "background")), **size)}
+    shown = look(views, tmp_path / "run", splits=make_grouped(), epochs=4, batch_size=64)
+    assert [(len(batches["train"]), len(batches["meta"])) for batches in shown] == [(64, 50)] * 8
+    for first, second in zip(shown[::2], shown[1::2], strict=True):  # a pass over the meta split each
+        drawn = [batches["meta"].targets for batches in (first, second)]
+        groups = torch.cat([2 * targets["label"] + targets["background"] for targets in drawn])
+        counts = groups.bincount(minlength=8)
+        assert (int(counts.sum()), int(counts.max() - counts.min())) == (100, 1)
+    own = torch.cat([batches["meta"].indices for batches in shown])
+    assert set(own.tolist()) == set(range(100))  # rare and frequent ones
+
+
+def test_views__balanced_order__leaves_the_training_batches_as_they_are(tmp_path):
+    meta = View("meta", order=Balanced(("label", "background")), batch_size=50)
+    alone = look({"train": View()}, tmp_path / "alone", splits=make_grouped(), batch_size=64)
+    together = look({"train": View(), "meta": meta}, tmp_path / "together", splits=make_grouped(), batch_size=64)
+    for ours, theirs in zip(alone, together, strict=True):
+        assert torch.equal(ours["train"].images, theirs["train"].images)
+
+
+def test_views__stratified__have_the_proportions_of_the_split_in_every_batch(tmp_path):
+    views = {"train": View(order=Stratified("background"))}
+    shown = look(views, tmp_path / "run", splits=make_grouped(), batch_size=16)
+    assert all(3 <= int(batches["train"].targets["background"].sum()) <= 5 for batches in shown)
+
+
+def test_views__without_images__tell_targets_of_the_same_images_and_fetch_none(tmp_path, monkeypatch):
+    splits, fetched = make_grouped(), []
+    fetch = InMemorySource.fetch
+
+    def counting(self, indices):
+        fetched.append(self.name)
+        return fetch(self, indices)
+
+    monkeypatch.setattr(InMemorySource, "fetch", counting)
+    bare = View("meta", images=False)
+    shown = look({"train": View(), "bare": bare}, tmp_path / "run", splits=splits, batch_size=64)
+    assert "c" not in fetched
+    meta = splits.meta.source
+    for batches in shown:
+        batch = batches["bare"]
+        assert (batch.images.shape, batch.images.dtype) == ((len(batch), 0, 0, 0), torch.uint8)
+        assert batch.normalisation is None
+        assert torch.equal(batch.labels, meta.labels[batch.indices])
+    images = look({"train": View(), "bare": View("meta")}, tmp_path / "images", splits=splits, batch_size=64)
+    for ours, theirs in zip(shown, images, strict=True):
+        assert torch.equal(ours["bare"].indices, theirs["bare"].indices)
+
+
+def test_views__that_fetch_the_same__share_a_batch_whatever_they_call_it(tmp_path, monkeypatch):
+    splits, fetched = make_splits(), []
+    fetch = InMemorySource.fetch
+
+    def counting(self, indices):
+        fetched.append((self.name, len(indices)))
+        return fetch(self, indices)
+
+    monkeypatch.setattr(InMemorySource, "fetch", counting)
+    same = [View("unlabelled"), View("unlabelled", batch_size=16), View("unlabelled", order=Shuffled())]
+    others = [View("unlabelled", stream="own"), View("unlabelled", batch_size=15)]
+    views = {str(number): view for number, view in enumerate(same + others)}
+    shown = look({"train": View(), **views}, tmp_path / "run", splits=splits, epochs=1)
+    assert [size for name, size in fetched if name == "c"] == [16, 16, 15] * 2
+    assert torch.equal(shown[0]["0"].indices, shown[0]["2"].indices)
+    assert not torch.equal(shown[0]["0"].indices, shown[0]["3"].indices)
+
+
+def test_views__of_pictures__hide_the_targets_of_the_task_only(tmp_path):
+    splits = make_grouped()
+    shown = look({"train": View(), "all": View("pictures")}, tmp_path / "run", splits=splits, batch_size=64)
+    background = splits.train.source.columns["background"].values
+    for batches in shown:
+        assert (batches["all"].labels == -1).all()
+        assert torch.equal(batches["all"].targets["background"], background[batches["all"].indices])
+
+
+@pytest.mark.parametrize(
+    ("view", "message"),
+    [
+        (View("meta", order=Balanced(("colour",))), "got 'colour' where there are label, background: name another"),
+        (View("pictures", order=Balanced()), "got 'label' where there are background: name another"),
+        (View("pictures", order=Stratified()), "got 'label' where there are background: name another"),
+    ],
+    ids=["missing", "hidden", "stratified"],
+)
+def test_views__ordered_by_what_is_not_known__are_refused_before_anything_is_written(tmp_path, view, message):
+    with pytest.raises(ConfigError, match=f"a known column to order images by, {message}") as caught:
+        look({"train": View(), "other": view}, tmp_path / "run", splits=make_grouped())
+    assert "\n" not in str(caught.value)
     assert not (tmp_path / "run").exists()
 
 

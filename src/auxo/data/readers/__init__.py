@@ -93,14 +93,16 @@ def read_unlabelled(spec: str, config: DataConfig) -> AbstractSource:
 def store(sources: Sequence[AbstractSource], config: DataConfig) -> list[AbstractSource]:
     """Decode the sets of a run into memory, or leave them streaming, all alike.
 
-    With ``storage="auto"`` they are decoded if all their pixels together take up to 1 GiB.
+    With ``storage="auto"`` they are decoded if all their pixels together take up to 1 GiB. A streaming source of
+    targets with places stays as it is.
     """
     size = sum(len(s) * s.image_shape[0] * s.image_shape[1] * s.image_shape[2] for s in sources)
     is_small = config.storage == "auto" and size <= _AUTO_MEMORY_BYTES
     if config.storage == "memory" or is_small:
         decoded: list[AbstractSource] = []
         for source in sources:
-            is_encoded = isinstance(source, StreamingSource)
+            is_flat = source.vocabulary.keys() == source.columns.keys()  # maps of a subclass stay where they are
+            is_encoded = isinstance(source, StreamingSource) and is_flat
             decoded.append(in_memory(source, workers=config.workers) if is_encoded else source)
             decoded[-1].notes = source.notes
         return decoded
