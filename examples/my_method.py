@@ -2,7 +2,6 @@
 
 Source: Kendall, Gal, Cipolla, Multi-Task Learning Using Uncertainty to Weigh Losses, CVPR 2018 (arXiv 1705.07115).
 """
-# ruff: noqa: D102  # auxo.interfaces says what each method is for
 
 from dataclasses import dataclass
 
@@ -13,7 +12,7 @@ from auxo.joint import joint_features
 from auxo.layers.heads import linear_head
 from auxo.losses import cross_entropy_losses
 from auxo.pretexts.rotation import Rotation
-from auxo.runs.experiment import ExperimentConfig, StageConfig
+from auxo.runs import ExperimentConfig, StageConfig
 from auxo.runtime import Runtime
 from auxo.tasks import AbstractTask
 from auxo.types import Batches, Images, Metrics

@@ -168,7 +168,7 @@ def test_prediction__before_and_after__leaves_state_untouched(config, runtime):
         if heads:
             assert torch.equal(method.predict(images), next(iter(heads.values())))
         else:
-            with pytest.raises(ConfigError, match="a method with a class head"):
+            with pytest.raises(ConfigError, match="a head that predicts"):
                 method.predict(images)
         for head in method.pretext_heads().values():
             assert head.answer(images).shape == (16, head.pretext.num_outputs)
