@@ -132,3 +132,29 @@ def test_import__auxo_helps_and_list__do_not_import_torch(words):
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
+
+
+NEEDED_LATER = (
+    "captum", "datasets", "jinja2", "matplotlib", "onnx", "optuna", "pandas", "plotly", "pyarrow", "ray",
+    "scipy.optimize", "scipy.stats", "sklearn", "timm", "transformers",
+)  # fmt: skip
+
+
+def test_import__the_trainer_up_to_its_first_step__leaves_libraries_that_others_need_unread(tmp_path):
+    program = (
+        "import sys\n"
+        "from auxo.cli import train\n"
+        "from auxo.runtime import Runtime\n"
+        f"later = {NEEDED_LATER!r}\n"
+        "assert not [name for name in later if name in sys.modules], 'at the import'\n"
+        "apply = Runtime.apply\n"
+        "def first(*args, **options):\n"
+        "    apply(*args, **options)\n"
+        "    print('step', [name for name in later if name in sys.modules])\n"
+        "    raise SystemExit\n"
+        "Runtime.apply = first\n"
+        f"train.run(['supervised', '--device', 'cpu', '--out', {str(tmp_path / 'run')!r}])\n"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert "step []" in result.stdout, result.stdout

@@ -1,8 +1,5 @@
 import json
 import os
-import socket
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from math import ceil
@@ -35,12 +32,13 @@ from auxo.runs.results import EvaluationRow
 from auxo.runtime import Runtime, RuntimeConfig, open_runtime
 from auxo.tasks import Classification, Part, wilson_interval
 
+from .processes import in_processes
+
 TASK = Classification(SHAPES, channels=3, height=28, width=28)
 SOURCE = oriented_shapes(50, size=28, seed=0)
 SPLIT = TestSplit(SOURCE)
 PIPELINE = InputPipeline.from_source(SOURCE)
 MAIN_PROCESS = os.getpid()
-RANK_PROGRAM = Path(__file__).with_name("evaluate_in_one_process.py")
 
 
 @pytest.fixture(scope="module")
@@ -257,28 +255,12 @@ def test_to_record__rows__survive_json(runtime: Runtime) -> None:
     assert [EvaluationRow.from_record(record) for record in records] == rows
 
 
-def in_processes(folder: Path, *, num_processes: int, sizes: list[int]) -> list[list[dict[str, object]]]:
-    """Evaluate sets of the given sizes in real processes, and return all rows of each process."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    running = []
-    for rank in range(num_processes):
-        variables = {"RANK": rank, "WORLD_SIZE": num_processes, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-        command = [sys.executable, str(RANK_PROGRAM), str(folder / f"{rank}.json"), *map(str, sizes)]
-        running.append(
-            subprocess.Popen(command, env=os.environ | {key: str(value) for key, value in variables.items()})
-        )
-    assert [process.wait(timeout=120) for process in running] == [0] * num_processes
-    return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(num_processes)]
-
-
 @pytest.mark.slow
 def test_evaluate__two_processes__equal_one_even_if_one_has_no_image(tmp_path: Path, runtime: Runtime) -> None:
     sizes = [27, 1]
     splits = [TestSplit(oriented_shapes(size, size=28, seed=1)) for size in sizes]
     expected = [row.to_record() for split in splits for row in rows_of(ossl(), runtime, split=split)]
-    first, second = in_processes(tmp_path, num_processes=2, sizes=sizes)
+    first, second = in_processes("evaluate_in_one_process.py", tmp_path, *sizes)
     assert first == second
     for found, whole in zip(first, expected, strict=True):
         measures, others = found.pop("measures"), whole.pop("measures")

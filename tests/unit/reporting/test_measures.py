@@ -1,18 +1,13 @@
 """Rows whose measure is not an accuracy, heads that share a name but not their chance, groups, and notes."""
 
+from dataclasses import replace
+
 import pytest
 
 from auxo.reporting.sections.heads import describe_guessing, find_guessing
 from auxo.reporting.sections.words import plotted, titled, with_interval
+from auxo.runs.history import Evaluated
 from auxo.tasks import Measure, Part
-
-
-def panels(page, start):
-    """The titles of the charts whose key begins with a word."""
-    names = [
-        attributes["id"] for tag, attributes in page.tags if tag == "div" and "chart" in attributes.get("class", "")
-    ]
-    return [name for name in names if name.startswith(start)]
 
 
 def labels(page, start):
@@ -50,11 +45,12 @@ def test_page__measure_in_nats__is_never_called_accuracy_or_percent(make_record,
     assert not [text for text in page.texts if "accuracy" in text.lower()]
 
 
-def test_page__smaller_is_better__the_best_of_the_course_is_the_smallest(make_record, make_page, make_row):
-    record = make_record("run", make_row(1.5, split="val", primary="error", unit="", higher_is_better=False))
-    record.evaluated[1] = record.evaluated[1]._replace(row=None) if False else record.evaluated[1]
-    page = make_page(record)
-    assert any("the best 1.500 at epoch 1" in text for text in page.texts)
+@pytest.mark.parametrize(("is_higher", "best"), [(False, "0.500 at epoch 1"), (True, "1.500 at epoch 2")])
+def test_page__which_way_is_better__decides_the_best_of_the_course(make_record, make_page, make_row, is_higher, best):
+    rows = [make_row(value, split="val", primary="m", unit="", higher_is_better=is_higher) for value in (0.5, 1.5)]
+    seen = [Evaluated("train", step, float(step), row) for step, row in enumerate(rows, start=1)]
+    page = make_page(replace(make_record("run", rows[1]), evaluated=seen))
+    assert any(f"from 0.500 to 1.500, the best {best}" in text for text in page.texts)
 
 
 def test_page__two_pretexts_of_one_name__stand_in_charts_of_their_own_chance(make_record, make_page, make_row):
@@ -71,7 +67,6 @@ def test_page__two_pretexts_of_one_name__stand_in_charts_of_their_own_chance(mak
     assert "(guessing: 6.2 %): sixteen from" in told[1]
     header, *lines = page.tables["The primary measure of pretexts, %"]
     assert header[-1] == "guessing"
-    assert [line[1:] for line in lines if line[0] == "test"] == []
     assert [line[1:] for line in lines if line[0].startswith("test")] == [
         ["50.0", "-", "25.0 %"],
         ["-", "20.0", "6.2 %"],

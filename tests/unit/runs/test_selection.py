@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from auxo.data import InMemorySource, OODSplit, TestSplit, TrainSplit, ValSplit
-from auxo.errors import ConfigError, SelectionError
+from auxo.errors import ConfigError, NonFiniteError, SelectionError
 from auxo.runs.results import EvaluationRow, Selection
 from auxo.runs.selection import SelectionRule
 from auxo.tasks import Measure
@@ -114,9 +114,50 @@ def test_rank__runs__are_in_the_order_of_the_rule() -> None:
         BEST.rank([replace(row(), split="test")], split="test")
 
 
+@pytest.mark.parametrize(
+    ("tie_break", "higher", "wins"), [("f1", True, True), ("f1", False, False), ("absent", True, False)]
+)
+def test_select__equals__are_decided_by_the_tie_break_in_its_own_direction(
+    tie_break: str, higher: bool, wins: bool
+) -> None:
+    def of(value: float) -> list[EvaluationRow]:
+        return [replace(row(), measures={**row().measures, "f1": Measure(value, higher_is_better=higher)})]
+
+    rule = SelectionRule(keep="best", tie_break=tie_break)
+    best = rule.select(VAL, of(0.4), None, step=1, epoch=1)
+    assert (rule.select(VAL, of(0.6), best, step=2, epoch=2) is not best) == wins
+    assert rule.select(VAL, of(0.4), best, step=2, epoch=2) is best
+
+
+def test_select__measured_in_any_order__keeps_the_earliest_of_equals() -> None:
+    late = choose(0.8, 0.4, 5, None)
+    assert choose(0.8, 0.4, 3, late).step == 3
+
+
+def test_select__empty_rows__are_refused() -> None:
+    with pytest.raises(SelectionError, match="a row of a head that predicts on val"):
+        BEST.select(VAL, [], None, step=1, epoch=1)
+
+
+@pytest.mark.parametrize(("accuracy", "nll"), [(float("nan"), 0.4), (0.8, float("nan")), (0.8, float("inf"))])
+def test_select__measure_that_is_no_number__is_refused_as_it_has_no_order(accuracy: float, nll: float) -> None:
+    with pytest.raises(NonFiniteError, match=r"a finite measure to select by, got (nan|inf) of semantic on val"):
+        BEST.select(VAL, [row(accuracy, nll)], None, step=1, epoch=1)
+    with pytest.raises(NonFiniteError, match="a finite measure"):
+        BEST.rank([row(accuracy, nll)])
+
+
+@pytest.mark.parametrize("split", ["test", "train", "ood/images"])
+def test_rank__other_rows_than_those_on_val__decide_nothing(split: str) -> None:
+    foreign = [replace(row(0.1), split=split), row(0.8)]
+    assert BEST.rank(foreign) == BEST.rank([row(0.8)])
+
+
 def test_describe__rule__is_said_in_words() -> None:
     assert SelectionRule().describe(primary="accuracy") == "last epoch; nothing was selected"
     assert BEST.describe(primary="mIoU") == "best mIoU on val, then nll, then the earliest"
+    named = SelectionRule(keep="best", measure="nll", head="rotation", tie_break="accuracy")
+    assert named.describe(primary="mIoU") == "best nll of rotation on val, then accuracy, then the earliest"
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 
 from auxo.errors import ConfigError
-from auxo.tasks import clustered_interval, wilson_interval
+from auxo.tasks import auroc_interval, bootstrap_interval, clustered_interval, wilson_interval
 
 
 def closed_form(successes: int, total: int, confidence: float) -> tuple[float, float]:
@@ -96,3 +96,100 @@ def test_clustered_interval__all_alike__is_not_empty(share: float) -> None:
     low, high = clustered_interval(torch.full((50,), share), trials_per_cluster=10)
     assert 0 <= low <= share <= high <= 1
     assert high - low > 0.05
+
+
+def test_auroc_interval__hanley_and_mcneils_example__has_their_standard_error() -> None:
+    # Their mildly abnormal scans: an area of 0.893 of 51 abnormal and 58 normal patients, with an error of 0.032.
+    low, high = auroc_interval(0.893, positives=51, negatives=58, confidence=0.6826895)
+    assert (high - low) / 2 == pytest.approx(0.0325, abs=5e-5)
+    assert (high + low) / 2 == pytest.approx(0.893)
+
+
+def test_auroc_interval__by_hand__is_the_formula() -> None:
+    # A = 0.8: Q1 = 2/3 and Q2 = 1.28/1.8; of 2 and 3 images the variance is (0.16 + 0.02667 + 0.14222) / 6.
+    variance = (0.16 + (2 / 3 - 0.64) + 2 * (1.28 / 1.8 - 0.64)) / 6
+    low, high = auroc_interval(0.8, positives=2, negatives=3, confidence=0.5)
+    half = float(norm.ppf(0.75)) * variance**0.5
+    assert (low, high) == pytest.approx((0.8 - half, 0.8 + half))
+
+
+@pytest.mark.parametrize(("area", "ends"), [(1.0, (1.0, 1.0)), (0.0, (0.0, 0.0))])
+def test_auroc_interval__perfect_order__has_no_width(area: float, ends: tuple[float, float]) -> None:
+    assert auroc_interval(area, positives=9, negatives=4) == pytest.approx(ends)
+
+
+def test_auroc_interval__few_images__is_cut_off_at_the_ends_of_the_range() -> None:
+    low, high = auroc_interval(0.5, positives=1, negatives=1)
+    assert (low, high) == (0.0, 1.0)
+
+
+def test_bootstrap_interval__mean__is_about_the_normal_interval() -> None:
+    values = torch.randn(400, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    low, high = bootstrap_interval(lambda drawn: float(values[drawn].mean()), 400, resamples=4000)
+    half = 1.96 * float(values.std()) / 20
+    assert low == pytest.approx(float(values.mean()) - half, abs=0.08 * half)
+    assert high == pytest.approx(float(values.mean()) + half, abs=0.08 * half)
+
+
+def test_bootstrap_interval__simulated_sets__holds_the_truth_about_as_often_as_it_says() -> None:
+    generator = torch.Generator().manual_seed(0)
+    held = 0
+    for number in range(200):
+        values = torch.rand(60, generator=generator)
+
+        def mean(drawn: torch.Tensor, values: torch.Tensor = values) -> float:
+            return float(values[drawn].mean())
+
+        low, high = bootstrap_interval(mean, 60, resamples=200, seed=number)
+        held += low <= 0.5 <= high
+    assert 0.88 <= held / 200 <= 0.98
+
+
+def test_bootstrap_interval__images_of_a_cluster_that_agree__widen_it() -> None:
+    values = torch.randn(50, generator=torch.Generator().manual_seed(0)).repeat_interleave(20)
+
+    def mean(drawn: torch.Tensor) -> float:
+        return float(values[drawn].mean())
+
+    clusters = torch.arange(50).repeat_interleave(20)
+    (low, high), (lowest, highest) = (bootstrap_interval(mean, 1000, clusters=c) for c in (None, clusters))
+    # The standard error of 50 independent values is sqrt(20) times that of 1,000.
+    assert (highest - lowest) / (high - low) == pytest.approx(20**0.5, rel=0.15)
+
+
+def test_bootstrap_interval__clusters__are_drawn_whole_whatever_their_numbers_and_order() -> None:
+    clusters, sets = torch.tensor([7, 3, 7, 9, 3, 7]), []
+    bootstrap_interval(lambda drawn: sets.append(drawn) or 0.0, 6, clusters=clusters, resamples=50)
+    for drawn in sets:
+        counts = drawn.bincount(minlength=6).tolist()
+        assert counts[0] == counts[2] == counts[5]
+        assert counts[1] == counts[4]
+        assert counts[0] + counts[1] + counts[3] == 3
+
+
+def test_bootstrap_interval__seed__decides_the_draws_and_no_other_generator() -> None:
+    values = torch.randn(30, generator=torch.Generator().manual_seed(0))
+
+    def found(seed: int) -> tuple[float, float]:
+        return bootstrap_interval(lambda drawn: float(values[drawn].mean()), 30, resamples=50, seed=seed)
+
+    once = found(3)
+    torch.manual_seed(9)
+    assert found(3) == once
+    assert found(4) != once
+
+
+def test_bootstrap_interval__sets_without_the_measure__are_left_out() -> None:
+    def only_without_the_first(drawn: torch.Tensor) -> float:
+        return float("nan") if 0 in drawn else 2.0
+
+    assert bootstrap_interval(only_without_the_first, 5) == (2.0, 2.0)
+    low, high = bootstrap_interval(lambda drawn: float("nan"), 5, resamples=10)
+    assert low != low
+    assert high != high
+
+
+@pytest.mark.parametrize("confidence", [0.0, 1.0])
+def test_bootstrap_interval__confidence_out_of_range__is_refused(confidence: float) -> None:
+    with pytest.raises(ConfigError, match="confidence"):
+        bootstrap_interval(lambda drawn: 0.0, 5, confidence=confidence)

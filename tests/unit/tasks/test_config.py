@@ -1,0 +1,44 @@
+"""Which task, by its name."""
+
+from pathlib import Path
+
+import pytest
+
+from auxo.errors import ConfigError
+from auxo.methods.supervised import Supervised
+from auxo.tasks import AbstractTask, Classification, TaskConfig
+
+PIXELS = Path(__file__).parents[2] / "outside" / "pixels.py"
+
+
+def test_kind__default__is_classification():
+    assert TaskConfig().kind() is Classification
+
+
+def test_kind__file_of_ones_own__is_the_class_in_it():
+    kind = TaskConfig(name=f"{PIXELS}:PixelClasses").kind()
+    assert issubclass(kind, AbstractTask)
+    assert kind.__name__ == "PixelClasses"
+
+
+def test_config__unknown_name__is_refused_in_one_line():
+    with pytest.raises(ConfigError, match="clasification") as caught:
+        TaskConfig(name="clasification")
+    assert "did you mean classification" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["Nothing", "PixelClassifier"])
+def test_kind__file_without_such_a_task__is_refused_in_one_line(name):
+    with pytest.raises(ConfigError, match=name) as caught:
+        TaskConfig(name=f"{PIXELS}:{name}").kind()
+    assert "\n" not in str(caught.value)
+
+
+def test_check_task__task_that_a_method_does_not_serve__is_refused_in_one_line():
+    pixels = TaskConfig(name=f"{PIXELS}:PixelClasses").kind()
+    says = "a task that Supervised serves, Classification, got PixelClasses: choose another method"
+    with pytest.raises(ConfigError, match=says) as caught:
+        Supervised.Config().check_task(pixels)
+    assert "\n" not in str(caught.value)
+    Supervised.Config().check_task(Classification)
