@@ -159,7 +159,7 @@ class Classification(AbstractTask):
     def answers(self, outputs: Float[Tensor, "n classes"]) -> list[Answer]:
         """Return the most probable class of every image with the probabilities of all."""
         answers = []
-        for probs in outputs.double().softmax(1).cpu():
+        for probs in outputs.float().softmax(1).cpu():
             best = int(probs.argmax())
             values = [f"{value:.6f}" for value in probs.tolist()]
             answers.append(Answer((self.class_names[best], values[best], *values)))

@@ -45,7 +45,6 @@ def read_lines(path):
     return list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
 
 
-@pytest.mark.xfail(strict=True, reason="Classification.answers takes its softmax in float64; auxo took it in float32")
 def test_predict__classes__are_the_bytes_that_auxo_always_wrote(auxo, finished_run, shapes_folder, tmp_path):
     answer = auxo("predict", finished_run, shapes_folder, "--out", tmp_path / "out.csv", "--device", "cpu")
     assert answer.code == 0, answer.err

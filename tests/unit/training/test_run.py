@@ -2,10 +2,12 @@
 
 import shutil
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pytest
 import torch
 
+from auxo.backbones import BackboneConfig
 from auxo.data import InMemorySource, Splits, TestSplit, TrainSplit, ValSplit
 from auxo.data.fake import oriented_shapes
 from auxo.errors import CheckpointError, ConfigError, SelectionError
@@ -16,6 +18,7 @@ from auxo.methods.ossl import OSSL, ImplicitConfig
 from auxo.methods.rotation import JointRotation
 from auxo.methods.supervised import Supervised
 from auxo.optimizers import OptimizerConfig
+from auxo.outside import import_file
 from auxo.runs.checkpoint import Checkpoints
 from auxo.runs.document import config_digest, to_json
 from auxo.runs.experiment import ExperimentConfig, StageConfig, TrainingConfig
@@ -24,8 +27,11 @@ from auxo.runs.records import read_records
 from auxo.runs.selection import SelectionRule
 from auxo.runtime import RuntimeConfig, open_runtime
 from auxo.training import SilentObserver
+from auxo.types import Column
 
 from .run_here import run_here
+
+OUTSIDE = Path(__file__).parents[2] / "outside"
 
 
 class Watcher(SilentObserver):
@@ -204,6 +210,23 @@ def test_train_run__later_stage_that_cannot_be__is_refused_before_anything_is_wr
     assert not (tmp_path / "run").exists()
 
 
+def test_train_run__task_that_a_later_stage_does_not_serve__is_refused_before_anything_is_written(tmp_path):
+    pixels = import_file(OUTSIDE / "pixels.py")
+    source = pixels.make_source("pixels", 48, seed=0)
+    train_part, val_part = (
+        source.subset(torch.arange(*part), name) for part, name in (((0, 32), "a"), ((32, 48), "b"))
+    )
+    splits = Splits(TrainSplit(train_part), ValSplit(val_part), test=None, task_kind=pixels.PixelClasses)
+    first = StageConfig(method=pixels.PixelClassifier.Config(), name="first", epochs=1, batch_size=16)
+    second = StageConfig(method=Supervised.Config(), name="second", epochs=1, batch_size=16)
+    config = replace(make_config(first, second), backbone=BackboneConfig(name=f"{OUTSIDE / 'net.py'}:TinyNet"))
+    says = "a task that Supervised serves, Classification, got PixelClasses: choose another method"
+    with pytest.raises(ConfigError, match=says) as caught:
+        train(config, tmp_path / "run", splits)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
 class Forgetful(Supervised):
     """Learns for six epochs, then forgets a little more at every step."""
 
@@ -295,6 +318,65 @@ def test_selection__evaluated_seldom__chooses_among_the_evaluated_epochs(selecte
     every = {row["epoch"]: value(row, "nll") for row in rows(folder, "evaluation")}
     assert [value(row, "nll") for row in evaluations] == [every[4], every[8], every[9]]
     assert rows(tmp_path / "seldom", "end")[0]["selection"]["epoch"] == best_of(evaluations)["epoch"]
+
+
+def grouped_splits():
+    """Return the splits with a column of two halves, each with every class."""
+
+    def with_halves(source):
+        halves = Column(torch.arange(len(source)) // (len(source) // 2), ("first", "second"))
+        return source.with_columns({**source.columns, "half": halves})
+
+    splits = make_splits()
+    return Splits(
+        TrainSplit(with_halves(splits.train.source)),
+        ValSplit(with_halves(splits.val.source)),
+        TestSplit(with_halves(splits.test.source)),
+    )
+
+
+@pytest.mark.parametrize(
+    ("rule", "head", "measure"),
+    [
+        (SelectionRule(keep="best", measure="nll", tie_break="accuracy"), "semantic", "nll"),
+        (SelectionRule(keep="best", head="rotation"), "rotation", "accuracy"),
+        (SelectionRule(keep="best", head="auxiliary", measure="nll"), "auxiliary", "nll"),
+    ],
+)
+def test_selection__other_measure_or_head__keeps_the_weights_that_it_asks_for(rule, head, measure, tmp_path):
+    stage = StageConfig(method=OSSL.Config(), epochs=3, batch_size=16, selection=rule)
+    train(make_config(stage), tmp_path / "run")
+    evaluations = [row for row in rows(tmp_path / "run", "evaluation") if row["head"] == head]
+    sign = -1 if evaluations[0]["measures"][measure]["higher_is_better"] else 1
+    best = min(evaluations, key=lambda row: (sign * value(row, measure), *tie(row, rule), row["step"]))
+    (end,) = rows(tmp_path / "run", "end")
+    chosen = end["selection"]
+    assert (chosen["head"], chosen["measure"], chosen["epoch"]) == (head, measure, best["epoch"])
+    final = next(row for row in rows(tmp_path / "run", "result") if (row["split"], row["head"]) == ("val", head))
+    assert final["measures"] == best["measures"]
+
+
+def tie(row, rule):
+    """Return what orders a row among equals."""
+    found = row["measures"].get(rule.tie_break)
+    return () if found is None else ((-1 if found["higher_is_better"] else 1) * found["value"],)
+
+
+def test_selection__unknown_measure__is_refused_in_one_line(tmp_path):
+    stage = replace(STAGE, epochs=1, selection=SelectionRule(keep="best", measure="worst_group/half"))
+    with pytest.raises(ConfigError, match="a measure of accuracy, nll, ece, got 'worst_group/half'") as caught:
+        train(make_config(stage), tmp_path / "run")
+    assert "\n" not in str(caught.value)
+
+
+def test_train_run__further_column__changes_no_weight_and_no_digest(selected, tmp_path):
+    config, folder, result = selected
+    grouped, _ = train(config, tmp_path / "grouped", grouped_splits())
+    ours, theirs = (weights_of(each / "model.safetensors") for each in (folder, tmp_path / "grouped"))
+    assert all(torch.equal(theirs[name], tensor) for name, tensor in ours.items())
+    assert grouped_splits().digests() == make_splits().digests()
+    assert {name for row in grouped.rows for name in row.parts} == {"class", "half"}
+    assert [row.main for row in grouped.rows] == [row.main for row in result.rows]
 
 
 def test_load_model__finished_run__measures_as_the_run_did(selected):

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from auxo.errors import AuxoError
+from auxo.outside import short_name
 from auxo.registry import entries
 from auxo.reporting.blocks import Numbers, Part, Section
 from auxo.reporting.judgement import Judgement
@@ -64,7 +65,7 @@ def _worded(caption: str, columns: Sequence[str], lines: Sequence[Sequence[str]]
 def _who(runs: Sequence[RunRecord]) -> str:
     """Return how many runs of which methods on which data."""
     methods = list(dict.fromkeys(run.methods for run in runs))
-    backbones = list(dict.fromkeys(run.config.backbone.name for run in runs))
+    backbones = list(dict.fromkeys(short_name(run.config.backbone.name) for run in runs))
     data = list(dict.fromkeys(run.data for run in runs))
     seeds = sorted({run.config.seed for run in runs})
     return (
@@ -82,7 +83,7 @@ def _facts(run: RunRecord, judgement: Judgement) -> dict[str, str]:
     chosen = selection.describe() if selection else "last epoch; nothing was selected"
     return {
         "stages": stages,
-        "backbone": config.backbone.name + (" (published weights)" if config.backbone.pretrained else ""),
+        "backbone": short_name(config.backbone.name) + (" (published weights)" if config.backbone.pretrained else ""),
         "data": run.data + elsewhere,
         "task": run.config.task.name + (f", {listed(judgement.answers)}" if judgement.answers else ""),
         "judged on": listed(list(sets.values())) or "nothing; no head predicts",

@@ -56,7 +56,8 @@ def _part(key: tuple[Head, str], runs: Sequence[RunRecord], styles: Mapping[str,
     if len(runs) == 1:
         sentences = [text[0].upper() + text[1:] for text in sentences]
     others = describe_guessing([row for run in shown for _, row in pairs[run.name]])
-    title = f"{title_measure(own.primary)} of {own.head}{others} against {title_measure(head.primary)} of {head.name}{chance}"
+    against = f"{title_measure(head.primary)} of {head.name}{chance}"
+    title = f"{title_measure(own.primary)} of {own.head}{others} against {against}"
     figure = build_scatter(groups, x_title=f"{head.name} {titled(pretext)}", y_title=titled(own))
     label = f"{title}. " + " ".join(sentences)
     chart = Chart(f"pretext-{number}", f"{title}, a point a set", label, figure, height=380)
