@@ -150,9 +150,9 @@ def fit_estimation(
     Cost: for each set a pass over the images for the classes, and four for rotation where there is a rotation head.
     """
     reader.require_head()
-    reader.require_answers("estimation")
+    target = reader.require_answers("estimation").name
     config = EstimationConfig() if config is None else config
-    images, labels = _drawn(split.source, config.images, seed=derive_seed(seed, "estimate", "images"))
+    images, labels = _drawn(split.source, target, config.images, seed=derive_seed(seed, "estimate", "images"))
     sets = draw_meta_sets(config.sets, seed=derive_seed(seed, "estimate", "sets"))
     sets += corrupted_sets(len(sets)) if config.corruptions else []
     clean = measure(reader, images.split(reader.batch_size), name=split.name)
@@ -189,16 +189,17 @@ def _fit_all(table: MetaTable, *, resamples: int, seed: int) -> tuple[dict[str, 
 
 
 def _drawn(
-    source: AbstractSource, most: int, *, seed: int
+    source: AbstractSource, target: str, most: int, *, seed: int
 ) -> tuple[UInt8[Tensor, "n channels height width"], NDArray[np.int64]]:
-    """Return at most so many images with their labels."""
+    """Return at most so many images with their answers, those of a target."""
+    answers = source.columns[target].values
     indices = torch.arange(len(source))
     if len(source) > most:
-        (indices,) = stratified_indices(source.labels, [most], seed=seed)
+        (indices,) = stratified_indices(answers, [most], seed=seed)
     if len(indices) < LEAST_IMAGES:
         fix = "train with more, for instance --data.val-fraction 0.2"
         raise DataError(f"at least {LEAST_IMAGES} validation images to make sets from", str(len(indices)), fix)
-    return source.fetch(indices), source.labels[indices].numpy()
+    return source.fetch(indices), answers[indices].numpy()
 
 
 def measure_source(reader: Reader, source: AbstractSource) -> Scores:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,6 +11,7 @@ from auxo.explain.attention import attention_grid
 from auxo.explain.config import ExplainConfig
 from auxo.explain.subject import Subject
 from auxo.files import make_folder, write_atomically
+from auxo.types import LABEL
 
 __all__ = ["Explanation", "explain"]
 
@@ -48,13 +50,17 @@ def explain(subject: Subject, config: ExplainConfig) -> Explanation:
         config: what to show.
 
     Raises:
-        ConfigError: no such class or layer, a perplexity that is too large, or fewer points than classes.
+        ConfigError: the task has not one class per image, no such class or layer, a perplexity that is too large, or
+            fewer points than classes.
         DataError: too few pictures, or features that do not differ.
         NonFiniteError: the weights have diverged.
 
     Cost: one forward pass of every picture and one backward pass of those in the grid; t-SNE of 1,000 pictures takes
     some seconds on one core.
     """
+    target, source = subject.reader.require_answers("explanations").name, subject.source
+    if target != LABEL:
+        subject = replace(subject, source=source.with_columns({LABEL: source.columns[target]}))
     labels = config.labels(subject.source)
     parts = {"gradcam": attention_grid(subject, labels, config)} if subject.predicts else {}
     parts["tsne"] = arrangement(subject, labels, config)

@@ -1,6 +1,7 @@
 """Fitting on validation images and asking about unseen ones, with a small untrained network."""
 
 import json
+from dataclasses import dataclass
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ import torch
 from auxo.backbones import BackboneConfig
 from auxo.data import InputPipeline, ValSplit
 from auxo.data.fake import oriented_shapes
-from auxo.errors import DataError
+from auxo.errors import ConfigError, DataError
 from auxo.estimation import (
     ESTIMATORS,
     EstimationConfig,
@@ -21,7 +22,8 @@ from auxo.evaluation import Reader
 from auxo.methods.ossl import OSSL
 from auxo.methods.supervised import Supervised
 from auxo.runtime import RuntimeConfig, open_runtime
-from auxo.tasks import Classification
+from auxo.tasks import Classification, Target
+from auxo.types import Column
 
 SHAPES = oriented_shapes(60, size=28, seed=0)
 CONFIG = EstimationConfig(sets=40, images=40, resamples=100)
@@ -57,6 +59,38 @@ def test_fit_estimation__equal_seeds__equal_numbers(ossl, runtime):
     assert again.estimate(scores_again, name="x") == estimation.estimate(scores, name="x")
     other, _ = fitted(OSSL.Config(), runtime=runtime, seed=1)
     assert other.sets != estimation.sets
+
+
+@dataclass(frozen=True)
+class ByKind(Classification):
+    """Classes that the column ``kind`` tells."""
+
+    @property
+    def targets(self):
+        return (Target("kind", self.class_names),)
+
+
+def test_fit_estimation__classes_of_another_column__are_judged_by_that_column(runtime):
+    task = ByKind(SHAPES.class_names, *SHAPES.image_shape)
+    method = Supervised.Config().build(BackboneConfig().build(task, seed=0), task, seed=0)
+    reader = Reader(method=method, pipeline=InputPipeline.from_source(SHAPES), runtime=runtime, batch_size=16)
+    kinds = {"kind": SHAPES.columns["label"], "label": Column(SHAPES.labels.flip(0), SHAPES.class_names)}
+    found = fit_estimation(reader, ValSplit(SHAPES.with_columns(kinds)), seed=0, config=CONFIG)
+    method.task = Classification(SHAPES.class_names, *SHAPES.image_shape)
+    expected = fit_estimation(reader, ValSplit(SHAPES), seed=0, config=CONFIG)
+    assert found.table.accuracy.tolist() == expected.table.accuracy.tolist()
+
+
+def test_fit_estimation__no_head_that_predicts__is_refused(runtime):
+    class Headless(Supervised):
+        def head_logits(self, images):
+            return {}
+
+    task = Classification(SHAPES.class_names, *SHAPES.image_shape)
+    method = Headless(Supervised.Config(), BackboneConfig().build(task, seed=0), task, seed=0)
+    reader = Reader(method=method, pipeline=InputPipeline.from_source(SHAPES), runtime=runtime, batch_size=16)
+    with pytest.raises(ConfigError, match="a method with a head that predicts, got Headless"):
+        fit_estimation(reader, ValSplit(SHAPES), seed=0, config=CONFIG)
 
 
 def test_estimate__every_estimator__answers_or_says_why(ossl):

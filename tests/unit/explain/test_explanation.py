@@ -2,7 +2,7 @@
 
 import io
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +12,13 @@ from PIL import Image
 
 from auxo.data import InputPipeline
 from auxo.data.fake import oriented_shapes
-from auxo.errors import NonFiniteError
+from auxo.errors import ConfigError, NonFiniteError
 from auxo.explain import ExplainConfig, Subject, explain, grad_cam
 from auxo.explain.attention import _enlarged, _places
 from auxo.explain.figures import MAX_CLASSES, Attention, _place_of_name, draw_attention, draw_points
 from auxo.runs.model import TrainedModel
 from auxo.runtime import Runtime, RuntimeConfig
+from auxo.tasks import Classification, Target
 
 RIGHT, WRONG = (0, 114, 178), (213, 94, 0)
 
@@ -44,6 +45,39 @@ def pixels_of(png):
 
 def has_colour(png, colour):
     return bool((pixels_of(png) == np.array(colour)).all(-1).any())
+
+
+@dataclass(frozen=True)
+class ByKind(Classification):
+    """Classes that the column ``kind`` tells."""
+
+    @property
+    def targets(self):
+        return (Target("kind", self.class_names),)
+
+
+def test_explain__classes_of_another_column__are_shown_as_labels_are(subject):
+    config = ExplainConfig(per_class=1, perplexity=3.0)
+    expected = explain(subject, config)
+    subject.model.method.task = ByKind(("a", "b", "c", "d"), 3, 16, 16)
+    other = replace(subject, source=subject.source.with_columns({"kind": subject.source.columns["label"]}))
+    assert explain(other, config) == expected
+
+
+@dataclass(frozen=True)
+class Depth(Classification):
+    """A quantity for every pixel."""
+
+    @property
+    def targets(self):
+        return (Target("depth", has_places=True, dtype=torch.float32),)
+
+
+def test_explain__task_without_classes__is_refused_in_one_line(subject):
+    subject.model.method.task = Depth(("a", "b", "c", "d"), 3, 16, 16)
+    with pytest.raises(ConfigError, match="a task of one class per image for explanations, got Depth") as caught:
+        explain(subject, ExplainConfig())
+    assert "\n" not in str(caught.value)
 
 
 def test_explain__grad_cam_rows__are_the_maps_of_the_formula(subject):
