@@ -31,7 +31,7 @@ class DataConfig:
     train: str | None = None
     """Your own training images; replaces the scenario wholly. Folder, Parquet, CSV or hf://owner/name[:split]."""
     val: str | None = None
-    """Your own validation images, which decide under selection best_val; else val_fraction of train is cut off."""
+    """Your own validation images, which decide under selection.keep best; else val_fraction of train is cut off."""
     test: str | None = None
     """Your own test images; without them test_fraction of train is cut off."""
     ood: tuple[str, ...] = ()

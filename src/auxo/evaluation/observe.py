@@ -41,8 +41,8 @@ def observe(method: AbstractMethod, images: Images) -> Observation:
         >>> import torch
         >>> from auxo.backbones import BackboneConfig
         >>> from auxo.methods.supervised import Supervised
-        >>> from auxo.types import Task
-        >>> task = Task(("a", "b"), channels=1, height=28, width=28)
+        >>> from auxo.tasks import Classification
+        >>> task = Classification(("a", "b"), channels=1, height=28, width=28)
         >>> method = Supervised.Config().build(BackboneConfig().build(task, seed=0), task, seed=0)
         >>> seen = observe(method, torch.rand(3, 1, 28, 28))
         >>> seen.features.pooled.shape, sorted(seen.features.maps)
@@ -70,12 +70,12 @@ def observe(method: AbstractMethod, images: Images) -> Observation:
 
 
 def features_of(method: AbstractMethod, images: Images, *, predicts: bool) -> Features:
-    """Return the features that a method predicts from, or those of its backbone where it has no class head.
+    """Return the features that a method predicts from, or those of its backbone where it has no head that predicts.
 
     Args:
         method: in the mode that it is to predict in.
         images: normalised; shape ``(batch, channels, height, width)``.
-        predicts: whether it has a class head, from :func:`auxo.evaluation.has_class_head`.
+        predicts: whether it has a head that predicts, from :attr:`auxo.evaluation.Reader.predicts`.
 
     Raises:
         ConfigError: the method predicts without calling a backbone.
