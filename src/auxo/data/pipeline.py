@@ -14,7 +14,7 @@ from auxo.data.augmentations import MOVES, apply_drawn, draw_operations, draw_sq
 from auxo.data.config import Augment
 from auxo.data.sources import AbstractSource, InMemorySource
 from auxo.data.two_views import SIMCLR_VIEWS, crop_images, crop_places, draw_crops, recolour_view
-from auxo.errors import ConfigError, DataError
+from auxo.errors import ConfigError, DataError, ShapeError
 from auxo.random import Draws, global_seed, named_generator
 from auxo.types import Batch, Normalisation
 
@@ -23,6 +23,7 @@ __all__ = ["InputPipeline"]
 _MAX_STREAMED = 2000
 _CHUNK = 500
 _SHAPE_KEY = "forward_input_shape"
+_NONE = "none"
 _STRONG = "strong"
 _RESIZED = "crop_resize"
 _FLIP = "_flip"
@@ -40,9 +41,9 @@ class InputPipeline(nn.Module):
             side, 4 pixels of 32), "crop_resize" (random parts scaled to the image's size, see
             :func:`auxo.data.two_views.resized_crop`), or "crop_flip" and "crop_resize_flip" (those and, for every
             second image on average, a horizontal flip).
-
         place_fill: the targets that have places, by name, each with the value for places that come from outside the
-            image or are covered: augmentations that move pixels move them, too, each pixel's to where it goes.
+            image or are covered: augmentations that move pixels move them, too, each pixel's to where it goes. Such a
+            target has the shape ``(n, height, width)`` or ``(n, k, height, width)``; default none.
 
     A single call can name another of these, or one of
 
@@ -64,7 +65,7 @@ class InputPipeline(nn.Module):
         *,
         image_shape: tuple[int, int, int],
         augment: Augment = "none",
-        place_fill: Mapping[str, int] | None = None,
+        place_fill: Mapping[str, int | float] | None = None,
     ) -> None:
         super().__init__()
         self.register_buffer("mean", mean)
@@ -87,7 +88,7 @@ class InputPipeline(nn.Module):
 
     @classmethod
     def from_source(
-        cls, source: AbstractSource, *, augment: Augment = "none", place_fill: Mapping[str, int] | None = None
+        cls, source: AbstractSource, *, augment: Augment = "none", place_fill: Mapping[str, int | float] | None = None
     ) -> "InputPipeline":
         """Return a pipeline that normalises by the statistics of the training images.
 
@@ -113,12 +114,18 @@ class InputPipeline(nn.Module):
 
         Raises:
             ConfigError: there is no such augmentation, or it is "strong" and the images have other than three channels.
+            ShapeError: a target with places has not one value for every pixel, or its type cannot hold its fill.
         """
         images, targets = batch.images.float() / 255, batch.targets
         if seed is not None:
             images, places = self._augmented(self.checked(augment), images, batch, seed)
             if places is not None:
-                targets = {name: self._moved(name, values, places) for name, values in targets.items()}
+                moved = {
+                    name: _move_target(name, targets[name], places, fill)
+                    for name, fill in self.place_fill.items()
+                    if name in targets
+                }
+                targets = {**targets, **moved}
         normalisation = Normalisation(self.mean.view(-1, 1, 1), self.std.view(-1, 1, 1))
         return replace(batch, images=normalisation.to_inputs(images), targets=targets, normalisation=normalisation)
 
@@ -144,14 +151,15 @@ class InputPipeline(nn.Module):
 
         Returns:
             The images, and where each of their pixels comes from: its number in the image it was, from 1, or 0 for one
-            from outside; ``None`` where no target has places. Numbers go through the very moves that the images go
-            through, by nearest neighbours, which keep them exact.
+            from outside; ``None`` where nothing moves or no target has places. Numbers go through the very moves that
+            the images go through, by nearest neighbours, which keep them exact.
         """
         is_channels_last = images.is_contiguous(memory_format=torch.channels_last)
         base = self.augment if name == _STRONG else name
         flip_prob = 0.5 if base.endswith(_FLIP) or self.augment.endswith(_FLIP) else 0.0
         count, size = len(images), (images.shape[2], images.shape[3])
-        places = _number_pixels(images) if self.place_fill.keys() & batch.targets.keys() else None
+        moves = name == _STRONG or base != _NONE
+        places = _number_pixels(images) if moves and self.place_fill.keys() & batch.targets.keys() else None
 
         def draws(stream: str) -> Draws:
             return Draws(named_generator(seed, stream), first=batch.first, total=batch.joined_size)
@@ -176,20 +184,35 @@ class InputPipeline(nn.Module):
                 places = torch.where(is_hidden, 0.0, apply_drawn(places, operations, operations=MOVES))
         return images.contiguous(memory_format=torch.channels_last) if is_channels_last else images, places
 
-    def _moved(self, name: str, values: Tensor, places: Float[Tensor, "batch 1 h w"]) -> Tensor:
-        """Return a target whose values went where the pixels went; one without places as it is."""
-        if name not in self.place_fill:
-            return values
-        numbers = places[:, 0].round().long().flatten(1)
-        taken = values.flatten(1).gather(1, (numbers - 1).clamp(min=0))
-        return torch.where(numbers > 0, taken, self.place_fill[name]).to(values.dtype).view_as(values)
-
 
 def _number_pixels(images: Float[Tensor, "batch c h w"]) -> Float[Tensor, "batch 1 h w"]:
     """Return the number of every pixel in its image, from 1."""
     height, width = images.shape[2:]
     numbers = torch.arange(1, height * width + 1, device=images.device, dtype=torch.float32)  # exact below 2 ** 24
     return numbers.view(1, 1, height, width).expand(len(images), -1, -1, -1)
+
+
+def _move_target(name: str, values: Tensor, places: Float[Tensor, "batch 1 h w"], fill: int | float) -> Tensor:
+    """Return a target whose values went where the pixels went, of the same type."""
+    _check_target(name, values, places, fill)
+    numbers = places.round().long().flatten(2)
+    layers = (values if values.ndim == 4 else values.unsqueeze(1)).flatten(2)
+    taken = layers.gather(2, (numbers - 1).clamp(min=0).expand_as(layers))
+    return taken.masked_fill(numbers == 0, fill).view(values.shape)
+
+
+def _check_target(name: str, values: Tensor, places: Float[Tensor, "batch 1 h w"], fill: int | float) -> None:
+    """Refuse a target that lacks values for some pixels, or whose type would turn the fill into another value."""
+    count, _, height, width = places.shape
+    if values.ndim not in (3, 4) or (len(values), *values.shape[-2:]) != (count, height, width):
+        got = f"the shape {tuple(values.shape)} for {count} images of {height}x{width}"
+        raise ShapeError(f"a value of {name} for every pixel", got, "give maps of the height and width of images")
+    if values.is_floating_point():
+        return
+    low, high = (0, 1) if values.dtype == torch.bool else (torch.iinfo(values.dtype).min, torch.iinfo(values.dtype).max)
+    if not low <= fill <= high or fill != int(fill):
+        fix = "choose another value to ignore, or another type"
+        raise ShapeError(f"a fill of {name} that {values.dtype} holds", f"{fill:g}", fix)
 
 
 def _draw_shifts(
