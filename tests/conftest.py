@@ -1,5 +1,7 @@
 """The command line in this process, a small folder of pictures and a finished run of one epoch on it."""
 
+import resource
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import pytest
@@ -109,3 +111,19 @@ def here():
                 report(Outcome(job, "failed" if error else "finished", 1.0, error))
 
     return Here()
+
+
+@pytest.fixture
+def full_disk():
+    """Let no file grow beyond a size: writing then fails as it does on a full disk."""
+
+    @contextmanager
+    def limit(num_bytes):
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    return limit

@@ -2,6 +2,7 @@
 
 AuxoError                 exit code 2
 ├── ConfigError           an option, recipe or config file that cannot be used
+│   └── ForeignCodeError  code of the user's that raised an error of its own
 ├── DataError             a picture, label, folder or table that cannot be used
 ├── ShapeError            a tensor of the wrong shape, type or range
 ├── CheckpointError       a checkpoint that is damaged, foreign or missing
@@ -19,6 +20,7 @@ __all__ = [
     "ConfigError",
     "DataError",
     "DeviceError",
+    "ForeignCodeError",
     "HypergradientError",
     "InterruptedRunError",
     "NonFiniteError",
@@ -58,6 +60,10 @@ class AuxoError(Exception):
 
 class ConfigError(AuxoError):
     """An option, recipe or config file cannot be used."""
+
+
+class ForeignCodeError(ConfigError):
+    """Code of the user's raised something other than an error of auxo's, which is its ``__cause__``."""
 
 
 class DataError(AuxoError):

@@ -10,9 +10,9 @@ from importlib.abc import SourceLoader
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
-from typing import Any, cast
+from typing import TypeVar
 
-from auxo.errors import AuxoError, ConfigError
+from auxo.errors import AuxoError, ConfigError, ForeignCodeError
 
 __all__ = [
     "absolute_name",
@@ -25,6 +25,9 @@ __all__ = [
     "short_name",
     "split_outside",
 ]
+
+_Kind = TypeVar("_Kind")
+_Made = TypeVar("_Made")
 
 # An address such as hf://owner/name:split is none; <locals> is in the name of a class that a function defines.
 _OUTSIDE = re.compile(r"(?!\w+://)(?P<path>.+\.py):(?P<name>[^\W\d][\w.<>]*)")
@@ -68,7 +71,7 @@ def short_name(name: str) -> str:
     return f"{path.name}:{inner}"
 
 
-def load_outside(name: str, kind: type[object]) -> Any:  # noqa: ANN401  # a class of that kind, also an abstract one
+def load_outside(name: str, kind: type[_Kind]) -> type[_Kind]:
     """Return a class of a Python file, which is run once for each text that it has.
 
     Args:
@@ -85,7 +88,7 @@ def load_outside(name: str, kind: type[object]) -> Any:  # noqa: ANN401  # a cla
     return found
 
 
-def call_outside(name: str, kind: type[object], *args: object, **options: object) -> Any:  # noqa: ANN401  # as above
+def call_outside(name: str, kind: type[_Kind], *args: object, **options: object) -> _Kind:
     """Return what a class or function of a Python file makes.
 
     Args:
@@ -127,7 +130,7 @@ def import_file(path: Path) -> ModuleType:
     if not path.is_file():
         raise ConfigError("a Python file", f"no file {path}", "check the path before the colon")
     place = path.resolve()
-    content = cast("bytes", run_foreign(place.read_bytes, str(path)))
+    content = run_foreign(place.read_bytes, str(path))
     name = f"auxo_outside_{path.stem}_{hashlib.sha256(content + str(place).encode()).hexdigest()[:12]}"
     if name in sys.modules:
         return sys.modules[name]
@@ -162,7 +165,7 @@ class _TextLoader(SourceLoader):
         return self._content
 
 
-def run_foreign(call: Callable[[], object], place: str) -> object:
+def run_foreign(call: Callable[[], _Made], place: str) -> _Made:
     """Run code of the user's; what it raises becomes one line.
 
     Args:
@@ -171,7 +174,7 @@ def run_foreign(call: Callable[[], object], place: str) -> object:
 
     Raises:
         AuxoError: the code raised one, which passes as it is.
-        ConfigError: it raised something else.
+        ForeignCodeError: it raised something else.
     """
     try:
         return call()
@@ -185,7 +188,7 @@ def run_foreign(call: Callable[[], object], place: str) -> object:
         where = f" at line {line}" if line else ""
         reason = error.msg if isinstance(error, SyntaxError) else error  # its text would say the line again
         text = " ".join(f"{type(error).__name__}: {reason}".split())
-        raise ConfigError(f"{place} to run", f"{text}{where}", "repair the file") from error
+        raise ForeignCodeError(f"{place} to run", f"{text}{where}", "repair the file") from error
 
 
 def pair_files(recorded: Sequence[Path], named: Sequence[Path]) -> dict[Path, Path]:

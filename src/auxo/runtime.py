@@ -13,6 +13,7 @@ import torch.distributed as dist
 import tyro
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 from torch.optim import Optimizer
 
@@ -263,7 +264,7 @@ def _join(backend: str) -> None:
     """
     store, rank, num_processes = next(rendezvous("env://"))
     attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-    own_keys = dist.PrefixStore(attempt, store)  # type: ignore[attr-defined]  # missing from torch's stubs
+    own_keys = PrefixStore(attempt, store)
     dist.init_process_group(backend, store=own_keys, rank=rank, world_size=num_processes)
 
 

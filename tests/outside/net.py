@@ -6,6 +6,8 @@ from torch import nn
 from auxo.interfaces import AbstractBackbone
 from auxo.types import Features
 
+SOURCE = "Nobody, 2026."
+
 
 class TinyNet(AbstractBackbone):
     """Two convolutions that keep the size of the image."""

@@ -2,12 +2,10 @@
 
 import os
 import re
-import resource
 import signal
 import socket
 import subprocess
 import sys
-from contextlib import contextmanager
 
 import pytest
 
@@ -39,17 +37,6 @@ def recipe():
 """
 
 
-@contextmanager
-def full_disk(num_bytes):
-    """Let no file grow beyond a size: writing then fails as it does on a full disk."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
 def line_of(answer, code):
     """Return the only line of a failed command, having checked its form and the exit code."""
     lines = answer.err.splitlines()
@@ -64,7 +51,7 @@ def files(folder):
     return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_train__disk_full_at_the_checkpoint__leaves_no_half_and_goes_on_when_freed(auxo, place):
+def test_train__disk_full_at_the_checkpoint__leaves_no_half_and_goes_on_when_freed(auxo, place, full_disk):
     with full_disk(100_000):
         answer = auxo(*place.train())
     assert re.search(r"to write .*train-00000004.safetensors, got file too large: free the disk", line_of(answer, 2))
@@ -73,7 +60,7 @@ def test_train__disk_full_at_the_checkpoint__leaves_no_half_and_goes_on_when_fre
     assert (place.out / "model.safetensors").read_bytes() == (place.finished / "model.safetensors").read_bytes()
 
 
-def test_train__disk_full_at_the_records__drops_the_half_line_and_goes_on_when_freed(auxo, place):
+def test_train__disk_full_at_the_records__drops_the_half_line_and_goes_on_when_freed(auxo, place, full_disk):
     with full_disk(4000):
         answer = auxo(*place.train("--training.log-every", 1, "--batch-size", 4))
     assert re.search(r"to write .*records.jsonl, got file too large: free the disk and --resume", line_of(answer, 2))
@@ -82,13 +69,13 @@ def test_train__disk_full_at_the_records__drops_the_half_line_and_goes_on_when_f
     assert steps == list(range(1, 33))
 
 
-def test_train__disk_full_at_the_curves__is_told_in_one_line(auxo, place):
+def test_train__disk_full_at_the_curves__is_told_in_one_line(auxo, place, full_disk):
     with full_disk(3000):
         answer = auxo(*place.train("--training.tensorboard", "--training.log-every", 1, "--batch-size", 4))
     assert "got file too large" in line_of(answer, 2)
 
 
-def test_resume__disk_full__leaves_every_file_of_the_run_as_it_was(auxo, place):
+def test_resume__disk_full__leaves_every_file_of_the_run_as_it_was(auxo, place, full_disk):
     before = files(place.run)
     with full_disk(100_000):
         answer = auxo("train", "--resume", place.run)

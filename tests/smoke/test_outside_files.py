@@ -2,30 +2,14 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
 
 from auxo.files.tensor_file import read_tensor_file
 
-NET = """
-from torch import nn
-from auxo.interfaces import AbstractBackbone
-from auxo.types import Features
-
-SOURCE = "Nobody, 2026."
-
-class Tiny(AbstractBackbone):
-    num_features = 4
-
-    def __init__(self, *, channels, height, width):
-        super().__init__()
-        self.layer = nn.Conv2d(channels, 4, 3)
-
-    def forward(self, images):
-        maps = self.layer(images).relu()
-        return Features(maps.mean((2, 3)), {"last": maps})
-"""
+NET = (Path(__file__).parents[1] / "outside" / "net.py").read_text()
 READER = """
 from auxo.data.fake import oriented_shapes
 
@@ -36,7 +20,7 @@ def elsewhere(config):
     return oriented_shapes(16, size=16, seed=1)
 """
 QUICK = ("--batch-size", "16", "--training.no-tensorboard", "--runtime.threads", "1", "--device", "cpu")
-THINGS = ("--data.train", "reader.py:shapes", "--data.ood", "reader.py:elsewhere", "--backbone.name", "net.py:Tiny")
+THINGS = ("--data.train", "reader.py:shapes", "--data.ood", "reader.py:elsewhere", "--backbone.name", "net.py:TinyNet")
 
 
 @pytest.fixture
@@ -63,7 +47,7 @@ def weights_of(folder):
 
 def test_run__with_leave_for_both_files__goes_on_and_is_judged_anywhere(auxo, run, work, monkeypatch):
     config = json.loads((run / "config.json").read_text())["run"]
-    assert config["backbone"]["name"] == f"{work}/net.py:Tiny"
+    assert config["backbone"]["name"] == f"{work}/net.py:TinyNet"
     assert (config["data"]["train"], config["data"]["ood"]) == (
         f"{work}/reader.py:shapes",
         [f"{work}/reader.py:elsewhere"],
@@ -117,7 +101,7 @@ def test_export__backbone_of_a_file__predicts_with_leave_for_that_alone(auxo, ru
     assert answer.code == 0, answer.err
     assert "auxo predict export PICTURES --code net.py" in answer.out
     card = (work / "export" / "README.md").read_text()
-    assert "Backbone `net.py:Tiny`. Source: Nobody, 2026." in card
+    assert "Backbone `net.py:TinyNet`. Source: Nobody, 2026." in card
     assert all(str(work) not in path.read_text() for path in work.glob("export/*.[jm]*") if path.suffix != ".jsonl")
     pictures = next(path for path in shapes_folder.iterdir() if path.is_dir())
     for model, named in (("run", code), ("export", ("--code", "net.py"))):

@@ -125,7 +125,7 @@ class BackboneConfig:
         """Return a backbone of the user's own: of a class or function that takes channels, height and width."""
         size = {"channels": task.channels, "height": task.height, "width": task.width}
         with global_seed(derive_seed(seed, "init", "backbone")):
-            backbone: AbstractBackbone = call_outside(self.name, AbstractBackbone, **size)
+            backbone = call_outside(self.name, AbstractBackbone, **size)
         if not isinstance(getattr(backbone, "num_features", None), int):
             fix = "set it to the length of the pooled vector"
             raise ConfigError(f"a whole number num_features in the backbone {self.name}", "none", fix)

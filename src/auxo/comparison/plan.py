@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from math import inf
 from pathlib import Path
 
@@ -9,11 +10,12 @@ from auxo.comparison.budget import fit_to_budget, total_flops
 from auxo.comparison.folder import Contents, MethodEntry, differences, run_folder, shared_settings
 from auxo.comparison.measures import choose_measure
 from auxo.data import Splits
-from auxo.errors import AuxoError, ConfigError
+from auxo.errors import ConfigError, ForeignCodeError
 from auxo.jobs import Job
+from auxo.outside import run_foreign
 from auxo.runs.experiment import ExperimentConfig
 from auxo.runs.model import splits_of
-from auxo.runs.results import PRIMARY, first_head
+from auxo.runs.results import PRIMARY, EvaluationRow, first_head
 from auxo.runtime import Runtime
 from auxo.training.cost import StageCost, measure_costs
 from auxo.training.run import untrained_stages
@@ -141,17 +143,21 @@ def _require_measures(
     if set(measures) <= {PRIMARY}:
         return
     for choice in choices:
+        untrained = partial(_evaluate_untrained, replace(choice.config, seed=seed), splits=splits, runtime=runtime)
         try:
-            *_, last = untrained_stages(replace(choice.config, seed=seed), splits=splits, runtime=runtime)
-            judges = [split for split in splits.evaluation() if split is not splits.val]
-            rows = [row for split in judges for row in first_head(last.reader.evaluate(split))]
-        except AuxoError:
-            raise
-        except Exception:  # noqa: BLE001, S112  # a stranger's method may raise anything; its runs say where
+            rows = run_foreign(untrained, choice.name)
+        except ForeignCodeError:  # its own run says where
             continue
         for name in measures if rows else ():
             choose_measure(rows, name)
         return
+
+
+def _evaluate_untrained(config: ExperimentConfig, *, splits: Splits, runtime: Runtime) -> list[EvaluationRow]:
+    """Return what the head that predicts has on every test set before training; nothing where there is no head."""
+    *_, last = untrained_stages(config, splits=splits, runtime=runtime)
+    judges = [split for split in splits.evaluation() if split is not splits.val]
+    return [row for split in judges for row in first_head(last.reader.evaluate(split))]
 
 
 def _check_budget(earlier: Contents | None, budget: str, flops: float | None, folder: Path) -> None:
@@ -196,12 +202,11 @@ def _measure(
                 raise ConfigError("operations that can be counted, for equal compute", "a compiled network", fix)
             continue
         try:
-            costs[choice.name] = measure_costs(config, splits=splits, runtime=runtime)
-        except AuxoError:
-            raise
-        except Exception as error:  # noqa: BLE001  # a stranger's method may raise anything; its runs say where
-            what = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-            notes.append(f"{choice.name} could not be measured and keeps its recipe's length ({what})")
+            costs[choice.name] = run_foreign(
+                partial(measure_costs, config, splits=splits, runtime=runtime), choice.name
+            )
+        except ForeignCodeError as error:  # its own run says where
+            notes.append(f"{choice.name} could not be measured and keeps its recipe's length ({error.got})")
     return costs, notes
 
 

@@ -59,7 +59,8 @@ def read_tensor_file(path: Path) -> TensorFile:
     try:
         with safe_open(path, framework="pt") as file:
             description = (file.metadata() or {}).get("auxo")
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a mapping
+            names = file.keys()
+            tensors = {name: file.get_tensor(name) for name in names}
     except FileNotFoundError as error:
         raise CheckpointError(f"the file {path}", "nothing there", "check the run directory") from error
     except (SafetensorError, OSError) as error:

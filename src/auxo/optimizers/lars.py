@@ -1,7 +1,7 @@
 """Layer-wise adaptive rate scaling: steps in proportion to the size of what they move."""
 
 from collections.abc import Callable, Iterable
-from typing import Any, TypeAlias
+from typing import Any, overload
 
 import torch
 from torch import Tensor
@@ -10,8 +10,6 @@ from torch.optim import Optimizer
 from auxo.errors import ConfigError
 
 __all__ = ["Lars"]
-
-_Loss: TypeAlias = Tensor | float
 
 
 class Lars(Optimizer):
@@ -76,8 +74,14 @@ class Lars(Optimizer):
         options = {"momentum": momentum, "weight_decay": weight_decay, "trust_coefficient": trust_coefficient}
         super().__init__(params, {"lr": lr, **options, "adapts": adapts})
 
+    @overload
+    def step(self, closure: None = None) -> None: ...
+
+    @overload
+    def step(self, closure: Callable[[], float]) -> float: ...
+
     @torch.no_grad()
-    def step(self, closure: Callable[[], _Loss] | None = None) -> _Loss | None:  # type: ignore[override]  # an overload
+    def step(self, closure: Callable[[], float | Tensor] | None = None) -> float | Tensor | None:
         """Move every parameter that has a gradient.
 
         Args:

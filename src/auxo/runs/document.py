@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
 from types import GenericAlias, ModuleType
-from typing import Any, Literal, cast, get_args, get_origin
+from typing import Any, Literal, TypeVar, cast, get_args, get_origin
 
 import cattrs
 from cattrs.errors import ClassValidationError, ForbiddenExtraKeysError
@@ -27,6 +27,8 @@ from auxo.runs.tree import fold
 __all__ = ["allow_code", "config_digest", "from_json", "load_recipe", "outside_files", "replace_outside", "to_json"]
 
 FORMAT = 2
+
+_Json = TypeVar("_Json")
 
 
 def load_recipe(name: str) -> ExperimentConfig:
@@ -121,7 +123,7 @@ def outside_files(*configs: object) -> tuple[Path, ...]:
     return _files_in([_to_plain(config) for config in configs])
 
 
-def replace_outside(value: Any, rename: Callable[[Path], str]) -> Any:  # noqa: ANN401  # JSON of any type
+def replace_outside(value: _Json, rename: Callable[[Path], str]) -> _Json:
     """Return JSON in which the file of every ``file.py:Name`` is called otherwise.
 
     Args:
@@ -129,12 +131,12 @@ def replace_outside(value: Any, rename: Callable[[Path], str]) -> Any:  # noqa: 
         rename: returns what to call a file.
     """
     if isinstance(value, dict):
-        return {key: replace_outside(item, rename) for key, item in value.items()}
+        return cast("_Json", {key: replace_outside(item, rename) for key, item in value.items()})
     if isinstance(value, list):
-        return [replace_outside(item, rename) for item in value]
+        return cast("_Json", [replace_outside(item, rename) for item in value])
     if isinstance(value, str) and is_outside(value):
         path, name = split_outside(value)
-        return f"{rename(path)}:{name}"
+        return cast("_Json", f"{rename(path)}:{name}")
     return value
 
 
@@ -268,8 +270,7 @@ def _method_config(name: str) -> type[MethodConfig]:
     """Return the class of options that a configuration names, which is allowed."""
     if not is_outside(name):
         return _only_config(registry.load("methods", name))
-    found: type[MethodConfig] = load_outside(name, MethodConfig)
-    return found
+    return load_outside(name, MethodConfig)
 
 
 def _only_config(module: ModuleType) -> type[MethodConfig]:

@@ -49,9 +49,9 @@ def fold(config: object, combine: Callable[[Any, dict[str, Any]], _Folded]) -> _
 def walk(config: object) -> Iterator[Option]:
     """Yield every option of a configuration, in the order of the fields."""
 
-    def combine(owner: Any, made: dict[str, Any]) -> list[Option]:  # noqa: ANN401  # any dataclass
+    def combine(owner: object, made: dict[str, Any]) -> list[Option]:
         options: list[Option] = []
-        for item in fields(owner):
+        for item in fields(cast("Any", owner)):
             value = getattr(owner, item.name)
             if is_dataclass(value):
                 options += [option._replace(steps=(item.name, *option.steps)) for option in made[item.name]]

@@ -28,8 +28,7 @@ class TaskConfig:
             ConfigError: there is no such task, or its file does not run.
         """
         if is_outside(self.name):
-            found: type[AbstractTask] = load_outside(self.name, AbstractTask)
-            return found
+            return load_outside(self.name, AbstractTask)
         module = registry.load("tasks", self.name)
         kinds = (
             item for item in vars(module).values() if isinstance(item, type) and item.__module__ == module.__name__

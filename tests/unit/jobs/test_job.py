@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -13,22 +14,7 @@ from auxo.jobs import Job, check_jobs, is_finished
 from auxo.jobs.job import check_job
 from auxo.runs.document import config_digest, to_json
 
-NET = """
-from torch import nn
-from auxo.interfaces import AbstractBackbone
-from auxo.types import Features
-
-class Tiny(AbstractBackbone):
-    num_features = 4
-
-    def __init__(self, *, channels, height, width):
-        super().__init__()
-        self.layer = nn.Conv2d(channels, 4, 3)
-
-    def forward(self, images):
-        maps = self.layer(images)
-        return Features(maps.mean((2, 3)), {"last": maps})
-"""
+NET = (Path(__file__).parents[2] / "outside" / "net.py").read_text()
 
 
 @pytest.fixture
@@ -98,7 +84,7 @@ def run_of(make_job, failing, place):
     net = place / "net.py"
     net.write_text(NET)
     job = make_job(f"{failing}:work", name="mine")
-    return replace(job, config=replace(job.config, backbone=BackboneConfig(name=f"{net}:Tiny")))
+    return replace(job, config=replace(job.config, backbone=BackboneConfig(name=f"{net}:TinyNet")))
 
 
 def as_if_trained(job):
@@ -114,7 +100,7 @@ def test_check_job__method_and_backbone_of_files__same_config_moved_or_not(make_
     assert not check_job(job)  # it has no records of its end
     other = tmp_path / "other.py"
     other.write_text(NET)
-    moved = replace(job, config=replace(job.config, backbone=BackboneConfig(name=f"{other}:Tiny")))
+    moved = replace(job, config=replace(job.config, backbone=BackboneConfig(name=f"{other}:TinyNet")))
     with pytest.raises(ConfigError, match=r"your leave to run what is outside auxo, got .*net\.py"):
         check_job(moved)
     (tmp_path / "net.py").unlink()

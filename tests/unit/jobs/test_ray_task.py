@@ -3,6 +3,7 @@
 import socket
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -12,22 +13,7 @@ from auxo.jobs import RayCluster, is_finished, run_jobs
 from auxo.jobs.parcel import pack_folder, unpack_folder
 from auxo.jobs.ray_task import make_order, work
 
-NET = """
-from torch import nn
-from auxo.interfaces import AbstractBackbone
-from auxo.types import Features
-
-class Tiny(AbstractBackbone):
-    num_features = 4
-
-    def __init__(self, *, channels, height, width):
-        super().__init__()
-        self.layer = nn.Conv2d(channels, 4, 3)
-
-    def forward(self, images):
-        maps = self.layer(images)
-        return Features(maps.mean((2, 3)), {"last": maps})
-"""
+NET = (Path(__file__).parents[2] / "outside" / "net.py").read_text()
 
 
 def test_work__folder_not_visible_and_a_file_that_is_not_there__trains_elsewhere_and_returns_the_files(
@@ -61,7 +47,7 @@ def test_work__two_files_of_one_name_that_are_not_there__are_not_mixed_up(make_j
     backbone.parent.mkdir()
     backbone.write_text(NET)
     job = make_job(f"{failing}:work", name="mine")
-    job = replace(job, config=replace(job.config, backbone=BackboneConfig(name=f"{backbone}:Tiny")))
+    job = replace(job, config=replace(job.config, backbone=BackboneConfig(name=f"{backbone}:TinyNet")))
     order = make_order(job, token="token", files=None, threads=1)
     assert order["code"] == {str(path): path.read_text() for path in (failing, backbone)}
     failing.unlink()  # as on another machine

@@ -82,6 +82,19 @@ def look(views, folder, *, splits=None, augment="crop", epochs=2, batch_size=16,
     return list(SEEN)
 
 
+@pytest.fixture
+def fetched(monkeypatch):
+    """The name of the source and the number of images of everything that is fetched."""
+    calls, fetch = [], InMemorySource.fetch
+
+    def counting(self, indices):
+        calls.append((self.name, len(indices)))
+        return fetch(self, indices)
+
+    monkeypatch.setattr(InMemorySource, "fetch", counting)
+    return calls
+
+
 def test_views__default__is_the_training_batch_of_the_loader_with_the_stream_of_its_name(tmp_path):
     shown = look({"train": View()}, tmp_path / "run")
     stage_seed = derive_seed(0, "stage", "train")
@@ -101,15 +114,8 @@ def test_views__of_one_split_and_ratio__show_the_same_images_under_other_draws(t
         assert first.normalisation is not None
 
 
-def test_views__images_of_one_split__are_fetched_once(tmp_path, monkeypatch):
-    splits, fetched = make_splits(), []
-    fetch = InMemorySource.fetch
-
-    def counting(self, indices):
-        fetched.append((self.name, len(indices)))
-        return fetch(self, indices)
-
-    monkeypatch.setattr(InMemorySource, "fetch", counting)
+def test_views__images_of_one_split__are_fetched_once(tmp_path, fetched):
+    splits = make_splits()
     views = {name: View("unlabelled") for name in ("first", "second", "third")}
     look({"train": View(), **views}, tmp_path / "run", splits=splits, epochs=1)
     assert [size for name, size in fetched if name == "c"] == [16, 16]
@@ -216,18 +222,11 @@ def test_views__stratified__have_the_proportions_of_the_split_in_every_batch(tmp
     assert all(3 <= int(batches["train"].targets["background"].sum()) <= 5 for batches in shown)
 
 
-def test_views__without_images__tell_targets_of_the_same_images_and_fetch_none(tmp_path, monkeypatch):
-    splits, fetched = make_grouped(), []
-    fetch = InMemorySource.fetch
-
-    def counting(self, indices):
-        fetched.append(self.name)
-        return fetch(self, indices)
-
-    monkeypatch.setattr(InMemorySource, "fetch", counting)
+def test_views__without_images__tell_targets_of_the_same_images_and_fetch_none(tmp_path, fetched):
+    splits = make_grouped()
     bare = View("meta", images=False)
     shown = look({"train": View(), "bare": bare}, tmp_path / "run", splits=splits, batch_size=64)
-    assert "c" not in fetched
+    assert "c" not in {name for name, _ in fetched}
     meta = splits.meta.source
     for batches in shown:
         batch = batches["bare"]
@@ -239,15 +238,8 @@ def test_views__without_images__tell_targets_of_the_same_images_and_fetch_none(t
         assert torch.equal(ours["bare"].indices, theirs["bare"].indices)
 
 
-def test_views__that_fetch_the_same__share_a_batch_whatever_they_call_it(tmp_path, monkeypatch):
-    splits, fetched = make_splits(), []
-    fetch = InMemorySource.fetch
-
-    def counting(self, indices):
-        fetched.append((self.name, len(indices)))
-        return fetch(self, indices)
-
-    monkeypatch.setattr(InMemorySource, "fetch", counting)
+def test_views__that_fetch_the_same__share_a_batch_whatever_they_call_it(tmp_path, fetched):
+    splits = make_splits()
     same = [View("unlabelled"), View("unlabelled", batch_size=16), View("unlabelled", order=Shuffled())]
     others = [View("unlabelled", stream="own"), View("unlabelled", batch_size=15)]
     views = {str(number): view for number, view in enumerate(same + others)}

@@ -140,7 +140,7 @@ def _listing(spec: str, config: DataConfig, *, is_labelled: bool = True) -> List
 
 def _read_outside(spec: str, config: DataConfig, *, class_names: tuple[str, ...] | None = None) -> AbstractSource:
     """Return what a function or class of the user's makes of the options of the data."""
-    source: AbstractSource = call_outside(spec, AbstractSource, config)
+    source = call_outside(spec, AbstractSource, config)
     if class_names and class_names not in source.vocabulary.values():
         fix = "give the names of the training images, in their order"
         raise DataError(f"{list(class_names)} from {spec}", f"{list(source.class_names)}", fix)
