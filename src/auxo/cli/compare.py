@@ -28,7 +28,6 @@ from auxo.comparison import (
     read_results,
     require_one_setting,
     result_tables,
-    scale_value,
     with_epochs,
     write_contents,
     write_files,
@@ -119,7 +118,7 @@ def run(words: Sequence[str]) -> int:
     with locked_folder(make_folder(out)):
         write_contents(out, grid.contents)
         _say_plan(grid)
-        printer = OutcomePrinter(len(grid.jobs), lambda outcome: _describe(outcome, asked.measures[0]))
+        printer = OutcomePrinter(len(grid.jobs), lambda outcome: _describe_run(outcome, asked.measures[0]))
         outcomes = run_jobs(grid.jobs, executor=asked.executor, on_outcome=printer)
         results = read_results(out, grid.contents)
         comparison = compare_results(grid.contents, results, baseline=options.baseline, measures=asked.measures)
@@ -240,7 +239,7 @@ def _say_plan(grid: Grid) -> None:
         print(f"note: {note}", flush=True)
 
 
-def _describe(outcome: Outcome, name: str) -> str:
+def _describe_run(outcome: Outcome, name: str) -> str:
     """Return a measure on the first test set of a run that has it."""
     try:
         result = read_result(outcome.job.folder, method=outcome.job.name, seed=outcome.job.config.seed)
@@ -248,8 +247,7 @@ def _describe(outcome: Outcome, name: str) -> str:
     except (CheckpointError, ConfigError):  # it is told with the table, when all runs are made
         return "no measure" if name == PRIMARY else f"no {name}"
     split, row = next((split, row) for split, row in result.rows.items() if shown.name in row.measures)
-    value = f"{shown.title} {shown.spell(scale_value(row.measures[shown.name]))}"
-    return " ".join((value, *([shown.unit] if shown.unit else []))) + ("" if split == "test" else f" on {split}")
+    return f"{shown.title} {row.measures[shown.name].describe()}" + ("" if split == "test" else f" on {split}")
 
 
 def _show(comparison: Comparison) -> None:

@@ -107,7 +107,7 @@ def run(words: Sequence[str]) -> int:
     searched = ", ".join(f"{path}={sampler}" for path, sampler in space.describe().items())
     print(f"searching {searched}\n{asked.num_trials} trials ({asked.options.sampler}) in {out}", flush=True)
     outcomes: list[Outcome] = []
-    printer = OutcomePrinter(asked.num_trials, lambda outcome: _describe(outcome, asked.rule))
+    printer = OutcomePrinter(asked.num_trials, lambda outcome: _describe_trial(outcome, asked.rule))
 
     def tell(outcome: Outcome) -> None:
         outcomes.append(outcome)
@@ -192,16 +192,11 @@ def _num_trials(options: Options, space: SearchSpace) -> int:
     return _FEW_TRIALS if options.trials is None else options.trials
 
 
-def _describe(outcome: Outcome, rule: SelectionRule) -> str:
+def _describe_trial(outcome: Outcome, rule: SelectionRule) -> str:
     """Return what a trial achieved on the validation images."""
     score = read_trial(outcome.job.folder, rule).score
-    told = []
-    for name in (score.name, score.tie_break):
-        if name is not None:
-            measure = score.row.measures[name]
-            value = f"{100 * measure.value:.1f} %" if measure.unit == "%" else f"{measure.value:.3f}"
-            told.append(f"{title_measure(name)} {value}")
-    return f"val {', '.join(told)}"
+    names = [name for name in (score.name, score.tie_break) if name is not None]
+    return "val " + ", ".join(f"{title_measure(name)} {score.row.measures[name].describe()}" for name in names)
 
 
 def _show(sweep: Sweep) -> None:

@@ -3,7 +3,7 @@
 from auxo.comparison.budget import fit_to_budget, with_epochs
 from auxo.comparison.files import to_latex, to_long_csv, to_report, to_statistics_csv, write_files
 from auxo.comparison.folder import Contents, MethodEntry, read_contents, write_contents
-from auxo.comparison.measures import ShownMeasure, choose_measure, scale_value
+from auxo.comparison.measures import ShownMeasure, choose_measure
 from auxo.comparison.plan import Choice, Grid, plan_grid, require_one_setting
 from auxo.comparison.results import Result, read_result, read_results
 from auxo.comparison.statistics import Difference, bootstrap_interval, holm, paired_difference, paired_t
@@ -36,7 +36,6 @@ __all__ = [
     "require_one_setting",
     "result_tables",
     "run_table",
-    "scale_value",
     "to_latex",
     "to_long_csv",
     "to_report",

@@ -3,12 +3,10 @@
 import re
 from pathlib import Path
 
-from auxo.comparison.measures import scale_value
 from auxo.comparison.summary import Comparison
 from auxo.comparison.tables import difference_tables, notes_of, result_tables, run_table
 from auxo.evaluation import Table, to_csv, to_markdown
 from auxo.files import write_atomically
-from auxo.runs.results import EvaluationRow
 from auxo.tasks import Interval
 
 __all__ = ["to_latex", "to_long_csv", "to_report", "to_statistics_csv", "write_files"]
@@ -98,10 +96,10 @@ def to_long_csv(comparison: Comparison) -> str:
             "set": split,
             "head": result.head,
             "measure": name,
-            "value": scale_value(measure),
+            "value": measure.shown,
             "unit": measure.unit,
             "higher_is_better": measure.higher_is_better,
-            "chance": _chance(row) if name == row.primary else None,
+            "chance": row.guessing.shown if row.guessing is not None and name == row.primary else None,
             "set_images": row.n,
             "epochs": "+".join(map(str, result.epochs)),
             "flops": result.flops,
@@ -154,11 +152,6 @@ def _escaped(text: str) -> str:
     """Return text as LaTeX shows it, minus signs of numbers as such."""
     escaped = "".join(_SPECIAL.get(character, character) for character in text)
     return re.sub(r"(?<![\w.])-(?=\d)", "$-$", escaped)
-
-
-def _chance(row: EvaluationRow) -> float | None:
-    """Return what guessing reaches of the primary measure, scaled like it."""
-    return None if row.chance is None else scale_value(row.main._replace(value=row.chance))
 
 
 def _ends(name: str, interval: Interval | None) -> dict[str, float | None]:

@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 from auxo.errors import ConfigError
 from auxo.evaluation import title_measure
-from auxo.runs.results import PRIMARY, EvaluationRow
+from auxo.runs.results import EvaluationRow
 from auxo.tasks import Interval, Measure
 
-__all__ = ["ShownMeasure", "choose_measure", "find_measure", "scale_value"]
+__all__ = ["ShownMeasure", "choose_measure"]
 
 
 class ShownMeasure(NamedTuple):
@@ -44,7 +44,7 @@ class ShownMeasure(NamedTuple):
 
     def spell(self, value: float) -> str:
         """Return a value without its unit."""
-        return f"{value:.{self._digits}f}"
+        return f"{value:.{self._num_digits}f}"
 
     def spell_spread(self, values: list[float]) -> str:
         """Return mean and sample standard deviation, or one value alone."""
@@ -53,16 +53,16 @@ class ShownMeasure(NamedTuple):
 
     def spell_difference(self, value: float) -> str:
         """Return a difference with its sign."""
-        return f"{value:+z.{self._digits}f}"
+        return f"{value:+z.{self._num_digits}f}"
 
     def spell_interval(self, interval: Interval) -> str:
         """Return the interval of a difference."""
         return f"[{self.spell_difference(interval.low)}, {self.spell_difference(interval.high)}]"
 
     @property
-    def _digits(self) -> int:
+    def _num_digits(self) -> int:
         """Digits behind the point."""
-        return 1 if self.unit == "%" else 3
+        return Measure(0, unit=self.unit).digits
 
 
 def choose_measure(rows: Iterable[EvaluationRow], name: str) -> ShownMeasure:
@@ -76,11 +76,11 @@ def choose_measure(rows: Iterable[EvaluationRow], name: str) -> ShownMeasure:
         ConfigError: no row has it, or it is not one and the same for all.
     """
     rows = list(rows)
-    names = sorted({row.primary if name == PRIMARY else name for row in rows})
+    names = sorted({row.name_measure(name) for row in rows})
     if len(names) > 1:
         fix = "name a measure that all have with --measure, or compare them apart"
         raise ConfigError("one primary measure for all methods", " and ".join(names), fix)
-    found = [measure for row in rows if (measure := find_measure(row, name)) is not None]
+    found = [measure for row in rows if (measure := row.measures.get(row.name_measure(name))) is not None]
     if not found:
         known = ", ".join(dict.fromkeys(known for row in rows for known in row.measures))
         raise ConfigError(f"a measure of {known}", repr(name), "name one of them with --measure")
@@ -89,16 +89,5 @@ def choose_measure(rows: Iterable[EvaluationRow], name: str) -> ShownMeasure:
         got = " and ".join(f"{unit or 'no unit'}, {'higher' if up else 'lower'} is better" for unit, up in kinds)
         raise ConfigError(f"one meaning of {names[0]} for all methods", got, "compare them apart")
     ((unit, is_up),) = kinds
-    chances = {row.chance for row in rows if row.chance is not None and row.primary == names[0]}
-    scaled = tuple(scale_value(Measure(chance, unit=unit)) for chance in sorted(chances))
-    return ShownMeasure(names[0], unit, is_up, scaled)
-
-
-def find_measure(row: EvaluationRow, name: str) -> Measure | None:
-    """Return a measure of a row, ``primary`` meaning the one that decides; ``None`` where it has none of the name."""
-    return row.measures.get(row.primary if name == PRIMARY else name)
-
-
-def scale_value(measure: Measure) -> float:
-    """Return the value of a measure, in percent where its unit is so, else in its unit."""
-    return 100 * measure.value if measure.unit == "%" else measure.value
+    chances = {row.guessing.shown for row in rows if row.guessing is not None and row.primary == names[0]}
+    return ShownMeasure(names[0], unit, is_up, tuple(sorted(chances)))

@@ -6,7 +6,6 @@ from pathlib import Path
 from statistics import fmean
 
 from auxo.comparison.folder import Contents, run_folder
-from auxo.comparison.measures import find_measure, scale_value
 from auxo.errors import CheckpointError
 from auxo.jobs import is_finished
 from auxo.runs.history import RunHistory
@@ -114,8 +113,8 @@ def values_of(results: Sequence[Result], name: str) -> dict[tuple[str, int], dic
     """
     found: dict[tuple[str, int], dict[str, float]] = {}
     for result in results:
-        measures = {split: find_measure(row, name) for split, row in result.rows.items()}
-        values = {split: scale_value(measure) for split, measure in measures.items() if measure is not None}
+        measures = {split: row.measures.get(row.name_measure(name)) for split, row in result.rows.items()}
+        values = {split: measure.shown for split, measure in measures.items() if measure is not None}
         found[result.method, result.seed] = values
     elsewhere = {split for values in found.values() for split in values if split.startswith(_PREFIX)}
     for values in found.values():

@@ -16,8 +16,7 @@ from auxo.evaluation.tables import Table, measure_cell, title_measure
 from auxo.evaluation.tally import Tally
 from auxo.random import derive_seed
 from auxo.runs.results import EvaluationRow
-from auxo.runtime import Runtime
-from auxo.tasks import Measure, Part, Scores, clustered_interval
+from auxo.tasks import Measure, Part, Scores, bootstrap_interval, clustered_interval
 from auxo.types import Batch
 
 __all__ = ["build_corruption_table", "evaluate_under_corruptions"]
@@ -50,8 +49,8 @@ def evaluate_under_corruptions(
         Rows of every head of the task, and of their mean outputs if there are several, for these splits in this order:
         the clean one under its own name, ``corruption/KIND/SEVERITY``, ``corruption/KIND/mean`` over the severities,
         ``corruption/mean/SEVERITY`` over the kinds, and ``corruption/mean`` over all. A row of a mean counts every
-        image once per corruption, has no calibration error, and has an interval that takes the images, not their
-        corrupted copies, for independent.
+        image once per corruption, lacks measures whose mean says nothing, and has an interval that takes the images,
+        not their corrupted copies, for independent.
 
     Raises:
         ConfigError: there is no such kind or severity, or no head predicts.
@@ -60,26 +59,23 @@ def evaluate_under_corruptions(
 
     Cost: ``1 + kinds * severities`` forward passes per image, and as many renderings.
     """
-    if len(split.source) == 0:
-        raise DataError(f"images in {split.name}", "none", "give a set that is not empty")
     reader.require_head()
     kinds, severities = tuple(dict.fromkeys(kinds)), tuple(dict.fromkeys(severities))
     for kind in kinds:
         for severity in severities:  # refused before anything is measured
             corrupt(torch.zeros(0, 3, 8, 8, dtype=torch.uint8), kind, severity, seed=seed)
-    num_sets, count = 1 + len(kinds) * len(severities), len(split.source)
-    tallies = {head: [reader.expected_tally(head, count) for _ in range(num_sets)] for head in reader.heads}
+    tallies = reader.tallies(split, 1 + len(kinds) * len(severities))
     with reader.reading():
-        for number, block in _blocks(split, reader.runtime, reader.workers):
+        for number, block in _draw_blocks(split, reader):
             block_seed = derive_seed(seed, "block", number)
-            for place, images in _corrupted(block.images, kinds, severities, seed=block_seed):
-                _add(tallies, place, replace(block, images=images), reader)
-    by_head = [_rows(reader, split, head, own, kinds, severities) for head, own in tallies.items()]
+            for place, images in _corrupt_each(block.images, kinds, severities, seed=block_seed):
+                _add_block(tallies, place, replace(block, images=images), reader)
+    by_head = [_build_rows(reader, split, head, own, kinds, severities) for head, own in tallies.items()]
     return [row for rows in zip(*by_head, strict=True) for row in rows]
 
 
 def build_corruption_table(rows: Sequence[EvaluationRow]) -> Table:
-    """Return kinds by severities, with means: accuracies of the first class head in percent.
+    """Return kinds by severities, with means: the primary measure of the head that predicts.
 
     Args:
         rows: from :func:`evaluate_under_corruptions`.
@@ -100,9 +96,9 @@ def build_corruption_table(rows: Sequence[EvaluationRow]) -> Table:
         mean = found[_PREFIX + "/mean" if kind == "mean" else f"{_PREFIX}/{kind}/mean"]
         lines.append((kind, *cells, measure_cell([mean])))
     clean = rows[0]
-    what = title_measure(clean.primary) + (" in percent" if clean.main.unit == "%" else "")
+    what = title_measure(clean.primary) + {"%": " in percent", "": ""}.get(clean.main.unit, f" in {clean.main.unit}")
     caption = (
-        f"{what} of {clean.head} on {clean.n:,} images of {clean.split}, each under every "
+        f"{what[0].upper()}{what[1:]} of {clean.head} on {clean.n:,} images of {clean.split}, each under every "
         f"corruption. Clean: {measure_cell([clean])}. Intervals of 95 % over "
         "the images, whose corrupted copies are not taken for independent; the spread over seeds is not known. The "
         "corruptions are auxo's own renderings: numbers do not compare with CIFAR-10-C or ImageNet-C."
@@ -116,7 +112,7 @@ def _without_interval(row: EvaluationRow) -> str:
     return measure_cell([replace(row, measures={**row.measures, row.primary: bare})])
 
 
-def _add(tallies: Mapping[str, Sequence[Tally]], place: int, block: Batch, reader: Reader) -> None:
+def _add_block(tallies: Mapping[str, Sequence[Tally]], place: int, block: Batch, reader: Reader) -> None:
     """Add a block of the set of that number to every head's tally, so many images in one pass."""
     for part in torch.arange(len(block), device=reader.runtime.device).split(reader.batch_size):
         targets = {name: values[part] for name, values in block.targets.items()}
@@ -125,7 +121,7 @@ def _add(tallies: Mapping[str, Sequence[Tally]], place: int, block: Batch, reade
             tallies[head][place].add(reader.task.score(outputs, targets), piece.indices)
 
 
-def _rows(
+def _build_rows(
     reader: Reader,
     split: EvaluationSplit,
     head: str,
@@ -151,20 +147,18 @@ def _rows(
     return rows + means
 
 
-def _blocks(split: EvaluationSplit, runtime: Runtime, workers: int) -> Iterator[tuple[int, Batch]]:
+def _draw_blocks(split: EvaluationSplit, reader: Reader) -> Iterator[tuple[int, Batch]]:
     """Yield this process's blocks with their numbers; an image is in the same block however the split is shared."""
-    blocks = torch.arange(len(split.source)).split(_BLOCK)
+    runtime, blocks = reader.runtime, torch.arange(len(split.source)).split(_BLOCK)
     numbers = range(runtime.rank, len(blocks), runtime.num_processes)
     if not numbers:
         return
     mine = split.source.subset(torch.cat([blocks[number] for number in numbers]), split.source.name)
-    for number, batch in zip(numbers, ordered_batches(mine, batch_size=_BLOCK, workers=workers), strict=True):
-        targets = {name: values.to(runtime.device) for name, values in batch.targets.items()}
-        indices = blocks[number].to(runtime.device)
-        yield number, replace(batch, images=runtime.to_device(batch.images), targets=targets, indices=indices)
+    for number, batch in zip(numbers, ordered_batches(mine, batch_size=_BLOCK, workers=reader.workers), strict=True):
+        yield number, replace(reader.on_device(batch), indices=blocks[number].to(runtime.device))
 
 
-def _corrupted(
+def _corrupt_each(
     images: UInt8[Tensor, "images 3 height width"], kinds: Sequence[str], severities: Sequence[int], *, seed: int
 ) -> Iterator[tuple[int, UInt8[Tensor, "images 3 height width"]]]:
     """Yield the images as they are and under every corruption, numbered from 0."""
@@ -186,13 +180,16 @@ def _mean_row(name: str, rows: Sequence[EvaluationRow], scores: Sequence[Scores]
     measures: dict[str, Measure] = {}
     for key in rows[0].measures:
         own = [row.measures[key] for row in rows if key in row.measures]
-        if key != "ece":  # a mean of calibration errors is no calibration error
+        if own[0].has_mean or key == rows[0].primary:
             measures[key] = own[0]._replace(value=fmean(measure.value for measure in own), low=None, high=None)
     values = [reader.task.image_values(kept) for kept in scores]
     shares = [value for value in values if value is not None]
     if len(shares) == len(values):
-        interval = clustered_interval(torch.stack(shares).mean(0), trials_per_cluster=len(rows))
-        primary = measures[rows[0].primary]
+        primary, per_image = measures[rows[0].primary], torch.stack(shares).mean(0)
+        if primary.unit == "%":
+            interval = clustered_interval(per_image, trials_per_cluster=len(rows))
+        else:
+            interval = bootstrap_interval(lambda chosen: float(per_image[chosen].mean()), len(per_image))
         measures[rows[0].primary] = primary._replace(low=interval.low, high=interval.high)
     parts = {
         cut: {part: _mean_part([row.parts[cut][part] for row in rows]) for part in own}

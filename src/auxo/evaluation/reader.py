@@ -148,9 +148,8 @@ class Reader:
         Raises:
             DataError: the split has no image.
         """
-        if len(split.source) == 0:
-            raise DataError(f"images in {split.name}", "none", "give a set that is not empty")
-        device, runtime = self.runtime.device, self.runtime
+        _require_images(split)
+        runtime = self.runtime
         for batch in ordered_batches(
             split.source,
             batch_size=self.batch_size,
@@ -158,8 +157,12 @@ class Reader:
             num_processes=runtime.num_processes,
             workers=self.workers,
         ):
-            targets = {name: values.to(device) for name, values in batch.targets.items()}
-            yield replace(batch, images=runtime.to_device(batch.images), targets=targets)
+            yield self.on_device(batch)
+
+    def on_device(self, batch: Batch) -> Batch:
+        """Return a batch with its images and targets on the device, uint8."""
+        targets = {name: values.to(self.runtime.device) for name, values in batch.targets.items()}
+        return replace(batch, images=self.runtime.to_device(batch.images), targets=targets)
 
     def normalised(self, batch: Batch) -> Batch:
         """Return a batch of network inputs."""
@@ -289,26 +292,37 @@ class Reader:
                     tally.add(self.task.score(outputs, batch.targets), batch.indices)
                 for part in parts.values():
                     part.add(batch)
-            if not own:  # this process has no image, and must merge the same scores as the others
-                own = self._expected(count)
+            if not own:  # no image in this process; not before the loop, as a compiled network would be compiled anew
+                own = {name: tally for name, (tally,) in self.tallies(split).items()}
             return {k: t.merge() for k, t in own.items()}, {k: part.tally.merge() for k, part in parts.items()}
 
-    def expected_tally(self, head: str, count: int) -> Tally:
-        """Return a tally with room for the scores of a head on a set of so many images."""
-        with self.reading():
-            return self._expected(count)[head]
+    def tallies(self, split: EvaluationSplit | TrainSplit, number: int = 1) -> dict[str, list[Tally]]:
+        """Return for each of the task's heads so many tallies with room for its scores of the images of a split.
 
-    def _expected(self, count: int) -> dict[str, Tally]:
-        """Return tallies with room for the scores of each head."""
-        targets: dict[str, Tensor] = {}
-        for target in self.task.targets:
-            shape = (1, self.task.height, self.task.width) if target.has_places else (1,)
-            targets[target.name] = torch.zeros(shape, dtype=target.dtype, device=self.runtime.device)
-        tallies: dict[str, Tally] = {}
-        for name, outputs in self.outputs(self.blank_image()).items():
-            tallies[name] = Tally(count, self.runtime)
-            tallies[name].expect(self.task.score(outputs, targets))
-        return tallies
+        A process that has no image must merge scores of the same names and shapes as the others.
+
+        Raises:
+            DataError: the split has no image.
+
+        Cost: one forward pass of a single image.
+        """
+        _require_images(split)
+        found = split.source.fetch_targets(torch.tensor([0]))  # real ones: their shapes are the source's to choose
+        targets = {name: values.to(self.runtime.device) for name, values in found.items()}
+        made: dict[str, list[Tally]] = {}
+        with self.reading():
+            for name, outputs in self.outputs(self.blank_image()).items():
+                made[name] = [Tally(len(split.source), self.runtime) for _ in range(number)]
+                scores = self.task.score(outputs, targets)
+                for tally in made[name]:
+                    tally.expect(scores)
+        return made
+
+
+def _require_images(split: EvaluationSplit | TrainSplit) -> None:
+    """Refuse an empty split."""
+    if len(split.source) == 0:
+        raise DataError(f"images in {split.name}", "none", "give a set that is not empty")
 
 
 class _PretextPart:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from auxo.data import EvaluationSplit
-from auxo.errors import ConfigError, DataError
+from auxo.errors import ConfigError
 from auxo.evaluation.reader import Reader, evaluation_mode
 from auxo.interfaces import AbstractMethod
 from auxo.random import derive_seed, global_seed
@@ -97,11 +97,9 @@ def evaluate_under_attack(
     ``noise``.
     """
     foolbox = _import_foolbox()
-    if len(split.source) == 0:
-        raise DataError(f"images in {split.name}", "none", "give a set that is not empty")
     head, target = reader.require_head(), reader.require_answers("attacks")
     names = [split.name, *(f"{split.name}/{attack}" for attack in config.attacks), f"{split.name}/all_attacks"]
-    tallies = [reader.expected_tally(head, len(split.source)) for _ in names]
+    tallies = reader.tallies(split, len(names))[head]
     method = reader.method
     with evaluation_mode(method), _without_weight_gradients(method):
         for number, batch in enumerate(reader.batches(split)):

@@ -73,7 +73,7 @@ def build_table(
     own = {head for kind, head in heads if kind == "task"}
     names = tuple(f"{head} (pretext)" if kind == "pretext" and head in own else head for kind, head in heads)
     columns = ("split", *(("images",) if predicts else ()), *names, *map(title_measure, others))
-    return Table(columns, tuple(lines), _caption(rows, heads, firsts, selection, compute, num_seeds=num_seeds))
+    return Table(columns, tuple(lines), _write_caption(rows, heads, firsts, selection, compute, num_seeds=num_seeds))
 
 
 def to_markdown(table: Table) -> str:
@@ -124,27 +124,26 @@ def measure_cell(rows: Sequence[EvaluationRow], name: str = PRIMARY) -> str:
         rows: of one head on one split, one for each seed.
         name: of the measure.
     """
-    found = [row.main if name == PRIMARY else row.measures.get(name) for row in rows]
+    found = [row.measures.get(row.name_measure(name)) for row in rows]
     measures = [measure for measure in found if measure is not None]
     if not measures:
         return _MISSING
-    scale, digits = (100, 1) if measures[0].unit == "%" else (1, 3)
-    values = [scale * measure.value for measure in measures]
+    values, digits = [measure.shown for measure in measures], measures[0].digits
     if len(values) > 1:
         return f"{mean(values):.{digits}f} ± {stdev(values):.{digits}f}"
     (only,) = measures
     if only.low is None or only.high is None:
         return f"{values[0]:.{digits}f}"
-    return f"{values[0]:.{digits}f} [{scale * only.low:.{digits}f}, {scale * only.high:.{digits}f}]"
+    low, high = (only._replace(value=end).shown for end in (only.low, only.high))
+    return f"{values[0]:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
 
 
 def _list_heads(rows: Sequence[EvaluationRow], kind: str) -> list[tuple[str, str]]:
-    """Return kind and name of the heads of one kind, each once; the average of the task's heads last."""
-    names = dict.fromkeys(row.head for row in rows if row.kind == kind)
-    return [(kind, name) for name in sorted(names, key=lambda name: kind == "task" and name == "mean")]
+    """Return kind and name of the heads of one kind, each once."""
+    return [(kind, name) for name in dict.fromkeys(row.head for row in rows if row.kind == kind)]
 
 
-def _caption(
+def _write_caption(
     rows: Sequence[EvaluationRow],
     heads: Sequence[tuple[str, str]],
     firsts: Sequence[EvaluationRow],
@@ -159,14 +158,15 @@ def _caption(
         named = _list_measures([rows[0]], [rows[0].primary])
         spread = f"mean ± sample standard deviation over {num_seeds} seeds"
         interval = "with its 95 % interval over the images; the spread over seeds is not known"
+        # names such as mIoU keep their letters
         title = named[0].upper() + named[1:] if named.split()[0].islower() else named
         sentences.append(f"{title}, {interval if num_seeds == 1 else spread}")
     if num_seeds == 1 and any(kind == "pretext" for kind, _ in heads):
         sentences.append("A pretext counts every variant of an image as one, so its interval is too narrow")
-    chances = {row.head: row.chance for row in rows if row.chance is not None}
-    if chances:
-        guessing = ", ".join(f"{head} {100 * chance:.1f}" for head, chance in chances.items())
-        sentences.append(f"Guessing would reach, in percent: {guessing}")
+    chances = {(row.kind, row.head): row.guessing for row in rows}
+    guessing = [f"{head} {chance.describe()}" for (_, head), chance in chances.items() if chance is not None]
+    if guessing:
+        sentences.append(f"Guessing would reach: {', '.join(guessing)}")
     if firsts:
         others = dict.fromkeys(name for row in firsts for name in row.measures if name != row.primary)
         if others:

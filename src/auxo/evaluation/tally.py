@@ -23,11 +23,6 @@ class Tally:
         self._runtime = runtime
         self._kept: dict[str, Tensor] = {}
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether nothing was added or expected, so that the names of the scores are not known."""
-        return not self._kept
-
     def expect(self, scores: Scores) -> None:
         """Make room for scores of these names and shapes, as a process without items must before it merges."""
         device = self._runtime.device

@@ -72,4 +72,4 @@ def load_network(config: ExperimentConfig, folder: Path, *, runtime: Runtime) ->
     pipeline = InputPipeline(torch.zeros(task.channels), torch.ones(task.channels), image_shape=task.image_shape)
     load_weights(pipeline, tree["pipeline"], origin=str(path))
     runtime.prepare(method, backbone=method.backbone)
-    return TrainedModel(method.eval(), pipeline.to(runtime.device), task, header["data"], path)
+    return TrainedModel(method.eval(), pipeline.to(runtime.device), task, header["data"], path, description.task_name)

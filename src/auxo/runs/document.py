@@ -89,7 +89,7 @@ def from_json(
     except json.JSONDecodeError as error:
         raise ConfigError(f"JSON in {origin}", f"something else at line {error.lineno}", "repair the file") from error
     if is_published and isinstance(document, dict) and document.get("format") == 1:
-        document = _upgraded(document)
+        document = _upgrade_document(document, origin)
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         got = document.get("format") if isinstance(document, dict) else type(document).__name__
         written_by = document.get("auxo", "another program") if isinstance(document, dict) else "another program"
@@ -101,7 +101,7 @@ def from_json(
         raise ConfigError(f"an object 'run' in {origin}", got, "name the config.json of a run directory")
     run = allow_code(run, code, is_published=is_published)
     try:
-        return _converter().structure(run, ExperimentConfig)
+        return _build_converter().structure(run, ExperimentConfig)
     except ClassValidationError as error:
         raise _first_problem(error, origin) from error
 
@@ -178,7 +178,7 @@ def allow_code(run: dict[str, Any], code: Sequence[str] | str | None, *, is_publ
     if refused:
         needed = "".join(f" --code {file}" for file in files if file in named or file in refused)
         them = "that file" if len(refused) == 1 else "these files"
-        raise ConfigError(expected, _join(refused), f"pass{needed} if you trust {them}")
+        raise ConfigError(expected, _join_files(refused), f"pass{needed} if you trust {them}")
     places = pair_files(files, named)
     missing = [file for file in files if file not in places]
     if missing:
@@ -187,22 +187,29 @@ def allow_code(run: dict[str, Any], code: Sequence[str] | str | None, *, is_publ
         if not is_published:
             names = " and ".join(file.name for file in missing)
             fix = f"{names} {'is' if len(missing) == 1 else 'are'} gone; pass --code with the new place"
-        raise ConfigError(expected, _join(missing), fix)
+        raise ConfigError(expected, _join_files(missing), fix)
     changed: dict[str, Any] = replace_outside(run, lambda path: str(places[recorded[path]]))
     return changed
 
 
-def _join(files: Sequence[Path]) -> str:
+def _join_files(files: Sequence[Path]) -> str:
     """Return files with commas between."""
     return ", ".join(map(str, files))
 
 
-def _upgraded(document: dict[str, Any]) -> dict[str, Any]:
-    """Return a document of the format before this one as one of this format: enough to predict with."""
-    stages = document["run"]["stages"]
-    rules = ({"keep": "best" if stage["selection"] == "best_val" else "last"} for stage in stages)
-    stages = [{**stage, "selection": rule} for stage, rule in zip(stages, rules, strict=True)]
-    return {**document, "format": FORMAT, "run": {**document["run"], "stages": stages}}
+def _upgrade_document(document: dict[str, Any], origin: str) -> dict[str, Any]:
+    """Return a document of the format before this one as one of this format: enough to predict with.
+
+    Raises:
+        ConfigError: it is no run of that format.
+    """
+    try:
+        run, kept = document["run"], {"last": "last", "best_val": "best"}
+        stages = [{**stage, "selection": {"keep": kept[stage["selection"]]}} for stage in run["stages"]]
+        return {**document, "format": FORMAT, "run": {**run, "stages": stages}}
+    except (KeyError, TypeError) as error:
+        got = f"another ({type(error).__name__}: {error})"
+        raise ConfigError(f"a run of config format 1 in {origin}", got, "take the file that was exported") from error
 
 
 def _to_plain(value: object) -> object:
@@ -224,7 +231,7 @@ def _type_name(config: MethodConfig) -> str:
 
 
 @functools.cache  # it compiles a function for every class
-def _converter() -> cattrs.Converter:
+def _build_converter() -> cattrs.Converter:
     """Return a converter that refuses unknown fields and wrong types."""
     converter = cattrs.Converter(forbid_extra_keys=True)
 

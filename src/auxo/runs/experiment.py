@@ -17,6 +17,8 @@ from auxo.tasks import TaskConfig
 
 __all__ = ["ExperimentConfig", "StageConfig", "TrainingConfig", "Transfer", "method_name", "named_options"]
 
+_SCRATCH = "scratch"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Transfer:
@@ -44,7 +46,7 @@ class StageConfig:
     """Images per step, over all processes, >= 1."""
     drop_last: bool = False
     """Leave out an epoch's last batch if it is smaller than the others."""
-    start_from: Annotated[str, tyro.conf.Suppress] = "scratch"
+    start_from: Annotated[str, tyro.conf.Suppress] = _SCRATCH
     """"scratch", or the name of an earlier stage whose weights of the same name and shape this stage starts from."""
     transfers: Annotated[tuple[Transfer, ...], tyro.conf.Suppress] = ()
     """Instead of start_from: which parts of which earlier stages become which parts of this one."""
@@ -56,16 +58,18 @@ class StageConfig:
             raise ConfigError("epochs >= 1", str(self.epochs), "train for at least one epoch")
         if self.batch_size < 1:
             raise ConfigError("batch-size >= 1", str(self.batch_size), "give the number of images per step")
-        if not self.name.replace("-", "").replace("_", "").isalnum():
-            raise ConfigError("a stage name of letters, digits, - and _", repr(self.name), "rename the stage")
-        if self.transfers and self.start_from != "scratch":
+        word = self.name.replace("-", "_")
+        if not (word.isidentifier() and word[0].isalpha()) or keyword.iskeyword(word):
+            got, fix = repr(self.name), "begin it with a letter, and take no word of Python's"
+            raise ConfigError("a stage name of letters, digits, - and _ that can begin an option", got, fix)
+        if self.transfers and self.start_from != _SCRATCH:
             raise ConfigError("start_from or transfers", f"both in stage {self.name}", "list all parts in transfers")
 
     @property
     def sources(self) -> tuple[str, ...]:
         """Names of the earlier stages that this one takes weights from."""
         named = [transfer.stage for transfer in self.transfers]
-        return tuple(dict.fromkeys(named if self.start_from == "scratch" else [self.start_from]))
+        return tuple(dict.fromkeys(named if self.start_from == _SCRATCH else [self.start_from]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,12 +127,12 @@ class ExperimentConfig:
         self._check_names(names)
         views = [view for stage in self.stages for view in stage.method.required_views().values()]
         if self.data.unlabelled is not None and not any(view.split in ("unlabelled", "pictures") for view in views):
-            got = ", ".join(type(stage.method).__qualname__.partition(".")[0] for stage in self.stages)
-            raise ConfigError("a method that trains on unlabelled pictures", got, "use fixmatch, or no data.unlabelled")
+            got = ", ".join(map(method_name, self.stages))
+            raise ConfigError("a method that trains on unlabelled images", got, "use fixmatch, or no data.unlabelled")
         for index, stage in enumerate(self.stages):
             unknown = [name for name in stage.sources if name not in names[:index]]
             if unknown:
-                earlier = ", ".join(("scratch", *names[:index]))
+                earlier = ", ".join((_SCRATCH, *names[:index]))
                 raise ConfigError(f"start-from one of: {earlier}", repr(unknown[0]), "name an earlier stage")
 
     def _check_names(self, names: list[str]) -> None:
@@ -136,11 +140,10 @@ class ExperimentConfig:
         words = [name.replace("-", "_") for name in names]
         if len(set(words)) < len(words):
             raise ConfigError("stages with different names", ", ".join(names), "rename one of them")
-        taken = {item.name for item in fields(self)}
+        taken = {_SCRATCH, *(item.name for item in fields(self))}
         for name, word in zip(names, words, strict=True):
-            if not word.isidentifier() or keyword.iskeyword(word) or word in taken:
-                got, fix = repr(name), "begin it with a letter, and take no word of Python's"
-                raise ConfigError("a stage name that can begin an option, and is none itself", got, fix)
+            if word in taken:
+                raise ConfigError("a stage name that means nothing else yet", repr(name), "rename the stage")
 
 
 def method_name(stage: StageConfig) -> str:

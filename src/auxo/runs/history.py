@@ -129,7 +129,7 @@ class RunHistory:
     @cached_property
     def rows(self) -> list[EvaluationRow]:
         """What the final weights achieve, for every split and head."""
-        with self._understood():
+        with self._refusing_others():
             return [EvaluationRow.from_record(record) for record in self.records if record["kind"] == "result"]
 
     @cached_property
@@ -138,14 +138,14 @@ class RunHistory:
         return [record for record in self.records if record["kind"] in ("result", "end")]
 
     def first_head(self) -> list[EvaluationRow]:
-        """Return the final rows of the head that predicts, one for each split; none where there is no class head."""
+        """Return the final rows of the head that predicts, one for each split; none where none does."""
         return first_head(self.rows)
 
     def evaluated(self) -> Iterator[Evaluated]:
         """Yield what was measured on the validation set in the course of the run, in the order of the steps."""
         for record in self.records:
             if record["kind"] == "evaluation":
-                with self._understood():
+                with self._refusing_others():
                     row = EvaluationRow.from_record(record)
                     found = Evaluated(record["stage"], record["global_step"], float(record["epoch"]), row)
                 yield found
@@ -154,15 +154,15 @@ class RunHistory:
         """Yield losses, other metrics and learning rates, in the order of the steps."""
         for record in self.records:
             if record["kind"] == "losses":
-                with self._understood():
+                with self._refusing_others():
                     place = record["stage"], record["global_step"], float(record["epoch"])
                     found = Measured(*place, record["losses"], record["lr"])
                 yield found
 
     def stage_starts(self) -> dict[str, int]:
         """Return the step of the run at which each stage begins, by name, in their order."""
-        starts = {record["stage"]: record["global_step"] - record["step"] for record in reversed(self.records)}
-        return dict(sorted(starts.items(), key=lambda item: item[1]))
+        with self._refusing_others():
+            return {record["stage"]: record["global_step"] - record["step"] for record in self.records}
 
     @cached_property
     def document(self) -> Mapping[str, Any]:
@@ -221,11 +221,11 @@ class RunHistory:
 
     @cached_property
     def _end(self) -> End | None:
-        with self._understood():
+        with self._refusing_others():
             return find_end(self.records)
 
     @contextmanager
-    def _understood(self) -> Iterator[None]:
+    def _refusing_others(self) -> Iterator[None]:
         """Refuse records whose fields are not those of this version."""
         try:
             yield

@@ -36,7 +36,7 @@ class TrainedModel:
     task: AbstractTask
     data: Mapping[str, str]
     path: Path
-    task_name: str = "classification"
+    task_name: str
 
     @property
     def image_size(self) -> int | None:

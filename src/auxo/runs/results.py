@@ -45,13 +45,22 @@ class EvaluationRow:
         """The primary measure."""
         return self.measures[self.primary]
 
+    @property
+    def guessing(self) -> Measure | None:
+        """The primary measure of guessing; ``None`` where it is not known."""
+        return None if self.chance is None else self.main._replace(value=self.chance, low=None, high=None)
+
+    def name_measure(self, name: str) -> str:
+        """Return the name of a measure; ``primary`` means the primary one."""
+        return self.primary if name == PRIMARY else name
+
     def find(self, name: str) -> Measure:
         """Return a measure by its name; ``primary`` means the primary one.
 
         Raises:
             ConfigError: there is none of that name.
         """
-        measure = self.measures.get(self.primary if name == PRIMARY else name)
+        measure = self.measures.get(self.name_measure(name))
         if measure is None:
             got = f"{name!r}, which {self.head} on {self.split} does not have"
             fix = "; ".join(("choose one of them", *self.notes))
@@ -104,7 +113,7 @@ class Selection:
         measure: name of the measure that decided.
         value: of the measure.
         tie_break: name of the measure that decides between equals.
-        tie_value: of that measure.
+        tie_value: of that measure; ``None`` where there is none of that name.
         step: updates done when it was measured.
         epoch: epochs done when it was measured.
     """
@@ -114,13 +123,13 @@ class Selection:
     measure: str
     value: float
     tie_break: str
-    tie_value: float
+    tie_value: float | None
     step: int
     epoch: int
 
     def describe(self) -> str:
         """Return how the checkpoint was chosen, in words."""
-        return f"best {self.measure} on {self.split} at epoch {self.epoch}"
+        return f"best {self.measure} of {self.head} on {self.split} at epoch {self.epoch}"
 
 
 @dataclass(frozen=True)

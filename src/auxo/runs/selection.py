@@ -61,30 +61,30 @@ class SelectionRule:
         if foreign:
             raise SelectionError(f"rows of {split.name} only", f"rows of {', '.join(foreign)}", "leave those out")
         row = self.find_row(rows, split=split.name)
-        chosen, tie = self._deciding(row)
-        name = row.primary if self.measure == PRIMARY else self.measure
-        tie_value = 0.0 if tie is None else tie.value
+        chosen, tie = self._find_deciding(row)
+        name, tie_value = row.name_measure(self.measure), None if tie is None else tie.value
         found = Selection(split.name, row.head, name, chosen.value, self.tie_break, tie_value, step, epoch)
         if best is None:
             return found
-        signs = [-1 if measure is not None and measure.higher_is_better else 1 for measure in (chosen, tie)]
-        ranks = [(signs[0] * each.value, signs[1] * each.tie_value, each.step) for each in (found, best)]
-        return found if ranks[0] < ranks[1] else best
+        ours, theirs = [_signed(chosen)], [_signed(chosen._replace(value=best.value))]
+        if tie is not None and best.tie_value is not None:
+            ours.append(_signed(tie))
+            theirs.append(_signed(tie._replace(value=best.tie_value)))
+        return found if (*ours, step) < (*theirs, best.step) else best
 
-    def rank(self, rows: Sequence[EvaluationRow], *, split: str = "val") -> tuple[float, float]:
-        """Return what orders runs by their rows on a validation set, the best first.
+    def rank(self, row: EvaluationRow) -> tuple[float, float]:
+        """Return what orders runs by their row on the validation set, the best first.
 
         Raises:
-            SelectionError: the split is not the validation set, or no row is of it and of the head.
+            SelectionError: the row is of another split.
             ConfigError: there is no such measure.
             NonFiniteError: the measure is not a finite number.
         """
-        if split != "val":
+        if row.split != "val":
             fix = "choose on validation data, judge on the rest"
-            raise SelectionError("rows on val to choose a run by", f"rows on {split}", fix)
-        measures = self._deciding(self.find_row(rows, split=split))
-        first, second = (0.0 if m is None else -m.value if m.higher_is_better else m.value for m in measures)
-        return first, second
+            raise SelectionError("a row on val to choose a run by", f"one on {row.split}", fix)
+        chosen, tie = self._find_deciding(row)
+        return _signed(chosen), 0.0 if tie is None else _signed(tie)
 
     def find_row(self, rows: Sequence[EvaluationRow], *, split: str) -> EvaluationRow:
         """Return the row that decides.
@@ -105,7 +105,7 @@ class SelectionRule:
             raise ConfigError(f"a head of {known} to select by", repr(self.head), "choose one of them")
         return named
 
-    def _deciding(self, row: EvaluationRow) -> tuple[Measure, Measure | None]:
+    def _find_deciding(self, row: EvaluationRow) -> tuple[Measure, Measure | None]:
         """Return the measure of a row that decides, and the one that decides between equals, if there is one."""
         chosen, tie = row.find(self.measure), row.measures.get(self.tie_break)
         for measure in (chosen, tie):
@@ -125,3 +125,8 @@ class SelectionRule:
         measure = primary if self.measure == PRIMARY else self.measure
         of = "" if self.head == FIRST else f" of {self.head}"
         return f"best {measure}{of} on val, then {self.tie_break}, then the earliest"
+
+
+def _signed(measure: Measure) -> float:
+    """Return the value of a measure so that less is better."""
+    return -measure.value if measure.higher_is_better else measure.value

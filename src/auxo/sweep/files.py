@@ -53,7 +53,7 @@ def trial_table(sweep: Sweep, *, most: int | None = None) -> Table:
                 f"{cost.train_seconds:.1f}",
             )
         )
-    measured = tuple(f"val {_title(scores[0].row, name)}" for name in names)
+    measured = tuple(f"val {_title_column(scores[0].row, name)}" for name in names)
     shown = "" if most is None or len(ranking) <= most else f"The best {most}. "
     columns = ("trial", *paths, *measured, "epochs", "operations", "seconds")
     return Table(columns, tuple(lines), shown + _caption(sweep))
@@ -92,7 +92,7 @@ def judged_table(sweep: Sweep) -> Table | None:
         f"{sweep.best.name} alone, once it was chosen: no test image had a say. Head {score.row.head}, "
         "with 95 % intervals where they are known."
     )
-    return Table(("test set", "images", *(_title(score.row, name) for name in names)), lines, caption)
+    return Table(("test set", "images", *(_title_column(score.row, name) for name in names)), lines, caption)
 
 
 def to_report(sweep: Sweep) -> str:
@@ -149,7 +149,7 @@ def _shown_measures(score: ValidationScore) -> list[str]:
     return [score.name, *([] if score.tie_break is None else [score.tie_break])]
 
 
-def _title(row: EvaluationRow, name: str) -> str:
+def _title_column(row: EvaluationRow, name: str) -> str:
     """Return a measure with its unit, as the head of a column."""
     return " ".join(filter(None, (title_measure(name), row.measures[name].unit)))
 
@@ -159,7 +159,7 @@ def _value_cell(row: EvaluationRow, name: str) -> str:
     measure = row.measures.get(name)
     if measure is None:
         return "-"
-    return f"{100 * measure.value:.1f}" if measure.unit == "%" else f"{measure.value:.4f}"
+    return f"{measure.shown:.{1 if measure.unit == '%' else 4}f}"
 
 
 def _epochs(sweep: Sweep, trial: Trial) -> str:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from auxo.errors import CheckpointError
 from auxo.runs.history import RunHistory
-from auxo.runs.results import PRIMARY, Compute, EvaluationRow
+from auxo.runs.results import Compute, EvaluationRow
 from auxo.runs.selection import SelectionRule
 from auxo.tasks import Measure
 
@@ -33,12 +33,12 @@ class ValidationScore:
     row: EvaluationRow
 
     def __post_init__(self) -> None:
-        self.rule.rank([self.row], split=self.row.split)
+        self.rule.rank(self.row)
 
     @property
     def name(self) -> str:
         """Name of the measure that decides."""
-        return self.row.primary if self.rule.measure == PRIMARY else self.rule.measure
+        return self.row.name_measure(self.rule.measure)
 
     @property
     def measure(self) -> Measure:
@@ -54,7 +54,7 @@ class ValidationScore:
     @property
     def rank(self) -> tuple[float, float]:
         """What orders trials, the best first: the measure that decides, then the one that decides between equals."""
-        return self.rule.rank([self.row], split=self.row.split)
+        return self.rule.rank(self.row)
 
 
 class Objective(NamedTuple):

@@ -1,6 +1,13 @@
 """Tasks: what is predicted, with its targets, losses, measures and answers. A module's name is the task's name."""
 
-from auxo.tasks._answers import count_confusion, measure_answers, part_answers, score_answers, sum_answers
+from auxo.tasks._answers import (
+    calibration_error,
+    count_confusion,
+    measure_answers,
+    part_answers,
+    score_answers,
+    sum_answers,
+)
 from auxo.tasks._config import TaskConfig
 from auxo.tasks._interface import AbstractTask, Answer, Measure, Measured, Part, Reliability, Scores, Source, Target
 from auxo.tasks._intervals import Interval, auroc_interval, bootstrap_interval, clustered_interval, wilson_interval
@@ -21,6 +28,7 @@ __all__ = [
     "TaskConfig",
     "auroc_interval",
     "bootstrap_interval",
+    "calibration_error",
     "clustered_interval",
     "count_confusion",
     "measure_answers",

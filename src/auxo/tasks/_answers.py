@@ -16,6 +16,7 @@ from auxo.types import Labels
 
 __all__ = [
     "AnswerSums",
+    "calibration_error",
     "count_confusion",
     "find_reliability",
     "measure_answers",
@@ -85,9 +86,13 @@ def sum_answers(scores: Scores) -> AnswerSums:
     is_right = _is_right(scores)
     if not len(is_right):
         raise DataError("at least one item to measure", "none", "give a set that is not empty")
-    bins = find_reliability(scores)
-    error = sum(part.n * abs(part.accuracy - part.confidence) for part in bins) / len(is_right)
+    error = calibration_error(find_reliability(scores))
     return AnswerSums(len(is_right), int(is_right.sum()), float(scores["nll"].double().mean()), error)
+
+
+def calibration_error(bins: Sequence[Reliability]) -> float:
+    """Return the mean distance of confidence and accuracy over the items of some bins, at least one."""
+    return sum(part.n * abs(part.accuracy - part.confidence) for part in bins) / sum(part.n for part in bins)
 
 
 def find_reliability(scores: Scores) -> tuple[Reliability, ...]:
@@ -124,7 +129,7 @@ def measure_answers(scores: Scores) -> dict[str, Measure]:
     return {
         "accuracy": Measure(sums.correct / sums.n, interval.low, interval.high),
         "nll": Measure(sums.nll, unit="nats", higher_is_better=False),
-        "ece": Measure(sums.calibration_error, higher_is_better=False),
+        "ece": Measure(sums.calibration_error, higher_is_better=False, has_mean=False),
     }
 
 

@@ -1,8 +1,10 @@
 """Which task, as an option."""
 
 from dataclasses import dataclass
+from inspect import isabstract
 
 from auxo import registry
+from auxo.errors import ConfigError
 from auxo.outside import absolute_name, is_outside, load_outside
 from auxo.tasks._interface import AbstractTask
 
@@ -28,7 +30,11 @@ class TaskConfig:
             ConfigError: there is no such task, or its file does not run.
         """
         if is_outside(self.name):
-            return load_outside(self.name, AbstractTask)
+            kind = load_outside(self.name, AbstractTask)
+            if isabstract(kind):
+                lacks = ", ".join(sorted(kind.__abstractmethods__))
+                raise ConfigError(f"a whole task called {self.name}", f"one without {lacks}", "define them there")
+            return kind
         module = registry.load("tasks", self.name)
         kinds = (
             item for item in vars(module).values() if isinstance(item, type) and item.__module__ == module.__name__

@@ -45,17 +45,15 @@ class Target(NamedTuple):
     Args:
         name: of the column or map in a batch's ``targets``.
         names: what its numbers stand for; empty where they are quantities.
-        has_places: whether it has a value for every pixel, shape ``(n, height, width)``; such a target moves with the
-            image. Others have one value per image, shape ``(n,)``.
+        has_places: whether it has a value for every pixel, shape ``(n, height, width)`` or ``(n, k, height, width)``;
+            such a target moves with the image. Others have one value per image, shape ``(n,)``.
         ignore: the value of places, or of images, that say nothing.
-        dtype: of the tensor.
     """
 
     name: str
     names: tuple[str, ...] = ()
     has_places: bool = False
     ignore: int = -1
-    dtype: torch.dtype = torch.int64
 
 
 class Measure(NamedTuple):
@@ -67,6 +65,7 @@ class Measure(NamedTuple):
         high: upper end.
         unit: "%" for fractions, which people read in percent; "nats"; or "".
         higher_is_better: which way is up.
+        has_mean: whether its mean over several sets says anything; that of calibration errors does not.
     """
 
     value: float
@@ -74,6 +73,17 @@ class Measure(NamedTuple):
     high: float | None = None
     unit: str = "%"
     higher_is_better: bool = True
+    has_mean: bool = True
+
+    @property
+    def shown(self) -> float:
+        """The value as people read it: in percent where the unit is "%", else in the unit."""
+        return 100 * self.value if self.unit == "%" else self.value
+
+    @property
+    def digits(self) -> int:
+        """Digits behind the point that :attr:`shown` is read with."""
+        return 1 if self.unit == "%" else 3
 
     def describe(self) -> str:
         """Return the value for a line of text.
@@ -82,7 +92,7 @@ class Measure(NamedTuple):
             >>> Measure(0.9761).describe(), Measure(1.2, unit="nats").describe()
             ('97.6 %', '1.200 nats')
         """
-        return f"{100 * self.value:.1f} %" if self.unit == "%" else f"{self.value:.3f} {self.unit}".rstrip()
+        return f"{self.shown:.{self.digits}f} {self.unit}".rstrip()
 
 
 class Part(NamedTuple):
@@ -288,7 +298,7 @@ class AbstractTask(ABC):
         return {target.name: target.ignore for target in self.targets if target.has_places}
 
     def to_record(self) -> dict[str, Any]:
-        """Return the task's fields as JSON values."""
+        """Return the task's fields, which are numbers, texts and tuples of them, as JSON values."""
         values = {item.name: getattr(self, item.name) for item in fields(cast("Any", self))}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
@@ -304,8 +314,13 @@ class AbstractTask(ABC):
             CheckpointError: the fields are others.
         """
         try:
-            return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in record.items()})
+            return cls(**{name: _freeze_lists(value) for name, value in record.items()})
         except (TypeError, ConfigError) as error:
             got = ", ".join(record)
             expected = f"the fields of the task {cls.__name__} in {origin}"
             raise CheckpointError(expected, got, "take the file that the run wrote, or restore its task") from error
+
+
+def _freeze_lists(value: object) -> object:
+    """Return JSON with tuples in place of lists."""
+    return tuple(map(_freeze_lists, value)) if isinstance(value, list) else value

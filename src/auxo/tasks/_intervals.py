@@ -121,6 +121,9 @@ def auroc_interval(auroc: float, positives: int, negatives: int, confidence: flo
         negatives: images of the other, >= 1.
         confidence: in (0, 1).
     """
+    if not 0 <= auroc <= 1 or positives < 1 or negatives < 1:
+        got = f"{auroc} of {positives} and {negatives}"
+        raise ConfigError("an area in [0, 1] of at least one image of each class", got, "count the images anew")
     _check_confidence(confidence)
     first, second = auroc / (2 - auroc), 2 * auroc**2 / (1 + auroc)
     variance = auroc * (1 - auroc) + (positives - 1) * (first - auroc**2) + (negatives - 1) * (second - auroc**2)
@@ -155,12 +158,15 @@ def bootstrap_interval(
 
     Cost: ``resamples`` calls of ``measure``.
     """
+    if count < 1 or resamples < 2 or (clusters is not None and len(clusters) != count):
+        got = f"{count} images, {resamples} resamples" + ("" if clusters is None else f", {len(clusters)} clusters")
+        raise ConfigError("an image or more, two resamples or more, and a cluster for each image", got, "pair them")
     _check_confidence(confidence)
     members = None if clusters is None else _members_of(clusters)
     generator = named_generator(seed, "bootstrap")
+    size = count if members is None else len(members)
     values = []
     for _ in range(resamples):
-        size = count if members is None else len(members)
         drawn = torch.randint(size, (size,), generator=generator)
         value = measure(drawn if members is None else torch.cat([members[int(k)] for k in drawn]))
         if isfinite(value):

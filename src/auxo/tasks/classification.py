@@ -94,11 +94,6 @@ class Classification(AbstractTask):
         return source.labels
 
     @property
-    def num_classes(self) -> int:
-        """Number of classes."""
-        return len(self.class_names)
-
-    @property
     def targets(self) -> tuple[Target, ...]:
         """The column ``label``."""
         return (Target(LABEL, self.class_names),)

@@ -12,7 +12,7 @@ from auxo.data.corruptions import KINDS, SEVERITIES, corrupt
 from auxo.data.fake import SHAPES, oriented_shapes
 from auxo.errors import ConfigError, DataError
 from auxo.evaluation import Reader, build_corruption_table, evaluate_under_corruptions
-from auxo.evaluation.corruption import _blocks
+from auxo.evaluation.corruption import _draw_blocks
 from auxo.methods.ossl import OSSL
 from auxo.runs.results import EvaluationRow
 from auxo.runtime import Runtime, RuntimeConfig, open_runtime
@@ -162,12 +162,14 @@ def test_evaluate_under_corruptions__method__is_left_untouched(method: OSSL, run
     assert all(torch.equal(weights[name], tensor) for name, tensor in method.state_dict().items())
 
 
-def test_blocks__processes__share_the_blocks_of_one(runtime: Runtime) -> None:
+def test_draw_blocks__processes__share_the_blocks_of_one(method: OSSL, runtime: Runtime) -> None:
     split = TestSplit(oriented_shapes(450, size=8, seed=0))
-    whole = dict(_blocks(split, runtime, 0))
+    reader = reader_of(method, runtime)
+    whole = dict(_draw_blocks(split, reader))
     shared = {}
     for rank in range(4):
-        shared |= dict(_blocks(split, replace(runtime, rank=rank, num_processes=4), 0))
+        one_of_four = replace(runtime, rank=rank, num_processes=4)
+        shared |= dict(_draw_blocks(split, replace(reader, runtime=one_of_four)))
     assert sorted(shared) == sorted(whole) == [0, 1, 2]
     for number, block in whole.items():
         assert torch.equal(block.indices, torch.arange(200 * number, min(200 * number + 200, 450)))

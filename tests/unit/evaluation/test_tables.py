@@ -70,7 +70,7 @@ def test_build_table__selected_checkpoint__caption_names_split_and_epoch() -> No
     best = Selection("val", "semantic", "accuracy", 0.978, "nll", 0.09, step=70, epoch=7)
     compute = replace(COMPUTE, flops=1.5e12)
     caption = build_table(ROWS[:3], selection=best, compute=compute).caption
-    assert "Checkpoint: best accuracy on val at epoch 7." in caption
+    assert "Checkpoint: best accuracy of semantic on val at epoch 7." in caption
     assert "1.5e+12 floating-point operations" in caption
     assert "too narrow" not in caption
 
@@ -131,7 +131,14 @@ def test_to_rich__names_like_markup__are_printed_as_they_are() -> None:
 def test_build_table__known_chance__stands_below_by_head() -> None:
     rows = [row("val", "semantic", 0.9, chance=0.1), row("val", "lorot", 0.08, "pretext", chance=1 / 16)]
     caption = build_table(rows, selection=None, compute=COMPUTE).caption
-    assert "Guessing would reach, in percent: semantic 10.0, lorot 6.2." in caption
+    assert "Guessing would reach: semantic 10.0 %, lorot 6.2 %." in caption
+
+
+def test_build_table__chance_in_a_unit_and_two_heads_of_one_name__each_has_its_own() -> None:
+    depth = EvaluationRow("val", "rotation", "task", 7, "error", {"error": Measure(1.0, unit="m")}, chance=3.2)
+    rows = [depth, row("val", "rotation", 0.5, "pretext", chance=0.25)]
+    caption = build_table(rows, selection=None, compute=COMPUTE).caption
+    assert "Guessing would reach: rotation 3.200 m, rotation 25.0 %." in caption
 
 
 def test_build_table__other_task__has_its_measures_in_their_units() -> None:

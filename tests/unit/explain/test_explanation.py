@@ -30,7 +30,7 @@ def subject(build_method):
     method = build_method("resnet8", 16)
     method.semantic = torch.nn.Linear(64, 4)
     task = method.task
-    model = TrainedModel(method, InputPipeline.from_source(source), task, {}, Path("model"))
+    model = TrainedModel(method, InputPipeline.from_source(source), task, {}, Path("model"), "classification")
     runtime = Runtime(RuntimeConfig(device="cpu"), torch.device("cpu"))
     return Subject(model=model, source=source, run="a run", split="test", runtime=runtime, batch_size=4)
 
@@ -70,7 +70,7 @@ class Depth(Classification):
 
     @property
     def targets(self):
-        return (Target("depth", has_places=True, dtype=torch.float32),)
+        return (Target("depth", has_places=True),)
 
 
 def test_explain__task_without_classes__is_refused_in_one_line(subject):

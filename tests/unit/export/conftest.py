@@ -34,7 +34,9 @@ def make_model():
                     assert name.endswith("running_var") is False or (tensor > 0).all()
         mean, std = torch.tensor([0.4, 0.5, 0.6]), torch.tensor([0.2, 0.25, 0.3])
         pipeline = InputPipeline(mean, std, image_shape=(3, size, size))
-        return TrainedModel(built.eval(), pipeline.eval(), task, {"train": "abc"}, Path("model.safetensors"))
+        return TrainedModel(
+            built.eval(), pipeline.eval(), task, {"train": "abc"}, Path("model.safetensors"), "classification"
+        )
 
     return make
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
-import torch
 
 from auxo.export import Description
 from auxo.export.card import Card
@@ -29,7 +28,7 @@ class Depth(AbstractTask):
     height: int = 8
     width: int = 8
     primary: ClassVar[str] = "error"
-    targets = (Target("depth", dtype=torch.float32),)
+    targets = (Target("depth"),)
     num_outputs = 1
     chance = None
 
@@ -137,5 +136,5 @@ def test_card__every_pixel__has_classes_but_no_probabilities():
 def test_card__checkpoint__is_said_as_it_was_chosen(is_selected):
     chosen = Selection("val", "head", "error", 1.0, "nll", 0.0, 2, 7) if is_selected else None
     text = write_card(Depth(), make_row("test", "error", Measure(1.25, unit="m")), selection=chosen)
-    assert ("Checkpoint: best error on val at epoch 7" in text) is is_selected
+    assert ("Checkpoint: best error of head on val at epoch 7" in text) is is_selected
     assert ("The val split chose the checkpoint, so its numbers are too good." in text) is is_selected

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from auxo.reporting.sections.heads import describe_guessing, find_guessing
-from auxo.reporting.sections.words import plotted, titled, with_interval
+from auxo.reporting.sections.heads import describe_guessing
+from auxo.reporting.sections.words import titled, with_interval
 from auxo.runs.history import Evaluated
 from auxo.tasks import Measure, Part
 
@@ -24,12 +24,12 @@ def test_with_interval__fractions_and_nats__have_their_own_unit_and_digits(make_
     nats = make_row(1.23456, primary="bits", unit="nats", interval=(1.1, 1.3))
     assert with_interval(fraction) == "97.6 % [95.0, 99.0]"
     assert with_interval(nats) == "1.235 nats [1.100, 1.300]"
-    assert (plotted(fraction.main), plotted(nats.main)) == (pytest.approx(97.6), 1.23456)
+    assert (fraction.main.shown, nats.main.shown) == (pytest.approx(97.6), 1.23456)
     assert (titled(fraction), titled(nats)) == ("accuracy, %", "bits, nats")
 
 
 def test_describe_guessing__chance_not_known__says_nothing(make_row):
-    assert find_guessing(make_row(0.5, chance=None)) is None
+    assert make_row(0.5, chance=None).guessing is None
     assert describe_guessing([make_row(0.5, chance=None)]) == ""
 
 

@@ -258,6 +258,19 @@ def test_stages__names_that_cannot_begin_options__are_refused(names):
 
 def test_experiment__unlabelled_pictures_that_no_stage_uses__are_refused():
     data = DataConfig(train="photos", unlabelled="more")
-    with pytest.raises(ConfigError, match="a method that trains on unlabelled pictures, got Supervised"):
+    with pytest.raises(ConfigError, match="a method that trains on unlabelled images, got supervised"):
         ExperimentConfig(stages=(StageConfig(method=Supervised.Config()),), data=data)
     assert ExperimentConfig(stages=(StageConfig(method=FixMatch.Config()),), data=data).data == data
+
+
+@pytest.mark.parametrize(
+    "document", [{}, {"run": {}}, {"run": {"stages": [{}]}}, {"run": {"stages": [{"selection": "x"}]}}]
+)
+def test_from_json__export_of_the_format_before_that_is_no_run__is_refused(document):
+    with pytest.raises(ConfigError, match="a run of config format 1 in x, got another"):
+        from_json(json.dumps({"format": 1, **document}), origin="x", is_published=True)
+
+
+def test_stages__called_scratch__is_refused():
+    with pytest.raises(ConfigError, match="a stage name that means nothing else yet, got 'scratch'"):
+        ExperimentConfig(stages=(StageConfig(method=Supervised.Config(), name="scratch"),))

@@ -224,3 +224,10 @@ def test_changed_sets__other_number_of_images__is_told_of_the_first_head_alone(f
         "note: test has 21 images and had 20 when the run ended: its results do not compare"
     ]
     assert history.changed_sets([row(n=10), replace(row(n=7), kind="pretext")]) == []
+
+
+def test_stage_starts__record_without_a_stage__is_refused_in_one_line(finished):
+    path = finished / "records.jsonl"
+    path.write_text('{"kind": "losses", "stage_number": 0, "step": 1}\n')
+    with pytest.raises(CheckpointError, match=r"records of auxo .*, got others \(KeyError: "):
+        RunHistory.read(finished).stage_starts()

@@ -42,6 +42,7 @@ def test_to_record__row__has_the_names_that_users_read():
         "high": 0.9,
         "unit": "%",
         "higher_is_better": True,
+        "has_mean": True,
     }
     assert record["parts"]["class"] == {"a": [12, 0.75], "b": [0, None]}
     assert "notes" not in replace(ROW, notes=()).to_record()

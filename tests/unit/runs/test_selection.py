@@ -31,7 +31,7 @@ def choose(accuracy: float, nll: float, step: int, best: Selection | None, rule:
 def test_select__first_checkpoint__is_the_best() -> None:
     expected = Selection("val", "semantic", "accuracy", 0.5, "nll", 1.0, step=3, epoch=3)
     assert choose(0.5, 1.0, 3, None) == expected
-    assert expected.describe() == "best accuracy on val at epoch 3"
+    assert expected.describe() == "best accuracy of semantic on val at epoch 3"
 
 
 @pytest.mark.parametrize(
@@ -106,12 +106,10 @@ def test_select__unknown_measure_or_head__is_refused_in_one_line(rule: Selection
 
 
 def test_rank__runs__are_in_the_order_of_the_rule() -> None:
-    runs = {"a": [row(0.8, 0.5)], "b": [row(0.9, 0.9)], "c": [row(0.8, 0.2)]}
+    runs = {"a": row(0.8, 0.5), "b": row(0.9, 0.9), "c": row(0.8, 0.2)}
     assert sorted(runs, key=lambda name: BEST.rank(runs[name])) == ["b", "c", "a"]
     by_nll = SelectionRule(measure="nll")
     assert sorted(runs, key=lambda name: by_nll.rank(runs[name])) == ["c", "a", "b"]
-    with pytest.raises(SelectionError, match="rows on test"):
-        BEST.rank([replace(row(), split="test")], split="test")
 
 
 @pytest.mark.parametrize(
@@ -144,13 +142,23 @@ def test_select__measure_that_is_no_number__is_refused_as_it_has_no_order(accura
     with pytest.raises(NonFiniteError, match=r"a finite measure to select by, got (nan|inf) of semantic on val"):
         BEST.select(VAL, [row(accuracy, nll)], None, step=1, epoch=1)
     with pytest.raises(NonFiniteError, match="a finite measure"):
-        BEST.rank([row(accuracy, nll)])
+        BEST.rank(row(accuracy, nll))
 
 
 @pytest.mark.parametrize("split", ["test", "train", "ood/images"])
-def test_rank__other_rows_than_those_on_val__decide_nothing(split: str) -> None:
-    foreign = [replace(row(0.1), split=split), row(0.8)]
-    assert BEST.rank(foreign) == BEST.rank([row(0.8)])
+def test_rank__row_of_another_split__is_refused(split: str) -> None:
+    with pytest.raises(SelectionError, match=f"a row on val to choose a run by, got one on {split}"):
+        BEST.rank(replace(row(), split=split))
+
+
+def test_select__tie_break_that_only_one_has__leaves_it_to_the_earlier() -> None:
+    bare = replace(row(0.8), measures={"accuracy": Measure(0.8)})
+    first = BEST.select(VAL, [bare], None, step=1, epoch=1)
+    assert first.tie_value is None
+    assert BEST.select(VAL, [row(0.8, -0.5)], first, step=2, epoch=2) is first
+    whole = BEST.select(VAL, [row(0.8, 0.5)], None, step=1, epoch=1)
+    assert BEST.select(VAL, [bare], whole, step=2, epoch=2) is whole
+    assert BEST.select(VAL, [row(0.8, 0.4)], whole, step=2, epoch=2) is not whole
 
 
 def test_describe__rule__is_said_in_words() -> None:

@@ -1,5 +1,7 @@
 """Which task, by its name."""
 
+import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -28,6 +30,13 @@ def test_config__unknown_name__is_refused_in_one_line():
     assert "\n" not in str(caught.value)
 
 
+def test_kind__task_that_lacks_methods__is_refused_with_their_names():
+    with pytest.raises(
+        ConfigError, match=r"a whole task called .*:AbstractTask, got one without answer_columns"
+    ):
+        TaskConfig(name=f"{PIXELS}:AbstractTask").kind()
+
+
 @pytest.mark.parametrize("name", ["Nothing", "PixelClassifier"])
 def test_kind__file_without_such_a_task__is_refused_in_one_line(name):
     with pytest.raises(ConfigError, match=name) as caught:
@@ -42,3 +51,12 @@ def test_check_task__task_that_a_method_does_not_serve__is_refused_in_one_line()
         Supervised.Config().check_task(pixels)
     assert "\n" not in str(caught.value)
     Supervised.Config().check_task(Classification)
+
+
+def test_from_record__tuples_within_tuples__come_back_equal():
+    @dataclass(frozen=True)
+    class Nested(Classification):
+        groups: tuple[tuple[str, ...], ...] = ()
+
+    task = Nested(("a", "b"), 3, 8, 8, groups=(("x", "y"), ("z",)))
+    assert Nested.from_record(json.loads(json.dumps(task.to_record())), origin="here") == task

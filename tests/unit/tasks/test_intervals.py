@@ -160,6 +160,7 @@ def test_bootstrap_interval__images_of_a_cluster_that_agree__widen_it() -> None:
 def test_bootstrap_interval__clusters__are_drawn_whole_whatever_their_numbers_and_order() -> None:
     clusters, sets = torch.tensor([7, 3, 7, 9, 3, 7]), []
     bootstrap_interval(lambda drawn: sets.append(drawn) or 0.0, 6, clusters=clusters, resamples=50)
+    assert len(sets) == 50
     for drawn in sets:
         counts = drawn.bincount(minlength=6).tolist()
         assert counts[0] == counts[2] == counts[5]
@@ -193,3 +194,17 @@ def test_bootstrap_interval__sets_without_the_measure__are_left_out() -> None:
 def test_bootstrap_interval__confidence_out_of_range__is_refused(confidence: float) -> None:
     with pytest.raises(ConfigError, match="confidence"):
         bootstrap_interval(lambda drawn: 0.0, 5, confidence=confidence)
+
+
+@pytest.mark.parametrize(("auroc", "positives", "negatives"), [(0.5, 0, 3), (0.5, 3, 0), (1.5, 2, 3), (-0.1, 2, 3)])
+def test_auroc_interval__no_area_or_no_image_of_a_class__is_refused(auroc, positives, negatives) -> None:
+    with pytest.raises(ConfigError, match=r"an area in \[0, 1\] of at least one image of each class"):
+        auroc_interval(auroc, positives, negatives)
+
+
+@pytest.mark.parametrize(
+    ("count", "options"), [(0, {}), (3, {"resamples": 1}), (3, {"clusters": torch.tensor([0, 1])})]
+)
+def test_bootstrap_interval__nothing_to_draw__is_refused(count, options) -> None:
+    with pytest.raises(ConfigError, match="two resamples or more, and a cluster for each image"):
+        bootstrap_interval(lambda drawn: 0.0, count, **options)

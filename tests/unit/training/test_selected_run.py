@@ -78,7 +78,7 @@ def test_selection__later_epochs_are_worse__ends_with_the_best_weights(selected)
     assert end["selection"]["epoch"] == best["epoch"]
     final = next(row for row in rows(folder, "result") if row["split"] == "val")
     assert {name: final[name] for name in ("measures", "parts")} == {name: best[name] for name in ("measures", "parts")}
-    assert f"best accuracy on val at epoch {best['epoch']}" in result.table.caption
+    assert f"best accuracy of semantic on val at epoch {best['epoch']}" in result.table.caption
 
     kept = weights_of(folder / "checkpoints" / "train-best.safetensors")
     assert all(torch.equal(kept[name], tensor) for name, tensor in weights_of(folder / "model.safetensors").items())

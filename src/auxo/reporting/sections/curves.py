@@ -10,7 +10,7 @@ from auxo.reporting.colours import Style, style_of
 from auxo.reporting.run_record import RunRecord
 from auxo.reporting.sections.heads import Head, describe_guessing, find_head
 from auxo.reporting.sections.legend import legend_of
-from auxo.reporting.sections.words import counted, listed, plotted, said, titled
+from auxo.reporting.sections.words import counted, listed, said, titled
 from auxo.runs.history import Evaluated, Measured
 
 __all__ = ["curves_section", "gates_section", "metrics_section"]
@@ -131,7 +131,7 @@ def _validation_panel(runs: Sequence[RunRecord], styles: Mapping[str, Style], he
     rows = [each.row for run in runs for each in _measurements(run, head)]
     for run in runs:
         own = _measurements(run, head)
-        points = [(each.stage, each.epoch, each.step, plotted(each.row.main)) for each in own]
+        points = [(each.stage, each.epoch, each.step, each.row.main.shown) for each in own]
         if points:
             lines.append(_line(run.name, points, styles[run.name], size=6))
             words.append(f"{run.name} from {own[0].row.main.describe()} to {own[-1].row.main.describe()}")

@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from auxo.runs.results import EvaluationRow
-from auxo.tasks import Measure
 
-__all__ = ["Head", "describe_guessing", "find_guessing", "find_head"]
+__all__ = ["Head", "describe_guessing", "find_head"]
 
 
 class Head(NamedTuple):
@@ -39,19 +38,15 @@ def find_head(row: EvaluationRow) -> Head:
     return Head(row.kind, row.head, row.primary, row.main.unit, row.chance)
 
 
-def find_guessing(row: EvaluationRow) -> Measure | None:
-    """Return the primary measure of guessing; ``None`` where it is not known."""
-    return None if row.chance is None else row.main._replace(value=row.chance, low=None, high=None)
-
-
 def describe_guessing(rows: Sequence[EvaluationRow]) -> str:
     """Return what guessing would reach in some rows, in brackets after a space; nothing where it is not known.
 
     Example:
+        >>> from auxo.tasks import Measure
         >>> accuracy = {"accuracy": Measure(0.9)}
         >>> rows = [EvaluationRow("test", "x", "task", 9, "accuracy", accuracy, chance) for chance in (0.1, 0.25)]
         >>> describe_guessing(rows[:1]), describe_guessing(rows)
         (' (guessing: 10.0 %)', ' (guessing: 10.0 % or 25.0 %)')
     """
-    found = dict.fromkeys(measure.describe() for measure in map(find_guessing, rows) if measure is not None)
+    found = dict.fromkeys(measure.describe() for measure in (row.guessing for row in rows) if measure is not None)
     return f" (guessing: {' or '.join(found)})" if found else ""

@@ -1,6 +1,7 @@
 """What the models say of every set now: which classes they take for which, and how sure they are of it."""
 
 from collections.abc import Mapping, Sequence
+from typing import TypeAlias
 
 import numpy as np
 from jaxtyping import Int
@@ -12,8 +13,11 @@ from auxo.reporting.judgement import Judgement, Omission, SetJudgement
 from auxo.reporting.run_record import RunRecord
 from auxo.reporting.sections.legend import legend_of
 from auxo.reporting.sections.words import counted, listed, percent
+from auxo.tasks import calibration_error
 
 __all__ = ["confusion_section", "reliability_section"]
+
+_Counts: TypeAlias = Int[np.ndarray, "answers answers"]
 
 _MOST_IN_TABLE = 20  # classes; more are drawn
 _MOST_PAIRS = 100
@@ -34,15 +38,16 @@ def confusion_section(runs: Sequence[RunRecord], judgements: Sequence[Judgement]
         if isinstance(judgement.sets, Omission):
             parts.append(Part(title, [f"Left out: {judgement.sets.reason}."]))
             continue
-        sets = [each for each in judgement.sets if each.confusion is not None]
+        sets = [(each.name, each.confusion) for each in judgement.sets if each.confusion is not None]
         if not sets:
             continue
-        main = next((each for each in sets if each.name == "test"), sets[0])
+        main = next((name for name, _ in sets if name == "test"), sets[0][0])
         blocks: list[Block] = []
-        for place, each in enumerate(sets):
-            is_open = each is main and len(runs) <= _MOST_OPEN
-            blocks += _confusion(each, judgement.answers, key=f"confusion-{number}-{place}", is_open=is_open)
-        parts.append(Part(title, [_worst(sets, judgement.answers), *_differences(run, sets)], blocks))
+        for place, (name, counts) in enumerate(sets):
+            is_open, key = name == main and len(runs) <= _MOST_OPEN, f"confusion-{number}-{place}"
+            blocks += _show_confusions(name, counts, judgement.answers, key=key, is_open=is_open)
+        sentences = [_describe_worst(sets, judgement.answers), *_differences(run, judgement.sets)]
+        parts.append(Part(title, sentences, blocks))
     return Section("confusion", "Confusions", parts) if parts else None
 
 
@@ -76,7 +81,7 @@ def reliability_section(
         lines += [line for run, each in own for line in _bin_lines(run, each)]
     items = []
     for run, sets in judged:
-        worst = max(sets, key=_calibration_error)
+        worst = max(sets, key=lambda each: calibration_error(each.bins))
         text = _sureness(worst)
         items.append(f"{run.name}: {text}" if len(runs) > 1 else f"{text[0].upper()}{text[1:]}")
     blocks: list[Block] = []
@@ -88,24 +93,11 @@ def reliability_section(
     return Section("reliability", "Reliability", [part])
 
 
-def _counts(each: SetJudgement) -> Int[np.ndarray, "answers answers"]:
-    """Return the confusions of a set that has some."""
-    if each.confusion is None:
-        raise ValueError(f"{each.name} has no confusions")
-    return each.confusion
-
-
-def _calibration_error(each: SetJudgement) -> float:
-    """Return the mean distance of confidence and accuracy over the images."""
-    total = sum(part.n for part in each.bins)
-    return sum(part.n * abs(part.accuracy - part.confidence) for part in each.bins) / total
-
-
-def _summary(each: SetJudgement, answers: Sequence[str]) -> str:
+def _summarise_confusions(counts: _Counts, answers: Sequence[str]) -> str:
     """Return how many answers were right and which pairs were confused the most."""
-    correct, total = int(np.trace(_counts(each))), int(_counts(each).sum())
+    correct, total = int(np.trace(counts)), int(counts.sum())
     text = f"{correct:,} of {total:,} correct ({percent(correct / total)})"
-    pairs = _pairs(each)[:3]
+    pairs = _list_mistakes(counts)[:3]
     if not pairs:
         return f"{text}; nothing was confused."
     words = [
@@ -114,38 +106,40 @@ def _summary(each: SetJudgement, answers: Sequence[str]) -> str:
     return f"{text}; confused the most: {listed(words)}."
 
 
-def _worst(sets: Sequence[SetJudgement], answers: Sequence[str]) -> str:
+def _describe_worst(sets: Sequence[tuple[str, _Counts]], answers: Sequence[str]) -> str:
     """Return the pair that is confused the most often, of all sets, by the share of its class."""
-    pairs = [(each, *pair) for each in sets for pair in _pairs(each)[:3]]
+    pairs = [
+        (count / int(counts[label].sum()), count, name, label, taken)
+        for name, counts in sets
+        for label, taken, count in _list_mistakes(counts)[:3]
+    ]
     if not pairs:
         return "Nothing was confused on any set."
-    each, label, taken, count = max(pairs, key=lambda pair: (pair[3] / int(_counts(pair[0])[pair[1]].sum()), pair[3]))
+    share, count, name, label, taken = max(pairs, key=lambda pair: pair[:2])
     return (
         f"Over {counted(len(sets), 'set')}, the pair confused the most is {answers[label]}, predicted as "
-        f"{answers[taken]} on {each.name}: {counted(count, 'time')}, "
-        f"{percent(count / int(_counts(each)[label].sum()))} of that class."
+        f"{answers[taken]} on {name}: {counted(count, 'time')}, {percent(share)} of that class."
     )
 
 
-def _pairs(each: SetJudgement) -> list[tuple[int, int, int]]:
+def _list_mistakes(counts: _Counts) -> list[tuple[int, int, int]]:
     """Return class, predicted class and how often, of all mistakes, the most frequent first."""
-    wrong = _counts(each) - np.diag(np.diag(_counts(each)))
+    wrong = counts - np.diag(np.diag(counts))
     labels, taken = np.nonzero(wrong)
     found = zip(labels.tolist(), taken.tolist(), wrong[labels, taken].tolist(), strict=True)
     return sorted(found, key=lambda pair: -pair[2])
 
 
-def _confusion(each: SetJudgement, answers: Sequence[str], *, key: str, is_open: bool) -> list[Block]:
+def _show_confusions(name: str, counts: _Counts, answers: Sequence[str], *, key: str, is_open: bool) -> list[Block]:
     """Return the confusions on a set: as a table, or of many classes as a drawing with a table of the pairs."""
-    counts = _counts(each).tolist()
-    summary = _summary(each, answers)
+    summary = _summarise_confusions(counts, answers)
     if len(answers) <= _MOST_IN_TABLE:
-        return [Confusion(each.name, summary, answers, counts, is_open)]
-    title = f"Confusions on {each.name}: rows are classes, columns the predictions"
-    chart = Chart(key, title, f"On {each.name}, {summary}", build_heat(counts, answers), height=620)
-    pairs = [(answers[label], answers[taken], f"{count:,}") for label, taken, count in _pairs(each)]
-    caption = f"The most frequent of {len(pairs):,} confused pairs on {each.name}"
-    return [Charts([chart]), Numbers(caption, ["class", "prediction", "pictures"], pairs[:_MOST_PAIRS])]
+        return [Confusion(name, summary, answers, counts.tolist(), is_open)]
+    title = f"Confusions on {name}: rows are classes, columns the predictions"
+    chart = Chart(key, title, f"On {name}, {summary}", build_heat(counts.tolist(), answers), height=620)
+    pairs = [(answers[label], answers[taken], f"{count:,}") for label, taken, count in _list_mistakes(counts)]
+    caption = f"The most frequent of {len(pairs):,} confused pairs on {name}"
+    return [Charts([chart]), Numbers(caption, ["class", "prediction", "images"], pairs[:_MOST_PAIRS])]
 
 
 def _differences(run: RunRecord, sets: Sequence[SetJudgement]) -> list[str]:
@@ -167,7 +161,7 @@ def _diagram(
     """Return the reliability diagram of a set, one line per run."""
     lines, words = [], []
     for run, each in own:
-        error = f"{100 * _calibration_error(each):.1f} %"
+        error = f"{100 * calibration_error(each.bins):.1f} %"
         largest = max(part.n for part in each.bins)
         lines.append(
             Line(
@@ -197,7 +191,7 @@ def _sureness(each: SetJudgement) -> str:
     gap = mean_confidence - accuracy
     how = "overconfident" if gap > 0 else "underconfident"
     return (
-        f"the expected calibration error is largest on {each.name}, {percent(_calibration_error(each))}: the "
+        f"the expected calibration error is largest on {each.name}, {percent(calibration_error(each.bins))}: the "
         f"mean confidence there is {percent(mean_confidence)}, accuracy {percent(accuracy)}: {how}."
     )
 
@@ -205,7 +199,7 @@ def _sureness(each: SetJudgement) -> str:
 def _errors(judged: Sequence[tuple[RunRecord, Sequence[SetJudgement]]]) -> Numbers:
     """Return calibration errors, one line per set, one column per run."""
     names = list(dict.fromkeys(each.name for _, sets in judged for each in sets))
-    errors = {(run.name, each.name): _calibration_error(each) for run, sets in judged for each in sets}
+    errors = {(run.name, each.name): calibration_error(each.bins) for run, sets in judged for each in sets}
     lines = []
     for name in names:
         found = [errors.get((run.name, name)) for run, _ in judged]

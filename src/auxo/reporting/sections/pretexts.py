@@ -11,7 +11,7 @@ from auxo.reporting.colours import Style
 from auxo.reporting.run_record import RunRecord
 from auxo.reporting.sections.heads import Head, describe_guessing, find_head
 from auxo.reporting.sections.legend import legend_of
-from auxo.reporting.sections.words import counted, listed, plotted, titled
+from auxo.reporting.sections.words import counted, listed, titled
 from auxo.runs.results import EvaluationRow
 
 __all__ = ["pretext_section"]
@@ -41,8 +41,8 @@ def _part(key: tuple[Head, str], runs: Sequence[RunRecord], styles: Mapping[str,
     groups = [
         Scatter(
             run.name,
-            [plotted(row.main) for row, _ in pairs[run.name]],
-            [plotted(row.main) for _, row in pairs[run.name]],
+            [row.main.shown for row, _ in pairs[run.name]],
+            [row.main.shown for _, row in pairs[run.name]],
             styles[run.name],
             [
                 f"{run.name}, {row.split}: {head.name} {other.main.describe()}, {row.head} {row.main.describe()}"
@@ -87,8 +87,8 @@ def _sentence(run: RunRecord, pairs: Sequence[tuple[EvaluationRow, EvaluationRow
     pretext, first = pairs[0]
     head = pretext.head
     who = f"{run.name}: " if has_name else ""
-    own = np.array([plotted(other.main) for other, _ in pairs])
-    task = np.array([plotted(row.main) for _, row in pairs])
+    own = np.array([other.main.shown for other, _ in pairs])
+    task = np.array([row.main.shown for _, row in pairs])
     if len(pairs) < _FEW or np.ptp(own) == 0 or np.ptp(task) == 0:
         words = [
             f"{row.split} {head} {other.main.describe()}, {row.head} {row.main.describe()}" for other, row in pairs

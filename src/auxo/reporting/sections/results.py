@@ -9,9 +9,9 @@ from auxo.reporting.blocks import Block, Chart, Charts, Numbers, Part, Section
 from auxo.reporting.charts import build_intervals
 from auxo.reporting.colours import Style
 from auxo.reporting.run_record import RunRecord, group_name
-from auxo.reporting.sections.heads import Head, describe_guessing, find_guessing, find_head
+from auxo.reporting.sections.heads import Head, describe_guessing, find_head
 from auxo.reporting.sections.legend import legend_of
-from auxo.reporting.sections.words import counted, listed, plotted, titled, with_interval
+from auxo.reporting.sections.words import counted, listed, titled, with_interval
 from auxo.runs.results import EvaluationRow
 from auxo.tasks import Measure
 
@@ -96,7 +96,7 @@ def _side_by_side(groups: Sequence[Sequence[RunRecord]], kind: str) -> Numbers:
     lines = []
     for split, head in sorted(keys, key=lambda key: splits.index(key[0])):
         own = [[row for row in members if (row.split, find_head(row)) == (split, head)] for members in rows]
-        chance = find_guessing(next(row for members in own for row in members))
+        chance = next(row for members in own for row in members).guessing
         cells = [measure_cell(members) for members in own]
         lines.append((f"{split}, {head.name}" if has_heads else split, *cells, _cell_of(chance)))
     return Numbers(
@@ -138,7 +138,7 @@ def _chart(runs: Sequence[RunRecord], styles: Mapping[str, Style], primary: str,
         f"primary-{number}",
         f"{title}, of the head that predicts, with 95 % intervals{chance}",
         f"{title_measure(primary)}{on_average}{chance}: {listed(means)}.",
-        build_intervals(points, names, x_title=title, digits=1 if unit == "%" else 3),
+        build_intervals(points, names, x_title=title, digits=everything[0].main.digits),
         height=70 + len(names) * max(34, 15 * len(points) + 8),
     )
 
@@ -177,4 +177,4 @@ def _cell_of(chance: Measure | None) -> str:
 def _ends(measure: Measure) -> tuple[float, float, float]:
     """Return a measure and its interval as an axis has them; without an interval its ends are the value."""
     low, high = (measure.value if end is None else end for end in (measure.low, measure.high))
-    return plotted(measure), plotted(measure._replace(value=low)), plotted(measure._replace(value=high))
+    return measure.shown, measure._replace(value=low).shown, measure._replace(value=high).shown

@@ -4,9 +4,8 @@ from collections.abc import Sequence
 
 from auxo.evaluation import title_measure
 from auxo.runs.results import EvaluationRow
-from auxo.tasks import Measure
 
-__all__ = ["counted", "listed", "percent", "plotted", "said", "titled", "with_interval"]
+__all__ = ["counted", "listed", "percent", "said", "titled", "with_interval"]
 
 
 def counted(number: int, noun: str, plural: str | None = None) -> str:
@@ -40,13 +39,8 @@ def with_interval(row: EvaluationRow) -> str:
     measure = row.main
     if measure.low is None or measure.high is None:
         return measure.describe()
-    scale, digits = (100, 1) if measure.unit == "%" else (1, 3)
-    return f"{measure.describe()} [{scale * measure.low:.{digits}f}, {scale * measure.high:.{digits}f}]"
-
-
-def plotted(measure: Measure) -> float:
-    """Return where a measure stands on an axis: fractions in percent."""
-    return 100 * measure.value if measure.unit == "%" else measure.value
+    low, high = (measure._replace(value=end).shown for end in (measure.low, measure.high))
+    return f"{measure.describe()} [{low:.{measure.digits}f}, {high:.{measure.digits}f}]"
 
 
 def titled(row: EvaluationRow) -> str:
