@@ -208,7 +208,7 @@ def pair_files(recorded: Sequence[Path], named: Sequence[Path]) -> dict[Path, Pa
     """
     pairs = {path: path for path in recorded if path in named}
     left, spare = ([path for path in paths if path not in pairs] for paths in (recorded, named))
-    nearest = {path: place for path in left if (place := _nearest(path, spare)) is not None}
+    nearest = {path: place for path in left if (place := _find_nearest(path, spare)) is not None}
     claims = Counter(nearest.values())
     pairs |= {path: place for path, place in nearest.items() if claims[place] == 1}
     left = [path for path in left if path not in pairs]
@@ -216,7 +216,7 @@ def pair_files(recorded: Sequence[Path], named: Sequence[Path]) -> dict[Path, Pa
     return pairs | dict(zip(left, spare, strict=True)) if len(left) == len(spare) == 1 else pairs
 
 
-def _nearest(path: Path, places: Sequence[Path]) -> Path | None:
+def _find_nearest(path: Path, places: Sequence[Path]) -> Path | None:
     """Return the place whose last parts are most of them the path's, if there is one such place."""
     found = {place: _num_shared_parts(path, place) for place in places}
     most = max(found.values(), default=0)

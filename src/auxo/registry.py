@@ -36,7 +36,7 @@ def entries(kind: str) -> dict[str, Entry]:
     an underscore are private.
 
     Args:
-        kind: ``methods``, ``pretexts``, ``gates``, ``backbones`` or ``data.scenarios``.
+        kind: ``tasks``, ``methods``, ``pretexts``, ``gates``, ``backbones`` or ``data.scenarios``.
     """
     folder = Path(__file__).parent.joinpath(*kind.split("."))
     found: dict[str, Entry] = {}
@@ -71,6 +71,9 @@ def load(kind: str, name: str) -> ModuleType:
     known = entries(kind)
     if name not in known:
         noun = kind.rpartition(".")[2]
-        near = difflib.get_close_matches(name, known, n=3) or sorted(known)
-        raise ConfigError(f"one of auxo's {noun}", repr(name), f"did you mean {', '.join(near)}? (auxo list)")
+        near = difflib.get_close_matches(name, known, n=3)
+        fix = f"did you mean {' or '.join(near)}? (auxo list)" if near else f"there are {', '.join(sorted(known))}"
+        if name.endswith(".py"):
+            fix = f"say what in that file: {name}:Name"
+        raise ConfigError(f"one of auxo's {noun}", repr(name), fix)
     return importlib.import_module(known[name].module)

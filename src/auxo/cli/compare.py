@@ -136,7 +136,7 @@ def _read(words: list[str]) -> _Request:
     return _Request(
         options,
         title,
-        _measures(options.measure),
+        _split_measures(options.measure),
         _seeds(options.seeds),
         _choices(scenario, options, shared),
         options.where.build(),
@@ -167,7 +167,7 @@ def _parse(words: list[str]) -> tuple[str | None, Options, list[str]]:
     return scenario, options, shared
 
 
-def _measures(text: str) -> list[str]:
+def _split_measures(text: str) -> list[str]:
     """Return the measures that a text names, each once."""
     names = list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
     if not names:

@@ -14,6 +14,7 @@ from auxo.registry import entries
 __all__ = ["run"]
 
 KINDS = {
+    "tasks": ("tasks",),
     "methods": ("methods",),
     "pretexts": ("pretexts", "joint_embeddings"),
     "gates": ("gates",),
@@ -26,7 +27,7 @@ KINDS = {
 class Options:
     """Options of ``auxo list``."""
 
-    kind: Positional[Literal["all", "methods", "pretexts", "gates", "backbones", "scenarios"]] = "all"
+    kind: Positional[Literal["all", "tasks", "methods", "pretexts", "gates", "backbones", "scenarios"]] = "all"
     """What to list."""
 
 

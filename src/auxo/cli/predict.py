@@ -1,4 +1,4 @@
-"""``auxo predict``: answers for pictures that nobody labelled."""
+"""``auxo predict``: answers for images that nobody labelled."""
 
 import csv
 import io
@@ -15,7 +15,7 @@ from tyro.conf import Positional
 
 from auxo.cli.options import ModelOptions, parse_options
 from auxo.cli.train import read_run_config
-from auxo.errors import CheckpointError, ConfigError, DataError, DeviceError
+from auxo.errors import CheckpointError, ConfigError, DataError, DeviceError, OutputError
 from auxo.export import Predictor, is_export, load_network, open_onnx, open_program, predictor_of
 from auxo.files import make_folder, require_folder_of, write_atomically
 from auxo.runs.document import from_json
@@ -38,7 +38,7 @@ class Options:
     """Pictures, or folders that are searched for pictures."""
     out: str = "predictions.csv"
     """CSV to write: path, then the task's answer, such as the predicted class, its probability and that of every class.
-    Answers that are images go to a folder beside it."""
+    Answers that are images go to the folder NAME-images beside it, which must be empty."""
     use: Annotated[ModelOptions, tyro.conf.arg(name="")] = field(default_factory=lambda: ModelOptions(batch_size=256))
     """How the model is loaded and run."""
     trust_pt2: bool = False
@@ -54,9 +54,11 @@ def run(words: Sequence[str]) -> None:
     require_folder_of(Path(options.out))
     paths = [path for place in options.pictures for path in _pictures(Path(place))]
     out = Path(options.out)
-    images = out.with_suffix("") if out.suffix else out.with_name(f"{out.name}-images")
+    images = out.with_name(f"{out.stem}-images")
     with _predictor(options) as predictor:
-        lines = list(_answer_pictures(predictor, paths, images=images, batch_size=options.use.batch_size))
+        lines = list(
+            _answer_images(predictor, paths, images=images, read=options.pictures, batch_size=options.use.batch_size)
+        )
         columns = ["path", *predictor.description.task.answer_columns()]
     has_images = any(place is not None for _, place in lines)
     text = io.StringIO()
@@ -67,24 +69,43 @@ def run(words: Sequence[str]) -> None:
     print(f"{len(paths)} predictions: {options.out}" + (f", images in {images}" if has_images else ""))
 
 
-def _answer_pictures(
-    predictor: Predictor, paths: Sequence[Path], *, images: Path, batch_size: int
+def _check_place(images: Path, read: Sequence[str]) -> None:
+    """Refuse a folder of answers among the images that are read, or one that holds others already."""
+    if any(images.resolve().is_relative_to(Path(place).resolve()) for place in read):
+        raise OutputError("a place for answers outside the images that are read", str(images), "choose another --out")
+    if images.is_dir() and any(images.iterdir()):
+        raise OutputError(f"no answers in {images} yet", "some", "move them away, or choose another --out")
+
+
+def _answer_images(
+    predictor: Predictor, paths: Sequence[Path], *, images: Path, read: Sequence[str], batch_size: int
 ) -> Iterator[tuple[list[object], Path | None]]:
-    """Yield the cells of each picture's line, and where the image that answers it was written, if one does.
+    """Yield the cells of each image's line, and where the image that answers it was written, if one does.
 
     Args:
         predictor: of the model.
-        paths: of the pictures.
+        paths: of the images.
         images: folder of answers that are images; made with the first of them.
-        batch_size: pictures of one pass.
+        read: what the user named, so that no answer comes among the images that are read.
+        batch_size: images of one pass.
+
+    Raises:
+        ConfigError: an answer has not a cell for each of the task's columns.
     """
+    is_checked, num_columns = False, len(predictor.description.task.answer_columns())
     for first in range(0, len(paths), batch_size):
         chunk = paths[first : first + batch_size]
         pixels = torch.stack([predictor.read(path) for path in chunk])
         for number, (path, answer) in enumerate(zip(chunk, predictor.answers(pixels), strict=True), start=first):
+            if len(answer.cells) != num_columns:
+                got, fix = f"{len(answer.cells)} in the answer to {path}", "mend the task's answers or answer_columns"
+                raise ConfigError(f"{num_columns} cells, one for each of answer_columns", got, fix)
             place = None
             if answer.image is not None:
-                # the number tells apart pictures of two folders that share a name
+                if not is_checked:
+                    _check_place(images, read)
+                    is_checked = True
+                # the number tells apart images of two folders that share a name
                 place = make_folder(images) / f"{number:05d}-{path.stem}.png"
                 stream = io.BytesIO()
                 Image.fromarray(answer.image).save(stream, format="PNG")

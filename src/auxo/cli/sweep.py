@@ -55,7 +55,7 @@ _FEW_TRIALS = 20
 
 @dataclass(frozen=True, kw_only=True)
 class _TrialSelection:
-    """What chooses among the trials, and in a run of one stage among checkpoints; default as the last stage has it."""
+    """What chooses among trials, and in a run of one stage that keeps the best also among checkpoints."""
 
     measure: str | None = None
     """Measure that decides: "primary" for the task's own, or a name such as nll or worst_group/background."""
@@ -143,12 +143,14 @@ def _read(words: list[str]) -> _Request:
 def _with_rule(config: ExperimentConfig, given: _TrialSelection) -> tuple[ExperimentConfig, SelectionRule]:
     """Return the run and the rule that chooses among its trials: the last stage's with what was given.
 
-    A run of one stage gets it too: there the options are the stage's own.
+    A run of one stage that keeps the best checkpoint gets it too: there the options are the stage's own.
     """
     last = config.stages[-1]
     changes = {item.name: value for item in fields(given) if (value := getattr(given, item.name)) is not None}
     rule = replace(last.selection, **changes)
-    return (config if config.stages[1:] else replace(config, stages=(replace(last, selection=rule),))), rule
+    if len(config.stages) == 1 and rule.keep == "best":
+        config = replace(config, stages=(replace(last, selection=rule),))
+    return config, rule
 
 
 def _parse(words: list[str]) -> tuple[str, Options, list[str]]:

@@ -35,7 +35,7 @@ def _tabulate_results(comparison: Comparison, measure: ShownMeasure, *, has_cost
         lines.append((method, *values, *(costs if has_costs else ())))
     columns = ("operations", "of budget", "seconds", "images", "parameters") if has_costs else ()
     return Table(
-        ("method", *splits, *columns), tuple(lines), _caption(comparison, measure, splits, has_costs=has_costs)
+        ("method", *splits, *columns), tuple(lines), _write_caption(comparison, measure, splits, has_costs=has_costs)
     )
 
 
@@ -119,7 +119,7 @@ def notes_of(comparison: Comparison) -> list[str]:
     apart = [name for name in contents.methods if own[name] and not own[name] & own[comparison.baseline]]
     if apart:
         notes.append(f"no seed in common with {comparison.baseline}, so not compared with it: {', '.join(apart)}")
-    notes += _absences(comparison)
+    notes += _list_absences(comparison)
     notes += _told_by_the_task(comparison)
     if contents.budget == "recipe":
         notes.append("compute is not equal: every method is as long as its recipe says")
@@ -128,7 +128,7 @@ def notes_of(comparison: Comparison) -> list[str]:
     return notes
 
 
-def _absences(comparison: Comparison) -> list[str]:
+def _list_absences(comparison: Comparison) -> list[str]:
     """Return notes on finished runs that lack a measure on a set where others have it."""
     notes = []
     for measure in comparison.measures:
@@ -168,7 +168,7 @@ def _uneven(comparison: Comparison, budget: float) -> list[str]:
     return notes
 
 
-def _caption(comparison: Comparison, measure: ShownMeasure, splits: Sequence[str], *, has_costs: bool) -> str:
+def _write_caption(comparison: Comparison, measure: ShownMeasure, splits: Sequence[str], *, has_costs: bool) -> str:
     """Return the sentences below a table of results."""
     contents, results = comparison.contents, comparison.results
     heads = {result.head for result in results}
@@ -185,7 +185,7 @@ def _caption(comparison: Comparison, measure: ShownMeasure, splits: Sequence[str
     if has_costs:
         budget = "none" if contents.flops is None else f"{contents.flops:.4g} floating-point operations a run"
         sentences += [
-            f"Checkpoint: {_rules(results)}",
+            f"Checkpoint: {_describe_rules(results)}",
             f"Budget: {budget}{';' if contents.flops is None else ','} {contents.chosen}",
             "Operations, seconds (wall-clock, longer where the machine did other things too) and images (training "
             "images seen) are those of a run, mean over seeds",
@@ -193,7 +193,7 @@ def _caption(comparison: Comparison, measure: ShownMeasure, splits: Sequence[str
     return ". ".join(sentences) + "."
 
 
-def _rules(results: Sequence[Result]) -> str:
+def _describe_rules(results: Sequence[Result]) -> str:
     """Return the rule by which all runs kept their weights, or whose followed which."""
     methods: dict[str, dict[str, None]] = {}
     for result in results:

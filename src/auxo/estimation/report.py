@@ -40,7 +40,7 @@ def _caption(estimation: Estimation) -> str:
     """Return what the numbers mean."""
     clean, config = estimation.table.accuracy[0], estimation.config
     return (
-        f"Accuracy to expect, %, of the first class head, without labels; on validation it is {clean:.1f}. * is the "
+        f"Accuracy to expect, %, of the head that predicts, without labels; on validation it is {clean:.1f}. * is the "
         f"one to use: smallest error. Error: root mean square in points on {len(estimation.sets)} transformed copies "
         f"of {estimation.num_images} validation images, each kind of transformation left out of the fit in turn. "
         f"Intervals of {100 * config.confidence:g} %: they hold the accuracy if the pictures differ from the "

@@ -117,14 +117,14 @@ def measure(reader: Reader, images: Iterable[Tensor], *, name: str) -> Scores:
     parts: dict[str, list[Tensor]] = {}
     with reader.reading():
         for chunk in images:
-            for key, values in _scores(reader, head, reader.inputs(chunk), name).items():
+            for key, values in _score_images(reader, head, reader.inputs(chunk), name).items():
                 parts.setdefault(key, []).append(values.cpu())
     joined = {key: torch.cat(values) for key, values in parts.items()}
     predicted = joined.pop("predicted").numpy()
     return Scores(predicted, **{key: values.double().numpy() for key, values in joined.items()})
 
 
-def _scores(reader: Reader, head: PretextHead | None, images: Images, name: str) -> dict[str, Tensor]:
+def _score_images(reader: Reader, head: PretextHead | None, images: Images, name: str) -> dict[str, Tensor]:
     """Return the scores of one chunk, each of shape ``(n,)``."""
     with reader.runtime.autocast():
         first, *others = reader.method.head_logits(images).values()

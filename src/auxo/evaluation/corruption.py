@@ -12,7 +12,7 @@ from auxo.data import EvaluationSplit, ordered_batches
 from auxo.data.corruptions import KINDS, SEVERITIES, corrupt
 from auxo.errors import DataError
 from auxo.evaluation.reader import Reader
-from auxo.evaluation.tables import Table, measure_cell, title_measure
+from auxo.evaluation.tables import Table, describe_primary, measure_cell
 from auxo.evaluation.tally import Tally
 from auxo.random import derive_seed
 from auxo.runs.results import EvaluationRow
@@ -96,12 +96,14 @@ def build_corruption_table(rows: Sequence[EvaluationRow]) -> Table:
         mean = found[_PREFIX + "/mean" if kind == "mean" else f"{_PREFIX}/{kind}/mean"]
         lines.append((kind, *cells, measure_cell([mean])))
     clean = rows[0]
-    what = title_measure(clean.primary) + {"%": " in percent", "": ""}.get(clean.main.unit, f" in {clean.main.unit}")
+    has_intervals = any(row.main.low is not None for row in found.values())
+    intervals = (
+        "Intervals of 95 % over the images, whose corrupted copies are not taken for independent. " * has_intervals
+    )
     caption = (
-        f"{what[0].upper()}{what[1:]} of {clean.head} on {clean.n:,} images of {clean.split}, each under every "
-        f"corruption. Clean: {measure_cell([clean])}. Intervals of 95 % over "
-        "the images, whose corrupted copies are not taken for independent; the spread over seeds is not known. The "
-        "corruptions are auxo's own renderings: numbers do not compare with CIFAR-10-C or ImageNet-C."
+        f"{describe_primary(clean)} of {clean.head} on {clean.n:,} images of {clean.split}, each under every "
+        f"corruption. Clean: {measure_cell([clean])}. {intervals}The spread over seeds is not known. "
+        "The corruptions are auxo's own renderings: numbers do not compare with CIFAR-10-C or ImageNet-C."
     )
     return Table(("corruption", *severities, "mean"), tuple(lines), caption)
 

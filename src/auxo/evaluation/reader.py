@@ -42,7 +42,7 @@ class TargetedFeatures(NamedTuple):
 
 
 @contextmanager
-def _naming(head: str, split: str) -> Iterator[None]:
+def _name_place(head: str, split: str) -> Iterator[None]:
     """Say of which head and split numbers are that are not finite."""
     try:
         yield
@@ -128,7 +128,7 @@ class Reader:
         """
         target = self.task.targets[0]
         if target.has_places or not target.names:
-            fix = "evaluate the run without it"
+            fix = f"{what} can only be had of such a task"
             raise ConfigError(f"a task of one class per image for {what}", type(self.task).__name__, fix)
         return target
 
@@ -198,7 +198,7 @@ class Reader:
 
         Cost: one forward pass over the images.
         """
-        return dict(self._score(split, {})[0])
+        return dict(self._score_split(split, {})[0])
 
     def evaluate(self, split: EvaluationSplit | TrainSplit) -> list[EvaluationRow]:
         """Measure every head of the method on a split.
@@ -217,11 +217,11 @@ class Reader:
         Cost: one forward pass of the task's heads over the images, and at most four of the pretexts.
         """
         pretexts = self.method.pretext_heads()
-        scores, answers = self._score(split, pretexts)
+        scores, answers = self._score_split(split, pretexts)
         rows = [self.row(split.name, head, kept, split.source.columns) for head, kept in scores.items()]
         for name, kept in answers.items():
             count = pretexts[name].pretext.num_outputs
-            with _naming(name, split.name):
+            with _name_place(name, split.name):
                 measures = measure_answers(kept)
             del measures["ece"]  # a pretext's confidence is of no use to anybody
             parts = {"answer": part_answers(kept, [str(number) for number in range(count)])}
@@ -240,10 +240,12 @@ class Reader:
         """
         targets = {target.name for target in self.task.targets}
         groups = {name: column for name, column in columns.items() if name not in targets and column.names}
-        with _naming(head, split):
+        with _name_place(head, split):
             found = self.task.measure(scores, groups)
-        n = len(next(iter(scores.values())))
-        task = self.task
+        n, task = len(next(iter(scores.values()))), self.task
+        if task.primary not in found.measures:
+            got, fix = ", ".join(found.measures) or "none", f"let its measure return one called {task.primary}"
+            raise ConfigError(f"the primary measure {task.primary!r} of {type(task).__name__}", got, fix)
         return EvaluationRow(
             split, head, "task", n, task.primary, found.measures, task.chance, found.parts, found.notes
         )
@@ -277,7 +279,7 @@ class Reader:
             found = features_of(self.method, images, predicts=predicts)
         return found._replace(pooled=found.pooled.float())
 
-    def _score(
+    def _score_split(
         self, split: EvaluationSplit | TrainSplit, pretexts: Mapping[str, PretextHead]
     ) -> tuple[dict[str, Scores], dict[str, Scores]]:
         """Return the scores of the task's heads and of pretexts."""

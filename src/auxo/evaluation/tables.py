@@ -12,7 +12,16 @@ from rich.text import Text
 from auxo.errors import DataError
 from auxo.runs.results import PRIMARY, Compute, EvaluationRow, Selection
 
-__all__ = ["Table", "build_table", "measure_cell", "title_measure", "to_csv", "to_markdown", "to_rich"]
+__all__ = [
+    "Table",
+    "build_table",
+    "describe_primary",
+    "measure_cell",
+    "title_measure",
+    "to_csv",
+    "to_markdown",
+    "to_rich",
+]
 
 _MISSING = "-"
 _ABBREVIATIONS = ("auroc", "ece", "nll")
@@ -73,7 +82,7 @@ def build_table(
     own = {head for kind, head in heads if kind == "task"}
     names = tuple(f"{head} (pretext)" if kind == "pretext" and head in own else head for kind, head in heads)
     columns = ("split", *(("images",) if predicts else ()), *names, *map(title_measure, others))
-    return Table(columns, tuple(lines), _write_caption(rows, heads, firsts, selection, compute, num_seeds=num_seeds))
+    return Table(columns, tuple(lines), _write_caption(rows, firsts, selection, compute, num_seeds=num_seeds))
 
 
 def to_markdown(table: Table) -> str:
@@ -138,6 +147,19 @@ def measure_cell(rows: Sequence[EvaluationRow], name: str = PRIMARY) -> str:
     return f"{values[0]:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
 
 
+def describe_primary(row: EvaluationRow) -> str:
+    """Return the primary measure of a row with its unit and, where less is better, that it is: how a caption begins.
+
+    Example:
+        >>> from auxo.tasks import Measure
+        >>> describe_primary(EvaluationRow("test", "x", "task", 9, "error", {"error": Measure(1, unit="m")}))
+        'Error in m'
+    """
+    named = _list_measures([row], [row.primary])
+    is_word = named.split()[0].islower()  # names such as mIoU keep their letters
+    return named[0].upper() + named[1:] if is_word else named
+
+
 def _list_heads(rows: Sequence[EvaluationRow], kind: str) -> list[tuple[str, str]]:
     """Return kind and name of the heads of one kind, each once."""
     return [(kind, name) for name in dict.fromkeys(row.head for row in rows if row.kind == kind)]
@@ -145,7 +167,6 @@ def _list_heads(rows: Sequence[EvaluationRow], kind: str) -> list[tuple[str, str
 
 def _write_caption(
     rows: Sequence[EvaluationRow],
-    heads: Sequence[tuple[str, str]],
     firsts: Sequence[EvaluationRow],
     selection: Selection | None,
     compute: Compute,
@@ -155,13 +176,12 @@ def _write_caption(
     """Return the sentences below the table."""
     sentences = []
     if rows:
-        named = _list_measures([rows[0]], [rows[0].primary])
         spread = f"mean ± sample standard deviation over {num_seeds} seeds"
-        interval = "with its 95 % interval over the images; the spread over seeds is not known"
-        # names such as mIoU keep their letters
-        title = named[0].upper() + named[1:] if named.split()[0].islower() else named
+        has_interval = any(row.main.low is not None for row in rows)
+        interval = f"{'with its 95 % interval over the images; ' * has_interval}the spread over seeds is not known"
+        title = describe_primary(rows[0])
         sentences.append(f"{title}, {interval if num_seeds == 1 else spread}")
-    if num_seeds == 1 and any(kind == "pretext" for kind, _ in heads):
+    if num_seeds == 1 and any(row.kind == "pretext" and row.main.low is not None for row in rows):
         sentences.append("A pretext counts every variant of an image as one, so its interval is too narrow")
     chances = {(row.kind, row.head): row.guessing for row in rows}
     guessing = [f"{head} {chance.describe()}" for (_, head), chance in chances.items() if chance is not None]
@@ -173,7 +193,7 @@ def _write_caption(
             sentences.append(f"Of {firsts[0].head} also {_list_measures(firsts, list(others))}")
     else:
         sentences.append("No head predicts: the features can be judged with auxo evaluate --probe all")
-    sentences += list(dict.fromkeys(note for row in firsts for note in row.notes))
+    sentences += list(dict.fromkeys(f"On {row.split}: {note}" for row in firsts for note in row.notes))
     chosen = "last epoch; nothing was selected" if selection is None else selection.describe()
     flops = "operations not counted" if compute.flops is None else f"{compute.flops:.3g} floating-point operations"
     sentences += [

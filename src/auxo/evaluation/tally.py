@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from auxo.errors import ShapeError
 from auxo.runtime import Runtime
 from auxo.tasks import Scores
 
@@ -33,7 +34,15 @@ class Tally:
                     self._kept[name] = torch.zeros((self._count, *values.shape[1:]), dtype=dtype, device=device)
 
     def add(self, scores: Scores, positions: Int[Tensor, " n"]) -> None:
-        """Keep the scores of the items at some positions of the set."""
+        """Keep the scores of the items at some positions of the set.
+
+        Raises:
+            ShapeError: there is not one for each.
+        """
+        for name, values in scores.items():
+            if values.shape[:1] != positions.shape:
+                got, fix = f"the shape {tuple(values.shape)}", "let the task's score return one for each image"
+                raise ShapeError(f"{len(positions)} scores {name!r}", got, fix)
         self.expect(scores)
         places = positions.to(self._runtime.device)
         for name, values in scores.items():

@@ -123,12 +123,12 @@ def _has_trained(folder: Path) -> bool:
 
 def _differences(stored: ExperimentConfig, wanted: ExperimentConfig) -> list[str]:
     """Return the first places where two configs differ, each with both values."""
-    flat = [_told(config) for config in (stored, wanted)]
+    flat = [_describe_config(config) for config in (stored, wanted)]
     names = [name for name in {**flat[0], **flat[1]} if flat[0].get(name) != flat[1].get(name)]
     return [f"{name} {flat[0].get(name)}, not {flat[1].get(name)}" for name in names[:2]]
 
 
-def _told(config: ExperimentConfig) -> dict[str, object]:
+def _describe_config(config: ExperimentConfig) -> dict[str, object]:
     """Return the options of a run and the methods of its stages."""
     methods = {f"method of stage {stage.name}": method_name(stage) for stage in config.stages}
     return {**methods, **{name: option.value for name, option in named_options(config).items()}}

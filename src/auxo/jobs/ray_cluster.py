@@ -66,12 +66,12 @@ class RayCluster(AbstractExecutor):
         """
         _import_ray()
         if self.address != "local":
-            with _connected(self.address) as ray:
+            with _connect_to(self.address) as ray:
                 self._check_room(ray)
 
     def execute(self, jobs: Iterator[Job], report: Callable[[Outcome], None]) -> int | None:
         """Make runs as tasks of Ray."""
-        with _connected(self.address) as ray:
+        with _connect_to(self.address) as ray:
             self._check_room(ray)
             remote = ray.remote(num_cpus=self.cpus, num_gpus=self.gpus, max_retries=0)(work)
             board = _Board(ray, remote, report, cpus=self.cpus, gpus=self.gpus)
@@ -126,7 +126,7 @@ class _Board:
                 return
             done, _ = self.ray.wait(list(self.running), num_returns=1, timeout=_LOOK_SECONDS)
             for reference in done:
-                self.report(self._collect(reference, self.running.pop(reference)))
+                self.report(self._collect_outcome(reference, self.running.pop(reference)))
 
     def close(self) -> None:
         """Let what still runs save its state, and forget the tokens."""
@@ -158,7 +158,7 @@ class _Board:
             return
         self.running[self.remote.remote(order)] = job
 
-    def _collect(self, reference: object, job: Job) -> Outcome:
+    def _collect_outcome(self, reference: object, job: Job) -> Outcome:
         """Put what a task sent back into place and return its outcome."""
         try:
             answer: Answer = self.ray.get(reference)
@@ -173,7 +173,7 @@ class _Board:
 
 
 @contextmanager
-def _connected(address: str) -> Iterator[ModuleType]:
+def _connect_to(address: str) -> Iterator[ModuleType]:
     """Connect to a cluster, unless that is done; the connection, or the local cluster, ends with the block."""
     ray = _import_ray()
     if ray.is_initialized():

@@ -92,11 +92,13 @@ def work(order: Order) -> Answer:
             _check_version(order)
             code = [_find_code(file, text, place) for file, text in order["code"].items()]
             if _sees(folder, order["token"]):
-                return Answer(reason=_supervise(order, code, folder), seconds=time.monotonic() - started, files=None)
+                return Answer(
+                    reason=_supervise_worker(order, code, folder), seconds=time.monotonic() - started, files=None
+                )
             own = place / folder.name
             if order["files"] is not None:
                 unpack_folder(order["files"], own)
-            reason = _supervise(order, code, own)
+            reason = _supervise_worker(order, code, own)
             return Answer(reason=reason, seconds=time.monotonic() - started, files=pack_folder(own))
     except AuxoError as error:
         return Answer(reason=str(error), seconds=time.monotonic() - started, files=None)
@@ -131,7 +133,7 @@ def _find_code(file: str, text: str, place: Path) -> Path:
     return copy
 
 
-def _supervise(order: Order, code: Sequence[Path], folder: Path) -> str:
+def _supervise_worker(order: Order, code: Sequence[Path], folder: Path) -> str:
     """Look after a worker process; return why it failed, or nothing. It ends with this task."""
     os.environ.update(order["environment"])
     cwd = Path(order["cwd"])

@@ -55,7 +55,7 @@ def build_page(runs: Sequence[RunRecord], judgements: Sequence[Judgement]) -> Pa
     ]
     return Page(
         title=_title(ordered),
-        summary=_summaries(ordered),
+        summary=_summarise_runs(ordered),
         sections=[section for section in sections if section is not None],
         made_with=f"Made by auxo {auxo.__version__} from records and weights; the page asks no server for anything.",
     )
@@ -70,7 +70,7 @@ def _title(runs: Sequence[RunRecord]) -> str:
     return f"{methods} on {data}: {counts}seed{'s' if len(seeds) > 1 else ''} {listed([str(seed) for seed in seeds])}"
 
 
-def _summaries(runs: Sequence[RunRecord]) -> list[str]:
+def _summarise_runs(runs: Sequence[RunRecord]) -> list[str]:
     """Return the first thing to know, a sentence for each primary measure: what the runs achieved by it."""
     found: dict[tuple[str, str], list[tuple[EvaluationRow, str]]] = {}
     for run in runs:
@@ -80,10 +80,10 @@ def _summaries(runs: Sequence[RunRecord]) -> list[str]:
             found.setdefault((row.primary, row.main.unit), []).append((row, run.name))
     if not found:
         return ["No run has a head that predicts: the page shows records and features."]
-    return [_summary(pairs) for pairs in found.values()]
+    return [_summarise_rows(pairs) for pairs in found.values()]
 
 
-def _summary(found: Sequence[tuple[EvaluationRow, str]]) -> str:
+def _summarise_rows(found: Sequence[tuple[EvaluationRow, str]]) -> str:
     """Return what the rows of some runs say of one measure.
 
     Args:

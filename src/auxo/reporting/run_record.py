@@ -6,6 +6,7 @@ from itertools import groupby
 from os.path import commonpath
 from pathlib import Path
 
+from auxo.outside import short_name
 from auxo.runs.experiment import ExperimentConfig, method_name
 from auxo.runs.history import Evaluated, Measured, RunHistory
 
@@ -55,7 +56,7 @@ class RunRecord:
     def data(self) -> str:
         """What it was trained on."""
         own = self.config.data.train
-        return f"the scenario {self.config.data.scenario}" if own is None else own
+        return f"the scenario {self.config.data.scenario}" if own is None else short_name(own)
 
 
 def read_run_record(folder: Path, config: ExperimentConfig, *, name: str) -> RunRecord:
@@ -78,14 +79,14 @@ def read_run_record(folder: Path, config: ExperimentConfig, *, name: str) -> Run
         config=config,
         version=history.version,
         history=history,
-        measured=_thinned(measured, per_point),
+        measured=_thin_rows(measured, per_point),
         records_per_point=per_point,
         evaluated=list(history.evaluated()),
         stage_starts=history.stage_starts(),
     )
 
 
-def _thinned(rows: Sequence[Measured], per_point: int) -> list[Measured]:
+def _thin_rows(rows: Sequence[Measured], per_point: int) -> list[Measured]:
     """Return the means of so many consecutive records of one stage."""
     points = []
     for _, members in groupby(rows, key=lambda row: row.stage):

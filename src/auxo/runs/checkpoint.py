@@ -169,7 +169,7 @@ class Checkpoints:
         tree, header = read_tensor_file(path)
         if header.get("run") != self.run_digest or header.get("stage") != self.stage:
             fix = "resume the run that wrote it, or delete it"
-            got = "one of a run with another config, or with another text of its method's file"
+            got = "one of a run with another config, or with another text of a file that it names"
             raise CheckpointError(f"a checkpoint of this run at {path}", got, fix)
         if "step" not in header:
             raise CheckpointError(f"a checkpoint at {path}", "weights only", "delete it to go on from an older one")

@@ -62,6 +62,9 @@ class StageConfig:
         if not (word.isidentifier() and word[0].isalpha()) or keyword.iskeyword(word):
             got, fix = repr(self.name), "begin it with a letter, and take no word of Python's"
             raise ConfigError("a stage name of letters, digits, - and _ that can begin an option", got, fix)
+        if self.selection.keep == "last" and self.selection != SelectionRule():
+            expected, fix = "selection.keep best with another measure, head or tie-break", "pass --selection.keep best"
+            raise ConfigError(expected, f"keep last in stage {self.name}", f"{fix}, or leave the others out")
         if self.transfers and self.start_from != _SCRATCH:
             raise ConfigError("start_from or transfers", f"both in stage {self.name}", "list all parts in transfers")
 

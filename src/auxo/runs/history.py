@@ -97,7 +97,7 @@ class RunHistory:
         Raises:
             CheckpointError: the last record is of another version of auxo.
         """
-        return self._end is not None and (self.folder / "model.safetensors").is_file()
+        return self._last_end is not None and (self.folder / "model.safetensors").is_file()
 
     @property
     def end(self) -> End:
@@ -106,10 +106,10 @@ class RunHistory:
         Raises:
             CheckpointError: there is none, as the run is not finished.
         """
-        if self._end is None:
+        if self._last_end is None:
             got, fix = "none", "name a whole run directory"
             raise CheckpointError(f"the results of a finished run in {self.folder / _RECORDS}", got, fix)
-        return self._end
+        return self._last_end
 
     @property
     def selection(self) -> Selection | None:
@@ -220,7 +220,7 @@ class RunHistory:
         ]
 
     @cached_property
-    def _end(self) -> End | None:
+    def _last_end(self) -> End | None:
         with self._refusing_others():
             return find_end(self.records)
 

@@ -40,20 +40,20 @@ class TrainedModel:
 
     @property
     def image_size(self) -> int | None:
-        """Side of a square model's input, to which pictures are brought; ``None`` if it is not square."""
+        """Side of a square model's input, to which images are brought; ``None`` if it is not square."""
         return self.task.height if self.task.height == self.task.width else None
 
     def check_splits(self, splits: Splits) -> None:
         """Refuse splits whose train, meta, unlabelled or val is not what the model was made with.
 
         Raises:
-            DataError: one differs; pictures that were trained on could be among those that judge.
+            DataError: one differs; images that were trained on could be among those that judge.
         """
         fix = "put them back, or judge it with auxo evaluate RUN --data SETS"
         check_pictures(self.data, splits.digests(), origin=str(self.path), fix=fix)
 
     def check_shape(self, shape: tuple[int, ...], *, where: str) -> None:
-        """Refuse pictures that the model was not trained for.
+        """Refuse images that the model was not trained for; other sizes too, unless its task leaves them free.
 
         Args:
             shape: ``(channels, height, width)``.
@@ -62,11 +62,11 @@ class TrainedModel:
         Raises:
             DataError: another shape than the model's input.
         """
-        expected = self.task.image_shape
-        if tuple(shape) != expected:
+        expected, compared = self.task.image_shape, 3 if self.task.is_size_fixed else 1
+        if tuple(shape)[:compared] != expected[:compared]:
             size = "x".join(map(str, expected))
             got = f"{'x'.join(map(str, shape))} in {where}"
-            raise DataError(f"pictures of {size} (channels, height, width)", got, "resize them as for training")
+            raise DataError(f"images of {size} (channels, height, width)", got, "resize them as for training")
 
 
 def splits_of(config: ExperimentConfig) -> Splits:
@@ -94,7 +94,7 @@ def load_model(config: ExperimentConfig, folder: Path, *, runtime: Runtime, stag
     Raises:
         ConfigError: the run has no stage of that name.
         CheckpointError: the run or the stage is not finished, or a file is damaged or of another run.
-        DataError: the run is not finished and its pictures are not those that the stage was trained on.
+        DataError: the run is not finished and its images are not those that the stage was trained on.
     """
     names = [each.name for each in config.stages]
     if stage is not None and stage not in names:

@@ -18,6 +18,7 @@ else:  # where types are checked at run time too, the error should be choose's o
 __all__ = ["SelectionRule"]
 
 FIRST = "first"
+_TIE_BREAK = "nll"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +31,7 @@ class SelectionRule:
     """Measure that decides: "primary" for the task's own, or a name such as nll or worst_group/background."""
     head: str = FIRST
     """Head that is measured: "first" for the one that predicts, or the name of another head or of a pretext."""
-    tie_break: str = "nll"
+    tie_break: str = _TIE_BREAK
     """Measure that decides between equals, where there is one of this name; after it the earlier wins."""
 
     def select(
@@ -86,6 +87,19 @@ class SelectionRule:
         chosen, tie = self._find_deciding(row)
         return _signed(chosen), 0.0 if tie is None else _signed(tie)
 
+    def check(self, rows: Sequence[EvaluationRow], *, split: str) -> EvaluationRow:
+        """Return the row that decides, refusing a rule that what was measured on a split cannot follow.
+
+        Raises:
+            SelectionError: no head predicts.
+            ConfigError: there is no such head or measure, or none of the name of a tie-break that was chosen.
+        """
+        row = self.find_row(rows, split=split)
+        row.find(self.measure)
+        if self.tie_break != _TIE_BREAK:
+            row.find(self.tie_break)
+        return row
+
     def find_row(self, rows: Sequence[EvaluationRow], *, split: str) -> EvaluationRow:
         """Return the row that decides.
 
@@ -107,7 +121,7 @@ class SelectionRule:
 
     def _find_deciding(self, row: EvaluationRow) -> tuple[Measure, Measure | None]:
         """Return the measure of a row that decides, and the one that decides between equals, if there is one."""
-        chosen, tie = row.find(self.measure), row.measures.get(self.tie_break)
+        chosen, tie = row.find(self.measure), row.measures.get(row.name_measure(self.tie_break))
         for measure in (chosen, tie):
             if measure is not None and not isfinite(measure.value):  # no order: the first of them would stay
                 got, fix = f"{measure.value} of {row.head} on {row.split}", "let the task leave out what has no value"

@@ -51,7 +51,7 @@ def search_fields(config: ExperimentConfig) -> dict[str, Field]:
     for path, option in named_options(config).items():
         part, *inner = option.steps
         if part in ("stages", "backbone") or (part == "data" and inner[0] in _OF_DATA):
-            shape = _shape(option)
+            shape = _find_shape(option)
             if shape is not None:
                 found[path] = Field(path, option.steps, *shape, cast("Value", option.value))
     return found
@@ -108,7 +108,7 @@ def _word(name: str) -> str:
     return name.replace("_", "-")
 
 
-def _shape(option: Option) -> tuple[type, tuple[Value, ...], bool] | None:
+def _find_shape(option: Option) -> tuple[type, tuple[Value, ...], bool] | None:
     """Return kind, allowed values and whether ``None`` is one of an option; ``None`` for what cannot be searched."""
     hint = get_type_hints(type(option.owner), include_extras=True)[option.field.name]
     if get_origin(hint) is Annotated:

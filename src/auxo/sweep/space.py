@@ -177,17 +177,17 @@ def check_builds(space: SearchSpace, rule: SelectionRule, *, runtime: Runtime) -
     """
     chosen = [example for parameter, example in space.examples() if isinstance(parameter.sampler, Choice)]
     data, splits = space.config.data, splits_of(space.config)
-    *_, last = _untrained(space.config, splits, runtime)
-    score = ValidationScore(rule, rule.find_row(last.reader.evaluate(splits.val), split=splits.val.name))
+    *_, last = _build_untrained(space.config, splits, runtime)
+    score = ValidationScore(rule, rule.check(last.reader.evaluate(splits.val), split=splits.val.name))
     for config in chosen:
         if config.data != data:
             data, splits = config.data, splits_of(config)
-        for _ in _untrained(config, splits, runtime):
+        for _ in _build_untrained(config, splits, runtime):
             pass
     return Objective(rule, score.measure.higher_is_better)
 
 
-def _untrained(config: ExperimentConfig, splits: Splits, runtime: Runtime) -> Iterator[StageTrainer]:
+def _build_untrained(config: ExperimentConfig, splits: Splits, runtime: Runtime) -> Iterator[StageTrainer]:
     """Yield a trainer of each stage of a run as its trial would record it."""
     recorded = replace(config, backbone=config.backbone.recorded())
     return untrained_stages(recorded, splits=splits, runtime=runtime)

@@ -97,7 +97,7 @@ class Study:
             return None
         make, running = self.optuna.trial.create_trial, self.optuna.trial.TrialState.RUNNING
         # Written as one line of the journal, so that it is there as a whole or not at all.
-        self.study.add_trial(make(state=running, params=values, distributions=self._distributions()))
+        self.study.add_trial(make(state=running, params=values, distributions=self._map_distributions()))
         return Trial(number, values, "running")
 
     def tell(self, trial: Trial, score: ValidationScore) -> None:
@@ -147,11 +147,11 @@ class Study:
         # In memory, because each value that is asked for would be a line of the journal.
         copy = self.optuna.create_study(direction=self.study.direction, sampler=sampler)
         copy.add_trials(self.study.get_trials(deepcopy=False))
-        return dict(copy.ask(self._distributions()).params)
+        return dict(copy.ask(self._map_distributions()).params)
 
-    def _distributions(self) -> dict[str, object]:
+    def _map_distributions(self) -> dict[str, object]:
         """Return the samplers as Optuna has them."""
-        return {p.field.path: _distribution(self.optuna.distributions, p.sampler) for p in self.space.parameters}
+        return {p.field.path: _make_distribution(self.optuna.distributions, p.sampler) for p in self.space.parameters}
 
 
 def require_optuna() -> ModuleType:
@@ -206,7 +206,7 @@ def _mend(path: Path) -> None:
             write_atomically(path, whole)
 
 
-def _distribution(distributions: ModuleType, sampler: Sampler) -> object:
+def _make_distribution(distributions: ModuleType, sampler: Sampler) -> object:
     """Return a sampler as Optuna has it."""
     if isinstance(sampler, Choice):
         return distributions.CategoricalDistribution(sampler.values)

@@ -173,7 +173,7 @@ class AbstractTask(ABC):
     hub_tag: ClassVar[str] = "other"
     """What model hubs call such a task."""
     is_size_fixed: ClassVar[bool] = True
-    """Whether all images must have the same size."""
+    """Whether a trained network takes images of the size that it was trained with alone."""
 
     @classmethod
     @abstractmethod
@@ -280,7 +280,8 @@ class AbstractTask(ABC):
     def describe(self) -> str:
         """Return what a network does for the task, a sentence of a model card."""
         where = "for every pixel of an image" if self.targets[0].has_places else "for an image"
-        return f"A network for the task {type(self).__name__}: it gives {self.num_outputs} numbers {where}."
+        numbers = "one number" if self.num_outputs == 1 else f"{self.num_outputs} numbers"
+        return f"A network for the task {type(self).__name__}: it gives {numbers} {where}."
 
     @property
     def train_counts(self) -> tuple[int, ...]:

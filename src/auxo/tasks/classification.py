@@ -18,6 +18,11 @@ from auxo.types import LABEL, Column, Losses
 
 __all__ = ["Classification"]
 
+SOURCE = (
+    "Calibration error: Guo et al., On Calibration of Modern Neural Networks, ICML 2017 (arXiv 1706.04599). "
+    "Worst group: Sagawa et al., Distributionally Robust Neural Networks, ICLR 2020 (arXiv 1911.08731)."
+)
+
 _FEWEST_OF_A_CELL = 10
 _BY_CLASS = "class"
 _MARGIN = "margin"
@@ -206,8 +211,8 @@ def _rank_measures(scores: Scores) -> dict[str, Measure]:
 
     pair = is_positive.numpy(), scores[_MARGIN].numpy()
     auroc = float(roc_auc_score(*pair))
-    interval = auroc_interval(auroc, positives, negatives)
+    ends = auroc_interval(auroc, positives, negatives) if 0 < auroc < 1 else (None, None)  # of no width there
     return {
-        "auroc": Measure(auroc, interval.low, interval.high),
+        "auroc": Measure(auroc, *ends),
         "average_precision": Measure(float(average_precision_score(*pair))),
     }

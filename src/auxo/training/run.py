@@ -102,10 +102,7 @@ def train_run(
             splits = splits_of(config)
     for note in splits.notes:
         observer.noted(note)
-    pipeline = InputPipeline.from_source(
-        splits.train.source, augment=config.data.augment, place_fill=splits.task().places
-    ).to(runtime.device)
-    data = splits.digests()
+    pipeline, data = _build_pipeline(config, splits, runtime), splits.digests()
     with stop_on_signal() as stop:
         run = _Run(config, document, digest, folder, splits, data, pipeline, runtime, observer, stop)
         return _train_stages(run)
@@ -119,17 +116,16 @@ def _train_stages(run: _Run) -> RunResult:
         if runtime.is_main and not is_new:
             stack.enter_context(locked_folder(run.folder))
         runtime.barrier()
-        number, start = _position(run)
+        number, start = _find_position(run)
         trainer = _stage_trainer(run, config.stages[number], first_weights=start is None)
         if start is not None:
             trainer.restore(start)
-        # Refuse a later stage before an earlier one is trained.
-        others = {
-            stage.name: _untrained(run, stage, first_weights=index > number).num_steps
-            for index, stage in enumerate(config.stages)
-            if index != number
-        }
-        num_steps = [others.get(stage.name, trainer.num_steps) for stage in config.stages]
+        num_steps = []
+        for index, stage in enumerate(config.stages):  # refuse a later stage before an earlier one is trained
+            each = trainer if index == number else _build_untrained(run, stage, first_weights=index > number)
+            if index >= number:
+                each.check_selection()
+            num_steps.append(each.num_steps)
         runtime.barrier()
         journal = None
         if runtime.is_main:
@@ -144,7 +140,7 @@ def _train_stages(run: _Run) -> RunResult:
             if runtime.is_main:
                 trainer.checkpoints.save_weights(trainer.checkpoints.final, trainer.method, progress)
             runtime.barrier()
-        return _finish(run, trainer.method, trainer.num_steps, journal)
+        return _finish_run(run, trainer.method, trainer.num_steps, journal)
 
 
 def untrained_stages(config: ExperimentConfig, *, splits: Splits, runtime: Runtime) -> Iterator[StageTrainer]:
@@ -158,15 +154,20 @@ def untrained_stages(config: ExperimentConfig, *, splits: Splits, runtime: Runti
     Raises:
         AuxoError: a stage cannot take the data.
     """
-    pipeline = InputPipeline.from_source(
-        splits.train.source, augment=config.data.augment, place_fill=splits.task().places
-    ).to(runtime.device)
+    pipeline = _build_pipeline(config, splits, runtime)
     run = _Run(config, "", "", Path(), splits, {}, pipeline, runtime, SilentObserver(), StopRequest())
     for stage in config.stages:
-        yield _untrained(run, stage, first_weights=True)
+        yield _build_untrained(run, stage, first_weights=True)
 
 
-def _position(run: _Run) -> tuple[int, Path | None]:
+def _build_pipeline(config: ExperimentConfig, splits: Splits, runtime: Runtime) -> InputPipeline:
+    """Return what normalises and augments the images of a run, on the device."""
+    return InputPipeline.from_source(
+        splits.train.source, augment=config.data.augment, place_fill=splits.task().places
+    ).to(runtime.device)
+
+
+def _find_position(run: _Run) -> tuple[int, Path | None]:
     """Return the number of the first stage to train and the checkpoint to begin it from."""
     for number, stage in enumerate(run.config.stages):
         checkpoints = run.checkpoints(stage)
@@ -195,7 +196,7 @@ def _open_folder(run: _Run, number: int, start: Path | None, num_steps: list[int
 
 def _stage_trainer(run: _Run, stage: StageConfig, *, first_weights: bool = True) -> StageTrainer:
     """Build the method of a stage on the device, with the weights it starts from."""
-    trainer = _untrained(run, stage, first_weights=first_weights)
+    trainer = _build_untrained(run, stage, first_weights=first_weights)
     for name in stage.sources:
         checkpoints = run.checkpoints(next(other for other in run.config.stages if other.name == name))
         weights, origin = checkpoints.read_weights(checkpoints.final), str(checkpoints.final)
@@ -208,7 +209,7 @@ def _stage_trainer(run: _Run, stage: StageConfig, *, first_weights: bool = True)
     return trainer
 
 
-def _untrained(run: _Run, stage: StageConfig, *, first_weights: bool) -> StageTrainer:
+def _build_untrained(run: _Run, stage: StageConfig, *, first_weights: bool) -> StageTrainer:
     """Build the method of a stage on the device with its first weights, refusing data that it cannot take."""
     task = run.splits.task()
     stage.method.check_task(type(task))
@@ -230,7 +231,7 @@ def _untrained(run: _Run, stage: StageConfig, *, first_weights: bool) -> StageTr
     )
 
 
-def _finish(run: _Run, method: AbstractMethod, step: int, journal: Journal | None) -> RunResult:
+def _finish_run(run: _Run, method: AbstractMethod, step: int, journal: Journal | None) -> RunResult:
     """Measure the final weights on every split, and write the model and the table."""
     stage = run.config.stages[-1]
     stages = [run.checkpoints(each).final_progress() for each in run.config.stages]

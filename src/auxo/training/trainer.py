@@ -104,6 +104,16 @@ class StageTrainer:
             workers=self.config.data.workers,
         )
 
+    def check_selection(self) -> None:
+        """Refuse a rule of selection that the validation set cannot follow; one pass over it where one is to be used.
+
+        Raises:
+            SelectionError: no head predicts.
+            ConfigError: there is no such head or measure.
+        """
+        if self.stage.selection.keep == "best":
+            self.stage.selection.check(self.reader.evaluate(self.splits.val), split=self.splits.val.name)
+
     def restore(self, path: Path) -> None:
         """Go on from a checkpoint."""
         self.progress = self.checkpoints.restore(path, self.method, self.state)

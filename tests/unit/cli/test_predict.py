@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from pathlib import Path
 
 import numpy as np
@@ -68,7 +69,7 @@ def test_predict__classes__are_the_bytes_that_auxo_always_wrote(auxo, finished_r
     assert [path.name for path in tmp_path.iterdir()] == ["out.csv"]
 
 
-@pytest.mark.parametrize(("out", "folder"), [("answers.csv", "answers"), ("answers", "answers-images")])
+@pytest.mark.parametrize(("out", "folder"), [("answers.csv", "answers-images"), ("answers", "answers-images")])
 def test_predict__answers_that_are_images__are_written_under_names_of_their_own(
     auxo, pixel_run, alike, tmp_path, out, folder
 ):
@@ -98,9 +99,30 @@ def test_predict__picture_that_cannot_be_read__leaves_no_csv(auxo, pixel_run, al
 
 
 def test_predict__folder_of_images_that_cannot_be_made__is_refused_in_one_line(auxo, pixel_run, alike, tmp_path):
-    (tmp_path / "answers").write_text("a file")
+    (tmp_path / "answers-images").write_text("a file")
     answer = auxo("predict", pixel_run, alike, *CODE, "--out", tmp_path / "answers.csv")
     assert answer.code != 0
-    assert str(tmp_path / "answers") in answer.err
+    assert str(tmp_path / "answers-images") in answer.err
     assert answer.err.count("\n") == 1
     assert not (tmp_path / "answers.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("out", "words"),
+    [
+        ("alike/answers.csv", "outside the images that are read"),
+        ("old.csv", "no answers in .*old-images yet, got some"),
+    ],
+)
+def test_predict__answers_among_images_or_among_others__are_refused_and_nothing_is_written(
+    auxo, pixel_run, alike, tmp_path, out, words
+):
+    (tmp_path / "old-images").mkdir()
+    (tmp_path / "old-images" / "kept.png").write_bytes(b"kept")
+    place = alike if out.startswith("alike") else tmp_path
+    before = sorted(path for path in tmp_path.rglob("*"))
+    answer = auxo("predict", pixel_run, alike, *CODE, "--out", place / Path(out).name)
+    assert answer.code == 2
+    assert re.search(words, answer.err)
+    assert answer.err.count("\n") == 1
+    assert sorted(path for path in tmp_path.rglob("*")) == before

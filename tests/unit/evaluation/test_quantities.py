@@ -8,8 +8,10 @@ import torch
 
 from auxo.backbones import BackboneConfig
 from auxo.data import InMemorySource, InputPipeline, TestSplit
-from auxo.evaluation import Reader, build_corruption_table, evaluate_under_corruptions
+from auxo.errors import ConfigError
+from auxo.evaluation import Reader, build_corruption_table, build_table, evaluate_under_corruptions
 from auxo.interfaces import AbstractMethod
+from auxo.runs import Compute
 from auxo.runtime import Runtime, RuntimeConfig
 from auxo.tasks import AbstractTask, Answer, Measure, Measured, Target
 
@@ -119,9 +121,26 @@ def test_evaluate_under_corruptions__error_in_metres__has_means_and_intervals_of
     assert set(mean.measures) == {"ece"}
     assert set(members[0].measures) == {"ece", "worst"}
     caption = build_corruption_table(rows).caption
-    assert caption.startswith("ECE in m of semantic")
+    assert caption.startswith("ECE in m (lower is better) of semantic")
 
 
 def test_tallies__targets_that_are_stacks__have_room_in_a_process_without_images(reader, split):
     (tally,) = reader.tallies(split)["semantic"]
     assert {name: values.shape for name, values in tally.merge().items()} == {"error": (6,)}
+
+
+def test_evaluate__primary_measure_that_the_task_does_not_return__is_refused(reader, split):
+    class Misnamed(Depth):
+        primary = "absent"
+
+    reader.method.task = Misnamed()
+    with pytest.raises(ConfigError, match="the primary measure 'absent' of Misnamed, got ece, worst"):
+        reader.evaluate(split)
+
+
+def test_build_table__measure_without_intervals__speaks_of_none(reader, split):
+    caption = build_table(reader.evaluate(split), selection=None, compute=Compute(1.0, 6)).caption
+    assert caption.startswith(
+        "ECE in m (lower is better), the spread over seeds is not known. Guessing would reach: sem"
+    )
+    assert "interval" not in caption

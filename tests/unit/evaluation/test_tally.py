@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from auxo.errors import ShapeError
 from auxo.evaluation.tally import Tally
 from auxo.runtime import Runtime, RuntimeConfig
 
@@ -54,3 +55,8 @@ def test_merge__two_processes__have_both_what_one_has(tmp_path: Path, size: int)
     first, second = in_processes("tally_in_one_process.py", tmp_path, size)
     assert first == second == alone
     assert alone["exact"] == scores_of(torch.arange(size))["exact"].tolist()
+
+
+def test_add__not_one_score_for_each_item__is_refused() -> None:
+    with pytest.raises(ShapeError, match=r"2 scores 'loss', got the shape \(\): let the task's score return one"):
+        Tally(3, RUNTIME).add({"loss": torch.tensor(0.5)}, torch.arange(2))

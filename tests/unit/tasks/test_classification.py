@@ -80,6 +80,12 @@ def test_measure__one_class_alone__has_no_ranks(label):
     assert list(of_margins([-1.0, 0.5, 2.0], [label] * 3)) == ["accuracy", "nll", "ece"]
 
 
+@pytest.mark.parametrize(("labels", "value"), [([0, 0, 1, 1], 1.0), ([1, 1, 0, 0], 0.0)])
+def test_measure__ranks_without_a_mistake_or_without_a_hit__have_no_interval(labels, value):
+    auroc = of_margins([-1.0, 0.0, 1.0, 2.0], labels)["auroc"]
+    assert (auroc.value, auroc.low, auroc.high) == (value, None, None)
+
+
 def test_measure__three_classes__have_no_ranks():
     assert "auroc" not in measured(THREE, torch.eye(3), [0, 1, 2]).measures
 

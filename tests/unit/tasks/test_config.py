@@ -31,10 +31,13 @@ def test_config__unknown_name__is_refused_in_one_line():
 
 
 def test_kind__task_that_lacks_methods__is_refused_with_their_names():
-    with pytest.raises(
-        ConfigError, match=r"a whole task called .*:AbstractTask, got one without answer_columns"
-    ):
+    with pytest.raises(ConfigError, match=r"a whole task called .*:AbstractTask, got one without answer_columns"):
         TaskConfig(name=f"{PIXELS}:AbstractTask").kind()
+
+
+def test_config__file_without_the_name_of_a_task__says_what_is_missing():
+    with pytest.raises(ConfigError, match=r"got 'mine.py': say what in that file: mine.py:Name"):
+        TaskConfig(name="mine.py")
 
 
 @pytest.mark.parametrize("name", ["Nothing", "PixelClassifier"])

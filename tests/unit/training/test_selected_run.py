@@ -158,11 +158,38 @@ def tie(row, rule):
     return () if found is None else ((-1 if found["higher_is_better"] else 1) * found["value"],)
 
 
-def test_selection__unknown_measure__is_refused_in_one_line(tmp_path):
-    stage = replace(STAGE, epochs=1, selection=SelectionRule(keep="best", measure="worst_group/half"))
-    with pytest.raises(ConfigError, match="a measure of accuracy, nll, ece, got 'worst_group/half'") as caught:
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        ({"measure": "worst_group/half"}, "a measure of accuracy, nll, ece, got 'worst_group/half'"),
+        ({"tie_break": "acuracy"}, "a measure of accuracy, nll, ece, got 'acuracy'"),
+        ({"head": "semantc"}, "a head of first, semantic to select by, got 'semantc'"),
+    ],
+)
+def test_selection__what_is_not_there__is_refused_before_anything_is_written(rule, message, tmp_path):
+    stage = replace(STAGE, selection=SelectionRule(keep="best", **rule))
+    with pytest.raises(ConfigError, match=message) as caught:
         train(make_config(stage), tmp_path / "run")
     assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_selection__of_a_later_stage__is_refused_before_the_first_is_trained(tmp_path):
+    stages = (
+        replace(STAGE, name="a", epochs=1),
+        replace(STAGE, name="b", selection=SelectionRule(keep="best", head="x")),
+    )
+    with pytest.raises(ConfigError, match="a head of first, semantic to select by, got 'x'"):
+        train(make_config(*stages), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("unread", [{"measure": "nll"}, {"head": "semantic"}, {"tie_break": "accuracy"}])
+def test_selection__of_the_last_weights_by_a_measure__is_refused(unread):
+    with pytest.raises(
+        ConfigError, match=r"selection.keep best with another measure, head or tie-break, got keep last"
+    ):
+        replace(STAGE, selection=SelectionRule(**unread))
 
 
 def test_train_run__further_column__changes_no_weight_and_no_digest(selected, tmp_path):

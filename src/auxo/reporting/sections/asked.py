@@ -85,7 +85,7 @@ def _facts(run: RunRecord, judgement: Judgement) -> dict[str, str]:
         "stages": stages,
         "backbone": short_name(config.backbone.name) + (" (published weights)" if config.backbone.pretrained else ""),
         "data": run.data + elsewhere,
-        "task": run.config.task.name + (f", {listed(judgement.answers)}" if judgement.answers else ""),
+        "task": short_name(config.task.name) + (f", {listed(judgement.answers)}" if judgement.answers else ""),
         "judged on": listed(list(sets.values())) or "nothing; no head predicts",
         "seed": str(config.seed),
         "checkpoint": chosen,

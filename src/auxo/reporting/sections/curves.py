@@ -22,7 +22,7 @@ _LOSS = "_loss"
 def curves_section(runs: Sequence[RunRecord], styles: Mapping[str, Style]) -> Section:
     """Return losses in training and primary measures on validation over the steps of the runs."""
     numbers = count()
-    heads = [head for head in _heads(runs) if any(len(_measurements(run, head)) > 1 for run in runs)]
+    heads = [head for head in _list_heads(runs) if any(len(_list_measurements(run, head)) > 1 for run in runs)]
     panels = [_validation_panel(runs, styles, head, number=next(numbers)) for head in heads]
     names = _names(runs, _is_loss)
     panels += [_panel(runs, styles, name, key=f"loss-{next(numbers)}") for name in names]
@@ -87,13 +87,13 @@ def _names(runs: Sequence[RunRecord], is_wanted: Callable[[str], bool]) -> list[
     return [name for name in names if is_wanted(name)]
 
 
-def _heads(runs: Sequence[RunRecord]) -> list[Head]:
+def _list_heads(runs: Sequence[RunRecord]) -> list[Head]:
     """Return the heads that were measured on validation, those of the task first."""
     heads = dict.fromkeys(find_head(each.row) for run in runs for each in run.evaluated)
     return sorted(heads, key=lambda head: head.kind != "task")
 
 
-def _measurements(run: RunRecord, head: Head) -> list[Evaluated]:
+def _list_measurements(run: RunRecord, head: Head) -> list[Evaluated]:
     """Return what a head achieved on validation, in the order of the steps."""
     return [each for each in run.evaluated if find_head(each.row) == head]
 
@@ -128,9 +128,9 @@ def _panel(
 def _validation_panel(runs: Sequence[RunRecord], styles: Mapping[str, Style], head: Head, *, number: int) -> Chart:
     """Return the primary measure of a head on the validation set over the steps of all runs that have it."""
     lines, words = [], []
-    rows = [each.row for run in runs for each in _measurements(run, head)]
+    rows = [each.row for run in runs for each in _list_measurements(run, head)]
     for run in runs:
-        own = _measurements(run, head)
+        own = _list_measurements(run, head)
         points = [(each.stage, each.epoch, each.step, each.row.main.shown) for each in own]
         if points:
             lines.append(_line(run.name, points, styles[run.name], size=6))
@@ -176,8 +176,9 @@ def _course(run: RunRecord, *, has_name: bool) -> str:
     values = [row.values[name] for row in last if name in row.values] if name is not None else []
     if values and name is not None:
         parts.append(
-            f"{name.replace('_', ' ')} went from {said(values[0])} to {said(values[-1])}, "
-            f"{counted(last[-1].step, 'step')} after the start"
+            f"{name.replace('_', ' ')} "
+            + (f"went from {said(values[0])} to" if len(values) > 1 else "was")
+            + f" {said(values[-1])}, {counted(last[-1].step, 'step')} after the start"
         )
     first = next((each.row.head for each in run.evaluated if each.row.kind == "task"), None)
     points = [each for each in run.evaluated if each.row.kind == "task" and each.row.head == first]
@@ -230,14 +231,14 @@ def _signs(run: RunRecord, *, has_name: bool) -> list[str]:
 
 def _validation(run: RunRecord, runs: Sequence[RunRecord]) -> Numbers:
     """Return the primary measures on validation as a table."""
-    heads = _heads([run])
+    heads = _list_heads([run])
     found = {(each.stage, each.step, each.epoch) for each in run.evaluated}
     lines = []
     for stage, step, epoch in sorted(found, key=lambda place: place[1]):
         rows = {find_head(each.row): each.row for each in run.evaluated if each.step == step}
         cells = [rows[head].main.describe() if head in rows else "-" for head in heads]
         lines.append((f"{step:,}", stage, f"{epoch:.4g}", *cells))
-    names = [head.title + describe_guessing([each.row for each in _measurements(run, head)]) for head in heads]
+    names = [head.title + describe_guessing([each.row for each in _list_measurements(run, head)]) for head in heads]
     return Numbers(_caption("Measures on validation", run, runs), ["step", "stage", "epoch", *names], lines)
 
 

@@ -26,15 +26,17 @@ def pretext_section(runs: Sequence[RunRecord], styles: Mapping[str, Style]) -> S
     Nothing without pretexts. Every pretext has a chart of its own, with what guessing reaches: one with sixteen answers
     is not read as one with four, also where two runs call them the same.
     """
-    keys = dict.fromkeys(_key(*pair) for run in runs for pair in _pairs(run))
-    parts = [_part(key, runs, styles, number) for number, key in enumerate(keys)]
+    keys = dict.fromkeys(_make_key(*pair) for run in runs for pair in _pair_rows(run))
+    parts = [_compare_pretext(key, runs, styles, number) for number, key in enumerate(keys)]
     return Section("pretexts", "Pretexts and the task", parts) if parts else None
 
 
-def _part(key: tuple[Head, str], runs: Sequence[RunRecord], styles: Mapping[str, Style], number: int) -> Part:
+def _compare_pretext(
+    key: tuple[Head, str], runs: Sequence[RunRecord], styles: Mapping[str, Style], number: int
+) -> Part:
     """Return the chart of one pretext against one measure of the task."""
     head, _ = key
-    pairs = {run.name: [pair for pair in _pairs(run) if _key(*pair) == key] for run in runs}
+    pairs = {run.name: [pair for pair in _pair_rows(run) if _make_key(*pair) == key] for run in runs}
     shown = [run for run in runs if pairs[run.name]]
     pretext, own = pairs[shown[0].name][0]
     chance = describe_guessing([pretext])
@@ -52,7 +54,7 @@ def _part(key: tuple[Head, str], runs: Sequence[RunRecord], styles: Mapping[str,
         )
         for run in shown
     ]
-    sentences = [_sentence(run, pairs[run.name], has_name=len(runs) > 1) for run in shown]
+    sentences = [_describe_pairs(run, pairs[run.name], has_name=len(runs) > 1) for run in shown]
     if len(runs) == 1:
         sentences = [text[0].upper() + text[1:] for text in sentences]
     others = describe_guessing([row for run in shown for _, row in pairs[run.name]])
@@ -71,18 +73,18 @@ def _part(key: tuple[Head, str], runs: Sequence[RunRecord], styles: Mapping[str,
     return Part(f"{head.name}{chance}", sentences, [*legend_of(shown, styles), Charts([chart]), table])
 
 
-def _pairs(run: RunRecord) -> list[tuple[EvaluationRow, EvaluationRow]]:
+def _pair_rows(run: RunRecord) -> list[tuple[EvaluationRow, EvaluationRow]]:
     """Return the rows of every pretext, each with that of the head that predicts on the same set."""
     own = {row.split: row for row in run.history.first_head()}
     return [(row, own[row.split]) for row in run.history.rows if row.kind == "pretext" and row.split in own]
 
 
-def _key(pretext: EvaluationRow, row: EvaluationRow) -> tuple[Head, str]:
+def _make_key(pretext: EvaluationRow, row: EvaluationRow) -> tuple[Head, str]:
     """Return what pairs of one chart have in common."""
     return find_head(pretext), row.primary
 
 
-def _sentence(run: RunRecord, pairs: Sequence[tuple[EvaluationRow, EvaluationRow]], *, has_name: bool) -> str:
+def _describe_pairs(run: RunRecord, pairs: Sequence[tuple[EvaluationRow, EvaluationRow]], *, has_name: bool) -> str:
     """Return how the two go together."""
     pretext, first = pairs[0]
     head = pretext.head

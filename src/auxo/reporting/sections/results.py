@@ -28,7 +28,7 @@ def results_section(groups: Sequence[Sequence[RunRecord]], styles: Mapping[str, 
     runs = [run for members in groups for run in members]
     blocks: list[Block] = []
     if any(run.history.first_head() for run in runs):
-        blocks += [*legend_of(runs, styles), Charts(_charts(runs, styles))]
+        blocks += [*legend_of(runs, styles), Charts(_draw_charts(runs, styles))]
     if len(runs) > 1:
         blocks += [table for kind in ("task", "pretext") if (table := _side_by_side(groups, kind)).lines]
     for run in runs:
@@ -36,7 +36,7 @@ def results_section(groups: Sequence[Sequence[RunRecord]], styles: Mapping[str, 
         caption = "Measures by set and head" if len(runs) == 1 else f"All numbers of {run.name}"
         if found.lines:
             blocks.append(Numbers(caption, found.columns, found.lines, is_open=len(runs) == 1, note=found.caption))
-    blocks += [table for run in runs for table in _groups(run, has_name=len(runs) > 1)]
+    blocks += [table for run in runs for table in _list_groups(run, has_name=len(runs) > 1)]
     sentences = _sentences(groups)
     if len(runs) == 1:
         return Section("results", "Results", [Part("", sentences, blocks)])
@@ -108,14 +108,16 @@ def _side_by_side(groups: Sequence[Sequence[RunRecord]], kind: str) -> Numbers:
     )
 
 
-def _charts(runs: Sequence[RunRecord], styles: Mapping[str, Style]) -> list[Chart]:
+def _draw_charts(runs: Sequence[RunRecord], styles: Mapping[str, Style]) -> list[Chart]:
     """Return the primary measure of the heads that predict with their intervals, a chart for each such measure."""
     numbers, rows = count(), [row for run in runs for row in run.history.first_head()]
     measures = dict.fromkeys((row.primary, row.main.unit) for row in rows)
-    return [_chart(runs, styles, *measure, number=next(numbers)) for measure in measures]
+    return [_draw_chart(runs, styles, *measure, number=next(numbers)) for measure in measures]
 
 
-def _chart(runs: Sequence[RunRecord], styles: Mapping[str, Style], primary: str, unit: str, *, number: int) -> Chart:
+def _draw_chart(
+    runs: Sequence[RunRecord], styles: Mapping[str, Style], primary: str, unit: str, *, number: int
+) -> Chart:
     """Return a primary measure of the heads that predict, with its intervals."""
     rows = {}
     for run in runs:
@@ -125,7 +127,7 @@ def _chart(runs: Sequence[RunRecord], styles: Mapping[str, Style], primary: str,
     everything = [row for members in rows.values() for row in members]
     names = list(dict.fromkeys(row.split for row in everything))
     points = [
-        (name, styles[name], [(names.index(row.split), *_ends(row.main)) for row in members])
+        (name, styles[name], [(names.index(row.split), *_find_ends(row.main)) for row in members])
         for name, members in rows.items()
     ]
     means = []
@@ -134,16 +136,17 @@ def _chart(runs: Sequence[RunRecord], styles: Mapping[str, Style], primary: str,
         means.append(f"{name} {found[0]._replace(value=mean(each.value for each in found)).describe()}")
     on_average = f" on average over {counted(len(rows), 'run')}" if len(rows) > 1 else ""
     title, chance = titled(everything[0]), describe_guessing(everything)
+    intervals = ", with 95 % intervals" if any(row.main.low is not None for row in everything) else ""
     return Chart(
         f"primary-{number}",
-        f"{title}, of the head that predicts, with 95 % intervals{chance}",
+        f"{title}, of the head that predicts{intervals}{chance}",
         f"{title_measure(primary)}{on_average}{chance}: {listed(means)}.",
         build_intervals(points, names, x_title=title, digits=everything[0].main.digits),
         height=70 + len(names) * max(34, 15 * len(points) + 8),
     )
 
 
-def _groups(run: RunRecord, *, has_name: bool) -> list[Numbers]:
+def _list_groups(run: RunRecord, *, has_name: bool) -> list[Numbers]:
     """Return the primary measure by each further column that the sets are grouped by, the worst group below."""
     tables = []
     rows = run.history.first_head()
@@ -174,7 +177,7 @@ def _cell_of(chance: Measure | None) -> str:
     return "-" if chance is None else chance.describe()
 
 
-def _ends(measure: Measure) -> tuple[float, float, float]:
+def _find_ends(measure: Measure) -> tuple[float, float, float]:
     """Return a measure and its interval as an axis has them; without an interval its ends are the value."""
     low, high = (measure.value if end is None else end for end in (measure.low, measure.high))
     return measure.shown, measure._replace(value=low).shown, measure._replace(value=high).shown

@@ -1,0 +1,39 @@
+"""Which images a trained model takes."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+
+from auxo.backbones import BackboneConfig
+from auxo.data import InputPipeline
+from auxo.errors import DataError
+from auxo.methods.supervised import Supervised
+from auxo.runs.model import TrainedModel
+from auxo.tasks import Classification
+
+
+@dataclass(frozen=True)
+class AnySize(Classification):
+    """Classes of images of any size."""
+
+    is_size_fixed = False
+
+
+def model_of(kind):
+    task = kind(("a", "b"), 3, 16, 16)
+    method = Supervised.Config().build(BackboneConfig(name="densenet40_12").build(task, seed=0), task, seed=0)
+    pipeline = InputPipeline(torch.zeros(3), torch.ones(3), image_shape=task.image_shape)
+    return TrainedModel(method, pipeline, task, {}, Path("model"), "classification")
+
+
+def test_check_shape__other_size__is_refused_where_the_task_fixes_it():
+    with pytest.raises(DataError, match=r"images of 3x16x16 \(channels, height, width\), got 3x20x24 in elsewhere"):
+        model_of(Classification).check_shape((3, 20, 24), where="elsewhere")
+    model_of(AnySize).check_shape((3, 20, 24), where="elsewhere")
+
+
+def test_check_shape__other_channels__are_refused_whatever_the_size():
+    with pytest.raises(DataError, match="got 1x16x16 in elsewhere"):
+        model_of(AnySize).check_shape((1, 16, 16), where="elsewhere")
