@@ -103,7 +103,8 @@ def call_outside(name: str, kind: type[_Kind], *args: object, **options: object)
     """
     path, inner, found = _find_outside(name)
     expected = f"a class or function called {inner} in {path} that makes an {kind.__name__}"
-    if not callable(found):
+    is_other = isinstance(found, type) and not issubclass(found, kind)  # not to be called: it may want other arguments
+    if is_other or not callable(found):
         raise ConfigError(expected, "none" if found is None else repr(found), "define it there")
     made = run_foreign(lambda: found(*args, **options), str(path))
     if not isinstance(made, kind):
@@ -136,8 +137,7 @@ def import_file(path: Path) -> ModuleType:
         return sys.modules[name]
     loader = _TextLoader(place, content)
     spec = spec_from_file_location(name, place, loader=loader)
-    if spec is None:
-        raise ConfigError("a Python file", str(path), "give it the ending .py")
+    assert spec is not None  # a loader is given
     module = module_from_spec(spec)
     sys.modules[name] = module  # dataclasses look their module up
     try:

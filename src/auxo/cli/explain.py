@@ -14,7 +14,7 @@ from auxo.data import AbstractSource, read_source
 from auxo.errors import ConfigError
 from auxo.explain import ExplainConfig, Subject, explain
 from auxo.outside import short_name
-from auxo.runs.experiment import ExperimentConfig
+from auxo.runs.experiment import ExperimentConfig, method_name
 from auxo.runs.model import TrainedModel, load_model, splits_of
 from auxo.runtime import RuntimeConfig, open_runtime
 
@@ -88,6 +88,6 @@ def _pictures(config: ExperimentConfig, model: TrainedModel, options: Options) -
 def _name(config: ExperimentConfig, folder: Path, name: str | None) -> str:
     """Return what captions call the model: method, backbone, run directory and the stage that was named."""
     stage = next((stage for stage in config.stages if stage.name == name), config.stages[-1])
-    method = type(stage.method).__qualname__.partition(".")[0]
+    method = method_name(stage)
     place = folder.resolve().name + (f", stage {name}" if name else "")
     return f"{method} on {short_name(config.backbone.name)} ({place})"

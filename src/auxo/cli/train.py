@@ -14,7 +14,7 @@ from auxo.cli.run_folder import require_run
 from auxo.cli.terminal import print_table
 from auxo.errors import ConfigError, OutputError
 from auxo.runs.document import config_digest, from_json, load_recipe, to_json
-from auxo.runs.experiment import ExperimentConfig, StageConfig
+from auxo.runs.experiment import ExperimentConfig, StageConfig, method_name
 from auxo.runs.history import RunHistory
 from auxo.runtime import Runtime, open_runtime
 from auxo.training import train_run
@@ -125,7 +125,7 @@ def _plan(words: list[str]) -> _Plan:
 def _name(recipe: str | None, config: ExperimentConfig) -> str:
     """Return what a run is called: its recipe's method or file, else the method of its last stage."""
     if recipe is None:
-        return type(config.stages[-1].method).__qualname__.partition(".")[0].lower()
+        return method_name(config.stages[-1]).lower()
     return recipe_name(recipe)
 
 

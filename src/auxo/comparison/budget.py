@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from auxo.errors import ConfigError
 from auxo.optimizers import OptimizerConfig
-from auxo.runs.experiment import ExperimentConfig, StageConfig
+from auxo.runs.experiment import ExperimentConfig, StageConfig, method_name
 from auxo.runs.tree import replaced, walk
 
 __all__ = ["Plan", "fit_to_budget", "total_flops", "with_epochs"]
@@ -60,7 +60,7 @@ def fit_to_budget(config: ExperimentConfig, flops_per_epoch: tuple[int, ...], bu
     """
     own = total_flops(config, flops_per_epoch)
     if own <= 0:
-        name = type(config.stages[-1].method).__qualname__.partition(".")[0]
+        name = method_name(config.stages[-1])
         raise ConfigError(f"operations of {name} that can be counted", "none", "pass --budget recipe")
     factor = budget / own
     factors = {factor}

@@ -188,6 +188,7 @@ def _under_each(
                 worst = task.worsened(worst, network(found), targets)
         outputs.append(worst)
     overall = clean
+    # one after another: "worse" is the task's to say, so there is no maximum over all at once
     for found in outputs[1:]:
         overall = task.worsened(overall, found, targets)
     return [*outputs, overall]

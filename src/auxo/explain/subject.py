@@ -84,8 +84,8 @@ class Subject:
             yield Inputs(chunk, pixels, self.reader.inputs(pixels))
 
     def features(self, images: Images) -> Features:
-        """Return the features of normalised images; a model needs no class head for these."""
-        with torch.no_grad():
+        """Return the features of normalised images; a model needs no head that predicts for these."""
+        with torch.no_grad():  # in float32, whatever the run's precision
             return features_of(self.model.method, images, predicts=self.predicts)
 
     def answers(self, images: Images) -> Answers:

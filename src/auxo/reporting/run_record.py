@@ -8,7 +8,7 @@ from pathlib import Path
 
 from auxo.outside import short_name
 from auxo.runs.experiment import ExperimentConfig, method_name
-from auxo.runs.history import Evaluated, Measured, RunHistory
+from auxo.runs.history import Evaluated, LoggedMetrics, RunHistory
 
 __all__ = ["RunRecord", "group_name", "grouped", "read_run_record", "run_names"]
 
@@ -36,7 +36,7 @@ class RunRecord:
     config: ExperimentConfig
     version: str
     history: RunHistory
-    measured: Sequence[Measured]
+    measured: Sequence[LoggedMetrics]
     records_per_point: int
     evaluated: Sequence[Evaluated]
     stage_starts: Mapping[str, int]
@@ -86,7 +86,7 @@ def read_run_record(folder: Path, config: ExperimentConfig, *, name: str) -> Run
     )
 
 
-def _thin_rows(rows: Sequence[Measured], per_point: int) -> list[Measured]:
+def _thin_rows(rows: Sequence[LoggedMetrics], per_point: int) -> list[LoggedMetrics]:
     """Return the means of so many consecutive records of one stage."""
     points = []
     for _, members in groupby(rows, key=lambda row: row.stage):

@@ -2,7 +2,7 @@
 
 from auxo.runs.document import config_digest, from_json, load_recipe, to_json
 from auxo.runs.experiment import ExperimentConfig, StageConfig, TrainingConfig, Transfer, method_name
-from auxo.runs.history import Evaluated, Measured, RunHistory
+from auxo.runs.history import Evaluated, LoggedMetrics, RunHistory
 from auxo.runs.model import TrainedModel, load_model
 from auxo.runs.results import Compute, EvaluationRow, Selection, first_head
 
@@ -11,7 +11,7 @@ __all__ = [
     "Evaluated",
     "EvaluationRow",
     "ExperimentConfig",
-    "Measured",
+    "LoggedMetrics",
     "RunHistory",
     "Selection",
     "StageConfig",

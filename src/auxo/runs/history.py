@@ -15,13 +15,13 @@ from auxo.runs.experiment import ExperimentConfig, StageConfig
 from auxo.runs.records import End, find_end, read_records
 from auxo.runs.results import Compute, EvaluationRow, Selection, first_head
 
-__all__ = ["Evaluated", "Measured", "RunHistory"]
+__all__ = ["Evaluated", "LoggedMetrics", "RunHistory"]
 
 _RECORDS = "records.jsonl"
 
 
 @dataclass(frozen=True)
-class Measured:
+class LoggedMetrics:
     """Metrics of training, means over some steps.
 
     Args:
@@ -150,13 +150,13 @@ class RunHistory:
                     found = Evaluated(record["stage"], record["global_step"], float(record["epoch"]), row)
                 yield found
 
-    def measured(self) -> Iterator[Measured]:
+    def measured(self) -> Iterator[LoggedMetrics]:
         """Yield losses, other metrics and learning rates, in the order of the steps."""
         for record in self.records:
             if record["kind"] == "losses":
                 with self._refusing_others():
                     place = record["stage"], record["global_step"], float(record["epoch"])
-                    found = Measured(*place, record["losses"], record["lr"])
+                    found = LoggedMetrics(*place, record["losses"], record["lr"])
                 yield found
 
     def stage_starts(self) -> dict[str, int]:

@@ -6,7 +6,7 @@ from itertools import islice, product
 
 from auxo.data import Splits
 from auxo.errors import ConfigError
-from auxo.runs.experiment import ExperimentConfig
+from auxo.runs.experiment import ExperimentConfig, method_name
 from auxo.runs.model import splits_of
 from auxo.runs.selection import SelectionRule
 from auxo.runtime import Runtime
@@ -143,7 +143,7 @@ def parse_space(config: ExperimentConfig, words: Sequence[str]) -> SearchSpace:
         samplers[name] = text
     samplers = samplers or declared_samplers(config)
     if not samplers:
-        method = type(config.stages[-1].method).__qualname__.partition(".")[0]
+        method = method_name(config.stages[-1])
         fix = "write for instance --search epochs=int:5,20"
         raise ConfigError("options to search over", f"none, and {method} declares none", fix)
     fields = [find_field(path, known) for path in samplers]

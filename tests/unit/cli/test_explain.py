@@ -30,7 +30,7 @@ def test_explain__finished_run__writes_pictures_and_rows_of_its_test_split(auxo,
     ]
     assert sorted(path.name for path in folder.iterdir()) == list(NAMES)
     settings, *rows = rows_of(folder / "gradcam.jsonl")
-    assert settings["run"] == "OSSL on lenet5 (run)"
+    assert settings["run"] == "ossl on lenet5 (run)"
     assert [row["split"] for row in rows] == ["test"] * 8
     assert [row["label"] for row in rows] == [name for name in ("arrow", "corner", "tee", "wedge") for _ in range(2)]
     assert len(rows_of(folder / "tsne.jsonl")) == 17

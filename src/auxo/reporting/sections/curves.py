@@ -11,7 +11,7 @@ from auxo.reporting.run_record import RunRecord
 from auxo.reporting.sections.heads import Head, describe_guessing, find_head
 from auxo.reporting.sections.legend import legend_of
 from auxo.reporting.sections.words import counted, listed, said, titled
-from auxo.runs.history import Evaluated, Measured
+from auxo.runs.history import Evaluated, LoggedMetrics
 
 __all__ = ["curves_section", "gates_section", "metrics_section"]
 
@@ -247,7 +247,7 @@ def _metrics_table(run: RunRecord, runs: Sequence[RunRecord], is_wanted: Callabl
     names = _names([run], is_wanted)
     rates = list(dict.fromkeys(name for row in run.measured for name in row.rates)) if is_wanted is _is_other else []
 
-    def cells(row: Measured) -> list[str]:
+    def cells(row: LoggedMetrics) -> list[str]:
         return [said(row.values.get(name)) for name in names] + [said(row.rates.get(name)) for name in rates]
 
     rows = [row for row in run.measured if rates or any(name in row.values for name in names)]
