@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from auxo.data import AbstractSource, DataConfig, load_splits
 from auxo.data.corruptions import KINDS, SEVERITIES, corrupt
-from auxo.data.two_views import SIMCLR_VIEWS, simclr_view
+from auxo.data.two_views import SIMCLR_VIEWS, crop_images, draw_crops, recolour_view
 from auxo.pretexts.channel_shuffle import ORDERS, ChannelShuffle
 from auxo.pretexts.compose import Compose
 from auxo.pretexts.flip import Flip
@@ -205,7 +205,8 @@ def draw_two_views(images: dict[str, tuple[Tensor, float]]) -> None:
         for view in SIMCLR_VIEWS:
             drawn = Draws(named_generator(21, "picture", view))
             many = (image.float() / 255).expand(8, -1, -1, -1)
-            seen = simclr_view(many, drawn, view=SIMCLR_VIEWS[view], flip_prob=flip_prob)
+            crops = draw_crops(drawn, len(many), (many.shape[2], many.shape[3]), flip_prob=flip_prob)
+            seen = recolour_view(crop_images(many, crops), drawn, view=SIMCLR_VIEWS[view])
             rows[f"{name},\n{view}"] = [("", image[0]), *(("", picture) for picture in seen)]
     draw_rows(rows, "two_views.png")
 

@@ -4,7 +4,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
+from typing import ClassVar, NamedTuple
 
 from jaxtyping import Int, Shaped
 from torch import Tensor, nn
@@ -21,9 +21,9 @@ from auxo.types import Batch, Batches, Features, Images, Losses, Metrics
 __all__ = [
     "AbstractBackbone",
     "AbstractMethod",
+    "AbstractOrder",
     "AbstractPretext",
     "MethodConfig",
-    "Order",
     "PretextBatch",
     "PretextHead",
     "StepPlan",
@@ -204,17 +204,42 @@ class AbstractMethod(nn.Module, ABC):
         return logits
 
 
-@runtime_checkable
-class Order(Protocol):
-    """What a pass over the images of a split shows, in which order; see :mod:`auxo.data.orders`. Must have a hash."""
+class AbstractOrder(ABC):
+    """What a pass over the images of a split shows; :mod:`auxo.data.orders` has some.
 
+    Subclasses are frozen dataclasses of plain values.
+
+    A pass depends on the columns, the seed and its number alone, so that training resumes at any step, and every
+    number of processes sees the same batches.
+    """
+
+    @abstractmethod
     def length(self, targets: Mapping[str, Int[Tensor, " n"]], *, count: int) -> int:
-        """Return how many images a pass shows; see :meth:`auxo.data.AbstractOrder.length`."""
+        """Return how many images a pass shows, the same for every pass.
 
+        Args:
+            targets: the columns of the split that are not hidden, by name; one whole number for every image.
+            count: images of the split.
+
+        Raises:
+            ConfigError: a column that the order goes by is not there.
+        """
+
+    @abstractmethod
     def positions(
         self, targets: Mapping[str, Int[Tensor, " n"]], *, count: int, seed: int, number: int
     ) -> Int[Tensor, " length"]:
-        """Return the positions that a pass shows; see :meth:`auxo.data.AbstractOrder.positions`."""
+        """Return the int64 positions in ``0..count-1`` that a pass shows, in turn; repeats are allowed.
+
+        Args:
+            targets: see :meth:`length`.
+            count: see :meth:`length`.
+            seed: of the order.
+            number: of the pass, from 0.
+
+        Raises:
+            ConfigError: a column that the order goes by is not there.
+        """
 
 
 @dataclass(frozen=True)
@@ -249,7 +274,7 @@ class View:
     split: str = "train"
     augment: str | None = None
     ratio: int | float = 1
-    order: Order | None = None
+    order: AbstractOrder | None = None
     stream: str = ""
     batch_size: int | None = None
     images: bool = True

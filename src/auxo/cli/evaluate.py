@@ -13,7 +13,8 @@ from auxo.cli.earlier import keep_earlier
 from auxo.cli.options import ModelOptions, parse_options
 from auxo.cli.terminal import print_table
 from auxo.cli.train import read_run_config
-from auxo.data import DataConfig, EvaluationSplit, Splits, ood_splits, read_source, stratified_parts
+from auxo.data import DataConfig, EvaluationSplit, Splits, ood_splits, stratified_parts
+from auxo.data.config import RegroupedDataConfig, Unknown
 from auxo.data.corruptions import KINDS, SEVERITIES
 from auxo.errors import ConfigError
 from auxo.evaluation import (
@@ -56,7 +57,11 @@ class Options:
     split: str | None = None
     """Judge on one of the run's own sets only, such as val, test or ood/usps; under corruptions or attack test."""
     columns: tuple[str, ...] = ()
-    """Group by these further columns of the data, too, also of a run trained without them; as for --data.columns."""
+    """Group by these further columns of the data, too, also of a run trained without them; as for --data.columns, but
+    images without a value stay, in a group of their own."""
+    unknown: Annotated[Unknown | None, tyro.conf.arg(name="data.unknown")] = None
+    """With --data: what to do with an image that has no label or one that train does not have: stop (refuse), or leave
+    it out (ignore); default the run's own choice."""
     images: int | None = None
     """Judge on at most so many images of each set, drawn with the class proportions kept; default all."""
     probe: tuple[Literal["all"] | ProbeName, ...] = ()
@@ -98,6 +103,7 @@ class Options:
             (is_vote_read, "--probe knn beside --neighbours", "none", "pass --probe knn"),
             (self.neighbours is None or self.neighbours >= 1, "neighbours >= 1", self.neighbours, "leave it out"),
             (not (self.data and self.split), "--data or --split", "both", "leave one out"),
+            (bool(self.data) or not self.unknown, "--data beside --data.unknown", "none", "its sets are the run's"),
             (is_strength_read, "--attack beside the strength of one", "none", "pass --attack all"),
             (is_choice_read, "--corruptions beside --kinds and --severities", "none", "pass --corruptions"),
             (bool(self.kinds and self.severities), "a kind and a severity of corruption", "none", "leave them out"),
@@ -109,9 +115,10 @@ class Options:
         _ = self.attacks  # it refuses a strength that none of them reads
 
     def grouped(self, data: DataConfig) -> DataConfig:
-        """Return options of the data that read the further columns as well."""
+        """Return options of the data that read the further columns as well, and the same images."""
         asked = replace(data, columns=self.columns).columns
-        return replace(data, columns=tuple(dict.fromkeys((*data.columns, *asked))))
+        more = tuple(name for name in asked if name not in data.columns)
+        return RegroupedDataConfig(**{**vars(data), "columns": (*data.columns, *more)}, regrouped=more)
 
     @property
     def strength(self) -> AttackConfig:
@@ -177,11 +184,8 @@ def _splits(
     """Return the run's own sets, one of them, or the ones that are named, or part of each."""
     splits: list[EvaluationSplit]
     if options.data or own is None:
-        sized = replace(config.data, image_size=model.image_size)
-        sources = [read_source(spec, sized, class_names=model.task.targets[0].names) for spec in options.data]
-        for spec, source in zip(options.data, sources, strict=True):
-            model.check_shape(source.image_shape, where=spec)
-        splits = list(ood_splits(sources))
+        data = replace(config.data, unknown=options.unknown or config.data.unknown)
+        splits = list(ood_splits([model.read_judged(spec, data) for spec in options.data]))
     else:
         splits = list(own.evaluation())
         wanted = options.split or ("test" if options.corruptions or options.attack else None)

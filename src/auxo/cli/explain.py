@@ -10,7 +10,8 @@ from tyro.conf import Positional
 
 from auxo.cli.options import ModelOptions, parse_options
 from auxo.cli.train import read_run_config
-from auxo.data import AbstractSource, read_source
+from auxo.data import AbstractSource
+from auxo.data.config import Unknown
 from auxo.errors import ConfigError
 from auxo.explain import ExplainConfig, Subject, explain
 from auxo.outside import short_name
@@ -33,6 +34,9 @@ class Options:
     """Split of the run to look at: train, meta, val, test or ood/NAME; default test, or val where there is none."""
     data: str | None = None
     """Labelled set to look at instead: folder, Parquet, CSV or hf://owner/name[:split]."""
+    unknown: Annotated[Unknown | None, tyro.conf.arg(name="data.unknown")] = None
+    """With --data: what to do with an image that has no label or one that train does not have: stop (refuse), or leave
+    it out (ignore); default the run's own choice."""
     show: Annotated[ExplainConfig, tyro.conf.arg(name="")] = field(default_factory=ExplainConfig)
     """What to show."""
     out: str | None = None
@@ -48,6 +52,8 @@ def run(words: Sequence[str]) -> None:
     if options.data is not None and options.split is not None:
         got = f"--split {options.split} --data {options.data}"
         raise ConfigError("one of --split and --data", got, "leave one out")
+    if options.unknown is not None and options.data is None:
+        raise ConfigError("--data beside --data.unknown", "none", "leave it out: the run's sets are as they were")
     folder = Path(options.run)
     config = read_run_config(folder, code=options.use.code)
     with open_runtime(RuntimeConfig(device=options.use.device, precision="float32")) as runtime:
@@ -72,9 +78,7 @@ def run(words: Sequence[str]) -> None:
 def _pictures(config: ExperimentConfig, model: TrainedModel, options: Options) -> tuple[str, AbstractSource]:
     """Return the pictures to look at and the name of their set."""
     if options.data is not None:
-        sized = replace(config.data, image_size=model.image_size)
-        source = read_source(options.data, sized, class_names=model.task.targets[0].names)
-        model.check_shape(source.image_shape, where=options.data)
+        source = model.read_judged(options.data, replace(config.data, unknown=options.unknown or config.data.unknown))
         return source.name, source
     splits = splits_of(config)
     model.check_splits(splits)

@@ -4,7 +4,7 @@ from auxo.data.config import DataConfig
 from auxo.data.decode import decode_image, read_bytes
 from auxo.data.load import load_splits, ood_splits
 from auxo.data.loader import Loader, ordered_batches
-from auxo.data.orders import AbstractOrder, Balanced, Shuffled, Stratified
+from auxo.data.orders import Balanced, Shuffled, Stratified
 from auxo.data.pipeline import InputPipeline
 from auxo.data.readers import read_source
 from auxo.data.sources import AbstractSource, InMemorySource, PlaceMap, StreamingSource
@@ -21,6 +21,7 @@ from auxo.data.splits import (
     stratified_indices,
     stratified_parts,
 )
+from auxo.interfaces import AbstractOrder
 
 __all__ = [
     "AbstractOrder",

@@ -19,10 +19,8 @@ __all__ = [
     "Operation",
     "apply_drawn",
     "apply_operations",
-    "cutout",
     "draw_operations",
     "draw_squares",
-    "rand_augment",
 ]
 
 _Images = Float[Tensor, "n 3 height width"]
@@ -61,33 +59,27 @@ class Drawn(NamedTuple):
     strength: Float[Tensor, " n"]
 
 
-def rand_augment(images: _Images, draws: Draws, *, num_operations: int = 3) -> _Images:
-    """Return images after ``num_operations`` operations each, drawn with replacement from :data:`OPERATIONS`.
+def draw_operations(draws: Draws, count: int, *, num_operations: int = 3) -> list[Drawn]:
+    """Return ``num_operations`` operations for each of so many images, drawn with replacement from :data:`OPERATIONS`.
 
-    The magnitude is uniform over the operation's range. Every image has operations and magnitudes of its own; images of
-    one operation are changed together.
+    The magnitude is uniform over the operation's range. Every image has operations and magnitudes of its own.
 
     Source: RandAugment (Cubuk et al., arXiv 1909.13719) as FixMatch has it (Sohn et al., NeurIPS 2020, arXiv
     2001.07685): no magnitude to be tuned. Pool, ranges and number are those of github.com/LeeDoYup/FixMatch-pytorch;
     github.com/google-research/fixmatch draws two operations, and leaves each out every second time.
 
     Args:
-        images: in [0, 1].
         draws: of the joined batch.
+        count: images.
         num_operations: how many follow one another, >= 0.
     """
-    return apply_drawn(images, draw_operations(draws, len(images), num_operations=num_operations))
-
-
-def draw_operations(draws: Draws, count: int, *, num_operations: int = 3) -> list[Drawn]:
-    """Return what :func:`rand_augment` draws for so many images."""
     return [Drawn(draws.integers(len(OPERATIONS), count), draws.uniform(count)) for _ in range(num_operations)]
 
 
 def apply_drawn(
     images: _AnyImages, drawn: Sequence[Drawn], *, operations: Sequence[Operation] | None = None
 ) -> _AnyImages:
-    """Return images after one operation for each of ``drawn``.
+    """Return images after one operation for each of ``drawn``; those of one operation are changed together.
 
     Args:
         images: in [0, 1]; or, with :data:`MOVES`, anything that moves as the pixels do.
@@ -129,28 +121,15 @@ def apply_operations(
     return torch.cat(changed)[order.argsort().to(images.device)]
 
 
-def cutout(images: _Images, draws: Draws, *, fill: Float[Tensor, " channels"], largest: float = 0.5) -> _Images:
-    """Return images in which a square is filled with one colour.
+def draw_squares(
+    draws: Draws, count: int, size: tuple[int, int], *, largest: float = 0.5
+) -> Bool[Tensor, "count 1 height width"]:
+    """Return which pixels of each image are in a square that hides them, on the CPU.
 
     Its side is uniform in [0, ``largest``] of the shorter side, its centre uniform over the image; what lies outside
     the image is cut off.
 
-    Source: DeVries & Taylor, arXiv 1708.04552, with the random side of FixMatch (arXiv 2001.07685).
-
-    Args:
-        images: in [0, 1].
-        draws: of the joined batch.
-        fill: the colour, shape ``(channels,)``, in [0, 1]; the mean of the training images is grey once normalised.
-        largest: longest side as a part of the shorter side of the image, in [0, 1].
-    """
-    is_inside = draw_squares(draws, len(images), (images.shape[-2], images.shape[-1]), largest=largest)
-    return torch.where(is_inside.to(images.device), fill.view(-1, 1, 1), images)
-
-
-def draw_squares(
-    draws: Draws, count: int, size: tuple[int, int], *, largest: float = 0.5
-) -> Bool[Tensor, "count 1 height width"]:
-    """Return which pixels :func:`cutout` fills, on the CPU.
+    Source: Cutout (DeVries & Taylor, arXiv 1708.04552), with the random side of FixMatch (arXiv 2001.07685).
 
     Args:
         draws: of the joined batch.
@@ -228,7 +207,7 @@ def _solarize(images: _AnyImages, magnitudes: _Magnitudes) -> _AnyImages:
     return torch.where(images < magnitudes.view(-1, 1, 1, 1), images, 1 - images)
 
 
-def _warp(images: _AnyImages, across: list[Tensor | float], down: list[Tensor | float]) -> _AnyImages:
+def _move_pixels(images: _AnyImages, across: list[Tensor | float], down: list[Tensor | float]) -> _AnyImages:
     """Fetch each pixel from elsewhere in its image, black from outside it.
 
     Args:
@@ -250,32 +229,32 @@ def _warp(images: _AnyImages, across: list[Tensor | float], down: list[Tensor | 
     return functional.grid_sample(images, grid, mode="nearest", padding_mode="zeros", align_corners=False)
 
 
-def _rotate(images: _AnyImages, degrees: _Magnitudes) -> _AnyImages:
+def _turn_images(images: _AnyImages, degrees: _Magnitudes) -> _AnyImages:
     """Turn about the centre, counter-clockwise."""
     height, width = images.shape[-2:]
     angle = torch.deg2rad(degrees)
     cos, sin, x, y = angle.cos(), angle.sin(), width / 2, height / 2
-    return _warp(images, [cos, -sin, x - cos * x + sin * y], [sin, cos, y - sin * x - cos * y])
+    return _move_pixels(images, [cos, -sin, x - cos * x + sin * y], [sin, cos, y - sin * x - cos * y])
 
 
 def _shear_x(images: _AnyImages, magnitudes: _Magnitudes) -> _AnyImages:
     """Move rows sideways, by a part of their distance from the top."""
-    return _warp(images, [1.0, magnitudes, 0.0], [0.0, 1.0, 0.0])
+    return _move_pixels(images, [1.0, magnitudes, 0.0], [0.0, 1.0, 0.0])
 
 
 def _shear_y(images: _AnyImages, magnitudes: _Magnitudes) -> _AnyImages:
     """Move columns up or down, by a part of their distance from the left."""
-    return _warp(images, [1.0, 0.0, 0.0], [magnitudes, 1.0, 0.0])
+    return _move_pixels(images, [1.0, 0.0, 0.0], [magnitudes, 1.0, 0.0])
 
 
 def _translate_x(images: _AnyImages, magnitudes: _Magnitudes) -> _AnyImages:
     """Move sideways, by a part of the width."""
-    return _warp(images, [1.0, 0.0, magnitudes * images.shape[-1]], [0.0, 1.0, 0.0])
+    return _move_pixels(images, [1.0, 0.0, magnitudes * images.shape[-1]], [0.0, 1.0, 0.0])
 
 
 def _translate_y(images: _AnyImages, magnitudes: _Magnitudes) -> _AnyImages:
     """Move up or down, by a part of the height."""
-    return _warp(images, [1.0, 0.0, 0.0], [0.0, 1.0, magnitudes * images.shape[-2]])
+    return _move_pixels(images, [1.0, 0.0, 0.0], [0.0, 1.0, magnitudes * images.shape[-2]])
 
 
 OPERATIONS = (
@@ -286,7 +265,7 @@ OPERATIONS = (
     Operation("Equalize", 0.0, 1.0, _equalize),
     Operation("Identity", 0.0, 1.0, _identity),
     Operation("Posterize", 4.0, 8.0, _posterize),
-    Operation("Rotate", -30.0, 30.0, _rotate, moves=True),
+    Operation("Rotate", -30.0, 30.0, _turn_images, moves=True),
     Operation("Sharpness", 0.05, 0.95, _sharpness),
     Operation("ShearX", -0.3, 0.3, _shear_x, moves=True),
     Operation("ShearY", -0.3, 0.3, _shear_y, moves=True),

@@ -1,5 +1,6 @@
 """Columns of a source: joined, cut, hidden and counted."""
 
+import math
 from collections.abc import Callable, Collection, Mapping
 
 import torch
@@ -11,8 +12,10 @@ from auxo.types import LABEL, Column
 
 __all__ = [
     "NO_LABEL",
+    "can_hold",
     "check_columns",
     "check_places",
+    "find_names",
     "hide_columns",
     "join_columns",
     "take_columns",
@@ -33,6 +36,23 @@ def join_columns(
 def take_columns(columns: Mapping[str, Column], indices: Int[Tensor, " n"]) -> dict[str, Column]:
     """Return the columns of the images at some positions."""
     return {name: column._replace(values=column.values[indices]) for name, column in columns.items()}
+
+
+def find_names(vocabulary: Mapping[str, tuple[str, ...]], name: str, *, source: str) -> tuple[str, ...]:
+    """Return what the numbers of a target stand for.
+
+    Args:
+        vocabulary: of a source, by target.
+        name: of the target.
+        source: its name, for the message.
+
+    Raises:
+        DataError: the source has no such target.
+    """
+    if name not in vocabulary:
+        got = f"none in '{source}', which has {', '.join(vocabulary) or 'no target'}"
+        raise DataError(f"a target {name!r} of every image", got, "give it one, or choose another task")
+    return vocabulary[name]
 
 
 def hide_columns(columns: Mapping[str, Column], names: Collection[str], count: int) -> dict[str, Column]:
@@ -76,27 +96,47 @@ def check_columns(
             )
 
 
+def can_hold(dtype: torch.dtype, value: int | float) -> bool:
+    """Whether a tensor of a type can say a number; fractions may be rounded, whole numbers may not.
+
+    Example:
+        >>> can_hold(torch.uint8, -1), can_hold(torch.float16, 0.1), can_hold(torch.float32, 2**24 + 1)
+        (False, True, False)
+    """
+    if dtype.is_floating_point:
+        if isinstance(value, float) and not math.isfinite(value):
+            return True
+        limits = torch.finfo(dtype)
+        is_inside = limits.min <= value <= limits.max
+        return is_inside and (value != int(value) or torch.tensor(float(value), dtype=dtype).item() == value)
+    low, high = (0, 1) if dtype == torch.bool else (torch.iinfo(dtype).min, torch.iinfo(dtype).max)
+    return low <= value <= high and value == int(value)
+
+
 def check_places(
     name: str,
-    values: Shaped[Tensor, "n height width"],
+    values: Shaped[Tensor, "n ... height width"],
     num_names: int,
     ignore: int,
     image_shape: tuple[int, int, int],
     describe: Callable[[int], str],
 ) -> None:
-    """Refuse a target with places that has not one value for every pixel, or numbers that stand for nothing.
+    """Refuse a target with places that lacks values for pixels, that no value hides, or whose numbers mean nothing.
 
     Args:
         name: of the target.
-        values: for every pixel of every image.
+        values: for every pixel of every image, shape ``(n, height, width)`` or ``(n, k, height, width)``.
         num_names: how many things the numbers stand for; 0 where they are quantities or hidden, which may be any.
         ignore: the number of places that say nothing.
         image_shape: ``(channels, height, width)``.
         describe: where an image came from.
     """
-    if values.shape[1:] != image_shape[1:]:
+    if values.ndim not in (3, 4) or values.shape[-2:] != image_shape[1:]:
         got = f"{tuple(values.shape[1:])} for images of {image_shape[1:]}"
         raise DataError(f"a value of {name} for every pixel", got, "give maps of the height and width of images")
+    if not can_hold(values.dtype, ignore):
+        fix = "choose another value to ignore, or another type"
+        raise DataError(f"a value to ignore of {name} that {values.dtype} holds", str(ignore), fix)
     for index, image in enumerate(values if num_names else ()):
         bad = image[((image < 0) | (image >= num_names)) & (image != ignore)]
         if len(bad):

@@ -11,7 +11,7 @@ from auxo.errors import ConfigError
 from auxo.outside import absolute_name
 from auxo.types import LABEL
 
-__all__ = ["Augment", "DataConfig", "Unknown"]
+__all__ = ["Augment", "DataConfig", "RegroupedDataConfig", "Unknown"]
 
 Augment: TypeAlias = Literal["none", "crop", "crop_flip", "crop_resize", "crop_resize_flip"]
 Unknown: TypeAlias = Literal["refuse", "ignore"]
@@ -29,7 +29,8 @@ class DataConfig:
     scenario: str = "digits"
     """Built-in set of splits, by name; ignored once train is given. "auxo list" shows all."""
     train: str | None = None
-    """Your own training images; replaces the scenario wholly. Folder, Parquet, CSV or hf://owner/name[:split]."""
+    """Your own training images; replaces the scenario wholly. Folder, Parquet, CSV, hf://owner/name[:split] or
+    file.py:Name."""
     val: str | None = None
     """Your own validation images, which decide under selection.keep best; else val_fraction of train is cut off."""
     test: str | None = None
@@ -136,7 +137,29 @@ class DataConfig:
                 raise ConfigError(expected, got or ",".join(self.columns), fix)
 
     @property
+    def optional(self) -> tuple[str, ...]:
+        """Further columns without whose value an image stays, in a group of its own."""
+        return ()
+
+    @property
     def data_root(self) -> Path | None:
         """The folder of real copies: ``root``, else the environment variable ``AUXO_DATA``, else none."""
         root = self.root if self.root is not None else os.environ.get("AUXO_DATA")
         return Path(root).expanduser() if root else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegroupedDataConfig(DataConfig):
+    """Data of a run that is over, with columns that it was made without and that only group.
+
+    They decide neither which images there are nor how these are cut: an image without a value is in the group
+    ``(none)``.
+    """
+
+    regrouped: tuple[str, ...] = ()
+    """Names of these columns, which are among ``columns``."""
+
+    @property
+    def optional(self) -> tuple[str, ...]:
+        """See :attr:`DataConfig.optional`."""
+        return self.regrouped

@@ -49,7 +49,7 @@ def load_splits(
     task.check_source(splits.train.source)
     require_columns(splits.train.source, config.columns)
     splits = align_splits(splits, learned, unknown=config.unknown)
-    splits = replace(splits, task_kind=task, learned=learned)
+    splits = replace(splits, learned=learned)
     train = imbalanced(
         splits.train.source,
         config.imbalance,
@@ -86,14 +86,14 @@ def ood_splits(sources: Iterable[AbstractSource]) -> tuple[OODSplit, ...]:
 def _scenario_splits(config: DataConfig, seed: int, task: type[AbstractTask]) -> Splits:
     """Build the scenario, which applies ``num_train`` itself, and add the user's sets from elsewhere and unlabelled."""
     module = registry.load("data.scenarios", config.scenario)
-    splits: Splits = module.build(config, seed=seed)
+    splits: Splits = module.build(config, seed=seed, task=task)
     own = [read_named(spec, config, class_names=splits.train.source.class_names) for spec in config.ood]
-    stored = store([*own, *_unlabelled(config)], config)
+    stored = store([*own, *_read_own_unlabelled(config)], config)
     elsewhere = (*(split.source for split in splits.ood), *stored[: len(own)])
-    return replace(splits, task_kind=task, ood=ood_splits(elsewhere), unlabelled=_unlabelled_split(stored[len(own) :]))
+    return replace(splits, ood=ood_splits(elsewhere), unlabelled=_unlabelled_split(stored[len(own) :]))
 
 
-def _unlabelled(config: DataConfig) -> list[AbstractSource]:
+def _read_own_unlabelled(config: DataConfig) -> list[AbstractSource]:
     """Read the user's pictures without labels, if there are any."""
     return [] if config.unlabelled is None else [read_unlabelled(config.unlabelled, config)]
 
@@ -109,7 +109,7 @@ def _own_splits(config: DataConfig, seed: int, task: type[AbstractTask]) -> Spli
     given = {role: spec for role, spec in specs.items() if spec is not None}
     first = read_named(given.pop("train"), config)
     others = [read_named(spec, config, class_names=first.class_names) for spec in (*given.values(), *config.ood)]
-    train, *rest = store([first, *others, *_unlabelled(config)], config)
+    train, *rest = store([first, *others, *_read_own_unlabelled(config)], config)
     task.check_source(train)
     by_role = dict(zip(given, rest, strict=False))
     fractions = {"val": config.val_fraction, "test": config.test_fraction}

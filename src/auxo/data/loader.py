@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset, default_convert
 from auxo.data.orders import Shuffled
 from auxo.data.sources import AbstractSource, InMemorySource
 from auxo.errors import ConfigError, DataError
-from auxo.interfaces import Order
+from auxo.interfaces import AbstractOrder
 from auxo.types import Batch
 
 __all__ = ["Loader", "in_memory", "ordered_batches"]
@@ -56,7 +56,7 @@ class Loader:
         drop_last: bool = False,
         workers: int = 0,
         pin_memory: bool = False,
-        order: Order | None = None,
+        order: AbstractOrder | None = None,
         images: bool = True,
         hidden: Mapping[str, int] | None = None,
     ) -> None:
@@ -96,14 +96,14 @@ class Loader:
         for part, part_pixels in zip(parts(numbers), pixels, strict=True):
             yield Batch(
                 images=part_pixels,
-                targets=self._targets(part.indices),
+                targets=self._fetch_targets(part.indices),
                 indices=part.indices,
                 first=part.first,
                 total=part.total,
                 num_processes=self._schedule.num_processes,
             )
 
-    def _targets(self, indices: Int[Tensor, " n"]) -> dict[str, Shaped[Tensor, "n ..."]]:
+    def _fetch_targets(self, indices: Int[Tensor, " n"]) -> dict[str, Shaped[Tensor, "n ..."]]:
         """Return the targets at some positions, of which some say nothing."""
         targets = self.source.fetch_targets(indices)
         own = {name: value for name, value in self._hidden.items() if name in targets}
@@ -157,7 +157,7 @@ def in_memory(source: AbstractSource, *, workers: int = 0) -> InMemorySource:
     for batch in ordered_batches(source, batch_size=_CHUNK, workers=workers):
         images[batch.indices] = batch.images
     origins = [source.describe(i) for i in range(len(source))]
-    return InMemorySource(source.name, images, origins=origins, columns=source.columns)
+    return InMemorySource(source.name, images, origins=origins, columns=source.columns, notes=source.notes)
 
 
 class _Part(NamedTuple):
@@ -186,7 +186,7 @@ class _Passes:
         kept: the latest passes, because what fetches and what yields batches go through them separately.
     """
 
-    order: Order
+    order: AbstractOrder
     targets: Mapping[str, Int[Tensor, " n"]]
     count: int
     seed: int
@@ -201,13 +201,13 @@ class _Passes:
         """Return what the pass of this number shows."""
         if number not in self.kept:
             positions = self.order.positions(self.targets, count=self.count, seed=self.seed, number=number)
-            self._check(positions)
-            while len(self.kept) > 1:
+            self._check_positions(positions)
+            while len(self.kept) > 1:  # two stay: workers fetch the next pass while batches of this one are yielded
                 del self.kept[min(self.kept)]
             self.kept[number] = positions
         return self.kept[number]
 
-    def _check(self, positions: Tensor) -> None:
+    def _check_positions(self, positions: Tensor) -> None:
         """Refuse what is no pass over the source."""
         is_whole = positions.dtype == torch.int64 and positions.shape == (self.length,)
         if not is_whole or bool(((positions < 0) | (positions >= self.count)).any()):

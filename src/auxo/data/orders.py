@@ -1,7 +1,6 @@
 """Orders: which images a pass over a split shows, and one after another in what order."""
 
 import heapq
-from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -10,47 +9,12 @@ from jaxtyping import Int
 from torch import Tensor
 
 from auxo.errors import ConfigError
+from auxo.interfaces import AbstractOrder
 from auxo.random import derive_seed, named_generator
 
-__all__ = ["AbstractOrder", "Balanced", "Shuffled", "Stratified"]
+__all__ = ["Balanced", "Shuffled", "Stratified"]
 
 _DRAWS_AT_ONCE = 4096
-
-
-class AbstractOrder(ABC):
-    """What a pass over the images of a split shows. Subclasses are frozen dataclasses of plain values.
-
-    A pass depends on the columns, the seed and its number alone, so that training resumes at any step, and every
-    number of processes sees the same batches.
-    """
-
-    @abstractmethod
-    def length(self, targets: Mapping[str, Int[Tensor, " n"]], *, count: int) -> int:
-        """Return how many images a pass shows, the same for every pass.
-
-        Args:
-            targets: the columns of the split that are not hidden, by name; one whole number for every image.
-            count: images of the split.
-
-        Raises:
-            ConfigError: a column that the order goes by is not there.
-        """
-
-    @abstractmethod
-    def positions(
-        self, targets: Mapping[str, Int[Tensor, " n"]], *, count: int, seed: int, number: int
-    ) -> Int[Tensor, " length"]:
-        """Return the int64 positions in ``0..count-1`` that a pass shows, in turn; repeats are allowed.
-
-        Args:
-            targets: see :meth:`length`.
-            count: see :meth:`length`.
-            seed: of the order.
-            number: of the pass, from 0.
-
-        Raises:
-            ConfigError: a column that the order goes by is not there.
-        """
 
 
 @dataclass(frozen=True)
@@ -58,14 +22,14 @@ class Shuffled(AbstractOrder):
     """Every image once in a pass, shuffled anew."""
 
     def length(self, targets: Mapping[str, Int[Tensor, " n"]], *, count: int) -> int:
-        """See :meth:`AbstractOrder.length`."""
+        """See :meth:`auxo.interfaces.AbstractOrder.length`."""
         del targets
         return count
 
     def positions(
         self, targets: Mapping[str, Int[Tensor, " n"]], *, count: int, seed: int, number: int
     ) -> Int[Tensor, " length"]:
-        """See :meth:`AbstractOrder.positions`."""
+        """See :meth:`auxo.interfaces.AbstractOrder.positions`."""
         del targets
         return torch.randperm(count, generator=named_generator(seed, "order", number))
 
@@ -89,14 +53,14 @@ class Stratified(AbstractOrder):
     by: str = "label"
 
     def length(self, targets: Mapping[str, Int[Tensor, " n"]], *, count: int) -> int:
-        """See :meth:`AbstractOrder.length`."""
+        """See :meth:`auxo.interfaces.AbstractOrder.length`."""
         _find_column(targets, self.by)
         return count
 
     def positions(
         self, targets: Mapping[str, Int[Tensor, " n"]], *, count: int, seed: int, number: int
     ) -> Int[Tensor, " length"]:
-        """See :meth:`AbstractOrder.positions`."""
+        """See :meth:`auxo.interfaces.AbstractOrder.positions`."""
         generator = named_generator(seed, "stratified order", number)
         shuffled = torch.randperm(count, generator=generator)
         _, kinds, sizes = _find_column(targets, self.by).unique(return_inverse=True, return_counts=True)
@@ -117,20 +81,22 @@ class Balanced(AbstractOrder):
     order again and again, from one pass to the next: none is shown once more before all others were shown as often.
 
     Args:
-        by: the columns; a cell has one value of each.
+        by: the columns, or the only one; a cell has one value of each.
 
     Raises:
         ConfigError: no column is named.
     """
 
-    by: tuple[str, ...] = ("label",)
+    by: str | tuple[str, ...] = ("label",)
 
     def __post_init__(self) -> None:
+        if isinstance(self.by, str):
+            object.__setattr__(self, "by", (self.by,))
         if not self.by:
-            raise ConfigError("at least one column to balance by", "none", "name one, such as Balanced(('label',))")
+            raise ConfigError("at least one column to balance by", "none", "name one, such as Balanced('label')")
 
     def length(self, targets: Mapping[str, Int[Tensor, " n"]], *, count: int) -> int:
-        """See :meth:`AbstractOrder.length`."""
+        """See :meth:`auxo.interfaces.AbstractOrder.length`."""
         for name in self.by:
             _find_column(targets, name)
         return count
@@ -138,7 +104,7 @@ class Balanced(AbstractOrder):
     def positions(
         self, targets: Mapping[str, Int[Tensor, " n"]], *, count: int, seed: int, number: int
     ) -> Int[Tensor, " length"]:
-        """See :meth:`AbstractOrder.positions`."""
+        """See :meth:`auxo.interfaces.AbstractOrder.positions`."""
         values = torch.stack([_find_column(targets, name) for name in self.by], dim=1)
         _, cells, sizes = values.unique(dim=0, return_inverse=True, return_counts=True)
         rounds, rest = divmod(count, len(sizes))
@@ -150,7 +116,7 @@ class Balanced(AbstractOrder):
         shown = []
         for cell, members in enumerate(cells.argsort(stable=True).split(sizes.tolist())):
             start, stop = (each * rounds + -((cell - each * rest) // len(sizes)) for each in (number, number + 1))
-            shown.append(members[_cycle(len(members), start, stop, seed=derive_seed(seed, "cell", cell))])
+            shown.append(members[_repeat_shuffled(len(members), start, stop, seed=derive_seed(seed, "cell", cell))])
         positions = torch.empty(count, dtype=torch.int64)
         positions[turns.argsort(stable=True)] = torch.cat(shown)
         return positions
@@ -187,7 +153,7 @@ def _take_turns(sizes: list[int], ranks: list[int]) -> list[int]:
     return turns
 
 
-def _cycle(size: int, start: int, stop: int, *, seed: int) -> Int[Tensor, " draws"]:
+def _repeat_shuffled(size: int, start: int, stop: int, *, seed: int) -> Int[Tensor, " draws"]:
     """Return the draws ``start`` to ``stop - 1`` of endless rounds over ``size`` items, each round shuffled anew."""
     # Several rounds have one generator: a cell of one image among a million would need half a million of them.
     span = size * max(1, _DRAWS_AT_ONCE // size)

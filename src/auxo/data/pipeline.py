@@ -11,6 +11,7 @@ from kornia.augmentation.container.params import ParamItem
 from torch import Tensor, nn
 
 from auxo.data.augmentations import MOVES, apply_drawn, draw_operations, draw_squares
+from auxo.data.columns import can_hold
 from auxo.data.config import Augment
 from auxo.data.sources import AbstractSource, InMemorySource
 from auxo.data.two_views import SIMCLR_VIEWS, crop_images, crop_places, draw_crops, recolour_view
@@ -22,6 +23,7 @@ __all__ = ["InputPipeline"]
 
 _MAX_STREAMED = 2000
 _CHUNK = 500
+_MOST_PIXELS = 2**24
 _SHAPE_KEY = "forward_input_shape"
 _NONE = "none"
 _STRONG = "strong"
@@ -39,7 +41,7 @@ class InputPipeline(nn.Module):
         image_shape: ``(channels, height, width)`` of the images.
         augment: the run's augmentation: "none", "crop" (random crops after zero padding by an eighth of the shorter
             side, 4 pixels of 32), "crop_resize" (random parts scaled to the image's size, see
-            :func:`auxo.data.two_views.resized_crop`), or "crop_flip" and "crop_resize_flip" (those and, for every
+            :func:`auxo.data.two_views.draw_crops`), or "crop_flip" and "crop_resize_flip" (those and, for every
             second image on average, a horizontal flip).
         place_fill: the targets that have places, by name, each with the value for places that come from outside the
             image or are covered: augmentations that move pixels move them, too, each pixel's to where it goes. Such a
@@ -47,9 +49,10 @@ class InputPipeline(nn.Module):
 
     A single call can name another of these, or one of
 
-    - "strong": the run's own, then three random operations (:func:`auxo.data.augmentations.rand_augment`), then a
+    - "strong": the run's own, then three random operations (:func:`auxo.data.augmentations.draw_operations`), then a
       square of the mean colour of up to half the shorter side;
-    - "simclr", "simclr_second": the two views of self-supervised learning (:func:`auxo.data.two_views.simclr_view`).
+    - "simclr", "simclr_second": the two views of self-supervised learning (:func:`auxo.data.two_views.recolour_view` of
+      random parts).
 
     "crop_resize", "simclr" and "simclr_second" flip where the run's own augmentation does, because whether a mirror
     image is as good as the image is known of the data, not of the method.
@@ -114,7 +117,8 @@ class InputPipeline(nn.Module):
 
         Raises:
             ConfigError: there is no such augmentation, or it is "strong" and the images have other than three channels.
-            ShapeError: a target with places has not one value for every pixel, or its type cannot hold its fill.
+            ShapeError: a target with places has not one value for every pixel, its type cannot hold its fill, or there
+                are more than 2 ** 24 pixels to be told apart.
         """
         images, targets = batch.images.float() / 255, batch.targets
         if seed is not None:
@@ -186,9 +190,12 @@ class InputPipeline(nn.Module):
 
 
 def _number_pixels(images: Float[Tensor, "batch c h w"]) -> Float[Tensor, "batch 1 h w"]:
-    """Return the number of every pixel in its image, from 1."""
+    """Return the number of every pixel in its image, from 1, or refuse images with more than float32 can count."""
     height, width = images.shape[2:]
-    numbers = torch.arange(1, height * width + 1, device=images.device, dtype=torch.float32)  # exact below 2 ** 24
+    if height * width > _MOST_PIXELS:
+        fix = "make them smaller with --data.image-size, or leave the augmentation out"
+        raise ShapeError(f"at most {_MOST_PIXELS:,} pixels to move a target with", f"{width}x{height}", fix)
+    numbers = torch.arange(1, height * width + 1, device=images.device, dtype=torch.float32)
     return numbers.view(1, 1, height, width).expand(len(images), -1, -1, -1)
 
 
@@ -207,12 +214,9 @@ def _check_target(name: str, values: Tensor, places: Float[Tensor, "batch 1 h w"
     if values.ndim not in (3, 4) or (len(values), *values.shape[-2:]) != (count, height, width):
         got = f"the shape {tuple(values.shape)} for {count} images of {height}x{width}"
         raise ShapeError(f"a value of {name} for every pixel", got, "give maps of the height and width of images")
-    if values.is_floating_point():
-        return
-    low, high = (0, 1) if values.dtype == torch.bool else (torch.iinfo(values.dtype).min, torch.iinfo(values.dtype).max)
-    if not low <= fill <= high or fill != int(fill):
+    if not can_hold(values.dtype, fill):
         fix = "choose another value to ignore, or another type"
-        raise ShapeError(f"a fill of {name} that {values.dtype} holds", f"{fill:g}", fix)
+        raise ShapeError(f"a fill of {name} that {values.dtype} holds", str(fill), fix)
 
 
 def _draw_shifts(

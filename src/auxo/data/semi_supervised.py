@@ -29,7 +29,7 @@ def hide_labels(splits: Splits, num_labelled: int, *, seed: int) -> Splits:
         DataError: fewer are asked for than there are classes, or a class has too few images.
     """
     whole = splits.train.source
-    labelled = whole.subset(_balanced(whole, splits.task_kind.strata(whole), num_labelled, seed), whole.name)
+    labelled = whole.subset(_draw_balanced(whole, splits.task_kind.strata(whole), num_labelled, seed), whole.name)
     hidden = [target.name for target in splits.task().targets]  # further columns stay
     unlabelled = whole.without_targets(hidden, f"{whole.name}-unlabelled")
     return replace(splits, train=TrainSplit(labelled), unlabelled=UnlabelledSplit(unlabelled))
@@ -42,24 +42,30 @@ def without_pictures(source: AbstractSource, others: AbstractSource) -> Abstract
     return source.subset(torch.tensor(places, dtype=torch.int64), source.name)
 
 
-def _balanced(source: AbstractSource, strata: Int[Tensor, " n"] | None, size: int, seed: int) -> Int[Tensor, " size"]:
+def _draw_balanced(
+    source: AbstractSource, strata: Int[Tensor, " n"] | None, size: int, seed: int
+) -> Int[Tensor, " size"]:
     """Draw positions with the same number from every stratum, such as a class, to within one; sorted."""
-    strata = torch.zeros(len(source), dtype=torch.int64) if strata is None else strata
-    counts = strata.bincount()
-    num_classes = len(counts)
-    if size < num_classes:
-        expected = f"data.num-labelled of at least {num_classes}, one image per class"
+    are_classes = bool(source.class_names) and strata is not None and torch.equal(strata, source.labels)
+    what = "class" if are_classes else "kind"
+    numbers = torch.zeros(len(source), dtype=torch.int64) if strata is None else strata
+    _, strata, counts = numbers.unique(return_inverse=True, return_counts=True)
+    num_strata = len(counts)
+    if size < num_strata:
+        expected = f"data.num-labelled of at least {num_strata}, one image per {what}"
         raise DataError(expected, str(size), "ask for more")
     generator = named_generator(seed, "balanced")
-    each, rest = divmod(size, num_classes)
+    each, rest = divmod(size, num_strata)
     wanted = torch.full_like(counts, each)
-    wanted[torch.randperm(num_classes, generator=generator)[:rest]] += 1
+    wanted[torch.randperm(num_strata, generator=generator)[:rest]] += 1
     short = (wanted > counts).nonzero().flatten()
     if len(short):
-        label = int(short[0])
+        stratum = int(short[0])
+        member = int((strata == stratum).nonzero()[0])
+        name = f"'{source.class_names[int(source.labels[member])]}'" if are_classes else source.describe(member)
         raise DataError(
-            f"at least {int(wanted[label])} training images of every class for data.num-labelled {size}",
-            f"{int(counts[label])} of '{(source.class_names or ('all',))[label]}' in '{source.name}'",
+            f"at least {int(wanted[stratum])} training images of every {what} for data.num-labelled {size}",
+            f"{int(counts[stratum])} {'of' if are_classes else 'like'} {name} in '{source.name}'",
             "ask for fewer with --data.num-labelled (None: all), or give pictures without labels by --data.unlabelled",
         )
     shuffled = torch.randperm(len(source), generator=generator)

@@ -31,15 +31,16 @@ _CHUNK = 512
 
 
 class PlaceMap(NamedTuple):
-    """A target with places: a number for every pixel of every image of a source.
+    """A target with places: a number, or several, for every pixel of every image of a source.
 
     Args:
-        values: shape ``(n, height, width)``; on the CPU; of any type that whole numbers or quantities have.
+        values: shape ``(n, height, width)`` or ``(n, k, height, width)``; on the CPU; of any type that whole numbers or
+            quantities have and that holds ``ignore``.
         names: what the numbers stand for; empty where they are quantities or hidden.
         ignore: the value of places that say nothing; of all, where the target is hidden.
     """
 
-    values: Shaped[Tensor, "n height width"]
+    values: Shaped[Tensor, "n ... height width"]
     names: tuple[str, ...] = ()
     ignore: int = -1
 
@@ -142,6 +143,7 @@ class InMemorySource(AbstractSource):
         origins: where each image came from, for messages; ``None`` means its position in this source.
         columns: further columns by name.
         maps: targets with places by name.
+        notes: see :class:`AbstractSource`.
 
     Raises:
         DataError: the shapes or types do not fit each other, or a label or a value of a map is out of range.
@@ -157,8 +159,9 @@ class InMemorySource(AbstractSource):
         *,
         columns: Mapping[str, Column] | None = None,
         maps: Mapping[str, PlaceMap] | None = None,
+        notes: tuple[str, ...] = (),
     ) -> None:
-        self.name = name
+        self.name, self.notes = name, notes
         self.images = images
         self.columns = join_columns(labels, class_names, columns)
         self.maps = dict(maps or {})
@@ -241,9 +244,8 @@ class InMemorySource(AbstractSource):
         origins = [self.describe(i) for i in indices.tolist()]
         images = self.images.index_select(0, indices)
         maps = {key: place._replace(values=place.values.index_select(0, indices)) for key, place in self.maps.items()}
-        part = InMemorySource(name, images, origins=origins, columns=take_columns(self.columns, indices), maps=maps)
-        part.notes = self.notes
-        return part
+        columns = take_columns(self.columns, indices)
+        return InMemorySource(name, images, origins=origins, columns=columns, maps=maps, notes=self.notes)
 
     def without_targets(self, names: Collection[str], name: str) -> "InMemorySource":
         """See :meth:`AbstractSource.without_targets`; the pixels are shared."""
@@ -371,7 +373,8 @@ def pixel_hashes(source: AbstractSource) -> tuple[str, ...]:
 def target_hashes(source: AbstractSource, name: str) -> tuple[str, ...]:
     """Return one hash of a target for every few hundred images, in their order; none where there is no such target."""
     parts = (source.fetch_targets(chunk).get(name) for chunk in _chunks(len(source)))
-    return tuple(_hash(part.contiguous().numpy().data) for part in parts if part is not None)
+    # As bytes, because numpy does not know every type of torch.
+    return tuple(_hash(part.contiguous().view(torch.uint8).numpy().data) for part in parts if part is not None)
 
 
 def _chunks(count: int) -> Iterator[Int[Tensor, " n"]]:

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from auxo.data.columns import NO_LABEL, find_names
 from auxo.data.sources import AbstractSource, pixel_hashes, target_hashes
 from auxo.errors import DataError
 from auxo.random import named_generator
@@ -27,6 +28,7 @@ __all__ = [
     "check_disjoint",
     "stratified_indices",
     "stratified_parts",
+    "stratified_positions",
     "subsample",
 ]
 
@@ -171,12 +173,13 @@ class Splits:
         yield from self.ood
 
     def digests(self) -> dict[str, str]:
-        """Return a digest of names of classes, labels and contents of each split that a model is made from.
+        """Return a digest of each split that a model is made from: of its images, and of what is learned of them.
 
         Those are train, meta, unlabelled and val. The others decide nothing and are disjoint from these.
         """
         used = (self.train, self.meta, self.unlabelled, self.val)
-        return {split.name: _digest(split.source, self.learned_targets) for split in used if split is not None}
+        learned = self.learned_targets
+        return {split.name: _digest_learned(split.source, learned) for split in used if split is not None}
 
     def task(self) -> AbstractTask:
         """Return what is to be predicted, and from what."""
@@ -191,7 +194,7 @@ class Splits:
         """Refuse a set whose numbers stand for other things than the training set's, or of another image shape."""
         train = self.train.source
         for name in self.learned_targets:
-            own, others = (source.vocabulary.get(name, ()) for source in (train, other))
+            own, others = (find_names(source.vocabulary, name, source=source.name) for source in (train, other))
             if own != others:
                 what = "classes" if name == LABEL else f"values of {name}"
                 expected = f"the {what} of '{train.name}', {list(own)}"
@@ -269,7 +272,7 @@ def stratified_parts(
     names: Sequence[str],
     *,
     seed: int,
-    task: type[AbstractTask] = Classification,
+    task: type[AbstractTask],
 ) -> list[AbstractSource]:
     """Cut a source into parts with :func:`stratified_indices`, by whatever the task stratifies by.
 
@@ -283,16 +286,21 @@ def stratified_parts(
     Raises:
         DataError: the source is too small for the parts.
     """
-    strata = task.strata(source)
-    if strata is None:
-        strata = torch.zeros(len(source), dtype=torch.int64)
-    parts = stratified_indices(strata, sizes, seed=seed)
+    parts = stratified_positions(source, sizes, seed=seed, task=task)
     return [source.subset(part, name) for part, name in zip(parts, names, strict=True)]
 
 
-def subsample(
-    source: AbstractSource, num_images: int | None, *, seed: int, task: type[AbstractTask] = Classification
-) -> AbstractSource:
+def stratified_positions(
+    source: AbstractSource, sizes: Sequence[int], *, seed: int, task: type[AbstractTask]
+) -> list[Int[Tensor, " part"]]:
+    """Return where the parts of :func:`stratified_parts` are in the source: sorted int64 positions of each."""
+    strata = task.strata(source)
+    if strata is None:
+        strata = torch.zeros(len(source), dtype=torch.int64)
+    return stratified_indices(strata, sizes, seed=seed)
+
+
+def subsample(source: AbstractSource, num_images: int | None, *, seed: int, task: type[AbstractTask]) -> AbstractSource:
     """Return a stratified subsample under the same name; ``None`` and the full number return the source itself.
 
     Every builder of splits calls this on its training images with ``DataConfig.num_train`` (or, where that is
@@ -310,11 +318,8 @@ def subsample(
     if num_images is None or num_images == len(source):
         return source
     if num_images > len(source):
-        raise DataError(
-            f"at most {len(source)} training images from '{source.name}'",
-            f"data.num-train {num_images}",
-            "ask for fewer, or leave the option out",
-        )
+        expected = f"at most {len(source)} training images from '{source.name}'"
+        raise DataError(expected, f"data.num-train {num_images}", "ask for fewer, or leave the option out")
     return stratified_parts(source, [num_images], [source.name], seed=seed, task=task)[0]
 
 
@@ -322,8 +327,7 @@ def check_disjoint(splits: Splits, on_overlap: Literal["error", "drop"] = "error
     """Return the splits, sure that no picture is in two of train, meta, val and test, nor in one of them and in ood.
 
     The same holds for the unlabelled images, but for those that also train. Sets from elsewhere may share pictures with
-    each other. Contents are compared, not names: pixels in memory,
-    encoded bytes when all sets stream, pixels again when some do.
+    each other. Contents are compared, not names: pixels in memory or when some stream, encoded bytes when all do.
 
     Args:
         splits: to be checked.
@@ -364,9 +368,10 @@ def check_disjoint(splits: Splits, on_overlap: Literal["error", "drop"] = "error
     )
 
 
-def _digest(source: AbstractSource, learned: Sequence[str]) -> str:
+def _digest_learned(source: AbstractSource, learned: Sequence[str]) -> str:
     """Return a digest of images and of what is learned of them, in their order; other columns do not count."""
-    content: list[object] = [source.class_names, source.labels.tolist(), source.content_hashes()]
+    labels = (source.class_names, source.labels.tolist()) if LABEL in learned else ((), [NO_LABEL] * len(source))
+    content: list[object] = [*labels, source.content_hashes()]
     for name in learned:
         if name != LABEL:
             content += [name, source.vocabulary.get(name, ()), *target_hashes(source, name)]
@@ -377,9 +382,8 @@ def _without(source: AbstractSource, places: set[int], split_name: str) -> Abstr
     """Return the source without the images at ``places``."""
     rest = [i for i in range(len(source)) if i not in places]
     if not rest:
-        raise DataError(
-            f"images in {split_name} that no other split has", "copies only", "give other images, or remove the copies"
-        )
+        expected = f"images in {split_name} that no other split has"
+        raise DataError(expected, "copies only", "give other images, or remove the copies")
     return source.subset(torch.tensor(rest), source.name)
 
 

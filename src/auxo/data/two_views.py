@@ -22,8 +22,6 @@ __all__ = [
     "crop_places",
     "draw_crops",
     "recolour_view",
-    "resized_crop",
-    "simclr_view",
 ]
 
 _ATTEMPTS = 10
@@ -46,34 +44,6 @@ class SimCLRView(NamedTuple):
 
 SIMCLR_VIEWS = {"simclr": SimCLRView(1.0, 0.0), "simclr_second": SimCLRView(0.1, 0.2)}
 """The first and the second view, by the name of their augmentation."""
-
-
-def resized_crop(
-    images: Images,
-    draws: Draws,
-    *,
-    flip_prob: float,
-    area: tuple[float, float] = (0.08, 1.0),
-    aspect: tuple[float, float] = (3 / 4, 4 / 3),
-) -> Images:
-    """Return a random part of every image, scaled to the image's own size by bicubic interpolation.
-
-    Ten parts are drawn, of a uniform area and a log-uniform aspect ratio, in whole pixels. The first that fits is
-    taken, or, if none does, as much of the image as the aspect ratio allows; its position is uniform.
-
-    Source: "Going Deeper with Convolutions" (Szegedy et al., CVPR 2015), section 6, with the ranges of SimCLR (Chen et
-    al., ICML 2020, arXiv 2002.05709, appendix A). The released code of BiSSL (arXiv 2410.02387) has an option for the
-    smallest crop that sets the range of the aspect ratio instead, to (0.5, 1); ``aspect`` here is the standard one.
-
-    Args:
-        images: in [0, 1].
-        draws: of the joined batch; the same numbers are drawn whatever the options.
-        flip_prob: part of the images that are mirrored left to right, in [0, 1].
-        area: range of the part's area over the image's, in (0, 1].
-        aspect: range of the part's width over its height, > 0.
-    """
-    size = images.shape[-2], images.shape[-1]
-    return crop_images(images, draw_crops(draws, len(images), size, flip_prob=flip_prob, area=area, aspect=aspect))
 
 
 class Crops(NamedTuple):
@@ -99,7 +69,23 @@ def draw_crops(
     area: tuple[float, float] = (0.08, 1.0),
     aspect: tuple[float, float] = (3 / 4, 4 / 3),
 ) -> Crops:
-    """Return the parts that :func:`resized_crop` draws for so many images of a size, height and width."""
+    """Return a random part for each of so many images of a size, height and width.
+
+    Ten parts are drawn, of a uniform area and a log-uniform aspect ratio, in whole pixels. The first that fits is
+    taken, or, if none does, as much of the image as the aspect ratio allows; its position is uniform.
+
+    Source: "Going Deeper with Convolutions" (Szegedy et al., CVPR 2015), section 6, with the ranges of SimCLR (Chen et
+    al., ICML 2020, arXiv 2002.05709, appendix A). The released code of BiSSL (arXiv 2410.02387) has an option for the
+    smallest crop that sets the range of the aspect ratio instead, to (0.5, 1); ``aspect`` here is the standard one.
+
+    Args:
+        draws: of the joined batch; the same numbers are drawn whatever the options.
+        count: images.
+        size: height and width of an image.
+        flip_prob: part of the images that are mirrored left to right, in [0, 1].
+        area: range of the part's area over the image's, in (0, 1].
+        aspect: range of the part's width over its height, > 0.
+    """
     sizes = _crop_sizes(draws, count, size, area, aspect)
     places = draws.uniform(count, (2,))
     is_flipped = draws.uniform(count) < flip_prob
@@ -141,30 +127,17 @@ def crop_places(places: Float[Tensor, "n 1 height width"], crops: Crops) -> Floa
     return places[:, 0][images, rows.unsqueeze(2), columns.unsqueeze(1)].unsqueeze(1)
 
 
-def simclr_view(images: Images, draws: Draws, *, view: SimCLRView, flip_prob: float) -> Images:
-    """Return a view of every image: a resized crop, colour jitter, then now and then grey, blurred and solarised.
+def recolour_view(images: Images, draws: Draws, *, view: SimCLRView) -> Images:
+    """Return a view of crops, none of whose pixels moves: other colours, now and then grey, blurred and solarised.
 
-    The operations, in this order: :func:`resized_crop`; :func:`colour_jitter` with probability 0.8; grey with 0.2; a
-    Gaussian blur of a standard deviation uniform in [0.1, 2] pixels; pixels from 0.5 upwards inverted. Images whose
-    shorter side is below 64 pixels are never blurred, as SimCLR leaves the blur out for CIFAR-10; the kernel of larger
-    ones is about a tenth of the shorter side wide. Images of other than three channels have no colours: jitter and grey
-    are left out.
+    The operations, in this order: :func:`colour_jitter` with probability 0.8; grey with 0.2; a Gaussian blur of a
+    standard deviation uniform in [0.1, 2] pixels; pixels from 0.5 upwards inverted. Images whose shorter side is below
+    64 pixels are never blurred, as SimCLR leaves the blur out for CIFAR-10; the kernel of larger ones is about a tenth
+    of the shorter side wide. Images of other than three channels have no colours: jitter and grey are left out.
 
     Source: BYOL (Grill et al., NeurIPS 2020, arXiv 2006.07733, appendix B) after SimCLR (Chen et al., ICML 2020, arXiv
     2002.05709, appendix A; github.com/google-research/simclr for the blur). BiSSL (arXiv 2410.02387) trains its
     pretexts, SimCLR among them, with the same two views.
-
-    Args:
-        images: in [0, 1].
-        draws: of the joined batch.
-        view: how often to blur and to solarise.
-        flip_prob: part of the images that are mirrored left to right, in [0, 1].
-    """
-    return recolour_view(resized_crop(images, draws, flip_prob=flip_prob), draws, view=view)
-
-
-def recolour_view(images: Images, draws: Draws, *, view: SimCLRView) -> Images:
-    """Return a view of images that are cropped already: the rest of :func:`simclr_view`, which moves no pixel.
 
     Args:
         images: in [0, 1].

@@ -76,11 +76,12 @@ class Card:
 
     def command(self, folder: str) -> str:
         """Return the words that predict with an export in a folder."""
-        if "model.safetensors" in self.files:
-            files = outside_files(self.config.task, self.config.backbone, *self.config.stages)
-            return f"auxo predict {folder} PICTURES" + "".join(f" --code {file.name}" for file in files)
-        leave = "" if "model.onnx" in self.files else " --trust-pt2"
-        return f"auxo predict {folder} PICTURES{leave}"
+        config = self.config
+        has_weights = "model.safetensors" in self.files
+        read = (config.task, config.backbone, *config.stages) if has_weights else (config.task,)
+        leave = "" if has_weights or "model.onnx" in self.files else " --trust-pt2"
+        code = "".join(f" --code {file.name}" for file in outside_files(*read))
+        return f"auxo predict {folder} PICTURES{leave}{code}"
 
     def to_markdown(self, *, metadata: bool) -> str:
         """Return the card.
@@ -224,7 +225,7 @@ class Card:
         answers = f"It always answers with one of its {len(names)} classes, also for an image of none of them."
         lines = [
             f"{title} elsewhere: " + (f"{measured}. Other images can be worse." if measured else "not measured."),
-            *([answers] if names else []),
+            *([answers] if gives_one else []),
             f"It sees {task.width}x{task.height} pixels: what is smaller than one of them, or cut off at the sides, "
             "does not count.",
             *(["Its probabilities are what softmax gives, not measured frequencies."] if gives_one else []),

@@ -1,4 +1,4 @@
-"""What an exported network says of itself: its task, and how a picture becomes its input."""
+"""What an exported network says of itself: its task, and how an image becomes its input."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,7 @@ from typing import Any
 import auxo
 from auxo.data.decode import FORMATS
 from auxo.errors import CheckpointError
-from auxo.outside import is_outside, split_outside
+from auxo.outside import short_name
 from auxo.runs.document import allow_code
 from auxo.runs.model import TrainedModel
 from auxo.tasks import AbstractTask, TaskConfig
@@ -32,16 +32,13 @@ class Description:
     task: AbstractTask
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    task_name: str = "classification"
+    task_name: str
 
     @classmethod
     def of(cls, model: TrainedModel) -> "Description":
         """Return the description of a trained model."""
-        name = model.task_name
-        if is_outside(name):  # a place on this machine is nobody else's business
-            path, inner = split_outside(name)
-            name = f"{path.name}:{inner}"
-        return cls(model.task, tuple(model.pipeline.mean.tolist()), tuple(model.pipeline.std.tolist()), name)
+        mean, std = tuple(model.pipeline.mean.tolist()), tuple(model.pipeline.std.tolist())
+        return cls(model.task, mean, std, short_name(model.task_name))  # a place on this machine is nobody's business
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -86,10 +83,10 @@ class Description:
                 "mean": list(self.mean),
                 "std": list(self.std),
             },
-            "output": self._output(),
+            "output": self._describe_output(),
         }
 
-    def _output(self) -> str:
+    def _describe_output(self) -> str:
         """Return what the network gives."""
         if self.task.targets[0].has_places:
             return "logits, shape (batch, outputs, height, width)"

@@ -17,7 +17,7 @@ from auxo.types import Images, Normalisation
 __all__ = ["TOLERANCE", "DeployedNetwork", "capture", "difference"]
 
 TOLERANCE = 1e-5
-"""Largest difference of a probability between a model and its export."""
+"""Largest difference of a probability between a model and its export; of other outputs, relative to their size."""
 
 _CHECKED_IMAGES = 3
 
@@ -43,15 +43,15 @@ class DeployedNetwork(nn.Module):
         self.register_buffer("std", std.view(-1, 1, 1))
 
     def forward(self, images: Images) -> Tensor:
-        """Return class logits of shape ``(batch, classes)`` for float images in [0, 1], ``(batch, c, h, w)``."""
+        """Return the outputs, shape ``(batch, outputs, ...)``, of float images in [0, 1], ``(batch, c, h, w)``."""
         return self.method.predict(Normalisation(self.mean, self.std).to_inputs(images))
 
 
 def capture(model: TrainedModel) -> ExportedProgram:
     """Return the graph of the deployed network for any batch size, with the weights that it reads and no others.
 
-    Input: ``images``, float32 in [0, 1], shape ``(batch, channels, height, width)``. Output: logits, shape
-    ``(batch, classes)``. Weights of the method keep their names behind ``method.``, such as
+    Input: ``images``, float32 in [0, 1], shape ``(batch, channels, height, width)``. Output: ``logits``,
+    shape ``(batch, outputs, ...)``. Weights of the method keep their names behind ``method.``, such as
     ``method.backbone.convolution1.weight``; those of other heads, and of a network that an average has replaced, are
     left out, as nothing in the graph reads them.
 
@@ -69,17 +69,33 @@ def capture(model: TrainedModel) -> ExportedProgram:
     images = torch.rand(_CHECKED_IMAGES, task.channels, task.height, task.width, generator=generator)
     program = _traced(_pruned(_traced(network, images).module()), images)
     with torch.no_grad():
-        gap = difference(program.module()(images), network(images))
+        answers, expected = program.module()(images), network(images)
+    names = task.targets[0].names
+    has_scores = bool(names) and expected.shape[1] == len(names)
+    gap = difference(answers, expected, has_scores=has_scores)
     if not gap <= TOLERANCE:
-        got = f"probabilities that differ by {gap:.2g}"
+        got = f"{'probabilities' if has_scores else 'outputs'} that differ by {gap:.2g}"
         fix = "let predict be a function of the images alone, and see that the weights are finite"
         raise ConfigError("a trace that answers as the model does", got, fix)
     return program
 
 
-def difference(first: Float[Tensor, "batch outputs ..."], second: Float[Tensor, "batch outputs ..."]) -> float:
-    """Return the largest difference between the probabilities of two networks' logits, or nan."""
-    return float((first.float().softmax(dim=1) - second.float().softmax(dim=1)).abs().max())
+def difference(
+    found: Float[Tensor, "batch outputs ..."], expected: Float[Tensor, "batch outputs ..."], *, has_scores: bool
+) -> float:
+    """Return the largest difference between the answers of two networks to the same images, or nan.
+
+    Args:
+        found: of the one.
+        expected: of the other, shape ``(batch, outputs, ...)``.
+        has_scores: whether outputs are scores of classes, one each, whose probabilities are compared. Others are
+            compared as they are, each output relative to its largest value in ``expected``.
+    """
+    first, second = found.float(), expected.float()
+    if has_scores:
+        return float((first.softmax(dim=1) - second.softmax(dim=1)).abs().max())
+    gaps, sizes = ((values.abs().transpose(0, 1).flatten(1).amax(1)) for values in (first - second, second))
+    return float((gaps / sizes.clamp(min=torch.finfo(torch.float32).tiny)).max())
 
 
 def _traced(network: nn.Module, images: Images) -> ExportedProgram:

@@ -1,4 +1,4 @@
-"""Answers for pictures, whichever kind of file the network comes from."""
+"""Answers for images, whichever kind of file the network comes from."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -42,15 +42,15 @@ for label, probability in zip(json.load(open("labels.json")), probabilities):
 
 def torch_snippet(description: Description) -> str:
     """Return lines that print the probabilities of ``picture.png`` with torch, from the folder of the export."""
-    return _TORCH.format(fit=_fit(description), show=_show(description, _SHOW_TORCH))
+    return _TORCH.format(fit=_fit(description), show=_choose_lines(description, _SHOW_TORCH))
 
 
 def onnx_snippet(description: Description) -> str:
     """Return lines that print the probabilities of ``picture.png`` with onnxruntime, from the folder of the export."""
-    return _ONNX.format(fit=_fit(description), show=_show(description, _SHOW_ONNX))
+    return _ONNX.format(fit=_fit(description), show=_choose_lines(description, _SHOW_ONNX))
 
 
-def _show(description: Description, of_classes: str) -> str:
+def _choose_lines(description: Description, of_classes: str) -> str:
     """Return the lines that print the outputs: as probabilities where there is one class per image."""
     target = description.task.targets[0]
     return of_classes if target.names and not target.has_places else "print(logits)"

@@ -1,12 +1,12 @@
 """The trained model of a run, read back from its files."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
-from auxo.data import InputPipeline, Splits, load_splits
+from auxo.data import AbstractSource, DataConfig, InputPipeline, Splits, load_splits, read_source
 from auxo.errors import CheckpointError, ConfigError, DataError
 from auxo.files.tensor_file import TensorFile, read_tensor_file
 from auxo.interfaces import AbstractMethod
@@ -14,6 +14,7 @@ from auxo.runs.checkpoint import Checkpoints, check_pictures, load_weights
 from auxo.runs.experiment import ExperimentConfig
 from auxo.runtime import Runtime
 from auxo.tasks import AbstractTask
+from auxo.types import LABEL
 
 __all__ = ["TrainedModel", "load_model", "splits_of"]
 
@@ -51,6 +52,23 @@ class TrainedModel:
         """
         fix = "put them back, or judge it with auxo evaluate RUN --data SETS"
         check_pictures(self.data, splits.digests(), origin=str(self.path), fix=fix)
+
+    def read_judged(self, spec: str, config: DataConfig) -> AbstractSource:
+        """Return images from elsewhere at the model's size, their targets numbered as the model's.
+
+        Args:
+            spec: see :func:`auxo.data.read_source`.
+            config: of the run; says what to do with values that are missing or unknown.
+
+        Raises:
+            ConfigError: a file of the user's does not run, or makes no source.
+            DataError: the set cannot be used; the message names the file or row.
+        """
+        known = {target.name: target.names for target in self.task.targets if target.names}
+        sized, class_names = replace(config, image_size=self.image_size), known.pop(LABEL, None)
+        source = read_source(spec, sized, class_names=class_names, vocabulary=known)
+        self.check_shape(source.image_shape, where=spec)
+        return source
 
     def check_shape(self, shape: tuple[int, ...], *, where: str) -> None:
         """Refuse images that the model was not trained for; other sizes too, unless its task leaves them free.

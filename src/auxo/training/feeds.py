@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from auxo.data import InputPipeline, Loader, Shuffled, Splits
 from auxo.errors import ConfigError
-from auxo.interfaces import MethodConfig, Order, StepPlan, View
+from auxo.interfaces import AbstractOrder, MethodConfig, StepPlan, View
 from auxo.random import derive_seed
 from auxo.runs.experiment import ExperimentConfig, StageConfig
 from auxo.runtime import Runtime
@@ -34,7 +34,7 @@ class _Stream(NamedTuple):
 
     split: str
     batch_size: int
-    order: Order
+    order: AbstractOrder
     name: str
     images: bool
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image, ImageEnhance, ImageOps
 
-from auxo.data.augmentations import OPERATIONS, apply_operations, cutout, rand_augment
+from auxo.data.augmentations import OPERATIONS, apply_drawn, apply_operations, draw_operations, draw_squares
 from auxo.data.fake import oriented_shapes
 from auxo.data.loader import Loader
 from auxo.data.pipeline import InputPipeline
@@ -105,26 +105,22 @@ def test_apply_operations__mixed_batch__changes_each_image_by_its_own_choice():
     assert torch.equal(together, torch.cat(one_by_one))
 
 
-def test_rand_augment__one_image_many_times__is_changed_by_draws_of_its_own_each_time():
+def test_draw_operations__one_image_many_times__is_changed_by_draws_of_its_own_each_time():
     count = 1400
     images = pictures(1).expand(count, -1, -1, -1).float() / 255
-    assert torch.equal(rand_augment(images, draws(), num_operations=0), images)
-    once = rand_augment(images, draws(), num_operations=1)
+    assert torch.equal(apply_drawn(images, draw_operations(draws(), count, num_operations=0)), images)
+    once = apply_drawn(images, draw_operations(draws(), count, num_operations=1))
     chosen = draws().integers(len(OPERATIONS), count)
     assert chosen.bincount(minlength=len(OPERATIONS)).min() > 60
     is_same = (once == images).flatten(1).all(1)
     assert is_same[chosen == NAMES.index("Identity")].all()
     assert not is_same[chosen == NAMES.index("Brightness")].any()
-    assert len(rand_augment(images, draws()).flatten(1).unique(dim=0)) > count / 2
+    assert len(apply_drawn(images, draw_operations(draws(), count)).flatten(1).unique(dim=0)) > count / 2
 
 
-def test_cutout__many_images__fills_clipped_squares_of_up_to_half_the_side():
+def test_draw_squares__many_images__are_clipped_and_of_up_to_half_the_side():
     count, size = 600, 16
-    images = torch.rand(count, 3, size, size)
-    fill = torch.tensor([2.0, 3.0, 4.0])
-    cut = cutout(images, draws(), fill=fill)
-    is_filled = (cut == fill.view(3, 1, 1)).all(dim=1)
-    assert torch.equal(cut.permute(0, 2, 3, 1)[~is_filled], images.permute(0, 2, 3, 1)[~is_filled])
+    is_filled = draw_squares(draws(), count, (size, size)).squeeze(1)
     rows, columns = is_filled.any(2).sum(1), is_filled.any(1).sum(1)
     assert torch.equal(is_filled.sum((1, 2)), rows * columns)
     assert int(rows.max()) == int(columns.max()) == size // 2
@@ -142,7 +138,8 @@ def test_strong__base_of_the_run__is_the_runs_augmentation_then_operations_then_
     plain = pipeline(batch, seed=4)
     drawn = draws(4)
     pixels = plain.normalisation.to_pixels(plain.images).mul(255).round() / 255
-    expected = cutout(rand_augment(pixels, drawn), drawn, fill=pipeline.mean)
+    changed = apply_drawn(pixels, draw_operations(drawn, 12))
+    expected = torch.where(draw_squares(drawn, 12, (16, 16)), pipeline.mean.view(-1, 1, 1), changed)
     strong = pipeline(batch, seed=4, augment="strong").images
     torch.testing.assert_close(strong, plain.normalisation.to_inputs(expected), rtol=0, atol=1e-4)
 

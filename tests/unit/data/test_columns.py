@@ -1,10 +1,14 @@
 """What is known of images beside their pixels: columns and maps, cut, hidden, exchanged and checked."""
 
+import hashlib
+
 import pytest
 import torch
 
 from auxo.data import InMemorySource, PlaceMap, Splits, TrainSplit, ValSplit
+from auxo.data.sources import target_hashes
 from auxo.errors import DataError
+from auxo.tasks import Classification, Target
 from auxo.types import Column
 
 CLASSES = ("cat", "dog")
@@ -118,6 +122,11 @@ def test_columns__of_other_length_or_values__are_refused_in_one_line(column, say
         ),
         (torch.full((6, 4, 5), 3), r"values of mask in 0\.\.2, or 255, got 3 in image 0 of 'set'"),
         (torch.full((6, 4, 5), -1), r"values of mask in 0\.\.2, or 255, got -1 in image 0 of 'set'"),
+        (torch.full((6, 2, 4, 5), 3), r"values of mask in 0\.\.2, or 255, got 3 in image 0 of 'set'"),
+        (torch.zeros(6, 2, 5, 4), r"a value of mask for every pixel, got \(2, 5, 4\) for images of \(4, 5\)"),
+        (torch.zeros(6, 1, 2, 4, 5), r"a value of mask for every pixel, got \(1, 2, 4, 5\) for images"),
+        (torch.zeros(6, 4, 5, dtype=torch.bool), r"a value to ignore of mask that torch\.bool holds, got 255"),
+        (torch.zeros(6, 4, 5, dtype=torch.int8), r"a value to ignore of mask that torch\.int8 holds, got 255"),
     ],
 )
 def test_maps__of_other_shape_or_values__are_refused_in_one_line(values, says):
@@ -134,6 +143,33 @@ def test_maps__places_that_say_nothing__may_be_of_any_whole_number_type(dtype):
     assert (found["mask"].dtype, int(found["mask"][0, 0, 0])) == (dtype, 255)
 
 
+def test_maps__quantities_whose_type_cannot_hold_what_hides_them__are_refused():
+    with pytest.raises(DataError, match=r"a value to ignore of depth that torch\.uint8 holds, got -1"):
+        make(maps={"depth": PlaceMap(torch.zeros(6, 4, 5, dtype=torch.uint8))})
+
+
+def test_maps__stacks__are_fetched_cut_and_hidden_as_others():
+    values = torch.rand(6, 2, 4, 5, generator=torch.Generator().manual_seed(1))
+    source = make(maps={"flow": PlaceMap(values)})
+    order = torch.tensor([3, 1])
+    assert torch.equal(source.fetch_targets(order)["flow"], values[order])
+    assert torch.equal(source.subset(order, "part").fetch_targets(torch.tensor([1]))["flow"], values[1:2])
+    assert (source.without_targets(["flow"], "hidden").fetch_targets(order)["flow"] == -1).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.bool, torch.int64, torch.uint8])
+def test_target_hashes__every_type__tell_values_apart_and_are_of_the_bytes(dtype):
+    values = (torch.arange(6 * 20).view(6, 4, 5) % 2).to(dtype)
+    changed = values.clone()
+    changed[5, 3, 4] = 1 - changed[5, 3, 4].int()
+    one, again, other = (
+        target_hashes(make(maps={"map": PlaceMap(each, ignore=1)}), "map") for each in (values, values.clone(), changed)
+    )
+    assert one == again != other
+    if dtype != torch.bfloat16:
+        assert one == (hashlib.blake2b(values.numpy().tobytes(), digest_size=16).hexdigest(),)
+
+
 def digests(columns):
     source = make(maps={}, columns=columns)
     parts = source.subset(torch.tensor([0, 1, 2, 3]), "a"), source.subset(torch.tensor([4, 5]), "b")
@@ -143,6 +179,33 @@ def digests(columns):
 def test_digests__columns_that_results_are_grouped_by__change_nothing():
     other = {"site": SITE._replace(values=SITE.values.flip(0)), "more": SITE}
     assert digests({})() == digests({"site": SITE})() == digests(other)()
+
+
+class Site(Classification):
+    """The site of an image, and nothing of its class."""
+
+    @classmethod
+    def from_source(cls, source):
+        return cls(source.vocabulary["site"], *source.image_shape)
+
+    @property
+    def targets(self):
+        return (Target("site", self.class_names),)
+
+
+def test_digests__labels_that_are_not_learned__change_nothing():
+    found = []
+    for labels, names in ((torch.tensor([0, 1] * 3), CLASSES), (torch.tensor([1, 0] * 3), CLASSES), (None, ())):
+        source = make(labels=labels, class_names=names, maps={})
+        splits = Splits(TrainSplit(source), ValSplit(source), test=None, task_kind=Site)
+        found.append(splits.digests()["train"])
+    assert len(set(found)) == 1
+    other = make(labels=None, maps={}, columns={"site": SITE._replace(values=SITE.values.flip(0))})
+    assert Splits(TrainSplit(other), ValSplit(other), test=None, task_kind=Site).digests()["train"] != found[0]
+
+
+def test_digests__classes__are_as_ever():
+    assert digests({})() == {"train": "aacf472835d964ad", "val": "dbd02c2a366ab60e"}
 
 
 def test_digests__column_that_is_learned__counts_with_its_names():

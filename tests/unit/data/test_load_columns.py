@@ -8,7 +8,7 @@ import datasets
 import pytest
 import torch
 
-from auxo.data.config import DataConfig
+from auxo.data.config import DataConfig, RegroupedDataConfig
 from auxo.data.fake import oriented_shapes
 from auxo.data.load import load_splits
 from auxo.data.loader import Loader, ordered_batches
@@ -16,6 +16,7 @@ from auxo.data.readers import read_source
 from auxo.data.sources import AbstractSource, InMemorySource
 from auxo.data.splits import Splits
 from auxo.errors import DataError
+from auxo.tasks import Classification
 
 MakeDataset = Callable[[InMemorySource], datasets.Dataset]
 Write = Callable[..., str]
@@ -193,6 +194,56 @@ def test_load_splits__packaged_scenario__has_no_further_columns() -> None:
     with pytest.raises(DataError, match=message) as caught:
         load_splits(DataConfig(columns=("site",)), seed=0)
     assert "\n" not in str(caught.value)
+
+
+class Sites(Classification):
+    """Classes whose sets are cut by site."""
+
+    @classmethod
+    def strata(cls, source: AbstractSource) -> torch.Tensor:
+        return source.columns["site"].values
+
+
+@pytest.fixture
+def known_set(tmp_path: Path, write: Write) -> DataConfig:
+    """A small copy of a known set, two images of which have no site."""
+    (tmp_path / "cifar10").mkdir()
+    for part, count, seed in (("train", COUNT, 0), ("test", 24, 1)):
+        Path(write(part, count, seed=seed, first=None)).rename(tmp_path / "cifar10" / f"{part}.parquet")
+    return DataConfig(
+        scenario="cifar10", root=str(tmp_path), columns=("site",), on_overlap="drop", unknown="ignore", num_train=60
+    )
+
+
+def test_load_splits__scenario__is_cut_by_what_the_task_says(known_set: DataConfig) -> None:
+    whole = read_source(f"{known_set.root}/cifar10/train.parquet", known_set).columns["site"].values.bincount()
+    splits = load_splits(known_set, seed=0, task=Sites)
+    for source, count in ((splits.train.source, 60), (splits.val.source, 12)):
+        exact = count * whole / whole.sum()
+        assert ((source.columns["site"].values.bincount() - exact).abs() <= 1).all()
+    by_class = load_splits(known_set, seed=0)
+    assert by_class.train.source.content_hashes() != splits.train.source.content_hashes()
+    assert splits.task_kind is Sites
+
+
+@pytest.mark.parametrize("storage", ["memory", "stream"])
+def test_load_splits__scenario__tells_what_was_left_out_of_every_set(known_set: DataConfig, storage: str) -> None:
+    splits = load_splits(replace(known_set, storage=storage), seed=0)
+    reasons = {split.name: split.source.notes for split in (splits.train, *splits.evaluation())}
+    assert all("1 without a value of 'site'" in " ".join(notes) for notes in reasons.values())
+    assert len(reasons) == 4
+
+
+def test_load_splits__columns_that_only_group__keep_images_without_a_value(write: Write) -> None:
+    config = DataConfig(train=write("photos", COUNT, seed=0, first=None), columns=("number",))
+    more = RegroupedDataConfig(**{**vars(config), "columns": ("number", "site")}, regrouped=("site",))
+    for unknown in ("refuse", "ignore"):
+        splits = load_splits(replace(more, unknown=unknown), seed=0)
+        assert splits.digests() == load_splits(config, seed=0).digests()
+        assert splits.notes == ()
+        columns = [source.columns["site"] for source in everything(splits)]
+        assert all(column.names == (*SITES, "(none)") for column in columns)
+        assert sum(int((column.values == 3).sum()) for column in columns) == 1
 
 
 @pytest.mark.parametrize("storage", ["memory", "stream"])

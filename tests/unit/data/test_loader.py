@@ -12,10 +12,11 @@ import torch
 from auxo.data.config import DataConfig
 from auxo.data.fake import oriented_shapes
 from auxo.data.loader import Loader, in_memory, ordered_batches
-from auxo.data.orders import AbstractOrder, Balanced, Shuffled, Stratified
+from auxo.data.orders import Balanced, Shuffled, Stratified
 from auxo.data.readers import read_streaming
 from auxo.data.sources import InMemorySource, StreamingSource
 from auxo.errors import ConfigError, DataError
+from auxo.interfaces import AbstractOrder
 from auxo.random import named_generator
 from auxo.types import Batch, Column
 

@@ -1,5 +1,6 @@
 """Targets with places move as the pixels do, and recolouring leaves them."""
 
+import re
 from itertools import pairwise
 
 import pytest
@@ -200,14 +201,49 @@ def test_pipeline__target_without_a_value_for_every_pixel__is_refused_in_one_lin
 
 @pytest.mark.parametrize(
     ("dtype", "fill"),
-    [(torch.uint8, -1), (torch.uint8, 256), (torch.int64, 0.5), (torch.int64, float("nan")), (torch.bool, 2)],
+    [
+        (torch.uint8, -1),
+        (torch.uint8, 256),
+        (torch.int64, 0.5),
+        (torch.int64, float("nan")),
+        (torch.bool, 2),
+        (torch.float16, 1e6),
+        (torch.float32, 1e39),
+        (torch.float32, 2**24 + 1),
+        (torch.bfloat16, 257),
+    ],
 )
 def test_pipeline__fill_that_the_type_cannot_hold__is_refused_in_one_line(dtype, fill):
     masks = torch.zeros(24, *SIZE, dtype=dtype)
-    with pytest.raises(ShapeError, match=f"a fill of mask that {dtype} holds, got {fill:g}") as caught:
+    with pytest.raises(ShapeError, match=re.escape(f"a fill of mask that {dtype} holds, got {fill}:")) as caught:
         moved("crop", coding=(coded()[0], masks), fill=fill)
     assert "\n" not in str(caught.value)
     assert torch.equal(moved("none", coding=(coded()[0], masks), fill=fill).targets["mask"], masks)  # needs none
+
+
+@pytest.mark.parametrize(
+    ("dtype", "fill"),
+    [(torch.float32, 0.1), (torch.float16, 0.1), (torch.float32, float("nan")), (torch.float16, float("-inf"))],
+)
+def test_pipeline__fill_that_is_rounded_or_no_number__is_taken_by_quantities(dtype, fill):
+    mask = torch.ones(24, *SIZE, dtype=dtype)
+    moved_mask = moved("crop", coding=(coded()[0], mask), fill=fill).targets["mask"]
+    outside = moved("crop").targets["mask"] == FILL
+    assert torch.equal(moved_mask[outside].nan_to_num(7.0), torch.full_like(moved_mask[outside], fill).nan_to_num(7.0))
+    assert (moved_mask[~outside] == 1).all()
+
+
+def test_pipeline__more_pixels_than_can_be_counted__is_refused_where_a_target_moves():
+    images = torch.zeros(1, 1, 2**12, 2**12 + 8, dtype=torch.uint8)
+    pipeline = InputPipeline(
+        torch.zeros(1), torch.ones(1), image_shape=(1, *images.shape[2:]), augment="crop", place_fill={"mask": 0}
+    )
+    batch = Batch(images, {"mask": images[:, 0]}, torch.arange(1))
+    expected = "at most 16,777,216 pixels to move a target with, got 4104x4096"
+    with pytest.raises(ShapeError, match=expected) as caught:
+        pipeline(batch, seed=0)
+    assert "\n" not in str(caught.value)
+    assert torch.equal(pipeline(batch, seed=None).targets["mask"], images[:, 0])
 
 
 @pytest.mark.parametrize(("augment", "seed"), [("crop_flip", None), ("none", 3)])

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from auxo.data.orders import AbstractOrder, Balanced, Shuffled, Stratified
+from auxo.data import AbstractOrder, Balanced, Shuffled, Stratified
 from auxo.errors import ConfigError
 from auxo.random import named_generator
 
@@ -151,3 +151,9 @@ def test_orders__missing_column__is_refused_in_one_line(
 def test_balanced__by_nothing__is_refused() -> None:
     with pytest.raises(ConfigError, match="at least one column to balance by, got none"):
         Balanced(by=())
+
+
+def test_balanced__one_column__may_be_named_without_a_tuple() -> None:
+    assert Balanced("label") == Balanced(("label",))
+    targets = {"label": torch.tensor([0] * 9 + [1])}
+    assert torch.equal(show(Balanced("label"), targets), show(Balanced(("label",)), targets))

@@ -15,6 +15,8 @@ from auxo.data.semi_supervised import hide_labels
 from auxo.data.sources import InMemorySource, StreamingSource
 from auxo.data.splits import Splits, TestSplit, TrainSplit, UnlabelledSplit, ValSplit, check_disjoint
 from auxo.errors import ConfigError, DataError
+from auxo.tasks import Classification
+from auxo.types import Column
 
 Write = Callable[..., Path]
 
@@ -59,6 +61,33 @@ def test_hide_labels__uneven_classes__are_drawn_evenly_all_the_same() -> None:
     expected = r"at least 6 training images of every class for data.num-labelled 24, got 5 of 'tee' in 'uneven'"
     with pytest.raises(DataError, match=expected):
         hide_labels(splits, 24, seed=0)
+
+
+class Sites(Classification):
+    """Classes whose images are drawn by a further column, in numbers with gaps."""
+
+    @classmethod
+    def strata(cls, source: InMemorySource) -> torch.Tensor:
+        return 10 * source.columns["site"].values - 5
+
+
+def test_hide_labels__strata_that_are_no_classes__are_drawn_evenly_and_named_by_an_image() -> None:
+    source = oriented_shapes(80, size=16, seed=0)
+    site = Column(torch.tensor([0] * 20 + [2] * 53 + [5] * 7), tuple("abcdef"))
+    splits = replace(make_splits(), train=TrainSplit(source.with_columns({**source.columns, "site": site})))
+    splits = replace(splits, task_kind=Sites)
+    assert hide_labels(splits, 20, seed=0).train.source.columns["site"].values.bincount().tolist() in (
+        [7, 0, 7, 0, 0, 6],
+        [7, 0, 6, 0, 0, 7],
+        [6, 0, 7, 0, 0, 7],
+    )
+    expected = (
+        "at least 8 training images of every kind for data.num-labelled 24, got 7 like image 73 of 'oriented-shapes' in"
+    )
+    with pytest.raises(DataError, match=expected):
+        hide_labels(splits, 24, seed=0)
+    with pytest.raises(DataError, match=r"data\.num-labelled of at least 3, one image per kind, got 2"):
+        hide_labels(splits, 2, seed=0)
 
 
 def test_hide_labels__seed__decides() -> None:

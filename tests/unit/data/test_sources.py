@@ -176,3 +176,12 @@ def test_in_memory__of_streaming__is_equal(
     assert memory.describe(3) == streaming.describe(3)
     assert pixel_hashes(streaming) == memory.content_hashes()
     assert in_memory(memory) is memory
+
+
+def test_in_memory__notes__stay_through_every_cut(png: Callable[..., bytes]) -> None:
+    source = StreamingSource("x", Encoded([png()] * 4), torch.tensor([0, 1, 0, 1]), NAMES)
+    source.notes = ("left out one of 5 images",)
+    memory = in_memory(source)
+    assert memory.notes == source.notes
+    assert memory.subset(torch.tensor([0, 1]), "part").notes == source.notes
+    assert memory.without_targets(["label"], "hidden").notes == source.notes

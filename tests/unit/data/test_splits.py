@@ -23,6 +23,7 @@ from auxo.data.splits import (
     subsample,
 )
 from auxo.errors import DataError
+from auxo.tasks import Classification, Target
 
 
 @given(
@@ -98,22 +99,22 @@ def test_stratified_indices__nothing_from_nothing__is_nothing() -> None:
 
 
 def test_stratified_parts__names__are_given(shapes: InMemorySource) -> None:
-    parts = stratified_parts(shapes, [20, 8], ["a", "b"], seed=0)
+    parts = stratified_parts(shapes, [20, 8], ["a", "b"], seed=0, task=Classification)
     assert [(part.name, len(part)) for part in parts] == [("a", 20), ("b", 8)]
     assert not set(parts[0].content_hashes()) & set(parts[1].content_hashes())
 
 
 def test_subsample__number__is_kept_in_proportion(shapes: InMemorySource) -> None:
-    part = subsample(shapes, 8, seed=0)
+    part = subsample(shapes, 8, seed=0, task=Classification)
     assert part.labels.bincount().tolist() == [2, 2, 2, 2]
     assert part.name == shapes.name
-    assert subsample(shapes, None, seed=0) is shapes
-    assert subsample(shapes, 40, seed=0) is shapes
+    assert subsample(shapes, None, seed=0, task=Classification) is shapes
+    assert subsample(shapes, 40, seed=0, task=Classification) is shapes
 
 
 def test_subsample__more_than_there_are__is_refused(shapes: InMemorySource) -> None:
     with pytest.raises(DataError, match=r"at most 40 training images from 'oriented-shapes', got data\.num-train 41"):
-        subsample(shapes, 41, seed=0)
+        subsample(shapes, 41, seed=0, task=Classification)
 
 
 def take(source: InMemorySource, *places: int) -> InMemorySource:
@@ -247,3 +248,14 @@ def test_digests__other_labels__differ(shapes: InMemorySource) -> None:
     ours, theirs = (Splits(TrainSplit(each), ValSplit(shapes), test=None).digests() for each in (shapes, other))
     assert ours["train"] != theirs["train"]
     assert ours["val"] == theirs["val"]
+
+
+def test_splits__target_that_no_set_has__is_refused_by_name() -> None:
+    class Depth(Classification):
+        @property
+        def targets(self) -> tuple[Target, ...]:
+            return (Target("depth", has_places=True),)
+
+    train, val = (oriented_shapes(16, size=8, seed=seed) for seed in range(2))
+    with pytest.raises(DataError, match=r"a target 'depth' of every image, got none in '.*', which has label: give"):
+        Splits(train=TrainSplit(train), val=ValSplit(val), test=None, task_kind=Depth)

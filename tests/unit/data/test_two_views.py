@@ -12,10 +12,19 @@ from kornia.enhance import (
 )
 from torch.nn import functional
 
-from auxo.data.augmentations import apply_operations, cutout, rand_augment
+from auxo.data.augmentations import apply_drawn, apply_operations, draw_operations, draw_squares
 from auxo.data.fake import oriented_shapes
 from auxo.data.pipeline import InputPipeline
-from auxo.data.two_views import JITTER, SIMCLR_VIEWS, SimCLRView, _blur, colour_jitter, resized_crop, simclr_view
+from auxo.data.two_views import (
+    JITTER,
+    SIMCLR_VIEWS,
+    SimCLRView,
+    _blur,
+    colour_jitter,
+    crop_images,
+    draw_crops,
+    recolour_view,
+)
 from auxo.errors import ConfigError
 from auxo.random import Draws, named_generator
 from auxo.types import Batch
@@ -56,6 +65,17 @@ def plain(size, augment="none", *, channels=3):
     return InputPipeline(torch.zeros(channels), torch.ones(channels), image_shape=(channels, *size), augment=augment)
 
 
+def crop(images, drawn, **options):
+    """A random part of every image, scaled to its size."""
+    return crop_images(images, draw_crops(drawn, len(images), tuple(images.shape[2:]), **options))
+
+
+def see(images, view, *, flip_prob=0.5):
+    """A view of every image."""
+    drawn = draws()
+    return recolour_view(crop(images, drawn, flip_prob=flip_prob), drawn, view=view)
+
+
 def parts_of(size, count, **kwargs):
     """Where the parts drawn for images of a size lie, read off images of places: start, length and whether mirrored.
 
@@ -64,7 +84,7 @@ def parts_of(size, count, **kwargs):
     height, width = size
     down, right = (torch.arange(side, dtype=torch.float64) / side for side in size)
     places = torch.stack(torch.broadcast_tensors(down.view(-1, 1), right)).expand(count, -1, -1, -1)
-    cropped = resized_crop(places, draws(), **kwargs)
+    cropped = crop(places, draws(), **kwargs)
     rows, columns = cropped[:, 0, :, width // 2] * height, cropped[:, 1, height // 2] * width
     is_flipped = columns[:, width // 2] < columns[:, width // 2 - 1]
     columns = torch.where(is_flipped.view(-1, 1), columns.flip(1), columns)
@@ -81,9 +101,9 @@ def parts_of(size, count, **kwargs):
 
 
 @pytest.mark.parametrize("size", [(32, 32), (48, 40), (96, 64)])
-def test_resized_crop__random_parts__are_scaled_as_a_bicubic_resize_of_each(size):
+def test_crop_images__random_parts__are_scaled_as_a_bicubic_resize_of_each(size):
     images = noise(40, size)
-    cropped = resized_crop(images, draws(), flip_prob=0.5)
+    cropped = crop(images, draws(), flip_prob=0.5)
     for image, ours, *part in zip(images, cropped, *parts_of(size, 40, flip_prob=0.5), strict=True):
         top, rows, left, columns, is_flipped = part
         piece = image[None, :, top : top + rows, left : left + columns]
@@ -91,7 +111,7 @@ def test_resized_crop__random_parts__are_scaled_as_a_bicubic_resize_of_each(size
         torch.testing.assert_close(ours, scaled.flip(-1) if is_flipped else scaled, rtol=0, atol=1e-5)
 
 
-def test_resized_crop__many_images__draws_area_aspect_place_and_flip_over_their_ranges():
+def test_draw_crops__many_images__draws_area_aspect_place_and_flip_over_their_ranges():
     size, count = 32, 2000
     top, rows, left, columns, is_flipped = parts_of((size, size), count, flip_prob=0.3)
     starts, lengths = torch.tensor([top, left]), torch.tensor([rows, columns])
@@ -112,7 +132,7 @@ def test_resized_crop__many_images__draws_area_aspect_place_and_flip_over_their_
     assert (middles - 0.5).abs().max() < 0.02
 
 
-def test_resized_crop__options__change_ranges_and_nothing_else():
+def test_draw_crops__options__change_ranges_and_nothing_else():
     *_, columns, _ = parts_of((32, 32), 50, flip_prob=0.0, area=(0.25, 0.25), aspect=(1.0, 1.0))
     assert set(columns) == {16}
     _, rows, _, columns, _ = parts_of((32, 32), 400, flip_prob=0.0, aspect=(0.5, 1.0))
@@ -120,11 +140,11 @@ def test_resized_crop__options__change_ranges_and_nothing_else():
     assert aspects.max() <= 1.07
     assert aspects.min() < 0.55
     images = noise(30, (16, 16))
-    without, always = (resized_crop(images, draws(), flip_prob=prob) for prob in (0.0, 1.0))
+    without, always = (crop(images, draws(), flip_prob=prob) for prob in (0.0, 1.0))
     assert torch.equal(always, without.flip(-1))
 
 
-def test_resized_crop__long_image__takes_as_much_as_the_aspect_ratio_allows():
+def test_draw_crops__long_image__takes_as_much_as_the_aspect_ratio_allows():
     _, rows, left, columns, _ = parts_of((9, 200), 60, flip_prob=0.0)
     assert set(rows) == {9}
     assert set(columns) == {12}
@@ -134,9 +154,9 @@ def test_resized_crop__long_image__takes_as_much_as_the_aspect_ratio_allows():
     assert set(columns) == {9}
 
 
-def test_resized_crop__whole_image__is_the_image():
+def test_draw_crops__whole_image__is_the_image():
     images = noise(5, (16, 16))
-    assert torch.equal(resized_crop(images, draws(), flip_prob=0.0, area=(1.0, 1.0), aspect=(1.0, 1.0)), images)
+    assert torch.equal(crop(images, draws(), flip_prob=0.0, area=(1.0, 1.0), aspect=(1.0, 1.0)), images)
 
 
 @pytest.mark.parametrize("number", range(len(JITTER)), ids=[operation.name for operation in JITTER])
@@ -191,28 +211,26 @@ def test_colour_jitter__probability__is_the_part_of_changed_images():
 
 
 @pytest.mark.parametrize("view", VIEWS)
-def test_simclr_view__many_images__makes_a_fifth_grey(view):
+def test_recolour_view__many_images__makes_a_fifth_grey(view):
     images = pictures(2000, (8, 8))
-    seen = simclr_view(images, draws(), view=SIMCLR_VIEWS[view], flip_prob=0.5)
+    seen = see(images, SIMCLR_VIEWS[view])
     is_grey = (seen == seen[:, :1]).flatten(1).all(1)
     assert abs(float(is_grey.float().mean()) - 0.2) < 0.027
 
 
 @pytest.mark.parametrize(("view", "part"), [("simclr", 0.0), ("simclr_second", 0.2)])
-def test_simclr_view__bright_images__are_solarised_with_the_views_probability(view, part):
+def test_recolour_view__bright_images__are_solarised_with_the_views_probability(view, part):
     images = 0.9 + 0.05 * pictures(2000, (8, 8))
-    seen = simclr_view(images, draws(), view=SIMCLR_VIEWS[view], flip_prob=0.5)
+    seen = see(images, SIMCLR_VIEWS[view])
     is_dark = seen.mean((1, 2, 3)) < 0.5
     assert abs(float(is_dark.float().mean()) - part) < 0.027
     assert (seen[is_dark] <= 0.5).all()
     assert (seen[~is_dark] >= 0.5).all()
 
 
-def test_simclr_view__large_images__are_blurred_with_the_views_probability():
+def test_recolour_view__large_images__are_blurred_with_the_views_probability():
     images = noise(200, (64, 65))
-    sharp, some, all_of_them = (
-        simclr_view(images, draws(), view=SimCLRView(prob, 0.0), flip_prob=0.5) for prob in (0.0, 0.1, 1.0)
-    )
+    sharp, some, all_of_them = (see(images, SimCLRView(prob, 0.0)) for prob in (0.0, 0.1, 1.0))
     is_blurred = (some != sharp).flatten(1).any(1)
     assert abs(float(is_blurred.float().mean()) - 0.1) < 0.05
     assert torch.equal(some[is_blurred], all_of_them[is_blurred])
@@ -224,7 +242,7 @@ def test_simclr_view__large_images__are_blurred_with_the_views_probability():
 
 
 @pytest.mark.parametrize(("side", "taps"), [(64, 7), (99, 9), (100, 11), (224, 23)])
-def test_simclr_view__blur__has_a_kernel_of_about_a_tenth_of_the_side(side, taps):
+def test_recolour_view__blur__has_a_kernel_of_about_a_tenth_of_the_side(side, taps):
     point = torch.zeros(1, 3, side, side)
     point[:, :, side // 2, side // 2] = 1
     blurred = _blur(point, torch.tensor([2.0]))[0, 0]
@@ -235,18 +253,18 @@ def test_simclr_view__blur__has_a_kernel_of_about_a_tenth_of_the_side(side, taps
     torch.testing.assert_close(blurred[window, window], torch.outer(kernel, kernel) / kernel.sum() ** 2)
 
 
-def test_simclr_view__small_images__are_never_blurred():
+def test_recolour_view__small_images__are_never_blurred():
     images = noise(20, (63, 80))
-    sharp, blurred = (simclr_view(images, draws(), view=SimCLRView(p, 0.0), flip_prob=0.5) for p in (0.0, 1.0))
+    sharp, blurred = (see(images, SimCLRView(p, 0.0)) for p in (0.0, 1.0))
     assert torch.equal(sharp, blurred)
 
 
 @pytest.mark.parametrize("channels", [1, 4])
 @pytest.mark.parametrize("view", VIEWS)
-def test_simclr_view__other_than_three_channels__leaves_the_colours_out(channels, view):
+def test_recolour_view__other_than_three_channels__leaves_the_colours_out(channels, view):
     images = noise(20, (16, 16), channels=channels)
-    seen = simclr_view(images, draws(), view=SIMCLR_VIEWS[view], flip_prob=0.0)
-    cropped = resized_crop(images, draws(), flip_prob=0.0)
+    seen = see(images, SIMCLR_VIEWS[view], flip_prob=0.0)
+    cropped = crop(images, draws(), flip_prob=0.0)
     is_inverted = (seen != cropped).flatten(1).any(1)
     assert torch.equal(seen[is_inverted], torch.where(cropped < 0.5, cropped, 1 - cropped)[is_inverted])
     assert bool(is_inverted.any()) == (view == "simclr_second")
@@ -324,7 +342,8 @@ def test_strong__after_a_resized_crop__is_the_crop_then_operations_then_a_square
     batch = make_batch(oriented_shapes(30, size=16, seed=0).images)
     pipeline = plain((16, 16), "crop_resize_flip")
     drawn = Draws(named_generator(1, "strong"))
-    expected = cutout(rand_augment(pipeline(batch, seed=1).images, drawn), drawn, fill=pipeline.mean)
+    changed = apply_drawn(pipeline(batch, seed=1).images, draw_operations(drawn, 30))
+    expected = torch.where(draw_squares(drawn, 30, (16, 16)), pipeline.mean.view(-1, 1, 1), changed)
     assert torch.equal(pipeline(batch, seed=1, augment="strong").images, expected)
 
 

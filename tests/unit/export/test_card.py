@@ -10,11 +10,11 @@ import pytest
 from auxo.export import Description
 from auxo.export.card import Card
 from auxo.methods.supervised import Supervised
-from auxo.outside import load_outside
+from auxo.outside import load_outside, short_name
 from auxo.runs.experiment import ExperimentConfig, StageConfig
 from auxo.runs.history import RunHistory
 from auxo.runs.results import Compute, EvaluationRow, Selection
-from auxo.tasks import AbstractTask, Classification, Measure, Measured, Part, Target
+from auxo.tasks import AbstractTask, Classification, Measure, Measured, Part, Target, TaskConfig
 
 PIXELS = Path(__file__).parents[2] / "outside" / "pixels.py"
 THIRD = (1 / 3,) * 3
@@ -56,21 +56,25 @@ def make_row(split, primary, measure, *, parts=None, **others):
     return EvaluationRow(split, "head", "task", 50, primary, {primary: measure, **others}, parts=parts or {})
 
 
-def write_card(task, *rows, selection=None, metadata=True):
+def make_card(task, *rows, selection=None, name="classification", files=("README.md", "model.pt2")):
     """The card of a run that nobody made."""
     end = {"kind": "end", "selection": selection and asdict(selection), "global_step": 2, **asdict(Compute(1.0, 16))}
     history = RunHistory(Path("run"), (*({"kind": "result", **row.to_record()} for row in rows), end))
-    card = Card(
-        config=ExperimentConfig(stages=(StageConfig(method=Supervised.Config()),)),
-        description=Description(task, THIRD, THIRD),
+    return Card(
+        config=ExperimentConfig(task=TaskConfig(name=name), stages=(StageConfig(method=Supervised.Config()),)),
+        description=Description(task, THIRD, THIRD, short_name(name)),
         history=history,
         digests={"train": "abc"},
-        files={"README.md": "this card", "model.pt2": "the network"},
+        files=dict.fromkeys(files, "a file"),
         num_parameters=1234,
         trained_with="0",
         licence="unknown",
     )
-    return card.to_markdown(metadata=metadata)
+
+
+def write_card(task, *rows, metadata=True, **options):
+    """The text of the card of a run that nobody made."""
+    return make_card(task, *rows, **options).to_markdown(metadata=metadata)
 
 
 def leave_out_training(text):
@@ -109,7 +113,7 @@ def test_card__quantity__says_its_measure_in_its_unit_and_nothing_of_classes():
     error = {"unit": "m", "higher_is_better": False}
     rows = [make_row(split, "error", Measure(value, **error)) for split, value in (("test", 1.25), ("ood/far", 4.5))]
     text = write_card(Depth(), *rows)
-    assert "A network for the task Depth: it gives 1 numbers for an image." in text
+    assert "A network for the task Depth: it gives one number for an image." in text
     assert "* Error elsewhere: ood/far 4.500 m of 50." in text
     assert "print(logits)" in text
     told = leave_out_training(text)
@@ -130,6 +134,17 @@ def test_card__every_pixel__has_classes_but_no_probabilities():
     assert "50.0 [40.0, 60.0] | 90.0 |" in text
     assert "softmax" not in leave_out_training(text)
     assert "Lowest" not in text
+    assert "It always answers with one of" not in text
+
+
+@pytest.mark.parametrize(
+    ("file", "words"),
+    [("model.onnx", ""), ("model.pt2", " --trust-pt2"), ("model.safetensors", "")],
+)
+def test_command__task_of_a_file__allows_that_file_in_every_format(file, words):
+    kind = load_outside(f"{PIXELS}:PixelClasses", AbstractTask)
+    card = make_card(kind(("ground", "square"), 3, 16, 16), name=f"{PIXELS}:PixelClasses", files=(file,))
+    assert card.command("here") == f"auxo predict here PICTURES{words} --code pixels.py"
 
 
 @pytest.mark.parametrize("is_selected", [True, False])

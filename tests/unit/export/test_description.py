@@ -13,6 +13,7 @@ from auxo.tasks import AbstractTask, Classification
 PIXELS = Path(__file__).parents[2] / "outside" / "pixels.py"
 TASK = Classification(("one", "two"), 3, 8, 9, class_counts=(5, 6))
 MEAN, STD = (0.1, 0.2, 0.3), (0.4, 0.5, 0.6)
+NAME = "classification"
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def write_former(description):
 
 
 def test_to_json__classes__come_back():
-    description = Description(TASK, MEAN, STD)
+    description = Description(TASK, MEAN, STD, NAME)
     found = json.loads(description.to_json())
     assert (found["format"], found["labels"]) == (2, ["one", "two"])
     assert found["task"] == {"name": "classification", "fields": TASK.to_record()}
@@ -38,7 +39,7 @@ def test_to_json__classes__come_back():
 
 
 def test_from_json__format_before__is_a_classification():
-    description = Description(TASK, MEAN, STD)
+    description = Description(TASK, MEAN, STD, NAME)
     assert Description.from_json(json.dumps(write_former(description)), origin="x") == description
 
 
@@ -53,12 +54,12 @@ def test_from_json__task_outside_auxo__is_read_from_its_file_where_that_is_allow
 
 def test_preprocess__output__is_what_the_task_has(own):
     assert own.preprocess()["output"] == "logits, shape (batch, outputs, height, width)"
-    assert "in the order of the labels" in Description(TASK, MEAN, STD).preprocess()["output"]
+    assert "in the order of the labels" in Description(TASK, MEAN, STD, NAME).preprocess()["output"]
 
 
 @pytest.mark.parametrize("change", [{"format": 3}, {"class_counts": ["many"]}, {"labels": None}, {"input": {}}])
 def test_from_json__something_else__is_refused_with_its_name(change):
-    text = json.dumps({**write_former(Description(TASK, MEAN, STD)), **change})
+    text = json.dumps({**write_former(Description(TASK, MEAN, STD, NAME)), **change})
     with pytest.raises(CheckpointError, match=r"my\.onnx"):
         Description.from_json(text, origin="my.onnx")
 
@@ -70,7 +71,7 @@ def test_from_json__no_description__is_refused(text):
 
 
 def test_from_json__fields_of_another_task__are_refused():
-    found = json.loads(Description(TASK, MEAN, STD).to_json())
+    found = json.loads(Description(TASK, MEAN, STD, NAME).to_json())
     del found["task"]["fields"]["class_names"]
     with pytest.raises(CheckpointError, match="the fields of the task Classification in x"):
         Description.from_json(json.dumps(found), origin="x")

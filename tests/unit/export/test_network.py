@@ -4,13 +4,36 @@ import importlib.util
 import io
 import json
 import zipfile
+from dataclasses import replace
+from math import isnan
+from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
+from auxo.data import InputPipeline
 from auxo.errors import CheckpointError, ConfigError
-from auxo.export import Description, capture, open_onnx, open_program, to_onnx, to_pt2
+from auxo.export import (
+    Description,
+    capture,
+    load_network,
+    open_onnx,
+    open_program,
+    published,
+    to_onnx,
+    to_pt2,
+    write_network,
+)
+from auxo.export.network import difference
+from auxo.outside import call_outside
+from auxo.runs.document import to_json
+from auxo.runs.experiment import ExperimentConfig
+from auxo.runs.model import TrainedModel
+from auxo.runtime import Runtime, RuntimeConfig
+from auxo.tasks import Classification, Target
+
+PIXELS = Path(__file__).parents[2] / "outside" / "pixels.py"
 
 CASES = {
     "supervised-lenet5": ("supervised", "lenet5"),
@@ -90,6 +113,57 @@ def test_capture__weights_that_are_not_finite__is_refused(make_model):
         model.method.semantic.bias.fill_(torch.nan)
     with pytest.raises(ConfigError, match="probabilities that differ by nan"):
         capture(model)
+
+
+class Depth(Classification):
+    """One number for every image, which is a quantity."""
+
+    targets = (Target("depth"),)
+
+
+class Quantity(torch.nn.Linear):
+    """A head of one output whose answer differs under tracing."""
+
+    def forward(self, features):
+        answers = super().forward(features)
+        return answers * 1.5 if torch.compiler.is_exporting() else answers
+
+
+@pytest.mark.parametrize("kind", [torch.nn.Linear, Quantity])
+def test_capture__one_number_per_image__is_compared_as_it_is(kind, make_model):
+    model = make_model("supervised", "lenet5")
+    model.method.semantic = kind(84, 1)
+    model = replace(model, task=Depth((), 3, 32, 32))
+    if kind is torch.nn.Linear:
+        assert capture(model).module()(torch.rand(4, 3, 32, 32)).shape == (4, 1)
+        return
+    with pytest.raises(ConfigError, match=r"a trace that answers as the model does, got outputs that differ by 0\.5"):
+        capture(model)
+
+
+def test_difference__outputs_that_are_no_scores__is_relative_to_each():
+    expected = torch.tensor([[1000.0, 0.01], [-2000.0, 0.02]])
+    found = torch.tensor([[1000.0, 0.01], [-2001.0, 0.0201]])
+    assert difference(found, expected, has_scores=False) == pytest.approx(0.005, rel=1e-3)
+    assert difference(expected, expected, has_scores=False) == 0
+    nothing = torch.zeros(2, 1)
+    assert difference(nothing, nothing, has_scores=False) == 0
+    assert difference(nothing + 1e-3, nothing, has_scores=False) > 1
+    assert isnan(difference(nothing * torch.nan, nothing, has_scores=False))
+    shifted = torch.tensor([[1.0, 2.0], [3.0, 3.0]])
+    assert difference(shifted + 5, shifted, has_scores=True) < 1e-6
+
+
+def test_load_network__task_outside_auxo__keeps_its_name(tmp_path):
+    config = call_outside(f"{PIXELS}:recipe", ExperimentConfig)
+    task = config.task.kind()(("ground", "square", "stripe"), 3, 16, 16)
+    method = config.stages[0].method.build(config.backbone.build(task, seed=0), task, seed=0)
+    pipeline = InputPipeline(torch.full((3,), 0.5), torch.full((3,), 0.25), image_shape=(3, 16, 16))
+    model = TrainedModel(method.eval(), pipeline, task, {}, tmp_path, config.task.name)
+    write_network(tmp_path, capture(model), model, document=published(to_json(config)))
+    again = load_network(config, tmp_path, runtime=Runtime(RuntimeConfig(device="cpu"), torch.device("cpu")))
+    assert again.task_name == "pixels.py:PixelClasses"
+    assert Description.of(again) == Description.of(model)
 
 
 def test_capture__decision_on_values__is_refused_in_one_line(make_model):

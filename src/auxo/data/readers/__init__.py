@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from auxo.data.config import DataConfig
@@ -9,7 +10,7 @@ from auxo.data.loader import in_memory
 from auxo.data.readers.agreement import align_columns, align_splits, require_columns
 from auxo.data.readers.csv_file import read_csv
 from auxo.data.readers.folder import read_folder, read_folder_tree
-from auxo.data.readers.listing import Listing
+from auxo.data.readers.listing import HUB_PREFIX, Listing
 from auxo.data.sources import AbstractSource, StreamingSource
 from auxo.errors import DataError
 from auxo.outside import call_outside, is_outside
@@ -24,10 +25,8 @@ __all__ = [
     "store",
 ]
 
-HUB_PREFIX = "hf://"
-"""What the name of a data set of the ``datasets`` library starts with."""
-
 _AUTO_MEMORY_BYTES = 2**30
+_KINDS = "a folder, a Parquet or CSV file, hf://owner/name, or file.py:Name"
 _GENERIC_NAMES = ("train", "training", "val", "valid", "validation", "test", "data", "images")
 
 
@@ -45,19 +44,22 @@ def read_source(
             ``file.py:Name`` of a class or function that makes a source of the options in ``config``.
         config: gives columns, image size and storage, and says what to do with values that are missing or unknown.
         class_names: the training set's classes, which labels are mapped to by name; ``None`` for the training set.
-        vocabulary: the training set's values of further columns that are learned, which those of this set are mapped to
-            by name; any other column of ``config.columns`` has values of its own.
+        vocabulary: what the numbers of other targets stand for in the training set, by their names. Columns of this set
+            are mapped to that by name; a target with places must have it. Any other column has values of its own.
 
     Raises:
         ConfigError: a file of the user's does not run, or makes no source.
         DataError: the set cannot be used; the message names the file or row.
     """
     source = read_named(spec, config, class_names=class_names)
-    return align_columns(store([source], config)[0], vocabulary or {}, unknown=config.unknown)
+    known = dict(vocabulary or {})
+    for name in [name for name in known if name in source.vocabulary and name not in source.columns]:
+        _require_names(spec, source.vocabulary[name], known.pop(name))
+    return align_columns(store([source], config)[0], known, unknown=config.unknown)
 
 
 def read_named(spec: str, config: DataConfig, *, class_names: tuple[str, ...] | None = None) -> AbstractSource:
-    """Read a set as :func:`read_source` does, its further columns unmapped; only its first picture is decoded."""
+    """Read a set as :func:`read_source` does, its further columns unmapped; only its first image is decoded."""
     if is_outside(spec):
         source = _read_outside(spec, config, class_names=class_names)
         require_columns(source, config.columns)
@@ -67,7 +69,8 @@ def read_named(spec: str, config: DataConfig, *, class_names: tuple[str, ...] | 
 
 def read_streaming(spec: str, config: DataConfig, *, class_names: tuple[str, ...] | None = None) -> StreamingSource:
     """Read a set as :func:`read_named` does, but nothing that a Python file of the user's makes."""
-    return _listing(spec, config).to_source(class_names, image_size=config.image_size, unknown=config.unknown)
+    listing = _list_images(spec, config)
+    return listing.to_source(class_names, image_size=config.image_size, unknown=config.unknown)
 
 
 def read_unlabelled(spec: str, config: DataConfig) -> AbstractSource:
@@ -86,7 +89,7 @@ def read_unlabelled(spec: str, config: DataConfig) -> AbstractSource:
         source = _read_outside(spec, config)
         shown = config.columns if set(config.columns) <= set(source.columns) else ()
         return source.without_targets({*source.vocabulary, *config.columns} - set(shown), source.name)
-    listing = _listing(spec, config, is_labelled=False)
+    listing = _list_images(spec, config, is_labelled=False)
     return listing.to_unlabelled_source(config.columns, image_size=config.image_size, unknown=config.unknown)
 
 
@@ -104,13 +107,17 @@ def store(sources: Sequence[AbstractSource], config: DataConfig) -> list[Abstrac
             is_flat = source.vocabulary.keys() == source.columns.keys()  # maps of a subclass stay where they are
             is_encoded = isinstance(source, StreamingSource) and is_flat
             decoded.append(in_memory(source, workers=config.workers) if is_encoded else source)
-            decoded[-1].notes = source.notes
         return decoded
     return list(sources)
 
 
-def _listing(spec: str, config: DataConfig, *, is_labelled: bool = True) -> Listing:
-    """Choose the reader."""
+def _list_images(spec: str, config: DataConfig, *, is_labelled: bool = True) -> Listing:
+    """Return what a set has, by the reader for its kind."""
+    return replace(_choose_reader(spec, config, is_labelled=is_labelled), optional=config.optional)
+
+
+def _choose_reader(spec: str, config: DataConfig, *, is_labelled: bool) -> Listing:
+    """Return what the reader for a kind of set finds."""
     image_column, label_column = config.image_column, config.label_column if is_labelled else None
     path_column, columns = config.path_column, config.columns
     if spec.startswith(HUB_PREFIX):
@@ -126,25 +133,29 @@ def _listing(spec: str, config: DataConfig, *, is_labelled: bool = True) -> List
         return read(path, name, path_column=path_column, columns=columns)
     if not os.path.exists(path):
         place = "" if path.is_absolute() else f" (from {Path.cwd()})"
-        raise DataError(
-            "a folder, a Parquet or CSV file, or hf://owner/name", f"'{spec}', which is not there{place}", "check it"
-        )
+        raise DataError(_KINDS, f"'{spec}', which is not there{place}", "check it")
     if path.suffix.lower() == ".parquet":
         return _read_parquet(path, name, image_column=image_column, label_column=label_column, columns=columns)
     if path.suffix.lower() == ".csv":
         return read_csv(path, name, path_column=path_column, label_column=label_column, columns=columns)
-    raise DataError(
-        "a folder, a Parquet or CSV file, or hf://owner/name", f"'{spec}'", "name its folder, or convert it"
-    )
+    is_code = path.suffix.lower() == ".py"
+    fix = f"name what makes the source: {path.name}:Name" if is_code else "name its folder, or convert it"
+    raise DataError(_KINDS, f"'{spec}'", fix)
 
 
 def _read_outside(spec: str, config: DataConfig, *, class_names: tuple[str, ...] | None = None) -> AbstractSource:
     """Return what a function or class of the user's makes of the options of the data."""
     source = call_outside(spec, AbstractSource, config)
-    if class_names and class_names not in source.vocabulary.values():
-        fix = "give the names of the training images, in their order"
-        raise DataError(f"{list(class_names)} from {spec}", f"{list(source.class_names)}", fix)
+    if class_names:
+        _require_names(spec, source.class_names, class_names)
     return source
+
+
+def _require_names(spec: str, names: tuple[str, ...], expected: tuple[str, ...]) -> None:
+    """Refuse a set of the user's whose numbers stand for other things than those of the training set."""
+    if names != expected:
+        fix = "give the names of the training images, in their order"
+        raise DataError(f"{list(expected)} from {spec}", f"{list(names)}", fix)
 
 
 def _read_parquet(

@@ -27,7 +27,7 @@ def require_columns(source: AbstractSource, names: Collection[str]) -> None:
         DataError: it lacks one.
     """
     fix = "correct --data.columns or leave it out, or choose images that have them"
-    _require(source, names, f"images with the further columns {', '.join(names)}", fix)
+    _refuse_missing(source, names, f"images with the further columns {', '.join(names)}", fix)
 
 
 def align_columns(
@@ -47,7 +47,7 @@ def align_columns(
     kept = KeptImages(source.name, len(source), unknown=unknown)
     columns = dict(source.columns)
     for name, names in vocabulary.items():
-        columns[name] = _align(source, name, names, kept)
+        columns[name] = _align_column(source, name, names, kept)
     if all(columns[name].names == source.columns[name].names for name in vocabulary):
         return source
     places, notes = kept.places(), kept.notes()
@@ -87,7 +87,7 @@ def align_splits(splits: Splits, learned: Collection[str], *, unknown: Unknown =
     )
 
 
-def _align(source: AbstractSource, name: str, names: tuple[str, ...], kept: KeptImages) -> Column:
+def _align_column(source: AbstractSource, name: str, names: tuple[str, ...], kept: KeptImages) -> Column:
     """Return a column with numbers that stand for ``names``, -1 where an image is left out."""
     values, own = source.columns[name]
     number = {each: i for i, each in enumerate(names)}
@@ -105,10 +105,10 @@ def _align(source: AbstractSource, name: str, names: tuple[str, ...], kept: Kept
 def _require_learned(source: AbstractSource, names: Collection[str]) -> None:
     """Refuse a source that lacks a column that is learned."""
     fix = "name it with --data.columns, and choose images that have it"
-    _require(source, names, f"images with the further columns {', '.join(names)}, which the method learns", fix)
+    _refuse_missing(source, names, f"images with the further columns {', '.join(names)}, which the method learns", fix)
 
 
-def _require(source: AbstractSource, names: Collection[str], expected: str, fix: str) -> None:
+def _refuse_missing(source: AbstractSource, names: Collection[str], expected: str, fix: str) -> None:
     """Refuse a source that lacks one of some columns."""
     if not set(names) <= set(source.columns):
         own = ", ".join(name for name in source.columns if name != LABEL)

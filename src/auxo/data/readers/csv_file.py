@@ -28,7 +28,7 @@ def read_csv(
         columns: further columns. Without labels they are read only where all of them are there.
 
     Raises:
-        DataError: it cannot be read, a column or path is missing, or a picture is not there; the message names the
+        DataError: it cannot be read, a column or path is missing, or an image is not there; the message names the
             line, the header being line 1.
     """
     if label_column is None and not has_columns(path, columns):
@@ -62,7 +62,7 @@ def has_columns(path: Path, columns: Collection[str]) -> bool:
     Raises:
         DataError: it cannot be read.
     """
-    with _opened(path) as file:
+    with _open_csv(path) as file:
         return set(columns) <= set(csv.DictReader(file).fieldnames or ())
 
 
@@ -77,7 +77,7 @@ def read_rows(path: Path, path_column: str, options: Mapping[str, str]) -> Itera
     Raises:
         DataError: it cannot be read, or a column or path is missing.
     """
-    with _opened(path) as file:
+    with _open_csv(path) as file:
         reader = csv.DictReader(file, restval="")
         header = list(reader.fieldnames or [])
         for column, option in options.items():
@@ -112,7 +112,7 @@ class CsvImages(FileImages):
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[IO[str]]:
+def _open_csv(path: Path) -> Iterator[IO[str]]:
     """Open a CSV, and tell in one line what is wrong with it."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:

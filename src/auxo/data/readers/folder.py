@@ -24,12 +24,12 @@ def read_folder(root: Path, name: str, *, path_column: str = "path", columns: Se
     Args:
         root: the folder.
         name: see :class:`auxo.data.sources.AbstractSource`.
-        path_column: column of ``labels.csv`` that has the path of each picture from ``root``.
+        path_column: column of ``labels.csv`` that has the path of each image from ``root``.
         columns: further columns, read from ``root/labels.csv``.
 
     Raises:
-        DataError: there is no class folder, one is empty, something in it is not a picture, or the table lacks a column
-            or fits the pictures in the folder badly.
+        DataError: there is no class folder, one is empty, something in it is not an image, or the table lacks a column
+            or fits the images in the folder badly.
     """
     folders = [entry for entry in _visible(root) if entry.is_dir()]
     if not folders:
@@ -58,8 +58,8 @@ def read_folder_tree(root: Path, name: str, *, path_column: str = "path", column
         columns: further columns, read where there is a ``root/labels.csv`` that has all of them.
 
     Raises:
-        DataError: there is no picture, something in a folder is neither a picture nor a folder, or the table fits the
-            pictures in the folder badly.
+        DataError: there is no image, something in a folder is neither an image nor a folder, or the table fits the
+            images in the folder badly.
     """
     files: list[Path] = []
     waiting, seen = [root], {root.resolve()}
@@ -77,7 +77,7 @@ def read_folder_tree(root: Path, name: str, *, path_column: str = "path", column
     if not files:
         raise DataError("pictures in the folder", f"none in {root} or below", "add pictures, or name another folder")
     files.sort()
-    is_described = (root / _TABLE).is_file() and has_columns(root / _TABLE, columns)
+    is_described = bool(columns) and (root / _TABLE).is_file() and has_columns(root / _TABLE, columns)
     return _with_columns(
         Listing(name, FileImages(files), ()), root, files, path_column, columns if is_described else ()
     )
@@ -86,7 +86,7 @@ def read_folder_tree(root: Path, name: str, *, path_column: str = "path", column
 def _with_columns(
     listing: Listing, root: Path, files: Sequence[Path], path_column: str, columns: Sequence[str]
 ) -> Listing:
-    """Add the further columns of the table in the folder; a picture without a row has no values."""
+    """Add the further columns of the table in the folder; an image without a row has no values."""
     if not columns:
         return listing
     table = root / _TABLE

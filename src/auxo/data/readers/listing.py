@@ -1,4 +1,4 @@
-"""What every reader returns: pictures, what is written of them, and how that becomes numbers."""
+"""What every reader returns: images, what is written of them, and how that becomes numbers."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -17,10 +17,16 @@ from auxo.data.sources import AbstractEncodedImages, StreamingSource
 from auxo.errors import DataError
 from auxo.types import LABEL, Column
 
-__all__ = ["INTEGER", "FileImages", "Listing", "number_names", "shorten"]
+__all__ = ["HUB_PREFIX", "INTEGER", "NO_VALUE", "FileImages", "Listing", "number_names", "shorten"]
 
 INTEGER = re.compile(r"[+-]?[0-9]+")
 """A whole number as it is written."""
+
+HUB_PREFIX = "hf://"
+"""What the name of a data set of the ``datasets`` library starts with."""
+
+NO_VALUE = "(none)"
+"""The group of images without a value of a column that decides nothing but groups."""
 
 _NAMES_SHOWN = 8
 _OTHER_CLASS = "of a class that train does not have"
@@ -55,10 +61,11 @@ class Listing:
     Args:
         name: see :class:`auxo.data.sources.AbstractSource`.
         encoded: the pictures.
-        labels: one per picture; whole numbers, or names; ``None`` where there is none; empty where they were not read.
+        labels: one per image; whole numbers, or names; ``None`` where there is none; empty where they were not read.
         class_names: the names that numbers stand for; ``None`` where they have none, and for labels that are names.
-        columns: further columns, as they are written, one value per picture; ``None`` where there is none.
-        table: the file that the further columns are in, where the pictures do not tell it.
+        columns: further columns, as they are written, one value per image; ``None`` where there is none.
+        table: the file that the further columns are in, where the images do not tell it.
+        optional: further columns without whose value an image stays, in the group :data:`NO_VALUE`.
     """
 
     name: str
@@ -67,6 +74,7 @@ class Listing:
     class_names: tuple[str, ...] | None = None
     columns: Mapping[str, Sequence[str | None]] = field(default_factory=dict)
     table: str | None = None
+    optional: tuple[str, ...] = ()
 
     def to_source(
         self, class_names: tuple[str, ...] | None, *, image_size: int | None, unknown: Unknown = "refuse"
@@ -78,22 +86,22 @@ class Listing:
                 are taken as its numbers); ``None`` for the training set itself, whose classes are the listed names,
                 the sorted names among the labels, or the numbers from 0 to the largest label.
             image_size: see :class:`auxo.data.sources.StreamingSource`.
-            unknown: what to do with pictures without a value, and with those of a class that is not in ``class_names``.
+            unknown: what to do with images without a value, and with those of a class that is not in ``class_names``.
 
         Raises:
             DataError: a label is negative or too large, a value is missing, or a class is not in ``class_names`` (the
                 message names the row), or a training set has fewer than two classes.
         """
         kept = self._kept_images(unknown)
-        own_names, numbers = self._numbered(class_names, kept)
+        own_names, numbers = self._number_labels(class_names, kept)
         if class_names is None and len(own_names) < 2:
             got = f"{len(own_names)} ({', '.join(own_names)}) in '{self.name}'"
             raise DataError("pictures of at least two classes", got, "add another class")
         if class_names is None or own_names == class_names:
             labels, class_names = numbers, own_names
         else:
-            labels = self._mapped(own_names, numbers, class_names, kept)
-        return self._source(kept, {LABEL: Column(labels[kept.places()], class_names)}, image_size)
+            labels = self._map_labels(own_names, numbers, class_names, kept)
+        return self._make_source(kept, {LABEL: Column(labels[kept.places()], class_names)}, image_size)
 
     def to_unlabelled_source(
         self, columns: Sequence[str] = (), *, image_size: int | None, unknown: Unknown = "refuse"
@@ -103,16 +111,16 @@ class Listing:
         Args:
             columns: the further columns that were asked for; those that the set does not have are hidden.
             image_size: see :class:`auxo.data.sources.StreamingSource`.
-            unknown: what to do with pictures without a value of a column that the set has.
+            unknown: what to do with images without a value of a column that the set has.
 
         Raises:
             DataError: such a value is missing; the message names the row.
         """
         kept = self._kept_images(unknown)
         hidden = [LABEL, *(name for name in columns if name not in self.columns)]
-        return self._source(kept, hide_columns({}, hidden, len(kept.places())), image_size)
+        return self._make_source(kept, hide_columns({}, hidden, len(kept.places())), image_size)
 
-    def _source(self, kept: KeptImages, columns: Mapping[str, Column], image_size: int | None) -> StreamingSource:
+    def _make_source(self, kept: KeptImages, columns: Mapping[str, Column], image_size: int | None) -> StreamingSource:
         """Return what is kept as a source with these columns, and the further ones."""
         rows = kept.places()
         further = {name: number_names([values[row] for row in rows.tolist()]) for name, values in self.columns.items()}
@@ -122,17 +130,18 @@ class Listing:
         return source
 
     def _kept_images(self, unknown: Unknown) -> KeptImages:
-        """Return the pictures of which every value is there."""
+        """Return the images of which every value is there that must be."""
         kept = KeptImages(self.name, len(self.encoded), unknown=unknown)
         for name, values in self.columns.items():
             place = "" if self.table is None else f" in {self.table}"
-            self._drop_missing(kept, values, f"a value of '{name}'", place)
+            if name not in self.optional:
+                self._drop_missing(kept, values, f"a value of '{name}'", place)
         if self.labels:
             self._drop_missing(kept, self.labels, "a label")
         return kept
 
     def _drop_missing(self, kept: KeptImages, values: Sequence[int | str | None], what: str, place: str = "") -> None:
-        """Leave out, or refuse, the pictures without a value."""
+        """Leave out, or refuse, the images without a value."""
 
         def refuse(row: int) -> DataError:
             got = f"none for {self.encoded.describe(row)}{place}"
@@ -140,7 +149,7 @@ class Listing:
 
         kept.drop(torch.tensor([value is None for value in values]), f"without {what}", refuse)
 
-    def _numbered(
+    def _number_labels(
         self, class_names: tuple[str, ...] | None, kept: KeptImages
     ) -> tuple[tuple[str, ...], Int[Tensor, " n"]]:
         """Return this set's own class names and the numbers of its labels among them, -1 where one is left out."""
@@ -167,7 +176,7 @@ class Listing:
         kept.drop(is_wrong, reason, refuse, is_fatal=class_names is None and self.class_names is None)
         return own, torch.tensor(numbers)
 
-    def _mapped(
+    def _map_labels(
         self, own_names: tuple[str, ...], numbers: Int[Tensor, " n"], class_names: tuple[str, ...], kept: KeptImages
     ) -> Int[Tensor, " n"]:
         """Return the labels as numbers of ``class_names``, -1 where one is left out."""
@@ -189,15 +198,19 @@ class Listing:
 def number_names(values: Sequence[str | None]) -> Column:
     """Return a column of values as they are written, its names sorted: as numbers where all are whole numbers.
 
+    What has no value is of the last name, :data:`NO_VALUE`.
+
     Example:
         >>> number_names(["10", "9", "10"])
         Column(values=tensor([1, 0, 1]), names=('9', '10'))
     """
-    names = sorted({str(value) for value in values})
+    found = [NO_VALUE if value is None else value for value in values]
+    names = sorted(set(found) - {NO_VALUE})
     if all(INTEGER.fullmatch(name) for name in names):
         names.sort(key=int)
+    names += [NO_VALUE] if NO_VALUE in found else []
     number = {name: i for i, name in enumerate(names)}
-    return Column(torch.tensor([number[str(value)] for value in values], dtype=torch.int64), tuple(names))
+    return Column(torch.tensor([number[value] for value in found], dtype=torch.int64), tuple(names))
 
 
 def shorten(names: Sequence[str]) -> str:

@@ -12,13 +12,11 @@ from datasets.exceptions import DatasetsError
 from pyarrow import ArrowException
 
 from auxo.data.decode import read_bytes
-from auxo.data.readers.listing import Listing
+from auxo.data.readers.listing import HUB_PREFIX, Listing
 from auxo.data.sources import AbstractEncodedImages
 from auxo.errors import DataError
 
 __all__ = ["TableImages", "read_hub", "read_parquet"]
-
-_PREFIX = "hf://"
 
 
 class TableImages(AbstractEncodedImages):
@@ -74,7 +72,9 @@ def read_parquet(
     files = sorted(str(file) for file in path.glob("[!.]*.parquet")) if path.is_dir() else [str(path)]
     with _quiet(), _one_line(str(path), "check that it is a whole Parquet file"):
         dataset = datasets.load_dataset("parquet", data_files=files, split="train")
-    return _listing(dataset, name, str(path), image_column=image_column, label_column=label_column, columns=columns)
+    return _list_dataset(
+        dataset, name, str(path), image_column=image_column, label_column=label_column, columns=columns
+    )
 
 
 def read_hub(spec: str, *, image_column: str, label_column: str | None, columns: Sequence[str] = ()) -> Listing:
@@ -87,7 +87,7 @@ def read_hub(spec: str, *, image_column: str, label_column: str | None, columns:
     Raises:
         DataError: it cannot be reached or read, there is no such split, or a column is missing.
     """
-    address, _, split = spec.removeprefix(_PREFIX).partition(":")
+    address, _, split = spec.removeprefix(HUB_PREFIX).partition(":")
     is_local = address.startswith(("/", "./", "../", "~"))
     with _quiet(), _one_line(spec, "check the name and the network, or give a local copy"):
         if is_local:
@@ -97,7 +97,7 @@ def read_hub(spec: str, *, image_column: str, label_column: str | None, columns:
             loaded = datasets.load_dataset(address, data_dir=folder, revision=revision, split=split or None)
     dataset = _choose_split(loaded, split, spec)
     name = "-".join(filter(None, (address.rstrip("/").rpartition("/")[2], split)))
-    return _listing(dataset, name, spec, image_column=image_column, label_column=label_column, columns=columns)
+    return _list_dataset(dataset, name, spec, image_column=image_column, label_column=label_column, columns=columns)
 
 
 def _hub_address(address: str) -> tuple[str, str | None, str | None]:
@@ -128,10 +128,10 @@ def _choose_split(loaded: Dataset | DatasetDict, split: str, spec: str) -> Datas
     return loaded[wanted]
 
 
-def _listing(
+def _list_dataset(
     dataset: Dataset, name: str, where: str, *, image_column: str, label_column: str | None, columns: Sequence[str]
 ) -> Listing:
-    """Take pictures, labels if they are asked for, and further columns out of a data set."""
+    """Take images, labels if they are asked for, and further columns out of a data set."""
     if label_column is None and not set(columns) <= set(dataset.column_names):
         columns = ()
     options = {image_column: "image-column", **dict.fromkeys(columns, "columns")}
@@ -143,14 +143,14 @@ def _listing(
     if not len(dataset):
         raise DataError("at least one row", f"none in {where}", "check the path and the split")
     images = TableImages(dataset, image_column, where)
-    further = {column: _names(dataset, column, where) for column in columns}
+    further = {column: _read_names(dataset, column, where) for column in columns}
     if label_column is None:
         return Listing(name, images, (), columns=further)
     feature = dataset.features[label_column]
     if not _is_numbers_or_names(feature):
         got = f"{feature} in '{label_column}' of {where}"
         raise DataError("labels that are whole numbers or names", got, "name another column with --data.label-column")
-    labels = _values(dataset, label_column)
+    labels = _read_values(dataset, label_column)
     names = tuple(feature.names) if isinstance(feature, ClassLabel) else None
     return Listing(name, images, [None if label == "" else label for label in labels], names, further)
 
@@ -162,19 +162,19 @@ def _is_numbers_or_names(feature: object) -> bool:
     return feature.dtype.startswith(("int", "uint")) or feature.dtype in ("bool", "string", "large_string")
 
 
-def _names(dataset: Dataset, column: str, where: str) -> list[str | None]:
+def _read_names(dataset: Dataset, column: str, where: str) -> list[str | None]:
     """Return a further column as it is written, with the names of classes; ``None`` where a row has no value."""
     feature = dataset.features[column]
     if not _is_numbers_or_names(feature):
         got = f"{feature} in '{column}' of {where}"
         raise DataError("further columns of whole numbers or names", got, "leave it out of --data.columns")
-    values = _values(dataset, column)
+    values = _read_values(dataset, column)
     if isinstance(feature, ClassLabel):  # whose -1 means that there is none
         return [None if value is None or value < 0 else feature.names[value] for value in values]
     return [None if value is None or value == "" else str(value) for value in values]
 
 
-def _values(dataset: Dataset, column: str) -> Sequence[Any]:
+def _read_values(dataset: Dataset, column: str) -> Sequence[Any]:
     """Return a column as Python values."""
     values: Sequence[Any] = dataset.select_columns([column])[:][column]
     return values

@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 from auxo.data.config import DataConfig
 from auxo.data.readers import read_streaming
 from auxo.data.sources import StreamingSource
-from auxo.data.splits import stratified_indices
+from auxo.data.splits import stratified_positions
 from auxo.errors import DataError
+from auxo.tasks import AbstractTask
 
 __all__ = ["KnownSet", "cut_train_and_val"]
 
@@ -66,7 +67,7 @@ class KnownSet:
 
 
 def cut_train_and_val(
-    source: StreamingSource, name: str, *, num_train: int | None, num_val: int, seed: int
+    source: StreamingSource, name: str, *, num_train: int | None, num_val: int, seed: int, task: type[AbstractTask]
 ) -> tuple[StreamingSource, StreamingSource]:
     """Cut stratified validation and training images, ``<name>-val`` and ``<name>-train``, off a training part.
 
@@ -77,6 +78,7 @@ def cut_train_and_val(
             among those of a larger one, to within one image a class.
         num_val: how many to validate on.
         seed: of the draw.
+        task: says what proportions both parts keep.
 
     Returns:
         Training and validation images, in that order.
@@ -90,5 +92,5 @@ def cut_train_and_val(
     if num_train > most:
         got = f"{num_train}, with {num_val} of its {len(source)} images for validation"
         raise DataError(f"data.num-train of at most {most} for {name}", got, "ask for fewer, or leave the option out")
-    val, train = stratified_indices(source.labels, [num_val, num_train], seed=seed)
+    val, train = stratified_positions(source, [num_val, num_train], seed=seed, task=task)
     return source.subset(train, f"{name}-train"), source.subset(val, f"{name}-val")

@@ -10,6 +10,7 @@ from auxo.data.scenarios._copies import KnownSet, cut_train_and_val
 from auxo.data.sources import AbstractSource, InMemorySource
 from auxo.data.splits import OODSplit, Splits, TestSplit, TrainSplit, ValSplit, stratified_parts
 from auxo.random import derive_seed
+from auxo.tasks import AbstractTask
 
 __all__ = ["build_with_corrupted_test"]
 
@@ -17,7 +18,9 @@ _VAL_FRACTION = 0.1
 _NUM_CORRUPTED = 2500
 
 
-def build_with_corrupted_test(known: KnownSet, config: DataConfig, *, image_size: int | None, seed: int) -> Splits:
+def build_with_corrupted_test(
+    known: KnownSet, config: DataConfig, *, image_size: int | None, seed: int, task: type[AbstractTask]
+) -> Splits:
     """Return the splits of a set: its training part without a stratified tenth, which validates, and its test part.
 
     From elsewhere comes ``corrupted-<name>``: 500 of the test images (or one per class, if that is more, or all), once
@@ -28,6 +31,7 @@ def build_with_corrupted_test(known: KnownSet, config: DataConfig, *, image_size
         config: gives the root, ``num_train`` (default all) and storage.
         image_size: side in pixels of all images; ``None`` keeps them as they are.
         seed: decides which images train, validate and are corrupted, and the corruptions.
+        task: says what proportions every part keeps.
 
     Raises:
         DataError: a part is missing, cannot be used, or is too small.
@@ -39,6 +43,7 @@ def build_with_corrupted_test(known: KnownSet, config: DataConfig, *, image_size
         num_train=config.num_train,
         num_val=round(_VAL_FRACTION * len(whole)),
         seed=derive_seed(seed, known.name, "parts"),
+        task=task,
     )
     test_part = known.read("test", config, image_size=image_size, class_names=whole.class_names)
     test_part.name = f"{known.name}-test"
@@ -47,18 +52,19 @@ def build_with_corrupted_test(known: KnownSet, config: DataConfig, *, image_size
         train=TrainSplit(train),
         val=ValSplit(val),
         test=TestSplit(test),
-        ood=(OODSplit(_corrupted(test, known.name, seed)),),
+        ood=(OODSplit(_corrupt_part(test, known.name, seed, task)),),
+        task_kind=task,
     )
 
 
-def _corrupted(test: AbstractSource, set_name: str, seed: int) -> InMemorySource:
+def _corrupt_part(test: AbstractSource, set_name: str, seed: int, task: type[AbstractTask]) -> InMemorySource:
     """Return a stratified part of the test images under the common corruptions."""
     name = f"corrupted-{set_name}"
     size = max(_NUM_CORRUPTED // len(SEVERITIES), len(test.class_names))
     part_seed = derive_seed(seed, set_name, "corrupted")
-    (part,) = stratified_parts(test, [min(len(test), size)], [test.name], seed=part_seed)
+    (part,) = stratified_parts(test, [min(len(test), size)], [test.name], seed=part_seed, task=task)
     clean = part.fetch(torch.arange(len(part)))
     corrupted = corrupt_at_all_severities(clean, seed=derive_seed(seed, set_name, "corruptions"))
     origins = corrupted.origins(name)
     columns = take_columns(part.columns, corrupted.sources)
-    return InMemorySource(name, corrupted.images, origins=origins, columns=columns)
+    return InMemorySource(name, corrupted.images, origins=origins, columns=columns, notes=part.notes)

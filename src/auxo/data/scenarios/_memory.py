@@ -22,9 +22,10 @@ def made_source(
     *,
     origins: Sequence[str] | None = None,
     columns: Mapping[str, Column] | None = None,
+    notes: tuple[str, ...] = (),
 ) -> InMemorySource:
     """Return square images as a source, resized (bilinear, antialiased) if ``config.image_size`` says so."""
     size = config.image_size
     if size is not None and size != images.shape[3]:
         images = functional.interpolate(images, size=(size, size), mode="bilinear", antialias=True)
-    return InMemorySource(name, images, labels, class_names, origins, columns=columns)
+    return InMemorySource(name, images, labels, class_names, origins, columns=columns, notes=notes)

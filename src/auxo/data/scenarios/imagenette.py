@@ -4,6 +4,7 @@ from auxo.data.config import DataConfig
 from auxo.data.scenarios._copies import KnownSet
 from auxo.data.scenarios._corrupted_copies import build_with_corrupted_test
 from auxo.data.splits import Splits
+from auxo.tasks import AbstractTask
 
 __all__ = ["SOURCE", "build"]
 
@@ -23,14 +24,15 @@ _IMAGENETTE = KnownSet(
 _SIDE = 64
 
 
-def build(config: DataConfig, *, seed: int) -> Splits:
+def build(config: DataConfig, *, seed: int, task: type[AbstractTask]) -> Splits:
     """Return the splits.
 
     Args:
         config: gives the root, ``num_train`` (default all), ``image_size`` (default 64) and storage.
         seed: decides which images train, validate and are corrupted, and the corruptions.
+        task: says what proportions every part keeps.
 
     Raises:
         DataError: a part is missing, cannot be used, or is too small.
     """
-    return build_with_corrupted_test(_IMAGENETTE, config, image_size=config.image_size or _SIDE, seed=seed)
+    return build_with_corrupted_test(_IMAGENETTE, config, image_size=config.image_size or _SIDE, seed=seed, task=task)

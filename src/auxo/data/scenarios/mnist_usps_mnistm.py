@@ -9,6 +9,7 @@ from auxo.data.scenarios._memory import made_source
 from auxo.data.sources import InMemorySource
 from auxo.data.splits import OODSplit, Splits, TestSplit, TrainSplit, ValSplit
 from auxo.random import derive_seed
+from auxo.tasks import AbstractTask
 
 __all__ = ["NAMES", "SOURCE", "build"]
 
@@ -34,13 +35,14 @@ _NUM_TRAIN = 4000
 _NUM_VAL = 1000
 
 
-def build(config: DataConfig, *, seed: int) -> Splits:
+def build(config: DataConfig, *, seed: int, task: type[AbstractTask]) -> Splits:
     """Return the splits.
 
     Args:
         config: gives the root, ``num_train`` (default 4,000), ``image_size`` (default 28) and storage; ``usps`` is
             always held in memory, because its images are made here.
         seed: decides which images train and validate.
+        task: says what proportions every part keeps.
 
     Raises:
         DataError: a set is missing, cannot be used, or is too small for ``num_train``.
@@ -54,6 +56,7 @@ def build(config: DataConfig, *, seed: int) -> Splits:
         num_train=config.num_train or _NUM_TRAIN,
         num_val=_NUM_VAL,
         seed=derive_seed(seed, "mnist", "parts"),
+        task=task,
     )
     test_part = _MNIST.read("test", config, image_size=size, class_names=names)
     mnistm_part = _MNISTM.read("test", config, image_size=size, class_names=names)
@@ -64,6 +67,7 @@ def build(config: DataConfig, *, seed: int) -> Splits:
         val=ValSplit(val),
         test=TestSplit(test),
         ood=(OODSplit(_usps(config, names)), OODSplit(mnistm)),
+        task_kind=task,
     )
 
 
@@ -74,4 +78,5 @@ def _usps(config: DataConfig, class_names: tuple[str, ...]) -> InMemorySource:
     digits = centre_digits(raw.images[:, 0])
     origins = [raw.describe(i) for i in range(len(raw))]
     images, further = grey_to_rgb(digits), {name: raw.columns[name] for name in config.columns}
-    return made_source("usps", images, raw.labels, class_names, config, origins=origins, columns=further)
+    labels, notes = raw.labels, raw.notes
+    return made_source("usps", images, labels, class_names, config, origins=origins, columns=further, notes=notes)

@@ -119,7 +119,9 @@ def test_read_source__storage__decides_the_class(root: Path) -> None:
 @pytest.mark.parametrize("name", ["nothing", "notes.txt", "n" * 5000])
 def test_read_source__unknown_kind__says_what_is_read(tmp_path: Path, name: str) -> None:
     (tmp_path / "notes.txt").write_text("x")
-    with pytest.raises(DataError, match=rf"a folder, a Parquet or CSV file, or hf://owner/name, got '.*{name}'"):
+    with pytest.raises(
+        DataError, match=rf"a folder, a Parquet or CSV file, hf://owner/name, or file\.py:Name, got '.*{name}'"
+    ):
         read_source(str(tmp_path / name), DataConfig())
 
 
@@ -186,3 +188,16 @@ def test_read_folder__labels_csv_in_a_class__is_no_picture(root: Path) -> None:
         read_source(str(root), DataConfig())
     with pytest.raises(DataError, match=r"only pictures and folders, got .*tee/labels\.csv"):
         read_unlabelled(str(root), DataConfig())
+
+
+def test_read_source__python_file_without_a_name__says_how_to_name_what_is_in_it(tmp_path: Path) -> None:
+    (tmp_path / "pixels.py").touch()
+    with pytest.raises(DataError, match=r"or file\.py:Name, got .*: name what makes the source: pixels\.py:Name"):
+        read_source(str(tmp_path / "pixels.py"), DataConfig())
+
+
+def test_read_unlabelled__no_column_asked_for__does_not_open_the_table(root: Path) -> None:
+    (root / "labels.csv").write_bytes(b"\xff\xfe\xff")
+    assert len(read_unlabelled(str(root), DataConfig())) == 40
+    with pytest.raises(DataError, match="a CSV in UTF-8"):
+        read_unlabelled(str(root), DataConfig(columns=("site",)))

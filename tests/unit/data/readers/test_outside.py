@@ -13,9 +13,10 @@ from auxo.data.sources import InMemorySource, StreamingSource
 from auxo.errors import ConfigError, DataError
 
 FILE = """
-from auxo.data import AbstractSource, InMemorySource
+from auxo.data import AbstractSource, DataConfig, InMemorySource, PlaceMap
 from auxo.data.fake import oriented_shapes
 from auxo.data.readers import read_streaming
+from auxo.types import Column
 
 def shapes(config):
     return oriented_shapes(80, size=config.image_size or 16, seed=0)
@@ -23,16 +24,27 @@ def shapes(config):
 def more(config):
     return oriented_shapes(20, size=16, seed=2)
 
-class Elsewhere:
-    def __new__(cls, config):
+class Elsewhere(InMemorySource):
+    def __init__(self, config):
         source = oriented_shapes(12, size=config.image_size or 16, seed=1)
-        source.name = "elsewhere"
-        return source
+        super().__init__("elsewhere", source.images, source.labels, source.class_names)
 
-    class Turned:
-        def __new__(cls, config):
+    class Turned(InMemorySource):
+        def __init__(self, config):
             source = shapes(config)
-            return InMemorySource("turned", source.images, 3 - source.labels, source.class_names[::-1])
+            super().__init__("turned", source.images, 3 - source.labels, source.class_names[::-1])
+
+def masked(names, ignore=255):
+    source = shapes(DataConfig())
+    columns = {"label": Column(3 - source.labels, source.class_names[::-1]), "kind": source.columns["label"]}
+    maps = {"mask": PlaceMap(source.images[:, 0] * 0, names, ignore)}
+    return InMemorySource("masked", source.images, columns=columns, maps=maps)
+
+def ground_first(config):
+    return masked(("ground", "square"))
+
+def square_first(config):
+    return masked(("square", "ground"))
 
 class Lazy(AbstractSource):
     def __init__(self, config):
@@ -107,6 +119,19 @@ def test_read_source__classes_in_another_order__are_refused(file: Path) -> None:
     assert read_source(f"{file}:Elsewhere", DataConfig(), class_names=names).class_names == names
     with pytest.raises(DataError, match=r"from .*mine\.py:Elsewhere\.Turned, got .*in their order"):
         read_source(f"{file}:Elsewhere.Turned", DataConfig(), class_names=names)
+
+
+def test_read_source__classes_in_another_order_beside_a_column_with_trains_names__are_refused(file: Path) -> None:
+    names = read_source(f"{file}:shapes", DataConfig()).class_names
+    with pytest.raises(DataError, match=r"from .*mine\.py:ground_first, got .*in their order"):
+        read_source(f"{file}:ground_first", DataConfig(), class_names=names)
+
+
+def test_read_source__names_of_a_target_with_places__are_compared(file: Path) -> None:
+    names = {"mask": ("ground", "square")}
+    assert read_source(f"{file}:ground_first", DataConfig(), vocabulary=names).vocabulary["mask"] == names["mask"]
+    with pytest.raises(DataError, match=r"\['ground', 'square'\] from .*:square_first, got \['square', 'ground'\]"):
+        read_source(f"{file}:square_first", DataConfig(), vocabulary=names)
 
 
 def test_read_unlabelled__source_with_labels__shows_none(file: Path) -> None:

@@ -12,6 +12,7 @@ from auxo.data.loader import in_memory
 from auxo.data.scenarios._copies import KnownSet, cut_train_and_val
 from auxo.data.sources import InMemorySource
 from auxo.errors import DataError
+from auxo.tasks import Classification
 
 
 def test_read__no_root__takes_the_hubs_part_and_column(
@@ -83,6 +84,6 @@ def test_read__environment__is_the_default_root(small_root: Path, monkeypatch: p
 
 def test_cut_train_and_val__no_number__uses_all(small_root: Path) -> None:
     source = KnownSet(name="cifar10", hub="none/none").read("train", DataConfig(root=str(small_root)), image_size=None)
-    train, val = cut_train_and_val(source, "cifar10", num_train=None, num_val=8, seed=0)
+    train, val = cut_train_and_val(source, "cifar10", num_train=None, num_val=8, seed=0, task=Classification)
     assert (train.name, len(train), val.name, len(val)) == ("cifar10-train", 52, "cifar10-val", 8)
     assert sorted([*train.rows.tolist(), *val.rows.tolist()]) == list(range(60))

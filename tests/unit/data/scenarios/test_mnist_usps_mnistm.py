@@ -1,6 +1,8 @@
 import os
+from collections.abc import Callable
 from pathlib import Path
 
+import datasets
 import pytest
 import torch
 
@@ -8,9 +10,11 @@ from auxo import registry
 from auxo.data import DataConfig, load_splits
 from auxo.data.digits_rendering import centre_digits
 from auxo.data.fake import oriented_shapes
+from auxo.data.sources import InMemorySource
 from auxo.errors import DataError
 
 NAME = "mnist-usps-mnistm"
+MakeDataset = Callable[[InMemorySource], datasets.Dataset]
 
 
 def test_registry__key__has_hyphens() -> None:
@@ -35,6 +39,16 @@ def test_build__usps__is_drawn_as_mnist_is(small_root: Path) -> None:
     assert torch.equal(usps.fetch(torch.arange(24)), expected)
     assert torch.equal(usps.labels, original.labels)
     assert "usps/test.parquet" in usps.describe(3)
+
+
+def test_build__image_without_a_label__is_told_of_usps_too(small_root: Path, make_dataset: MakeDataset) -> None:
+    dataset = make_dataset(oriented_shapes(24, size=16, seed=2))
+    labels = [None, *dataset["label"][1:]]
+    with (small_root / "usps" / "test.parquet").open("wb") as file:
+        dataset.remove_columns("label").add_column("label", labels, feature=dataset.features["label"]).to_parquet(file)
+    config = DataConfig(scenario=NAME, root=str(small_root), num_train=120, unknown="ignore")
+    usps = load_splits(config, seed=0).ood[0].source
+    assert (len(usps), usps.notes) == (23, ("left out 1 of 24 images of 'usps-test': 1 without a label",))
 
 
 def test_build__smaller_num_train__is_a_part_of_the_larger(small_root: Path) -> None:
