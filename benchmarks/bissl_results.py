@@ -2,7 +2,7 @@
 
     AUXO_DATA=... python benchmarks/bissl_results.py --downstream dtd10 --seeds 0 1 2
 
-A ResNet-8 is pretrained by SimCLR on pictures of CIFAR-10 once; every run starts from it, so the spread over seeds
+A ResNet-8 is pretrained by SimCLR on images of CIFAR-10 once; every run starts from it, so the spread over seeds
 leaves that of pretraining out. Every run is a run directory under --out; finished ones are read, not repeated, so an
 interrupted comparison goes on.
 """
@@ -79,7 +79,7 @@ def training_run(stages: tuple[StageConfig, ...], data: DataConfig, **options: o
 
 
 def pretraining() -> ExperimentConfig:
-    """Return SimCLR on all pictures of CIFAR-10's training part."""
+    """Return SimCLR on all images of CIFAR-10's training part."""
     config = Pretraining.Config(optimizer=replace(_RATE, lr=0.06, warmup_epochs=1))
     pictures = DataConfig(
         train=str(_folder() / "cifar10" / "train.parquet"), val_fraction=0.02, test_fraction=0.0, augment="crop_flip"
@@ -104,7 +104,7 @@ def _rows(source: Path, target: Path, chosen: list[int]) -> str:
 
 
 def _sources(downstream: Downstream, out: Path) -> DataConfig:
-    """Return the labelled images of a downstream task, and pictures of CIFAR-10 without labels."""
+    """Return the labelled images of a downstream task, and images of CIFAR-10 without labels."""
     folder, cut = _folder(), out / "data"
     order = torch.randperm(15_000, generator=torch.Generator().manual_seed(0))[:_PICTURES]
     pictures = _rows(folder / "cifar10" / "train.parquet", cut / "cifar10.parquet", order.tolist())

@@ -1,7 +1,7 @@
 """Whether a change of the code left every number as it was: trains small runs with two checkouts and compares them.
 
 Weights must be equal to the bit, and losses, learning rates and measures to 1e-6. One run for every method and more for
-gates, long tails, selection, two processes and pictures of one's own, on fixed seeds; commands on finished runs as well
+gates, long tails, selection, two processes and images of one's own, on fixed seeds; commands on finished runs as well
 (``RUNS`` in ``same_numbers_runs.py``). Of a run are kept digests of its tensors, not of its files, whose headers hold
 versions, and the values of its records without times. Nothing of that belongs into the repository: the numbers hold for
 one machine and one set of libraries.

@@ -1,4 +1,4 @@
-"""Draw the pictures of the documentation into docs/assets: python docs/pictures.py (needs no download)."""
+"""Draw the images of the documentation into docs/assets: python docs/pictures.py (needs no download)."""
 
 import io
 import shutil
@@ -44,7 +44,7 @@ def save(figure: plt.Figure, name: str, *, dots_per_inch: int = 120) -> None:
 
 
 def show(axes: plt.Axes, image: Tensor, title: str = "") -> None:
-    """Show one picture of shape (3, height, width) without ticks."""
+    """Show one image of shape (3, height, width) without ticks."""
     axes.imshow(image.permute(1, 2, 0).numpy(), interpolation="nearest")
     axes.set_xticks([])
     axes.set_yticks([])
@@ -58,7 +58,7 @@ def name_row(axes: plt.Axes, name: str) -> None:
 
 
 def one_of_each(source: AbstractSource) -> Tensor:
-    """Return the first picture of every class."""
+    """Return the first image of every class."""
     first = [int((source.labels == label).nonzero()[0]) for label in range(len(source.class_names))]
     return source.fetch(torch.tensor(first))
 
@@ -97,7 +97,7 @@ def draw_shortcut(train: AbstractSource) -> None:
 
 
 def draw_scenario(named: dict[str, AbstractSource]) -> None:
-    """Draw ten pictures of every set of the scenario digits."""
+    """Draw ten images of every set of the scenario digits."""
     figure, grid = plt.subplots(len(named), 10, figsize=(8, 0.86 * len(named)))
     for row, (name, source) in zip(grid, named.items(), strict=True):
         for axes, image in zip(row, one_of_each(source), strict=True):
@@ -107,7 +107,7 @@ def draw_scenario(named: dict[str, AbstractSource]) -> None:
 
 
 def draw_corruptions(image: Tensor, name: str) -> None:
-    """Draw one picture under every corruption at every severity."""
+    """Draw one image under every corruption at every severity."""
     figure, grid = plt.subplots(len(SEVERITIES) + 1, len(KINDS), figsize=(13, 5.9))
     for column, kind in enumerate(KINDS):
         show(grid[0, column], image[0], kind.replace("_", "\n"))
@@ -139,12 +139,12 @@ class Photograph:
         self.image = (pixels - self.mean) / self.std
 
     def colours(self, inputs: Tensor) -> Tensor:
-        """Return normalised pictures of shape (n, 3, height, width) as colours in [0, 1]; zero becomes the mean."""
+        """Return normalised images of shape (n, 3, height, width) as colours in [0, 1]; zero becomes the mean."""
         return (inputs * self.std + self.mean).clamp(0, 1)
 
 
 def draw_rows(rows: dict[str, list[tuple[str, Tensor]]], name: str) -> None:
-    """Draw rows of pictures, each with its title."""
+    """Draw rows of images, each with its title."""
     columns = max(map(len, rows.values()))
     figure, grid = plt.subplots(len(rows), columns, figsize=(1.05 * columns, 1.28 * len(rows)), squeeze=False)
     for line, (row_name, pictures) in zip(grid, rows.items(), strict=True):
@@ -199,7 +199,7 @@ def draw_patches(photo: Photograph) -> None:
 
 
 def draw_two_views(images: dict[str, tuple[Tensor, float]]) -> None:
-    """Draw uint8 pictures, each with its part of flips, eight times under either view of self-supervised learning."""
+    """Draw uint8 images, each with its part of flips, eight times under either view of self-supervised learning."""
     rows = {}
     for name, (image, flip_prob) in images.items():
         for view in SIMCLR_VIEWS:

@@ -1,4 +1,4 @@
-"""The command line in this process, a small folder of pictures and a finished run of one epoch on it."""
+"""The command line in this process, a small folder of images and a finished run of one epoch on it."""
 
 import resource
 from contextlib import contextmanager
@@ -36,7 +36,7 @@ def auxo(capsys):
 
 @pytest.fixture(scope="session")
 def write_picture():
-    """Write uint8 pixels of shape (3, height, width) as a picture, and its folder if that is missing."""
+    """Write uint8 pixels of shape (3, height, width) as an image, and its folder if that is missing."""
 
     def write(path, pixels):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -53,7 +53,7 @@ def tiny_options():
 
 @pytest.fixture(scope="session")
 def shapes_folder(tmp_path_factory, write_picture):
-    """A folder of class folders with 160 pictures of 28x28 pixels."""
+    """A folder of class folders with 160 images of 28x28 pixels."""
     from auxo.data.fake import oriented_shapes
 
     root = tmp_path_factory.mktemp("shapes")

@@ -3,7 +3,7 @@
 AuxoError                 exit code 2
 ├── ConfigError           an option, recipe or config file that cannot be used
 │   └── ForeignCodeError  code of the user's that raised an error of its own
-├── DataError             a picture, label, folder or table that cannot be used
+├── DataError             an image, label, folder or table that cannot be used
 ├── ShapeError            a tensor of the wrong shape, type or range
 ├── CheckpointError       a checkpoint that is damaged, foreign or missing
 ├── OutputError           a place that cannot be written
@@ -67,7 +67,7 @@ class ForeignCodeError(ConfigError):
 
 
 class DataError(AuxoError):
-    """A picture, a label, a folder or a table cannot be used."""
+    """An image, a label, a folder or a table cannot be used."""
 
 
 class ShapeError(AuxoError):

@@ -1,4 +1,4 @@
-"""Several label-free tasks on one picture, answered from the classifier's features and weighted by a gate."""
+"""Several label-free tasks on one image, answered from the classifier's features and weighted by a gate."""
 
 import math
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The report in a browser: pictures under the pointer, themes, tables to open, widths, and no harm from names."""
+"""The report in a browser: images under the pointer, themes, tables to open, widths, and no harm from names."""
 
 import pytest
 
@@ -21,7 +21,7 @@ def until(page, condition):
 
 
 def place_of(page, number):
-    """Where a picture's point is in the window."""
+    """Where a image's point is in the window."""
     return page.evaluate(
         """(number) => {
           const chart = document.querySelector(".points .chart");

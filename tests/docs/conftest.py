@@ -1,4 +1,4 @@
-"""Small class folders of pictures."""
+"""Small class folders of images."""
 
 import pytest
 from PIL import Image

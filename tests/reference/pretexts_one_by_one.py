@@ -78,7 +78,7 @@ def distant_permutations(length, count):
 
 
 def patch_pair_image(image, position, corner, jitters, *, side, gap):
-    """The middle patch on the left and its neighbour on the right, both twice as large, on an empty picture.
+    """The middle patch on the left and its neighbour on the right, both twice as large, on an empty image.
 
     ``corner`` is the upper left pixel of the 3x3 block, ``jitters`` shift the middle patch and the neighbour.
     """
@@ -98,7 +98,7 @@ def patch_pair_image(image, position, corner, jitters, *, side, gap):
 
 
 def hole_image(image, row, column, side, cells):
-    """The picture with an empty square, and the means of the square's cells, channel by channel, row by row."""
+    """The image with an empty square, and the means of the square's cells, channel by channel, row by row."""
     hidden = image[:, row : row + side, column : column + side]
     changed = image.clone()
     changed[:, row : row + side, column : column + side] = 0

@@ -1,4 +1,4 @@
-"""A place with pictures and a run to spoil, and the check that a refusal is one line and changes nothing."""
+"""A place with images and a run to spoil, and the check that a refusal is one line and changes nothing."""
 
 import re
 import shutil
@@ -9,7 +9,7 @@ import pytest
 
 
 class Place:
-    """Where a test works: its own folder, with pictures and a finished run to spoil."""
+    """Where a test works: its own folder, with images and a finished run to spoil."""
 
     def __init__(self, root, shapes, finished, tiny_options):
         self.root = root

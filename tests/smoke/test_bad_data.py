@@ -1,4 +1,4 @@
-"""Pictures and tables that cannot be used: one line that names the file or row; nothing half-written."""
+"""Images and tables that cannot be used: one line that names the file or row; nothing half-written."""
 
 import csv
 import io
@@ -23,7 +23,7 @@ def case(says):
     return add
 
 
-# What is wrong with a folder of pictures.
+# What is wrong with a folder of images.
 
 
 @case(r"a folder, a Parquet or CSV file, .*'nowhere', which is not there")
@@ -36,13 +36,13 @@ def data_of_unknown_kind(place):
     return place.train(data=place.write("data.zip", "PK"))
 
 
-@case(r"one folder of pictures per class, got none in")
+@case(r"one folder of images per class, got none in")
 def data_empty_folder(place):
     (place.root / "empty").mkdir()
     return place.train(data=place.root / "empty")
 
 
-@case(r"pictures in every class folder, got none in .*zebra")
+@case(r"images in every class folder, got none in .*zebra")
 def data_empty_class_folder(place):
     (place.pictures / "zebra").mkdir()
     return place.train(data=place.pictures)
@@ -58,13 +58,13 @@ def data_one_class(place):
 
 
 def spoiled(place, content, name="004.png"):
-    """Return the words that train on pictures of which one, not the first, is replaced."""
+    """Return the words that train on images of which one, not the first, is replaced."""
     (place.pictures / "arrow" / name).write_bytes(content)
     return place.train(data=place.pictures)
 
 
 def encoded(array, file_format="PNG"):
-    """Return a picture file of an array."""
+    """Return an image file of an array."""
     file = io.BytesIO()
     Image.fromarray(array).save(file, file_format)
     return file.getvalue()
@@ -73,12 +73,12 @@ def encoded(array, file_format="PNG"):
 GREY = np.random.default_rng(0).integers(0, 256, (28, 28), dtype=np.uint8)
 
 
-@case(r"a whole picture, got a damaged one in .*004\.png")
+@case(r"a whole image, got a damaged one in .*004\.png")
 def picture_truncated(place):
     return spoiled(place, encoded(GREY)[:300])
 
 
-@case(r"a picture \(PNG.*\), got 5 bytes of something else in .*004\.png")
+@case(r"an image \(PNG.*\), got 5 bytes of something else in .*004\.png")
 def picture_is_text(place):
     return spoiled(place, b"hello")
 
@@ -88,17 +88,17 @@ def picture_is_empty(place):
     return spoiled(place, b"")
 
 
-@case(r"only pictures in a class folder, got .*notes\.txt")
+@case(r"only images in a class folder, got .*notes\.txt")
 def picture_beside_a_text_file(place):
     return spoiled(place, b"hello", name="notes.txt")
 
 
-@case(r"an 8-bit picture.*, got mode I;16.* in .*004\.png")
+@case(r"an 8-bit image.*, got mode I;16.* in .*004\.png")
 def picture_of_16_bits(place):
     return spoiled(place, encoded(GREY.astype(np.uint16) * 256))
 
 
-@case(r"an 8-bit picture.*, got NaN pixels in .*004\.tif")
+@case(r"an 8-bit image.*, got NaN pixels in .*004\.tif")
 def picture_with_nan(place):
     return spoiled(place, encoded(np.full((28, 28), np.nan, dtype=np.float32), "TIFF"), name="004.tif")
 
@@ -108,7 +108,7 @@ def picture_too_small(place):
     return spoiled(place, encoded(GREY[:6, :5]))
 
 
-@case(r"pictures of one size, got 28x28 in .* and 20x28 in .*004\.png: pass --data.image-size")
+@case(r"images of one size, got 28x28 in .* and 20x28 in .*004\.png: pass --data.image-size")
 def pictures_of_different_sizes(place):
     return spoiled(place, encoded(GREY[:, :20]))
 
@@ -130,7 +130,7 @@ def pictures_blank(place):
     return place.train(data=place.pictures)
 
 
-@case(r"no picture in two splits, .* remove the copies, or pass --data.on-overlap drop")
+@case(r"no image in two splits, .* remove the copies, or pass --data.on-overlap drop")
 def own_test_set_is_training_set(place):
     return place.train("--data.test", place.shapes)
 
@@ -158,7 +158,7 @@ def csv_without_label_column(place):
     return table(place, lambda header, rows: header.__setitem__(1, "class"))
 
 
-@case(r"a picture that is there, got 'gone.png' in line 3 of .*table.csv")
+@case(r"an image that is there, got 'gone.png' in line 3 of .*table.csv")
 def csv_with_missing_picture(place):
     return table(place, lambda header, rows: rows[1].__setitem__(0, "gone.png"))
 
@@ -193,7 +193,7 @@ def csv_of_bytes(place):
 
 
 def parquet(place, columns):
-    """Return the path of a Parquet file of encoded pictures with the given columns."""
+    """Return the path of a Parquet file of encoded images with the given columns."""
     import pyarrow
     import pyarrow.parquet
 

@@ -81,7 +81,7 @@ COMMANDS = {
     "unknown_option_of_doctor": ("doctor --loud", r"unrecognized.* --loud"),
     "unknown_kind_of_list": ("list methodz", r"methodz.*methods"),
     "no_run_to_evaluate": ("evaluate", r"run"),
-    "no_pictures_to_predict": ("predict run", r"pictures, or folders of pictures, got none"),
+    "no_pictures_to_predict": ("predict run", r"images, or folders of images, got none"),
     "no_recipe": ("train --epochs 1", r"one of RECIPE, --config FILE and --resume RUN, got none"),
     "recipe_behind_the_options": ("train --epochs 1 ossl", r"got none: .*RECIPE comes first"),
     "evaluate_set_without_its_option": ("evaluate run photos", r"after RUN, got photos: .*--data photos"),
@@ -197,7 +197,7 @@ def resume_with_out(place):
     return ["train", "--resume", place.run, "--out", "x"]
 
 
-@case(r"a run directory at .*pictures, got no config.json")
+@case(r"a run directory at .*images, got no config.json")
 def resume_of_a_folder_that_is_no_run(place):
     return ["train", "--resume", place.pictures]
 

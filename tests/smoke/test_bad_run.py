@@ -114,18 +114,18 @@ def predict_unfinished_run(place):
     return ["predict", place.run, place.shapes]
 
 
-@case(r"a picture or a folder, got 'gone.png', which is not there")
+@case(r"an image or a folder, got 'gone.png', which is not there")
 def predict_missing_picture(place):
     return ["predict", place.run, "gone.png"]
 
 
-@case(r"pictures \(.*\) in .*empty, got none")
+@case(r"images \(.*\) in .*empty, got none")
 def predict_folder_without_pictures(place):
     (place.root / "empty").mkdir()
     return ["predict", place.run, place.root / "empty"]
 
 
-@case(r"a whole picture, got a damaged one in .*bad.png")
+@case(r"a whole image, got a damaged one in .*bad.png")
 def predict_damaged_picture(place):
     picture = next(place.shapes.rglob("*.png")).read_bytes()
     return ["predict", place.run, place.shapes, place.write("bad.png", picture[:300])]

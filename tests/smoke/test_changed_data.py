@@ -1,4 +1,4 @@
-"""A run is judged, and gone on with, only while the pictures that it learns from are those that it began with."""
+"""A run is judged, and gone on with, only while the images that it learns from are those that it began with."""
 
 import json
 import shutil
@@ -15,7 +15,7 @@ def read_jsonl(path):
 
 
 def add_pictures(folder, write_picture):
-    """Add four pictures that are like none in the folder."""
+    """Add four images that are like none in the folder."""
     more = oriented_shapes(4, size=28, seed=5)
     for image, label in zip(more.images, more.labels.tolist(), strict=True):
         write_picture(folder / more.class_names[label] / "more.png", image)
@@ -23,14 +23,14 @@ def add_pictures(folder, write_picture):
 
 @pytest.fixture
 def grown(auxo, place, write_picture):
-    """A run on pictures that grew in number afterwards."""
+    """A run on images that grew in number afterwards."""
     assert auxo(*place.train(data=place.pictures)).code == 0
     add_pictures(place.pictures, write_picture)
     return place
 
 
 def test_evaluate__pictures_added_since_the_run__is_refused(assert_refused, grown):
-    says = r"the train pictures and labels that .*model\.safetensors was made with, got others: .*--data"
+    says = r"the train images and labels that .*model\.safetensors was made with, got others: .*--data"
     assert_refused("evaluate", grown.out, says=says)
 
 
@@ -40,7 +40,7 @@ def test_evaluate__pictures_added_but_sets_named__judges_them(auxo, grown):
 
 def test_resume__pictures_added_since_the_run_began__is_refused(assert_refused, grown):
     (grown.out / "model.safetensors").unlink()
-    says = r"the train pictures and labels that .*train-00000004\.safetensors was made with, got others: put them back"
+    says = r"the train images and labels that .*train-00000004\.safetensors was made with, got others: put them back"
     assert_refused("train", "--resume", grown.out, says=says)
 
 

@@ -22,14 +22,14 @@ METHODS = "supervised,rotation,ossl"
 
 
 def words_for(folder, elsewhere, *options, methods, seeds, out):
-    """The words of a comparison on pictures."""
+    """The words of a comparison on images."""
     data = ("--data.train", str(folder), "--data.ood", *elsewhere)
     return ["compare", *data, "--methods", methods, "--seeds", seeds, "--out", str(out), *TINY, *options]
 
 
 @pytest.fixture
 def compare(auxo, place, monkeypatch, elsewhere, here):
-    """Compare on pictures, in this process."""
+    """Compare on images, in this process."""
     monkeypatch.setattr("auxo.cli.executor.LocalProcesses", lambda **_options: here)
 
     def run(*options, methods, seeds):
@@ -59,7 +59,7 @@ def grid(finished_grid, place):
 
 @pytest.fixture(scope="session")
 def elsewhere(tmp_path_factory, write_picture):
-    """Two sets of other pictures of the same classes."""
+    """Two sets of other images of the same classes."""
     from auxo.data.fake import oriented_shapes
 
     roots = []

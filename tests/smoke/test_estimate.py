@@ -34,7 +34,7 @@ def test_estimate__twice_and_with_class_folders__keeps_the_first_and_says_that_l
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        ((), "sets of pictures"),
+        ((), "sets of images"),
         (("nowhere",), "nowhere"),
         (("pictures", "--sets", "3"), "sets >= 40"),
         (("pictures", "--images", "0"), "images >= 5"),

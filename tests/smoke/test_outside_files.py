@@ -99,7 +99,7 @@ def test_export__backbone_of_a_file__predicts_with_leave_for_that_alone(auxo, ru
     code = ("--code", "net.py", "reader.py")
     answer = auxo("export", run, *code, "--format", "safetensors", "--out", "export")
     assert answer.code == 0, answer.err
-    assert "auxo predict export PICTURES --code net.py" in answer.out
+    assert "auxo predict export IMAGES --code net.py" in answer.out
     card = (work / "export" / "README.md").read_text()
     assert "Backbone `net.py:TinyNet`. Source: Nobody, 2026." in card
     assert all(str(work) not in path.read_text() for path in work.glob("export/*.[jm]*") if path.suffix != ".jsonl")

@@ -1,4 +1,4 @@
-"""Attacks: pictures changed a little so that a loss rises, to train against."""
+"""Attacks: images changed a little so that a loss rises, to train against."""
 
 from auxo.attacks.pgd import PGDConfig, attack_mode, projected_gradient_descent
 

@@ -1,4 +1,4 @@
-"""Projected gradient descent: raise a loss by small steps on the pixels, within a ball around the clean picture."""
+"""Projected gradient descent: raise a loss by small steps on the pixels, within a ball around the clean image."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,10 +18,10 @@ __all__ = ["PGDConfig", "attack_mode", "projected_gradient_descent"]
 SOURCE = """\
 Madry, Makelov, Schmidt, Tsipras & Vladu, Towards Deep Learning Models Resistant to Adversarial Attacks, ICLR 2018
 (https://arxiv.org/abs/1706.06083), Section 2.1: sign steps on the pixels, projected onto the ball of the maximum norm
-around the clean picture, from a uniformly drawn start. Epsilon 8/255 and step 2/255 are the paper's for CIFAR-10.
+around the clean image, from a uniformly drawn start. Epsilon 8/255 and step 2/255 are the paper's for CIFAR-10.
 Batch norm in evaluation mode during the attack is ours. The literal mode has three faults of released code for training
 with self-supervision (https://github.com/hendrycks/ss-ood, https://github.com/aristorenaldo/G-SSL; the second has all
-three): the start overwrites the clean picture, so that the ball is centred on the noise and the deviation reaches 2
+three): the start overwrites the clean image, so that the ball is centred on the noise and the deviation reaches 2
 epsilon; a step of 2/225 where 2/255 must be meant; batch norm in training mode, its running statistics updated at every
 step of the attack.
 """
@@ -31,7 +31,7 @@ _LITERAL_STEP_FACTOR = 255 / 225  # 2/225 written for 2/255
 
 @dataclass(frozen=True, kw_only=True)
 class PGDConfig:
-    """How training pictures are attacked before a step is taken on them; without steps, no other option is read."""
+    """How training images are attacked before a step is taken on them; without steps, no other option is read."""
 
     steps: int = 0
     """Steps of the attack, each one forward and backward pass, >= 0; 0 means no attack, 10 is usual in training."""
@@ -40,9 +40,9 @@ class PGDConfig:
     step_size: float = 2 / 255
     """Change of every pixel in one step, in units of the range 0..1, in (0, 1]."""
     random_start: bool = True
-    """Start from a uniform draw in the ball rather than from the clean picture."""
+    """Start from a uniform draw in the ball rather than from the clean image."""
     literal: bool = False
-    """Attack as released code does: around the noised picture, so up to 2 epsilon; steps longer by 255/225; batch norm
+    """Attack as released code does: around the noised image, so up to 2 epsilon; steps longer by 255/225; batch norm
     in training mode."""
 
     def __post_init__(self) -> None:
@@ -68,7 +68,7 @@ class PGDConfig:
 
 @contextmanager
 def attack_mode(module: nn.Module, config: PGDConfig) -> Iterator[None]:
-    """Run the block, an attack, with batch norm in evaluation mode, so that pictures do not depend on one another.
+    """Run the block, an attack, with batch norm in evaluation mode, so that images do not depend on one another.
 
     In the literal mode everything is left as it is: batch norm normalises by the attacked batch, and its running
     statistics move at every step. Dropout and other layers keep their mode.

@@ -18,11 +18,11 @@ COMMANDS = {
     "train": "train a model and judge it on data it never saw",
     "compare": "train methods over several seeds at equal compute, and compare them",
     "sweep": "search over options of a run, chosen on validation images",
-    "evaluate": "judge a trained model again, also on new labelled pictures",
-    "predict": "write a CSV of predictions for pictures",
-    "estimate": "say what accuracy to expect on pictures without labels",
-    "explain": "draw what a trained model looks at and how it arranges pictures",
-    "report": "write a page on runs for a browser: tables, curves, confusions, pictures",
+    "evaluate": "judge a trained model again, also on new labelled images",
+    "predict": "write a CSV of predictions for images",
+    "estimate": "say what accuracy to expect on images without labels",
+    "explain": "draw what a trained model looks at and how it arranges images",
+    "report": "write a page on runs for a browser: tables, curves, confusions, images",
     "export": "write a trained model as files for use elsewhere, with a model card",
     "list": "show methods, pretexts, gates, backbones and data scenarios",
     "doctor": "show versions, devices, extras and where data is looked for",
@@ -46,7 +46,7 @@ first steps:
   auxo train ossl          train on the built-in digits, about a minute or two on two cores
   auxo train ossl --help   every option, with units and defaults
   auxo train ossl --data.train DIR --data.image-size 32
-                           train on your own pictures, DIR/class_name/*.png
+                           train on your own images, DIR/class_name/*.png
 
 exit codes: 0 done, 1 an error inside a method of yours, with its traceback, or some of many runs failed, 2 bad input,
 3 a loss is not finite, 130 or 143 stopped by a signal with the state saved

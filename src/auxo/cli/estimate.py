@@ -1,4 +1,4 @@
-"""``auxo estimate``: the accuracy to expect on pictures without labels."""
+"""``auxo estimate``: the accuracy to expect on images without labels."""
 
 import json
 import os
@@ -44,7 +44,7 @@ class Options:
     run: Annotated[Positional[str], tyro.conf.arg(metavar="RUN")]
     """Run directory of a finished run."""
     paths: Annotated[Positional[tuple[str, ...]], tyro.conf.arg(metavar="PATH [PATH ...]")]
-    """Sets of pictures, each judged by itself: folder, Parquet, CSV or hf://owner/name[:split]. Labels are not read."""
+    """Sets of images, each judged by itself: folder, Parquet, CSV or hf://owner/name[:split]. Labels are not read."""
     estimation: Annotated[EstimationConfig, tyro.conf.arg(name="")] = field(default_factory=EstimationConfig)
     """How to estimate."""
     out: str | None = None
@@ -55,11 +55,11 @@ class Options:
 
 def run(words: Sequence[str]) -> None:
     """Fit the estimators, ask them about every set, print the table and write what it rests on."""
-    description = """Say what accuracy to expect on pictures without labels: estimators are fitted to transformed copies
-    of the run's validation images, then asked about the pictures, resized and cropped to the model's input."""
+    description = """Say what accuracy to expect on images without labels: estimators are fitted to transformed copies
+    of the run's validation images, then asked about the images, resized and cropped to the model's input."""
     options = parse_options(Options, words, command="auxo estimate", description=description)
     if not options.paths:
-        raise ConfigError("sets of pictures", "none", f"name them: auxo estimate {options.run} DIR")
+        raise ConfigError("sets of images", "none", f"name them: auxo estimate {options.run} DIR")
     folder = Path(options.run)
     out = Path(options.out) if options.out else folder / "estimate.jsonl"
     if options.out:
@@ -102,7 +102,7 @@ def _estimate(
 
 
 def _read(path: str, config: ExperimentConfig, model: TrainedModel) -> AbstractSource:
-    """Return the pictures of a path without labels, called as the path is."""
+    """Return the images of a path without labels, called as the path is."""
     source = read_unlabelled(path, replace(config.data, image_size=model.image_size))
     model.check_shape(source.image_shape, where=path)
     source.name = path

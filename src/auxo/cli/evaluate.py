@@ -148,7 +148,7 @@ class Options:
 
 def run(words: Sequence[str]) -> None:
     """Measure every head, print the table, and write the rows."""
-    description = """Judge a trained model again, on the run's own sets or on labelled pictures of yours, which are
+    description = """Judge a trained model again, on the run's own sets or on labelled images of yours, which are
     resized and cropped to its input."""
     if len(words) > 1 and not words[0].startswith("-") and not words[1].startswith("-"):
         raise ConfigError("options of auxo evaluate after RUN", words[1], f"to judge on it, pass --data {words[1]}")

@@ -1,4 +1,4 @@
-"""``auxo explain``: pictures of what a trained model looks at and how it arranges its inputs."""
+"""``auxo explain``: images of what a trained model looks at and how it arranges its inputs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -40,13 +40,13 @@ class Options:
     show: Annotated[ExplainConfig, tyro.conf.arg(name="")] = field(default_factory=ExplainConfig)
     """What to show."""
     out: str | None = None
-    """Folder for the pictures and rows; default explain/SPLIT in the run directory, explain/STAGE/SPLIT of a stage."""
+    """Folder for the images and rows; default explain/SPLIT in the run directory, explain/STAGE/SPLIT of a stage."""
     use: Annotated[ModelOptions, tyro.conf.arg(name="")] = field(default_factory=lambda: ModelOptions(batch_size=100))
     """How the model is loaded and run."""
 
 
 def run(words: Sequence[str]) -> None:
-    """Explain the model on the pictures and write what was found."""
+    """Explain the model on the images and write what was found."""
     description = "Draw what a trained model looks at (Grad-CAM) and how it arranges its inputs (t-SNE)."
     options = parse_options(Options, words, command="auxo explain", description=description)
     if options.data is not None and options.split is not None:
@@ -58,7 +58,7 @@ def run(words: Sequence[str]) -> None:
     config = read_run_config(folder, code=options.use.code)
     with open_runtime(RuntimeConfig(device=options.use.device, precision="float32")) as runtime:
         model = load_model(config, folder, runtime=runtime, stage=options.stage)
-        split, source = _pictures(config, model, options)
+        split, source = _choose_source(config, model, options)
         subject = Subject(
             model=model,
             source=source,
@@ -72,11 +72,11 @@ def run(words: Sequence[str]) -> None:
         out = Path(options.out) if options.out else default
         if runtime.is_main:
             found.write(out)
-            print("\n".join([*found.notes, f"pictures and rows: {out}"]))
+            print("\n".join([*found.notes, f"images and rows: {out}"]))
 
 
-def _pictures(config: ExperimentConfig, model: TrainedModel, options: Options) -> tuple[str, AbstractSource]:
-    """Return the pictures to look at and the name of their set."""
+def _choose_source(config: ExperimentConfig, model: TrainedModel, options: Options) -> tuple[str, AbstractSource]:
+    """Return the images to look at and the name of their set."""
     if options.data is not None:
         source = model.read_judged(options.data, replace(config.data, unknown=options.unknown or config.data.unknown))
         return source.name, source

@@ -18,18 +18,18 @@ Options = TypeVar("Options")
 
 @dataclass(frozen=True, kw_only=True)
 class ModelOptions:
-    """How a trained model is loaded and shown pictures; commands share these under their bare names."""
+    """How a trained model is loaded and shown images; commands share these under their bare names."""
 
     device: str = "auto"
     """"auto", "cpu", "cuda", "cuda:1" or "mps"."""
     batch_size: int = 250
-    """Pictures per forward pass, >= 1."""
+    """Images per forward pass, >= 1."""
     code: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """Python file of what is outside auxo that the run may import; repeat it for several."""
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
-            raise ConfigError("batch-size >= 1", str(self.batch_size), "give the number of pictures per pass")
+            raise ConfigError("batch-size >= 1", str(self.batch_size), "give the number of images per pass")
 
 
 def parse_options(kind: type[Options], words: Sequence[str], *, command: str, description: str = "") -> Options:

@@ -34,8 +34,8 @@ class Options:
 
     model: Annotated[Positional[str], tyro.conf.arg(metavar="MODEL")]
     """Run directory of a finished run, folder of an export, or its model.pt2 or model.onnx, which run on the CPU."""
-    pictures: Annotated[Positional[tuple[str, ...]], tyro.conf.arg(metavar="PICTURE [PICTURE ...]")]
-    """Pictures, or folders that are searched for pictures."""
+    images: Annotated[Positional[tuple[str, ...]], tyro.conf.arg(metavar="IMAGE [IMAGE ...]")]
+    """Images, or folders that are searched for images."""
     out: str = "predictions.csv"
     """CSV to write: path, then the task's answer, such as the predicted class, its probability and that of every class.
     Answers that are images go to the folder NAME-images beside it, which must be empty."""
@@ -46,18 +46,18 @@ class Options:
 
 
 def run(words: Sequence[str]) -> None:
-    """Predict every picture and write the CSV."""
-    description = "Write a CSV of predictions for pictures, resized and cropped to the model's input."
+    """Predict every image and write the CSV."""
+    description = "Write a CSV of predictions for images, resized and cropped to the model's input."
     options = parse_options(Options, words, command="auxo predict", description=description)
-    if not options.pictures:
-        raise ConfigError("pictures, or folders of pictures", "none", f"name them: auxo predict {options.model} DIR")
+    if not options.images:
+        raise ConfigError("images, or folders of images", "none", f"name them: auxo predict {options.model} DIR")
     require_folder_of(Path(options.out))
-    paths = [path for place in options.pictures for path in _pictures(Path(place))]
+    paths = [path for place in options.images for path in _find_images(Path(place))]
     out = Path(options.out)
     images = out.with_name(f"{out.stem}-images")
     with _predictor(options) as predictor:
         lines = list(
-            _answer_images(predictor, paths, images=images, read=options.pictures, batch_size=options.use.batch_size)
+            _answer_images(predictor, paths, images=images, read=options.images, batch_size=options.use.batch_size)
         )
         columns = ["path", *predictor.description.task.answer_columns()]
     has_images = any(place is not None for _, place in lines)
@@ -113,16 +113,16 @@ def _answer_images(
             yield [path, *answer.cells], place
 
 
-def _pictures(place: Path) -> Iterator[Path]:
-    """Yield a picture, or the pictures below a folder in order."""
+def _find_images(place: Path) -> Iterator[Path]:
+    """Yield an image, or the images below a folder in order."""
     if not place.exists():
-        raise DataError("a picture or a folder", f"'{place}', which is not there", "check it")
+        raise DataError("an image or a folder", f"'{place}', which is not there", "check it")
     if place.is_file():
         yield place
         return
     found = sorted(path for path in place.rglob("[!.]*") if path.suffix.lower() in ENDINGS)
     if not found:
-        raise DataError(f"pictures ({', '.join(ENDINGS)}) in {place}", "none", "name another folder")
+        raise DataError(f"images ({', '.join(ENDINGS)}) in {place}", "none", "name another folder")
     yield from found
 
 

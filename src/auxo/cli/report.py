@@ -36,7 +36,7 @@ class Options:
     device: str = "auto"
     """"auto", "cpu", "cuda", "cuda:1" or "mps"."""
     batch_size: int = 250
-    """Pictures per forward pass, >= 1."""
+    """Images per forward pass, >= 1."""
     code: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """Python file of what is outside auxo that the runs may import; repeat it for several."""
 
@@ -47,7 +47,7 @@ def run(words: Sequence[str]) -> None:
     gates, confusions, reliability, t-SNE, Grad-CAM, cost."""
     options = parse_options(Options, words, command="auxo report", description=description)
     if options.batch_size < 1:
-        raise ConfigError("batch-size >= 1", str(options.batch_size), "give the number of pictures per pass")
+        raise ConfigError("batch-size >= 1", str(options.batch_size), "give the number of images per pass")
     folders = _folders(options.runs)
     out = _place(options.out, folders)
     records = [

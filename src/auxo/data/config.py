@@ -45,7 +45,7 @@ class DataConfig:
     """Training images that keep their label, the same number of every class, >= 2; all training images are also used
     without labels, by methods that train on such. Ignored once unlabelled is given."""
     unlabelled: str | None = None
-    """Your own pictures without labels, for methods that train on such: a folder, Parquet, CSV or hf://owner/name."""
+    """Your own images without labels, for methods that train on such: a folder, Parquet, CSV or hf://owner/name."""
     imbalance: Imbalance = "none"
     """Make the training classes uneven, in the order of the labels: sizes that fall from class to class to
     imbalance_ratio of the largest (exp), or that small for the last half of the classes (step); validation and test
@@ -59,13 +59,13 @@ class DataConfig:
     meta_fraction: float = 0.0
     """Part of the training images set apart for methods that learn on a second set (meta), in [0, 1); 0 means none."""
     image_size: int | None = None
-    """Side in pixels, >= 8, that pictures are resized (short side) and centre-cropped to; default as they are."""
+    """Side in pixels, >= 8, that images are resized (short side) and centre-cropped to; default as they are."""
     image_column: str = "image"
-    """Column of the pictures in Parquet and hf:// sets."""
+    """Column of the images in Parquet and hf:// sets."""
     label_column: str = "label"
     """Column of the labels in Parquet, CSV and hf:// sets."""
     path_column: str = "path"
-    """Column of the picture paths in a CSV; relative paths start at the CSV's folder."""
+    """Column of the image paths in a CSV; relative paths start at the CSV's folder."""
     columns: tuple[str, ...] = ()
     """Further columns of names or whole numbers, that results are grouped by and methods may learn, as "a,b": of
     Parquet, CSV and hf:// sets, and for a folder of a labels.csv in it, whose column path gives each image's path from
@@ -74,14 +74,14 @@ class DataConfig:
     """What to do with an image that has no label or no value of a further column, or one that train does not have where
     it must: stop (refuse), or leave it out and say how many were (ignore)."""
     storage: Literal["auto", "memory", "stream"] = "auto"
-    """Decode pictures once into memory, or each time they are used; "auto" takes memory up to 1 GiB of pixels."""
+    """Decode images once into memory, or each time they are used; "auto" takes memory up to 1 GiB of pixels."""
     workers: int = 0
-    """Processes that decode pictures, >= 0; 0 decodes in the training process."""
+    """Processes that decode images, >= 0; 0 decodes in the training process."""
     augment: Augment = "none"
     """Augmentation in training: none, crops after padding by an eighth (crop), parts of 8 to 100 % of the area scaled
     to the image's size (crop_resize), or either with flips (not for digits or text)."""
     on_overlap: Literal["error", "drop"] = "error"
-    """What to do when one picture is in two splits: stop, or drop the copy on the training side."""
+    """What to do when one image is in two splits: stop, or drop the copy on the training side."""
 
     def __post_init__(self) -> None:
         for name in ("train", "val", "test", "unlabelled"):

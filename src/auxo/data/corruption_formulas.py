@@ -1,4 +1,4 @@
-"""The fifteen ways of spoiling a picture, each a function of float images in 0..1, a generator and its strengths.
+"""The fifteen ways of spoiling an image, each a function of float images in 0..1, a generator and its strengths.
 
 Images have shape ``(images, 3, height, width)``. Every draw is made on the CPU, one per image or pixel, and moved, so
 that all devices see the same numbers. Lengths are in pixels of an image whose shorter side is 32 and grow with that
@@ -89,7 +89,7 @@ def motion_blur(images: Tensor, generator: torch.Generator, half_length: float) 
 
 
 def zoom_blur(images: Tensor, _: torch.Generator, largest: float) -> Tensor:
-    """Average the picture enlarged by factors from 1 to ``largest``."""
+    """Average the image enlarged by factors from 1 to ``largest``."""
     factors = torch.linspace(1.0, largest, _ZOOM_STEPS).tolist()
     return torch.stack([_enlarge(images, factor) for factor in factors]).mean(0)
 
@@ -104,7 +104,7 @@ def snow(
     half_length: float,
     kept: float,
 ) -> Tensor:
-    """Whiten the picture and add streaks of flakes, once as drawn and once turned by half a turn.
+    """Whiten the image and add streaks of flakes, once as drawn and once turned by half a turn.
 
     ``kept * x + (1 - kept) * max(x, 1.5 * grey(x) + 0.5) + flakes``, with flakes = normal noise (``mean``,
     ``deviation``) enlarged by ``flake_size``, zero below ``threshold``, and blurred along a steep line.
@@ -119,7 +119,7 @@ def snow(
 
 
 def frost(images: Tensor, generator: torch.Generator, kept: float, ice: float) -> Tensor:
-    """Lay ice over the picture: ``kept * x + ice * crystals``.
+    """Lay ice over the image: ``kept * x + ice * crystals``.
 
     The paper pastes photographs of frost. Ours is drawn: veins ``(1 - |n|)^2`` of smooth noise ``n`` at several
     scales, stretched to 0..1 and tinted bluish white.
@@ -133,7 +133,7 @@ def frost(images: Tensor, generator: torch.Generator, kept: float, ice: float) -
 def fog(images: Tensor, generator: torch.Generator, density: float, decay: float) -> Tensor:
     """Add a cloud and dim the whole: ``(x + density * cloud) * m / (m + density)``, ``m`` the largest value of ``x``.
 
-    The cloud is noise at scales halving from the whole picture down, each weaker by ``decay``, stretched to 0..1: the
+    The cloud is noise at scales halving from the whole image down, each weaker by ``decay``, stretched to 0..1: the
     paper's diamond-square fractal in another rendering.
     """
     octaves = _octaves(images, generator)

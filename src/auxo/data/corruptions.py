@@ -48,7 +48,7 @@ _TABLE: dict[str, _Kind] = {
     "motion_blur": _Kind(formulas.motion_blur, ((1.5,), (3.0,), (4.5,), (6.0,), (7.5,))),
     # largest factor
     "zoom_blur": _Kind(formulas.zoom_blur, ((1.12,), (1.22,), (1.34,), (1.48,), (1.65,))),
-    # mean and deviation of the noise, size of a flake, threshold, half the length of a streak, share of picture kept
+    # mean and deviation of the noise, size of a flake, threshold, half the length of a streak, share of image kept
     "snow": _Kind(
         formulas.snow,
         (
@@ -59,7 +59,7 @@ _TABLE: dict[str, _Kind] = {
             (0.25, 0.40, 2.00, 0.50, 4.0, 0.75),
         ),
     ),
-    # share of the picture kept, brightness of the ice
+    # share of the image kept, brightness of the ice
     "frost": _Kind(formulas.frost, ((1.0, 0.3), (0.9, 0.45), (0.75, 0.65), (0.6, 0.8), (0.45, 0.95))),
     # density, decay from scale to scale
     "fog": _Kind(formulas.fog, ((0.5, 2.5), (1.0, 2.2), (1.6, 2.0), (2.3, 1.7), (3.0, 1.5))),
@@ -123,7 +123,7 @@ def corrupt(images: Tensor, kind: str, severity: int, *, seed: int) -> UInt8[Ten
 
 
 class CorruptedImages(NamedTuple):
-    """A set of pictures at every severity, the kinds taking turns.
+    """A set of images at every severity, the kinds taking turns.
 
     Args:
         images: shape ``(5 * n, 3, height, width)``; uint8; all images at severity 1, then all at severity 2, and so on.
@@ -136,7 +136,7 @@ class CorruptedImages(NamedTuple):
     names: list[str]
 
     def origins(self, source_name: str) -> list[str]:
-        """Return what messages call each picture of a source of that name."""
+        """Return what messages call each image of a source of that name."""
         return [f"image {place} of '{source_name}' ({name})" for place, name in enumerate(self.names)]
 
 

@@ -1,4 +1,4 @@
-"""Encoded pictures to pixels: any 8-bit picture becomes a uint8 tensor of three channels."""
+"""Encoded images to pixels: any 8-bit image becomes a uint8 tensor of three channels."""
 
 import io
 import struct
@@ -17,7 +17,7 @@ from auxo.errors import DataError
 __all__ = ["FORMATS", "MIN_PIXELS", "decode_image", "read_bytes"]
 
 MIN_PIXELS = 8
-"""The shortest side, in pixels, that a picture may have."""
+"""The shortest side, in pixels, that an image may have."""
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "JPEG2000", "PPM", "TIFF")
 """The formats that are read, by Pillow's names; none of them makes Pillow start another program."""
@@ -53,18 +53,18 @@ def read_bytes(path: str) -> bytes:
 
 
 def decode_image(content: bytes, *, where: str, image_size: int | None) -> UInt8[Tensor, "3 height width"]:
-    """Return the pixels of an encoded picture, turned as its EXIF orientation says.
+    """Return the pixels of an encoded image, turned as its EXIF orientation says.
 
     Grey is repeated over three channels; transparency is dropped.
 
     Args:
-        content: an encoded picture in one of ``FORMATS``; the first of several frames counts.
+        content: an encoded image in one of ``FORMATS``; the first of several frames counts.
         where: the file or row it came from, for messages.
         image_size: side in pixels of the square it is resized (short side, antialiased) and centre-cropped to;
             ``None`` keeps its size.
 
     Raises:
-        DataError: not a picture, damaged, empty, smaller than ``MIN_PIXELS``, implausibly large, or of more than
+        DataError: not an image, damaged, empty, smaller than ``MIN_PIXELS``, implausibly large, or of more than
             8 bits per channel.
     """
     Image.init()  # a format can be opened once its plugin is loaded; returns at once after the first call
@@ -79,33 +79,33 @@ def decode_image(content: bytes, *, where: str, image_size: int | None) -> UInt8
                 opened.load()
                 image = _to_rgb(opened)
         except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-            raise DataError("a picture of plausible size", f"{error} ({where})", "shrink or remove it") from error
+            raise DataError("an image of plausible size", f"{error} ({where})", "shrink or remove it") from error
         except UnidentifiedImageError as error:
             got = f"{len(content)} bytes of something else in {where}"
-            raise DataError(f"a picture ({', '.join(FORMATS)})", got, "remove or convert it") from error
+            raise DataError(f"an image ({', '.join(FORMATS)})", got, "remove or convert it") from error
         except _DAMAGE as error:
             got = f"a damaged one in {where} ({_first_line(error)})"
-            raise DataError("a whole picture", got, "remove or replace the file") from error
+            raise DataError("a whole image", got, "remove or replace the file") from error
     if image_size is not None:
         image = ImageOps.fit(image, (image_size, image_size), method=Image.Resampling.BILINEAR)
     return torch.from_numpy(np.array(image)).permute(2, 0, 1)
 
 
 def _check(image: Image.Image, where: str) -> None:
-    """Refuse a picture by its header, and float pictures also by their pixels."""
+    """Refuse an image by its header, and float images also by their pixels."""
     if min(image.size) < MIN_PIXELS:
         got = f"{image.width}x{image.height} in {where}"
-        raise DataError(f"a picture of at least {MIN_PIXELS}x{MIN_PIXELS} pixels", got, "remove or enlarge it")
+        raise DataError(f"an image of at least {MIN_PIXELS}x{MIN_PIXELS} pixels", got, "remove or enlarge it")
     if image.mode in _MODES:
         return
     got = f"mode {image.mode} in {where}"
     if image.mode == "F" and np.isnan(np.asarray(image)).any():
         got = f"NaN pixels in {where}"
-    raise DataError(f"an 8-bit picture (modes {', '.join(_MODES)})", got, "convert it to 8 bits per channel")
+    raise DataError(f"an 8-bit image (modes {', '.join(_MODES)})", got, "convert it to 8 bits per channel")
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    """Turn a loaded picture upright and convert it to RGB."""
+    """Turn a loaded image upright and convert it to RGB."""
     ImageOps.exif_transpose(image, in_place=True)
     if image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")

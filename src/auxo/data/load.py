@@ -7,7 +7,7 @@ from auxo import registry
 from auxo.data.config import DataConfig
 from auxo.data.imbalance import imbalanced
 from auxo.data.readers import align_splits, read_named, read_unlabelled, require_columns, store
-from auxo.data.semi_supervised import hide_labels, without_pictures
+from auxo.data.semi_supervised import hide_labels, without_images
 from auxo.data.sources import AbstractSource
 from auxo.data.splits import (
     MetaSplit,
@@ -42,7 +42,7 @@ def load_splits(
     Raises:
         ConfigError: there is no such scenario.
         DataError: a set cannot be used, is too small, differs from the others in classes or image size, or shares
-            pictures with another.
+            images with another.
     """
     make = _own_splits if config.train is not None else _scenario_splits
     splits = make(config, seed, task)
@@ -94,7 +94,7 @@ def _scenario_splits(config: DataConfig, seed: int, task: type[AbstractTask]) ->
 
 
 def _read_own_unlabelled(config: DataConfig) -> list[AbstractSource]:
-    """Read the user's pictures without labels, if there are any."""
+    """Read the user's images without labels, if there are any."""
     return [] if config.unlabelled is None else [read_unlabelled(config.unlabelled, config)]
 
 
@@ -154,5 +154,5 @@ def _with_meta(splits: Splits, fraction: float, seed: int, *, has_hidden_labels:
     train, parts = _cut(splits.train.source, {"meta": fraction}, seed, splits.task_kind)
     unlabelled = splits.unlabelled
     if unlabelled is not None and has_hidden_labels:
-        unlabelled = UnlabelledSplit(without_pictures(unlabelled.source, parts["meta"]))
+        unlabelled = UnlabelledSplit(without_images(unlabelled.source, parts["meta"]))
     return replace(splits, train=TrainSplit(train), meta=MetaSplit(parts["meta"]), unlabelled=unlabelled)

@@ -88,7 +88,7 @@ class Loader:
 
         Raises:
             ConfigError: the order gives positions that the source does not have.
-            DataError: a picture is damaged or of another size, or a worker died.
+            DataError: an image is damaged or of another size, or a worker died.
         """
         parts = self._schedule.parts
         fetch = _leave_out if self._fetcher is None else self._fetcher.images
@@ -132,7 +132,7 @@ def ordered_batches(
         pin_memory: see :class:`Loader`.
 
     Raises:
-        DataError: a picture is damaged or of another size, or a worker died.
+        DataError: an image is damaged or of another size, or a worker died.
     """
     share = torch.arange(len(source)).tensor_split(num_processes)[rank]
     parts = share.split(batch_size) if len(share) else ()
@@ -142,14 +142,14 @@ def ordered_batches(
 
 
 def in_memory(source: AbstractSource, *, workers: int = 0) -> InMemorySource:
-    """Decode every picture once and return the result as a source of the same name.
+    """Decode every image once and return the result as a source of the same name.
 
     Args:
         source: what to decode; one in memory already is returned as it is.
         workers: processes that decode, >= 0.
 
     Raises:
-        DataError: a picture is damaged or of another size, or a worker died.
+        DataError: an image is damaged or of another size, or a worker died.
     """
     if isinstance(source, InMemorySource):
         return source

@@ -11,7 +11,7 @@ from auxo.data.splits import Splits, TrainSplit, UnlabelledSplit
 from auxo.errors import DataError
 from auxo.random import named_generator
 
-__all__ = ["hide_labels", "without_pictures"]
+__all__ = ["hide_labels", "without_images"]
 
 
 def hide_labels(splits: Splits, num_labelled: int, *, seed: int) -> Splits:
@@ -35,7 +35,7 @@ def hide_labels(splits: Splits, num_labelled: int, *, seed: int) -> Splits:
     return replace(splits, train=TrainSplit(labelled), unlabelled=UnlabelledSplit(unlabelled))
 
 
-def without_pictures(source: AbstractSource, others: AbstractSource) -> AbstractSource:
+def without_images(source: AbstractSource, others: AbstractSource) -> AbstractSource:
     """Return the images of ``source`` whose content is not among ``others``, a source of the same class."""
     excluded = set(others.content_hashes())
     places = [i for i, content in enumerate(source.content_hashes()) if content not in excluded]
@@ -66,7 +66,7 @@ def _draw_balanced(
         raise DataError(
             f"at least {int(wanted[stratum])} training images of every {what} for data.num-labelled {size}",
             f"{int(counts[stratum])} {'of' if are_classes else 'like'} {name} in '{source.name}'",
-            "ask for fewer with --data.num-labelled (None: all), or give pictures without labels by --data.unlabelled",
+            "ask for fewer with --data.num-labelled (None: all), or give images without labels by --data.unlabelled",
         )
     shuffled = torch.randperm(len(source), generator=generator)
     ordered = shuffled[strata[shuffled].argsort(stable=True)]

@@ -91,7 +91,7 @@ class AbstractSource(ABC):
         """Return the images at ``indices``, any order, repeats allowed; uint8 on the CPU.
 
         Raises:
-            DataError: a picture is damaged or of another size; the message names it.
+            DataError: an image is damaged or of another size; the message names it.
         """
 
     def content_hashes(self) -> tuple[str, ...]:
@@ -260,11 +260,11 @@ class InMemorySource(AbstractSource):
 
 
 class AbstractEncodedImages(ABC):
-    """Encoded pictures by row; must survive pickling, because data-loading workers read it."""
+    """Encoded images by row; must survive pickling, because data-loading workers read it."""
 
     @abstractmethod
     def __len__(self) -> int:
-        """Return the number of pictures."""
+        """Return the number of images."""
 
     @abstractmethod
     def read(self, row: int) -> bytes:
@@ -280,11 +280,11 @@ class AbstractEncodedImages(ABC):
 
 
 class StreamingSource(AbstractSource):
-    """Encoded pictures that are decoded when they are fetched.
+    """Encoded images that are decoded when they are fetched.
 
     Args:
         name: see :class:`AbstractSource`.
-        encoded: the pictures.
+        encoded: the images.
         labels: shape ``(n,)``; int64, the label of each entry of ``rows``.
         class_names: see :class:`AbstractSource`.
         image_size: side in pixels that images are resized and cropped to; ``None`` requires them to be of one size.
@@ -292,7 +292,7 @@ class StreamingSource(AbstractSource):
         rows: shape ``(n,)``; int64 rows of ``encoded`` that belong to this source; ``None`` means all, in order.
 
     Raises:
-        DataError: there is no picture, the first one cannot be decoded, or a label is out of range.
+        DataError: there is no image, the first one cannot be decoded, or a label is out of range.
     """
 
     def __init__(
@@ -322,14 +322,14 @@ class StreamingSource(AbstractSource):
         return len(self.rows)
 
     def fetch(self, indices: Int[Tensor, " n"]) -> UInt8[Tensor, "n channels height width"]:
-        """See :meth:`AbstractSource.fetch`; pictures are read and decoded one after another."""
+        """See :meth:`AbstractSource.fetch`; images are read and decoded one after another."""
         images = torch.empty((len(indices), *self.image_shape), dtype=torch.uint8)
         for place, index in enumerate(indices.tolist()):
             row = int(self.rows[index])
             image = self._decode(row)
             if image.shape != images.shape[1:]:
                 raise DataError(
-                    "pictures of one size",
+                    "images of one size",
                     f"{_size(self.image_shape)} in {self.describe(0)} and {_size(image.shape)} in "
                     f"{self.encoded.describe(row)}",
                     "pass --data.image-size N to resize them all",

@@ -324,9 +324,9 @@ def subsample(source: AbstractSource, num_images: int | None, *, seed: int, task
 
 
 def check_disjoint(splits: Splits, on_overlap: Literal["error", "drop"] = "error") -> Splits:
-    """Return the splits, sure that no picture is in two of train, meta, val and test, nor in one of them and in ood.
+    """Return the splits, sure that no image is in two of train, meta, val and test, nor in one of them and in ood.
 
-    The same holds for the unlabelled images, but for those that also train. Sets from elsewhere may share pictures with
+    The same holds for the unlabelled images, but for those that also train. Sets from elsewhere may share images with
     each other. Contents are compared, not names: pixels in memory or when some stream, encoded bytes when all do.
 
     Args:
@@ -352,7 +352,7 @@ def check_disjoint(splits: Splits, on_overlap: Literal["error", "drop"] = "error
         index, (j, k) = copies[0]
         if on_overlap == "error":
             raise DataError(
-                f"no picture in two splits, {split.name} and {everyone[j].name}",
+                f"no image in two splits, {split.name} and {everyone[j].name}",
                 f"{len(copies)} of {split.name} also elsewhere, first {split.source.describe(index)} = "
                 f"{everyone[j].source.describe(k)}",
                 "remove the copies, or pass --data.on-overlap drop",

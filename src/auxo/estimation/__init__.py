@@ -1,4 +1,4 @@
-"""The accuracy to expect on pictures without labels, from transformed copies of labelled ones."""
+"""The accuracy to expect on images without labels, from transformed copies of labelled ones."""
 
 from auxo.estimation.config import FEW_IMAGES, LEAST_IMAGES, EstimationConfig
 from auxo.estimation.estimate import Estimate, Estimation, fit_estimation, measure_source

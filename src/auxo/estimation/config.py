@@ -22,7 +22,7 @@ class EstimationConfig:
     images: int = 500
     """Validation images that are used, at most, drawn with the class proportions kept, >= 5."""
     corruptions: bool = False
-    """Add the 75 sets of the common corruptions, as for photographs in the paper; leave it out where the pictures may
+    """Add the 75 sets of the common corruptions, as for photographs in the paper; leave it out where the images may
     have been made by those."""
     resamples: int = 500
     """Bootstrap samples of an interval, >= 100."""

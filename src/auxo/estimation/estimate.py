@@ -1,4 +1,4 @@
-"""The accuracy to expect on pictures without labels: fit the estimators on meta sets, then ask them about a set."""
+"""The accuracy to expect on images without labels: fit the estimators on meta sets, then ask them about a set."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -30,7 +30,7 @@ class Estimate:
     Args:
         name: of the set.
         estimator: its name.
-        n: pictures of the set.
+        n: images of the set.
         features: that it read, in percent by name.
         accuracy: to expect, in percent; ``None`` where the estimator is refused.
         low: lower end of its interval.
@@ -85,17 +85,17 @@ class Estimation:
         The default is the first of :attr:`ranking` that is not refused.
 
         Args:
-            scores: of its pictures, from :func:`measure_source`.
+            scores: of its images, from :func:`measure_source`.
             name: of the set; its bootstrap has a stream of that name.
         """
-        by_picture = {key: 100 * values for key, values in scores.features(self.thresholds).items()}
+        by_image = {key: 100 * values for key, values in scores.features(self.thresholds).items()}
         generator = np.random.default_rng(derive_seed(self.seed, "estimate", "pictures", name))
-        count, names = len(scores), list(by_picture)
-        matrix = np.column_stack([by_picture[key] for key in names])
+        count, names = len(scores), list(by_image)
+        matrix = np.column_stack([by_image[key] for key in names])
         draws = [matrix[generator.integers(count, size=count)].mean(0) for _ in range(self.config.resamples)]
         resampled = np.stack(draws)
-        # By chance, of these pictures and of those of the meta sets: two standard errors, and one picture, for features
-        # that no picture lacks or has.
+        # By chance, of these images and of those of the meta sets: two standard errors, and one image, for features
+        # that no image lacks or has.
         parts = 1 / count + 1 / self.num_images
         slack = _NORMAL_QUANTILE * matrix.std(0) * parts**0.5 + 100 / min(count, self.num_images)
         found = []
@@ -206,11 +206,11 @@ def measure_source(reader: Reader, source: AbstractSource) -> Scores:
     """Return what a network says of every image of a source; its classes, if it has any, are not read.
 
     Raises:
-        DataError: it has no picture, or a damaged one.
+        DataError: it has no image, or a damaged one.
         NonFiniteError: the network's logits are not finite.
     """
     if len(source) == 0:
-        raise DataError(f"pictures in {source.name}", "none", "name another set")
+        raise DataError(f"images in {source.name}", "none", "name another set")
 
     def chunks() -> Iterator[Tensor]:
         for indices in torch.arange(len(source)).split(reader.batch_size):

@@ -70,7 +70,7 @@ class MetaTable:
 
     Args:
         features: by name, each of shape ``(sets,)``; percent.
-        accuracy: shape ``(sets,)``; percent. The first set is that of the pictures as they are.
+        accuracy: shape ``(sets,)``; percent. The first set is that of the images as they are.
         families: of the transformations of each set.
     """
 
@@ -120,11 +120,11 @@ class FittedEstimator:
     def interval(self, features: Floats, *, confidence: float, generator: np.random.Generator) -> tuple[float, float]:
         """Return where the accuracy of a set plausibly lies.
 
-        Every sample takes a line of the bootstrap over meta sets, features of a bootstrap over the pictures, and adds
+        Every sample takes a line of the bootstrap over meta sets, features of a bootstrap over the images, and adds
         what a held-out estimate missed; of those, the third whose estimates are nearest to this set's are drawn from.
 
         Args:
-            features: shape ``(resamples, features)``; of bootstrap samples of the set's pictures, percent.
+            features: shape ``(resamples, features)``; of bootstrap samples of the set's images, percent.
             confidence: probability, in (0, 1).
             generator: draws what is missed.
 
@@ -195,7 +195,7 @@ def fit_estimator(estimator: Estimator, table: MetaTable, weights: Floats) -> Fi
 
 
 _FIXES = {
-    "rotation": "no head tells quarter turns of whole pictures; train with ossl or rotation",
+    "rotation": "no head tells quarter turns of whole images; train with ossl or rotation",
     "agreement": "there is no second class head; train with ossl",
 }
 

@@ -126,7 +126,7 @@ def draw_meta_sets(count: int, *, seed: int) -> list[MetaSet]:
         equalisation, colour temperature, solarisation, autocontrast, brightness and rotation for photographs, and put
         other backgrounds behind digits. All of these are here. Ours: the other families, which are those of
         RandAugment as FixMatch has it (arXiv 2001.07685); one to three steps, for weak changes as well; a drawn
-        texture as the background, which needs no other pictures; gains in place of a table of colour temperatures.
+        texture as the background, which needs no other images; gains in place of a table of colour temperatures.
 
     Args:
         count: number of sets, >= 1.

@@ -43,8 +43,8 @@ def _caption(estimation: Estimation) -> str:
         f"Accuracy to expect, %, of the head that predicts, without labels; on validation it is {clean:.1f}. * is the "
         f"one to use: smallest error. Error: root mean square in points on {len(estimation.sets)} transformed copies "
         f"of {estimation.num_images} validation images, each kind of transformation left out of the fit in turn. "
-        f"Intervals of {100 * config.confidence:g} %: they hold the accuracy if the pictures differ from the "
-        "validation images as one kind of transformation does from the others; for pictures that differ otherwise "
+        f"Intervals of {100 * config.confidence:g} %: they hold the accuracy if the images differ from the "
+        "validation images as one kind of transformation does from the others; for images that differ otherwise "
         "nothing is promised."
     )
 

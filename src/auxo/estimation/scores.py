@@ -1,4 +1,4 @@
-"""What a trained model says of pictures, one number per picture, and how far each follows from validation."""
+"""What a trained model says of images, one number per image, and how far each follows from validation."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -18,14 +18,14 @@ from auxo.types import Images
 __all__ = ["FEATURES", "Scores", "Thresholds", "fit_thresholds", "measure", "rotation_head", "threshold_of"]
 
 FEATURES = ("rotation", "confidence", "atc_confidence", "atc_entropy", "agreement")
-"""The features of a set, each the mean of a number per picture."""
+"""The features of a set, each the mean of a number per image."""
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Scores:
-    """What a model says of pictures, without their labels.
+    """What a model says of images, without their labels.
 
     Args:
         predicted: shape ``(n,)``; the class of the head to be used.
@@ -47,7 +47,7 @@ class Scores:
         return len(self.predicted)
 
     def features(self, thresholds: "Thresholds") -> dict[str, Floats]:
-        """Return the features by name, one number in [0, 1] per picture; the mean over a set is the set's."""
+        """Return the features by name, one number in [0, 1] per image; the mean over a set is the set's."""
         found = {
             "rotation": self.rotation,
             "confidence": self.confidence,
@@ -59,7 +59,7 @@ class Scores:
 
 
 class Thresholds(NamedTuple):
-    """Scores above which as many validation pictures lie as were told rightly.
+    """Scores above which as many validation images lie as were told rightly.
 
     Args:
         confidence: of the largest softmax probability.
@@ -79,7 +79,7 @@ def threshold_of(scores: Floats, num_correct: int) -> float:
         Performance, ICLR 2022, Eq. 1 (https://arxiv.org/abs/2201.04234).
 
     Args:
-        scores: shape ``(n,)``; of validation pictures, larger for surer answers.
+        scores: shape ``(n,)``; of validation images, larger for surer answers.
         num_correct: how many of their answers were right, in ``0..n``.
 
     Example:
@@ -90,13 +90,13 @@ def threshold_of(scores: Floats, num_correct: int) -> float:
 
 
 def fit_thresholds(scores: Scores, labels: NDArray[np.int64]) -> Thresholds:
-    """Return the thresholds of labelled pictures, from validation."""
+    """Return the thresholds of labelled images, from validation."""
     num_correct = int((scores.predicted == labels).sum())
     return Thresholds(threshold_of(scores.confidence, num_correct), threshold_of(scores.negative_entropy, num_correct))
 
 
 def rotation_head(method: AbstractMethod) -> PretextHead | None:
-    """Return the head that tells by how many quarter turns a whole picture was rotated, if there is one."""
+    """Return the head that tells by how many quarter turns a whole image was rotated, if there is one."""
     heads = method.pretext_heads().values()
     return next((head for head in heads if isinstance(head.pretext, Rotation)), None)
 

@@ -119,7 +119,7 @@ def evaluate_under_attack(
 def adversarial_images(
     network: nn.Module, pixels: Images, labels: Labels, attack: str, config: AttackConfig, *, seed: int
 ) -> Images:
-    """Return the pictures that one attack of the library makes, inside the ball and the range of pixels.
+    """Return the images that one attack of the library makes, inside the ball and the range of pixels.
 
     Args:
         network: maps pixels in [0, 1] to class logits; in evaluation mode.

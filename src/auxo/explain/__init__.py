@@ -1,4 +1,4 @@
-"""Pictures of what a trained model looks at (Grad-CAM) and how it arranges its inputs (t-SNE), with their numbers."""
+"""Images of what a trained model looks at (Grad-CAM) and how it arranges its inputs (t-SNE), with their numbers."""
 
 from auxo.evaluation import Observation, observe
 from auxo.explain.arrangement import PointMap, arrange

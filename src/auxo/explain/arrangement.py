@@ -17,13 +17,13 @@ __all__ = ["PointMap", "arrange", "arrangement"]
 
 
 class PointMap(NamedTuple):
-    """Pictures laid out in the plane by their features.
+    """Images laid out in the plane by their features.
 
     Args:
-        indices: shape ``(n,)``; int64 positions of the pictures in the set.
+        indices: shape ``(n,)``; int64 positions of the images in the set.
         predicted: shape ``(n,)``; int64; ``None`` where the model has no class head.
         embedding: where they lie.
-        num_features: of each picture.
+        num_features: of each image.
     """
 
     indices: Int[Tensor, " n"]
@@ -33,16 +33,16 @@ class PointMap(NamedTuple):
 
 
 def arrange(subject: Subject, labels: list[int], config: ExplainConfig) -> PointMap:
-    """Return where t-SNE puts the pooled features of the pictures of some classes.
+    """Return where t-SNE puts the pooled features of the images of some classes.
 
     Args:
-        subject: the model, with a class head or without, and the pictures.
+        subject: the model, with a class head or without, and the images.
         labels: numbers of the classes.
         config: what to show.
 
     Raises:
         ConfigError: a perplexity that is too large, or fewer points than classes.
-        DataError: fewer than two pictures, or features that do not differ.
+        DataError: fewer than two images, or features that do not differ.
     """
     indices = config.spread(subject.source, labels)
     pooled, predicted = _read(subject, indices)
@@ -51,16 +51,16 @@ def arrange(subject: Subject, labels: list[int], config: ExplainConfig) -> Point
 
 
 def arrangement(subject: Subject, labels: list[int], config: ExplainConfig) -> Part:
-    """Return the t-SNE map of the pooled features of the pictures of some classes.
+    """Return the t-SNE map of the pooled features of the images of some classes.
 
     Args:
-        subject: the model, with a class head or without, and the pictures.
+        subject: the model, with a class head or without, and the images.
         labels: numbers of the classes, in the order of the legend.
         config: what to show.
 
     Raises:
         ConfigError: a perplexity that is too large, or fewer points than classes.
-        DataError: fewer than two pictures, or features that do not differ.
+        DataError: fewer than two images, or features that do not differ.
     """
     indices, predicted, (points, divergence, perplexity), num_features = arrange(subject, labels, config)
     settings = {
@@ -77,7 +77,7 @@ def arrangement(subject: Subject, labels: list[int], config: ExplainConfig) -> P
     places = zip(indices.tolist(), answers, points.tolist(), strict=True)
     rows = [{"kind": "point", **subject.row(index, answer), "x": x, "y": y} for index, answer, (x, y) in places]
     of_points = subject.source.labels[indices]
-    text = f"{len(indices)} pictures, perplexity {perplexity:g}"
+    text = f"{len(indices)} images, perplexity {perplexity:g}"
     picture = draw_points(
         points,
         np.array([labels.index(label) for label in of_points.tolist()]),
@@ -91,7 +91,7 @@ def arrangement(subject: Subject, labels: list[int], config: ExplainConfig) -> P
 
 
 def _read(subject: Subject, indices: Int[Tensor, " n"]) -> tuple[Float[Tensor, "n dim"], Int[Tensor, " n"] | None]:
-    """Return pooled features and, where there is a class head, predicted classes of the pictures at some positions."""
+    """Return pooled features and, where there is a class head, predicted classes of the images at some positions."""
     if not subject.predicts:
         pooled = [subject.features(inputs.images).pooled for inputs in subject.inputs(indices)]
         return torch.cat(pooled).float().cpu(), None

@@ -1,4 +1,4 @@
-"""The Grad-CAM grid: one row of pictures per class, and rows of numbers that it can be drawn from again."""
+"""The Grad-CAM grid: one row of images per class, and rows of numbers that it can be drawn from again."""
 
 from typing import Any, NamedTuple
 
@@ -19,13 +19,13 @@ _DECIMALS = 4
 
 
 class AttentionGrid(NamedTuple):
-    """The Grad-CAM maps of a few pictures of each class.
+    """The Grad-CAM maps of a few images of each class.
 
     Args:
         layer: name of the map that was looked at.
         size: rows and columns that it has.
-        rows: of numbers, one per picture, class after class.
-        grid: the pictures with their maps, one list per class.
+        rows: of numbers, one per image, class after class.
+        grid: the images with their maps, one list per class.
     """
 
     layer: str
@@ -35,10 +35,10 @@ class AttentionGrid(NamedTuple):
 
 
 def attend(subject: Subject, labels: list[int], config: ExplainConfig) -> AttentionGrid:
-    """Return the Grad-CAM maps of a few pictures of each class.
+    """Return the Grad-CAM maps of a few images of each class.
 
     Args:
-        subject: the model, which has a class head, and the pictures.
+        subject: the model, which has a class head, and the images.
         labels: numbers of the classes.
         config: what to show.
 
@@ -59,10 +59,10 @@ def attend(subject: Subject, labels: list[int], config: ExplainConfig) -> Attent
 
 
 def attention_grid(subject: Subject, labels: list[int], config: ExplainConfig) -> Part:
-    """Return :func:`attend` as a drawing, one row of pictures per class, with its rows of numbers.
+    """Return :func:`attend` as a drawing, one row of images per class, with its rows of numbers.
 
     Args:
-        subject: the model, which has a class head, and the pictures.
+        subject: the model, which has a class head, and the images.
         labels: numbers of the classes, one row each.
         config: what to show.
 
@@ -89,7 +89,7 @@ def attention_grid(subject: Subject, labels: list[int], config: ExplainConfig) -
         "class": config.explained,
         "seed": config.seed,
     }
-    return Part([settings, *rows], picture, f"Grad-CAM: {len(rows)} pictures, {text}")
+    return Part([settings, *rows], picture, f"Grad-CAM: {len(rows)} images, {text}")
 
 
 def _layer(subject: Subject, layer: str | None) -> tuple[str, tuple[int, int]]:
@@ -103,7 +103,7 @@ def _layer(subject: Subject, layer: str | None) -> tuple[str, tuple[int, int]]:
 def _explained(
     subject: Subject, inputs: Inputs, label: int, layer: str, config: ExplainConfig
 ) -> list[tuple[dict[str, Any], Attention]]:
-    """Return the rows and the pictures of a batch of one class."""
+    """Return the rows and the images of a batch of one class."""
     answers = subject.answers(inputs.images)
     classes = answers.predicted if config.explained == "predicted" else torch.full_like(answers.predicted, label)
     device = subject.runtime.device
@@ -133,7 +133,7 @@ def _explained(
 def _enlarged(
     attention: Float[Tensor, "rows columns"], covered: tuple[int, int], size: tuple[int, int]
 ) -> Float[Tensor, "height width"]:
-    """Return a map at the size of the picture, bilinearly, in the middle that it covers; nothing outside."""
+    """Return a map at the size of the image, bilinearly, in the middle that it covers; nothing outside."""
     inner = functional.interpolate(attention[None, None], size=covered, mode="bilinear")[0, 0]
     (top, bottom), (left, right) = (
         ((whole - part) // 2, (whole - part + 1) // 2) for whole, part in zip(size, covered, strict=True)
@@ -144,7 +144,7 @@ def _enlarged(
 def _places(attention: Float[Tensor, "height width"]) -> dict[str, object]:
     """Return the pixel with the most attention and the share of the middle half in both directions, if there is any.
 
-    A map that is the same all over the picture has a share of a quarter where the sides are multiples of four; more
+    A map that is the same all over the image has a share of a quarter where the sides are multiples of four; more
     where it covers the middle alone.
     """
     total = float(attention.sum())

@@ -1,4 +1,4 @@
-"""What to show of a trained model, and which pictures that means."""
+"""What to show of a trained model, and which images that means."""
 
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -17,7 +17,7 @@ from auxo.random import derive_seed, named_generator
 __all__ = ["ExplainConfig"]
 
 _DEFAULT_CLASSES = 10
-_MAX_PER_CLASS = 20  # more would make a picture that no viewer opens
+_MAX_PER_CLASS = 20  # more would make an image that no viewer opens
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,19 +25,19 @@ class ExplainConfig:
     """What to show."""
 
     per_class: int = 3
-    """Pictures of each class in the Grad-CAM grid, 1 to 20, drawn by the seed; all where a class has fewer."""
+    """Images of each class in the Grad-CAM grid, 1 to 20, drawn by the seed; all where a class has fewer."""
     num_points: int = 1000
-    """Most pictures on the t-SNE map, >= 2; of more, a draw that keeps the proportions of the classes."""
+    """Most images on the t-SNE map, >= 2; of more, a draw that keeps the proportions of the classes."""
     classes: tuple[str, ...] = ()
-    """Names of the classes to show, at most 28; by default all that have pictures, or the first 10 of them."""
+    """Names of the classes to show, at most 28; by default all that have images, or the first 10 of them."""
     layer: str | None = None
     """Map that Grad-CAM looks at, such as stage3; default the last with at least 4 pixels on both sides."""
     explained: Annotated[Literal["predicted", "label"], tyro.conf.arg(name="class")] = "predicted"
     """Class whose evidence Grad-CAM shows: the one that the model predicts, or the right one."""
     perplexity: float | None = None
-    """Neighbours that t-SNE keeps together, >= 1 and below the number of pictures; default 30, or less for few."""
+    """Neighbours that t-SNE keeps together, >= 1 and below the number of images; default 30, or less for few."""
     seed: int = 0
-    """Of the choice of pictures and the start of t-SNE."""
+    """Of the choice of images and the start of t-SNE."""
 
     def __post_init__(self) -> None:
         for is_valid, expected, got in (
@@ -51,11 +51,11 @@ class ExplainConfig:
                 raise ConfigError(expected, str(got), "choose others")
 
     def labels(self, source: AbstractSource) -> list[int]:
-        """Return the numbers of the classes to show, each of which has a picture in the source.
+        """Return the numbers of the classes to show, each of which has an image in the source.
 
         Raises:
             ConfigError: there is no such class.
-            DataError: a class that is named has no picture.
+            DataError: a class that is named has no image.
         """
         counts = source.labels.bincount(minlength=len(source.class_names)).tolist()
         if not self.classes:
@@ -65,20 +65,20 @@ class ExplainConfig:
                 near = get_close_matches(name, source.class_names, n=3) or source.class_names[:3]
                 raise ConfigError("names of classes", repr(name), f"did you mean {', '.join(near)}?")
             if not counts[source.class_names.index(name)]:
-                raise DataError(f"pictures of '{name}' in '{source.name}'", "none", "name another class")
+                raise DataError(f"images of '{name}' in '{source.name}'", "none", "name another class")
         return [source.class_names.index(name) for name in self.classes]
 
     def draw(self, source: AbstractSource, label: int) -> Int[Tensor, " n"]:
-        """Return the positions of the pictures of a class to show in the grid, sorted."""
+        """Return the positions of the images of a class to show in the grid, sorted."""
         places = (source.labels == label).nonzero().flatten()
         order = torch.randperm(len(places), generator=named_generator(self.seed, "explain", "grid", label))
         return places[order[: self.per_class]].sort().values
 
     def spread(self, source: AbstractSource, labels: list[int]) -> Int[Tensor, " n"]:
-        """Return the positions of the pictures for the map of points, sorted, in the proportions of their classes.
+        """Return the positions of the images for the map of points, sorted, in the proportions of their classes.
 
         Raises:
-            ConfigError: fewer pictures than classes are asked for.
+            ConfigError: fewer images than classes are asked for.
         """
         places = torch.isin(source.labels, torch.tensor(labels)).nonzero().flatten()
         if len(places) <= self.num_points:

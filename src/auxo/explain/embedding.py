@@ -51,7 +51,7 @@ def embed(features: Float[Tensor, "n dim"], *, perplexity: float | None = None, 
     values = features.detach().cpu().double().numpy()
     count, dimensions = values.shape
     if count < 2:
-        raise DataError("at least 2 pictures for t-SNE", str(count), "show more pictures or classes")
+        raise DataError("at least 2 images for t-SNE", str(count), "show more images or classes")
     if not np.isfinite(values).all():
         raise NonFiniteError("finite features", "some that are not", "the weights have diverged; train again")
     if (values == values[0]).all():
@@ -60,8 +60,8 @@ def embed(features: Float[Tensor, "n dim"], *, perplexity: float | None = None, 
     if perplexity is None:
         perplexity = max(1.0, min(_PERPLEXITY, (count - 1) / 3))
     elif not 1 <= perplexity < count:
-        fix = "lower --perplexity, or show more pictures"
-        raise ConfigError(f"a perplexity in [1, {count}), for {count} pictures", f"{perplexity:g}", fix)
+        fix = "lower --perplexity, or show more images"
+        raise ConfigError(f"a perplexity in [1, {count}), for {count} images", f"{perplexity:g}", fix)
     tsne = TSNE(
         perplexity=perplexity,
         init="pca" if dimensions > 1 else "random",

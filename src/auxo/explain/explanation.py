@@ -1,4 +1,4 @@
-"""Grad-CAM and t-SNE of a trained model on a set of pictures, as files."""
+"""Grad-CAM and t-SNE of a trained model on a set of images, as files."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -40,22 +40,22 @@ class Explanation(NamedTuple):
 
 
 def explain(subject: Subject, config: ExplainConfig) -> Explanation:
-    """Return Grad-CAM maps and a t-SNE map of a model on a set of pictures.
+    """Return Grad-CAM maps and a t-SNE map of a model on a set of images.
 
     Grad-CAM asks what speaks for a class: a model without a class head has the t-SNE map alone. Equal seeds give equal
     files on one machine.
 
     Args:
-        subject: the model and the pictures.
+        subject: the model and the images.
         config: what to show.
 
     Raises:
         ConfigError: the task has not one class per image, no such class or layer, a perplexity that is too large, or
             fewer points than classes.
-        DataError: too few pictures, or features that do not differ.
+        DataError: too few images, or features that do not differ.
         NonFiniteError: the weights have diverged.
 
-    Cost: one forward pass of every picture and one backward pass of those in the grid; t-SNE of 1,000 pictures takes
+    Cost: one forward pass of every image and one backward pass of those in the grid; t-SNE of 1,000 images takes
     some seconds on one core.
     """
     target, source = subject.reader.require_answers("explanations").name, subject.source

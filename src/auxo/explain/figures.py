@@ -33,7 +33,7 @@ MAX_CLASSES = len(_COLOURS) * len(_MARKERS)
 
 @dataclass(frozen=True)
 class Attention:
-    """One picture of a Grad-CAM grid.
+    """One image of a Grad-CAM grid.
 
     Args:
         pixels: shape ``(channels, height, width)``; uint8.
@@ -51,15 +51,15 @@ class Attention:
 
     @property
     def is_partly_covered(self) -> bool:
-        """Whether the map leaves a rim of the picture out."""
+        """Whether the map leaves a rim of the image out."""
         return self.covered not in (None, self.attention.shape)
 
 
 def draw_attention(rows: Sequence[Sequence[Attention]], *, title: str, caption: str) -> bytes:
-    """Return a PNG with one row of pictures per class, each beside itself under its map; two columns of rows from 6 on.
+    """Return a PNG with one row of images per class, each beside itself under its map; two columns of rows from 6 on.
 
     Args:
-        rows: pictures of one class each; not empty.
+        rows: images of one class each; not empty.
         title: above, on as many lines as it needs.
         caption: lines below.
     """
@@ -104,7 +104,7 @@ def draw_attention(rows: Sequence[Sequence[Attention]], *, title: str, caption: 
 
 
 def _show_pair(plain: "Axes", covered: "Axes", shown: Attention) -> None:
-    """Show a picture, and beside it the same under its map, framed by whether the answer was right.
+    """Show an image, and beside it the same under its map, framed by whether the answer was right.
 
     Where the map leaves a rim out, the rim stays as it is and a dotted line goes around the map.
     """
@@ -152,7 +152,7 @@ def _add_scale(figure: "Figure", width: float, height: float, *, above: float) -
     axes.imshow(np.linspace(0, 1, 64)[None], cmap="inferno", aspect="auto")
     axes.set_xticks([])
     axes.set_yticks([])
-    for x, text, side in ((-0.02, "no evidence", "right"), (1.02, "the most in this picture", "left")):
+    for x, text, side in ((-0.02, "no evidence", "right"), (1.02, "the most in this image", "left")):
         axes.text(x, 0.5, text, transform=axes.transAxes, fontsize=_FONT_SIZE, ha=side, va="center")
 
 
@@ -172,7 +172,7 @@ def draw_points(
         labels: number of each point's class in ``class_names``; int64.
         is_right: whether the model told the class; ``None`` where it has no class head.
         class_names: at most ``MAX_CLASSES``; the legend has every class with points, and a class is named among its
-            points too unless others are the most wherever they lie, of which the last line below the picture speaks.
+            points too unless others are the most wherever they lie, of which the last line below the image speaks.
         title: above, on as many lines as it needs.
         caption: lines below.
     """

@@ -1,4 +1,4 @@
-"""One picture of an explanation, with the rows of numbers that it can be drawn from again."""
+"""One image of an explanation, with the rows of numbers that it can be drawn from again."""
 
 from typing import Any, NamedTuple
 
@@ -9,8 +9,8 @@ class Part(NamedTuple):
     """What Grad-CAM or t-SNE found.
 
     Args:
-        rows: one with the settings, then one per picture.
-        picture: as PNG.
+        rows: one with the settings, then one per image.
+        image: as PNG.
         note: a line for the terminal.
     """
 

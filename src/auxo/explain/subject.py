@@ -1,4 +1,4 @@
-"""A trained model and the set of pictures it is asked about."""
+"""A trained model and the set of images it is asked about."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ __all__ = ["Answers", "Inputs", "Subject"]
 
 
 class Inputs(NamedTuple):
-    """Some pictures of the set.
+    """Some images of the set.
 
     Args:
         indices: shape ``(n,)``; int64 positions in the set.
@@ -34,7 +34,7 @@ class Inputs(NamedTuple):
 
 
 class Answers(NamedTuple):
-    """What the model says of some pictures, on the CPU.
+    """What the model says of some images, on the CPU.
 
     Args:
         pooled: features; shape ``(n, dim)``.
@@ -49,11 +49,11 @@ class Answers(NamedTuple):
 
 @dataclass(frozen=True)
 class Subject:
-    """A trained model and the set of pictures it is asked about.
+    """A trained model and the set of images it is asked about.
 
     Args:
         model: in evaluation mode.
-        source: labelled pictures of the model's classes and size.
+        source: labelled images of the model's classes and size.
         run: what rows and captions call the model.
         split: what they call the set.
         runtime: the device the model is on.
@@ -78,7 +78,7 @@ class Subject:
         return self.reader.predicts
 
     def inputs(self, indices: Int[Tensor, " n"]) -> Iterator[Inputs]:
-        """Yield the pictures at some positions, ``batch_size`` at a time."""
+        """Yield the images at some positions, ``batch_size`` at a time."""
         for chunk in indices.split(self.batch_size):
             pixels = self.source.fetch(chunk)
             yield Inputs(chunk, pixels, self.reader.inputs(pixels))
@@ -103,7 +103,7 @@ class Subject:
         return Answers(features.pooled.float().cpu(), probs, probs.argmax(dim=1))
 
     def row(self, index: int, predicted: int | None) -> dict[str, Any]:
-        """Return what every row says of a picture; ``predicted`` is ``None`` without a class head."""
+        """Return what every row says of an image; ``predicted`` is ``None`` without a class head."""
         return {
             "split": self.split,
             "index": index,

@@ -37,7 +37,7 @@ class Card:
         config: of the run.
         description: task and input.
         history: results.
-        digests: of the pictures the model was made from, by split.
+        digests: of the images the model was made from, by split.
         files: of the export by name, each with what it is.
         num_parameters: of the deployed network.
         trained_with: version of auxo that made the run.
@@ -81,7 +81,7 @@ class Card:
         read = (config.task, config.backbone, *config.stages) if has_weights else (config.task,)
         leave = "" if has_weights or "model.onnx" in self.files else " --trust-pt2"
         code = "".join(f" --code {file.name}" for file in outside_files(*read))
-        return f"auxo predict {folder} PICTURES{leave}{code}"
+        return f"auxo predict {folder} IMAGES{leave}{code}"
 
     def to_markdown(self, *, metadata: bool) -> str:
         """Return the card.
@@ -148,7 +148,7 @@ class Card:
         steps = self.description.preprocess()["steps"]
         numbered = "\n".join(f"{number}. {step}" for number, step in enumerate(steps, start=1))
         output = self.description.preprocess()["output"]
-        note = "The network normalises by itself; give it values in [0, 1], any number of pictures at a time."
+        note = "The network normalises by itself; give it values in [0, 1], any number of images at a time."
         return [*parts, "## Input and output", f"{numbered}\n\n{note} Output: {output}."]
 
     def _data(self) -> list[str]:
@@ -160,7 +160,7 @@ class Card:
         else:
             given = ((name, getattr(config, name)) for name in ("train", "val", "test", "unlabelled"))
             places = [f"{name} `{_last(place)}`" for name, place in given if place is not None]
-            origin = f"Pictures of the maker's own; of their places only the last part is told: {', '.join(places)}."
+            origin = f"Images of the maker's own; of their places only the last part is told: {', '.join(places)}."
         if config.ood:
             origin += f" From elsewhere: {', '.join(f'`{_last(place)}`' for place in config.ood)}."
         measured = {row.split: f"{row.n:,}" for row in self.history.first_head()}
@@ -172,7 +172,7 @@ class Card:
             f"The smallest training class has {min(counts):,} images, the largest {max(counts):,}. " if counts else ""
         )
         note = (
-            f"{spread}A digest is of class names, labels and pictures, as auxo computes it. Nothing was trained on the "
+            f"{spread}A digest is of class names, labels and images, as auxo computes it. Nothing was trained on the "
             "splits without one. Options of the data other than their defaults: "
         )
         return ["## Data", origin, table, note + (", ".join(_changed_options(config)) or "none") + "."]
@@ -229,7 +229,7 @@ class Card:
             f"It sees {task.width}x{task.height} pixels: what is smaller than one of them, or cut off at the sides, "
             "does not count.",
             *(["Its probabilities are what softmax gives, not measured frequencies."] if gives_one else []),
-            "One run with one seed. The numbers say how this network does on these pictures. They are no evidence that "
+            "One run with one seed. The numbers say how this network does on these images. They are no evidence that "
             "its method is better than another: that takes several seeds and controls of equal compute.",
         ]
         if history.selection is not None:
@@ -243,7 +243,7 @@ class Card:
             licence = (
                 "Unknown: nobody chose one (`auxo export RUN --license`). Ask the model's maker before you use it."
             )
-        also = "The training pictures, and pretrained weights if there were any, have licences of their own."
+        also = "The training images, and pretrained weights if there were any, have licences of their own."
         made = f"Trained with auxo {self.trained_with}; exported with {versions()}. "
         made += "Exported networks compute in float32."
         return ["## Licence", f"{licence} {also}", "## Versions", made]

@@ -47,13 +47,13 @@ class Description:
 
     @property
     def image_size(self) -> int | None:
-        """Side of a square input, to which pictures are brought; ``None`` if it is not square."""
+        """Side of a square input, to which images are brought; ``None`` if it is not square."""
         return self.task.height if self.task.height == self.task.width else None
 
     def preprocess(self) -> dict[str, Any]:
-        """Return how a picture becomes an input, as JSON values; the steps are those of ``auxo predict``."""
+        """Return how an image becomes an input, as JSON values; the steps are those of ``auxo predict``."""
         task, size = self.task, self.image_size
-        steps = ["read the first frame of a picture of 8 bits per channel"]
+        steps = ["read the first frame of an image of 8 bits per channel"]
         if size is not None:
             steps.append(
                 f"of a JPEG: let the decoder scale by 1/2, 1/4 or 1/8, no side below {2 * size} (Pillow's draft)"

@@ -161,7 +161,7 @@ def _files_of(formats: Sequence[ExportFormat]) -> dict[str, str]:
     return {
         **files,
         "labels.json": "what the outputs stand for, in their order",
-        _DESCRIPTION: "how a picture becomes the input",
+        _DESCRIPTION: "how an image becomes the input",
         "results.jsonl": "the rows behind the numbers of this card",
     }
 

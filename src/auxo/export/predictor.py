@@ -21,7 +21,7 @@ __all__ = ["Predictor", "predictor_of"]
 
 @dataclass(frozen=True)
 class Predictor:
-    """A trained network that reads pictures.
+    """A trained network that reads images.
 
     Args:
         description: task and input.
@@ -34,16 +34,16 @@ class Predictor:
     outputs: Callable[[Tensor], Tensor]
 
     def read(self, path: Path) -> UInt8[Tensor, "channels height width"]:
-        """Return the pixels of a picture, brought to a square model's input.
+        """Return the pixels of an image, brought to a square model's input.
 
         Raises:
-            DataError: it is no picture, or the model's input is not square and the picture has another size.
+            DataError: it is no image, or the model's input is not square and the image has another size.
         """
         task = self.description.task
         pixels = decode_image(read_bytes(str(path)), where=str(path), image_size=self.description.image_size)
         channels, height, width = pixels.shape
         if (channels, height, width) != task.image_shape:
-            expected = f"a picture of {task.width}x{task.height} pixels and {task.channels} channels"
+            expected = f"an image of {task.width}x{task.height} pixels and {task.channels} channels"
             fix = "resize it; auxo does so only for square inputs"
             raise DataError(expected, f"{width}x{height} and {channels} in {path}", fix)
         return pixels

@@ -57,7 +57,7 @@ def _choose_lines(description: Description, of_classes: str) -> str:
 
 
 def _fit(description: Description) -> str:
-    """Return the lines that bring a picture to the input's size and colours."""
+    """Return the lines that bring an image to the input's size and colours."""
     upright = 'ImageOps.exif_transpose(image).convert("RGB")'
     size = description.image_size
     if size is None:

@@ -128,7 +128,7 @@ class BiSSL(AbstractMethod):
         upper_steps: int = 8
         """Steps above in an alternation, >= 1."""
         pretext_ratio: int = 4
-        """Pictures of a lower step for each image of an upper one, >= 1; the stage's batch size is the upper one's."""
+        """Images of a lower step for each image of an upper one, >= 1; the stage's batch size is the upper one's."""
         curvature_ratio: int = 4
         """The same for the one batch of an alternation that the Hessian is of; a smaller one saves time and memory."""
         coupling: float = 0.001
@@ -191,7 +191,7 @@ class BiSSL(AbstractMethod):
             return self.solver in _WITH_PRODUCTS and self.indirect_weight > 0
 
         def required_views(self) -> dict[str, View]:
-            """Return two views of pictures for the lower level, the labelled images, and two of the Hessian's batch."""
+            """Return two views of images for the lower level, the labelled images, and two of the Hessian's batch."""
             views = {
                 "first": View("pictures", augment="simclr", ratio=self.pretext_ratio),
                 "second": View("pictures", augment="simclr_second", ratio=self.pretext_ratio),
@@ -204,7 +204,7 @@ class BiSSL(AbstractMethod):
             return views
 
         def plan(self, step: int) -> StepPlan:
-            """Return a lower step with the next pictures, or an upper one with the batch of the Hessian."""
+            """Return a lower step with the next images, or an upper one with the batch of the Hessian."""
             alternation, place = divmod(step, self.lower_steps + self.upper_steps)
             if place < self.lower_steps:
                 number = alternation * self.lower_steps + place

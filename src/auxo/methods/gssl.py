@@ -1,4 +1,4 @@
-"""G-SSL: classification and several tasks on one quadrant of the picture, their losses weighted by a gate."""
+"""G-SSL: classification and several tasks on one quadrant of the image, their losses weighted by a gate."""
 
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
@@ -41,7 +41,7 @@ SOURCE = (
     "pretexts, heads, weight 0.1 and schedules are the code's. In the code no gradient reaches the gate, which stays "
     "at its random first weights (gate.name=frozen); the abstract has the model learn the weights, so that is our "
     "default (learned), guarded against collapse in a way of ours. Ours, too: nothing is selected on a test set; the "
-    "attack stays within epsilon of the clean picture; flips are horizontal everywhere; a gate that covers the class "
+    "attack stays within epsilon of the clean image; flips are horizontal everywhere; a gate that covers the class "
     "loss is a reading of a variant that does not run as released."
 )
 

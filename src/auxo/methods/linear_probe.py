@@ -48,7 +48,7 @@ class LinearProbe(AbstractMethod):
         )
         """How the heads follow their gradients."""
         warm_up_pretext: bool = False
-        """Train the heads of the pretext, too, on two views of all pictures."""
+        """Train the heads of the pretext, too, on two views of all images."""
         pretext: JointEmbeddingConfig = field(default_factory=JointEmbeddingConfig)
         """With warm-up-pretext: the task."""
 

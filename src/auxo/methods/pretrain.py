@@ -1,4 +1,4 @@
-"""A pretext on two views of every picture, without labels and without a class head."""
+"""A pretext on two views of every image, without labels and without a class head."""
 
 from dataclasses import dataclass, field
 
@@ -23,9 +23,9 @@ SOURCE = (
 
 
 class Pretraining(AbstractMethod):
-    """Trains backbone and pretext heads on the pictures alone; later stages start from the backbone.
+    """Trains backbone and pretext heads on the images alone; later stages start from the backbone.
 
-    A warning sign of collapse, all pictures mapped to one point, is in the records of every step: ``embedding_std``
+    A warning sign of collapse, all images mapped to one point, is in the records of every step: ``embedding_std``
     near 0, ``effective_rank`` near 1 (:func:`auxo.joint_embeddings.collapse_metrics`).
 
     Args:
@@ -52,7 +52,7 @@ class Pretraining(AbstractMethod):
             return cls(pretext=JointEmbeddingConfig(hidden=16, outputs=8))
 
         def required_views(self) -> dict[str, View]:
-            """Return two views, ``first`` and ``second``, of all pictures."""
+            """Return two views, ``first`` and ``second``, of all images."""
             return {
                 "first": View("pictures", augment="simclr"),
                 "second": View("pictures", augment="simclr_second"),

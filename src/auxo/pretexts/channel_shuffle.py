@@ -25,7 +25,7 @@ ORDERS = tuple(permutations(range(3)))
 class ChannelShuffle(AbstractQuadrantPretext):
     """Prediction of the order of the channels in one quadrant: six classes, lexicographic.
 
-    Has no answer where the channels are equal, as in grey pictures.
+    Has no answer where the channels are equal, as in grey images.
 
     Example:
         >>> import torch

@@ -1,4 +1,4 @@
-"""Several tasks on one quadrant of one picture, each with its own answer."""
+"""Several tasks on one quadrant of one image, each with its own answer."""
 
 from dataclasses import dataclass
 

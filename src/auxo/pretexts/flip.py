@@ -1,4 +1,4 @@
-"""Tell whether one quadrant of a picture was flipped."""
+"""Tell whether one quadrant of an image was flipped."""
 
 from dataclasses import dataclass
 from typing import Literal

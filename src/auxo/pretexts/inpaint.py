@@ -1,4 +1,4 @@
-"""Tell what an emptied part of a picture showed; an answer of numbers, not of classes."""
+"""Tell what an emptied part of an image showed; an answer of numbers, not of classes."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -62,7 +62,7 @@ class Inpaint(AbstractPretext):
         return self.channels * self.cells**2
 
     def make(self, images: Images, *, draws: Draws) -> PretextBatch:
-        """Make one picture with an emptied square of every image; ``"random"`` draws its row and column.
+        """Make one image with an emptied square of every image; ``"random"`` draws its row and column.
 
         Returns:
             Targets: of the images' dtype, shape ``(batch, num_outputs)``, detached.
@@ -87,7 +87,7 @@ class Inpaint(AbstractPretext):
         return self._emptied(repeated, rows, columns, torch.arange(count, device=device).repeat(len(places)))
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Losses:
-        """Return the mean squared error of every picture over its cells, in squared units of the normalised images."""
+        """Return the mean squared error of every image over its cells, in squared units of the normalised images."""
         if outputs.dtype.itemsize < 4:
             outputs = outputs.float()
         return (outputs - targets).square().mean(1)

@@ -1,4 +1,4 @@
-"""Tell in which of many orders the tiles of a picture stand."""
+"""Tell in which of many orders the tiles of an image stand."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -22,7 +22,7 @@ __all__ = ["Jigsaw", "distant_orders"]
 
 SOURCE = (
     "Noroozi, Favaro, Unsupervised Learning of Visual Representations by Solving Jigsaw Puzzles, ECCV 2016 (arXiv "
-    "1603.09246): 3x3 tiles, a greedy set of distant permutations. Differs: the tiles go back into one picture for an "
+    "1603.09246): 3x3 tiles, a greedy set of distant permutations. Differs: the tiles go back into one image for an "
     "ordinary backbone, as in Carlucci et al., Domain Generalization by Solving Jigsaw Puzzles, CVPR 2019 (arXiv "
     "1903.06864), so without gaps and without a network of its own for each tile; the set starts from the order as it "
     "was instead of a random one, and puts the least distance before the sum of distances. 2x2 tiles are ours. "
@@ -75,7 +75,7 @@ def distant_orders(num_tiles: int, count: int) -> Int[Tensor, "count num_tiles"]
 
 @dataclass(frozen=True)
 class Jigsaw(AbstractPretext):
-    """Prediction of the order of the tiles: one class for each order of a fixed set, class 0 the picture as it was.
+    """Prediction of the order of the tiles: one class for each order of a fixed set, class 0 the image as it was.
 
     Where the side is no multiple of the grid, the rightmost columns and lowest rows that are left over stay in place.
 
@@ -108,11 +108,11 @@ class Jigsaw(AbstractPretext):
 
     @property
     def orders(self) -> Int[Tensor, "orders tiles"]:
-        """The set: place ``p`` of a picture of class ``k``, in reading order, shows tile ``orders[k, p]``."""
+        """The set: place ``p`` of an image of class ``k``, in reading order, shows tile ``orders[k, p]``."""
         return distant_orders(self.grid**2, self.num_outputs)
 
     def make(self, images: Images, *, draws: Draws) -> PretextBatch:
-        """Make one shuffled picture of every image; draws its class, uniform over all orders."""
+        """Make one shuffled image of every image; draws its class, uniform over all orders."""
         count, device = len(images), images.device
         targets = draws.integers(self.num_outputs, count).to(device)
         return PretextBatch(self._shuffled(images, targets), targets, torch.arange(count, device=device))
@@ -126,11 +126,11 @@ class Jigsaw(AbstractPretext):
         return PretextBatch(self._shuffled(repeated, targets), targets, sources)
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Losses:
-        """Return the cross-entropy of every picture in nats."""
+        """Return the cross-entropy of every image in nats."""
         return cross_entropy_losses(outputs, targets)
 
     def _shuffled(self, images: Tensor, classes: Tensor) -> Tensor:
-        """Return every picture with its tiles in the order of its class."""
+        """Return every image with its tiles in the order of its class."""
         height, width = images.shape[-2:]
         if min(height, width) < self.grid:
             got = f"{height}x{width} pixels"

@@ -1,4 +1,4 @@
-"""Tell by how many quarter turns a part of a picture was rotated, and where it lies."""
+"""Tell by how many quarter turns a part of an image was rotated, and where it lies."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -68,9 +68,9 @@ def rotate_squares(
 
 @dataclass(frozen=True)
 class LoRot(AbstractQuadrantPretext):
-    """Localisable rotation: the picture stays upright but for one part.
+    """Localisable rotation: the image stays upright but for one part.
 
-    Four of the sixteen classes of E show the picture as it is, so no network exceeds an accuracy of 13/16 on them.
+    Four of the sixteen classes of E show the image as it is, so no network exceeds an accuracy of 13/16 on them.
 
     Args:
         variant: ``"E"`` rotates a quadrant and asks for quadrant and turns, 16 classes; ``"I"`` rotates a square

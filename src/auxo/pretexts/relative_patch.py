@@ -1,4 +1,4 @@
-"""Tell where one part of a picture lies as seen from another."""
+"""Tell where one part of an image lies as seen from another."""
 
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ SOURCE = (
     "Doersch, Gupta, Efros, Unsupervised Visual Representation Learning by Context Prediction, ICCV 2015 (arXiv "
     "1505.05192): eight neighbours, gaps of half a patch, every patch shifted by up to 7/96 of its side. Differs: "
     "there two copies of one network see one patch each and their features are joined; here both patches stand side by "
-    "side in one picture, so that any backbone and method can be used unchanged. Patches are less than a quarter of "
+    "side in one image, so that any backbone and method can be used unchanged. Patches are less than a quarter of "
     "the image instead of 96 pixels of a large photograph. The guards against chromatic aberration (dropped or "
     "projected colours) are left out. Gap and shift were not checked against the paper's text."
 )

@@ -1,4 +1,4 @@
-"""Tell by how many quarter turns a picture was rotated."""
+"""Tell by how many quarter turns an image was rotated."""
 
 from dataclasses import dataclass
 from typing import Literal

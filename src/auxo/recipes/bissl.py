@@ -62,7 +62,7 @@ def from_pretrained() -> ExperimentConfig:
 def released() -> ExperimentConfig:
     """Return the settings of the released code for SimCLR with a ResNet-50 at 96 pixels.
 
-    Of its last version; the upper rates are those for CIFAR-10. Pass your pictures by ``--data.train`` and
+    Of its last version; the upper rates are those for CIFAR-10. Pass your images by ``--data.train`` and
     ``--data.unlabelled``; the release has ImageNet as the latter. Differs: the rate and decay of fine-tuning were
     searched for there; a tenth of the training images validates; schedules begin with the warm-up's first step.
     """

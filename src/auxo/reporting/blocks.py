@@ -1,4 +1,4 @@
-"""What a page is made of: sections, sentences, charts, tables and pictures, as plain values."""
+"""What a page is made of: sections, sentences, charts, tables and images, as plain values."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -106,13 +106,13 @@ class Numbers:
 
 @dataclass(frozen=True)
 class Confusion:
-    """How often pictures of a class are predicted as which.
+    """How often images of a class are predicted as which.
 
     Args:
         title: the set.
         summary: a sentence.
         class_names: of rows and columns.
-        counts: one row per true class; pictures predicted as each class.
+        counts: one row per true class; images predicted as each class.
         is_open: shown at once.
     """
 
@@ -124,18 +124,18 @@ class Confusion:
     kind: str = "confusion"
 
     def share(self, row: int, column: int) -> float:
-        """Return a cell's percentage of its row's pictures; 0 for a class without any."""
+        """Return a cell's percentage of its row's images; 0 for a class without any."""
         return 100 * self.counts[row][column] / max(1, sum(self.counts[row]))
 
 
 @dataclass(frozen=True)
 class Sprite:
-    """Many small pictures in one.
+    """Many small images in one.
 
     Args:
         address: a data URI.
-        columns: pictures beside each other.
-        rows: pictures above each other.
+        columns: images beside each other.
+        rows: images above each other.
     """
 
     address: str
@@ -145,13 +145,13 @@ class Sprite:
 
 @dataclass(frozen=True)
 class Points:
-    """A map of pictures as points; each shows its picture when it is pointed at.
+    """A map of images as points; each shows its image when it is pointed at.
 
     Args:
         chart: its traces give every point's number as ``customdata``.
-        sprite: the pictures by that number.
-        texts: what each picture is, by that number.
-        numbers: the same as a table; its line ``n`` is the picture ``n``.
+        sprite: the images by that number.
+        texts: what each image is, by that number.
+        numbers: the same as a table; its line ``n`` is the image ``n``.
     """
 
     chart: Chart
@@ -163,7 +163,7 @@ class Points:
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture beside itself under its map of attention.
+    """An image beside itself under its map of attention.
 
     Args:
         plain: a data URI.
@@ -184,7 +184,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Pictures:
-    """Pictures with their maps.
+    """Images with their maps.
 
     Args:
         items: class after class.

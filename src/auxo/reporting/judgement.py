@@ -56,12 +56,12 @@ class LookedAt:
     """What Grad-CAM and t-SNE found.
 
     Args:
-        split: the set whose pictures they show.
-        source: its pictures.
+        split: the set whose images they show.
+        source: its images.
         labels: numbers of the classes that are shown.
         points: t-SNE.
         attention: Grad-CAM.
-        num_per_class: pictures of each class that Grad-CAM shows, at most.
+        num_per_class: images of each class that Grad-CAM shows, at most.
     """
 
     split: str
@@ -79,7 +79,7 @@ class Judgement:
     Args:
         num_parameters: of the network.
         answers: what the outputs of the head stand for, in their order; none where they are quantities.
-        data: digests of the pictures that it was made with.
+        data: digests of the images that it was made with.
         head: that predicts.
         sets: on each set, or why there is nothing to say.
         looked_at: by Grad-CAM and t-SNE, or why there is nothing to show.
@@ -96,17 +96,17 @@ class Judgement:
 def judge(run: RunRecord, config: ExplainConfig, *, runtime: Runtime, batch_size: int) -> Judgement:
     """Return what the model of a finished run says of the run's own sets.
 
-    Where the pictures cannot be read, or where no head predicts, the reason stands in place of what needs them.
+    Where the images cannot be read, or where no head predicts, the reason stands in place of what needs them.
 
     Args:
         run: finished.
-        config: how many pictures Grad-CAM and t-SNE show.
+        config: how many images Grad-CAM and t-SNE show.
         runtime: device and precision.
         batch_size: images of one forward pass.
 
     Raises:
         CheckpointError: the model is damaged.
-        DataError: the pictures are no longer those that the model was made with.
+        DataError: the images are no longer those that the model was made with.
 
     Cost: reading all sets, one forward pass of each, and what Grad-CAM and t-SNE take.
     """

@@ -1,4 +1,4 @@
-"""Small pictures as data URIs: one by one, many in one, and under a map of attention."""
+"""Small images as data URIs: one by one, many in one, and under a map of attention."""
 
 import base64
 import io
@@ -16,14 +16,14 @@ from auxo.reporting.blocks import Sprite
 
 __all__ = ["covered_uri", "picture_uri", "sprite_of"]
 
-_SPRITE_SIDE = 32  # pixels of a picture among many
-_LARGEST_SIDE = 96  # pixels of a single picture
+_SPRITE_SIDE = 32  # pixels of an image among many
+_LARGEST_SIDE = 96  # pixels of a single image
 _QUALITY = 82
 _OPACITY = 0.6
 
 
 def sprite_of(images: UInt8[Tensor, "n channels height width"]) -> Sprite:
-    """Return many pictures in one, row by row, each at most 32 pixels high and wide.
+    """Return many images in one, row by row, each at most 32 pixels high and wide.
 
     Args:
         images: shape ``(n, channels, height, width)``; uint8; one channel or three.
@@ -39,14 +39,14 @@ def sprite_of(images: UInt8[Tensor, "n channels height width"]) -> Sprite:
 
 
 def picture_uri(pixels: UInt8[np.ndarray, "channels height width"]) -> str:
-    """Return a picture, at most 96 pixels high and wide."""
+    """Return an image, at most 96 pixels high and wide."""
     return _uri(_pixels(pixels, _LARGEST_SIDE))
 
 
 def covered_uri(shown: Attention) -> str:
-    """Return a picture in grey under its map: from black, no evidence, to yellow, the most in this picture.
+    """Return an image in grey under its map: from black, no evidence, to yellow, the most in this image.
 
-    Outside the part that the map covers the picture stays grey.
+    Outside the part that the map covers the image stays grey.
     """
     from matplotlib import colormaps
 
@@ -61,14 +61,14 @@ def covered_uri(shown: Attention) -> str:
 
 
 def _pixels(pixels: UInt8[np.ndarray, "channels height width"], side: int) -> UInt8[np.ndarray, "height width 3"]:
-    """Return one picture with the colours last."""
+    """Return one image with the colours last."""
     small = _shrunk(torch.from_numpy(pixels)[None], side)[0]
     shown: UInt8[np.ndarray, "height width 3"] = small.permute(1, 2, 0).numpy()
     return shown
 
 
 def _shrunk(images: UInt8[Tensor, "n channels height width"], side: int) -> UInt8[Tensor, "n 3 rows columns"]:
-    """Return pictures with three channels and no side longer than asked for."""
+    """Return images with three channels and no side longer than asked for."""
     coloured = images if images.shape[1] == 3 else images[:, :1].expand(-1, 3, -1, -1)
     height, width = coloured.shape[2:]
     scale = side / max(height, width)

@@ -15,7 +15,7 @@ from auxo.files.tensor_file import read_tensor_file, write_tensor_file
 from auxo.interfaces import AbstractMethod, TrainState
 from auxo.runs.results import Compute, Selection
 
-__all__ = ["Checkpoints", "Progress", "check_pictures", "load_matching", "load_part", "load_weights"]
+__all__ = ["Checkpoints", "Progress", "check_images", "load_matching", "load_part", "load_weights"]
 
 
 @dataclass
@@ -92,8 +92,8 @@ def load_part(module: nn.Module, weights: Mapping[str, Tensor], *, part: str, to
     load_weights(modules[to], taken, origin=f"{part} of {origin}")
 
 
-def check_pictures(recorded: Mapping[str, str], present: Mapping[str, str], *, origin: str, fix: str) -> None:
-    """Refuse pictures other than those that weights were made from: what was trained on could pass for held out.
+def check_images(recorded: Mapping[str, str], present: Mapping[str, str], *, origin: str, fix: str) -> None:
+    """Refuse images other than those that weights were made from: what was trained on could pass for held out.
 
     Args:
         recorded: from :meth:`auxo.data.Splits.digests`, when the weights were made.
@@ -106,7 +106,7 @@ def check_pictures(recorded: Mapping[str, str], present: Mapping[str, str], *, o
     """
     for name in (*recorded, *present):
         if recorded.get(name) != present.get(name):
-            raise DataError(f"the {name} pictures and labels that {origin} was made with", "others", fix)
+            raise DataError(f"the {name} images and labels that {origin} was made with", "others", fix)
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ class Checkpoints:
         stage: the stage's name.
         run_digest: of the run's config; a checkpoint of another run is refused.
         keep: how many of the newest stay.
-        data: digests of the run's splits; a checkpoint of other pictures is refused.
+        data: digests of the run's splits; a checkpoint of other images is refused.
     """
 
     folder: Path
@@ -164,7 +164,7 @@ class Checkpoints:
 
         Raises:
             CheckpointError: the file is damaged or belongs to another run.
-            DataError: the run's pictures are no longer those that the checkpoint was made with.
+            DataError: the run's images are no longer those that the checkpoint was made with.
         """
         tree, header = read_tensor_file(path)
         if header.get("run") != self.run_digest or header.get("stage") != self.stage:
@@ -173,7 +173,7 @@ class Checkpoints:
             raise CheckpointError(f"a checkpoint of this run at {path}", got, fix)
         if "step" not in header:
             raise CheckpointError(f"a checkpoint at {path}", "weights only", "delete it to go on from an older one")
-        self._check_pictures(header, path)
+        self._check_images(header, path)
         load_weights(method, tree["weights"], origin=str(path))
         if tree["optimizers"].keys() != state.optimizers.keys():
             expected = f"the optimizers {', '.join(sorted(state.optimizers))} in {path}"
@@ -196,10 +196,10 @@ class Checkpoints:
 
         Raises:
             CheckpointError: the file is missing or damaged.
-            DataError: the run's pictures are no longer those that the weights were made with.
+            DataError: the run's images are no longer those that the weights were made with.
         """
         tree, header = read_tensor_file(path)
-        self._check_pictures(header, path)
+        self._check_images(header, path)
         weights: dict[str, Tensor] = tree["weights"]
         return weights
 
@@ -211,9 +211,9 @@ class Checkpoints:
         """Return what every file says of the run it belongs to."""
         return {"run": self.run_digest, "stage": self.stage, "data": dict(self.data)}
 
-    def _check_pictures(self, header: Mapping[str, Any], path: Path) -> None:
-        """Refuse weights that were made with other pictures."""
-        check_pictures(header.get("data", {}), self.data, origin=str(path), fix="put them back, or train anew")
+    def _check_images(self, header: Mapping[str, Any], path: Path) -> None:
+        """Refuse weights that were made with other images."""
+        check_images(header.get("data", {}), self.data, origin=str(path), fix="put them back, or train anew")
 
 
 def _progress(values: Mapping[str, Any]) -> Progress:

@@ -10,7 +10,7 @@ from auxo.data import AbstractSource, DataConfig, InputPipeline, Splits, load_sp
 from auxo.errors import CheckpointError, ConfigError, DataError
 from auxo.files.tensor_file import TensorFile, read_tensor_file
 from auxo.interfaces import AbstractMethod
-from auxo.runs.checkpoint import Checkpoints, check_pictures, load_weights
+from auxo.runs.checkpoint import Checkpoints, check_images, load_weights
 from auxo.runs.experiment import ExperimentConfig
 from auxo.runtime import Runtime
 from auxo.tasks import AbstractTask
@@ -27,7 +27,7 @@ class TrainedModel:
         method: on the device, in evaluation mode.
         pipeline: turns uint8 images into its inputs.
         task: what is predicted, and the size of images.
-        data: digests of the pictures it was made with, from :meth:`auxo.data.Splits.digests`.
+        data: digests of the images it was made with, from :meth:`auxo.data.Splits.digests`.
         path: the file it was read from.
         task_name: what the run's options call the task.
     """
@@ -51,7 +51,7 @@ class TrainedModel:
             DataError: one differs; images that were trained on could be among those that judge.
         """
         fix = "put them back, or judge it with auxo evaluate RUN --data SETS"
-        check_pictures(self.data, splits.digests(), origin=str(self.path), fix=fix)
+        check_images(self.data, splits.digests(), origin=str(self.path), fix=fix)
 
     def read_judged(self, spec: str, config: DataConfig) -> AbstractSource:
         """Return images from elsewhere at the model's size, their targets numbered as the model's.
@@ -148,7 +148,7 @@ def _task_and_pipeline(
     if not end.exists():
         splits = splits_of(config)
         recorded, fix = file.header.get("data", {}), "put them back, or train anew"
-        check_pictures(recorded, splits.digests(), origin=str(path), fix=fix)
+        check_images(recorded, splits.digests(), origin=str(path), fix=fix)
         return splits.task(), InputPipeline.from_source(splits.train.source)
     tree, header = file if path == end else read_tensor_file(end)
     if "task" not in header:

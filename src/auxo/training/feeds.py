@@ -153,7 +153,7 @@ class Feeds:
         return {name: self._shown[name].batch for name in plan.batches}, images
 
     def _loader(self, stream: _Stream, splits: Splits) -> Loader:
-        """Return the loader of a split's images; of pictures, whatever they are, the task's targets are hidden."""
+        """Return the loader of a split's images; of images, whatever they are, the task's targets are hidden."""
         train, unlabelled = splits.train, splits.unlabelled
         known = {"train": train, "meta": splits.meta, "unlabelled": unlabelled, "pictures": unlabelled or train}
         split = known[stream.split]

@@ -82,7 +82,7 @@ def train_run(
     """Train every stage that is not yet finished, measure the final weights, and write everything into ``folder``.
 
     Nothing is written before the data are read and the method is built. A folder in which a run was interrupted is gone
-    on with from its newest checkpoint, to the same bits; it is refused if its train, meta, unlabelled or val pictures
+    on with from its newest checkpoint, to the same bits; it is refused if its train, meta, unlabelled or val images
     have changed.
 
     Args:

@@ -43,7 +43,7 @@ def rows_of(path):
 
 
 def pictures_of(folder):
-    """Return the pictures below a folder in the order in which they are predicted."""
+    """Return the images below a folder in the order in which they are predicted."""
     return sorted(folder.rglob("*.png"))
 
 

@@ -207,8 +207,8 @@ def test_explain__stage_without_a_class_head__has_the_map_of_points_alone(auxo, 
     folder = staged / "explain" / "prepare" / "test"
     assert answer.out.splitlines() == [
         "Grad-CAM: left out, for Prepare on lenet5 (staged, stage prepare) has no class head",
-        "t-SNE: 16 pictures, perplexity 5",
-        f"pictures and rows: {folder}",
+        "t-SNE: 16 images, perplexity 5",
+        f"images and rows: {folder}",
     ]
     assert sorted(path.name for path in folder.iterdir()) == ["tsne.jsonl", "tsne.png"]
     settings, *rows = rows_of(folder / "tsne.jsonl")

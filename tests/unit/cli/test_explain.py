@@ -24,9 +24,9 @@ def test_explain__finished_run__writes_pictures_and_rows_of_its_test_split(auxo,
     assert answer.code == 0, answer.err
     folder = run / "explain" / "test"
     assert answer.out.splitlines() == [
-        "Grad-CAM: 8 pictures, layer stage2 (5x5)",
-        "t-SNE: 16 pictures, perplexity 5",
-        f"pictures and rows: {folder}",
+        "Grad-CAM: 8 images, layer stage2 (5x5)",
+        "t-SNE: 16 images, perplexity 5",
+        f"images and rows: {folder}",
     ]
     assert sorted(path.name for path in folder.iterdir()) == list(NAMES)
     settings, *rows = rows_of(folder / "gradcam.jsonl")
@@ -79,7 +79,7 @@ def test_explain__folder_of_pictures__is_looked_at_instead(auxo, run, write_pict
     [
         (["--split", "testing"], "a split of the run, got 'testing': pass --split with one of train, val, test"),
         (["--layer", "stage7"], r"got 'stage7': pass --layer with stage1 (14x14), stage2 (5x5)"),
-        (["--perplexity", "16"], "a perplexity in [1, 16), for 16 pictures, got 16"),
+        (["--perplexity", "16"], "a perplexity in [1, 16), for 16 images, got 16"),
         (["--perplexity", "0"], "perplexity >= 1, got 0"),
         (["--classes", "arow"], "names of classes, got 'arow': did you mean arrow"),
         (["--per-class", "0"], "per-class in 1..20, got 0"),
@@ -104,7 +104,7 @@ def test_explain__one_picture__is_refused(auxo, run, shapes_folder, tmp_path):
     shutil.copy(next(iter((shapes_folder / "tee").iterdir())), target)
     answer = auxo("explain", run, "--data", tmp_path / "single", "--device", "cpu")
     assert answer.code == 2
-    assert "at least 2 pictures for t-SNE, got 1" in answer.err
+    assert "at least 2 images for t-SNE, got 1" in answer.err
 
 
 def test_explain__unfinished_run__is_refused(auxo, run):

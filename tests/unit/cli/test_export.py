@@ -48,7 +48,7 @@ def exported(finished_run, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
-    """Pictures of many sizes, modes and files, some of which lie on their side."""
+    """Images of many sizes, modes and files, some of which lie on their side."""
     root = tmp_path_factory.mktemp("pictures")
     source = oriented_shapes(8, size=80, seed=5)
     images = [Image.fromarray(image.permute(1, 2, 0).numpy()) for image in source.images]
@@ -70,7 +70,7 @@ def rows_of(path):
 
 
 def probabilities_of(path):
-    """The probabilities in a CSV of predictions, by picture."""
+    """The probabilities in a CSV of predictions, by image."""
     with path.open(newline="") as file:
         _, *lines = csv.reader(file)
     return {line[0]: torch.tensor([float(value) for value in line[3:]]) for line in lines}
@@ -107,7 +107,7 @@ def test_export__default__writes_a_hub_folder_and_says_how_to_use_it(auxo, run):
     first, *_, last = answer.out.splitlines()
     data = json.loads((run / "config.json").read_text())["run"]["data"]["train"]
     assert first == f"exported: ossl on lenet5, trained on {Path(data).name}"
-    assert f"use it with auxo: auxo predict {folder} PICTURES" in answer.out
+    assert f"use it with auxo: auxo predict {folder} IMAGES" in answer.out
     assert f"use it without: the Python lines under Use in {folder / 'README.md'}" in answer.out
     assert "the licence is unknown" in answer.out
     assert last == f"files: {folder}"
@@ -294,7 +294,7 @@ def test_export__empty_folder__is_filled(auxo, run, tmp_path):
     answer = auxo("export", run, "--format", "torch-export", "--out", tmp_path / "empty")
     assert answer.code == 0, answer.err
     assert {path.name for path in (tmp_path / "empty").iterdir()} == COMMON | {"model.pt2"}
-    assert f"auxo predict {tmp_path / 'empty'} PICTURES --trust-pt2" in answer.out
+    assert f"auxo predict {tmp_path / 'empty'} IMAGES --trust-pt2" in answer.out
     assert not (tmp_path / "empty" / "README.md").read_text().startswith("---")
 
 

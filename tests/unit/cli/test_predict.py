@@ -33,7 +33,7 @@ def pixel_run(tmp_path_factory):
 
 @pytest.fixture
 def alike(tmp_path, write_picture):
-    """Two folders with pictures of the same names and other pixels."""
+    """Two folders with images of the same names and other pixels."""
     for number, folder in enumerate(("one", "two")):
         for name in ("a", "b"):
             generator = torch.Generator().manual_seed(10 * number + ord(name))
@@ -90,7 +90,7 @@ def test_predict__answers_that_are_images__are_written_under_names_of_their_own(
 
 
 def test_predict__picture_that_cannot_be_read__leaves_no_csv(auxo, pixel_run, alike, tmp_path):
-    (alike / "two" / "z.png").write_bytes(b"no picture")
+    (alike / "two" / "z.png").write_bytes(b"no image")
     answer = auxo("predict", pixel_run, alike, *CODE, "--batch-size", 1, "--out", tmp_path / "answers.csv")
     assert answer.code == 2
     assert "z.png" in answer.err

@@ -33,7 +33,7 @@ def recipe():
 
 @pytest.fixture
 def choose(shapes_folder):
-    """A method on the pictures, for one epoch."""
+    """A method on the images, for one epoch."""
 
     def choice(recipe, *, name=None):
         config = load_recipe(str(recipe))

@@ -34,7 +34,7 @@ PILLOW = {
 
 
 def pictures(count, seed=0):
-    """Smooth uint8 pictures that use neither black nor white, of uneven colours."""
+    """Smooth uint8 images that use neither black nor white, of uneven colours."""
     coarse = torch.rand(count, 3, 5, 5, generator=torch.Generator().manual_seed(seed))
     smooth = torch.nn.functional.interpolate(coarse, size=SIDE, mode="bicubic")
     return (smooth * torch.tensor([0.8, 0.6, 0.5]).view(3, 1, 1) + 0.1).mul(255).clamp(5, 250).to(torch.uint8)

@@ -48,7 +48,7 @@ def test_decode_image__palette_with_transparency__is_decoded_without_a_warning()
 @pytest.mark.parametrize(("mode", "dtype"), [("I;16", np.uint16), ("I", np.int32), ("F", np.float32)])
 def test_decode_image__more_than_8_bits__names_mode_and_file(mode: str, dtype: type) -> None:
     content = save(Image.fromarray(np.full((9, 9), 7, dtype=dtype)), "TIFF")
-    with pytest.raises(DataError, match=rf"8-bit picture .* got mode {mode} in deep\.tif"):
+    with pytest.raises(DataError, match=rf"8-bit image .* got mode {mode} in deep\.tif"):
         decode_image(content, where="deep.tif", image_size=None)
 
 
@@ -68,7 +68,7 @@ def test_decode_image__truncated__names_the_file(file_format: str) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"hello, this is text", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"])
 def test_decode_image__no_picture__names_the_file(content: bytes) -> None:
-    with pytest.raises(DataError, match=rf"expected a picture .* got {len(content)} bytes of something else in notes"):
+    with pytest.raises(DataError, match=rf"expected an image .* got {len(content)} bytes of something else in notes"):
         decode_image(content, where="notes", image_size=None)
 
 

@@ -133,9 +133,7 @@ def test_load_splits__same_picture_twice__is_refused_or_dropped(
 ) -> None:
     copies = str(write_folder(oriented_shapes(100, size=16, seed=0).subset(torch.arange(8), "x"), tmp_path / "copies"))
     config = DataConfig(train=photos, ood=(copies,), val_fraction=0.2, test_fraction=0.2)
-    with pytest.raises(
-        DataError, match=r"no picture in two splits.*remove the copies, or pass --data\.on-overlap drop"
-    ):
+    with pytest.raises(DataError, match=r"no image in two splits.*remove the copies, or pass --data\.on-overlap drop"):
         load_splits(config, seed=0)
     splits = load_splits(DataConfig(train=photos, ood=(copies,), on_overlap="drop"), seed=0)
     assert sum(sizes(splits).values()) == 100

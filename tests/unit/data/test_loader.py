@@ -128,7 +128,7 @@ def test_in_memory__of_files__gives_the_same_batches(streaming_files: StreamingS
 def test_loader__damaged_picture__is_the_data_error_it_was(
     tmp_path: Path, streaming_files: StreamingSource, workers: int
 ) -> None:
-    Path(streaming_files.describe(20)).write_bytes(b"no picture")
+    Path(streaming_files.describe(20)).write_bytes(b"no image")
     message = error_of(Loader(streaming_files, batch_size=8, seed=0, workers=workers))
     assert streaming_files.describe(20) in message
     assert "\n" not in message
@@ -256,7 +256,7 @@ def test_loader__without_images__fetches_nothing_and_tells_the_rest(shapes: InMe
 
 
 def test_loader__without_images__decodes_no_file(streaming_files: StreamingSource) -> None:
-    Path(streaming_files.describe(20)).write_bytes(b"no picture")
+    Path(streaming_files.describe(20)).write_bytes(b"no image")
     loader = Loader(streaming_files, batch_size=8, seed=0, images=False)
     assert sum(len(batch) for batch in loader.batches(range(5))) == 40
 
@@ -328,7 +328,7 @@ def test_loader__dropped_with_batches_under_way__stops_its_workers_at_once(
     workers = [process for process in multiprocessing.active_children() if process not in others]
     assert [worker.is_alive() for worker in workers] == [True, True]
     if is_damaged:
-        Path(streaming_files.describe(20)).write_bytes(b"no picture")
+        Path(streaming_files.describe(20)).write_bytes(b"no image")
         with pytest.raises(DataError):
             list(batches)
     del batches, loader

@@ -186,7 +186,7 @@ def test_read_unlabelled__other_file_or_nothing__is_named(tmp_path: Path, name: 
     folder.mkdir()
     if name is not None:
         (folder / name).touch()
-    with pytest.raises(DataError, match="notes.txt, no known" if name else "pictures in the folder, got none in"):
+    with pytest.raises(DataError, match="notes.txt, no known" if name else "images in the folder, got none in"):
         read_unlabelled(str(tmp_path), DataConfig())
 
 
@@ -225,7 +225,7 @@ def test_check_disjoint__unlabelled_and_held_out__is_an_error_or_drops_the_unlab
     places = torch.cat([torch.arange(30, 40), torch.arange(first, first + 5)])
     pictures = whole.subset(places, "u").without_targets(["label"], "u")
     splits = replace(splits, unlabelled=UnlabelledSplit(pictures))
-    expected = f"no picture in two splits, unlabelled and {role}, got 5 of unlabelled also elsewhere"
+    expected = f"no image in two splits, unlabelled and {role}, got 5 of unlabelled also elsewhere"
     with pytest.raises(DataError, match=expected):
         check_disjoint(splits)
     dropped = check_disjoint(splits, "drop")

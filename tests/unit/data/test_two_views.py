@@ -47,7 +47,7 @@ def noise(count, size, *, channels=3, seed=0):
 
 
 def pictures(count, size):
-    """Smooth colourful pictures in [0, 1]."""
+    """Smooth colourful images in [0, 1]."""
     return functional.interpolate(noise(count, (4, 4)), size=size, mode="bilinear")
 
 

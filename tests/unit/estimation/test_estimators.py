@@ -96,7 +96,7 @@ def test_outside__not_fitted__is_never_refused():
 
 
 def test_interval__sets_drawn_as_the_meta_sets_were__holds_the_truth_as_often_as_it_says():
-    """Two hundred unseen sets of 400 pictures each, whose rotation accuracy follows the same line."""
+    """Two hundred unseen sets of 400 images each, whose rotation accuracy follows the same line."""
     found = fitted(count=200, noise=3.0)
     generator = np.random.default_rng(7)
     hits = 0

@@ -42,7 +42,7 @@ def test_render__every_transformation__keeps_shape_type_and_order(name):
     changed = render(PICTURES, made, seed=0)
     assert (changed.dtype, changed.shape) == (torch.uint8, PICTURES.shape)
     assert torch.equal(changed, render(PICTURES, made, seed=0))
-    if name != "Background":  # what draws nothing treats every picture alone, so each stays in its place
+    if name != "Background":  # what draws nothing treats every image alone, so each stays in its place
         assert torch.equal(changed[4:5], render(PICTURES[4:5], made, seed=0))
 
 

@@ -1,4 +1,4 @@
-"""What a model says of pictures: scores computed by hand from a model whose answers are known."""
+"""What a model says of images: scores computed by hand from a model whose answers are known."""
 
 import numpy as np
 import pytest
@@ -47,7 +47,7 @@ class ByBrightness(AbstractMethod):
 
 @pytest.fixture
 def scores():
-    """Measure pictures of one brightness each, -1, 0 (a tie) and 1 once normalised."""
+    """Measure images of one brightness each, -1, 0 (a tie) and 1 once normalised."""
 
     def of(method):
         pipeline = InputPipeline(torch.full((3,), 0.5), torch.full((3,), 0.5), image_shape=(3, 8, 8))

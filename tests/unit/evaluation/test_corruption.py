@@ -32,7 +32,7 @@ def runtime() -> Iterator[Runtime]:
 
 @pytest.fixture(scope="module")
 def method() -> OSSL:
-    """An untrained network, whose answers change with the picture."""
+    """An untrained network, whose answers change with the image."""
     return OSSL.Config().build(BackboneConfig(name="lenet5").build(TASK, seed=3), TASK, seed=3)
 
 
@@ -134,7 +134,7 @@ def test_evaluate_under_corruptions__batch_size__does_not_change_the_noise(metho
 
 
 def test_evaluate_under_corruptions__images_of_two_blocks__have_noise_of_their_own(runtime: Runtime) -> None:
-    same = SOURCE.subset(torch.zeros(400, dtype=torch.int64), "one picture, 400 times")
+    same = SOURCE.subset(torch.zeros(400, dtype=torch.int64), "one image, 400 times")
     method = OSSL.Config().build(BackboneConfig().build(TASK, seed=0), TASK, seed=0)
     seen: list[torch.Tensor] = []
     method.backbone.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].clone()))

@@ -1,4 +1,4 @@
-"""Which classes and pictures are shown."""
+"""Which classes and images are shown."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from auxo.explain import ExplainConfig
 
 
 def source(counts, names=None):
-    """Return blank pictures, so many of each class, the classes in turn."""
+    """Return blank images, so many of each class, the classes in turn."""
     labels = torch.tensor([label for label, count in enumerate(counts) for _ in range(count)])
     labels = labels[torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))]
     names = tuple(names or (f"class{label}" for label in range(len(counts))))
@@ -32,7 +32,7 @@ def test_labels__unknown_name__gives_the_nearest():
 
 
 def test_labels__named_class_without_pictures__is_refused():
-    with pytest.raises(DataError, match="pictures of 'horse' in 'blank', got none"):
+    with pytest.raises(DataError, match="images of 'horse' in 'blank', got none"):
         ExplainConfig(classes=("horse",)).labels(source([1, 0], ["cat", "horse"]))
 
 

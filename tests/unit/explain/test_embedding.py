@@ -48,12 +48,12 @@ def test_embed__one_feature__works():
 
 @pytest.mark.parametrize("perplexity", [6.0, 40.0, 0.5])
 def test_embed__perplexity_out_of_range__is_refused(perplexity):
-    with pytest.raises(ConfigError, match=rf"a perplexity in \[1, 6\), for 6 pictures, got {perplexity:g}"):
+    with pytest.raises(ConfigError, match=rf"a perplexity in \[1, 6\), for 6 images, got {perplexity:g}"):
         embed(groups(6)[0], perplexity=perplexity, seed=0)
 
 
 def test_embed__one_picture__is_refused():
-    with pytest.raises(DataError, match="at least 2 pictures for t-SNE, got 1"):
+    with pytest.raises(DataError, match="at least 2 images for t-SNE, got 1"):
         embed(torch.rand(1, 5), seed=0)
 
 

@@ -25,7 +25,7 @@ RIGHT, WRONG = (0, 114, 178), (213, 94, 0)
 
 @pytest.fixture
 def subject(build_method):
-    """An untrained network on 24 small pictures of four classes, four at a time."""
+    """An untrained network on 24 small images of four classes, four at a time."""
     source = oriented_shapes(24, size=16, seed=0)
     method = build_method("resnet8", 16)
     method.semantic = torch.nn.Linear(64, 4)
@@ -125,7 +125,7 @@ def test_explain__t_sne_rows__are_one_per_picture(subject):
     for row in rows:
         assert row["label"] == subject.source.class_names[int(subject.source.labels[row["index"]])]
         assert np.isfinite([row["x"], row["y"]]).all()
-    assert found.notes == ["Grad-CAM: 4 pictures, layer stage3 (4x4)", "t-SNE: 20 pictures, perplexity 5"]
+    assert found.notes == ["Grad-CAM: 4 images, layer stage3 (4x4)", "t-SNE: 20 images, perplexity 5"]
 
 
 def test_explain__same_seed__equal_files_and_other_seed_other_pictures(subject, tmp_path):
@@ -157,7 +157,7 @@ def test_explain__model_without_a_class_head__has_the_points_alone(subject):
     subject.model.method.head_logits = lambda images: {}
     found = explain(replace(subject), ExplainConfig(num_points=20))
     assert list(found.files) == ["tsne.jsonl", "tsne.png"]
-    assert found.notes == ["Grad-CAM: left out, for a run has no class head", "t-SNE: 20 pictures, perplexity 6.33333"]
+    assert found.notes == ["Grad-CAM: left out, for a run has no class head", "t-SNE: 20 images, perplexity 6.33333"]
     (_, *rows), (_, *expected) = rows_of(found.files["tsne.jsonl"]), rows_of(whole.files["tsne.jsonl"])
     assert rows == [{**row, "predicted": None} for row in expected]
 
@@ -198,7 +198,7 @@ def test_draw_attention__map_of_the_middle__leaves_the_rim_as_it_is_inside_a_dot
     assert (whole.is_partly_covered, part.is_partly_covered) == (False, True)
     assert not Attention(pixels, attention, "a", "a", (20, 20)).is_partly_covered
     all_dark, partly_dark = (pixels_of(draw_attention([[shown]], title="", caption="")) for shown in (whole, part))
-    area = (all_dark == 200).all(-1).sum()  # of the picture itself, to the left
+    area = (all_dark == 200).all(-1).sum()  # of the image itself, to the left
     assert 0.7 < (all_dark != partly_dark).any(-1).sum() / area < 0.85
 
 

@@ -144,7 +144,7 @@ def test_card__every_pixel__has_classes_but_no_probabilities():
 def test_command__task_of_a_file__allows_that_file_in_every_format(file, words):
     kind = load_outside(f"{PIXELS}:PixelClasses", AbstractTask)
     card = make_card(kind(("ground", "square"), 3, 16, 16), name=f"{PIXELS}:PixelClasses", files=(file,))
-    assert card.command("here") == f"auxo predict here PICTURES{words} --code pixels.py"
+    assert card.command("here") == f"auxo predict here IMAGES{words} --code pixels.py"
 
 
 @pytest.mark.parametrize("is_selected", [True, False])

@@ -70,7 +70,7 @@ def failing(tmp_path):
 
 @pytest.fixture
 def make_job(shapes_folder, tmp_path):
-    """Make a job of one epoch on a few pictures."""
+    """Make a job of one epoch on a few images."""
 
     def make(recipe="supervised", *, name=None, seed=0, epochs=1, folder=None):
         config = load_recipe(str(recipe))

@@ -1,4 +1,4 @@
-"""A small backbone, pretexts behind it and two views of six pictures."""
+"""A small backbone, pretexts behind it and two views of six images."""
 
 import pytest
 import torch

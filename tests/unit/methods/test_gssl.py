@@ -286,7 +286,7 @@ def test_long_tailed_schedule__200_epochs__published_rates():
 
 
 class Perceptron(AbstractBackbone):
-    """Two layers on the pixels, which learn one picture's 192 changes in a second or two."""
+    """Two layers on the pixels, which learn one image's 192 changes in a second or two."""
 
     def __init__(self):
         super().__init__()
@@ -298,7 +298,7 @@ class Perceptron(AbstractBackbone):
 
 
 def train_on_one_picture(gate, runtime, steps):
-    """The last ten steps' mean metrics of training on noisy copies of a picture, half of them darker."""
+    """The last ten steps' mean metrics of training on noisy copies of an image, half of them darker."""
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(3, 8, 8, generator=generator) + 0.1 * torch.randn(128, 3, 8, 8, generator=generator)
     labels = torch.arange(128) % 2

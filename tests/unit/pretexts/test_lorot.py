@@ -9,7 +9,7 @@ from auxo.random import Draws, named_generator
 
 
 def images(count=1, side=8):
-    """Pictures whose pixels all differ."""
+    """Images whose pixels all differ."""
     return torch.arange(count * 3.0 * side * side).view(count, 3, side, side)
 
 

@@ -9,7 +9,7 @@ from auxo.random import Draws, named_generator
 
 
 def coordinates(count, side):
-    """Pictures whose first channel is the row and second the column, from 1."""
+    """Images whose first channel is the row and second the column, from 1."""
     places = torch.arange(1.0, side + 1)
     image = torch.stack([places[:, None].expand(side, side), places.expand(side, side), torch.ones(side, side)])
     return image.expand(count, 3, side, side).clone()

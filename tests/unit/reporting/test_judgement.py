@@ -13,7 +13,7 @@ from auxo.runtime import RuntimeConfig, open_runtime
 
 @pytest.fixture
 def own_run(auxo, shapes_folder, tiny_options, tmp_path):
-    """Train on a copy of the pictures, and return their folder and the run."""
+    """Train on a copy of the images, and return their folder and the run."""
 
     def train(method):
         pictures = shutil.copytree(shapes_folder, tmp_path / "pictures")
@@ -76,5 +76,5 @@ def test_judge__no_head_that_predicts__shows_features_alone(own_run, report_of, 
     page = read_page(report_of(out)[0])
     names = [text for _, text in page.headings]
     assert "Pretexts and the task" not in names
-    assert "How pictures are arranged" in names
+    assert "How images are arranged" in names
     assert any("No run has a head that predicts" in text for text in page.texts)

@@ -134,7 +134,7 @@ def test_report__page__has_one_title_ordered_headings_and_named_parts(page):
         "Reliability",
         "Pretexts and the task",
         "rotation (guessing: 25.0 %)",
-        "How pictures are arranged",
+        "How images are arranged",
         "What the model looks at",
         "Cost",
     ]

@@ -73,7 +73,7 @@ def test_confusion__counts__are_those_of_predictions_made_anew(page, answers):
         counts = [[0] * 4 for _ in range(4)]
         for label, taken in zip(labels.tolist(), logits.argmax(1).tolist(), strict=True):
             counts[label][taken] += 1
-        caption = f"Pictures of each class (rows) by prediction (columns), {name}"
+        caption = f"Images of each class (rows) by prediction (columns), {name}"
         header, *lines = page.tables[caption]
         assert header == ["class", "arrow", "corner", "tee", "wedge"]
         assert [[int(cell) for cell in line[1:]] for line in lines] == counts
@@ -125,7 +125,7 @@ def test_cost__table__is_that_of_the_end(page, rows, report):
 
 def test_points__every_picture__is_on_the_map_and_in_the_table(page, report):
     looked_at = report[2][0].looked_at
-    header, *lines = page.tables["The 16 pictures of the map"]
+    header, *lines = page.tables["The 16 images of the map"]
     assert header == ["picture", "where it is from", "class", "prediction", "x", "y"]
     numbers = sorted(number for trace in page.data["points-0-figure"]["data"] for number in trace["customdata"])
     assert numbers == list(range(16)) == list(range(len(lines)))

@@ -60,7 +60,7 @@ def write_runs():
 
 @pytest.fixture
 def make_space(shapes_folder):
-    """The search space of a recipe at one epoch on a few pictures."""
+    """The search space of a recipe at one epoch on a few images."""
 
     def make(*words, recipe="supervised"):
         config = load_recipe(recipe)

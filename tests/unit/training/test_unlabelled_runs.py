@@ -1,4 +1,4 @@
-"""Runs on unlabelled pictures: they go on to the bit, are bound to those pictures, and predict with averages."""
+"""Runs on unlabelled images: they go on to the bit, are bound to those images, and predict with averages."""
 
 import signal
 from dataclasses import replace
@@ -74,7 +74,7 @@ def test_train_run__resumed_with_other_unlabelled_pictures__is_refused(tmp_path)
     folder = tmp_path / "stopped"
     with pytest.raises(InterruptedRunError):
         train(folder, stop_at=3)
-    with pytest.raises(DataError, match=r"the unlabelled pictures and labels that .* was made with, got others"):
+    with pytest.raises(DataError, match=r"the unlabelled images and labels that .* was made with, got others"):
         train(folder, splits=make_splits(num_unlabelled=29))
 
 
@@ -91,5 +91,5 @@ def test_load_model__of_the_run__predicts_with_the_averaged_weights(whole):
     torch.testing.assert_close(ours, averaged)
     assert not torch.equal(weights["averaged.semantic.weight"], weights["semantic.weight"])
     model.check_splits(make_splits())
-    with pytest.raises(DataError, match="the unlabelled pictures"):
+    with pytest.raises(DataError, match="the unlabelled images"):
         model.check_splits(replace(make_splits(), unlabelled=None))

@@ -74,10 +74,10 @@ def read_streaming(spec: str, config: DataConfig, *, class_names: tuple[str, ...
 
 
 def read_unlabelled(spec: str, config: DataConfig) -> AbstractSource:
-    """Read a set whose labels, if it has any, are not looked at; no more than its first picture is decoded.
+    """Read a set whose labels, if it has any, are not looked at; no more than its first image is decoded.
 
     Args:
-        spec: a folder with pictures in it or in folders below, a Parquet file, a folder of Parquet files, a CSV, or
+        spec: a folder with images in it or in folders below, a Parquet file, a folder of Parquet files, a CSV, or
             ``hf://…``, or ``file.py:Name`` as for :func:`read_source`.
         config: gives columns and image size. Further columns are hidden where the set does not have them all.
 

@@ -1,4 +1,4 @@
-"""A CSV of picture paths and labels."""
+"""A CSV of image paths and labels."""
 
 import csv
 import os
@@ -16,14 +16,14 @@ __all__ = ["CsvImages", "has_columns", "read_csv", "read_rows"]
 def read_csv(
     path: Path, name: str, *, path_column: str, label_column: str | None, columns: Sequence[str] = ()
 ) -> Listing:
-    """List the pictures of a CSV in UTF-8 with a header row.
+    """List the images of a CSV in UTF-8 with a header row.
 
     Labels are class numbers if all of them are whole numbers, else class names.
 
     Args:
-        path: the CSV; relative picture paths start at its folder.
+        path: the CSV; relative image paths start at its folder.
         name: see :class:`auxo.data.sources.AbstractSource`.
-        path_column: column of the picture paths.
+        path_column: column of the image paths.
         label_column: column of the labels; ``None`` reads none.
         columns: further columns. Without labels they are read only where all of them are there.
 
@@ -42,13 +42,13 @@ def read_csv(
         file = path.parent / row[path_column]
         if not os.path.isfile(file):
             got = f"{row[path_column]!r} in line {line} of {path}"
-            raise DataError("a picture that is there", got, f"give paths from {path.parent}, or whole ones")
+            raise DataError("an image that is there", got, f"give paths from {path.parent}, or whole ones")
         files.append(file)
         lines.append(line)
         for column, values in cells.items():
             values.append(row[column] or None)
     if not files:
-        raise DataError("rows below the header", f"none in {path}", "give one picture per row, and its label")
+        raise DataError("rows below the header", f"none in {path}", "give one image per row, and its label")
     further = {column: cells[column] for column in columns}
     labels: list[int | str | None] = [] if label_column is None else list(cells[label_column])
     if all(INTEGER.fullmatch(str(label)) for label in labels if label is not None):
@@ -93,7 +93,7 @@ def read_rows(path: Path, path_column: str, options: Mapping[str, str]) -> Itera
 
 
 class CsvImages(FileImages):
-    """Pictures in files that a CSV lists.
+    """Images in files that a CSV lists.
 
     Args:
         paths: one per row.

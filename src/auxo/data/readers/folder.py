@@ -1,4 +1,4 @@
-"""A folder with one folder of pictures per class, or of pictures without labels."""
+"""A folder with one folder of images per class, or of images without labels."""
 
 import os
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ _TABLE = "labels.csv"
 
 
 def read_folder(root: Path, name: str, *, path_column: str = "path", columns: Sequence[str] = ()) -> Listing:
-    """List ``root/<class>/<picture>``; classes are sorted by name, files and folders that start with a dot are ignored.
+    """List ``root/<class>/<image>``; classes are sorted by name, files and folders that start with a dot are ignored.
 
     Args:
         root: the folder.
@@ -34,22 +34,22 @@ def read_folder(root: Path, name: str, *, path_column: str = "path", columns: Se
     folders = [entry for entry in _visible(root) if entry.is_dir()]
     if not folders:
         got = f"none in {root}"
-        raise DataError("one folder of pictures per class", got, "move the pictures of each class to its own folder")
-    stray = [entry for entry in _visible(root) if _is_picture(entry)]
+        raise DataError("one folder of images per class", got, "move the images of each class to its own folder")
+    stray = [entry for entry in _visible(root) if _is_image(entry)]
     if stray:
         got = f"{stray[0]} beside the class folders"
-        raise DataError("pictures in the folder of their class", got, "move it to its class, or remove it")
+        raise DataError("images in the folder of their class", got, "move it to its class, or remove it")
     files: list[Path] = []
     labels: list[str] = []
     for folder in folders:
-        found = _pictures(folder)
+        found = _list_images(folder)
         files += found
         labels += [folder.name] * len(found)
     return _with_columns(Listing(name, FileImages(files), labels), root, files, path_column, columns)
 
 
 def read_folder_tree(root: Path, name: str, *, path_column: str = "path", columns: Sequence[str] = ()) -> Listing:
-    """List the pictures of a folder and of all folders below, without labels; names that start with a dot are ignored.
+    """List the images of a folder and of all folders below, without labels; names that start with a dot are ignored.
 
     Args:
         root: the folder.
@@ -65,17 +65,17 @@ def read_folder_tree(root: Path, name: str, *, path_column: str = "path", column
     waiting, seen = [root], {root.resolve()}
     while waiting:
         for entry in _visible(waiting.pop()):
-            if _is_picture(entry):
+            if _is_image(entry):
                 files.append(entry)
             elif entry == root / _TABLE:
                 continue
             elif not entry.is_dir():
-                raise DataError("only pictures and folders", f"{entry}, no known picture format", "remove it")
+                raise DataError("only images and folders", f"{entry}, no known image format", "remove it")
             elif entry.resolve() not in seen:  # a link may lead back up
                 seen.add(entry.resolve())
                 waiting.append(entry)
     if not files:
-        raise DataError("pictures in the folder", f"none in {root} or below", "add pictures, or name another folder")
+        raise DataError("images in the folder", f"none in {root} or below", "add images, or name another folder")
     files.sort()
     is_described = bool(columns) and (root / _TABLE).is_file() and has_columns(root / _TABLE, columns)
     return _with_columns(
@@ -109,19 +109,19 @@ def _with_columns(
     return replace(listing, columns=values, table=str(table))
 
 
-def _pictures(folder: Path) -> list[Path]:
-    """Return the pictures of one class."""
+def _list_images(folder: Path) -> list[Path]:
+    """Return the images of one class."""
     found = _visible(folder)
     if not found:
-        raise DataError("pictures in every class folder", f"none in {folder}", "add pictures, or remove the folder")
+        raise DataError("images in every class folder", f"none in {folder}", "add images, or remove the folder")
     for entry in found:
-        if not _is_picture(entry):
-            got = f"{entry}, {'a folder' if entry.is_dir() else 'no known picture format'}"
-            raise DataError("only pictures in a class folder", got, "remove it, or name the folder above the classes")
+        if not _is_image(entry):
+            got = f"{entry}, {'a folder' if entry.is_dir() else 'no known image format'}"
+            raise DataError("only images in a class folder", got, "remove it, or name the folder above the classes")
     return found
 
 
-def _is_picture(path: Path) -> bool:
+def _is_image(path: Path) -> bool:
     """Whether a path ends as a format that is read, and is no folder."""
     return Image.registered_extensions().get(path.suffix.lower()) in FORMATS and not path.is_dir()
 

@@ -33,7 +33,7 @@ _OTHER_CLASS = "of a class that train does not have"
 
 
 class FileImages(AbstractEncodedImages):
-    """Pictures in files.
+    """Images in files.
 
     Args:
         paths: one per row.
@@ -60,7 +60,7 @@ class Listing:
 
     Args:
         name: see :class:`auxo.data.sources.AbstractSource`.
-        encoded: the pictures.
+        encoded: the images.
         labels: one per image; whole numbers, or names; ``None`` where there is none; empty where they were not read.
         class_names: the names that numbers stand for; ``None`` where they have none, and for labels that are names.
         columns: further columns, as they are written, one value per image; ``None`` where there is none.
@@ -96,7 +96,7 @@ class Listing:
         own_names, numbers = self._number_labels(class_names, kept)
         if class_names is None and len(own_names) < 2:
             got = f"{len(own_names)} ({', '.join(own_names)}) in '{self.name}'"
-            raise DataError("pictures of at least two classes", got, "add another class")
+            raise DataError("images of at least two classes", got, "add another class")
         if class_names is None or own_names == class_names:
             labels, class_names = numbers, own_names
         else:
@@ -160,14 +160,14 @@ class Listing:
             return names, torch.tensor([number.get(str(label), NO_LABEL) for label in self.labels], dtype=torch.int64)
         values = [NO_LABEL if label is None else int(label) for label in self.labels]
         own = self.class_names or class_names
-        if own is None:  # with more classes than pictures, one class would have none
+        if own is None:  # with more classes than images, one class would have none
             own = tuple(str(i) for i in range(min(max(values) + 1, len(present))))
 
         def refuse(row: int) -> DataError:
             return DataError(
                 f"labels in 0..{max(len(own), 1) - 1}",
                 f"{values[row]} at {self.encoded.describe(row)}",
-                "number the classes from 0, and leave pictures without a label out",
+                "number the classes from 0, and leave images without a label out",
             )
 
         numbers = [value if 0 <= value < len(own) else NO_LABEL for value in values]
@@ -188,7 +188,7 @@ class Listing:
             return DataError(
                 f"classes of the training set ({shorten(class_names)})",
                 f"'{own_names[int(numbers[row])]}' at {self.encoded.describe(row)}",
-                f"rename the class in '{self.name}', or remove its pictures",
+                f"rename the class in '{self.name}', or remove its images",
             )
 
         kept.drop(labels == NO_LABEL, _OTHER_CLASS, refuse)

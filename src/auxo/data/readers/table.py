@@ -20,15 +20,15 @@ __all__ = ["TableImages", "read_hub", "read_parquet"]
 
 
 class TableImages(AbstractEncodedImages):
-    """Encoded pictures in one column of a data set.
+    """Encoded images in one column of a data set.
 
     Args:
-        dataset: memory-mapped; the column holds encoded pictures.
+        dataset: memory-mapped; the column holds encoded images.
         column: name of the column.
         where: the table's name in messages.
 
     Raises:
-        DataError: the column does not hold encoded pictures.
+        DataError: the column does not hold encoded images.
     """
 
     def __init__(self, dataset: Dataset, column: str, where: str) -> None:
@@ -37,7 +37,7 @@ class TableImages(AbstractEncodedImages):
         is_binary = isinstance(feature, Value) and feature.dtype in ("binary", "large_binary")
         if not (isinstance(feature, datasets.Image) or is_encoded or is_binary):
             got = f"{feature} in '{column}' of {where}"
-            raise DataError("a column of encoded pictures", got, "name another with --data.image-column")
+            raise DataError("a column of encoded images", got, "name another with --data.image-column")
         self.dataset = dataset.select_columns([column]).cast_column(column, datasets.Image(decode=False))
         self.column = column
         self.where = where
@@ -51,7 +51,7 @@ class TableImages(AbstractEncodedImages):
         if cell is not None and cell["bytes"] is not None:
             return bytes(cell["bytes"])
         if cell is None or cell["path"] is None:
-            raise DataError("a picture in every row", f"none in {self.describe(row)}", "remove the row")
+            raise DataError("an image in every row", f"none in {self.describe(row)}", "remove the row")
         return read_bytes(cell["path"])
 
     def describe(self, row: int) -> str:

@@ -19,7 +19,7 @@ class KnownSet:
     Args:
         name: its folder under the root, with columns ``image`` and ``label``.
         hub: its ``owner/name[/folder][@revision]`` on the hub.
-        hub_image_column: column of the pictures there.
+        hub_image_column: column of the images there.
         hub_label_column: column of the labels there.
         hub_parts: what the training and the test part are called there.
     """
@@ -38,7 +38,7 @@ class KnownSet:
         Args:
             part: ``train`` or ``test``.
             config: gives the root, and further columns to read.
-            image_size: side in pixels to resize and crop to; ``None`` keeps the pictures as they are.
+            image_size: side in pixels to resize and crop to; ``None`` keeps the images as they are.
             class_names: the training set's classes; ``None`` for the training set.
 
         Raises:

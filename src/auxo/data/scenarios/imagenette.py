@@ -11,7 +11,7 @@ __all__ = ["SOURCE", "build"]
 SOURCE = """\
 Howard, Imagenette, 2019 (https://github.com/fastai/imagenette), a part of ImageNet (Deng et al., CVPR 2009). Training:
 its training part without a stratified tenth, which validates; test: its validation part, which decides nothing here.
-Pictures are scaled to 64 pixels on the short side (--data.image-size for another size) and cropped to the centre.
+Images are scaled to 64 pixels on the short side (--data.image-size for another size) and cropped to the centre.
 corrupted-imagenette: 500 of the test images, stratified, once at each of five severities of the fifteen common
 corruptions (after Hendrycks & Dietterich, ICLR 2019; rendered anew at this size, so not comparable to ImageNet-C); its
 errors are not independent of the test split's. Read from <root>/imagenette/{train,test}.parquet, where a part of the

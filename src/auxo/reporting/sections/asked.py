@@ -91,7 +91,7 @@ def _facts(run: RunRecord, judgement: Judgement) -> dict[str, str]:
         "checkpoint": chosen,
         "folder": str(run.folder),
         "made with": f"auxo {run.version}",
-        "digests of pictures": listed([f"{name} {digest}" for name, digest in judgement.data.items()]) or "none",
+        "digests of images": listed([f"{name} {digest}" for name, digest in judgement.data.items()]) or "none",
     }
 
 

@@ -86,7 +86,7 @@ def reliability_section(
         items.append(f"{run.name}: {text}" if len(runs) > 1 else f"{text[0].upper()}{text[1:]}")
     blocks: list[Block] = []
     if panels:
-        columns = ["set", "run", "confidence, %", "pictures", "mean confidence, %", "accuracy, %"]
+        columns = ["set", "run", "confidence, %", "images", "mean confidence, %", "accuracy, %"]
         blocks = [*legend_of([run for run, _ in judged], styles), Charts(panels), _errors(judged)]
         blocks.append(Numbers("The points of the diagrams", columns, lines))
     part = Part("", sentences, blocks, items) if len(runs) > 1 else Part("", [*sentences, *items], blocks)
@@ -170,7 +170,7 @@ def _diagram(
                 [100 * part.accuracy for part in each.bins],
                 styles[run.name],
                 [
-                    f"{run.name}: {counted(part.n, 'picture')}, {percent(part.confidence)} sure, "
+                    f"{run.name}: {counted(part.n, 'image')}, {percent(part.confidence)} sure, "
                     f"{percent(part.accuracy)} correct"
                     for part in each.bins
                 ],
@@ -205,8 +205,8 @@ def _errors(judged: Sequence[tuple[RunRecord, Sequence[SetJudgement]]]) -> Numbe
         found = [errors.get((run.name, name)) for run, _ in judged]
         lines.append((name, *("-" if error is None else f"{100 * error:.1f}" for error in found)))
     note = (
-        "A point is the pictures of one of 15 ranges of confidence, larger for more of them; on the dotted line the "
-        "network is correct as often as its confidence says. ECE is the mean distance from it over the pictures."
+        "A point is the images of one of 15 ranges of confidence, larger for more of them; on the dotted line the "
+        "network is correct as often as its confidence says. ECE is the mean distance from it over the images."
     )
     columns = ["set", *(run.name for run, _ in judged)]
     return Numbers("Expected calibration error, %", columns, lines, is_open=len(judged) > 1, note=note)

@@ -1,4 +1,4 @@
-"""What the models look at, and how they arrange pictures: Grad-CAM and t-SNE."""
+"""What the models look at, and how they arrange images: Grad-CAM and t-SNE."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,25 +17,25 @@ from auxo.reporting.sections.words import counted, percent, said
 __all__ = ["attention_section", "points_section"]
 
 _HOW_TO_READ_A_MAP = (
-    "Point at a picture to see it, or step through them with the arrow keys. Colour and shape are the class, a rim is "
+    "Point at an image to see it, or step through them with the arrow keys. Colour and shape are the class, a rim is "
     "a mistake. Neighbours mean something; distances between groups and their sizes do not."
 )
 _HOW_TO_READ_A_GRID = (
-    "Each picture beside itself under its map: from black, no evidence, to yellow, the most in this picture. A dashed "
+    "Each image beside itself under its map: from black, no evidence, to yellow, the most in this image. A dashed "
     "frame is a mistake."
 )
 _NO_RIM = "rgba(0,0,0,0)"
-_COLUMNS = ("picture", "class", "prediction", "explained", "probability", "most at row", "column", "in the middle")
+_COLUMNS = ("image", "class", "prediction", "explained", "probability", "most at row", "column", "in the middle")
 
 
 def points_section(runs: Sequence[RunRecord], judgements: Sequence[Judgement]) -> Section:
-    """Return the t-SNE map of each run, whose points show their pictures.
+    """Return the t-SNE map of each run, whose points show their images.
 
     Args:
         runs: at least one.
         judgements: one per run.
     """
-    return _section("points", "How pictures are arranged", _HOW_TO_READ_A_MAP, runs, judgements, _points_or_reason)
+    return _section("points", "How images are arranged", _HOW_TO_READ_A_MAP, runs, judgements, _points_or_reason)
 
 
 def attention_section(runs: Sequence[RunRecord], judgements: Sequence[Judgement]) -> Section:
@@ -109,13 +109,13 @@ def _points(looked_at: LookedAt, found: PointMap, *, key: str, title: str) -> Pa
     sentence = _of_points(looked_at, found, labels, answers)
     figure = build_scatter(groups, x_title="", y_title="", is_map=True, has_legend=True)
     columns = ["where it is from", "class", "prediction", "x", "y"]
-    numbers = Numbers(f"The {len(lines)} pictures of the map", columns, lines)
+    numbers = Numbers(f"The {len(lines)} images of the map", columns, lines)
     chart = Chart(key, f"t-SNE of {found.num_features} features of {looked_at.split}", sentence, figure, height=520)
     return Part(title, [sentence], [Points(chart, sprite_of(source.fetch(found.indices)), texts, numbers)])
 
 
 def _of_points(looked_at: LookedAt, found: PointMap, labels: Sequence[int], answers: Sequence[int | None]) -> str:
-    """Return how many pictures of what the map shows, and how many of them have a neighbour of their class."""
+    """Return how many images of what the map shows, and how many of them have a neighbour of their class."""
     _, nearest = KDTree(found.embedding.points).query(found.embedding.points, k=2)
     alike = sum(labels[int(other)] == labels[place] for place, (_, other) in enumerate(nearest.tolist()))
     total = len(looked_at.source.class_names)
@@ -125,7 +125,7 @@ def _of_points(looked_at: LookedAt, found: PointMap, labels: Sequence[int], answ
     wrong = sum(answer is not None and answer != label for label, answer in zip(labels, answers, strict=True))
     mistakes = "" if found.predicted is None else f"; {wrong} of them are misclassified"
     return (
-        f"{len(labels)} pictures of {looked_at.split} from {of_classes}: the nearest neighbour on the map is of the "
+        f"{len(labels)} images of {looked_at.split} from {of_classes}: the nearest neighbour on the map is of the "
         f"same class for {percent(alike / len(labels))}{mistakes}."
     )
 
@@ -139,12 +139,12 @@ def _attention(looked_at: LookedAt, found: AttentionGrid, *, title: str) -> Part
     middle = f"; on average {percent(sum(shares) / len(shares))} of it lies in the middle half" if shares else ""
     rows, columns = found.size
     sentence = (
-        f"{counted(len(items), 'picture')} of {looked_at.split}, up to {looked_at.num_per_class} of each class, "
+        f"{counted(len(items), 'image')} of {looked_at.split}, up to {looked_at.num_per_class} of each class, "
         f"{wrong or 'none'} of them misclassified. Beside each is the evidence for the answer in the layer "
         f"{found.layer} ({rows}x{columns}){middle}."
     )
     columns_of_table = [
-        "picture",
+        "image",
         "class",
         "prediction",
         "explained",
@@ -154,12 +154,12 @@ def _attention(looked_at: LookedAt, found: AttentionGrid, *, title: str) -> Part
         "in the middle",
     ]
     lines = [_line(row) for row in found.rows]
-    table = Numbers("Where the evidence lies, by picture", columns_of_table, lines)
+    table = Numbers("Where the evidence lies, by image", columns_of_table, lines)
     return Part(title, [sentence], [Pictures(items), table])
 
 
 def _picture(shown: Attention, row: dict[str, Any]) -> Picture:
-    """Return a picture with its map."""
+    """Return an image with its map."""
     is_right = shown.label == shown.predicted
     answer = f"{shown.label}, correct" if is_right else f"{shown.label}, predicted as {shown.predicted}"
     peak = row["peak"]
@@ -179,7 +179,7 @@ def _picture(shown: Attention, row: dict[str, Any]) -> Picture:
 
 
 def _line(row: dict[str, Any]) -> tuple[str, ...]:
-    """Return a picture's line of the table."""
+    """Return a image's line of the table."""
     peak = row["peak"] or ("-", "-")
     share = row["centre_share"]
     return (

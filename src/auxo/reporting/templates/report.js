@@ -71,7 +71,7 @@
     });
   });
 
-  // A map shows the picture of the point that is pointed at, tapped, or reached by the arrow keys.
+  // A map shows the image of the point that is pointed at, tapped, or reached by the arrow keys.
   function connect(chart) {
     const figure = chart.closest(".points");
     if (!figure || figure.dataset.connected) return;

@@ -14,7 +14,7 @@ Rows = list[list[str]]
 
 @pytest.fixture
 def rows(tmp_path: Path, shapes: InMemorySource, write_folder: Callable[..., Path]) -> Rows:
-    """Header and one row per picture below the test's folder, labels as names."""
+    """Header and one row per image below the test's folder, labels as names."""
     root = write_folder(shapes, tmp_path / "photos")
     files = sorted(root.rglob("*.png"), key=lambda file: file.name)
     return [["path", "label"], *([str(file.relative_to(tmp_path)), file.parent.name] for file in files)]

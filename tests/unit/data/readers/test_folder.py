@@ -29,7 +29,7 @@ def test_read_folder__hidden_files_and_leftovers_of_file_managers__are_ignored(r
     (root / "arrow" / "Thumbs.db").write_bytes(b"x")
     (root / "arrow" / "desktop.ini").write_bytes(b"x")
     (root / ".git").mkdir()
-    (root / "README.txt").write_text("about these pictures")
+    (root / "README.txt").write_text("about these images")
     assert len(read_source(str(root), DataConfig())) == 40
 
 
@@ -40,13 +40,13 @@ def test_read_folder__train_as_name__takes_the_folder_above(root: Path) -> None:
 
 def test_read_folder__empty_class__is_named(root: Path) -> None:
     (root / "zebra").mkdir()
-    with pytest.raises(DataError, match=r"pictures in every class folder, got none in .*zebra"):
+    with pytest.raises(DataError, match=r"images in every class folder, got none in .*zebra"):
         read_source(str(root), DataConfig())
 
 
 def test_read_folder__no_class_folder__says_how_to_sort(tmp_path: Path, png: Callable[..., bytes]) -> None:
     (tmp_path / "a.png").write_bytes(png())
-    with pytest.raises(DataError, match="one folder of pictures per class, got none in"):
+    with pytest.raises(DataError, match="one folder of images per class, got none in"):
         read_source(str(tmp_path), DataConfig())
 
 
@@ -66,7 +66,7 @@ def test_read_folder__picture_beside_the_class_folders__is_named(root: Path, png
 
 def test_read_folder__other_file_in_a_class__is_named(root: Path) -> None:
     (root / "tee" / "notes.txt").write_text("x")
-    with pytest.raises(DataError, match=r"only pictures in a class folder, got .*notes\.txt, no known picture format"):
+    with pytest.raises(DataError, match=r"only images in a class folder, got .*notes\.txt, no known image format"):
         read_source(str(root), DataConfig())
 
 
@@ -77,7 +77,7 @@ def test_read_folder__folder_of_splits__is_told_apart_from_classes(root: Path) -
 
 @pytest.mark.parametrize("storage", ["memory", "stream"])
 def test_read_folder__text_named_png__is_named(root: Path, storage: str) -> None:
-    (root / "arrow" / "000.png").write_text("no picture")
+    (root / "arrow" / "000.png").write_text("no image")
     with pytest.raises(DataError, match=r"10 bytes of something else in .*000\.png"):
         read_source(str(root), DataConfig(storage=storage))
 
@@ -184,9 +184,9 @@ def test_read_folder__two_rows_of_an_image__names_both(
 
 def test_read_folder__labels_csv_in_a_class__is_no_picture(root: Path) -> None:
     (root / "tee" / "labels.csv").write_text("x")
-    with pytest.raises(DataError, match=r"only pictures in a class folder, got .*labels\.csv"):
+    with pytest.raises(DataError, match=r"only images in a class folder, got .*labels\.csv"):
         read_source(str(root), DataConfig())
-    with pytest.raises(DataError, match=r"only pictures and folders, got .*tee/labels\.csv"):
+    with pytest.raises(DataError, match=r"only images and folders, got .*tee/labels\.csv"):
         read_unlabelled(str(root), DataConfig())
 
 

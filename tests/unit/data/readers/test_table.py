@@ -25,7 +25,7 @@ def save_parquet(dataset: datasets.Dataset, path: Path) -> str:
 
 
 def save_column(feature: object, values: list[object], picture: bytes, folder: Path) -> str:
-    """Write four pictures of two classes with a further column ``site``."""
+    """Write four images of two classes with a further column ``site``."""
     features = datasets.Features({"image": datasets.Image(), "label": datasets.Value("int64"), "site": feature})
     rows = {"image": [{"bytes": picture, "path": None}] * 4, "label": [0, 1, 0, 1], "site": values}
     return save_parquet(datasets.Dataset.from_dict(rows, features=features), folder / "set.parquet")
@@ -57,7 +57,7 @@ def test_read_parquet__folder__joins_files_in_order_of_name(
     [
         ({"image_column": "img"}, r"a column 'img', got the columns image, label in .*--data\.image-column"),
         ({"label_column": "y"}, r"a column 'y', got the columns image, label in .*--data\.label-column"),
-        ({"image_column": "label"}, "a column of encoded pictures, got ClassLabel"),
+        ({"image_column": "label"}, "a column of encoded images, got ClassLabel"),
         ({"label_column": "image"}, "labels that are whole numbers or names, got Image"),
     ],
 )
@@ -96,7 +96,7 @@ def test_read_parquet__damaged_picture__names_the_row(
     source = read_streaming(path, DataConfig())
     with pytest.raises(DataError, match=r"damaged one in row 7 of .*set\.parquet"):
         source.fetch(torch.tensor([7]))
-    with pytest.raises(DataError, match=r"a picture in every row, got none in row 9 of .*set\.parquet"):
+    with pytest.raises(DataError, match=r"an image in every row, got none in row 9 of .*set\.parquet"):
         source.fetch(torch.tensor([9]))
 
 
