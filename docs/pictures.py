@@ -1,6 +1,7 @@
 """Draw the images of the documentation into docs/assets: python docs/pictures.py (needs no download)."""
 
 import io
+import os
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,8 @@ import matplotlib as mpl
 import numpy as np
 import torch
 from PIL import Image
+from rich.console import Console
+from rich.text import Text
 from sklearn.datasets import load_sample_images
 from torch import Tensor
 from torch.nn import functional
@@ -221,9 +224,8 @@ def draw_explanation() -> None:
     """Train on the digits for three epochs and draw what the network looks at: some seconds."""
     with TemporaryDirectory() as place:
         folder = Path(place) / "digits"
-        for words in (["train", "supervised", "--epochs", "3", "--out", folder], ["explain", folder]):
-            program = [sys.executable, "-m", "auxo", *words, "--device", "cpu"]
-            subprocess.run(program, check=True, stdout=subprocess.DEVNULL)
+        run_auxo("train", "supervised", "--epochs", "3", "--out", folder)
+        run_auxo("explain", folder)
         for drawn, name in (("gradcam.png", "explain_gradcam.png"), ("tsne.png", "explain_tsne.png")):
             shutil.copy(folder / "explain" / "test" / drawn, ASSETS / name)
 
@@ -233,11 +235,9 @@ def draw_report() -> None:
     from playwright.sync_api import sync_playwright
 
     with TemporaryDirectory() as place, sync_playwright() as running:
-        folder = Path(place) / "gssl-digits-seed0"
-        for words in (["train", "gssl", "--epochs", "6", "--out", folder], ["report", folder]):
-            subprocess.run(
-                [sys.executable, "-m", "auxo", *words, "--device", "cpu"], check=True, stdout=subprocess.DEVNULL
-            )
+        folder = Path(place) / "ossl-digits-seed0"
+        run_auxo("train", "ossl", "--epochs", "6", "--out", folder)
+        run_auxo("report", folder)
         browser = running.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         taken = []
         for scheme, size, section in (("light", (1120, 960), "results"), ("dark", (400, 960), "points")):
@@ -257,6 +257,31 @@ def draw_report() -> None:
     whole.quantize(128).save(ASSETS / "report.png", optimize=True)
 
 
+def run_auxo(*words: str | Path) -> str:
+    """Run a command on the CPU and return what it prints."""
+    program = [sys.executable, "-m", "auxo", *words, "--device", "cpu"]
+    wide = {**os.environ, "COLUMNS": "132"}
+    return subprocess.run(program, check=True, stdout=subprocess.PIPE, text=True, env=wide).stdout
+
+
+def draw_demo() -> None:
+    """Run what make demo runs and photograph the end of what it prints: two minutes."""
+    from playwright.sync_api import sync_playwright
+
+    with TemporaryDirectory() as place, sync_playwright() as running:
+        folder = Path(place) / "runs" / "ossl-digits-seed0"
+        printed = run_auxo("train", "ossl", "--out", folder) + run_auxo("report", folder)
+        printed = printed.replace(f"{place}/", "")
+        terminal = Console(record=True, width=132, file=io.StringIO())
+        terminal.print(Text("\n".join(printed.splitlines()[-24:])))
+        browser = running.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1240, "height": 900})
+        page.set_content(terminal.export_svg(title="make demo"))
+        taken = Image.open(io.BytesIO(page.locator("svg").first.screenshot()))
+        browser.close()
+    taken.convert("RGB").quantize(64).save(ASSETS / "demo.png", optimize=True)
+
+
 def main() -> None:
     """Draw everything."""
     ASSETS.mkdir(exist_ok=True)
@@ -273,6 +298,7 @@ def main() -> None:
     draw_two_views({"photograph": (photograph(96), 0.5), "digit": (one_of_each(train)[5:6], 0.0)})
     draw_explanation()
     draw_report()
+    draw_demo()
     draw_hypergradients()
 
 

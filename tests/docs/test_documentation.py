@@ -101,6 +101,8 @@ def place(photos):
     assert call(["export", str(root / "runs" / "ossl-own-seed0"), "--out", str(root / "exported")]) == 0
     recipe = str(root / "examples" / "my_method.py")
     assert call(["train", recipe, *tiny, "--out", str(root / "runs" / "my-run")]) == 0
+    task = f"{root / 'examples' / 'my_task.py'}:recipe"
+    assert call(["train", task, *tiny[2:], "--out", str(root / "runs" / "my_task-own-seed0")]) == 0
     return root
 
 
@@ -174,7 +176,7 @@ def test_links__relative_ones__exist(page):
 
 def test_pictures__all_but_the_screenshots__are_made_by_the_script():
     pages = "".join(text_of(page) for page in PAGES)
-    script = (ROOT / "docs" / "images.py").read_text(encoding="utf-8")
+    script = (ROOT / "docs" / "pictures.py").read_text(encoding="utf-8")
     for picture in (ROOT / "docs" / "assets").glob("*.png"):
         is_measured = f"--picture docs/assets/{picture.name}" in pages  # by a benchmark, with its numbers
         assert is_measured or picture.name in ("demo.png", "demo_during.png") or f'"{picture.name}"' in script

@@ -2,9 +2,12 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from auxo.cli import main
+from auxo.outside import import_file
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "my_method.py"
 
@@ -53,3 +56,20 @@ def test_example__evaluated_without_leave__is_refused_in_one_line(trained, capsy
     assert code == 2
     assert f"--code {EXAMPLE}" in errors
     assert len(errors.splitlines()) == 1
+
+
+def test_task__of_every_pixel__is_trained_judged_and_drawn(tmp_path, capsys):
+    task, out, images = EXAMPLE.with_name("my_task.py"), tmp_path / "run", tmp_path / "hills"
+    code, printed, errors = call(capsys, "train", f"{task}:recipe", "--epochs", "3", "--device", "cpu", "--out", out)
+    assert code == 0, errors
+    assert "Error in m (lower is better), with its 95 % interval" in " ".join(printed.split())
+    shown = import_file(task).make_scenes("hills", 2, seed=2)
+    images.mkdir()
+    for number, pixels in enumerate(shown.images):
+        Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(images / f"{number}.png")
+    code, _, errors = call(capsys, "predict", out, images, "--code", task, "--out", tmp_path / "depth.csv")
+    assert code == 0, errors
+    with Image.open(tmp_path / "depth-images" / "00001-1.png") as drawn:
+        told = np.asarray(drawn) / 25.5
+    truth = shown.maps["depth"].values[1].numpy()
+    assert np.abs(told - truth).mean() < np.abs(truth - truth.mean()).mean()

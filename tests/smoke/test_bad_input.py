@@ -197,7 +197,7 @@ def resume_with_out(place):
     return ["train", "--resume", place.run, "--out", "x"]
 
 
-@case(r"a run directory at .*images, got no config.json")
+@case(r"a run directory at .*pictures, got no config.json")
 def resume_of_a_folder_that_is_no_run(place):
     return ["train", "--resume", place.pictures]
 

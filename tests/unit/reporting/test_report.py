@@ -126,7 +126,7 @@ def test_cost__table__is_that_of_the_end(page, rows, report):
 def test_points__every_picture__is_on_the_map_and_in_the_table(page, report):
     looked_at = report[2][0].looked_at
     header, *lines = page.tables["The 16 images of the map"]
-    assert header == ["picture", "where it is from", "class", "prediction", "x", "y"]
+    assert header == ["image", "where it is from", "class", "prediction", "x", "y"]
     numbers = sorted(number for trace in page.data["points-0-figure"]["data"] for number in trace["customdata"])
     assert numbers == list(range(16)) == list(range(len(lines)))
     for place, line in enumerate(lines):

@@ -78,7 +78,7 @@ def test_read_folder__folder_of_splits__is_told_apart_from_classes(root: Path) -
 @pytest.mark.parametrize("storage", ["memory", "stream"])
 def test_read_folder__text_named_png__is_named(root: Path, storage: str) -> None:
     (root / "arrow" / "000.png").write_text("no image")
-    with pytest.raises(DataError, match=r"10 bytes of something else in .*000\.png"):
+    with pytest.raises(DataError, match=r"8 bytes of something else in .*000\.png"):
         read_source(str(root), DataConfig(storage=storage))
 
 
