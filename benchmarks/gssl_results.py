@@ -242,7 +242,7 @@ def draw_gates(folders: dict[str, list[Path]], path: Path) -> None:
 
 
 def main(options: Options) -> None:
-    """Run what is missing, print the tables and draw the image."""
+    """Run what is missing, print the tables and draw the figure."""
     make, baseline = STUDIES[options.study]
     jobs = {name: [job(options, name, config, seed) for seed in options.seeds] for name, config in make().items()}
     train_all([run for same_seed in zip(*jobs.values(), strict=True) for run in same_seed], processes=options.processes)

@@ -5,7 +5,7 @@ table "from zeros". Cost is counted, not timed: evaluations of the inner gradien
 Outer gradients and the one mixed product of every solver are not counted.
 
     python benchmarks/hypergradient_accuracy.py                         the tables, minutes on one core
-    python benchmarks/hypergradient_accuracy.py --picture image.png   and the image
+    python benchmarks/hypergradient_accuracy.py --picture figure.png   and the figure
     python benchmarks/hypergradient_accuracy.py --quick                 a smoke test of seconds, few budgets
 """
 
@@ -57,7 +57,7 @@ _STEPS = (1, 2, 3, 5, 10, 20, 30, 50, 100, 200, 300, 500, 1000)
 _GOALS = (1e-2, 1e-6)
 _MEMORY_BUDGETS = (1, 2, 4, 8, 16, 32, 64)
 _PEAKS = (2, 5, 10, 20, 50, 100, 200)
-_FLOOR = 1e-12  # of the image: errors below are drawn there
+_FLOOR = 1e-12  # of the figure: errors below are drawn there
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +65,7 @@ class Options:
     """What to measure."""
 
     picture: Path | None = None
-    """File for the image; none by default."""
+    """File for the figure; none by default."""
     quick: bool = False
     """A smoke test: three budgets each."""
 
@@ -84,7 +84,7 @@ class Series:
     """A solver at several budgets.
 
     Args:
-        name: what tables and image call it.
+        name: what tables and figure call it.
         solver: maps a budget and the rate of inner steps to the solver.
         budgets: iterations, terms, ranks or steps.
         look: of its line.

@@ -96,7 +96,7 @@ RUNS = (
         later=(
             Later("probes", ("evaluate {run} --probe knn linear --split test",)),
             Later("corruptions", ("evaluate {run} --corruptions --kinds contrast fog --severities 1 5 --images 100",)),
-            Later("predictions", ("predict {run} images",), ending="csv"),
+            Later("predictions", ("predict {run} pictures",), ending="csv"),
         ),
     ),
     Run(
@@ -105,7 +105,7 @@ RUNS = (
         later=(
             Later("evaluation", ("evaluate {run}",)),
             Later("attacks", ("evaluate {run} --attack pgd noise --steps 3 --split test --images 60",)),
-            Later("estimate", ("estimate {run} images --sets 40 --images 50 --resamples 100",)),
+            Later("estimate", ("estimate {run} pictures --sets 40 --images 50 --resamples 100",)),
         ),
     ),
     Run(
@@ -128,7 +128,7 @@ RUNS = (
     Run(
         "supervised-own-pictures",
         (
-            "supervised --epochs 2 --batch-size 10 --backbone.name resnet8 --data.train images --data.num-train 60"
+            "supervised --epochs 2 --batch-size 10 --backbone.name resnet8 --data.train pictures --data.num-train 60"
             " --data.augment crop_flip --method.optimizer.name adamw",
         ),
     ),
