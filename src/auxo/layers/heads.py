@@ -61,14 +61,7 @@ class CosineHead(nn.Module):
 
 
 def cosine_head(name: str, num_features: int, num_outputs: int, *, seed: int) -> CosineHead:
-    """Return a cosine head, initialised from the random stream of its name; called as :func:`linear_head` is.
-
-    Args:
-        name: of the head, for instance ``"semantic"``.
-        num_features: length of the pooled vector.
-        num_outputs: number of classes.
-        seed: the run's seed.
-    """
+    """Return a cosine head, initialised from the random stream of its name; called as :func:`linear_head` is."""
     with global_seed(derive_seed(seed, "init", name)):
         return CosineHead(num_features, num_outputs)
 
