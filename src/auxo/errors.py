@@ -14,21 +14,6 @@ AuxoError                 exit code 2
 └── InterruptedRunError       exit code 130 or 143: stopped by a signal, state saved
 """
 
-__all__ = [
-    "AuxoError",
-    "CheckpointError",
-    "ConfigError",
-    "DataError",
-    "DeviceError",
-    "ForeignCodeError",
-    "HypergradientError",
-    "InterruptedRunError",
-    "NonFiniteError",
-    "OutputError",
-    "SelectionError",
-    "ShapeError",
-]
-
 
 class AuxoError(Exception):
     """Base of every deliberate error.

@@ -21,8 +21,6 @@ from auxo.random import Draws
 from auxo.runtime import Runtime
 from auxo.types import Batch, Images, Losses, Metrics, Normalisation, require_choice
 
-__all__ = ["GatedLoss", "GatedPretexts", "GatedPretextsConfig", "PretextName"]
-
 PretextName: TypeAlias = Literal["rotation", "flip", "channel_shuffle"]
 
 _FlipAxis: TypeAlias = Literal["horizontal", "vertical"]

@@ -18,19 +18,6 @@ from auxo.runtime import Runtime
 from auxo.tasks import AbstractTask
 from auxo.types import Batch, Batches, Features, Images, Losses, Metrics
 
-__all__ = [
-    "AbstractBackbone",
-    "AbstractMethod",
-    "AbstractOrder",
-    "AbstractPretext",
-    "MethodConfig",
-    "PretextBatch",
-    "PretextHead",
-    "StepPlan",
-    "TrainState",
-    "View",
-]
-
 _TRAINING_SPLITS = ("train", "meta", "unlabelled", "pictures")
 
 

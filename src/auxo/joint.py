@@ -10,8 +10,6 @@ from auxo.interfaces import AbstractPretext
 from auxo.random import Draws
 from auxo.types import Images
 
-__all__ = ["JointFeatures", "check_shared_upright", "joint_features"]
-
 
 class JointFeatures(NamedTuple):
     """Features of a batch and of its pretext inputs.

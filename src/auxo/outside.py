@@ -14,18 +14,6 @@ from typing import TypeVar
 
 from auxo.errors import AuxoError, ConfigError, ForeignCodeError
 
-__all__ = [
-    "absolute_name",
-    "call_outside",
-    "import_file",
-    "is_outside",
-    "load_outside",
-    "pair_files",
-    "run_foreign",
-    "short_name",
-    "split_outside",
-]
-
 _Kind = TypeVar("_Kind")
 _Made = TypeVar("_Made")
 

@@ -9,8 +9,6 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-__all__ = ["Draws", "derive_seed", "global_seed", "named_generator"]
-
 
 def derive_seed(seed: int, *names: str | int) -> int:
     """Return a 63-bit seed that depends on ``seed`` and on every name.

@@ -9,8 +9,6 @@ from types import ModuleType
 
 from auxo.errors import ConfigError
 
-__all__ = ["Entry", "entries", "load"]
-
 
 @dataclass(frozen=True)
 class Entry:

@@ -20,8 +20,6 @@ from torch.optim import Optimizer
 from auxo.errors import ConfigError, DeviceError
 from auxo.layers.batch_norm import SynchronisedBatchNorm2d
 
-__all__ = ["Runtime", "RuntimeConfig", "open_runtime", "parameters_of"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class RuntimeConfig:

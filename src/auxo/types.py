@@ -9,21 +9,6 @@ from torch import Tensor
 
 from auxo.errors import ConfigError
 
-__all__ = [
-    "LABEL",
-    "Batch",
-    "Batches",
-    "Column",
-    "Features",
-    "Images",
-    "Labels",
-    "Losses",
-    "Metrics",
-    "Normalisation",
-    "refuse_unread",
-    "require_choice",
-]
-
 LABEL = "label"
 """Name of the target that says which class an image is of."""
 

@@ -13,8 +13,6 @@ from auxo.layers.batch_norm import use_running_statistics
 from auxo.random import Draws
 from auxo.types import Images, Normalisation
 
-__all__ = ["PGDConfig", "attack_mode", "projected_gradient_descent"]
-
 SOURCE = """\
 Madry, Makelov, Schmidt, Tsipras & Vladu, Towards Deep Learning Models Resistant to Adversarial Attacks, ICLR 2018
 (https://arxiv.org/abs/1706.06083), Section 2.1: sign steps on the pixels, projected onto the ball of the maximum norm

@@ -15,8 +15,6 @@ from auxo.random import derive_seed, global_seed
 from auxo.registry import load
 from auxo.tasks import AbstractTask
 
-__all__ = ["BackboneConfig"]
-
 _LIBRARIES = ("hf", "timm")
 
 

@@ -4,8 +4,6 @@ from collections.abc import Callable
 
 from torch import nn
 
-__all__ = ["initialise_convolutions", "stage_of_blocks"]
-
 
 def initialise_convolutions(module: nn.Module) -> None:
     """Draw the weights of every convolution below ``module`` from ``N(0, sqrt(2 / (k k C_out)))``, in place.

@@ -8,8 +8,6 @@ from torch import nn
 from auxo.errors import ShapeError
 from auxo.types import Features, Images
 
-__all__ = ["first_line", "try_out"]
-
 
 def first_line(error: Exception) -> str:
     """Return the first line of another library's message, or its type if it has none."""

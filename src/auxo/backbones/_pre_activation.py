@@ -8,8 +8,6 @@ from auxo.backbones._convolutional import initialise_convolutions, stage_of_bloc
 from auxo.interfaces import AbstractBackbone
 from auxo.types import Features, Images
 
-__all__ = ["PreActivationNetwork"]
-
 
 class PreActivationNetwork(AbstractBackbone):
     """A convolution, stages of pre-activation blocks, batch norm and activation, and the mean over the pixels.

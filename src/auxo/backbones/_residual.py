@@ -3,8 +3,6 @@
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["BottleneckBlock", "ResidualBlock"]
-
 
 class ResidualBlock(nn.Module):
     """Two convolutions with batch norm, added to a shortcut of their input, and ReLU.

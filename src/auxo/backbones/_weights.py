@@ -10,8 +10,6 @@ from torch import Tensor, nn
 
 from auxo.errors import CheckpointError, ConfigError, ShapeError
 
-__all__ = ["load_weights_file", "require_safetensors"]
-
 _HEADS = ("classifier", "fc", "head", "head_dist", "pooler")  # what a published network may have beside a backbone
 _OWN = "weights.backbone."  # where auxo's runs have the backbone
 _WRAPPED = "model."  # what another library's network is called in its backbone

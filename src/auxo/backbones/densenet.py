@@ -8,8 +8,6 @@ from auxo.backbones._convolutional import initialise_convolutions
 from auxo.interfaces import AbstractBackbone
 from auxo.types import Features, Images
 
-__all__ = ["MINIMUM_PIXELS", "NAMES", "SOURCE", "DenseNet", "build"]
-
 NAMES = ("densenet40_12",)
 SOURCE = (
     "Huang, Liu, van der Maaten, Weinberger, Densely Connected Convolutional Networks, CVPR 2017, Sections 3 and 4 "

@@ -17,8 +17,6 @@ from auxo.errors import CheckpointError, ConfigError, ShapeError
 from auxo.interfaces import AbstractBackbone
 from auxo.types import Features, Images
 
-__all__ = ["NAMES", "SOURCE", "HFBackbone", "build", "read_architecture"]
-
 NAMES = ("hf",)
 SOURCE = (
     "Wolf et al., Transformers: State-of-the-Art Natural Language Processing, EMNLP 2020, System Demonstrations "

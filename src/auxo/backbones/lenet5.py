@@ -7,8 +7,6 @@ from auxo.errors import ShapeError
 from auxo.interfaces import AbstractBackbone
 from auxo.types import Features, Images
 
-__all__ = ["NAMES", "SOURCE", "LeNet5", "build"]
-
 NAMES = ("lenet5",)
 SOURCE = (
     "LeCun, Bottou, Bengio, Haffner, Gradient-Based Learning Applied to Document Recognition, Proceedings of the IEEE "

@@ -2,8 +2,6 @@
 
 from auxo.backbones._pre_activation import PreActivationNetwork
 
-__all__ = ["MINIMUM_PIXELS", "SOURCE", "build"]
-
 SOURCE = (
     "He, Zhang, Ren, Sun, Identity Mappings in Deep Residual Networks, ECCV 2016 (https://arxiv.org/abs/1603.05027), "
     "in the widths of a ResNet-18 with a 3x3 convolution as stem, as https://github.com/kuangliu/pytorch-cifar has it. "

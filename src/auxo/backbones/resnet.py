@@ -10,8 +10,6 @@ from auxo.backbones._residual import BottleneckBlock, ResidualBlock
 from auxo.interfaces import AbstractBackbone
 from auxo.types import Features, Images
 
-__all__ = ["MINIMUM_PIXELS", "NAMES", "SOURCE", "ResNet", "build"]
-
 NAMES = ("resnet18", "resnet18_cifar", "resnet50", "resnet50_cifar")
 SOURCE = (
     "He, Zhang, Ren, Sun, Deep Residual Learning for Image Recognition, CVPR 2016, Table 1, shortcuts of option B "

@@ -8,8 +8,6 @@ from auxo.backbones._residual import ResidualBlock
 from auxo.interfaces import AbstractBackbone
 from auxo.types import Features, Images
 
-__all__ = ["MINIMUM_PIXELS", "NAMES", "SOURCE", "ResNetCIFAR", "build"]
-
 NAMES = ("resnet8", "resnet20", "resnet32")
 SOURCE = (
     "He, Zhang, Ren, Sun, Deep Residual Learning for Image Recognition, CVPR 2016, Section 4.2, shortcuts of option A "

@@ -12,8 +12,6 @@ from auxo.errors import ConfigError
 from auxo.interfaces import AbstractBackbone
 from auxo.types import Features, Images
 
-__all__ = ["NAMES", "SOURCE", "TimmBackbone", "build"]
-
 NAMES = ("timm",)
 SOURCE = (
     "Wightman, PyTorch Image Models (https://github.com/huggingface/pytorch-image-models). The pooled features are "

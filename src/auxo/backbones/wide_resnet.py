@@ -4,8 +4,6 @@ from typing import NamedTuple
 
 from auxo.backbones._pre_activation import PreActivationNetwork
 
-__all__ = ["MINIMUM_PIXELS", "NAMES", "SOURCE", "build"]
-
 NAMES = ("wrn_10_1", "wrn_28_2", "wrn_28_2_fixmatch", "wrn_40_2")
 SOURCE = (
     "Zagoruyko, Komodakis, Wide Residual Networks, BMVC 2016, Table 1 (https://arxiv.org/abs/1605.07146; "

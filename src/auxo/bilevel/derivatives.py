@@ -13,8 +13,6 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from auxo.bilevel.problem import Data, Params
 from auxo.errors import HypergradientError
 
-__all__ = ["Order", "attached_gradients", "differentiating", "require_differentiable", "require_scalar", "widen"]
-
 Order: TypeAlias = Literal["first", "forward", "second"]
 """Which derivatives layers must have: first ones, forward-mode tangents, or second ones."""
 

@@ -22,9 +22,6 @@ from auxo.bilevel.second_order import FastSecondDerivatives
 from auxo.bilevel.vectors import Layout
 from auxo.errors import HypergradientError
 
-__all__ = ["GradientGraph", "HessianOperator", "Pull", "multiply", "multiply_together"]
-
-
 Pull: TypeAlias = Callable[[Params, bool], Params]
 """Maps named tensors, and whether several are stacked in front, to the product of a matrix with them."""
 

@@ -35,8 +35,6 @@ from auxo.bilevel.solvers.interface import AbstractSolver, SolverAnswer, SolverI
 from auxo.bilevel.vectors import Layout
 from auxo.errors import AuxoError, HypergradientError, NonFiniteError
 
-__all__ = ["HypergradResult", "HypergradientWarning", "OnFailure", "hypergradient"]
-
 OnFailure = Literal["raise", "warn", "skip"]
 
 

@@ -10,8 +10,6 @@ from auxo.bilevel.problem import Params
 from auxo.bilevel.vectors import shift
 from auxo.errors import ConfigError
 
-__all__ = ["SGD", "AbstractInnerOptimizer", "Adam", "Momentum"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class AbstractInnerOptimizer(ABC):

@@ -15,8 +15,6 @@ from auxo.bilevel.second_order import FastSecondDerivatives
 from auxo.bilevel.vectors import Layout
 from auxo.errors import HypergradientError
 
-__all__ = ["Instance", "OuterGradient", "leaves", "scaled_difference"]
-
 _LOSS = "outer loss"  # no parameter of a module is called so
 
 

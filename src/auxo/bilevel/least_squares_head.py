@@ -9,8 +9,6 @@ from torch import Tensor
 
 from auxo.bilevel.softmax_head import HeadSolution, keep, with_ones
 
-__all__ = ["LeastSquaresHeadProblem"]
-
 
 @dataclass(frozen=True)
 class LeastSquaresHeadProblem:

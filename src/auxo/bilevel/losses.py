@@ -12,8 +12,6 @@ from auxo.bilevel.problem import Data, Params
 from auxo.bilevel.softmax_head import with_ones
 from auxo.errors import HypergradientError
 
-__all__ = ["CompositeLoss", "LinearHeadLoss", "WeightedLoss"]
-
 Outputs: TypeAlias = Callable[[Params, Params, Params, Data], tuple[Tensor, Params]]
 
 

@@ -10,8 +10,6 @@ from auxo.bilevel.problem import Params
 from auxo.errors import HypergradientError
 from auxo.random import global_seed
 
-__all__ = ["FunctionalModule"]
-
 _SEED = "random_seed"
 
 

@@ -6,8 +6,6 @@ from typing import Any, TypeAlias
 
 from torch import Tensor
 
-__all__ = ["BilevelProblem", "Data", "Initial", "Level", "Mean", "Params"]
-
 Params: TypeAlias = dict[str, Tensor]
 """Tensors by name: inner parameters, hyper-parameters or buffers."""
 

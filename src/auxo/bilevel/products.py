@@ -14,8 +14,6 @@ from auxo.bilevel.problem import Params
 from auxo.bilevel.vectors import Layout
 from auxo.errors import HypergradientError
 
-__all__ = ["Curvature", "InnerGradient"]
-
 Curvature = Literal["hessian", "gauss_newton"]
 
 

@@ -13,8 +13,6 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
-__all__ = ["FastSecondDerivatives"]
-
 _Context: TypeAlias = Any  # torch's type for it has no attributes of one's own
 _Gradients: TypeAlias = tuple[Tensor | None, ...]
 

@@ -11,9 +11,6 @@ from torch.nn import functional
 
 from auxo.bilevel.linear import ConjugateGradient, Operator
 
-__all__ = ["HeadSolution", "SoftmaxHeadProblem", "keep", "with_ones"]
-
-
 _LENGTHS = 12  # of the steps that a Newton move is tried at: 1, 1/2, ... 1/2048
 
 

@@ -14,8 +14,6 @@ from auxo.bilevel.problem import Data, Params
 from auxo.bilevel.vectors import joint_norm, shift
 from auxo.errors import HypergradientError
 
-__all__ = ["Adjoint", "Point", "Record", "Trajectory"]
-
 
 class Point(NamedTuple):
     """Where the inner training stands; detached.

@@ -6,8 +6,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ["Layout", "joint_norm", "shift"]
-
 
 def shift(tensors: Mapping[str, Tensor], factor: Tensor | float, directions: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return ``tensor + factor * direction`` by name, attached to all three."""

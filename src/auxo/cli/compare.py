@@ -41,8 +41,6 @@ from auxo.runs.document import load_recipe
 from auxo.runs.results import PRIMARY
 from auxo.runtime import open_runtime
 
-__all__ = ["run"]
-
 DESCRIPTION = """Train methods on one scenario over several seeds, all for equally many floating-point operations, and
 write a table with intervals of their differences. SCENARIO is a name of auxo list scenarios, or left out with
 --data.train. All options of auxo train that begin with --task., --data., --backbone., --training., --runtime. or

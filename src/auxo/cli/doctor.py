@@ -15,8 +15,6 @@ import torch
 import auxo
 from auxo.cli.options import parse_options
 
-__all__ = ["run"]
-
 LIBRARIES = ("torch", "kornia", "datasets", "tyro", "scikit-learn", "captum", "mlxtend", "safetensors")
 
 

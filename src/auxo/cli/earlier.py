@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-__all__ = ["keep_earlier"]
-
 
 def keep_earlier(path: Path) -> None:
     """Rename earlier results to the first of ``NAME-1``, ``NAME-2``, … that is free, so that none are lost."""

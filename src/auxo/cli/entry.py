@@ -12,8 +12,6 @@ from auxo.cli.run_folder import require_run
 from auxo.cli.usage import train_usage
 from auxo.errors import AuxoError, ConfigError, InterruptedRunError
 
-__all__ = ["main"]
-
 COMMANDS = {
     "train": "train a model and judge it on data it never saw",
     "compare": "train methods over several seeds at equal compute, and compare them",

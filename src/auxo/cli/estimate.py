@@ -34,8 +34,6 @@ from auxo.runs.experiment import ExperimentConfig
 from auxo.runs.model import TrainedModel, load_model, splits_of
 from auxo.runtime import RuntimeConfig, open_runtime
 
-__all__ = ["run"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Options:

@@ -41,8 +41,6 @@ from auxo.runs.model import TrainedModel, load_model, splits_of
 from auxo.runs.results import EvaluationRow
 from auxo.runtime import Runtime, RuntimeConfig, open_runtime
 
-__all__ = ["run"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Options:

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from auxo.errors import ConfigError
 from auxo.jobs import AbstractExecutor, LocalProcesses, RayCluster
 
-__all__ = ["ExecutorOptions"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class ExecutorOptions:

@@ -19,8 +19,6 @@ from auxo.runs.experiment import ExperimentConfig, method_name
 from auxo.runs.model import TrainedModel, load_model, splits_of
 from auxo.runtime import RuntimeConfig, open_runtime
 
-__all__ = ["run"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Options:

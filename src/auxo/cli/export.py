@@ -14,8 +14,6 @@ from auxo.export import FORMATS, ExportFormat, export_run
 from auxo.runs.model import load_model
 from auxo.runtime import RuntimeConfig, open_runtime
 
-__all__ = ["run"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Options:

@@ -11,8 +11,6 @@ from tyro.conf import Positional
 from auxo.cli.options import parse_options
 from auxo.registry import entries
 
-__all__ = ["run"]
-
 KINDS = {
     "tasks": ("tasks",),
     "methods": ("methods",),

@@ -11,8 +11,6 @@ import tyro
 
 from auxo.errors import ConfigError
 
-__all__ = ["ModelOptions", "parse_known_options", "parse_options"]
-
 Options = TypeVar("Options")
 
 

@@ -6,8 +6,6 @@ from collections.abc import Callable, Sequence
 
 from auxo.jobs import Outcome
 
-__all__ = ["OutcomePrinter", "print_failures", "spoken_time"]
-
 
 class OutcomePrinter:
     """Prints a line for every run that ends, with the time that the others will take.

@@ -23,8 +23,6 @@ from auxo.runs.experiment import ExperimentConfig
 from auxo.runs.model import load_model
 from auxo.runtime import RuntimeConfig, open_runtime
 
-__all__ = ["run"]
-
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".jp2")
 
 

@@ -9,8 +9,6 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from auxo.runs.results import EvaluationRow
 from auxo.training import SilentObserver
 
-__all__ = ["PlainObserver", "QuietObserver", "TerminalObserver", "make_observer"]
-
 
 class QuietObserver(SilentObserver):
     """Says nothing: for all processes but the main one."""

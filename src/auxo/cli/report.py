@@ -18,8 +18,6 @@ from auxo.files import require_folder_of, write_atomically
 from auxo.reporting import Judgement, RunRecord, build_page, judge, read_run_record, render_page, run_names
 from auxo.runtime import RuntimeConfig, open_runtime
 
-__all__ = ["run"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Options:

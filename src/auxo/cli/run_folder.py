@@ -4,8 +4,6 @@ from pathlib import Path
 
 from auxo.errors import ConfigError
 
-__all__ = ["require_run"]
-
 
 def require_run(folder: Path) -> Path:
     """Return the path of a run's config.

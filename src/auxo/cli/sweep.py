@@ -43,8 +43,6 @@ from auxo.sweep import (
     write_files,
 )
 
-__all__ = ["run"]
-
 DESCRIPTION = f"""Search over options of a run: many trials are made, the best on the validation images is chosen, and
 it alone is judged on test images. SAMPLER is {SAMPLERS}. Options of auxo train RECIPE hold for all trials; --seed also
 decides which values are tried. The same command again goes on where it was stopped; with more --trials it adds more."""

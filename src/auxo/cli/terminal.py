@@ -7,8 +7,6 @@ from rich.text import Text
 
 from auxo.evaluation import Table, to_rich
 
-__all__ = ["print_table"]
-
 _WIDTH_OF_PIPES = 160
 
 

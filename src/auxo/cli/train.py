@@ -19,8 +19,6 @@ from auxo.runs.history import RunHistory
 from auxo.runtime import Runtime, open_runtime
 from auxo.training import train_run
 
-__all__ = ["read_run_config", "recipe_name", "run", "with_options"]
-
 DESCRIPTION = """Train, and judge the model on data it never saw. Beside the options below: --out DIR names the run
 directory (a new one under runs/ by default), --config FILE repeats a run, --resume RUN goes on with one."""
 

@@ -2,8 +2,6 @@
 
 from auxo import registry
 
-__all__ = ["train_usage"]
-
 _TRAIN = """usage: auxo train RECIPE [OPTIONS]
        auxo train --config FILE [OPTIONS]
        auxo train --resume RUN

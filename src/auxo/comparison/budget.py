@@ -8,8 +8,6 @@ from auxo.optimizers import OptimizerConfig
 from auxo.runs.experiment import ExperimentConfig, StageConfig, method_name
 from auxo.runs.tree import replaced, walk
 
-__all__ = ["Plan", "fit_to_budget", "total_flops", "with_epochs"]
-
 
 class Plan(NamedTuple):
     """A run as long as its budget allows.

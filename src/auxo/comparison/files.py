@@ -9,8 +9,6 @@ from auxo.evaluation import Table, to_csv, to_markdown
 from auxo.files import write_atomically
 from auxo.tasks import Interval
 
-__all__ = ["to_latex", "to_long_csv", "to_report", "to_statistics_csv", "write_files"]
-
 _SPECIAL = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",

@@ -12,8 +12,6 @@ from auxo.files import make_folder, write_atomically
 from auxo.runs.document import to_json
 from auxo.runs.experiment import ExperimentConfig
 
-__all__ = ["Contents", "MethodEntry", "differences", "read_contents", "run_folder", "shared_settings", "write_contents"]
-
 FORMAT = 2
 _FILE = "comparison.json"
 

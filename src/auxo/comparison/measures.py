@@ -9,8 +9,6 @@ from auxo.evaluation import title_measure
 from auxo.runs.results import EvaluationRow
 from auxo.tasks import Interval, Measure
 
-__all__ = ["ShownMeasure", "choose_measure"]
-
 
 class ShownMeasure(NamedTuple):
     """A measure of a comparison. Its values are in percent where the unit is "%", else in the unit.

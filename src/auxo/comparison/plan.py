@@ -20,8 +20,6 @@ from auxo.runtime import Runtime
 from auxo.training.cost import StageCost, measure_costs
 from auxo.training.run import untrained_stages
 
-__all__ = ["Choice", "Grid", "plan_grid", "require_one_setting"]
-
 
 @dataclass(frozen=True)
 class Choice:

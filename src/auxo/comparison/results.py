@@ -12,8 +12,6 @@ from auxo.runs.history import RunHistory
 from auxo.runs.results import EvaluationRow
 from auxo.runs.selection import SelectionRule
 
-__all__ = ["ELSEWHERE", "Result", "read_result", "read_results", "sets_of", "values_of"]
-
 ELSEWHERE = "mean elsewhere"
 _PREFIX = "ood/"
 

@@ -10,8 +10,6 @@ from scipy.special import stdtr, stdtrit
 from auxo.errors import ConfigError
 from auxo.tasks import Interval
 
-__all__ = ["Difference", "bootstrap_interval", "holm", "paired_difference", "paired_t"]
-
 _RESAMPLES = 9999
 _CONFIDENCE = 0.95
 

@@ -11,8 +11,6 @@ from auxo.comparison.statistics import Difference, holm, paired_difference
 from auxo.errors import ConfigError
 from auxo.runs.results import PRIMARY
 
-__all__ = ["Cell", "Comparison", "compare_results"]
-
 
 @dataclass(frozen=True)
 class Cell:

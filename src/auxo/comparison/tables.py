@@ -8,8 +8,6 @@ from auxo.comparison.results import ELSEWHERE, Result
 from auxo.comparison.summary import Comparison
 from auxo.evaluation import Table
 
-__all__ = ["difference_tables", "notes_of", "result_tables", "run_table"]
-
 _APART = 0.1
 _MISSING = "-"
 

@@ -10,8 +10,6 @@ from torch import Tensor
 from auxo.data.decode import MIN_PIXELS
 from auxo.errors import DataError
 
-__all__ = ["as_tensor", "check_shape", "to_uint8"]
-
 
 def as_tensor(
     name: str, values: "np.ndarray[tuple[int, ...], np.dtype[np.generic]] | Sequence[int] | Tensor"

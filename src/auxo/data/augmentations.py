@@ -12,17 +12,6 @@ from torch.nn import functional
 
 from auxo.random import Draws
 
-__all__ = [
-    "MOVES",
-    "OPERATIONS",
-    "Drawn",
-    "Operation",
-    "apply_drawn",
-    "apply_operations",
-    "draw_operations",
-    "draw_squares",
-]
-
 _Images = Float[Tensor, "n 3 height width"]
 _AnyImages = Float[Tensor, "n channels height width"]
 _Magnitudes = Float[Tensor, " n"]

@@ -10,17 +10,6 @@ from torch import Tensor
 from auxo.errors import DataError
 from auxo.types import LABEL, Column
 
-__all__ = [
-    "NO_LABEL",
-    "can_hold",
-    "check_columns",
-    "check_places",
-    "find_names",
-    "hide_columns",
-    "join_columns",
-    "take_columns",
-]
-
 NO_LABEL = -1
 """The value of a column for an image of which it says nothing."""
 

@@ -11,8 +11,6 @@ from auxo.errors import ConfigError
 from auxo.outside import absolute_name
 from auxo.types import LABEL
 
-__all__ = ["Augment", "DataConfig", "RegroupedDataConfig", "Unknown"]
-
 Augment: TypeAlias = Literal["none", "crop", "crop_flip", "crop_resize", "crop_resize_flip"]
 Unknown: TypeAlias = Literal["refuse", "ignore"]
 

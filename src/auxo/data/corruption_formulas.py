@@ -16,24 +16,6 @@ from kornia.geometry.transform import elastic_transform2d
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = [
-    "brightness",
-    "contrast",
-    "defocus_blur",
-    "elastic_transform",
-    "fog",
-    "frost",
-    "gaussian_noise",
-    "glass_blur",
-    "impulse_noise",
-    "jpeg_compression",
-    "motion_blur",
-    "pixelate",
-    "shot_noise",
-    "snow",
-    "zoom_blur",
-]
-
 _ZOOM_STEPS = 9
 _DISK_SAMPLES = 15
 _ELASTIC_SMOOTHNESS_PIXELS = 2.5

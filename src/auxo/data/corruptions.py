@@ -20,8 +20,6 @@ from auxo.data import corruption_formulas as formulas
 from auxo.errors import ConfigError, ShapeError
 from auxo.random import derive_seed, named_generator
 
-__all__ = ["KINDS", "SEVERITIES", "CorruptedImages", "corrupt", "corrupt_at_all_severities"]
-
 SEVERITIES = (1, 2, 3, 4, 5)
 
 

@@ -14,8 +14,6 @@ from torch import Tensor
 
 from auxo.errors import DataError
 
-__all__ = ["FORMATS", "MIN_PIXELS", "decode_image", "read_bytes"]
-
 MIN_PIXELS = 8
 """The shortest side, in pixels, that an image may have."""
 

@@ -7,8 +7,6 @@ from torch.nn import functional
 
 from auxo.errors import DataError
 
-__all__ = ["blend_with_photographs", "centre_digits", "grey_to_rgb"]
-
 _SIDE = 28
 _DIGIT_SIDE = 20
 _CENTRE_OF_MASS = 14.0

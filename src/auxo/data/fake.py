@@ -7,8 +7,6 @@ from torch import Tensor
 from auxo.data.sources import InMemorySource
 from auxo.random import named_generator
 
-__all__ = ["SHAPES", "oriented_shapes"]
-
 SHAPES = ("arrow", "corner", "tee", "wedge")
 """The classes, in the order of the labels."""
 

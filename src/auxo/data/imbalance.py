@@ -9,8 +9,6 @@ from auxo.data.sources import AbstractSource
 from auxo.errors import DataError
 from auxo.random import named_generator
 
-__all__ = ["Imbalance", "imbalanced", "imbalanced_counts"]
-
 Imbalance: TypeAlias = Literal["none", "exp", "step"]
 
 

@@ -25,8 +25,6 @@ from auxo.errors import DataError
 from auxo.random import derive_seed
 from auxo.tasks import AbstractTask, Classification
 
-__all__ = ["load_splits", "ood_splits"]
-
 
 def load_splits(
     config: DataConfig, *, seed: int, task: type[AbstractTask] = Classification, learned: tuple[str, ...] = ()

@@ -15,8 +15,6 @@ from auxo.errors import ConfigError, DataError
 from auxo.interfaces import AbstractOrder
 from auxo.types import Batch
 
-__all__ = ["Loader", "in_memory", "ordered_batches"]
-
 _CHUNK = 256
 
 

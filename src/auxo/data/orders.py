@@ -12,8 +12,6 @@ from auxo.errors import ConfigError
 from auxo.interfaces import AbstractOrder
 from auxo.random import derive_seed, named_generator
 
-__all__ = ["Balanced", "Shuffled", "Stratified"]
-
 _DRAWS_AT_ONCE = 4096
 
 

@@ -19,8 +19,6 @@ from auxo.errors import ConfigError, DataError, ShapeError
 from auxo.random import Draws, global_seed, named_generator
 from auxo.types import Batch, Normalisation
 
-__all__ = ["InputPipeline"]
-
 _MAX_STREAMED = 2000
 _CHUNK = 500
 _MOST_PIXELS = 2**24

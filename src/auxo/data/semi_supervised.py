@@ -11,8 +11,6 @@ from auxo.data.splits import Splits, TrainSplit, UnlabelledSplit
 from auxo.errors import DataError
 from auxo.random import named_generator
 
-__all__ = ["hide_labels", "without_images"]
-
 
 def hide_labels(splits: Splits, num_labelled: int, *, seed: int) -> Splits:
     """Return splits that train on the labels of some of the training images, and on all of the images without labels.

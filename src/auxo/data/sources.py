@@ -17,16 +17,6 @@ from auxo.data.decode import decode_image
 from auxo.errors import DataError
 from auxo.types import LABEL, Column
 
-__all__ = [
-    "AbstractEncodedImages",
-    "AbstractSource",
-    "InMemorySource",
-    "PlaceMap",
-    "StreamingSource",
-    "pixel_hashes",
-    "target_hashes",
-]
-
 _CHUNK = 512
 
 

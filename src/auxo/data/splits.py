@@ -16,22 +16,6 @@ from auxo.random import named_generator
 from auxo.tasks import AbstractTask, Classification
 from auxo.types import LABEL
 
-__all__ = [
-    "EvaluationSplit",
-    "MetaSplit",
-    "OODSplit",
-    "Splits",
-    "TestSplit",
-    "TrainSplit",
-    "UnlabelledSplit",
-    "ValSplit",
-    "check_disjoint",
-    "stratified_indices",
-    "stratified_parts",
-    "stratified_positions",
-    "subsample",
-]
-
 
 @dataclass(frozen=True)
 class TrainSplit:

@@ -12,18 +12,6 @@ from auxo.data.augmentations import OPERATIONS, Operation, apply_operations
 from auxo.random import Draws
 from auxo.types import Images
 
-__all__ = [
-    "JITTER",
-    "SIMCLR_VIEWS",
-    "Crops",
-    "SimCLRView",
-    "colour_jitter",
-    "crop_images",
-    "crop_places",
-    "draw_crops",
-    "recolour_view",
-]
-
 _ATTEMPTS = 10
 _JITTER_PROB = 0.8
 _GREY_PROB = 0.2

@@ -4,8 +4,6 @@ from dataclasses import dataclass
 
 from auxo.errors import ConfigError
 
-__all__ = ["FEW_IMAGES", "LEAST_IMAGES", "EstimationConfig"]
-
 LEAST_IMAGES = 5
 """Fewer validation images are refused."""
 

@@ -18,8 +18,6 @@ from auxo.estimation.scores import Scores, Thresholds, fit_thresholds, measure
 from auxo.evaluation import Reader
 from auxo.random import derive_seed
 
-__all__ = ["Estimate", "Estimation", "fit_estimation", "measure_source"]
-
 _NORMAL_QUANTILE = 1.96
 
 

@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 from auxo.errors import DataError
 from auxo.estimation.regression import Scale, fit_resampled, from_scale, to_scale
 
-__all__ = ["ESTIMATORS", "Estimator", "FittedEstimator", "MetaTable", "fit_estimator"]
-
 Floats = NDArray[np.float64]
 
 _SEVERAL = ("confidence", "atc_entropy", "agreement")

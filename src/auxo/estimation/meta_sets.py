@@ -13,8 +13,6 @@ from auxo.data.corruptions import KINDS, SEVERITIES, corrupt
 from auxo.errors import ShapeError
 from auxo.random import derive_seed, named_generator
 
-__all__ = ["FAMILIES", "MetaSet", "Step", "corrupted_sets", "draw_meta_sets", "render"]
-
 _Images: TypeAlias = Float[Tensor, "n 3 height width"]
 
 _MOST_STEPS = 3

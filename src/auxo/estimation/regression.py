@@ -10,17 +10,6 @@ from scipy.special import ndtr, ndtri
 
 from auxo.errors import DataError, ShapeError
 
-__all__ = [
-    "AccuracyRegression",
-    "Percentages",
-    "Scale",
-    "fit_regression",
-    "fit_resampled",
-    "from_scale",
-    "rmse",
-    "to_scale",
-]
-
 Percentages: TypeAlias = Sequence[float] | NDArray[np.floating]
 Scale: TypeAlias = Literal["percent", "probit"]
 

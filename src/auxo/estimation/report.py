@@ -7,8 +7,6 @@ from typing import Any
 from auxo.estimation.estimate import Estimate, Estimation
 from auxo.evaluation import Table
 
-__all__ = ["build_estimate_table", "estimate_records"]
-
 _MARK = " *"
 
 

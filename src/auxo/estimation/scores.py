@@ -15,8 +15,6 @@ from auxo.interfaces import AbstractMethod, PretextHead
 from auxo.pretexts.rotation import Rotation
 from auxo.types import Images
 
-__all__ = ["FEATURES", "Scores", "Thresholds", "fit_thresholds", "measure", "rotation_head", "threshold_of"]
-
 FEATURES = ("rotation", "confidence", "atc_confidence", "atc_entropy", "agreement")
 """The features of a set, each the mean of a number per image."""
 

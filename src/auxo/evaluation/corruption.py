@@ -19,8 +19,6 @@ from auxo.runs.results import EvaluationRow
 from auxo.tasks import Measure, Part, Scores, bootstrap_interval, clustered_interval
 from auxo.types import Batch
 
-__all__ = ["build_corruption_table", "evaluate_under_corruptions"]
-
 _BLOCK = 200
 _PREFIX = "corruption"
 

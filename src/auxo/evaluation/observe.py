@@ -9,8 +9,6 @@ from auxo.errors import ConfigError
 from auxo.interfaces import AbstractBackbone, AbstractMethod
 from auxo.types import Features, Images
 
-__all__ = ["Observation", "features_of", "observe"]
-
 
 class Observation(NamedTuple):
     """A prediction and the features it was made from.

@@ -17,17 +17,6 @@ from auxo.runs.results import EvaluationRow
 from auxo.tasks import Scores, score_answers, sum_answers
 from auxo.types import require_choice
 
-__all__ = [
-    "PROBES",
-    "FittedProbe",
-    "ProbeName",
-    "evaluate_by_probes",
-    "evaluate_probes",
-    "fit_knn",
-    "fit_linear",
-    "fit_probes",
-]
-
 ProbeName: TypeAlias = Literal["knn", "linear"]
 
 PROBES: tuple[ProbeName, ...] = get_args(ProbeName)

@@ -23,8 +23,6 @@ from auxo.runtime import Runtime
 from auxo.tasks import AbstractTask, Scores, Target, measure_answers, part_answers, score_answers
 from auxo.types import Batch, Column, Features, Images
 
-__all__ = ["Reader", "TargetedFeatures", "evaluation_mode"]
-
 _PRETEXT_PASSES = 4
 _MEAN = "mean"
 

@@ -20,8 +20,6 @@ from auxo.runs.results import EvaluationRow
 from auxo.tasks import AbstractTask
 from auxo.types import Images, Labels, Normalisation, refuse_unread
 
-__all__ = ["ATTACKS", "AttackConfig", "AttackName", "adversarial_images", "evaluate_under_attack"]
-
 AttackName: TypeAlias = Literal["pgd", "pgd_margin", "momentum", "fmn", "deepfool", "noise"]
 
 ATTACKS: tuple[AttackName, ...] = get_args(AttackName)

@@ -12,17 +12,6 @@ from rich.text import Text
 from auxo.errors import DataError
 from auxo.runs.results import PRIMARY, Compute, EvaluationRow, Selection
 
-__all__ = [
-    "Table",
-    "build_table",
-    "describe_primary",
-    "measure_cell",
-    "title_measure",
-    "to_csv",
-    "to_markdown",
-    "to_rich",
-]
-
 _MISSING = "-"
 _ABBREVIATIONS = ("auroc", "ece", "nll")
 

@@ -8,8 +8,6 @@ from auxo.errors import ShapeError
 from auxo.runtime import Runtime
 from auxo.tasks import Scores
 
-__all__ = ["Tally"]
-
 
 class Tally:
     """Keeps a few numbers for every item of a set; they stay on the device until they are merged.

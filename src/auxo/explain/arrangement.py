@@ -13,8 +13,6 @@ from auxo.explain.figures import draw_points
 from auxo.explain.part import Part
 from auxo.explain.subject import Subject
 
-__all__ = ["PointMap", "arrange", "arrangement"]
-
 
 class PointMap(NamedTuple):
     """Images laid out in the plane by their features.

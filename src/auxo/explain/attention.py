@@ -13,8 +13,6 @@ from auxo.explain.grad_cam import choose_layer, grad_cam
 from auxo.explain.part import Part
 from auxo.explain.subject import Inputs, Subject
 
-__all__ = ["AttentionGrid", "attend", "attention_grid"]
-
 _DECIMALS = 4
 
 

@@ -14,8 +14,6 @@ from auxo.errors import ConfigError, DataError
 from auxo.explain.figures import MAX_CLASSES
 from auxo.random import derive_seed, named_generator
 
-__all__ = ["ExplainConfig"]
-
 _DEFAULT_CLASSES = 10
 _MAX_PER_CLASS = 20  # more would make an image that no viewer opens
 

@@ -9,8 +9,6 @@ from torch import Tensor
 from auxo.errors import ConfigError, DataError, NonFiniteError
 from auxo.random import derive_seed
 
-__all__ = ["Embedding", "embed"]
-
 _PERPLEXITY = 30.0
 
 

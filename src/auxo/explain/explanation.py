@@ -13,8 +13,6 @@ from auxo.explain.subject import Subject
 from auxo.files import make_folder, write_atomically
 from auxo.types import LABEL
 
-__all__ = ["Explanation", "explain"]
-
 
 class Explanation(NamedTuple):
     """What was found.

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["MAX_CLASSES", "Attention", "draw_attention", "draw_points"]
-
 # Okabe and Ito, Color Universal Design (https://jfly.uni-koeln.de/color/), which differ under every common colour
 # blindness, with grey for black, which marks mistakes, and without yellow, which is lost on white. Further classes
 # repeat them with another marker.

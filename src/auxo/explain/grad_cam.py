@@ -10,8 +10,6 @@ from auxo.evaluation import observe
 from auxo.interfaces import AbstractMethod
 from auxo.types import Images, Labels
 
-__all__ = ["choose_layer", "grad_cam"]
-
 _MIN_SIDE = 4
 _UNUSED = "not have been used in the graph"  # what torch says of a tensor that the output does not depend on
 

@@ -2,8 +2,6 @@
 
 from typing import Any, NamedTuple
 
-__all__ = ["Part"]
-
 
 class Part(NamedTuple):
     """What Grad-CAM or t-SNE found.

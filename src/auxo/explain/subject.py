@@ -16,8 +16,6 @@ from auxo.runs.model import TrainedModel
 from auxo.runtime import Runtime
 from auxo.types import Features, Images
 
-__all__ = ["Answers", "Inputs", "Subject"]
-
 
 class Inputs(NamedTuple):
     """Some images of the set.

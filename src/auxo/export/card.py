@@ -19,11 +19,6 @@ from auxo.runs.experiment import ExperimentConfig, method_name
 from auxo.runs.history import RunHistory
 from auxo.runs.results import EvaluationRow
 
-__all__ = [
-    "Card",
-    "Files",
-]
-
 Files: TypeAlias = Mapping[str, str]
 
 _MANY_CLASSES = 50

@@ -13,8 +13,6 @@ from auxo.runs.document import allow_code
 from auxo.runs.model import TrainedModel
 from auxo.tasks import AbstractTask, TaskConfig
 
-__all__ = ["Description"]
-
 FORMAT = 2
 
 

@@ -26,8 +26,6 @@ from auxo.runs.experiment import ExperimentConfig
 from auxo.runs.history import RunHistory
 from auxo.runs.model import TrainedModel
 
-__all__ = ["FORMATS", "Export", "ExportFormat", "export_run", "is_export"]
-
 ExportFormat: TypeAlias = Literal["safetensors", "torch-export", "onnx", "hub-folder"]
 FORMATS: tuple[ExportFormat, ...] = get_args(ExportFormat)
 

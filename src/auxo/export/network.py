@@ -14,8 +14,6 @@ from auxo.random import named_generator
 from auxo.runs.model import TrainedModel
 from auxo.types import Images, Normalisation
 
-__all__ = ["TOLERANCE", "DeployedNetwork", "capture", "difference"]
-
 TOLERANCE = 1e-5
 """Largest difference of a probability between a model and its export; of other outputs, relative to their size."""
 

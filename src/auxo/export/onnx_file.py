@@ -18,8 +18,6 @@ from auxo.export.description import Description
 from auxo.export.predictor import Predictor
 from auxo.export.quiet import quiet_logger
 
-__all__ = ["open_onnx", "require_onnx", "to_onnx"]
-
 _DESCRIPTION = "auxo"
 _INPUT, _OUTPUT = "images", "logits"
 

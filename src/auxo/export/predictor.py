@@ -16,8 +16,6 @@ from auxo.runtime import Runtime
 from auxo.tasks import Answer
 from auxo.types import Batch
 
-__all__ = ["Predictor", "predictor_of"]
-
 
 @dataclass(frozen=True)
 class Predictor:

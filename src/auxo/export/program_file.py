@@ -16,8 +16,6 @@ from auxo.export.description import Description
 from auxo.export.predictor import Predictor
 from auxo.export.quiet import quiet_logger
 
-__all__ = ["open_program", "to_pt2"]
-
 _DESCRIPTION = "auxo.json"
 
 

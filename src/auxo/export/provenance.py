@@ -9,8 +9,6 @@ import torch
 
 import auxo
 
-__all__ = ["source_commit", "versions"]
-
 
 def versions() -> str:
     """Return the versions that matter to an export, in words."""

@@ -8,8 +8,6 @@ from typing import Any
 from auxo.outside import is_outside, split_outside
 from auxo.runs.document import replace_outside
 
-__all__ = ["config_of", "published"]
-
 _PLACES = ("train", "val", "test", "unlabelled")
 
 

@@ -4,8 +4,6 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["quiet_logger"]
-
 
 @contextmanager
 def quiet_logger(name: str, *, level: int) -> Iterator[None]:

@@ -2,8 +2,6 @@
 
 from auxo.export.description import Description
 
-__all__ = ["onnx_snippet", "torch_snippet"]
-
 _TORCH = """\
 import json
 import numpy as np

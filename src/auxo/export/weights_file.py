@@ -17,8 +17,6 @@ from auxo.runs.experiment import ExperimentConfig
 from auxo.runs.model import TrainedModel
 from auxo.runtime import Runtime
 
-__all__ = ["load_network", "write_network"]
-
 _PREFIX = "method."
 
 

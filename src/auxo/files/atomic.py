@@ -8,8 +8,6 @@ from pathlib import Path
 
 from auxo.errors import OutputError
 
-__all__ = ["AppendedFile", "make_folder", "remove_temporaries", "require_folder_of", "write_atomically"]
-
 _ENDING = ".part"
 
 

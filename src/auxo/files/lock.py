@@ -9,8 +9,6 @@ from filelock import FileLock, Timeout
 from auxo.errors import OutputError
 from auxo.files.atomic import make_folder
 
-__all__ = ["locked_folder"]
-
 
 @contextmanager
 def locked_folder(folder: Path) -> Iterator[None]:

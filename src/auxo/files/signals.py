@@ -6,8 +6,6 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-__all__ = ["StopRequest", "stop_on_signal"]
-
 
 class StopRequest:
     """Remembers the first signal that asked to stop.

@@ -14,8 +14,6 @@ from torch import Tensor
 from auxo.errors import CheckpointError
 from auxo.files.atomic import write_atomically
 
-__all__ = ["TensorFile", "read_tensor_file", "write_tensor_file"]
-
 FORMAT = 1
 
 

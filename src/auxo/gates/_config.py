@@ -9,8 +9,6 @@ from auxo.gates._interface import AbstractGate
 from auxo.registry import load
 from auxo.types import refuse_unread, require_choice
 
-__all__ = ["Aggregator", "GateConfig", "GateForm", "GateInit"]
-
 GateForm: TypeAlias = Literal["mean_of_softmax", "softmax_of_mean", "per_sample"]
 GateInit: TypeAlias = Literal["default", "kaiming"]
 Aggregator: TypeAlias = Literal["upgrad", "dualproj", "mgda", "pcgrad", "cagrad", "imtl_g", "aligned_mtl"]

@@ -9,8 +9,6 @@ from torch import Tensor, nn
 from auxo.runtime import Runtime
 from auxo.types import Batch
 
-__all__ = ["AbstractGate", "GateResult"]
-
 
 class GateResult(NamedTuple):
     """One loss made of several, and how much each counted.

@@ -14,8 +14,6 @@ from auxo.random import derive_seed, global_seed
 from auxo.runtime import Runtime
 from auxo.types import Batch
 
-__all__ = ["check_choice", "gate_layer", "relative_losses", "softmax_loss"]
-
 
 def gate_layer(num_features: int, num_tasks: int, *, init: GateInit, seed: int) -> nn.Linear:
     """Return a linear layer initialised from the stream ``init/gate``: as torch does, or its weight Kaiming-normal."""

@@ -9,8 +9,6 @@ from auxo.gates._softmax import gate_layer, softmax_loss
 from auxo.runtime import Runtime
 from auxo.types import Batch
 
-__all__ = ["SOURCE", "FrozenGate", "build"]
-
 SOURCE = (
     "The released code of Ruslim, Yudistira, Setiawan, Mixture of Self-Supervised Learning (arXiv 2307.14897; "
     "github.com/aristorenaldo/G-SSL), literally: a linear layer on the pooled features, softmax, and each weight "

@@ -9,8 +9,6 @@ from auxo.gates._softmax import check_choice, gate_layer, relative_losses, softm
 from auxo.runtime import Runtime
 from auxo.types import Batch
 
-__all__ = ["SOURCE", "LearnedGate", "build"]
-
 SOURCE = (
     "What the abstract of Ruslim, Yudistira, Setiawan, Mixture of Self-Supervised Learning (arXiv 2307.14897), says: "
     "the model learns the weights of the tasks. The layer is that of the released code "

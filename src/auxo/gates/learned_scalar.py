@@ -10,8 +10,6 @@ from auxo.gates._softmax import check_choice, relative_losses, softmax_loss
 from auxo.runtime import Runtime
 from auxo.types import Batch
 
-__all__ = ["SOURCE", "LearnedScalarGate", "build"]
-
 SOURCE = (
     "Ours: the gate learned without its features, to tell what they add. Softmax of M free logits, which start at 0, "
     "with the same guard against the easiest task."

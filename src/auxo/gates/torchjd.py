@@ -19,8 +19,6 @@ from auxo.random import derive_seed, global_seed
 from auxo.runtime import Runtime
 from auxo.types import Batch
 
-__all__ = ["SOURCE", "TorchJDGate", "build", "project_onto_dual_cone"]
-
 SOURCE = (
     "The weightings of TorchJD (Quinton & Rey, Jacobian Descent for Multi-Objective Optimization, arXiv 2406.16232; "
     "github.com/SimplexLab/TorchJD): upgrad and dualproj (there), mgda (Desideri 2012; Sener & Koltun 2018), pcgrad "

@@ -9,8 +9,6 @@ from auxo.gates._interface import AbstractGate, GateResult
 from auxo.runtime import Runtime
 from auxo.types import Batch
 
-__all__ = ["SOURCE", "UncertaintyGate", "build"]
-
 SOURCE = (
     "Kendall, Gal, Cipolla, Multi-Task Learning Using Uncertainty to Weigh Losses for Scene Geometry and Semantics, "
     "CVPR 2018 (arXiv 1705.07115): for classification exp(-s) L + s/2 with s the logarithm of a learned variance, "

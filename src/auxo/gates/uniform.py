@@ -8,8 +8,6 @@ from auxo.gates._interface import AbstractGate, GateResult
 from auxo.runtime import Runtime
 from auxo.types import Batch
 
-__all__ = ["SOURCE", "UniformGate", "build"]
-
 SOURCE = (
     "The mean of the losses: the control of every gate. The release of G-SSL (github.com/aristorenaldo/G-SSL) without "
     "a gate sums the losses instead, M times as much."

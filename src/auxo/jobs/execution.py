@@ -10,8 +10,6 @@ from auxo.errors import InterruptedRunError
 from auxo.files.signals import StopRequest, stop_on_signal
 from auxo.jobs.job import Job, Outcome, check_job, check_jobs, forget_untrained
 
-__all__ = ["AbstractExecutor", "run_jobs", "wish_to_stop"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class AbstractExecutor(ABC):

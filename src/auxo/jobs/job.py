@@ -11,8 +11,6 @@ from auxo.runs.document import config_digest, from_json, outside_files, to_json
 from auxo.runs.experiment import ExperimentConfig, method_name, named_options
 from auxo.runs.history import RunHistory
 
-__all__ = ["Job", "Outcome", "check_job", "check_jobs", "forget_untrained", "is_finished"]
-
 
 @dataclass(frozen=True)
 class Job:

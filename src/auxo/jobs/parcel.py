@@ -7,8 +7,6 @@ from pathlib import Path
 
 from auxo.errors import OutputError
 
-__all__ = ["pack_folder", "unpack_folder"]
-
 
 def pack_folder(folder: Path) -> bytes:
     """Return the files of a folder as a tar archive; hidden ones, such as locks, are left out."""

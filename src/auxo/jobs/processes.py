@@ -13,8 +13,6 @@ from auxo.jobs.job import Job, Outcome, is_finished
 from auxo.jobs.supervision import WorkerProcess, available_cores, end_all
 from auxo.runs.document import outside_files, to_json
 
-__all__ = ["LocalProcesses", "judged"]
-
 _LOOK_SECONDS = 0.05
 
 

@@ -22,8 +22,6 @@ from auxo.jobs.parcel import pack_folder, unpack_folder
 from auxo.jobs.processes import judged
 from auxo.jobs.ray_task import Answer, make_order, work
 
-__all__ = ["RayCluster"]
-
 _LOOK_SECONDS = 0.2
 _GRACE_SECONDS = 90.0
 _LISTEN_SECONDS = 10.0

@@ -14,8 +14,6 @@ from auxo.jobs.parcel import pack_folder, unpack_folder
 from auxo.jobs.supervision import WorkerProcess, end_all
 from auxo.runs.document import outside_files, to_json
 
-__all__ = ["Answer", "Order", "make_order", "work"]
-
 _LOOK_SECONDS = 0.1
 _ENVIRONMENT = ("AUXO_DATA",)
 

@@ -15,8 +15,6 @@ from auxo.errors import OutputError
 from auxo.files import make_folder
 from auxo.jobs.worker import Request
 
-__all__ = ["WorkerProcess", "available_cores", "end_all"]
-
 _PROGRAM = "from auxo.jobs.worker import main; main()"
 _GRACE_SECONDS = 60.0
 

@@ -22,8 +22,6 @@ from auxo.runs.results import EvaluationRow
 from auxo.runtime import open_runtime
 from auxo.training import SilentObserver, train_run
 
-__all__ = ["Request", "main"]
-
 _GRACE_SECONDS = 600.0
 _PATIENCE_SECONDS = _GRACE_SECONDS + 30.0  # longer than one whose parent is gone may take
 

@@ -6,8 +6,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ["collapse_metrics", "effective_rank", "embedding_std"]
-
 
 @torch.no_grad()
 def embedding_std(embeddings: Float[Tensor, "batch dim"]) -> Float[Tensor, ""]:

@@ -10,8 +10,6 @@ from auxo.joint_embeddings._interface import AbstractJointEmbedding
 from auxo.registry import load
 from auxo.types import refuse_unread, require_choice
 
-__all__ = ["JointEmbeddingConfig", "JointEmbeddingName", "MomentumSchedule"]
-
 JointEmbeddingName: TypeAlias = Literal["simclr", "byol", "barlow_twins", "vicreg"]
 MomentumSchedule: TypeAlias = Literal["cosine", "constant"]
 

@@ -8,8 +8,6 @@ from torch.func import functional_call
 from auxo.interfaces import AbstractBackbone
 from auxo.joint_embeddings._interface import AbstractJointEmbedding, Pair, PairLoss
 
-__all__ = ["loss_in_backbone"]
-
 
 class _Network(nn.Module):
     """Backbone and pretext as one module, whose parameters can be replaced."""

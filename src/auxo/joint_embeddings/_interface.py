@@ -13,8 +13,6 @@ from auxo.errors import ShapeError
 from auxo.runtime import Runtime
 from auxo.types import Batch, Images
 
-__all__ = ["AbstractJointEmbedding", "Pair", "PairLoss", "gather_from", "pair_of"]
-
 
 class PairLoss(NamedTuple):
     """What comparing two views gives.

@@ -11,8 +11,6 @@ from auxo.joint_embeddings._interface import Pair, PairLoss
 from auxo.random import derive_seed, global_seed
 from auxo.types import Images
 
-__all__ = ["compare", "embed", "in_float32", "perceptron", "unit_rows"]
-
 
 def perceptron(config: JointEmbeddingConfig, stream: str, num_inputs: int, *, seed: int) -> nn.Sequential:
     """Return linear layers with batch norm and ReLU between them, initialised from the stream ``init/<stream>``.

@@ -11,8 +11,6 @@ from auxo.joint_embeddings._config import JointEmbeddingConfig
 from auxo.joint_embeddings._interface import AbstractJointEmbedding, Pair, PairLoss
 from auxo.joint_embeddings._projector import compare, perceptron
 
-__all__ = ["SOURCE", "BarlowTwins", "build", "redundancy_loss"]
-
 SOURCE = (
     "Zbontar, Jing, Misra, LeCun, Deny, Barlow Twins, ICML 2021 (arXiv 2103.03230), Eq. 1 and 2; from the release "
     "(github.com/facebookresearch/barlowtwins) the 1e-5 added to variances and the form of the projector, three linear "

@@ -13,8 +13,6 @@ from auxo.joint_embeddings._interface import AbstractJointEmbedding, Pair, PairL
 from auxo.joint_embeddings._projector import embed, in_float32, perceptron, unit_rows
 from auxo.types import Losses
 
-__all__ = ["BYOL", "SOURCE", "build", "prediction_losses"]
-
 SOURCE = (
     "Grill et al., Bootstrap Your Own Latent, NeurIPS 2020 (arXiv 2006.07733): 2 - 2 cos summed over both directions, "
     "the target's momentum from 0.996 to 1 along half a cosine. Widths as in the released code of BiSSL (arXiv "

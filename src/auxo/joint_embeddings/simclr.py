@@ -12,8 +12,6 @@ from auxo.joint_embeddings._config import JointEmbeddingConfig
 from auxo.joint_embeddings._interface import AbstractJointEmbedding, Pair, PairLoss
 from auxo.joint_embeddings._projector import compare, perceptron, unit_rows
 
-__all__ = ["SOURCE", "SimCLR", "build", "nt_xent_loss"]
-
 SOURCE = (
     "Chen, Kornblith, Norouzi, Hinton, A Simple Framework for Contrastive Learning of Visual Representations, ICML "
     "2020 (arXiv 2002.05709), Eq. 1. Negatives come from all processes. Heads, temperature 0.5 and a forward pass for "

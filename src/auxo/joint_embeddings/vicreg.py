@@ -11,8 +11,6 @@ from auxo.joint_embeddings._config import JointEmbeddingConfig
 from auxo.joint_embeddings._interface import AbstractJointEmbedding, Pair, PairLoss
 from auxo.joint_embeddings._projector import compare, perceptron
 
-__all__ = ["SOURCE", "VICReg", "build", "vicreg_loss"]
-
 SOURCE = (
     "Bardes, Ponce, LeCun, VICReg: Variance-Invariance-Covariance Regularization for Self-Supervised Learning, ICLR "
     "2022 (arXiv 2105.04906), Algorithm 1. The released code (github.com/facebookresearch/vicreg) halves the variance "

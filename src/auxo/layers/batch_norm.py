@@ -7,13 +7,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-__all__ = [
-    "SynchronisedBatchNorm1d",
-    "SynchronisedBatchNorm2d",
-    "keep_running_statistics",
-    "use_running_statistics",
-]
-
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 

@@ -9,9 +9,6 @@ from torch.nn import functional
 
 from auxo.random import derive_seed, global_seed
 
-__all__ = ["CosineHead", "HeadKind", "class_head", "cosine_head", "linear_head"]
-
-
 HeadKind: TypeAlias = Literal["linear", "cosine"]
 
 

@@ -17,9 +17,6 @@ from auxo.losses.ldam import ldam_losses, ldam_margins
 from auxo.runtime import Runtime
 from auxo.types import Batch, Labels, Losses, require_choice
 
-__all__ = ["ClassLoss", "ClassLossConfig"]
-
-
 _Name: TypeAlias = Literal["cross_entropy", "ldam", "focal"]
 _ClassWeights: TypeAlias = Literal["none", "effective_number"]
 

@@ -7,8 +7,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ["effective_number_weights"]
-
 
 def effective_number_weights(class_counts: Sequence[int], *, beta: float) -> Float[Tensor, " classes"]:
     r"""Return ``w_j`` in proportion to ``(1 - beta) / (1 - beta^{n_j})``, scaled to the sum C.

@@ -6,8 +6,6 @@ from torch.nn import functional
 
 from auxo.types import Labels, Losses
 
-__all__ = ["cross_entropy_losses"]
-
 
 def cross_entropy_losses(logits: Float[Tensor, "batch classes"], labels: Labels) -> Losses:
     """Return ``-log softmax(logits)[label]`` of every sample.

@@ -7,8 +7,6 @@ from torch import Tensor
 from auxo.losses.cross_entropy import cross_entropy_losses
 from auxo.types import Labels, Losses
 
-__all__ = ["focal_losses"]
-
 
 def focal_losses(logits: Float[Tensor, "batch classes"], labels: Labels, *, gamma: float) -> Losses:
     """Return ``-(1 - p)^gamma log p`` of every sample, with ``p`` the softmax probability of its label.

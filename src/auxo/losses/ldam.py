@@ -10,8 +10,6 @@ from torch.nn import functional
 from auxo.losses.cross_entropy import cross_entropy_losses
 from auxo.types import Labels, Losses
 
-__all__ = ["ldam_losses", "ldam_margins"]
-
 
 def ldam_margins(class_counts: Sequence[int], *, max_margin: float) -> Float[Tensor, " classes"]:
     r"""Return the margin of every class, ``m_j = max_margin * n_j^{-1/4} / max_i n_i^{-1/4}``.

@@ -34,8 +34,6 @@ from auxo.runtime import Runtime, parameters_of
 from auxo.tasks import AbstractTask, Classification
 from auxo.types import Batches, Images, Metrics, refuse_unread, require_choice
 
-__all__ = ["BiSSL"]
-
 SOURCE = (
     "After Zakarias, Hansen, Tan, BiSSL (TMLR, arXiv 2410.02387), of which the abstracts and the pipeline figures were "
     "read, and the released code of its versions; the text could not be read, so no number here is a reproduction. "

@@ -23,8 +23,6 @@ from auxo.runtime import Runtime
 from auxo.tasks import AbstractTask, Classification
 from auxo.types import LABEL, Batch, Batches, Images, Metrics
 
-__all__ = ["FixMatch", "cifar10_released", "recipe"]
-
 SOURCE = (
     "Sohn et al., FixMatch: Simplifying Semi-Supervised Learning with Consistency and Confidence, NeurIPS 2020 (arXiv "
     "2001.07685), Eq. 3 and 4 and Algorithm 1; github.com/google-research/fixmatch. Three random operations in the "

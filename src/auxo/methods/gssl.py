@@ -21,20 +21,6 @@ from auxo.runtime import Runtime
 from auxo.tasks import AbstractTask, Classification
 from auxo.types import Batch, Batches, Images, Metrics, require_choice
 
-__all__ = [
-    "GSSL",
-    "cifar10_adversarial",
-    "cifar10_long_tailed",
-    "lorot",
-    "moe1",
-    "moe1flip",
-    "moe1sc",
-    "nomoe",
-    "recipe",
-    "tiny_imagenet",
-    "transform_only",
-]
-
 SOURCE = (
     "After Ruslim, Yudistira, Setiawan, Mixture of Self-Supervised Learning (arXiv 2307.14897), of which only the "
     "abstract and a figure could be read, and the authors' released code (github.com/aristorenaldo/G-SSL). The "

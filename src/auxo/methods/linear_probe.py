@@ -16,8 +16,6 @@ from auxo.runtime import Runtime
 from auxo.tasks import AbstractTask, Classification
 from auxo.types import Batches, Images, Metrics
 
-__all__ = ["LinearProbe", "recipe"]
-
 SOURCE = (
     "As a stage of BiSSL (Zakarias, Hansen, Tan, arXiv 2410.02387) after its released code: the class head is trained "
     "on the frozen backbone for 20 epochs at a constant rate. There the pretext's heads come trained from pretraining. "

@@ -25,8 +25,6 @@ from auxo.runtime import Runtime
 from auxo.tasks import AbstractTask, Classification
 from auxo.types import Batch, Batches, Images, Metrics
 
-__all__ = ["OSSL", "ImplicitConfig", "cifar10_released", "recipe"]
-
 SOURCE = (
     "After Boonlia, Dam, Ferdaus, Anavatti, Mullick, Improving Self-supervised Learning for Out-of-distribution Task "
     "via Auxiliary Classifier, ICIP 2022 (arXiv 2209.02881), as the authors' released code does it "

@@ -12,8 +12,6 @@ from auxo.runtime import Runtime
 from auxo.tasks import AbstractTask
 from auxo.types import Batches, Images, Metrics
 
-__all__ = ["Pretraining"]
-
 SOURCE = (
     "The pretexts' own: Chen et al., SimCLR, ICML 2020 (arXiv 2002.05709); Grill et al., BYOL, NeurIPS 2020 (arXiv "
     "2006.07733); Zbontar et al., Barlow Twins, ICML 2021 (arXiv 2103.03230); Bardes et al., VICReg, ICLR 2022 (arXiv "

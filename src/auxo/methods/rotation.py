@@ -18,8 +18,6 @@ from auxo.runtime import Runtime
 from auxo.tasks import AbstractTask, Classification
 from auxo.types import Batches, Images, Metrics
 
-__all__ = ["JointRotation", "recipe"]
-
 SOURCE = (
     "Deng, Gould, Zheng, What Does Rotation Prediction Tell Us about Classifier Accuracy under Varying Testing "
     "Environments?, ICML 2021 (arXiv 2106.05961). The paper's equation has all four rotations (expand, our default); "

@@ -16,8 +16,6 @@ from auxo.runtime import Runtime
 from auxo.tasks import AbstractTask, Classification
 from auxo.types import Batches, Images, Metrics
 
-__all__ = ["Supervised", "cifar10_long_tailed", "recipe"]
-
 SOURCE = (
     "The baseline of every paper: softmax cross-entropy on labelled images. One step per batch. Class losses: LDAM and "
     "deferred re-weighting (Cao et al., NeurIPS 2019, arXiv 1906.07413, code kaidic/LDAM-DRW), focal loss (Lin et al., "

@@ -15,8 +15,6 @@ from auxo.errors import ConfigError
 from auxo.optimizers.lars import Lars
 from auxo.types import require_choice
 
-__all__ = ["LearningRate", "OptimizerConfig"]
-
 _Name: TypeAlias = Literal["sgd", "adamw", "lars"]
 _Schedule: TypeAlias = Literal["constant", "step", "cosine", "fixmatch"]
 _Moves: TypeAlias = Literal["epoch", "step"]

@@ -9,8 +9,6 @@ from torch.optim import Optimizer
 
 from auxo.errors import ConfigError
 
-__all__ = ["Lars"]
-
 
 class Lars(Optimizer):
     r"""Descend with momentum, each tensor's gradient scaled to a given share of that tensor's norm.

@@ -6,8 +6,6 @@ from torch import Tensor
 
 from auxo.errors import ShapeError
 
-__all__ = ["check_square", "five_places", "is_inside", "memory_format_of", "move_pixels", "squares"]
-
 
 def memory_format_of(images: Tensor) -> torch.memory_format:
     """Return how the pixels are stored: channels last, also where the two are the same, or contiguous."""

@@ -15,8 +15,6 @@ from auxo.pretexts._pixels import check_square, memory_format_of, move_pixels
 from auxo.random import Draws
 from auxo.types import Images, Losses
 
-__all__ = ["AbstractQuadrantPretext", "change_quadrants", "make_all_quadrants", "make_quadrants"]
-
 
 class AbstractQuadrantPretext(AbstractPretext):
     """A pretext that moves the pixels of one quadrant or exchanges its channels; several can share one quadrant.

@@ -8,8 +8,6 @@ from torch import Tensor
 from auxo.errors import ShapeError
 from auxo.pretexts._quadrants import AbstractQuadrantPretext
 
-__all__ = ["ORDERS", "ChannelShuffle"]
-
 SOURCE = (
     "After the released code of Ruslim, Yudistira, Setiawan, Mixture of Self-Supervised Learning (arXiv 2307.14897; "
     "github.com/aristorenaldo/G-SSL); of the paper only the abstract and a figure could be read. The channels of a "

@@ -15,8 +15,6 @@ from auxo.pretexts.lorot import LoRot
 from auxo.random import Draws
 from auxo.types import Images, Losses
 
-__all__ = ["Compose"]
-
 SOURCE = (
     "After the released code of Ruslim, Yudistira, Setiawan, Mixture of Self-Supervised Learning (arXiv 2307.14897; "
     "github.com/aristorenaldo/G-SSL); of the paper only the abstract and a figure could be read. As there, one "

@@ -13,8 +13,6 @@ from auxo.pretexts._pixels import five_places, is_inside, memory_format_of, squa
 from auxo.random import Draws
 from auxo.types import Images, Losses
 
-__all__ = ["Inpaint"]
-
 SOURCE = (
     "Pathak, Krahenbuhl, Donahue, Darrell, Efros, Context Encoders: Feature Learning by Inpainting, CVPR 2016 (arXiv "
     "1604.07379), the reconstruction loss alone: a square of half the side is emptied and predicted under the squared "

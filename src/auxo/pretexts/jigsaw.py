@@ -18,8 +18,6 @@ from auxo.pretexts._pixels import memory_format_of
 from auxo.random import Draws
 from auxo.types import Images, Losses
 
-__all__ = ["Jigsaw", "distant_orders"]
-
 SOURCE = (
     "Noroozi, Favaro, Unsupervised Learning of Visual Representations by Solving Jigsaw Puzzles, ECCV 2016 (arXiv "
     "1603.09246): 3x3 tiles, a greedy set of distant permutations. Differs: the tiles go back into one image for an "

@@ -14,8 +14,6 @@ from auxo.pretexts._quadrants import AbstractQuadrantPretext
 from auxo.random import Draws
 from auxo.types import Images
 
-__all__ = ["LoRot", "rotate_squares"]
-
 SOURCE = (
     "Moon, Kim, Heo, Tailoring Self-Supervision for Supervised Learning, ECCV 2022 (arXiv 2207.10023), after the "
     "released code github.com/wjun0830/Localizable-Rotation; the paper's text was not read. LoRot-E: a uniformly drawn "

@@ -12,8 +12,6 @@ from auxo.pretexts._pixels import memory_format_of, squares
 from auxo.random import Draws
 from auxo.types import Images, Losses
 
-__all__ = ["NEIGHBOURS", "RelativePatch"]
-
 SOURCE = (
     "Doersch, Gupta, Efros, Unsupervised Visual Representation Learning by Context Prediction, ICCV 2015 (arXiv "
     "1505.05192): eight neighbours, gaps of half a patch, every patch shifted by up to 7/96 of its side. Differs: "

@@ -13,8 +13,6 @@ from auxo.pretexts._pixels import check_square, memory_format_of
 from auxo.random import Draws
 from auxo.types import Images, Losses
 
-__all__ = ["Rotation", "rotate_all", "rotate_each"]
-
 SOURCE = (
     "Gidaris, Singh, Komodakis, Unsupervised Representation Learning by Predicting Image Rotations, ICLR 2018 "
     "(arXiv 1803.07728); 'expand' and 'random' as in Deng, Gould, Zheng, ICML 2021 (arXiv 2106.05961)."

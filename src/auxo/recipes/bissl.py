@@ -12,8 +12,6 @@ from auxo.methods.supervised import Supervised
 from auxo.optimizers import OptimizerConfig
 from auxo.runs.experiment import ExperimentConfig, StageConfig, TrainingConfig, Transfer
 
-__all__ = ["from_pretrained", "recipe", "released"]
-
 _TRANSFERS = (
     Transfer(stage="pretrain", part="backbone", to="backbone"),
     Transfer(stage="pretrain", part="backbone", to="upper.backbone"),

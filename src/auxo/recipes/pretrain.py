@@ -6,8 +6,6 @@ from auxo.methods.supervised import Supervised
 from auxo.optimizers import OptimizerConfig
 from auxo.runs.experiment import ExperimentConfig, StageConfig, TrainingConfig
 
-__all__ = ["recipe"]
-
 
 def recipe() -> ExperimentConfig:
     """Return SimCLR on the built-in digits, then fine-tuning with 250 labels."""

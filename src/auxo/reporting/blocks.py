@@ -4,23 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-__all__ = [
-    "Block",
-    "Chart",
-    "Charts",
-    "Confusion",
-    "Legend",
-    "LegendItem",
-    "Numbers",
-    "Page",
-    "Part",
-    "Picture",
-    "Pictures",
-    "Points",
-    "Section",
-    "Sprite",
-]
-
 
 @dataclass(frozen=True)
 class Chart:

@@ -7,8 +7,6 @@ from typing import Any, NamedTuple, TypeAlias
 
 from auxo.reporting.colours import AXIS, GRID, INK, Style
 
-__all__ = ["Line", "Scatter", "build_heat", "build_intervals", "build_lines", "build_scatter", "plain"]
-
 Number: TypeAlias = int | float
 
 _DIGITS = 5

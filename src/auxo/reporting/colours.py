@@ -5,8 +5,6 @@ from typing import NamedTuple
 
 from auxo.reporting.run_record import RunRecord
 
-__all__ = ["AXIS", "DARK", "GRID", "INK", "SERIES", "Style", "run_styles", "style_of"]
-
 SERIES = ("#0069a8", "#bf4a00", "#00755a", "#a33f7a", "#856200", "#5a55c9", "#5f6b78")
 """Colours of lines and points on white, each of a contrast of at least 4.5 to it."""
 

@@ -18,8 +18,6 @@ from auxo.runtime import Runtime
 from auxo.tasks import Reliability
 from auxo.types import LABEL
 
-__all__ = ["Judgement", "LookedAt", "Omission", "SetJudgement", "judge"]
-
 Made = TypeVar("Made")
 
 

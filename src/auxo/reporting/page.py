@@ -8,8 +8,6 @@ from markupsafe import Markup
 from auxo.reporting.blocks import Page
 from auxo.reporting.colours import DARK
 
-__all__ = ["render_page", "script_json"]
-
 _FOLDER = Path(__file__).parent / "templates"
 
 

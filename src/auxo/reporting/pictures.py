@@ -14,8 +14,6 @@ from torch.nn import functional
 from auxo.explain import Attention
 from auxo.reporting.blocks import Sprite
 
-__all__ = ["covered_uri", "picture_uri", "sprite_of"]
-
 _SPRITE_SIDE = 32  # pixels of an image among many
 _LARGEST_SIDE = 96  # pixels of a single image
 _QUALITY = 82

@@ -25,8 +25,6 @@ from auxo.reporting.sections.heads import describe_guessing
 from auxo.reporting.sections.words import counted, listed
 from auxo.runs.results import EvaluationRow
 
-__all__ = ["build_page"]
-
 
 def build_page(runs: Sequence[RunRecord], judgements: Sequence[Judgement]) -> Page:
     """Return the report of some finished runs.

@@ -10,8 +10,6 @@ from auxo.outside import short_name
 from auxo.runs.experiment import ExperimentConfig, method_name
 from auxo.runs.history import Evaluated, LoggedMetrics, RunHistory
 
-__all__ = ["RunRecord", "group_name", "grouped", "read_run_record", "run_names"]
-
 _MOST_POINTS = 200
 
 

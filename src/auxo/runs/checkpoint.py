@@ -15,8 +15,6 @@ from auxo.files.tensor_file import read_tensor_file, write_tensor_file
 from auxo.interfaces import AbstractMethod, TrainState
 from auxo.runs.results import Compute, Selection
 
-__all__ = ["Checkpoints", "Progress", "check_images", "load_matching", "load_part", "load_weights"]
-
 
 @dataclass
 class Progress:

@@ -13,8 +13,6 @@ from tensorboard.summary.writer.record_writer import RecordWriter as EventFile
 
 from auxo.files.atomic import AppendedFile, make_folder
 
-__all__ = ["CurveWriter"]
-
 _numbers = itertools.count()
 
 

@@ -24,8 +24,6 @@ from auxo.outside import import_file, is_outside, load_outside, pair_files, run_
 from auxo.runs.experiment import ExperimentConfig
 from auxo.runs.tree import fold
 
-__all__ = ["allow_code", "config_digest", "from_json", "load_recipe", "outside_files", "replace_outside", "to_json"]
-
 FORMAT = 2
 
 _Json = TypeVar("_Json")

@@ -15,8 +15,6 @@ from auxo.runs.tree import Option, walk
 from auxo.runtime import RuntimeConfig
 from auxo.tasks import TaskConfig
 
-__all__ = ["ExperimentConfig", "StageConfig", "TrainingConfig", "Transfer", "method_name", "named_options"]
-
 _SCRATCH = "scratch"
 
 

@@ -15,8 +15,6 @@ from auxo.runs.experiment import ExperimentConfig, StageConfig
 from auxo.runs.records import End, find_end, read_records
 from auxo.runs.results import Compute, EvaluationRow, Selection, first_head
 
-__all__ = ["Evaluated", "LoggedMetrics", "RunHistory"]
-
 _RECORDS = "records.jsonl"
 
 

@@ -8,8 +8,6 @@ from auxo.runs.curves import CurveWriter
 from auxo.runs.records import RecordWriter
 from auxo.runs.results import EvaluationRow
 
-__all__ = ["Journal"]
-
 
 class Journal:
     """Writes the records and curves of a run; used by the main process only.

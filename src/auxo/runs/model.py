@@ -16,8 +16,6 @@ from auxo.runtime import Runtime
 from auxo.tasks import AbstractTask
 from auxo.types import LABEL
 
-__all__ = ["TrainedModel", "load_model", "splits_of"]
-
 
 @dataclass(frozen=True)
 class TrainedModel:

@@ -10,8 +10,6 @@ from auxo.errors import CheckpointError
 from auxo.files.atomic import AppendedFile, write_atomically
 from auxo.runs.results import Compute, Selection
 
-__all__ = ["End", "RecordWriter", "find_end", "read_records"]
-
 _REQUIRED = {"kind", "stage_number", "step"}
 
 

@@ -7,8 +7,6 @@ from typing import Any, Literal
 from auxo.errors import ConfigError
 from auxo.tasks import Measure, Part
 
-__all__ = ["PRIMARY", "Compute", "EvaluationRow", "Selection", "first_head"]
-
 PRIMARY = "primary"
 """Stands for whichever measure is the primary one of a task."""
 

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 else:  # where types are checked at run time too, the error should be choose's own, which says what to do
     SelectionSplit = object
 
-__all__ = ["SelectionRule"]
-
 FIRST = "first"
 _TIE_BREAK = "nll"
 

@@ -4,8 +4,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import Field, fields, is_dataclass, replace
 from typing import Any, NamedTuple, TypeAlias, TypeVar, cast
 
-__all__ = ["Option", "Steps", "fold", "replaced", "walk"]
-
 Steps: TypeAlias = tuple[str, ...]
 """Names of fields on the way from a configuration to a value in it; a member of a tuple counts by its number."""
 

@@ -12,8 +12,6 @@ from auxo.errors import ConfigError
 from auxo.runs.experiment import ExperimentConfig, named_options
 from auxo.runs.tree import Option, replaced
 
-__all__ = ["Field", "Value", "declared_samplers", "find_field", "search_fields", "with_values"]
-
 Value = bool | int | float | str | None
 
 _OF_DATA = ("augment", "image_size")  # all else would change what the trials are measured on

@@ -12,8 +12,6 @@ from auxo.sweep.samplers import spelled
 from auxo.sweep.search import Sweep
 from auxo.sweep.study import Trial
 
-__all__ = ["failures_of", "judged_table", "to_report", "to_trial_csv", "trial_table", "write_files"]
-
 
 def write_files(sweep: Sweep) -> list[Path]:
     """Write the sweep into its folder and return the files.

@@ -14,8 +14,6 @@ from auxo.runs.selection import SelectionRule
 from auxo.sweep.space import SearchSpace
 from auxo.sweep.study import Strategy
 
-__all__ = ["Contents", "check_contents", "contents_of", "write_contents"]
-
 FORMAT = 2
 _FILE = "sweep.json"
 

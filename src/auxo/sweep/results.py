@@ -11,8 +11,6 @@ from auxo.runs.results import Compute, EvaluationRow
 from auxo.runs.selection import SelectionRule
 from auxo.tasks import Measure
 
-__all__ = ["Objective", "TrialResult", "ValidationScore", "choose", "read_test", "read_trial"]
-
 _VAL = "val"
 
 

@@ -8,8 +8,6 @@ from typing import TypeAlias
 from auxo.errors import ConfigError
 from auxo.sweep.fields import Field, Value
 
-__all__ = ["SAMPLERS", "Choice", "Integers", "Interval", "Sampler", "parse_sampler", "spelled"]
-
 SAMPLERS = "uniform:LOW,HIGH, log:LOW,HIGH, around:FACTOR, int:LOW,HIGH or choice:A,B,..."
 
 

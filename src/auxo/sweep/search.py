@@ -9,8 +9,6 @@ from auxo.jobs import AbstractExecutor, Job, Outcome, run_jobs
 from auxo.sweep.results import TrialResult, choose, read_trial
 from auxo.sweep.study import Study, Trial
 
-__all__ = ["Sweep", "make_trials", "read_sweep"]
-
 
 @dataclass(frozen=True)
 class Sweep:

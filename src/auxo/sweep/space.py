@@ -16,8 +16,6 @@ from auxo.sweep.samplers import Choice, Integers, Sampler, parse_sampler
 from auxo.training.run import untrained_stages
 from auxo.training.trainer import StageTrainer
 
-__all__ = ["Parameter", "SearchSpace", "check_builds", "parse_space"]
-
 _MOST_COMBINATIONS = 256
 
 

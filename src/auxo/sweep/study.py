@@ -14,8 +14,6 @@ from auxo.sweep.results import Objective, ValidationScore
 from auxo.sweep.samplers import Choice, Integers, Sampler
 from auxo.sweep.space import SearchSpace
 
-__all__ = ["JOURNAL", "Strategy", "Study", "Trial", "open_study", "require_optuna"]
-
 Strategy: TypeAlias = Literal["tpe", "random", "grid"]
 
 JOURNAL = "study.journal"

@@ -14,18 +14,6 @@ from auxo.tasks._interface import Measure, Part, Reliability, Scores
 from auxo.tasks._intervals import wilson_interval
 from auxo.types import Labels
 
-__all__ = [
-    "AnswerSums",
-    "calibration_error",
-    "count_confusion",
-    "find_reliability",
-    "measure_answers",
-    "part_answers",
-    "part_by",
-    "score_answers",
-    "sum_answers",
-]
-
 _NUM_BINS = 15
 
 

@@ -8,8 +8,6 @@ from auxo.errors import ConfigError
 from auxo.outside import absolute_name, is_outside, load_outside
 from auxo.tasks._interface import AbstractTask
 
-__all__ = ["TaskConfig"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class TaskConfig:

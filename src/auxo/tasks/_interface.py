@@ -13,8 +13,6 @@ from torch import Tensor
 from auxo.errors import CheckpointError, ConfigError
 from auxo.types import Column, Losses
 
-__all__ = ["AbstractTask", "Answer", "Measure", "Measured", "Part", "Reliability", "Scores", "Source", "Target"]
-
 Scores: TypeAlias = Mapping[str, Tensor]
 """A few numbers for every image by name, shape ``(n,)`` or ``(n, k)`` each: all that the measures of a set need."""
 

@@ -12,8 +12,6 @@ from torch import Tensor
 from auxo.errors import ConfigError
 from auxo.random import named_generator
 
-__all__ = ["Interval", "auroc_interval", "bootstrap_interval", "clustered_interval", "wilson_interval"]
-
 
 class Interval(NamedTuple):
     """Where a value plausibly lies.

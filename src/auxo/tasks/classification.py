@@ -16,8 +16,6 @@ from auxo.tasks._interface import AbstractTask, Answer, Measure, Measured, Part,
 from auxo.tasks._intervals import auroc_interval, wilson_interval
 from auxo.types import LABEL, Column, Losses
 
-__all__ = ["Classification"]
-
 SOURCE = (
     "Calibration error: Guo et al., On Calibration of Modern Neural Networks, ICML 2017 (arXiv 1706.04599). "
     "Worst group: Sagawa et al., Distributionally Robust Neural Networks, ICLR 2020 (arXiv 1911.08731)."

@@ -12,8 +12,6 @@ from auxo.training.operations import OperationCounter
 from auxo.training.run import untrained_stages
 from auxo.training.trainer import StageTrainer
 
-__all__ = ["StageCost", "measure_costs"]
-
 
 class StageCost(NamedTuple):
     """What a stage costs.

@@ -13,8 +13,6 @@ from auxo.runs.experiment import ExperimentConfig, StageConfig
 from auxo.runtime import Runtime
 from auxo.types import Batch, Batches
 
-__all__ = ["Feeds"]
-
 _HINTS = {
     "meta": "pass --data.meta-fraction 0.1",
     "unlabelled": "pass --data.num-labelled N to hide the labels of the others, or --data.unlabelled SET",

@@ -7,8 +7,6 @@ from auxo.errors import ConfigError, NonFiniteError
 from auxo.runtime import Runtime
 from auxo.types import Metrics
 
-__all__ = ["Meter"]
-
 
 class Meter:
     """Collects every step's metrics on the device and hands out their means.

@@ -4,8 +4,6 @@ from typing import Protocol, runtime_checkable
 
 from auxo.runs.results import EvaluationRow
 
-__all__ = ["Observer", "SilentObserver"]
-
 
 @runtime_checkable
 class Observer(Protocol):

@@ -4,8 +4,6 @@ from contextlib import nullcontext
 
 from torch.utils.flop_counter import FlopCounterMode
 
-__all__ = ["OperationCounter"]
-
 
 class _NoModules(nullcontext[None]):
     """Stands for the tracker of modules: everything belongs to the whole."""

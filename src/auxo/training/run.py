@@ -25,8 +25,6 @@ from auxo.runtime import Runtime
 from auxo.training.observer import Observer, SilentObserver
 from auxo.training.trainer import StageTrainer
 
-__all__ = ["RunResult", "train_run", "untrained_stages"]
-
 
 @dataclass(frozen=True)
 class RunResult:

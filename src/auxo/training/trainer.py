@@ -25,8 +25,6 @@ from auxo.training.observer import Observer
 from auxo.training.operations import OperationCounter
 from auxo.types import Batches
 
-__all__ = ["StageTrainer"]
-
 
 class _Due(NamedTuple):
     """What is to be done after a step."""

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from inspect import isfunction
 
 import pytest
 import torch
@@ -22,7 +23,11 @@ from auxo.random import global_seed
 from auxo.tasks import Classification
 from auxo.types import Batch, Features, Normalisation
 
-RECIPES = [name for name in gssl.__all__ if name != "GSSL"]
+RECIPES = [
+    name
+    for name, item in vars(gssl).items()
+    if isfunction(item) and item.__module__ == gssl.__name__ and name[0] != "_"
+]
 UNIFORM = GateConfig(name="uniform")
 FAST = OptimizerConfig(lr=0.05, weight_decay=1e-2)
 

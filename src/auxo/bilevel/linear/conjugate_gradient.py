@@ -16,8 +16,6 @@ from auxo.bilevel.linear.interface import (
     require_at_least,
 )
 
-__all__ = ["ConjugateGradient"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class ConjugateGradient(AbstractLinearSolver):

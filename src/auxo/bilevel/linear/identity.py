@@ -8,8 +8,6 @@ from torch import Tensor
 from auxo.bilevel.linear.interface import AbstractLinearSolver, LinearSolution, Operator, remaining
 from auxo.errors import ConfigError
 
-__all__ = ["Identity"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Identity(AbstractLinearSolver):

@@ -11,18 +11,6 @@ from torch import Tensor
 
 from auxo.errors import ConfigError
 
-__all__ = [
-    "AbstractLinearSolver",
-    "Breakdown",
-    "LinearSolution",
-    "Operator",
-    "Product",
-    "inner_product",
-    "relative_norm",
-    "remaining",
-    "require_at_least",
-]
-
 Product: TypeAlias = Callable[[Tensor], Tensor]
 """Maps a vector to a matrix times it."""
 

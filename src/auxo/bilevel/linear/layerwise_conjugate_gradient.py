@@ -15,8 +15,6 @@ from auxo.bilevel.linear.interface import (
 )
 from auxo.errors import ShapeError
 
-__all__ = ["LayerwiseConjugateGradient"]
-
 _TINY = 1e-12
 
 

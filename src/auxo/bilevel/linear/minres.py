@@ -13,8 +13,6 @@ from auxo.bilevel.linear.interface import (
     require_at_least,
 )
 
-__all__ = ["MINRES"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class MINRES(AbstractLinearSolver):

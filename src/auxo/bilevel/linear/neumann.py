@@ -19,8 +19,6 @@ from auxo.bilevel.linear.interface import (
 from auxo.errors import ConfigError
 from auxo.random import named_generator
 
-__all__ = ["Neumann", "largest_eigenvalue"]
-
 _MARGIN = 1.1  # a power iteration approaches the largest eigenvalue from below
 
 

@@ -17,8 +17,6 @@ from auxo.bilevel.linear.interface import (
 from auxo.errors import ConfigError
 from auxo.random import named_generator
 
-__all__ = ["Nystrom"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Nystrom(AbstractLinearSolver):

@@ -7,8 +7,6 @@ from torch import Tensor
 from auxo.bilevel.linear.interface import LinearSolution, relative_norm
 from auxo.errors import ConfigError, NonFiniteError, ShapeError
 
-__all__ = ["solve_outer_products"]
-
 _COLUMNS = 1 << 18  # at once in float64
 
 

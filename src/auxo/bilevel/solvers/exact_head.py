@@ -14,8 +14,6 @@ from auxo.bilevel.softmax_head import SoftmaxHeadProblem
 from auxo.bilevel.solvers.interface import AbstractSolver, SolverAnswer, SolverInfo
 from auxo.errors import HypergradientError
 
-__all__ = ["ExactHead"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class ExactHead(AbstractSolver):

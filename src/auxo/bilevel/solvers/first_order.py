@@ -11,8 +11,6 @@ from auxo.bilevel.linear.interface import require_at_least
 from auxo.bilevel.solvers.interface import AbstractSolver, SolverAnswer, SolverInfo
 from auxo.bilevel.trajectory import Trajectory
 
-__all__ = ["FirstOrder"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class FirstOrder(AbstractSolver):

@@ -15,8 +15,6 @@ from auxo.bilevel.solvers.interface import AbstractSolver, SolverAnswer, SolverI
 from auxo.bilevel.trajectory import Trajectory
 from auxo.errors import HypergradientError
 
-__all__ = ["ForwardMode"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class ForwardMode(AbstractSolver):

@@ -9,8 +9,6 @@ from auxo.bilevel.linear import AbstractLinearSolver, ConjugateGradient, Operato
 from auxo.bilevel.products import Curvature, InnerGradient
 from auxo.bilevel.solvers.interface import AbstractSolver, SolverAnswer, SolverInfo
 
-__all__ = ["Implicit"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Implicit(AbstractSolver):

@@ -11,8 +11,6 @@ from auxo.bilevel.instance import Instance
 from auxo.bilevel.linear.interface import Breakdown
 from auxo.bilevel.problem import Params
 
-__all__ = ["AbstractSolver", "SolverAnswer", "SolverInfo"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class SolverInfo:

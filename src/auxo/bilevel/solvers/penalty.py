@@ -13,8 +13,6 @@ from auxo.bilevel.trajectory import Point, Trajectory
 from auxo.bilevel.vectors import joint_norm, shift
 from auxo.errors import ConfigError
 
-__all__ = ["Penalty"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Penalty(AbstractSolver):

@@ -13,8 +13,6 @@ from auxo.bilevel.linear.interface import require_at_least
 from auxo.bilevel.solvers.interface import AbstractSolver, SolverAnswer, SolverInfo
 from auxo.bilevel.trajectory import Adjoint, Point, Record, Trajectory
 
-__all__ = ["Unrolled"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Unrolled(AbstractSolver):

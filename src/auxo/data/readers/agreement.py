@@ -15,8 +15,6 @@ from auxo.data.splits import MetaSplit, OODSplit, Splits, TestSplit, UnlabelledS
 from auxo.errors import DataError
 from auxo.types import LABEL, Column
 
-__all__ = ["align_columns", "align_splits", "require_columns"]
-
 _Split = TypeVar("_Split", ValSplit, TestSplit, MetaSplit, OODSplit, UnlabelledSplit)
 
 

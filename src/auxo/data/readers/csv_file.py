@@ -10,8 +10,6 @@ from typing import IO
 from auxo.data.readers.listing import INTEGER, FileImages, Listing
 from auxo.errors import DataError
 
-__all__ = ["CsvImages", "has_columns", "read_csv", "read_rows"]
-
 
 def read_csv(
     path: Path, name: str, *, path_column: str, label_column: str | None, columns: Sequence[str] = ()

@@ -12,8 +12,6 @@ from auxo.data.readers.csv_file import has_columns, read_rows
 from auxo.data.readers.listing import FileImages, Listing
 from auxo.errors import DataError
 
-__all__ = ["read_folder", "read_folder_tree"]
-
 _LEFTOVERS = ("thumbs.db", "desktop.ini")
 _TABLE = "labels.csv"
 

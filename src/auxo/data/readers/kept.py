@@ -10,8 +10,6 @@ from torch import Tensor
 from auxo.data.config import Unknown
 from auxo.errors import DataError
 
-__all__ = ["LEAVE_OUT", "KeptImages"]
-
 LEAVE_OUT = "leave such images out with --data.unknown ignore"
 """What else can be done about an image that is refused."""
 

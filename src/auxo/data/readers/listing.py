@@ -17,8 +17,6 @@ from auxo.data.sources import AbstractEncodedImages, StreamingSource
 from auxo.errors import DataError
 from auxo.types import LABEL, Column
 
-__all__ = ["HUB_PREFIX", "INTEGER", "NO_VALUE", "FileImages", "Listing", "number_names", "shorten"]
-
 INTEGER = re.compile(r"[+-]?[0-9]+")
 """A whole number as it is written."""
 

@@ -16,8 +16,6 @@ from auxo.data.readers.listing import HUB_PREFIX, Listing
 from auxo.data.sources import AbstractEncodedImages
 from auxo.errors import DataError
 
-__all__ = ["TableImages", "read_hub", "read_parquet"]
-
 
 class TableImages(AbstractEncodedImages):
     """Encoded images in one column of a data set.

@@ -9,8 +9,6 @@ from auxo.data.splits import stratified_positions
 from auxo.errors import DataError
 from auxo.tasks import AbstractTask
 
-__all__ = ["KnownSet", "cut_train_and_val"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class KnownSet:

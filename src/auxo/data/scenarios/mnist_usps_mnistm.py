@@ -11,8 +11,6 @@ from auxo.data.splits import OODSplit, Splits, TestSplit, TrainSplit, ValSplit
 from auxo.random import derive_seed
 from auxo.tasks import AbstractTask
 
-__all__ = ["NAMES", "SOURCE", "build"]
-
 NAMES = ("mnist-usps-mnistm",)
 
 SOURCE = """\

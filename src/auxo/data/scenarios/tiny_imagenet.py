@@ -6,8 +6,6 @@ from auxo.data.scenarios._corrupted_copies import build_with_corrupted_test
 from auxo.data.splits import Splits
 from auxo.tasks import AbstractTask
 
-__all__ = ["SOURCE", "build"]
-
 SOURCE = """\
 Le & Yang, Tiny ImageNet Visual Recognition Challenge, Stanford CS 231N, 2015 (http://cs231n.stanford.edu/), a part of
 ImageNet (Deng et al., CVPR 2009): 100,000 training and 10,000 validation images. Training: its training part without a

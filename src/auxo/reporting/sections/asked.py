@@ -12,8 +12,6 @@ from auxo.reporting.sections.words import counted, listed
 from auxo.runs.document import load_recipe
 from auxo.runs.experiment import ExperimentConfig, StageConfig, method_name, named_options
 
-__all__ = ["asked_section"]
-
 
 def asked_section(runs: Sequence[RunRecord], judgements: Sequence[Judgement]) -> Section:
     """Return what was asked.

@@ -7,8 +7,6 @@ from auxo.reporting.judgement import Judgement
 from auxo.reporting.run_record import RunRecord
 from auxo.reporting.sections.words import counted
 
-__all__ = ["cost_section"]
-
 
 def cost_section(runs: Sequence[RunRecord], judgements: Sequence[Judgement]) -> Section:
     """Return seconds, images, operations and parameters of each run.

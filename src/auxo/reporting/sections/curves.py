@@ -13,8 +13,6 @@ from auxo.reporting.sections.legend import legend_of
 from auxo.reporting.sections.words import counted, listed, said, titled
 from auxo.runs.history import Evaluated, LoggedMetrics
 
-__all__ = ["curves_section", "gates_section", "metrics_section"]
-
 _GATE = "gate_"
 _LOSS = "_loss"
 

@@ -5,8 +5,6 @@ from typing import NamedTuple
 
 from auxo.runs.results import EvaluationRow
 
-__all__ = ["Head", "describe_guessing", "find_head"]
-
 
 class Head(NamedTuple):
     """Heads of one name that are measured alike and have one chance.

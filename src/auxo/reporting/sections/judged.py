@@ -15,8 +15,6 @@ from auxo.reporting.sections.legend import legend_of
 from auxo.reporting.sections.words import counted, listed, percent
 from auxo.tasks import calibration_error
 
-__all__ = ["confusion_section", "reliability_section"]
-
 _Counts: TypeAlias = Int[np.ndarray, "answers answers"]
 
 _MOST_IN_TABLE = 20  # classes; more are drawn

@@ -6,8 +6,6 @@ from auxo.reporting.blocks import Legend, LegendItem
 from auxo.reporting.colours import DARK, Style
 from auxo.reporting.run_record import RunRecord
 
-__all__ = ["legend_of"]
-
 _STROKES = {"solid": "", "dash": "8 4", "dot": "2 4", "dashdot": "8 4 2 4"}
 
 

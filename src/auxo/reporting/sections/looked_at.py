@@ -14,8 +14,6 @@ from auxo.reporting.pictures import covered_uri, picture_uri, sprite_of
 from auxo.reporting.run_record import RunRecord
 from auxo.reporting.sections.words import counted, percent, said
 
-__all__ = ["attention_section", "points_section"]
-
 _HOW_TO_READ_A_MAP = (
     "Point at an image to see it, or step through them with the arrow keys. Colour and shape are the class, a rim is "
     "a mistake. Neighbours mean something; distances between groups and their sizes do not."

@@ -14,8 +14,6 @@ from auxo.reporting.sections.legend import legend_of
 from auxo.reporting.sections.words import counted, listed, titled
 from auxo.runs.results import EvaluationRow
 
-__all__ = ["pretext_section"]
-
 _FEW = 3  # sets that a correlation needs at least
 _NARROW = 5  # span in percent below which a correlation says nothing
 

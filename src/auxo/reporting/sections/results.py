@@ -15,8 +15,6 @@ from auxo.reporting.sections.words import counted, listed, titled, with_interval
 from auxo.runs.results import EvaluationRow
 from auxo.tasks import Measure
 
-__all__ = ["results_section"]
-
 
 def results_section(groups: Sequence[Sequence[RunRecord]], styles: Mapping[str, Style]) -> Section:
     """Return measures with their intervals, what guessing would reach, selection and cost.

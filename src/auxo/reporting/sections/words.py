@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from auxo.evaluation import title_measure
 from auxo.runs.results import EvaluationRow
 
-__all__ = ["counted", "listed", "percent", "said", "titled", "with_interval"]
-
 
 def counted(number: int, noun: str, plural: str | None = None) -> str:
     """Return a number with its noun.
