@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from inspect import signature
 from typing import ClassVar
 
 from torch import Tensor, nn
@@ -19,6 +20,8 @@ from auxo.runtime import Runtime
 from auxo.tasks import AbstractTask
 from auxo.types import Batch, Batches, Images, Metrics
 
+_MOVED = "it was written for auxo 0.1: docs/moving.md says what has changed"
+
 
 @dataclass
 class TrainState:
@@ -33,6 +36,8 @@ class TrainState:
         seed: the seed of this stage.
         step: updates done so far in this stage.
         num_steps: updates of the whole stage.
+        steps_per_epoch: updates of an epoch.
+        kind: of the step that is taken, from the config's ``plan``.
     """
 
     optimizers: dict[str, Optimizer]
@@ -40,11 +45,18 @@ class TrainState:
     seed: int = 0
     step: int = 0
     num_steps: int = 1
+    steps_per_epoch: int = 1
+    kind: str = "step"
 
     @property
     def progress(self) -> float:
         """Part of the stage that is done, in [0, 1)."""
         return self.step / self.num_steps
+
+    @property
+    def epoch(self) -> int:
+        """Number of the epoch that the step is part of, from 0."""
+        return self.step // self.steps_per_epoch
 
     def draws(self, stream: str, batch: Batch) -> Draws:
         """Return this step's random numbers of the stream, shared out as the batch is."""
@@ -73,7 +85,7 @@ class AbstractMethod(nn.Module, ABC):
         """Train on one set of batches.
 
         Args:
-            state: optimisers and step; nothing else of it may be changed.
+            state: optimisers, step, its kind and epoch; only the optimisers may be changed.
             batches: one normalised batch for each view in the config's ``plan`` of this step.
             runtime: gives ``autocast()`` and ``step(optimizer, loss)``.
 
@@ -115,6 +127,13 @@ class AbstractMethod(nn.Module, ABC):
 class MethodConfig(ABC):
     """Options of a method. Subclasses are frozen dataclasses nested in their method as ``Config``."""
 
+    def __init_subclass__(cls) -> None:
+        """Refuse a class that was written for the interface of auxo 0.1."""
+        super().__init_subclass__()
+        plan = vars(cls).get("plan")
+        if plan is not None and len(signature(plan).parameters) < len(("self", "step", "passes")):
+            raise ConfigError("plan(self, step, passes)", f"plan(self, step) in {cls.__qualname__}", _MOVED)
+
     serves: ClassVar[tuple[type[AbstractTask], ...]] = (AbstractTask,)
     """Kinds of tasks that the method can learn; by default any."""
 
@@ -135,8 +154,14 @@ class MethodConfig(ABC):
         """Return the views that ``update`` reads, by name; by default one of the training images, ``train``."""
         return {"train": View()}
 
-    def plan(self, step: int) -> StepPlan:
-        """Return what a step reads and moves, the first having the number 0; by default every view and optimiser."""
+    def plan(self, step: int, passes: Mapping[str, int]) -> StepPlan:
+        """Return what a step reads and moves; by default every view, and all optimisers.
+
+        Args:
+            step: its number in the stage, from 0.
+            passes: by view, the batches of one pass over its images, so that a plan can go by whole passes.
+        """
+        del passes
         return StepPlan(dict.fromkeys(self.required_views(), step))
 
     def steps_per_epoch(self, passes: Mapping[str, int]) -> int:
