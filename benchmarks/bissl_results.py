@@ -136,7 +136,8 @@ def _cost(config: MethodConfig, batch_size: int) -> dict[str, int]:
     runtime = Runtime(config=RuntimeConfig(device="cpu"), device=torch.device("cpu"))
     state, views, cost = TrainState(method.optimizers()), config.required_views(), {}
     for step in range(config.steps_per_epoch(dict.fromkeys(views, 1))):
-        plan, state.step = config.plan(step), step
+        plan = config.plan(step, {})
+        state.step, state.kind = step, plan.kind
         shown = {}
         for name in plan.batches:
             count = batch_size * views[name].ratio

@@ -250,6 +250,7 @@ class Trainee:
         upper = [{"train": _batch(*batch), **curvature} for batch in labelled]
 
         def step(batches: dict[str, Batch]) -> None:
+            state.kind = "lower" if "first" in batches else "upper"
             metrics = self.method.update(state, batches, self.runtime)
             if metrics.get("negative_curvature"):
                 raise RuntimeError("the solver stopped early, so the work is not equal: raise the damping")

@@ -88,11 +88,12 @@ def batches(config, step=0):
         chosen = places[view.split]
         known = labels[chosen] if view.split in ("train", "meta") else torch.full_like(chosen, -1)
         made[name] = Batch(images[chosen] * (1 - 0.1 * number), {"label": known}, chosen)
-    return {name: made[name] for name in config.plan(step).batches}
+    return {name: made[name] for name in config.plan(step, {}).batches}
 
 
 def advance(method, state, runtime, count):
     for _ in range(count):
+        state.kind = method.config.plan(state.step, {}).kind
         metrics = method.update(state, batches(method.config, state.step), runtime)
         state.step += 1
     return metrics

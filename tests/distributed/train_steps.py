@@ -66,7 +66,9 @@ def main(folder, batch_size):
             state = TrainState(method.optimizers(), seed=0, num_steps=STEPS)
             for fetched in zip(*(loader.batches(range(STEPS)) for loader in loaders), strict=True):
                 ready = {}
-                for view_name in config.plan(state.step).batches:
+                plan = config.plan(state.step, {})
+                state.kind = plan.kind
+                for view_name in plan.batches:
                     view = views[view_name]
                     batch = pipeline(fetched[ratios.index(view.ratio)], seed=state.step, augment=view.augment)
                     ready[view_name] = dataclasses.replace(batch, images=batch.images.double())

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from auxo.errors import ConfigError, SelectionError
-from auxo.interfaces import View
+from auxo.interfaces import MethodConfig, TrainState, View
 
 
 def test_view__default__is_the_training_images_under_the_runs_augmentation():
@@ -51,3 +51,18 @@ def test_view__options_that_contradict_each_other__are_refused_in_one_line(optio
 )
 def test_view__images_of_a_batch__are_the_rounded_ratio_or_the_number_asked_for(view, size):
     assert view.count_images(64) == size
+
+
+def test_config__with_the_plan_of_the_old_interface__is_refused_in_one_line_that_says_where_to_look():
+    with pytest.raises(ConfigError, match=r"plan\(self, step, passes\), got .*docs/moving.md") as caught:
+
+        class Config(MethodConfig):
+            def plan(self, step):
+                return step
+
+    assert "\n" not in str(caught.value)
+
+
+def test_state__step_in_the_middle__knows_its_epoch_and_progress():
+    state = TrainState({}, step=7, num_steps=20, steps_per_epoch=5)
+    assert (state.epoch, state.progress) == (1, 0.35)

@@ -201,8 +201,9 @@ class BiSSL(AbstractMethod):
                 views["curvature_second"] = View("pictures", augment="simclr_second", ratio=ratio, stream="curvature")
             return views
 
-        def plan(self, step: int) -> StepPlan:
+        def plan(self, step: int, passes: object) -> StepPlan:
             """Return a lower step with the next images, or an upper one with the batch of the Hessian."""
+            del passes
             alternation, place = divmod(step, self.lower_steps + self.upper_steps)
             if place < self.lower_steps:
                 number = alternation * self.lower_steps + place
@@ -263,7 +264,7 @@ class BiSSL(AbstractMethod):
         if state.step == 0:
             self.pretext.restart(self.backbone)
         distance = self._distance()
-        level = self._lower_step if "first" in batches else self._upper_step
+        level = self._lower_step if state.kind == "lower" else self._upper_step
         # The fast derivatives are the exact ones too: torch's own batch norm loses digits in channels_last on the CPU.
         with FastSecondDerivatives() if self.config.has_hessian else nullcontext():
             metrics = level(state, batches, runtime)

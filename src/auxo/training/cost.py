@@ -57,7 +57,7 @@ def measure_costs(config: ExperimentConfig, *, splits: Splits, runtime: Runtime)
 
 def _flops_per_epoch(trainer: StageTrainer) -> int:
     """Return the operations of an epoch: of the first update of each kind, times the updates of that kind."""
-    plans = [trainer.stage.method.plan(step) for step in range(trainer.steps_per_epoch)]
+    plans = [trainer.feeds.plan(step) for step in range(trainer.steps_per_epoch)]
     counts = Counter(plan.kind for plan in plans)
     first = {kind: next(step for step, plan in enumerate(plans) if plan.kind == kind) for kind in counts}
     return sum(counts[kind] * _flops_of_step(trainer, step) for kind, step in first.items())
@@ -67,8 +67,9 @@ def _flops_of_step(trainer: StageTrainer, step: int) -> int:
     """Take one step, and return how many operations it took."""
     trainer.feeds.open(step, step + 1)
     trainer.method.train()
-    trainer.state.step = step
-    batches, _ = trainer.feeds.read(trainer.stage.method.plan(step))
+    plan = trainer.feeds.plan(step)
+    trainer.state.step, trainer.state.kind = step, plan.kind
+    batches, _ = trainer.feeds.read(plan)
     with OperationCounter() as counter:
         trainer.method.update(trainer.state, batches, trainer.runtime)
     return int(counter.get_total_flops()) * trainer.runtime.num_processes

@@ -1,6 +1,6 @@
 """The batches that a stage's steps ask for: each fetched once, shown in every view that wants it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import NamedTuple
@@ -48,12 +48,14 @@ class _Numbers:
 
     Args:
         config: plans the steps.
+        passes: see :attr:`Feeds.passes`.
         views: those that show the stream.
         start: the first step.
         stop: exclusive.
     """
 
     config: MethodConfig
+    passes: Mapping[str, int]
     views: tuple[str, ...]
     start: int
     stop: int
@@ -64,7 +66,7 @@ class _Numbers:
 
     def _wanted(self) -> Iterator[int]:
         for step in range(self.start, self.stop):
-            batches = self.config.plan(step).batches
+            batches = self.config.plan(step, self.passes).batches
             yield from (batches[name] for name in self.views if name in batches)
 
 
@@ -118,14 +120,18 @@ class Feeds:
         """Batches of one pass over the images of each view."""
         return {name: self._loaders[stream].steps_per_epoch for name, stream in self._streams.items()}
 
+    def plan(self, step: int) -> StepPlan:
+        """Return what a step of the stage reads and moves."""
+        return self._stage.method.plan(step, self.passes)
+
     def open(self, start: int, stop: int) -> None:
         """Begin to fetch what the steps ``start`` to ``stop - 1`` ask for."""
         shown: dict[_Stream, tuple[str, ...]] = {}
         for name, stream in self._streams.items():
             shown[stream] = (*shown.get(stream, ()), name)
-        method = self._stage.method
+        method, passes = self._stage.method, self.passes
         self._batches = {
-            stream: self._loaders[stream].batches(_Numbers(method, views, start, stop))
+            stream: self._loaders[stream].batches(_Numbers(method, passes, views, start, stop))
             for stream, views in shown.items()
         }
         self._fetched.clear()

@@ -88,7 +88,9 @@ class StageTrainer:
         self.num_steps = self.steps_per_epoch * self.stage.epochs
         optimizers = self.method.optimizers()
         schedulers = {name: self._schedule(name, optimizer) for name, optimizer in optimizers.items()}
-        self.state = TrainState(optimizers, schedulers, seed=self.seed, num_steps=self.num_steps)
+        self.state = TrainState(
+            optimizers, schedulers, self.seed, num_steps=self.num_steps, steps_per_epoch=self.steps_per_epoch
+        )
         self.progress = Progress()
 
     @property
@@ -129,7 +131,7 @@ class StageTrainer:
         self.method.train()
         while self.state.step < self.num_steps:
             started = time.perf_counter()
-            plan = self.stage.method.plan(self.state.step)
+            plan = self.feeds.plan(self.state.step)
             batches, images = self.feeds.read(plan)
             self._update(batches, plan, meter)
             due = self._due()
@@ -146,7 +148,7 @@ class StageTrainer:
 
     def _schedule(self, name: str, optimizer: Optimizer) -> LRScheduler:
         """Return the learning rate of an optimiser over the steps that it takes."""
-        plans = [self.stage.method.plan(step) for step in range(self.steps_per_epoch)]
+        plans = [self.feeds.plan(step) for step in range(self.steps_per_epoch)]
         count = sum(plan.optimizers is None or name in plan.optimizers for plan in plans)
         config = self.stage.method.schedule(name)
         return config.build_schedule(optimizer, num_epochs=self.stage.epochs, steps_per_epoch=count)
@@ -155,6 +157,7 @@ class StageTrainer:
         """Do one update. Layers that draw from the global generator see numbers that follow from the step."""
         torch.manual_seed(derive_seed(self.seed, "layers", self.state.step, self.runtime.rank))
         progress, kind = self.progress, plan.kind
+        self.state.kind = kind
         if kind not in progress.flops_per_step and not self.config.runtime.compile:
             with OperationCounter() as counter:
                 meter.add(self.method.update(self.state, batches, self.runtime), kind=kind)

@@ -61,7 +61,7 @@ def make(config=BASE, *, seed=0, apart=0.02):
         for parameter in method.upper.backbone.parameters():
             parameter.add_(apart * torch.randn_like(parameter))
     state = TrainState(method.optimizers(), seed=seed, num_steps=100)
-    state.step = config.lower_steps
+    state.step, state.kind = config.lower_steps, "upper"
     return method, state
 
 
@@ -119,6 +119,7 @@ def expected_parts(method, shown):
 def watched_step(method, state, shown):
     """Take a step; return the gradients that its optimiser is given, and the metrics."""
     watch = Watch(config=RUNTIME.config, device=RUNTIME.device)
+    state.kind = "lower" if "first" in shown else "upper"
     metrics = method.update(state, shown, watch)
     (gradients,) = watch.seen
     return gradients, metrics

@@ -45,7 +45,8 @@ def test_levels__each_step__leaves_the_other_level_to_the_bit():
     for step in range(8):
         state.step = step
         before = {name: tensor.clone() for name, tensor in method.state_dict().items()}
-        plan = config.plan(step)
+        plan = config.plan(step, {})
+        state.kind = plan.kind
         method.update(state, {name: shown[name] for name in plan.batches}, RUNTIME)
         changed = {name for name, tensor in method.state_dict().items() if not torch.equal(tensor, before[name])}
         if plan.kind == "lower":
@@ -63,7 +64,7 @@ def test_batch_norm__move__lets_upper_steps_move_the_lower_running_statistics():
     state = TrainState(method.optimizers(), seed=0, num_steps=40, step=2)
     batch = Batch(torch.randn(8, 3, 16, 16), {"label": torch.arange(8) % 2}, torch.arange(8))
     before = {name: tensor.clone() for name, tensor in method.backbone.named_buffers()}
-    method.update(state, dict.fromkeys(config.plan(2).batches, batch), RUNTIME)
+    method.update(state, dict.fromkeys(config.plan(2, {}).batches, batch), RUNTIME)
     assert any(not torch.equal(tensor, before[name]) for name, tensor in method.backbone.named_buffers())
 
 
@@ -77,6 +78,7 @@ def test_no_coupling__lower_solution__does_not_depend_on_the_upper_backbone():
                 parameter.add_(apart)
         for step in range(2):
             state.step = step
+            state.kind = "lower"
             method.update(state, lower_only(batches(config)), RUNTIME)
         ends.append(flat([*method.backbone.parameters()]))
     assert torch.equal(*ends)
@@ -87,13 +89,14 @@ def test_strong_coupling__lower_steps__tie_the_backbones():
     method, state = make(config, apart=0.3)
     for step in (0, 1):
         state.step = step
+        state.kind = "lower"
         metrics = method.update(state, lower_only(batches(config)), RUNTIME)
     assert metrics["distance"] < 1e-2
 
 
 def test_plan__two_alternations__counts_steps_batches_and_products():
     config = BiSSL.Config()
-    plans = [config.plan(step) for step in range(2 * config.steps_per_epoch({}))]
+    plans = [config.plan(step, {}) for step in range(2 * config.steps_per_epoch({}))]
     assert [plan.kind for plan in plans].count("lower") == 40
     uppers = [plan for plan in plans if plan.kind != "lower"]
     assert [plan.batches["train"] for plan in uppers] == list(range(16))
@@ -109,8 +112,9 @@ def test_hessian__an_alternation__is_built_once_and_anew_after_lower_steps():
     built = []
     for step in range(2, 8):
         state.step = step
-        names = BASE.plan(step).batches
-        method.update(state, {name: shown[name] for name in names}, RUNTIME)
+        plan = BASE.plan(step, {})
+        state.kind = plan.kind
+        method.update(state, {name: shown[name] for name in plan.batches}, RUNTIME)
         built.append(method._hessian)
     assert built[0] is built[1] is not None
     assert built[2] is built[3] is None
@@ -133,6 +137,7 @@ def test_byol__first_step__takes_the_target_anew_from_the_lower_backbone():
             parameter.mul_(2)
     start = flat([p.detach().clone() for p in method.backbone.parameters()])
     state.step = 0
+    state.kind = "lower"
     method.update(state, lower_only(batches(config)), RUNTIME)
     followers = method.frozen_parameters()
     target = [p for name, p in method.named_parameters() if name in followers and "backbone" in name]

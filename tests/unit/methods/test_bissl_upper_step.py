@@ -164,8 +164,9 @@ def test_mfac__last_lower_gradients__solve_with_their_fisher_matrix():
         state.step = step
         loss = method.pretext(method.backbone, Pair(lower["first"].images, lower["second"].images)).loss
         gradients.append(flat(torch.autograd.grad(loss, [*method.backbone.parameters()])))
+        state.kind = "lower"
         method.update(state, lower, RUNTIME)
-    state.step = 2
+    state.step, state.kind = 2, "upper"
     shown = {"train": batches(BASE)["train"]}
     v, _, g2, _, _ = expected_parts(method, batches(BASE))
     fisher = torch.stack(gradients).T @ torch.stack(gradients) / 2

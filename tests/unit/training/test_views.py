@@ -284,7 +284,7 @@ class Turns(Looker):
         def required_views(self):
             return {"train": View(), "pair": View("pictures", ratio=2, stream="own")}
 
-        def plan(self, step):
+        def plan(self, step, passes):
             even = StepPlan({"train": step // 2}, ("main",), "even")
             return StepPlan({"train": 100 + step // 2, "pair": step // 4}, (), "odd") if step % 2 else even
 

@@ -1,0 +1,194 @@
+"""What a method is: a way to train, its options, and the state that it is trained in."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from inspect import signature
+from typing import ClassVar
+
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from auxo.errors import ConfigError
+from auxo.interfaces.backbone import AbstractBackbone
+from auxo.interfaces.pretext import PretextHead
+from auxo.interfaces.view import StepPlan, View
+from auxo.optimizers import OptimizerConfig
+from auxo.random import Draws, named_generator
+from auxo.runtime import Runtime
+from auxo.tasks import AbstractTask
+from auxo.types import Batch, Batches, Images, Metrics
+
+_MOVED = "it was written for auxo 0.1: docs/moving.md says what has changed"
+
+
+@dataclass
+class TrainState:
+    """Everything about a stage that a checkpoint holds, besides the method's weights.
+
+    Random numbers and the order of the data are functions of ``seed`` and ``step`` alone, so nothing else is needed to
+    continue a run to the bit.
+
+    Args:
+        optimizers: by name.
+        schedulers: by the name of the optimiser they drive; stepped after every update by the trainer.
+        seed: the seed of this stage.
+        step: updates done so far in this stage.
+        num_steps: updates of the whole stage.
+        steps_per_epoch: updates of an epoch.
+        kind: of the step that is taken, from the config's ``plan``.
+    """
+
+    optimizers: dict[str, Optimizer]
+    schedulers: dict[str, LRScheduler] = field(default_factory=dict)
+    seed: int = 0
+    step: int = 0
+    num_steps: int = 1
+    steps_per_epoch: int = 1
+    kind: str = "step"
+
+    @property
+    def progress(self) -> float:
+        """Part of the stage that is done, in [0, 1)."""
+        return self.step / self.num_steps
+
+    @property
+    def epoch(self) -> int:
+        """Number of the epoch that the step is part of, from 0."""
+        return self.step // self.steps_per_epoch
+
+    def draws(self, stream: str, batch: Batch) -> Draws:
+        """Return this step's random numbers of the stream, shared out as the batch is."""
+        return Draws(named_generator(self.seed, stream, self.step), first=batch.first, total=batch.joined_size)
+
+
+class AbstractMethod(nn.Module, ABC):
+    """A way to train. It owns its network, its optimisers' use and its prediction.
+
+    A subclass is final: it is built by its ``Config`` and registered by the name of its module.
+
+    Attributes:
+        task: what is to be predicted.
+        backbone: the shared network.
+    """
+
+    task: AbstractTask
+    backbone: AbstractBackbone
+
+    @abstractmethod
+    def optimizers(self) -> dict[str, Optimizer]:
+        """Build the optimisers over the method's own parameters; called once, after the weights are on the device."""
+
+    @abstractmethod
+    def update(self, state: TrainState, batches: Batches, runtime: Runtime) -> Metrics:
+        """Train on one set of batches.
+
+        Args:
+            state: optimisers, step, its kind and epoch; only the optimisers may be changed.
+            batches: one normalised batch for each view in the config's ``plan`` of this step.
+            runtime: gives ``autocast()`` and ``step(optimizer, loss)``.
+
+        Returns:
+            Detached scalars by name, the same names at every step of one kind. Names ending in ``_loss`` stop the run
+            when they are not finite.
+        """
+
+    @abstractmethod
+    def head_logits(self, images: Images) -> dict[str, Tensor]:
+        """Return the outputs of every head for the task, the one that predicts first.
+
+        Their shape is ``(batch, task.num_outputs)``, with height and width after it where targets have places. Empty
+        where a method trains no such head, as one that prepares a backbone for later stages.
+        """
+
+    def pretext_heads(self) -> dict[str, PretextHead]:
+        """Return the pretexts that evaluation should measure, by name; none unless a method has them."""
+        return {}
+
+    def frozen_parameters(self) -> dict[str, str]:
+        """Return the parameters that no gradient reaches, by name, each with the reason; none by default."""
+        return {}
+
+    def predict(self, images: Images) -> Tensor:
+        """Return the outputs of the head that predicts, for normalised images; see :meth:`head_logits`.
+
+        Raises:
+            ConfigError: the method has no head that predicts.
+        """
+        logits = next(iter(self.head_logits(images).values()), None)
+        if logits is None:
+            fix = "train one on top in a later stage, such as linear_probe"
+            raise ConfigError("a method with a head that predicts", type(self).__name__, fix)
+        return logits
+
+
+@dataclass(frozen=True, kw_only=True)
+class MethodConfig(ABC):
+    """Options of a method. Subclasses are frozen dataclasses nested in their method as ``Config``."""
+
+    def __init_subclass__(cls) -> None:
+        """Refuse a class that was written for the interface of auxo 0.1."""
+        super().__init_subclass__()
+        plan = vars(cls).get("plan")
+        if plan is not None and len(signature(plan).parameters) < len(("self", "step", "passes")):
+            raise ConfigError("plan(self, step, passes)", f"plan(self, step) in {cls.__qualname__}", _MOVED)
+
+    serves: ClassVar[tuple[type[AbstractTask], ...]] = (AbstractTask,)
+    """Kinds of tasks that the method can learn; by default any."""
+
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig, metadata={"search": {"lr": "around:10"}})
+    """How the weights follow their gradients."""
+
+    @property
+    def learned_columns(self) -> tuple[str, ...]:
+        """Further columns of the data that the method learns, beside the task's targets; by default none."""
+        return ()
+
+    @classmethod
+    def tiny(cls) -> "MethodConfig":
+        """Return options under which one update takes milliseconds, for tests."""
+        return cls()
+
+    def required_views(self) -> dict[str, View]:
+        """Return the views that ``update`` reads, by name; by default one of the training images, ``train``."""
+        return {"train": View()}
+
+    def plan(self, step: int, passes: Mapping[str, int]) -> StepPlan:
+        """Return what a step reads and moves; by default every view, and all optimisers.
+
+        Args:
+            step: its number in the stage, from 0.
+            passes: by view, the batches of one pass over its images, so that a plan can go by whole passes.
+        """
+        del passes
+        return StepPlan(dict.fromkeys(self.required_views(), step))
+
+    def steps_per_epoch(self, passes: Mapping[str, int]) -> int:
+        """Return the steps of an epoch: by default of a pass over the view ``train``, or over the first without one.
+
+        Args:
+            passes: by view, the batches of one pass over its images.
+        """
+        return passes.get("train", next(iter(passes.values())))
+
+    def schedule(self, name: str) -> OptimizerConfig:
+        """Return the options by which the learning rate of an optimiser moves; by default ``optimizer``'s for all."""
+        del name
+        return self.optimizer
+
+    def check_task(self, kind: type[AbstractTask]) -> None:
+        """Refuse a task that the method cannot learn.
+
+        Raises:
+            ConfigError: it is none that the method serves.
+        """
+        if not issubclass(kind, self.serves):
+            served = " or ".join(each.__name__ for each in self.serves)
+            method = type(self).__qualname__.partition(".")[0]
+            fix = "choose another method, or another task with --task.name"
+            raise ConfigError(f"a task that {method} serves, {served}", kind.__name__, fix)
+
+    @abstractmethod
+    def build(self, backbone: AbstractBackbone, task: AbstractTask, *, seed: int) -> AbstractMethod:
+        """Return the method around ``backbone``; heads are initialised from streams named after them."""
