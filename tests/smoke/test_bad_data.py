@@ -48,7 +48,7 @@ def data_empty_class_folder(place):
     return place.train(data=place.pictures)
 
 
-@case(r"at least two classes, got 1 \(arrow\)")
+@case(r"at least two classes, got only \['arrow'\]")
 def data_one_class(place):
     for name in ("corner", "tee", "wedge"):
         for path in (place.pictures / name).iterdir():

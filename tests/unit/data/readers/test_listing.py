@@ -152,7 +152,9 @@ def test_read_source__unseen_class__is_left_out_too(
         read_source(spec, BOTH, vocabulary={"label": names})
     source = read_source(spec, DataConfig(columns=("site",), unknown="ignore"), vocabulary={"label": names})
     assert source.vocabulary["label"] == names
-    assert source.notes == (f"left out 10 of 40 images of '{source.name}': 10 with a value of 'label' that train does not have",)
+    assert source.notes == (
+        f"left out 10 of 40 images of '{source.name}': 10 with a value of 'label' that train does not have",
+    )
     assert source.columns["label"].values.bincount().tolist() == [10, 10, 10]
     found = values_of(source, "site")
     assert all(found[place] == columns["site"][number_of(place)] for place in found)
