@@ -16,12 +16,13 @@ MODULES = sorted(ROOT.rglob("*.py"))
 # From the bottom up: a module may import from its own part and from earlier rows, never sideways or upwards.
 ROWS = [
     ["errors"],
+    ["registry", "outside"],
+    ["options"],
     ["types"],
     ["random"],
     ["files", "layers"],
     ["runtime"],
     ["optimizers"],
-    ["registry", "outside"],
     ["losses"],
     ["tasks"],
     ["interfaces"],

@@ -9,7 +9,8 @@ from auxo.backbones import BackboneConfig
 from auxo.data.fake import oriented_shapes
 from auxo.errors import ConfigError
 from auxo.gated import GatedPretextsConfig
-from auxo.gates import GateConfig
+from auxo.gates.frozen import FrozenGate
+from auxo.gates.uncertainty import UncertaintyGate
 from auxo.interfaces import TrainState
 from auxo.joint_embeddings import JointEmbeddingConfig
 from auxo.losses import ClassLossConfig
@@ -52,8 +53,8 @@ CONFIGS = {
     "ossl-implicit-meta": OSSL.Config(scope="implicit", implicit=ImplicitConfig(response="meta")),
     "ossl-two-step": OSSL.Config(second_head="semantic"),
     "ossl-two-classifiers": OSSL.Config(rotation="off"),
-    "gssl-frozen": GSSL.Config(pretexts=GatedPretextsConfig(gate=GateConfig(name="frozen", form="softmax_of_mean"))),
-    "gssl-uncertainty": GSSL.Config(pretexts=GatedPretextsConfig(gate=GateConfig(name="uncertainty"))),
+    "gssl-frozen": GSSL.Config(pretexts=GatedPretextsConfig(gate=FrozenGate.Config(form="softmax_of_mean"))),
+    "gssl-uncertainty": GSSL.Config(pretexts=GatedPretextsConfig(gate=UncertaintyGate.Config())),
     "gssl-transform-only": GSSL.Config(pretexts=GatedPretextsConfig(weight=0.0)),
     "gssl-covers-all": GSSL.Config(covers="all", head="cosine"),
 }

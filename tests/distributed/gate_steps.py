@@ -18,6 +18,7 @@ from auxo.interfaces import TrainState
 from auxo.losses import ClassLossConfig
 from auxo.methods.gssl import GSSL
 from auxo.optimizers import OptimizerConfig
+from auxo.options import find_member
 from auxo.runtime import RuntimeConfig, open_runtime
 from auxo.tasks import Classification
 from auxo.types import Normalisation
@@ -29,7 +30,8 @@ STEPS, SIDE = 4, 12
 
 def gated(name, weight=1.0, **options):
     """G-SSL under a gate; the weight of one lets the gate's part be seen."""
-    pretexts = GatedPretextsConfig(gate=GateConfig(name=name, **options), weight=weight, shuffle_space="pixels")
+    gate = find_member(GateConfig, name)(**options)
+    pretexts = GatedPretextsConfig(gate=gate, weight=weight, shuffle_space="pixels")
     return GSSL.Config(pretexts=pretexts, optimizer=OptimizerConfig(lr=0.05))
 
 
