@@ -83,7 +83,7 @@ def make(config, seed=0):
 def batches(config, step=0):
     """A batch for each view that a step reads: of the split's images, no two views alike."""
     source = oriented_shapes(24, size=SIDE, seed=5)
-    images, labels = source.images.float() / 127.5 - 1, source.labels.clamp(max=3)
+    images, labels = source.images.float() / 127.5 - 1, source.columns["label"].values.clamp(max=3)
     places = {"train": torch.arange(16), "meta": torch.arange(16, 24), "unlabelled": torch.arange(8, 24)}
     places["pictures"] = places["unlabelled"]
     made = {}

@@ -59,7 +59,7 @@ def main(folder, batch_size):
     torch.set_num_threads(1)
     source = oriented_shapes(40, size=28, seed=2)
     pipeline = InputPipeline.from_source(source, augment="crop_flip")
-    task = Classification(source.class_names, *source.image_shape, class_counts=(4000, 300, 20, 1))
+    task = Classification(source.vocabulary["label"], *source.image_shape, class_counts=(4000, 300, 20, 1))
     with open_runtime(RuntimeConfig(device="cpu", channels_last=False)) as runtime:
         for name, (config, backbone) in CASES.items():
             views = config.required_views()
