@@ -71,16 +71,17 @@ def replaced(config: _Config, changes: Mapping[Steps, object]) -> _Config:
 
     Args:
         config: a dataclass, or a tuple of them.
-        changes: new values by the steps to them. A new name of a family's member is set before its options.
+        changes: new values by the steps to them. What stands for a whole dataclass, or names the member of a family, is
+            set before the options within.
 
     Raises:
         ConfigError: a dataclass refuses them.
     """
-    if () in changes:
-        return cast("_Config", changes[()])
+    config = cast("_Config", changes.get((), config))
     nested: dict[str, dict[Steps, object]] = {}
     for steps, new in changes.items():
-        nested.setdefault(steps[0], {})[steps[1:]] = new
+        if steps:
+            nested.setdefault(steps[0], {})[steps[1:]] = new
     if isinstance(config, tuple):
         members = (_replace_inner(member, str(n), nested.get(str(n), {})) for n, member in enumerate(config))
         return cast("_Config", tuple(members))
