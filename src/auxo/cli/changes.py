@@ -10,7 +10,7 @@ from auxo.cli.options import parse_options
 from auxo.errors import ConfigError, OptionError
 from auxo.options import FamilyOptions, choose_member, family_of, find_range, list_members, list_owners
 from auxo.outside import absolute_name
-from auxo.runs.tree import Option, Steps, replaced, walk
+from auxo.runs.tree import Option, Steps, fold, replaced, walk
 
 _Config = TypeVar("_Config")
 
@@ -101,17 +101,22 @@ def _make_shape(config: object) -> type:
 
     So values are checked where the whole path of each is known. The help says ranges, and what names there are.
     """
-    kind: type[Any] = type(config)
+    return fold(config, _shape_owner)
+
+
+def _shape_owner(owner: object, shapes: dict[str, Any]) -> type:
+    """Return such a class for one dataclass, whose fields that are dataclasses have theirs already."""
+    kind: type[Any] = type(owner)
     hints = get_type_hints(kind, include_extras=True)
     members: list[tuple[str, Any, Any]] = []
     for item in fields(kind):
-        value, hint = getattr(config, item.name), hints[item.name]
+        value, hint = getattr(owner, item.name), hints[item.name]
         if is_dataclass(value):
-            shape = _make_shape(value)
+            shape = shapes[item.name]
             extras = getattr(hint, "__metadata__", ())
             hint, value = Annotated[(shape, *extras)] if extras else shape, shape()
-        elif isinstance(config, FamilyOptions) and item.name == "name":
-            names = ", ".join(list_members(family_of(type(config))))
+        elif isinstance(owner, FamilyOptions) and item.name == "name":
+            names = ", ".join(list_members(family_of(type(owner))))
             hint = _add_hint(hint, f"one of {names} or your file.py:Name")
         elif (limits := find_range(hint)) is not None:
             hint = _add_hint(hint, str(limits))

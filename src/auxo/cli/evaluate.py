@@ -281,8 +281,8 @@ def _about(attacks: AttackConfig) -> str:
     """Return what the caption says of attacks."""
     return (
         f"Attacks by foolbox within {attacks.epsilon:.4g} ({255 * attacks.epsilon:.3g}/255) of every pixel; "
-        f"{attacks.steps} steps of {attacks.step_size:.4g} and {attacks.restarts} starts where an attack has them; an "
-        "accuracy under attack is an upper bound. "
+        f"{attacks.steps} steps of {attacks.step_size:.4g} and {attacks.restarts} starts where an attack has them; "
+        "what is measured under attack is an upper bound. "
     )
 
 

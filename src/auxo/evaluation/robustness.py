@@ -1,4 +1,4 @@
-"""Accuracy under attack by an outside library, foolbox, whose attacks know nothing of how the network was trained."""
+"""Measures under attack by an outside library, foolbox, whose attacks know nothing of how the network was trained."""
 
 import importlib
 import warnings
@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import Literal, Protocol, TypeAlias, get_args, runtime_checkable
 
 import torch
+from jaxtyping import Int
 from torch import Tensor, nn
 
 from auxo.data import EvaluationSplit
@@ -18,7 +19,7 @@ from auxo.interfaces import AbstractMethod
 from auxo.random import derive_seed, global_seed
 from auxo.runs.results import EvaluationRow
 from auxo.tasks import AbstractTask
-from auxo.types import Images, Labels, Normalisation, refuse_unread
+from auxo.types import Images, Normalisation, refuse_unread
 
 AttackName: TypeAlias = Literal["pgd", "pgd_margin", "momentum", "fmn", "deepfool", "noise"]
 
@@ -70,8 +71,8 @@ def evaluate_under_attack(
     """Measure the head that predicts on a split, clean, under each attack, and under the worst of them for each image.
 
     Attacks change pixels in [0, 1]; the network, its normalisation included, is in evaluation mode and float32, and
-    sees the images untransformed. An attack that makes things no worse leaves its image as it was, so no accuracy is
-    above the clean one.
+    sees the images untransformed. An attack that makes things no worse leaves its image as it was, so no measure
+    is better than the clean one.
 
     Args:
         reader: of the method, which is attacked through ``predict``; its autocast is not used. Its batch size is that
@@ -82,8 +83,8 @@ def evaluate_under_attack(
 
     Returns:
         Rows for these splits: the clean one under its own name, ``NAME/ATTACK`` for every attack, and
-        ``NAME/all_attacks``, where an image counts only if it is told under every one. The accuracy under attack is an
-        upper bound of the true one in the ball: another attack may find more.
+        ``NAME/all_attacks``, where an image counts only if it is told under every one. What is measured under attack is
+        an upper bound of the true value in the ball: another attack may find more.
 
     Raises:
         ConfigError: foolbox is missing, no head predicts, or the task has no classes.
@@ -115,14 +116,14 @@ def evaluate_under_attack(
 
 
 def adversarial_images(
-    network: nn.Module, pixels: Images, labels: Labels, attack: str, config: AttackConfig, *, seed: int
+    network: nn.Module, pixels: Images, right: Int[Tensor, " batch"], attack: str, config: AttackConfig, *, seed: int
 ) -> Images:
     """Return the images that one attack of the library makes, inside the ball and the range of pixels.
 
     Args:
         network: maps pixels in [0, 1] to class logits; in evaluation mode.
         pixels: shape ``(batch, channels, height, width)``; in [0, 1].
-        labels: shape ``(batch,)``; the classes to be left.
+        right: shape ``(batch,)``; the answers to be left.
         attack: one of :data:`ATTACKS`.
         config: gives epsilon, and steps where the attack has them.
         seed: of random starts and noise.
@@ -133,7 +134,7 @@ def adversarial_images(
     Side effects: gradients of the network's weights accumulate, unless they require none.
     """
     AttackConfig(attacks=(attack,))  # refuses an unknown name
-    return _attacked(_import_foolbox(), network, pixels, labels, attack, config, seed=seed)
+    return _attacked(_import_foolbox(), network, pixels, right, attack, config, seed=seed)
 
 
 class _PixelNetwork(nn.Module):
@@ -196,7 +197,7 @@ def _attacked(
     foolbox: ModuleType,
     network: nn.Module,
     pixels: Images,
-    labels: Labels,
+    right: Int[Tensor, " batch"],
     attack: str,
     config: AttackConfig,
     *,
@@ -205,7 +206,7 @@ def _attacked(
     """Return what an attack made; where it failed to give numbers, the clean image."""
     model = foolbox.PyTorchModel(network, bounds=(0, 1), device=pixels.device)
     with global_seed(seed):
-        _, found, _ = _ATTACKS[attack](foolbox, config)(model, pixels, labels, epsilons=config.epsilon)
+        _, found, _ = _ATTACKS[attack](foolbox, config)(model, pixels, right, epsilons=config.epsilon)
     found = torch.where(found.isfinite(), found, pixels).detach()
     lowest, highest = (pixels - config.epsilon).clamp(0, 1), (pixels + config.epsilon).clamp(0, 1)
     return torch.minimum(torch.maximum(found, lowest), highest)
@@ -233,11 +234,11 @@ def _pgd_margin(foolbox: ModuleType, config: AttackConfig) -> _Attack:
     wrap = importlib.import_module("eagerpy").astensor
 
     def margin_loss(
-        model: Callable[[_LibraryTensor], _LibraryTensor], labels: _LibraryTensor
+        model: Callable[[_LibraryTensor], _LibraryTensor], right: _LibraryTensor
     ) -> Callable[[_LibraryTensor], object]:
         def loss(inputs: _LibraryTensor) -> object:
             logits = model(inputs).raw
-            own = nn.functional.one_hot(labels.raw, logits.shape[1]).bool()
+            own = nn.functional.one_hot(right.raw, logits.shape[1]).bool()
             return wrap((logits.masked_fill(own, -torch.inf).amax(1) - logits[own]).sum())
 
         return loss

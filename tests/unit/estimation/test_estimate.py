@@ -154,4 +154,5 @@ def test_report__two_sets__one_column_each_and_rows_of_json(ossl):
     assert kinds.count("estimate") == 2 * len(NAMES)
     assert rows[0]["head"] == "s"
     assert rows[1]["steps"] == []
-    assert rows[1]["accuracy"] == rows[0]["accuracy"]
+    assert rows[0]["measure"] == "accuracy"
+    assert rows[1]["value"] == rows[0]["value"]
