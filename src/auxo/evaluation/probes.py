@@ -188,7 +188,7 @@ def fit_linear(bank: TargetedFeatures, val: TargetedFeatures, num_outputs: int) 
     """Return a multinomial logistic regression on features of mean 0 and standard deviation 1.
 
     scikit-learn's, with a squared penalty on the weights of inverse strength ``C`` in 0.001, 0.01, 0.1, 1 and 10, each
-    started from the one before. The one with the highest accuracy on the validation images is kept, at equal accuracy
+    started from the one before. The one with the most right answers on the validation images is kept, among equals
     that with the lower negative log-likelihood there, then the stronger penalty. It stays fitted to the training images
     alone. A fit ends after 1,000 iterations at the latest and counts as it then is.
 
