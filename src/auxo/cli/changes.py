@@ -10,7 +10,7 @@ from auxo.cli.options import parse_options
 from auxo.errors import ConfigError, OptionError
 from auxo.options import FamilyOptions, choose_member, family_of, find_range, list_members, list_owners
 from auxo.outside import absolute_name
-from auxo.runs.tree import Option, Steps, replaced, walk
+from auxo.runs.tree import Option, Steps, fold, replaced, walk
 
 _Config = TypeVar("_Config")
 _Options = TypeVar("_Options")
@@ -185,9 +185,7 @@ def _find_value(words: Sequence[str], flag: str) -> str | None:
     return found
 
 
-def _make_shape(
-    config: object, choices: Mapping[Steps, object] | None = None, steps: Steps = (), *, shows_name: bool = True
-) -> type:
+def _make_shape(config: object, choices: Mapping[Steps, object] | None = None, *, shows_name: bool = True) -> type:
     """Return a class like that of a dataclass, with its values as defaults, whose instances check nothing.
 
     So values are checked where the whole path of each is known. The help says ranges, and what names there are.
@@ -195,23 +193,30 @@ def _make_shape(
     Args:
         config: the dataclass.
         choices: other values of what stands at the end of steps.
-        steps: to the dataclass.
-        shows_name: whether the name of a family's member is an option.
+        shows_name: whether the name of a family's member is an option where the dataclass is one.
     """
-    kind: type[Any] = type(config)
+
+    def shape(owner: object, made: dict[str, Any]) -> type:
+        return _shape_owner(owner, made, shows_name=shows_name or owner is not config)
+
+    return fold(config, shape, enter=(choices or {}).get)
+
+
+def _shape_owner(owner: object, made: dict[str, Any], *, shows_name: bool) -> type:
+    """Return such a class for one dataclass, with those that its fields have already."""
+    kind: type[Any] = type(owner)
     hints = get_type_hints(kind, include_extras=True)
     members: list[tuple[str, Any, Any]] = []
     for item in fields(kind):
-        value, hint = getattr(config, item.name), hints[item.name]
-        value = (choices or {}).get((*steps, item.name), value)
+        value, hint = getattr(owner, item.name), hints[item.name]
         if is_dataclass(value):
-            shape = _make_shape(value, choices, (*steps, item.name))
+            shape = made[item.name]
             extras = getattr(hint, "__metadata__", ())
             hint, value = Annotated[(shape, *extras)] if extras else shape, shape()
-        elif isinstance(config, FamilyOptions) and item.name == "name" and not shows_name:
+        elif isinstance(owner, FamilyOptions) and item.name == "name" and not shows_name:
             hint = Annotated[hint, tyro.conf.Suppress]
-        elif isinstance(config, FamilyOptions) and item.name == "name":
-            names = ", ".join(list_members(family_of(type(config))))
+        elif isinstance(owner, FamilyOptions) and item.name == "name":
+            names = ", ".join(list_members(family_of(type(owner))))
             hint = _add_hint(hint, f"one of {names} or your file.py:Name")
         elif (limits := find_range(hint)) is not None:
             hint = _add_hint(hint, str(limits))
