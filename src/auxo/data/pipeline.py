@@ -128,8 +128,13 @@ class InputPipeline(nn.Module):
                     if name in targets
                 }
                 targets = {**targets, **moved}
-        normalisation = Normalisation(self.mean.view(-1, 1, 1), self.std.view(-1, 1, 1))
+        normalisation = self.normalisation
         return replace(batch, images=normalisation.to_inputs(images), targets=targets, normalisation=normalisation)
+
+    @property
+    def normalisation(self) -> Normalisation:
+        """What the pipeline makes of pixels in [0, 1]."""
+        return Normalisation(self.mean.view(-1, 1, 1), self.std.view(-1, 1, 1))
 
     def checked(self, augment: str | None) -> str:
         """Return the name of an augmentation that can be applied, the run's own for ``None``.

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cached_property
 from math import ceil
 from typing import NamedTuple
 
@@ -93,11 +92,17 @@ class Reader:
         """What is predicted."""
         return self.method.task
 
-    @cached_property
+    @property
     def heads(self) -> tuple[str, ...]:
-        """Names of the task's heads, the one that predicts first; none for a method that prepares a backbone."""
-        with self.reading():
-            return tuple(self.outputs(self.blank_image()))
+        """Names of the task's heads, the one that predicts first, and ``"mean"`` of several; none where none predicts.
+
+        Raises:
+            ConfigError: one of several heads is called ``"mean"``.
+        """
+        names = self.method.head_names
+        if len(names) >= 2 and _MEAN in names:
+            raise ConfigError("heads of other names than 'mean', their average", "'mean'", "rename that head")
+        return (*names, _MEAN) if len(names) >= 2 else names
 
     @property
     def predicts(self) -> bool:
@@ -180,13 +185,15 @@ class Reader:
             images: normalised, on the device.
 
         Raises:
-            ConfigError: one of several heads is called ``"mean"``.
+            ConfigError: one of several heads is called ``"mean"``, or they are others than the method says.
         """
+        heads = self.heads
         with self.runtime.autocast():
-            outputs = dict(self.method.head_logits(images))
+            outputs = dict(self.method.head_logits(images)) if heads else {}
+        if tuple(outputs) != self.method.head_names:
+            expected = f"the heads of head_names in {type(self.method).__name__}, {', '.join(self.method.head_names)}"
+            raise ConfigError(expected, ", ".join(outputs) or "none", "let head_names say what head_logits returns")
         if len(outputs) >= 2:
-            if _MEAN in outputs:
-                raise ConfigError("heads of other names than 'mean', their average", "'mean'", "rename that head")
             wide = [head if head.dtype.itemsize >= 4 else head.float() for head in outputs.values()]
             outputs[_MEAN] = torch.stack(wide).mean(0)
         return outputs
@@ -261,7 +268,7 @@ class Reader:
         target = self.require_answers("features with answers")
         tally, predicts = Tally(len(split.source), self.runtime), self.predicts
         with self.reading():
-            tally.expect({"pooled": self.observe(self.blank_image(), predicts=predicts).pooled})
+            tally.expect({"pooled": torch.zeros(1, self.method.predicting_backbone.num_features)})
             for batch in self.batches(split):
                 found = self.observe(self.normalised(batch).images, predicts=predicts)
                 tally.add({"pooled": found.pooled}, batch.indices)
@@ -304,16 +311,17 @@ class Reader:
         Raises:
             DataError: the split has no image.
 
-        Cost: one forward pass of a single image.
         """
         _require_images(split)
         found = split.source.fetch_targets(torch.tensor([0]))  # real ones: their shapes are the source's to choose
         targets = {name: values.to(self.runtime.device) for name, values in found.items()}
+        size = split.source.image_shape[1:] if self.task.targets[0].has_places else ()
         made: dict[str, list[Tally]] = {}
         with self.reading():
-            for name, outputs in self.outputs(self.blank_image()).items():
+            blank = torch.zeros(1, self.task.num_outputs, *size, device=self.runtime.device)
+            scores = self.task.score(blank, targets)
+            for name in self.heads:
                 made[name] = [Tally(len(split.source), self.runtime) for _ in range(number)]
-                scores = self.task.score(outputs, targets)
                 for tally in made[name]:
                     tally.expect(scores)
         return made

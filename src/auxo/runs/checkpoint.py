@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from auxo.backbones import stored_state
 from auxo.errors import CheckpointError, DataError
 from auxo.files.tensor_file import read_tensor_file, write_tensor_file
 from auxo.interfaces import AbstractMethod, TrainState
@@ -50,13 +51,13 @@ class Progress:
 
 
 def load_weights(module: nn.Module, weights: Mapping[str, Tensor], *, origin: str) -> None:
-    """Copy ``weights`` into ``module``, all of them and nothing else.
+    """Copy ``weights`` into ``module``, all of them and nothing else; those of frozen networks in it may be left out.
 
     Raises:
         CheckpointError: names or shapes differ; the message says which.
     """
     own = module.state_dict()
-    names = sorted(set(own) ^ set(weights))
+    names = sorted((set(stored_state(module)) - set(weights)) | (set(weights) - set(own)))
     if names:
         got = f"others, first {names[0]!r}"
         raise CheckpointError(f"the weights of this method and backbone in {origin}", got, "name the run's own config")
@@ -64,7 +65,7 @@ def load_weights(module: nn.Module, weights: Mapping[str, Tensor], *, origin: st
         if own[name].shape != tensor.shape:
             expected = f"{name} of shape {tuple(own[name].shape)} in {origin}"
             raise CheckpointError(expected, str(tuple(tensor.shape)), "name the run's own config")
-    module.load_state_dict(dict(weights))
+    module.load_state_dict(dict(weights), strict=False)
 
 
 def load_matching(module: nn.Module, weights: Mapping[str, Tensor]) -> int:
@@ -147,7 +148,7 @@ class Checkpoints:
         """Write a checkpoint at ``state.step`` and delete those that are too old."""
         path = self.folder / f"{self.stage}-{state.step:08d}.safetensors"
         tree = {
-            "weights": method.state_dict(),
+            "weights": stored_state(method),
             "optimizers": {name: optimizer.state_dict() for name, optimizer in state.optimizers.items()},
             "schedulers": {name: _plain(scheduler.state_dict()) for name, scheduler in state.schedulers.items()},
             "progress": asdict(progress),
@@ -187,7 +188,7 @@ class Checkpoints:
 
     def save_weights(self, path: Path, method: AbstractMethod, progress: Progress) -> None:
         """Write the method's weights, and what they cost, without the rest of the state."""
-        write_tensor_file(path, {"weights": method.state_dict()}, {**self._header(), "progress": asdict(progress)})
+        write_tensor_file(path, {"weights": stored_state(method)}, {**self._header(), "progress": asdict(progress)})
 
     def read_weights(self, path: Path) -> dict[str, Tensor]:
         """Return the weights that :meth:`save_weights` wrote.
