@@ -23,12 +23,14 @@ from auxo.backbones import BackboneConfig
 from auxo.data import DataConfig
 from auxo.gated import GatedPretextsConfig
 from auxo.gates import GateConfig
+from auxo.gates.uniform import UniformGate
 from auxo.interfaces import MethodConfig
 from auxo.losses import ClassLossConfig
 from auxo.methods.fixmatch import FixMatch
 from auxo.methods.gssl import GSSL
 from auxo.methods.supervised import Supervised
 from auxo.optimizers import OptimizerConfig
+from auxo.options import find_member
 from auxo.runs.experiment import ExperimentConfig, StageConfig, TrainingConfig
 from auxo.runs.records import read_records
 from auxo.runtime import RuntimeConfig
@@ -46,7 +48,7 @@ from comparison import (
 
 Study = Literal["long-tailed", "adversarial", "semi-supervised"]
 
-_UNIFORM = GateConfig(name="uniform")
+_UNIFORM = UniformGate.Config()
 _IMAGES = 250
 
 
@@ -74,7 +76,7 @@ def gated(name: str, **options: object) -> GatedPretextsConfig:
         return GatedPretextsConfig(gate=_UNIFORM, weight=0.0)
     if name == "LoRot":
         return GatedPretextsConfig(tasks=("rotation",), gate=_UNIFORM)
-    return GatedPretextsConfig(gate=GateConfig(name=name, **options))
+    return GatedPretextsConfig(gate=find_member(GateConfig, name)(**options))
 
 
 def long_tailed() -> dict[str, ExperimentConfig]:

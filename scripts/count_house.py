@@ -148,7 +148,11 @@ def count_style(sources: Sequence[Source]) -> list[Figure]:
     comments = sum(token.type == tokenize.COMMENT for source in sources for token in source.tokens)
     share = comments / sum(source.num_code_lines for source in sources)
     listing = sum(not source.is_face and "__all__" in _list_assigned(source.tree.body) for source in sources)
+    tables = [
+        f"{source.place}:{name}" for source in sources for name in _list_assigned(source.tree.body) & {"_READ_BY"}
+    ]
     return [
+        Figure.from_members(tables, "tables of who reads which option", "_READ_BY = in modules"),
         Figure("private functions named by one word", "def _[^_]+, methods too", one_word),
         Figure("comments per 100 lines of code", "#..., noqa too", f"{100 * share:.1f}"),
         Figure("__all__ outside package faces", "__all__ = in files but __init__.py", str(listing)),

@@ -2,6 +2,7 @@
 
 AuxoError                 exit code 2
 ├── ConfigError           an option, recipe or config file that cannot be used
+│   ├── OptionError       a value that an option cannot have
 │   └── ForeignCodeError  code of the user's that raised an error of its own
 ├── DataError             an image, label, folder or table that cannot be used
 ├── ShapeError            a tensor of the wrong shape, type or range
@@ -13,6 +14,8 @@ AuxoError                 exit code 2
 ├── NonFiniteError        exit code 3: a loss that is no longer a number
 └── InterruptedRunError       exit code 130 or 143: stopped by a signal, state saved
 """
+
+from typing import Any
 
 
 class AuxoError(Exception):
@@ -38,13 +41,43 @@ class AuxoError(Exception):
         self.fix = fix
         super().__init__(f"expected {expected}, got {got}: {fix}")
 
-    def __reduce__(self) -> tuple[type["AuxoError"], tuple[str | int, ...]]:
+    def __reduce__(self) -> tuple[type["AuxoError"], tuple[Any, ...]]:
         """Survive the way back from a data-loading worker process."""
         return type(self), (self.expected, self.got, self.fix)
 
 
 class ConfigError(AuxoError):
     """An option, recipe or config file cannot be used."""
+
+
+class OptionError(ConfigError):
+    """An option has a value that it cannot have.
+
+    What holds the options adds its own name in front, so that the message has the whole path of the option.
+
+    Args:
+        option: its name, or the names on the way to it.
+        rule: what its values are, such as ``>= 0``.
+        got: see :class:`AuxoError`.
+        fix: see :class:`AuxoError`.
+
+    Example:
+        >>> print(OptionError("max_margin", ">= 0", "-1", "choose a value in that range").under("method", "loss"))
+        expected method.loss.max-margin >= 0, got -1: choose a value in that range
+    """
+
+    def __init__(self, option: str | tuple[str, ...], rule: str, got: str, fix: str) -> None:
+        self.steps = (option,) if isinstance(option, str) else option
+        self.rule = rule
+        super().__init__(f"{'.'.join(self.steps).replace('_', '-')} {rule}", got, fix)
+
+    def __reduce__(self) -> tuple[type[AuxoError], tuple[Any, ...]]:
+        """Keep the way to the option between processes."""
+        return type(self), (self.steps, self.rule, self.got, self.fix)
+
+    def under(self, *steps: str) -> "OptionError":
+        """Return the error as it is further out, with the names of what holds the options."""
+        return OptionError((*steps, *self.steps), self.rule, self.got, self.fix)
 
 
 class ForeignCodeError(ConfigError):
@@ -100,6 +133,6 @@ class InterruptedRunError(AuxoError):
         self.signal_number = signal_number
         self.exit_code = 128 + signal_number
 
-    def __reduce__(self) -> tuple[type[AuxoError], tuple[str | int, ...]]:
+    def __reduce__(self) -> tuple[type[AuxoError], tuple[Any, ...]]:
         """Keep the signal on the way between processes."""
         return type(self), (self.expected, self.got, self.fix, self.signal_number)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from auxo.errors import ConfigError
 from auxo.gates import AbstractGate, GateConfig
+from auxo.gates.learned import LearnedGate
 from auxo.interfaces import PretextBatch, PretextHead
 from auxo.layers.heads import HeadKind, class_head
 from auxo.pretexts.channel_shuffle import ChannelShuffle
@@ -54,7 +55,7 @@ class GatedPretextsConfig:
     """What flip exchanges: left and right, or top and bottom as in the released long-tailed scripts."""
     shuffle_space: _ShuffleSpace = "normalised"
     """Where channel_shuffle exchanges channels: after normalisation, or before it, among pixels in [0, 1]."""
-    gate: GateConfig = field(default_factory=GateConfig)
+    gate: GateConfig = field(default_factory=LearnedGate.Config)
     """How the pretexts' losses are weighted against each other."""
     weight: float = 0.1
     """Weight of the gated loss beside the classification loss, >= 0; 0 transforms images and trains no pretext."""

@@ -9,24 +9,28 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from auxo.gates import AbstractGate, GateConfig
-from auxo.gates._config import Aggregator, GateForm
+from auxo.gates._softmax import GateForm
+from auxo.gates.torchjd import Aggregator, TorchJDGate
+from auxo.options import find_member
 from auxo.registry import entries
 from auxo.runtime import Runtime, RuntimeConfig
 from auxo.types import Batch
 
 NUM_OUTPUTS = (2, 16, 6)
 COUNT, NUM_FEATURES = 10, 7
-VARIANTS = {name: GateConfig(name=name) for name in entries("gates")}
+VARIANTS = {name: find_member(GateConfig, name)() for name in entries("gates")}
 VARIANTS |= {
-    f"{name}-{form}": GateConfig(name=name, form=form) for name in ("frozen", "learned") for form in get_args(GateForm)
+    f"{name}-{form}": find_member(GateConfig, name)(form=form)
+    for name in ("frozen", "learned")
+    for form in get_args(GateForm)
 }
-VARIANTS |= {f"torchjd-{name}": GateConfig(name="torchjd", aggregator=name) for name in get_args(Aggregator)}
+VARIANTS |= {f"torchjd-{name}": TorchJDGate.Config(aggregator=name) for name in get_args(Aggregator)}
 
 
 def is_missing(config):
     """Whether the variant's packages are not there."""
     needed = {"torchjd"} if config.name == "torchjd" else set()
-    needed |= {"cvxpy"} if config.aggregator == "cagrad" else set()
+    needed |= {"cvxpy"} if config == TorchJDGate.Config(aggregator="cagrad") else set()
     return any(importlib.util.find_spec(name) is None for name in needed)
 
 
@@ -64,8 +68,8 @@ def test_module__of_every_gate__names_source_and_builds_a_documented_gate(name):
     entry = entries("gates")[name]
     assert entry.source
     assert entry.summary
-    if not is_missing(GateConfig(name=name)):
-        gate = make(GateConfig(name=name))
+    if not is_missing(VARIANTS[name]):
+        gate = make(VARIANTS[name])
         assert isinstance(gate, AbstractGate)
         assert type(gate).__module__ == entry.module
         assert type(gate).__doc__
@@ -107,7 +111,7 @@ def test_weights__where_no_task_is_preferred__sum_to_one(config, runtime):
         for parameter in gate.parameters():
             parameter.zero_()
     weights = gate(losses, features, batch=batch, runtime=runtime).weights
-    if config.aggregator != "cagrad":  # which adds a part of its own to the mean
+    if config != TorchJDGate.Config(aggregator="cagrad"):  # which adds a part of its own to the mean
         torch.testing.assert_close(weights, torch.full((3,), 1 / 3), rtol=1e-3, atol=1e-3)
 
 

@@ -18,6 +18,7 @@ from auxo.interfaces import TrainState
 from auxo.losses import ClassLossConfig
 from auxo.methods.gssl import GSSL
 from auxo.optimizers import OptimizerConfig
+from auxo.options import find_member
 from auxo.runs import Networks
 from auxo.runtime import RuntimeConfig, open_runtime
 from auxo.tasks import Classification
@@ -30,7 +31,8 @@ STEPS, SIDE = 4, 12
 
 def gated(name, weight=1.0, **options):
     """G-SSL under a gate; the weight of one lets the gate's part be seen."""
-    pretexts = GatedPretextsConfig(gate=GateConfig(name=name, **options), weight=weight, shuffle_space="pixels")
+    gate = find_member(GateConfig, name)(**options)
+    pretexts = GatedPretextsConfig(gate=gate, weight=weight, shuffle_space="pixels")
     return GSSL.Config(pretexts=pretexts, optimizer=OptimizerConfig(lr=0.05))
 
 
@@ -57,7 +59,7 @@ def main(folder, batch_size):
     torch.set_num_threads(1)
     source = oriented_shapes(30, size=SIDE, seed=2)
     pipeline = InputPipeline.from_source(source)
-    task = Classification(source.class_names, *source.image_shape, class_counts=(400, 30, 20, 1))
+    task = Classification(source.vocabulary["label"], *source.image_shape, class_counts=(400, 30, 20, 1))
     with open_runtime(RuntimeConfig(device="cpu", channels_last=False)) as runtime:
         for name, config in CASES.items():
             loader = Loader(

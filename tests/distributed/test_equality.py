@@ -68,7 +68,7 @@ def folder(request, tmp_path_factory):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_two_processes__20_steps_in_float64__weights_of_one_process(folder, case):
+def test_two_processes__steps_in_float64__weights_of_one_process(folder, case):
     assert compare_with_one_process(folder, case, rtol=0, atol=1e-10)
 
 

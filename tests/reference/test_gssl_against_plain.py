@@ -9,9 +9,11 @@ from auxo.backbones import BackboneConfig
 from auxo.data.fake import oriented_shapes
 from auxo.gated import GatedPretextsConfig
 from auxo.gates import GateConfig
+from auxo.gates.uniform import UniformGate
 from auxo.interfaces import TrainState
 from auxo.methods.gssl import GSSL
 from auxo.optimizers import OptimizerConfig
+from auxo.options import find_member
 from auxo.runtime import Runtime, RuntimeConfig
 from auxo.tasks import Classification
 from auxo.types import Batch
@@ -25,7 +27,8 @@ SGD = {"lr": 0.05, "momentum": 0.9, "weight_decay": 0.01}
 
 
 def gated(tasks, name, form="A", **options):
-    return GatedPretextsConfig(tasks=tasks, gate=GateConfig(name=name, form=FORMS[form], **options), weight=0.1)
+    gate = find_member(GateConfig, name)(form=FORMS[form], **options)
+    return GatedPretextsConfig(tasks=tasks, gate=gate, weight=0.1)
 
 
 def case(tasks, gate, form="A", ratio=0.1, **options):
@@ -45,10 +48,10 @@ CASES = {
         case(ALL, "learned", "A", entropy=0.2, by_guessing=True),
     ),
     "Nomoe": (
-        GatedPretextsConfig(gate=GateConfig(name="uniform"), normalise_weights=False),
+        GatedPretextsConfig(gate=UniformGate.Config(), normalise_weights=False),
         case(ALL, "sum"),
     ),
-    "LoRot": (gated(("rotation",), "uniform"), case(("rotation",), "one")),
+    "LoRot": (GatedPretextsConfig(tasks=("rotation",), gate=UniformGate.Config()), case(("rotation",), "one")),
     "nothing": (GatedPretextsConfig(tasks=()), case((), "sum", ratio=0.0)),
 }
 
@@ -98,7 +101,7 @@ def test_steps__of_every_variant__weights_and_losses_of_the_plain_rendering(name
     for step in range(STEPS):
         chosen = slice(6 * step, 6 * step + 6)
         images = source.images[chosen].double() / 127.5 - 1
-        labels = source.labels[chosen].clamp(max=3)
+        labels = source.columns["label"].values[chosen].clamp(max=3)
         batch = Batch(images, {"label": labels}, torch.arange(6))
         loss = total_loss(parts, images, labels.tolist(), drawn(state, batch, arguments["tasks"]), **arguments)
         sgd_step(parameters, loss, buffers, **SGD)

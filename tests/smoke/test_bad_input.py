@@ -224,7 +224,7 @@ def config_of_bytes(place):
     return ["train", "--config", place.write("binary.json", b"\xff\xfe\x00"), "--out", place.out]
 
 
-@case(r"config format 2 in .*changed.json, got 7")
+@case(r"config format 3 in .*changed.json, got 7")
 def config_of_another_format(place):
     return changed_config(place, lambda document: document.update(format=7))
 

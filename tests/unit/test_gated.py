@@ -6,6 +6,9 @@ import torch
 from auxo.errors import ConfigError
 from auxo.gated import GatedPretextsConfig
 from auxo.gates import GateConfig
+from auxo.gates.frozen import FrozenGate
+from auxo.gates.uniform import UniformGate
+from auxo.options import find_member
 from auxo.pretexts.compose import Compose
 from auxo.random import Draws, named_generator
 from auxo.runtime import Runtime, RuntimeConfig
@@ -13,7 +16,7 @@ from auxo.types import Batch, Features, Normalisation
 
 SIDE, COUNT, NUM_FEATURES = 8, 10, 64
 RUNTIME = Runtime(config=RuntimeConfig(device="cpu"), device=torch.device("cpu"))
-UNIFORM = GateConfig(name="uniform")
+UNIFORM = UniformGate.Config()
 
 
 class Pool(torch.nn.Module):
@@ -44,12 +47,12 @@ def answered(config, class_losses=None, **options):
 @pytest.mark.parametrize(("num_features", "size"), [(64, 1755), (128, 3483), (512, 13851)])
 def test_parameters__three_tasks_and_their_gate__are_the_releases(num_features, size):
     for name in ("frozen", "learned"):
-        pretexts = GatedPretextsConfig(gate=GateConfig(name=name)).build(num_features, seed=0)
+        pretexts = GatedPretextsConfig(gate=find_member(GateConfig, name)()).build(num_features, seed=0)
         assert sum(p.numel() for p in pretexts.parameters()) == size
 
 
 def test_heads__of_the_three_tasks__have_two_sixteen_and_six_outputs():
-    pretexts = GatedPretextsConfig(gate=GateConfig(name="frozen")).build(NUM_FEATURES, seed=0)
+    pretexts = GatedPretextsConfig(gate=FrozenGate.Config()).build(NUM_FEATURES, seed=0)
     assert {name: head.out_features for name, head in pretexts.heads.items()} == {
         "flip": 2,
         "rotation": 16,
@@ -148,7 +151,7 @@ def test_loss__no_tasks__is_zero():
 
 @pytest.mark.parametrize("name", ["frozen", "learned", "uncertainty", "uniform"])
 def test_summed_loss__of_an_attack__is_the_sum_at_the_gates_weights(name):
-    config = GatedPretextsConfig(gate=GateConfig(name=name), weight=0.3)
+    config = GatedPretextsConfig(gate=find_member(GateConfig, name)(), weight=0.3)
     pretexts, features, made, batch, gated = answered(config)
     class_losses = features.square().mean(1)
     total = pretexts.summed_loss(features, made.targets, class_losses, batch=batch, runtime=RUNTIME)

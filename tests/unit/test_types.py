@@ -6,7 +6,8 @@ import pytest
 
 from auxo.errors import ConfigError
 from auxo.gated import GatedPretextsConfig
-from auxo.gates import GateConfig
+from auxo.gates.learned import LearnedGate
+from auxo.gates.torchjd import TorchJDGate
 from auxo.losses import ClassLossConfig
 from auxo.methods.gssl import GSSL
 from auxo.methods.supervised import Supervised
@@ -16,7 +17,8 @@ from auxo.types import require_choice
 CHOICES = {
     OptimizerConfig: {"name": "adam", "schedule": "cosine_7_16", "moves": "steps"},
     ClassLossConfig: {"name": "LDAM", "class_weights": "inverse"},
-    GateConfig: {"form": "softmax", "init": "zeros", "aggregator": "nashmtl"},
+    LearnedGate.Config: {"form": "softmax", "init": "zeros"},
+    TorchJDGate.Config: {"aggregator": "nashmtl"},
     GatedPretextsConfig: {"tasks": ("flip", "rot"), "flip_axis": "diagonal", "shuffle_space": "pixel"},
     GSSL.Config: {"covers": "class", "head": "cosines"},
     Supervised.Config: {"head": "cosines"},

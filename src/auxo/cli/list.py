@@ -16,6 +16,7 @@ KINDS = {
     "methods": ("methods",),
     "pretexts": ("pretexts", "joint_embeddings"),
     "gates": ("gates",),
+    "solvers": ("solvers",),
     "backbones": ("backbones",),
     "scenarios": ("data.scenarios",),
 }
@@ -25,7 +26,9 @@ KINDS = {
 class Options:
     """Options of ``auxo list``."""
 
-    kind: Positional[Literal["all", "tasks", "methods", "pretexts", "gates", "backbones", "scenarios"]] = "all"
+    kind: Positional[Literal["all", "tasks", "methods", "pretexts", "gates", "solvers", "backbones", "scenarios"]] = (
+        "all"
+    )
     """What to list."""
 
 

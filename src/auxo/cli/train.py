@@ -8,7 +8,8 @@ from typing import Annotated, Any, NamedTuple
 
 import tyro
 
-from auxo.cli.options import parse_known_options, parse_options
+from auxo.cli.changes import change_config
+from auxo.cli.options import parse_known_options
 from auxo.cli.progress import make_observer
 from auxo.cli.run_folder import require_run
 from auxo.cli.terminal import print_table
@@ -115,7 +116,8 @@ def _plan(words: list[str]) -> _Plan:
             path /= "config.json"
         if not path.is_file():
             raise ConfigError("a config file", f"no file {path}", "name the config.json of a run directory")
-        config = with_options(_read_config(path, start.code), rest, command=f"auxo train --config {path}")
+        config = _read_config(path, start.code)
+        config = with_options(config, rest, command=f"auxo train --config {path}", is_strict=True)
     else:
         config = with_options(load_recipe(str(recipe)), rest, command=f"auxo train {recipe}")
     return _choose_folder(config, start.out, name=_name(recipe, config))
@@ -156,7 +158,9 @@ def _choose_folder(config: ExperimentConfig, out: str | None, *, name: str) -> _
     return _Plan(config, folder, is_new=True)
 
 
-def with_options(config: ExperimentConfig, words: list[str], *, command: str) -> ExperimentConfig:
+def with_options(
+    config: ExperimentConfig, words: list[str], *, command: str, is_strict: bool = False
+) -> ExperimentConfig:
     """Return the config changed by options.
 
     The stages appear by name, as ``--warmup.epochs``; the options of a single stage stand alone, as ``--epochs``.
@@ -165,6 +169,7 @@ def with_options(config: ExperimentConfig, words: list[str], *, command: str) ->
         config: the run without them.
         words: the options.
         command: as the user typed it.
+        is_strict: see :func:`auxo.cli.changes.change_config`.
 
     Raises:
         ConfigError: an option is unknown, or its value is not allowed.
@@ -178,6 +183,6 @@ def with_options(config: ExperimentConfig, words: list[str], *, command: str) ->
     for item in others:
         members.append((item.name, item.type, field(default=getattr(config, item.name))))
     kind = make_dataclass("Options", members, frozen=True)
-    made: Any = parse_options(kind, words, command=command, description=DESCRIPTION)
+    made: Any = change_config(kind(), words, command=command, description=DESCRIPTION, is_strict=is_strict)
     stages = tuple(getattr(made, name) for name in names)
     return ExperimentConfig(stages=stages, **{item.name: getattr(made, item.name) for item in others})

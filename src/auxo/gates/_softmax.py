@@ -2,17 +2,20 @@
 
 import math
 from collections.abc import Callable
+from typing import Literal, TypeAlias
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from auxo.errors import ConfigError
-from auxo.gates._config import GateForm, GateInit
 from auxo.gates._interface import GateResult
 from auxo.random import derive_seed, global_seed
 from auxo.runtime import Runtime
 from auxo.types import Batch
+
+GateForm: TypeAlias = Literal["mean_of_softmax", "softmax_of_mean", "per_sample"]
+GateInit: TypeAlias = Literal["default", "kaiming"]
 
 
 def gate_layer(num_features: int, num_tasks: int, *, init: GateInit, seed: int) -> nn.Linear:

@@ -1,11 +1,13 @@
 """A linear gate at its random first weights: what the released code of G-SSL does."""
 
+from dataclasses import dataclass
+
 from jaxtyping import Float
 from torch import Tensor
 
-from auxo.gates._config import GateConfig, GateForm, GateInit
+from auxo.gates._config import GateConfig
 from auxo.gates._interface import AbstractGate, GateResult
-from auxo.gates._softmax import gate_layer, softmax_loss
+from auxo.gates._softmax import GateForm, GateInit, gate_layer, softmax_loss
 from auxo.runtime import Runtime
 from auxo.types import Batch
 
@@ -24,17 +26,29 @@ class FrozenGate(AbstractGate):
     """Softmax of a linear layer that never learns.
 
     Args:
+        config: options.
         num_features: length of the pooled vector.
         num_tasks: losses to weight.
-        form: which weights; see :class:`auxo.gates.GateConfig`.
-        init: first, and last, weights of the layer.
         seed: the run's seed.
     """
 
-    def __init__(self, num_features: int, num_tasks: int, *, form: GateForm, init: GateInit, seed: int) -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Config(GateConfig):
+        """Options of the gate at its random first weights."""
+
+        form: GateForm = "mean_of_softmax"
+        """The mean of the samples' weights, the weights of the mean logits, or each sample its own."""
+        init: GateInit = "default"
+        """First, and last, weights: torch's of a linear layer, or Kaiming-normal (released, long-tailed)."""
+
+        def build(self, *, num_features: int, num_outputs: tuple[int, ...], seed: int) -> "FrozenGate":
+            """Return the gate."""
+            return FrozenGate(self, num_features, len(num_outputs), seed=seed)
+
+    def __init__(self, config: Config, num_features: int, num_tasks: int, *, seed: int) -> None:
         super().__init__()
-        self.form = form
-        self.layer = gate_layer(num_features, num_tasks, init=init, seed=seed)
+        self.form = config.form
+        self.layer = gate_layer(num_features, num_tasks, init=config.init, seed=seed)
 
     def forward(
         self,
@@ -52,8 +66,3 @@ class FrozenGate(AbstractGate):
         """Return the whole layer."""
         reason = "the released gate takes its weights as numbers, so no gradient reaches it"
         return {"layer.weight": reason, "layer.bias": reason}
-
-
-def build(config: GateConfig, *, num_features: int, num_outputs: tuple[int, ...], seed: int) -> FrozenGate:
-    """Return the gate; reads ``form`` and ``init``."""
-    return FrozenGate(num_features, len(num_outputs), form=config.form, init=config.init, seed=seed)

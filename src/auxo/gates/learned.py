@@ -1,11 +1,15 @@
 """A linear gate that learns with the network, guarded against choosing the easiest task."""
 
+from dataclasses import dataclass
+from typing import Annotated
+
 from jaxtyping import Float
 from torch import Tensor
 
-from auxo.gates._config import GateConfig, GateForm, GateInit
+from auxo.gates._config import GateConfig
 from auxo.gates._interface import AbstractGate, GateResult
-from auxo.gates._softmax import check_choice, gate_layer, relative_losses, softmax_loss
+from auxo.gates._softmax import GateForm, GateInit, check_choice, gate_layer, relative_losses, softmax_loss
+from auxo.options import Range
 from auxo.runtime import Runtime
 from auxo.types import Batch
 
@@ -30,36 +34,38 @@ class LearnedGate(AbstractGate):
     0.155 of three tasks at ``eta`` = 1, 0.00002 at 0.1.
 
     Args:
+        config: options.
         num_features: length of the pooled vector.
         num_outputs: of each task, the number of answers ``K_t``; at least two tasks.
-        form: which weights; see :class:`auxo.gates.GateConfig`.
-        init: first weights of the layer.
-        normalise_losses: divide by ``ln K_t``, so that guessing costs 1 at every task.
-        entropy: ``eta``, >= 0.
         seed: the run's seed.
 
     Raises:
         ConfigError: fewer than two tasks, which leave nothing to choose.
     """
 
-    def __init__(
-        self,
-        num_features: int,
-        num_outputs: tuple[int, ...],
-        *,
-        form: GateForm = "mean_of_softmax",
-        init: GateInit = "default",
-        normalise_losses: bool = True,
-        entropy: float = 1.0,
-        seed: int,
-    ) -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Config(GateConfig):
+        """Options of the learned gate."""
+
+        form: GateForm = "mean_of_softmax"
+        """The mean of the samples' weights, the weights of the mean logits, or each sample its own."""
+        init: GateInit = "default"
+        """First weights of the layer: torch's of a linear layer, or Kaiming-normal (released, long-tailed)."""
+        normalise_losses: bool = True
+        """Divide each loss by that of guessing, so that an easy task is not favoured."""
+        entropy: Annotated[float, Range(low=0)] = 1.0
+        """Bonus for the weights' entropy; near 0 the easiest task alone remains."""
+
+        def build(self, *, num_features: int, num_outputs: tuple[int, ...], seed: int) -> "LearnedGate":
+            """Return the gate."""
+            return LearnedGate(self, num_features, num_outputs, seed=seed)
+
+    def __init__(self, config: Config, num_features: int, num_outputs: tuple[int, ...], *, seed: int) -> None:
         super().__init__()
         check_choice("learned", len(num_outputs))
-        self.form = form
-        self.entropy = entropy
+        self.config = config
         self.num_outputs = num_outputs
-        self.normalise_losses = normalise_losses
-        self.layer = gate_layer(num_features, len(num_outputs), init=init, seed=seed)
+        self.layer = gate_layer(num_features, len(num_outputs), init=config.init, seed=seed)
 
     def forward(
         self,
@@ -71,19 +77,7 @@ class LearnedGate(AbstractGate):
     ) -> GateResult:
         """Return the loss at weights that keep their gradient, in the layer and in the features."""
         logits = self.layer(features.to(self.layer.weight.dtype))
-        if self.normalise_losses:
+        if self.config.normalise_losses:
             losses = relative_losses(losses, self.num_outputs)
-        return softmax_loss(losses, logits, form=self.form, entropy=self.entropy, batch=batch, runtime=runtime)
-
-
-def build(config: GateConfig, *, num_features: int, num_outputs: tuple[int, ...], seed: int) -> LearnedGate:
-    """Return the gate; reads ``form``, ``init``, ``normalise_losses`` and ``entropy``."""
-    return LearnedGate(
-        num_features,
-        num_outputs,
-        form=config.form,
-        init=config.init,
-        normalise_losses=config.normalise_losses,
-        entropy=config.entropy,
-        seed=seed,
-    )
+        form, entropy = self.config.form, self.config.entropy
+        return softmax_loss(losses, logits, form=form, entropy=entropy, batch=batch, runtime=runtime)

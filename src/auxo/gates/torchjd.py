@@ -2,7 +2,9 @@
 
 import importlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from types import ModuleType
+from typing import Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -13,7 +15,7 @@ from scipy.optimize import nnls
 from torch import Tensor
 
 from auxo.errors import ConfigError
-from auxo.gates._config import Aggregator, GateConfig
+from auxo.gates._config import GateConfig
 from auxo.gates._interface import AbstractGate, GateResult
 from auxo.random import derive_seed, global_seed
 from auxo.runtime import Runtime
@@ -28,6 +30,8 @@ SOURCE = (
     "Ours: the Gramian is divided by its trace, a random order is drawn from a stream, and the quadratic program of "
     "upgrad and dualproj is solved with SciPy, so that only cagrad needs another package."
 )
+
+Aggregator: TypeAlias = Literal["upgrad", "dualproj", "mgda", "pcgrad", "cagrad", "imtl_g", "aligned_mtl"]
 
 _CLASSES: dict[Aggregator, str] = {
     "upgrad": "UPGradWeighting",
@@ -50,7 +54,7 @@ class TorchJDGate(AbstractGate):
     weights are 1/M. ``pcgrad`` counts its calls, since every step draws another order of the tasks.
 
     Args:
-        aggregator: which weighting.
+        config: options.
         seed: for the random order of pcgrad.
 
     Raises:
@@ -61,12 +65,24 @@ class TorchJDGate(AbstractGate):
 
     calls: Tensor
 
-    def __init__(self, aggregator: Aggregator, *, seed: int) -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Config(GateConfig):
+        """Options of the weights from the tasks' gradients."""
+
+        aggregator: Aggregator = "upgrad"
+        """How weights follow from the gradients; cagrad needs the package cvxpy."""
+
+        def build(self, *, num_features: int, num_outputs: tuple[int, ...], seed: int) -> "TorchJDGate":
+            """Return the gate."""
+            del num_features, num_outputs  # there are as many tasks as losses
+            return TorchJDGate(self, seed=seed)
+
+    def __init__(self, config: Config, *, seed: int) -> None:
         super().__init__()
-        self.aggregator = aggregator
+        self.aggregator = config.aggregator
         self.seed = seed
-        self.weighting = _build_weighting(aggregator)
-        if aggregator == "pcgrad":
+        self.weighting = _build_weighting(config.aggregator)
+        if config.aggregator == "pcgrad":
             self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
 
     def forward(
@@ -170,9 +186,3 @@ def _import_weightings() -> ModuleType:
             f"an import that failed ({reason})",
             "pip install 'auxo[torchjd]'",
         ) from error
-
-
-def build(config: GateConfig, *, num_features: int, num_outputs: tuple[int, ...], seed: int) -> TorchJDGate:
-    """Return the gate; reads ``aggregator``."""
-    del num_features, num_outputs  # there are as many tasks as losses
-    return TorchJDGate(config.aggregator, seed=seed)

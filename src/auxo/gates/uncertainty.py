@@ -1,5 +1,7 @@
 """Each task weighted by the noise that it is learned to have (homoscedastic uncertainty)."""
 
+from dataclasses import dataclass
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -26,6 +28,15 @@ class UncertaintyGate(AbstractGate):
         num_tasks: losses to weight.
     """
 
+    @dataclass(frozen=True, kw_only=True)
+    class Config(GateConfig):
+        """No options."""
+
+        def build(self, *, num_features: int, num_outputs: tuple[int, ...], seed: int) -> "UncertaintyGate":
+            """Return the gate."""
+            del num_features, seed  # the variances start at 1
+            return UncertaintyGate(len(num_outputs))
+
     def __init__(self, num_tasks: int) -> None:
         super().__init__()
         self.log_variances = nn.Parameter(torch.zeros(num_tasks))
@@ -43,9 +54,3 @@ class UncertaintyGate(AbstractGate):
         weights = torch.exp(-self.log_variances) / len(self.log_variances)
         weighted = batch.mean((losses * weights).sum(1))
         return GateResult(weighted + self.log_variances.mean() / 2, weights.detach())
-
-
-def build(config: GateConfig, *, num_features: int, num_outputs: tuple[int, ...], seed: int) -> UncertaintyGate:
-    """Return the gate; reads no option."""
-    del config, num_features, seed  # the variances start at 1
-    return UncertaintyGate(len(num_outputs))

@@ -1,5 +1,7 @@
 """Every task counts alike."""
 
+from dataclasses import dataclass
+
 from jaxtyping import Float
 from torch import Tensor
 
@@ -17,6 +19,15 @@ SOURCE = (
 class UniformGate(AbstractGate):
     """Weights 1/M; no parameters."""
 
+    @dataclass(frozen=True, kw_only=True)
+    class Config(GateConfig):
+        """No options."""
+
+        def build(self, *, num_features: int, num_outputs: tuple[int, ...], seed: int) -> "UniformGate":
+            """Return the gate."""
+            del num_features, num_outputs, seed  # there are as many tasks as losses
+            return UniformGate()
+
     def forward(
         self,
         losses: Float[Tensor, "samples tasks"],
@@ -29,9 +40,3 @@ class UniformGate(AbstractGate):
         del features, runtime  # the weights are the same for all features
         count = losses.shape[1]
         return GateResult(batch.mean(losses.mean(1)), losses.new_full((count,), 1 / count))
-
-
-def build(config: GateConfig, *, num_features: int, num_outputs: tuple[int, ...], seed: int) -> UniformGate:
-    """Return the gate; reads no option."""
-    del config, num_features, num_outputs, seed  # there are as many tasks as losses
-    return UniformGate()

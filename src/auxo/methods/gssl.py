@@ -11,7 +11,8 @@ from auxo.backbones import BackboneConfig
 from auxo.data import DataConfig
 from auxo.errors import ConfigError
 from auxo.gated import GatedPretextsConfig, PretextName
-from auxo.gates import GateConfig
+from auxo.gates.learned import LearnedGate
+from auxo.gates.uniform import UniformGate
 from auxo.interfaces import AbstractMethod, AbstractNetworks, MethodConfig, PretextBatch, PretextHead, TrainState
 from auxo.layers.heads import HeadKind, class_head
 from auxo.losses import ClassLossConfig, cross_entropy_losses
@@ -170,19 +171,19 @@ def moe1sc() -> ExperimentConfig:
 
 def nomoe() -> ExperimentConfig:
     """Return the release's Nomoe on the digits: the plain sum of all three, so three times a gate's total weight."""
-    pretexts = GatedPretextsConfig(gate=GateConfig(name="uniform"), normalise_weights=False)
+    pretexts = GatedPretextsConfig(gate=UniformGate.Config(), normalise_weights=False)
     return ExperimentConfig(stages=(StageConfig(method=GSSL.Config(pretexts=pretexts)),))
 
 
 def lorot() -> ExperimentConfig:
     """Return LoRot-E on the digits: rotation alone, which needs no gate."""
-    pretexts = GatedPretextsConfig(tasks=("rotation",), gate=GateConfig(name="uniform"))
+    pretexts = GatedPretextsConfig(tasks=("rotation",), gate=UniformGate.Config())
     return ExperimentConfig(stages=(StageConfig(method=GSSL.Config(pretexts=pretexts)),))
 
 
 def transform_only() -> ExperimentConfig:
     """Return the control of weight 0 on the digits: the images of G-SSL as augmentation, and the class loss alone."""
-    pretexts = GatedPretextsConfig(gate=GateConfig(name="uniform"), weight=0.0)
+    pretexts = GatedPretextsConfig(gate=UniformGate.Config(), weight=0.0)
     return ExperimentConfig(stages=(StageConfig(method=GSSL.Config(pretexts=pretexts)),))
 
 
@@ -200,7 +201,7 @@ def cifar10_long_tailed() -> ExperimentConfig:
     set's.
     """
     method = GSSL.Config(
-        pretexts=GatedPretextsConfig(gate=GateConfig(form="softmax_of_mean")),
+        pretexts=GatedPretextsConfig(gate=LearnedGate.Config(form="softmax_of_mean")),
         class_loss=ClassLossConfig(name="ldam", class_weights="effective_number", reweight_after=0.8),
         head="cosine",
         optimizer=OptimizerConfig(

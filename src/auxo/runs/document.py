@@ -18,13 +18,14 @@ from cattrs.gen import make_dict_structure_fn
 
 import auxo
 from auxo import registry
-from auxo.errors import ConfigError
+from auxo.errors import ConfigError, OptionError
 from auxo.interfaces import AbstractMethod, MethodConfig
+from auxo.options import FamilyOptions, family_of, find_member
 from auxo.outside import import_file, is_outside, load_outside, pair_files, run_foreign, split_outside
 from auxo.runs.experiment import ExperimentConfig
 from auxo.runs.tree import fold
 
-FORMAT = 2
+FORMAT = 3
 
 _Json = TypeVar("_Json")
 
@@ -86,7 +87,8 @@ def from_json(
         document = json.loads(text)
     except json.JSONDecodeError as error:
         raise ConfigError(f"JSON in {origin}", f"something else at line {error.lineno}", "repair the file") from error
-    if is_published and isinstance(document, dict) and document.get("format") == 1:
+    is_older = is_published and isinstance(document, dict) and document.get("format") in range(1, FORMAT)
+    if is_older:
         document = _upgrade_document(document, origin)
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         got = document.get("format") if isinstance(document, dict) else type(document).__name__
@@ -99,7 +101,7 @@ def from_json(
         raise ConfigError(f"an object 'run' in {origin}", got, "name the config.json of a run directory")
     run = allow_code(run, code, is_published=is_published)
     try:
-        return _build_converter().structure(run, ExperimentConfig)
+        return _build_converter(is_older=is_older).structure(run, ExperimentConfig)
     except ClassValidationError as error:
         raise _first_problem(error, origin) from error
 
@@ -196,18 +198,32 @@ def _join_files(files: Sequence[Path]) -> str:
 
 
 def _upgrade_document(document: dict[str, Any], origin: str) -> dict[str, Any]:
-    """Return a document of the format before this one as one of this format: enough to predict with.
+    """Return a document of an earlier format as one of this format: enough to predict with.
 
     Raises:
         ConfigError: it is no run of that format.
     """
+    number = document["format"]
     try:
-        run, kept = document["run"], {"last": "last", "best_val": "best"}
-        stages = [{**stage, "selection": {"keep": kept[stage["selection"]]}} for stage in run["stages"]]
+        run = document["run"]
+        stages = [_upgrade_stage(stage, number) for stage in run["stages"]]
         return {**document, "format": FORMAT, "run": {**run, "stages": stages}}
     except (KeyError, TypeError) as error:
         got = f"another ({type(error).__name__}: {error})"
-        raise ConfigError(f"a run of config format 1 in {origin}", got, "take the file that was exported") from error
+        raise ConfigError(
+            f"a run of config format {number} in {origin}", got, "take the file that was exported"
+        ) from error
+
+
+def _upgrade_stage(stage: dict[str, Any], number: int) -> dict[str, Any]:
+    """Return a stage of a document of an earlier format."""
+    if number == 1:
+        stage = {**stage, "selection": {"keep": {"last": "last", "best_val": "best"}[stage["selection"]]}}
+    method = dict(stage["method"])
+    if method["type"] == "bissl":
+        options = {name: method.pop(name) for name in ("damping", "iterations", "tolerance")}
+        method["solver"] = {"name": method["solver"], **options}
+    return {**stage, "method": method}
 
 
 def _to_plain(value: object) -> object:
@@ -229,8 +245,12 @@ def _type_name(config: MethodConfig) -> str:
 
 
 @functools.cache  # it compiles a function for every class
-def _build_converter() -> cattrs.Converter:
-    """Return a converter that refuses unknown fields and wrong types."""
+def _build_converter(*, is_older: bool) -> cattrs.Converter:
+    """Return a converter that refuses unknown fields and wrong types.
+
+    Args:
+        is_older: leave out what a family's member does not have: before format 3 each had the options of all.
+    """
     converter = cattrs.Converter(forbid_extra_keys=True)
 
     def structure_method(value: object, _kind: type) -> MethodConfig:
@@ -240,6 +260,18 @@ def _build_converter() -> cattrs.Converter:
         kind = _method_config(str(options.pop("type", "")))
         made: MethodConfig = make_dict_structure_fn(kind, converter, _cattrs_forbid_extra_keys=True)(options, kind)
         return made
+
+    def structure_member(value: object, kind: type[FamilyOptions]) -> FamilyOptions:
+        if not isinstance(value, dict):
+            raise ValueError(f"{value!r}, no object")
+        member = find_member(family_of(kind), str(value.get("name", "")))
+        known = {item.name for item in fields(member)}
+        options = {key: item for key, item in value.items() if key != "name" and (key in known or not is_older)}
+        made: FamilyOptions = make_dict_structure_fn(member, converter, _cattrs_forbid_extra_keys=True)(options, member)
+        return made
+
+    def is_member(kind: object) -> bool:
+        return isinstance(kind, type) and issubclass(kind, FamilyOptions)
 
     def strictly(expected: type, *accepted: type) -> Callable[[object, type], object]:
         def structure(value: object, _kind: type) -> object:
@@ -265,6 +297,7 @@ def _build_converter() -> cattrs.Converter:
 
     converter.register_structure_hook_func(comes_from(Literal), structure_literal)
     converter.register_structure_hook_func(comes_from(tuple), structure_tuple)
+    converter.register_structure_hook_func(is_member, structure_member)
     converter.register_structure_hook(MethodConfig, structure_method)
     for expected, *accepted in ((int,), (float, int), (str,), (bool,)):
         converter.register_structure_hook(expected, strictly(expected, *accepted))
@@ -296,9 +329,12 @@ def _first_problem(error: ClassValidationError, origin: str) -> ConfigError:
         problem = problem.exceptions[0]
         for note in getattr(problem, "__notes__", ()):
             path.append(str(getattr(note, "name", getattr(note, "index", ""))))
+    field = ".".join(part for part in path if part)
+    if isinstance(problem, OptionError):
+        place = ".".join(filter(None, (field, *problem.steps)))
+        return ConfigError(f"{place} {problem.rule} in {origin}", problem.got, problem.fix)
     if isinstance(problem, ConfigError):
         return problem
-    field = ".".join(part for part in path if part)
     if isinstance(problem, ForbiddenExtraKeysError):
         extra = sorted(problem.extra_fields)[0]
         near = difflib.get_close_matches(extra, [f.name for f in fields(problem.cl)], n=1)

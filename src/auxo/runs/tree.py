@@ -4,6 +4,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import Field, fields, is_dataclass, replace
 from typing import Any, NamedTuple, TypeAlias, TypeVar, cast
 
+from auxo.errors import OptionError
+from auxo.options import FamilyOptions, choose_member
+
 Steps: TypeAlias = tuple[str, ...]
 """Names of fields on the way from a configuration to a value in it; a member of a tuple counts by its number."""
 
@@ -68,7 +71,7 @@ def replaced(config: _Config, changes: Mapping[Steps, object]) -> _Config:
 
     Args:
         config: a dataclass, or a tuple of them.
-        changes: new values by the steps to them.
+        changes: new values by the steps to them. A new name of a family's member is set before its options.
 
     Raises:
         ConfigError: a dataclass refuses them.
@@ -79,7 +82,17 @@ def replaced(config: _Config, changes: Mapping[Steps, object]) -> _Config:
     for steps, new in changes.items():
         nested.setdefault(steps[0], {})[steps[1:]] = new
     if isinstance(config, tuple):
-        members = (replaced(member, nested.get(str(number), {})) for number, member in enumerate(config))
+        members = (_replace_inner(member, str(n), nested.get(str(n), {})) for n, member in enumerate(config))
         return cast("_Config", tuple(members))
-    made = {name: replaced(getattr(config, name), deeper) for name, deeper in nested.items()}
+    if isinstance(config, FamilyOptions) and "name" in nested:
+        config = cast("_Config", choose_member(config, str(nested.pop("name")[()])))
+    made = {name: _replace_inner(getattr(config, name), name, deeper) for name, deeper in nested.items()}
     return cast("_Config", replace(cast("Any", config), **made)) if made else config
+
+
+def _replace_inner(value: object, name: str, changes: Mapping[Steps, object]) -> object:
+    """Return a value within a configuration with other values; what is refused names the way to it."""
+    try:
+        return replaced(value, changes)
+    except OptionError as error:
+        raise error.under(name) from error

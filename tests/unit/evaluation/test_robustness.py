@@ -22,7 +22,7 @@ from auxo.runs import Networks
 from auxo.runs.results import EvaluationRow
 from auxo.runtime import Runtime, RuntimeConfig, open_runtime
 from auxo.tasks import Classification, wilson_interval
-from auxo.types import Features, Normalisation
+from auxo.types import Column, Features, Normalisation
 
 SOURCE = oriented_shapes(24, size=28, seed=1)
 TASK = Classification(SHAPES, channels=3, height=28, width=28)
@@ -51,7 +51,7 @@ def trained() -> Supervised:
     optimizer = torch.optim.Adam(method.parameters(), lr=2e-3)
     for _ in range(20):
         optimizer.zero_grad()
-        cross_entropy(method.predict(inputs), train.labels).backward()
+        cross_entropy(method.predict(inputs), train.columns["label"].values).backward()
         optimizer.step()
     optimizer.zero_grad()
     return method
@@ -89,7 +89,7 @@ def test_adversarial_images__any_attack__lie_in_the_ball_and_the_range(attack: s
     pixels = SOURCE.images.float() / 255
     pixels[:, :, :4], pixels[:, :, -4:] = 0.0, 1.0
     before = pixels.clone()
-    found = adversarial_images(InPixels(trained).eval(), pixels, SOURCE.labels, attack, WEAK, seed=0)
+    found = adversarial_images(InPixels(trained).eval(), pixels, SOURCE.columns["label"].values, attack, WEAK, seed=0)
     assert torch.equal(pixels, before)
     assert (found - pixels).abs().max() <= WEAK.epsilon + 1e-6
     assert found.min() >= 0
@@ -100,7 +100,7 @@ def test_adversarial_images__any_attack__lie_in_the_ball_and_the_range(attack: s
 
 
 def test_adversarial_images__the_librarys_pgd__is_as_strong_as_ours(trained: Supervised) -> None:
-    pixels, labels = SOURCE.images.float() / 255, SOURCE.labels
+    pixels, labels = SOURCE.images.float() / 255, SOURCE.columns["label"].values
     network = InPixels(trained).eval()
     theirs = adversarial_images(network, pixels, labels, "pgd", WEAK, seed=0)
     inputs = projected_gradient_descent(
@@ -165,7 +165,7 @@ def grey_source(method: Supervised) -> InMemorySource:
     images = torch.randint(107, 148, (60, 3, 28, 28), generator=torch.Generator().manual_seed(1)).to(torch.uint8)
     with torch.no_grad():
         labels = method.predict(NORMALISATION.to_inputs(images.float() / 255)).argmax(1)
-    return InMemorySource("greys", images, labels, ("dark", "bright"))
+    return InMemorySource("greys", images, {"label": Column(labels, ("dark", "bright"))})
 
 
 def test_evaluate_under_attack__linear_network__has_the_robust_accuracy_of_the_closed_form(runtime: Runtime) -> None:
@@ -255,7 +255,7 @@ def test_adversarial_images__unknown_attack__is_refused(trained: Supervised) -> 
     with pytest.raises(ConfigError, match="restarts 2 with momentum, noise, which do not read it"):
         AttackConfig(attacks=("momentum", "noise"), restarts=2)
     with pytest.raises(ConfigError, match="got fgsm"):
-        adversarial_images(trained, SOURCE.images.float() / 255, SOURCE.labels, "fgsm", WEAK, seed=0)
+        adversarial_images(trained, SOURCE.images.float() / 255, SOURCE.columns["label"].values, "fgsm", WEAK, seed=0)
 
 
 @pytest.mark.parametrize(

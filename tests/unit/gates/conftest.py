@@ -7,6 +7,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from auxo.gates import GateConfig
+from auxo.options import find_member
 from auxo.runtime import Runtime, RuntimeConfig
 from auxo.types import Batch
 
@@ -42,8 +43,8 @@ def tasks():
 
 @pytest.fixture
 def build():
-    def build(seed=0, num_outputs=NUM_OUTPUTS, **options):
-        config = GateConfig(**options)
+    def build(name="learned", seed=0, num_outputs=NUM_OUTPUTS, **options):
+        config = find_member(GateConfig, name)(**options)
         return config.build(num_features=NUM_FEATURES, num_outputs=num_outputs, seed=seed).double()
 
     return build

@@ -1,13 +1,16 @@
-"""GateConfig: what it builds, from which random numbers, and what it refuses."""
+"""The gates' options: what they build, from which random numbers, and what they refuse."""
 
 import math
 
 import pytest
 import torch
 
-from auxo.errors import ConfigError
+from auxo.errors import ConfigError, OptionError
 from auxo.gates import GateConfig
-from auxo.registry import entries
+from auxo.gates.frozen import FrozenGate
+from auxo.gates.learned import LearnedGate
+from auxo.gates.learned_scalar import LearnedScalarGate
+from auxo.options import find_member, list_members
 
 
 @pytest.mark.parametrize("name", ["frozen", "learned"])
@@ -26,42 +29,29 @@ def test_build__frozen_and_learned__start_alike(build):
 def test_init__kaiming__is_wider_than_a_linear_layers_own():
     spread = {}
     for init in ("default", "kaiming"):
-        gate = GateConfig(name="frozen", init=init).build(num_features=4096, num_outputs=(2, 6), seed=0)
+        gate = FrozenGate.Config(init=init).build(num_features=4096, num_outputs=(2, 6), seed=0)
         spread[init] = gate.layer.weight.std().item() * math.sqrt(4096)
     assert spread["default"] == pytest.approx(1 / math.sqrt(3), rel=0.03)
     assert spread["kaiming"] == pytest.approx(math.sqrt(2), rel=0.03)
 
 
+@pytest.mark.parametrize("kind", [LearnedGate.Config, LearnedScalarGate.Config])
 @pytest.mark.parametrize("entropy", [-0.1, math.inf, math.nan])
-def test_entropy__out_of_range__is_refused(entropy):
-    with pytest.raises(ConfigError, match=r"gate\.entropy >= 0"):
-        GateConfig(entropy=entropy)
+def test_entropy__out_of_range__is_refused(kind, entropy):
+    with pytest.raises(OptionError, match="entropy >= 0"):
+        kind(entropy=entropy)
 
 
-READERS = {
-    "form": ("per_sample", {"learned", "frozen"}),
-    "init": ("kaiming", {"learned", "frozen"}),
-    "normalise_losses": (False, {"learned", "learned_scalar"}),
-    "entropy": (0.5, {"learned", "learned_scalar"}),
-    "aggregator": ("mgda", {"torchjd"}),
-}
-
-
-@pytest.mark.parametrize("option", READERS)
-def test_option__gate_that_does_not_read_it__is_refused(option):
-    value, readers = READERS[option]
-    for name in entries("gates"):
-        if name in readers:
-            assert getattr(GateConfig(name=name, **{option: value}), option) == value
-        else:
-            with pytest.raises(
-                ConfigError, match=rf"gate\.{option.replace('_', '-')} with gate\.name .* {name}, which"
-            ):
-                GateConfig(name=name, **{option: value})
-
-
-def test_option__every_gate_at_the_defaults__is_taken():
-    assert [GateConfig(name=name).name for name in entries("gates")] == [*entries("gates")]
+def test_options__of_every_gate__are_its_own():
+    own = {name: set(vars(find_member(GateConfig, name)())) for name in list_members(GateConfig)}
+    assert own == {
+        "frozen": {"form", "init"},
+        "learned": {"form", "init", "normalise_losses", "entropy"},
+        "learned_scalar": {"normalise_losses", "entropy"},
+        "torchjd": {"aggregator"},
+        "uncertainty": set(),
+        "uniform": set(),
+    }
 
 
 def test_name__unknown__names_the_nearest(build):

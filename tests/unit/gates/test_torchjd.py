@@ -9,8 +9,7 @@ import pytest
 import torch
 
 from auxo.errors import ConfigError
-from auxo.gates._config import Aggregator
-from auxo.gates.torchjd import project_onto_dual_cone
+from auxo.gates.torchjd import Aggregator, project_onto_dual_cone
 
 needs_torchjd = pytest.mark.skipif(importlib.util.find_spec("torchjd") is None, reason="needs the extra torchjd")
 WITHOUT_MORE_PACKAGES = [name for name in get_args(Aggregator) if name != "cagrad"]

@@ -13,6 +13,7 @@ from auxo.methods.bissl import BiSSL
 from auxo.optimizers import OptimizerConfig
 from auxo.runs import Networks
 from auxo.runtime import Runtime, RuntimeConfig
+from auxo.solvers.conjugate_gradient import ConjugateGradientSolver
 from auxo.tasks import Classification
 from auxo.types import Batch, Features
 
@@ -23,7 +24,8 @@ COMMON = BiSSL.Config(
     pretext=HEADS, optimizer=SGD, lower_optimizer=SGD, lower_steps=2, upper_steps=2, pretext_ratio=1,
     curvature_ratio=1, clip_norm=1e9,
 )  # fmt: skip
-BASE = replace(COMMON, damping=1000.0, iterations=40, tolerance=0.0)
+SOLVER = ConjugateGradientSolver(damping=1000.0, iterations=40, tolerance=0.0)
+BASE = replace(COMMON, solver=SOLVER)
 RUNTIME = Runtime(config=RuntimeConfig(device="cpu"), device=torch.device("cpu"))
 
 

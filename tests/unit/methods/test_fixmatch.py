@@ -10,7 +10,7 @@ from auxo.backbones import BackboneConfig
 from auxo.data import DataConfig, load_splits
 from auxo.errors import ConfigError
 from auxo.gated import GatedPretextsConfig
-from auxo.gates import GateConfig
+from auxo.gates.uniform import UniformGate
 from auxo.interfaces import TrainState, View
 from auxo.methods.fixmatch import FixMatch, cifar10_released, recipe
 from auxo.methods.supervised import Supervised
@@ -22,7 +22,7 @@ from auxo.types import Batch, Normalisation
 
 TASK = Classification(class_names=("a", "b", "c"), channels=3, height=28, width=28)
 TASKS = ("rotation", "flip", "channel_shuffle")
-PRETEXTS = GatedPretextsConfig(tasks=TASKS, gate=GateConfig(name="uniform"))
+PRETEXTS = GatedPretextsConfig(tasks=TASKS, gate=UniformGate.Config())
 PLAIN = OptimizerConfig(lr=0.05, momentum=0.0, nesterov=False, weight_decay=0.0)
 
 
@@ -222,7 +222,7 @@ def test_recipe__digits__has_250_labels_and_no_flips():
     config = recipe()
     assert config.data.augment == "crop"
     splits = load_splits(config.data, seed=0)
-    assert splits.train.source.labels.bincount().tolist() == [25] * 10
+    assert splits.train.source.columns["label"].values.bincount().tolist() == [25] * 10
     assert len(splits.unlabelled.source) == 4000
     assert config.stages[0].method == FixMatch.Config(optimizer=config.stages[0].method.optimizer)
 

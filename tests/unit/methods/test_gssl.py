@@ -13,12 +13,15 @@ from auxo.backbones import BackboneConfig
 from auxo.errors import ConfigError
 from auxo.gated import GatedPretextsConfig
 from auxo.gates import GateConfig
+from auxo.gates.learned import LearnedGate
+from auxo.gates.uniform import UniformGate
 from auxo.interfaces import AbstractBackbone, TrainState
 from auxo.losses import ClassLossConfig
 from auxo.methods import gssl
 from auxo.methods.gssl import GSSL
 from auxo.methods.supervised import Supervised
 from auxo.optimizers import OptimizerConfig
+from auxo.options import find_member
 from auxo.random import global_seed
 from auxo.runs import Networks
 from auxo.tasks import Classification
@@ -29,12 +32,12 @@ RECIPES = [
     for name, item in vars(gssl).items()
     if isfunction(item) and item.__module__ == gssl.__name__ and name[0] != "_"
 ]
-UNIFORM = GateConfig(name="uniform")
+UNIFORM = UniformGate.Config()
 FAST = OptimizerConfig(lr=0.05, weight_decay=1e-2)
 
 
 def gated(name="learned", **options):
-    return GSSL.Config(pretexts=GatedPretextsConfig(gate=GateConfig(name=name), **options), optimizer=FAST)
+    return GSSL.Config(pretexts=GatedPretextsConfig(gate=find_member(GateConfig, name)(), **options), optimizer=FAST)
 
 
 def normalised(batches):
@@ -331,11 +334,11 @@ def test_training__noisy_copies_of_one_picture__brings_every_pretext_below_chanc
 
 
 def test_training__learned_gate_without_its_guard__chooses_the_easiest_task_alone(runtime):
-    metrics = train_on_one_picture(GateConfig(entropy=0.0, normalise_losses=False), runtime, steps=50)
+    metrics = train_on_one_picture(LearnedGate.Config(entropy=0.0, normalise_losses=False), runtime, steps=50)
     assert metrics["gate_flip"] > 0.99
 
 
 def test_training__learned_gate_with_its_guard__keeps_every_task(runtime):
-    metrics = train_on_one_picture(GateConfig(), runtime, steps=50)
+    metrics = train_on_one_picture(LearnedGate.Config(), runtime, steps=50)
     assert min(metrics[f"gate_{name}"] for name in ("flip", "rotation", "channel_shuffle")) > 0.15
     assert metrics["gate_flip"] > 1 / 3

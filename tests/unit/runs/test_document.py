@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from auxo.backbones import BackboneConfig
 from auxo.data import DataConfig
 from auxo.errors import ConfigError
+from auxo.gates.frozen import FrozenGate
+from auxo.gates.uniform import UniformGate
 from auxo.methods.fixmatch import FixMatch
 from auxo.methods.ossl import OSSL
 from auxo.methods.supervised import Supervised
@@ -156,11 +158,11 @@ def test_from_json__any_part_replaced__is_refused_in_one_line_or_valid(path):
     [
         ("", r"JSON in x, got something else at line 1: repair"),
         ('{\n"format": }', r"JSON in x, got something else at line 2"),
-        ("[1]", r"config format 2 in x, got list"),
-        ("{}", r"config format 2 in x, got None: .*another program"),
-        ('{"format": 1, "auxo": "9.9"}', r"config format 2 in x, got 1: .*9\.9"),
-        ('{"format": 2}', r"an object 'run' in x, got none"),
-        ('{"format": 2, "run": []}', r"an object 'run' in x, got list"),
+        ("[1]", r"config format 3 in x, got list"),
+        ("{}", r"config format 3 in x, got None: .*another program"),
+        ('{"format": 1, "auxo": "9.9"}', r"config format 3 in x, got 1: .*9\.9"),
+        ('{"format": 3}', r"an object 'run' in x, got none"),
+        ('{"format": 3, "run": []}', r"an object 'run' in x, got list"),
     ],
 )
 def test_from_json__no_config__is_told(text, message):
@@ -193,6 +195,80 @@ def test_from_json__field_that_does_not_fit__is_named(path, value, message):
     parent[path[-1]] = value
     with pytest.raises(ConfigError, match=message):
         from_json(json.dumps(document), origin="x")
+
+
+GSSL_DOCUMENT = json.loads(to_json(load_recipe("gssl")))
+GATE_FILE = """
+from dataclasses import dataclass
+
+from auxo.gates import GateConfig
+from auxo.gates.uniform import UniformGate
+
+
+class Mine(UniformGate):
+    @dataclass(frozen=True, kw_only=True)
+    class Config(GateConfig):
+        push: float = 1.0
+
+        def build(self, *, num_features, num_outputs, seed):
+            return Mine()
+"""
+
+
+def read_gate(gate, *, number=3, code=None, **changes):
+    """Return the gate of a document of G-SSL."""
+    document = copy.deepcopy(GSSL_DOCUMENT) | {"format": number}
+    (stage,) = document["run"]["stages"]
+    stage["method"]["pretexts"]["gate"] = gate
+    stage.update(changes)
+    config = from_json(json.dumps(document), origin="x", code=code, is_published=number < 3)
+    return config.stages[0].method.pretexts.gate
+
+
+def test_from_json__member_of_a_family__has_the_options_of_its_name():
+    assert GSSL_DOCUMENT["run"]["stages"][0]["method"]["pretexts"]["gate"]["name"] == "learned"
+    assert read_gate({"name": "frozen", "init": "kaiming"}) == FrozenGate.Config(init="kaiming")
+    assert read_gate({"name": "uniform"}) == UniformGate.Config()
+
+
+@pytest.mark.parametrize(
+    ("gate", "message"),
+    [
+        ({"name": "uniform", "entropy": 1.0}, r"known fields in x, got '.*pretexts\.gate\.entropy': remove it"),
+        ({"name": "learned", "entropi": 1.0}, r"got '.*gate\.entropi': did you mean 'entropy'\?"),
+        ({"name": "learned", "entropy": -1.0}, r"stages\.0\.method\.pretexts\.gate\.entropy >= 0 in x, got -1\.0"),
+        ({"name": "leanred"}, r"one of auxo's gates, got 'leanred': did you mean learned"),
+        ({}, r"one of auxo's gates, got ''"),
+        ("learned", r"a valid stages\.0\.method\.pretexts\.gate in x, got 'learned', no object"),
+    ],
+)
+def test_from_json__member_of_a_family_that_does_not_fit__is_told(gate, message):
+    with pytest.raises(ConfigError, match=message):
+        read_gate(gate)
+
+
+@pytest.mark.parametrize(("number", "changes"), [(1, {"selection": "best_val"}), (2, {})])
+def test_from_json__export_with_the_options_of_all_members__keeps_those_of_its_own(number, changes):
+    flat = {"form": "per_sample", "init": "default", "normalise_losses": True, "entropy": 1.0, "aggregator": "upgrad"}
+    assert read_gate({"name": "frozen", **flat}, number=number, **changes) == FrozenGate.Config(form="per_sample")
+
+
+def test_from_json__gate_of_a_file__needs_leave_and_is_in_the_digest(tmp_path):
+    place = tmp_path / "mine.py"
+    place.write_text(GATE_FILE)
+    gate = {"name": f"{place}:Mine", "push": 2.0}
+    with pytest.raises(ConfigError, match=r"your leave to run what is outside auxo, got .*mine\.py: pass --code"):
+        read_gate(gate)
+    made = read_gate(gate, code=str(place))
+    assert (made.name, made.push) == (f"{place}:Mine", 2.0)
+    config = load_recipe("gssl")
+    method = config.stages[0].method
+    pretexts = dataclasses.replace(method.pretexts, gate=made)
+    stage = dataclasses.replace(config.stages[0], method=dataclasses.replace(method, pretexts=pretexts))
+    config = dataclasses.replace(config, stages=(stage,))
+    digest = config_digest(config)
+    place.write_text(GATE_FILE + "# edited\n")
+    assert config_digest(config) != digest
 
 
 def test_from_json__method_of_a_file__runs_it_only_when_that_file_is_allowed(recipe_file, tmp_path):

@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,7 +14,9 @@ from auxo.data.fake import oriented_shapes
 from auxo.errors import CheckpointError, ConfigError
 from auxo.export import export_run
 from auxo.export.weights_file import load_network
+from auxo.interfaces import MethodConfig
 from auxo.methods.supervised import Supervised
+from auxo.outside import load_outside
 from auxo.runs import Networks, StageConfig, from_json, load_model
 from auxo.runs.networks import read_networks, record_backbones
 from auxo.runtime import RuntimeConfig, open_runtime
@@ -24,30 +27,14 @@ from ..training.run_here import make_config, make_splits, run_here, weights_of
 
 TASK = Classification(("a", "b"), channels=3, height=32, width=32)
 HALF = Normalisation(torch.full((3, 1, 1), 0.5), torch.full((3, 1, 1), 0.5))
+OUTSIDE = Path(__file__).parents[2] / "outside" / "taught.py"
 RESNET = BackboneConfig(name="resnet8")
 
 
-class Taught(Supervised):
-    """Follows the features of a trained network too, and predicts from both."""
-
-    @dataclass(frozen=True, kw_only=True)
-    class Config(Supervised.Config):
-        """Options."""
-
-        teacher: str = ""
-        """Where the trained network is."""
-
-    def __init__(self, config, networks):
-        super().__init__(config, networks)
-        self.teacher = networks.load("teacher", config.teacher)
-
-    def head_logits(self, images):
-        both = self.backbone(images).pooled + self.teacher(images).pooled
-        return {"semantic": self.semantic(both)}
-
-
 def taught(teacher, **training):
-    stage = StageConfig(method=Taught.Config(teacher=str(teacher)), epochs=2, batch_size=16)
+    stage = StageConfig(
+        method=load_outside(f"{OUTSIDE}:Taught.Config", MethodConfig)(teacher=str(teacher)), epochs=2, batch_size=16
+    )
     return replace(make_config(stage, **training), backbone=RESNET)
 
 
@@ -131,7 +118,7 @@ def test_export__network_that_predicts__is_in_it_with_its_weights_and_no_place(t
         text = (tmp_path / "export" / "config.json").read_text()
         assert str(teacher.parent) not in text
         assert str(teacher.parent) not in (tmp_path / "export" / "model.safetensors").read_bytes().decode("latin1")
-        moved = from_json(text, origin="config.json", code=[__file__], is_published=True)
+        moved = from_json(text, origin="config.json", code=[str(OUTSIDE)], is_published=True)
         again = load_network(moved, tmp_path / "export", runtime=runtime)
         inputs = model.pipeline.normalisation.to_inputs(images)
         torch.testing.assert_close(again.method.predict(inputs), model.method.predict(inputs))
