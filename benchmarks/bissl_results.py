@@ -21,6 +21,7 @@ import tyro
 
 from auxo.backbones import BackboneConfig
 from auxo.data import DataConfig
+from auxo.evaluation.operations import OperationCounter
 from auxo.interfaces import MethodConfig, TrainState
 from auxo.methods.bissl import BiSSL
 from auxo.methods.linear_probe import LinearProbe
@@ -34,7 +35,6 @@ from auxo.runs.records import read_records
 from auxo.runtime import Runtime, RuntimeConfig
 from auxo.solvers.conjugate_gradient import ConjugateGradientSolver
 from auxo.tasks import Classification
-from auxo.training.operations import OperationCounter
 from auxo.types import Batch
 from comparison import Job, accuracies, describe, print_accuracies, print_differences, read_evaluation, train_all
 

@@ -161,6 +161,10 @@ class Runtime:
         dist.all_reduce(total)
         return total
 
+    def sum_count(self, count: int) -> int:
+        """Return the sum of a whole number over the processes."""
+        return count if self.num_processes == 1 else int(self.sum(torch.tensor(count, device=self.device)))
+
     def differentiable_sum(self, tensor: Tensor) -> Tensor:
         """Sum over the processes, with the sum of the gradients as backward."""
         return _sum_over_processes(tensor)

@@ -1,6 +1,7 @@
 """From uint8 batches to normalised, augmented floats, on the device the batch is on."""
 
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import replace
 from typing import get_args
 
@@ -103,6 +104,12 @@ class InputPipeline(nn.Module):
         """
         mean, std = _statistics(source)
         return cls(mean, std, image_shape=source.image_shape, augment=augment, place_fill=place_fill)
+
+    def with_places(self, fills: Mapping[str, int | float]) -> "InputPipeline":
+        """Return the same pipeline that moves further targets with places; see :class:`InputPipeline`."""
+        other = copy(self)
+        other.place_fill = {**self.place_fill, **fills}
+        return other
 
     def forward(self, batch: Batch, *, seed: int | None, augment: str | None = None) -> Batch:
         """Return the batch with float32 images, on the same device and in the same memory format.

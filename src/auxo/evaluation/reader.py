@@ -2,17 +2,18 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import ceil
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
-from torch import Tensor, nn
+from torch import Tensor
 
-from auxo.data import EvaluationSplit, InputPipeline, TrainSplit, ordered_batches
+from auxo.data import InputPipeline, ordered_batches
 from auxo.errors import ConfigError, DataError, NonFiniteError, ShapeError
+from auxo.evaluation.images import AnySplit, FeatureCache, ImageReader, evaluation_mode, to_device
 from auxo.evaluation.observe import features_of
 from auxo.evaluation.tally import Tally
 from auxo.interfaces import AbstractMethod, PretextHead
@@ -45,18 +46,6 @@ def _name_place(head: str, split: str) -> Iterator[None]:
         yield
     except NonFiniteError as error:
         raise NonFiniteError(f"{error.expected} of {head} on {split}", error.got, error.fix) from error
-
-
-@contextmanager
-def evaluation_mode(module: nn.Module) -> Iterator[None]:
-    """Put a module in evaluation mode, and every submodule back in its own mode afterwards."""
-    modes = [(child, child.training) for child in module.modules()]
-    module.eval()
-    try:
-        yield
-    finally:
-        for child, was_training in modes:
-            child.training = was_training
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,7 +134,7 @@ class Reader:
         """Return one black image of the task's size."""
         return self.runtime.to_device(torch.zeros(1, *self.task.image_shape))
 
-    def batches(self, split: EvaluationSplit | TrainSplit) -> Iterator[Batch]:
+    def batches(self, split: AnySplit) -> Iterator[Batch]:
         """Yield this process's part of a split, uint8, on the device; none with fewer images than processes.
 
         Raises:
@@ -164,8 +153,19 @@ class Reader:
 
     def on_device(self, batch: Batch) -> Batch:
         """Return a batch with its images and targets on the device, uint8."""
-        targets = {name: values.to(self.runtime.device) for name, values in batch.targets.items()}
-        return replace(batch, images=self.runtime.to_device(batch.images), targets=targets)
+        return to_device(batch, self.runtime)
+
+    def images(self, split: AnySplit, *, cache: FeatureCache | None = None) -> ImageReader:
+        """Return what the method may ask of the images of a split."""
+        return ImageReader(
+            self.method,
+            split,
+            pipeline=self.pipeline,
+            runtime=self.runtime,
+            batch_size=self.batch_size,
+            workers=self.workers,
+            cache=cache,
+        )
 
     def normalised(self, batch: Batch) -> Batch:
         """Return a batch of network inputs."""
@@ -198,14 +198,14 @@ class Reader:
             outputs[_MEAN] = torch.stack(wide).mean(0)
         return outputs
 
-    def scores(self, split: EvaluationSplit | TrainSplit) -> dict[str, Scores]:
+    def scores(self, split: AnySplit) -> dict[str, Scores]:
         """Return the scores of every image under each of the task's heads, in the order of the source.
 
         Cost: one forward pass over the images.
         """
         return dict(self._score_split(split, {})[0])
 
-    def evaluate(self, split: EvaluationSplit | TrainSplit) -> list[EvaluationRow]:
+    def evaluate(self, split: AnySplit) -> list[EvaluationRow]:
         """Measure every head of the method on a split.
 
         Returns:
@@ -255,7 +255,7 @@ class Reader:
             split, head, "task", n, task.primary, found.measures, task.chance, found.parts, found.notes
         )
 
-    def features(self, split: TrainSplit | EvaluationSplit) -> TargetedFeatures:
+    def features(self, split: AnySplit) -> TargetedFeatures:
         """Return the features that the method predicts from, or its backbone's where no head predicts.
 
         Raises:
@@ -285,7 +285,7 @@ class Reader:
         return found._replace(pooled=found.pooled.float())
 
     def _score_split(
-        self, split: EvaluationSplit | TrainSplit, pretexts: Mapping[str, PretextHead]
+        self, split: AnySplit, pretexts: Mapping[str, PretextHead]
     ) -> tuple[dict[str, Scores], dict[str, Scores]]:
         """Return the scores of the task's heads and of pretexts."""
         count = len(split.source)
@@ -303,7 +303,7 @@ class Reader:
                 own = {name: tally for name, (tally,) in self.tallies(split).items()}
             return {k: t.merge() for k, t in own.items()}, {k: part.tally.merge() for k, part in parts.items()}
 
-    def tallies(self, split: EvaluationSplit | TrainSplit, number: int = 1) -> dict[str, list[Tally]]:
+    def tallies(self, split: AnySplit, number: int = 1) -> dict[str, list[Tally]]:
         """Return for each of the task's heads so many tallies with room for its scores of the images of a split.
 
         A process that has no image must merge scores of the same names and shapes as the others.
@@ -327,7 +327,7 @@ class Reader:
         return made
 
 
-def _require_images(split: EvaluationSplit | TrainSplit) -> None:
+def _require_images(split: AnySplit) -> None:
     """Refuse an empty split."""
     if len(split.source) == 0:
         raise DataError(f"images in {split.name}", "none", "give a set that is not empty")

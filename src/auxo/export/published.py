@@ -28,6 +28,7 @@ def published(document: str) -> str:
         data[key] = name_place(data.get(key))
     data["ood"] = [name_place(place) for place in data["ood"]]
     data["root"] = None
+    found["run"]["training"]["cache"] = None
     publish_backbone(found["run"]["backbone"])
     for stage in found["run"]["stages"]:
         stage["method"] = _publish_options(stage["method"])

@@ -14,6 +14,7 @@ from auxo.errors import ConfigError
 from auxo.interfaces.backbone import AbstractBackbone
 from auxo.interfaces.networks import AbstractNetworks
 from auxo.interfaces.pretext import PretextHead
+from auxo.interfaces.reading import Prepared, StageStart
 from auxo.interfaces.view import StepPlan, View
 from auxo.optimizers import OptimizerConfig
 from auxo.random import Draws, named_generator
@@ -39,6 +40,7 @@ class TrainState:
         num_steps: updates of the whole stage.
         steps_per_epoch: updates of an epoch.
         kind: of the step that is taken, from the config's ``plan``.
+        prepared: what the method's ``begin`` made, on the device.
     """
 
     optimizers: dict[str, Optimizer]
@@ -48,6 +50,7 @@ class TrainState:
     num_steps: int = 1
     steps_per_epoch: int = 1
     kind: str = "step"
+    prepared: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def progress(self) -> float:
@@ -112,6 +115,16 @@ class AbstractMethod(nn.Module, ABC):
     @abstractmethod
     def optimizers(self) -> dict[str, Optimizer]:
         """Build the optimisers over the method's own parameters; called once, after the weights are on the device."""
+
+    def begin(self, start: StageStart) -> Prepared:
+        """Return what the stage needs to know of its images before its first step; by default nothing.
+
+        Called in every process, once for a run, when weights of earlier stages have been taken over. What is returned
+        is kept beside the checkpoints and read when the run goes on. What it costs counts as training. Weights are not
+        to be changed here: set them at step 0, from ``state.prepared``.
+        """
+        del start
+        return Prepared()
 
     @abstractmethod
     def update(self, state: TrainState, batches: Batches, runtime: Runtime) -> Metrics:
