@@ -31,6 +31,7 @@ _TIMEOUT = 300
 _REFUSED = 2
 _FORMER = {
     "accuracy": "accuracy.value",
+    "value": "accuracy.value",
     "low": "accuracy.low",
     "high": "accuracy.high",
     "nll": "nll.value",
@@ -104,7 +105,13 @@ RUNS = (
         (f"ossl {_STEPS}",),
         later=(
             Later("evaluation", ("evaluate {run}",)),
-            Later("attacks", ("evaluate {run} --attack pgd noise --steps 3 --split test --images 60",)),
+            Later(
+                "attacks",
+                (
+                    "evaluate {run} --attack pgd noise --attack.pgd.steps 3 --split test --images 60",
+                    "evaluate {run} --attack pgd noise --steps 3 --split test --images 60",
+                ),
+            ),
             Later("estimate", ("estimate {run} pictures --sets 40 --images 50 --resamples 100",)),
         ),
     ),

@@ -17,6 +17,7 @@ KINDS = {
     "pretexts": ("pretexts", "joint_embeddings"),
     "gates": ("gates",),
     "solvers": ("solvers",),
+    "attacks": ("evaluation.attacks",),
     "backbones": ("backbones",),
     "scenarios": ("data.scenarios",),
 }
@@ -26,9 +27,9 @@ KINDS = {
 class Options:
     """Options of ``auxo list``."""
 
-    kind: Positional[Literal["all", "tasks", "methods", "pretexts", "gates", "solvers", "backbones", "scenarios"]] = (
-        "all"
-    )
+    kind: Positional[
+        Literal["all", "tasks", "methods", "pretexts", "gates", "solvers", "attacks", "backbones", "scenarios"]
+    ] = "all"
     """What to list."""
 
 

@@ -20,7 +20,7 @@ from auxo.interfaces import AbstractMethod, PretextHead
 from auxo.runs.model import TrainedModel
 from auxo.runs.results import EvaluationRow
 from auxo.runtime import Runtime
-from auxo.tasks import AbstractTask, Scores, Target, measure_answers, part_answers, score_answers
+from auxo.tasks import ANSWERS_MEASURE, AbstractTask, Scores, Target, measure_answers, part_answers, score_answers
 from auxo.types import Batch, Column, Features, Images
 
 _PRETEXT_PASSES = 4
@@ -217,7 +217,7 @@ class Reader:
             ConfigError: one of several heads is called ``"mean"``.
             DataError: the split has no image.
             NonFiniteError: a head's outputs are not all finite.
-            ShapeError: a pretext's answers are not classes, so it has no accuracy.
+            ShapeError: a pretext's answers are not classes, so they cannot be measured.
 
         Cost: one forward pass of the task's heads over the images, and at most four of the pretexts.
         """
@@ -231,7 +231,7 @@ class Reader:
             del measures["ece"]  # a pretext's confidence is of no use to anybody
             parts = {"answer": part_answers(kept, [str(number) for number in range(count)])}
             n = len(kept["right"])
-            rows.append(EvaluationRow(split.name, name, "pretext", n, "accuracy", measures, 1 / count, parts))
+            rows.append(EvaluationRow(split.name, name, "pretext", n, ANSWERS_MEASURE, measures, 1 / count, parts))
         return rows
 
     def row(self, split: str, head: str, scores: Scores, columns: Mapping[str, Column]) -> EvaluationRow:

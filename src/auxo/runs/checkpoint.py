@@ -109,7 +109,7 @@ def check_images(recorded: Mapping[str, str], present: Mapping[str, str], *, ori
     """
     for name in (*recorded, *present):
         if recorded.get(name) != present.get(name):
-            raise DataError(f"the {name} images and labels that {origin} was made with", "others", fix)
+            raise DataError(f"the {name} images and targets that {origin} was made with", "others", fix)
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ class StageConfig:
     name: Annotated[str, tyro.conf.Suppress] = "train"
     """Name of the stage in records, checkpoints and options; a letter, then letters, digits, "-" and "_"."""
     epochs: int = 15
-    """Passes over the training images, or over what else a method without labels trains on, >= 1."""
+    """Passes over the training images, or over what else a method trains on instead, >= 1."""
     batch_size: int = 64
     """Images per step, over all processes, >= 1."""
     drop_last: bool = False

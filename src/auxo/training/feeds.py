@@ -17,7 +17,7 @@ from auxo.types import Batch, Batches
 
 _HINTS = {
     "meta": "pass --data.meta-fraction 0.1",
-    "unlabelled": "pass --data.num-labelled N to hide the labels of the others, or --data.unlabelled SET",
+    "unlabelled": "pass --data.num-labelled N to hide the targets of the others, or --data.unlabelled SET",
 }
 
 

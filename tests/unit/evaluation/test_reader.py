@@ -11,12 +11,12 @@ from auxo.data.fake import oriented_shapes
 from auxo.errors import ConfigError, DataError
 from auxo.estimation import fit_estimation
 from auxo.evaluation import (
-    AttackConfig,
     Reader,
     evaluate_by_probes,
     evaluate_under_attack,
     evaluate_under_corruptions,
 )
+from auxo.evaluation.attacks.noise import Noise
 from auxo.methods.ossl import OSSL
 from auxo.methods.supervised import Supervised
 from auxo.runs import Networks
@@ -140,9 +140,7 @@ def test_reader__task_with_places__has_no_answers_for_what_asks_for_classes(what
         pytest.importorskip("foolbox", exc_type=ImportError)
     ask = {
         "features": lambda: pixel_reader.features(split),
-        "attacks": lambda: evaluate_under_attack(
-            pixel_reader, TestSplit(pixel_source), config=AttackConfig(attacks=("noise",)), seed=0
-        ),
+        "attacks": lambda: evaluate_under_attack(pixel_reader, TestSplit(pixel_source), attacks=[Noise()], seed=0),
         "probes": lambda: evaluate_by_probes(pixel_reader, splits),
         "estimation": lambda: fit_estimation(pixel_reader, split, seed=0),
     }[what]

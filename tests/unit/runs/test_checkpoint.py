@@ -111,9 +111,9 @@ def test_checkpoints__made_with_other_pictures__are_refused(tmp_path, data, name
     path = theirs.save(method, state, Progress())
     theirs.save_weights(theirs.best, method, Progress())
     ours = Checkpoints(tmp_path, "train", "digest", data=data)
-    with pytest.raises(DataError, match=rf"the {name} images and labels that {path} was made with, got others"):
+    with pytest.raises(DataError, match=rf"the {name} images and targets that {path} was made with, got others"):
         ours.restore(path, method, state)
-    with pytest.raises(DataError, match=rf"the {name} images and labels that .*train-best.* was made with"):
+    with pytest.raises(DataError, match=rf"the {name} images and targets that .*train-best.* was made with"):
         ours.read_weights(ours.best)
     assert theirs.read_weights(theirs.best).keys() == method.state_dict().keys()
 
