@@ -23,6 +23,7 @@ from auxo.methods.pretrain import Pretraining
 from auxo.methods.rotation import JointRotation
 from auxo.methods.supervised import Supervised
 from auxo.registry import entries
+from auxo.runs import Networks
 from auxo.runs.checkpoint import Checkpoints, Progress
 from auxo.runs.document import from_json, load_recipe, to_json
 from auxo.runtime import Runtime, RuntimeConfig
@@ -76,7 +77,7 @@ def runtime():
 def make(config, seed=0):
     names = ("arrow", "l", "t", "wedge")
     task = Classification(class_names=names, channels=3, height=SIDE, width=SIDE, class_counts=(6, 6, 6, 6))
-    method = config.build(BackboneConfig().build(task, seed=seed), task, seed=seed).train()
+    method = config.build(Networks(BackboneConfig(), task, seed=seed)).train()
     return method, TrainState(method.optimizers(), seed=seed)
 
 

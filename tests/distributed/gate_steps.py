@@ -19,6 +19,7 @@ from auxo.losses import LDAM
 from auxo.methods.gssl import GSSL
 from auxo.optimizers import OptimizerConfig
 from auxo.options import find_member
+from auxo.runs import Networks
 from auxo.runtime import RuntimeConfig, open_runtime
 from auxo.tasks import Classification
 from auxo.types import Normalisation
@@ -64,8 +65,8 @@ def main(folder, batch_size):
             loader = Loader(
                 source, batch_size=batch_size, seed=7, rank=runtime.rank, num_processes=runtime.num_processes
             )
-            method = config.build(BackboneConfig(name="resnet8").build(task, seed=0), task, seed=0).double()
-            runtime.prepare(method, backbone=method.backbone)
+            method = config.build(Networks(BackboneConfig(name="resnet8"), task, seed=0)).double()
+            runtime.prepare(method, networks=method.networks)
             method.train()
             state = TrainState(method.optimizers(), seed=0, num_steps=STEPS)
             saved = {}
