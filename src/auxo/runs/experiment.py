@@ -77,6 +77,8 @@ class StageConfig:
 class TrainingConfig:
     """How often a run logs, evaluates and saves."""
 
+    cache: Annotated[str | None, tyro.conf.arg(aliases=["--cache"])] = None
+    """Folder of what several runs can share, such as features; a run that is finished does not need it."""
     log_every: int = 20
     """Steps between rows of losses in records.jsonl and TensorBoard, >= 1."""
     evaluate_every: int = 1

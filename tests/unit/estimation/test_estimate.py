@@ -21,6 +21,7 @@ from auxo.estimation import (
 from auxo.evaluation import Reader
 from auxo.methods.ossl import OSSL
 from auxo.methods.supervised import Supervised
+from auxo.runs import Networks
 from auxo.runtime import RuntimeConfig, open_runtime
 from auxo.tasks import Classification, Target
 from auxo.types import Column
@@ -32,7 +33,7 @@ NAMES = [estimator.name for estimator in ESTIMATORS]
 
 def fitted(config, *, runtime, seed=0, count=60, options=CONFIG):
     task = Classification(SHAPES.vocabulary["label"], *SHAPES.image_shape)
-    method = config.build(BackboneConfig(name="lenet5").build(task, seed=0), task, seed=0)
+    method = config.build(Networks(BackboneConfig(name="lenet5"), task, seed=0))
     pipeline = InputPipeline.from_source(SHAPES)
     validation = ValSplit(SHAPES.subset(torch.arange(count), "validation"))
     reader = Reader(method=method, pipeline=pipeline, runtime=runtime, batch_size=16)
@@ -72,7 +73,7 @@ class ByKind(Classification):
 
 def test_fit_estimation__classes_of_another_column__are_judged_by_that_column(runtime):
     task = ByKind(SHAPES.vocabulary["label"], *SHAPES.image_shape)
-    method = Supervised.Config().build(BackboneConfig().build(task, seed=0), task, seed=0)
+    method = Supervised.Config().build(Networks(BackboneConfig(), task, seed=0))
     reader = Reader(method=method, pipeline=InputPipeline.from_source(SHAPES), runtime=runtime, batch_size=16)
     with torch.no_grad():  # every answer is the first class, as the column that is not asked for says of every image
         method.semantic.bias[0] += 100
@@ -87,11 +88,10 @@ def test_fit_estimation__classes_of_another_column__are_judged_by_that_column(ru
 
 def test_fit_estimation__no_head_that_predicts__is_refused(runtime):
     class Headless(Supervised):
-        def head_logits(self, images):
-            return {}
+        head_names = ()
 
     task = Classification(SHAPES.vocabulary["label"], *SHAPES.image_shape)
-    method = Headless(Supervised.Config(), BackboneConfig().build(task, seed=0), task, seed=0)
+    method = Headless(Supervised.Config(), Networks(BackboneConfig(), task, seed=0))
     reader = Reader(method=method, pipeline=InputPipeline.from_source(SHAPES), runtime=runtime, batch_size=16)
     with pytest.raises(ConfigError, match="a method with a head that predicts, got Headless"):
         fit_estimation(reader, ValSplit(SHAPES), seed=0, config=CONFIG)

@@ -5,14 +5,16 @@ import pytest
 import torch
 from torch import nn
 
+from auxo.backbones import BackboneConfig
 from auxo.data import InputPipeline
 from auxo.errors import ConfigError, NonFiniteError
 from auxo.estimation import Indicators, Thresholds, fit_thresholds, read_indicators
 from auxo.estimation.indicators import rotation_head, threshold_of
 from auxo.evaluation import Reader
-from auxo.interfaces import AbstractMethod, PretextHead
+from auxo.interfaces import AbstractMethod, MethodConfig, PretextHead
 from auxo.pretexts.lorot import LoRot
 from auxo.pretexts.rotation import Rotation
+from auxo.runs import Networks
 from auxo.runtime import RuntimeConfig, open_runtime
 from auxo.tasks import Classification
 
@@ -21,10 +23,10 @@ class ByBrightness(AbstractMethod):
     """Classes by the mean of the red channel, a second head that inverts it, and a head that always says upright."""
 
     def __init__(self, *, has_second=True, pretext=None):
-        super().__init__()
-        self.task = Classification(("dark", "bright"), channels=3, height=8, width=8)
-        self.backbone = nn.Identity()
+        task = Classification(("dark", "bright"), channels=3, height=8, width=8)
+        super().__init__(MethodConfig(), Networks(BackboneConfig(name="resnet8"), task, seed=0))
         self.has_second = has_second
+        self.head_names = ("first", "second") if has_second else ("first",)
         self.pretext = pretext
 
     def optimizers(self):
