@@ -27,9 +27,11 @@ from auxo.methods.linear_probe import LinearProbe
 from auxo.methods.pretrain import Pretraining
 from auxo.methods.supervised import Supervised
 from auxo.optimizers import OptimizerConfig
+from auxo.options import choose_member
 from auxo.runs.experiment import ExperimentConfig, StageConfig, TrainingConfig, Transfer
 from auxo.runs.records import read_records
 from auxo.runtime import Runtime, RuntimeConfig
+from auxo.solvers.conjugate_gradient import ConjugateGradientSolver
 from auxo.tasks import Classification
 from auxo.training.operations import OperationCounter
 from auxo.types import Batch
@@ -48,7 +50,7 @@ _BILEVEL = BiSSL.Config(
     upper_steps=2,
     pretext_ratio=2,
     curvature_ratio=1,
-    iterations=3,
+    solver=ConjugateGradientSolver(iterations=3),
 )
 _BASELINE = "more pretraining"
 
@@ -152,7 +154,7 @@ def _cost(config: MethodConfig, batch_size: int) -> dict[str, int]:
 
 def bilevel(solver: str) -> tuple[StageConfig, ...]:
     """Return warm-up, the bilevel stage for as many operations as conjugate gradients take, and fine-tuning."""
-    config = replace(_BILEVEL, solver=solver)
+    config = replace(_BILEVEL, solver=choose_member(_BILEVEL.solver, solver))
     ratio = sum(_cost(_BILEVEL, _BATCH).values()) / sum(_cost(config, _BATCH).values())
     transfers = tuple(
         Transfer(stage="warm-up", part=part, to=to)

@@ -25,6 +25,7 @@ from auxo.joint_embeddings import JointEmbeddingConfig
 from auxo.methods.bissl import BiSSL
 from auxo.optimizers import OptimizerConfig
 from auxo.runtime import RuntimeConfig, open_runtime
+from auxo.solvers.conjugate_gradient import ConjugateGradientSolver
 from auxo.tasks import Classification
 from auxo.types import Batch
 from measurement import (
@@ -128,9 +129,7 @@ def _config(setting: Setting, options: Options) -> BiSSL.Config:
         lower_steps=setting.lower_steps,
         upper_steps=setting.upper_steps,
         coupling=options.strength,
-        damping=options.damping,
-        iterations=setting.iterations,
-        tolerance=0.0,
+        solver=ConjugateGradientSolver(damping=options.damping, iterations=setting.iterations, tolerance=0.0),
     )
 
 

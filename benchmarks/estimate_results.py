@@ -104,7 +104,7 @@ def _judge(options: Options, run: Job) -> list[Judged]:
             source = split.source.without_targets(("label",), split.name)
             scores = measure_source(reader, source)
             estimates = estimation.estimate(scores, name=split.name)
-            truth = 100 * float(np.mean(scores.predicted == split.source.labels.numpy()))
+            truth = 100 * float(np.mean(scores.predicted == split.source.columns["label"].values.numpy()))
             rows += [Judged(str(folder), errors.get(row.estimator), truth, row) for row in estimates]
     return rows
 

@@ -294,14 +294,14 @@ def _in_memory() -> InMemorySource:
     """Return the digits at 32x32 as a source."""
     flat, labels = mnist_data()
     pixels = np.pad(flat.reshape(-1, 28, 28), ((0, 0), (2, 2), (2, 2))).astype(np.uint8)
-    return InMemorySource.from_arrays("digits", pixels, labels.astype(int), _CLASSES)
+    return InMemorySource.from_arrays("digits", pixels, {"label": labels.astype(int)}, {"label": _CLASSES})
 
 
 def _write_pictures(folder: Path, count: int) -> None:
     """Write digits as PNG files into one folder for each class."""
     source = _in_memory()
     for index in torch.linspace(0, len(source) - 1, count).long().tolist():
-        path = folder / _CLASSES[int(source.labels[index])] / f"{index}.png"
+        path = folder / _CLASSES[int(source.columns["label"].values[index])] / f"{index}.png"
         path.parent.mkdir(exist_ok=True)
         Image.fromarray(source.images[index].permute(1, 2, 0).numpy()).save(path)
 

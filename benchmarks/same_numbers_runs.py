@@ -104,7 +104,13 @@ RUNS = (
         (f"ossl {_STEPS}",),
         later=(
             Later("evaluation", ("evaluate {run}",)),
-            Later("attacks", ("evaluate {run} --attack pgd noise --steps 3 --split test --images 60",)),
+            Later(
+                "attacks",
+                (
+                    "evaluate {run} --attack pgd noise --attack.pgd.steps 3 --split test --images 60",
+                    "evaluate {run} --attack pgd noise --steps 3 --split test --images 60",
+                ),
+            ),
             Later("estimate", ("estimate {run} pictures --sets 40 --images 50 --resamples 100",)),
         ),
     ),

@@ -62,7 +62,8 @@ def name_row(axes: plt.Axes, name: str) -> None:
 
 def one_of_each(source: AbstractSource) -> Tensor:
     """Return the first image of every class."""
-    first = [int((source.labels == label).nonzero()[0]) for label in range(len(source.class_names))]
+    numbers, names = source.columns["label"]
+    first = [int((numbers == number).nonzero()[0]) for number in range(len(names))]
     return source.fetch(torch.tensor(first))
 
 

@@ -58,8 +58,8 @@ def shapes_folder(tmp_path_factory, write_picture):
 
     root = tmp_path_factory.mktemp("shapes")
     source = oriented_shapes(160, size=28, seed=0)
-    for number, (image, label) in enumerate(zip(source.images, source.labels, strict=True)):
-        write_picture(root / source.class_names[int(label)] / f"{number:03d}.png", image)
+    for number, (image, label) in enumerate(zip(source.images, source.columns["label"].values, strict=True)):
+        write_picture(root / source.vocabulary["label"][int(label)] / f"{number:03d}.png", image)
     return root
 
 

@@ -19,9 +19,10 @@ A family is what can be chosen by a name: gates, pretexts, losses. To make one::
 
             def build(self, ...) -> "LearnedGate": ...
 
-``name`` follows from the module (``learned``), or is ``file.py:Class`` for one of the user's own; it is never given in
-Python, where ``find_member(GateConfig, "learned")(entropy=0.5)`` is a way from a name to its options. What has a
-member as an option says ``gate: GateConfig = field(default_factory=LearnedGate.Config)``. Nothing else is needed:
+A member that is nothing but its options, as a solver is, may be the dataclass itself, without a class around it.
+``name`` follows from the module (``learned``), or is ``file.py:Class`` for one of the user's own. It is never given in
+Python, where ``find_member(GateConfig, "learned")(entropy=0.5)`` is a way from a name to its options. What has a member
+as an option says ``gate: GateConfig = field(default_factory=LearnedGate.Config)``. Nothing else is needed:
 ``--gate.name learned --gate.entropy 0.5`` at the command line, ``{"name": "learned", "entropy": 0.5}`` in JSON, and
 ``gate.name=choice:learned,uniform`` in a sweep follow.
 
@@ -172,15 +173,16 @@ def find_member(family: type[_Member], name: str) -> type[_Member]:
         ConfigError: there is no such member, or its file does not run.
     """
     if is_outside(name):
-        found = load_outside(f"{name}.{_INSIDE}", family)
+        owner = load_outside(name, object)
+        found = owner if issubclass(owner, family) else load_outside(f"{name}.{_INSIDE}", family)
         if isabstract(found):
             lacks = ", ".join(sorted(found.__abstractmethods__))
-            raise ConfigError(f"whole options {_INSIDE} of {name}", f"some without {lacks}", "define them there")
+            raise ConfigError(f"whole options of {name}", f"some without {lacks}", "define them there")
         return found
     module = registry.load(family.family, name)
-    owners = (item for item in vars(module).values() if isinstance(item, type) and item.__module__ == module.__name__)
-    nested = (vars(owner).get(_INSIDE) for owner in owners)
-    return next(kind for kind in nested if isinstance(kind, type) and issubclass(kind, family))
+    owners = [item for item in vars(module).values() if isinstance(item, type) and item.__module__ == module.__name__]
+    kinds = (kind for owner in owners for kind in (owner, vars(owner).get(_INSIDE)))
+    return next(kind for kind in kinds if isinstance(kind, type) and issubclass(kind, family))
 
 
 def list_members(family: type[FamilyOptions]) -> tuple[str, ...]:

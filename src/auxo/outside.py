@@ -72,7 +72,8 @@ def load_outside(name: str, kind: type[_Kind]) -> type[_Kind]:
     path, inner, found = _find_outside(name)
     if not (isinstance(found, type) and issubclass(found, kind)):
         got = "none" if found is None else repr(found)
-        raise ConfigError(f"a subclass of {kind.__name__} called {inner} in {path}", got, "define it there")
+        what = "class" if kind is object else f"subclass of {kind.__name__}"
+        raise ConfigError(f"a {what} called {inner} in {path}", got, "define it there")
     return found
 
 

@@ -25,7 +25,7 @@ def report_file(tmp_path_factory, write_picture, tiny_options):
 
     root = tmp_path_factory.mktemp("hostile")
     source = oriented_shapes(160, size=28, seed=0)
-    for number, (image, label) in enumerate(zip(source.images, source.labels.tolist(), strict=True)):
+    for number, (image, label) in enumerate(zip(source.images, source.columns["label"].values.tolist(), strict=True)):
         write_picture(root / "pictures" / NAMES[label] / f"{number:03d}.png", image)
     run = root / "<i>run"
     training = ["--data.train", str(root / "pictures"), *tiny_options, "--training.log-every", "1", "--out", str(run)]

@@ -27,7 +27,7 @@ ROWS = [
     ["tasks"],
     ["interfaces"],
     ["bilevel"],
-    ["attacks", "backbones", "gates", "joint_embeddings", "pretexts", "data"],
+    ["attacks", "backbones", "gates", "joint_embeddings", "pretexts", "solvers", "data"],
     ["joint", "gated"],
     ["runs"],
     ["methods"],

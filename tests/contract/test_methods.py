@@ -26,6 +26,8 @@ from auxo.registry import entries
 from auxo.runs.checkpoint import Checkpoints, Progress
 from auxo.runs.document import from_json, load_recipe, to_json
 from auxo.runtime import Runtime, RuntimeConfig
+from auxo.solvers.layerwise import LayerwiseSolver
+from auxo.solvers.mfac import MFACSolver
 from auxo.tasks import Classification
 from auxo.types import Batch
 
@@ -37,8 +39,8 @@ CONFIGS = {
     for name, recipe in RECIPES.items()
 } | {
     "bissl": BiSSL.Config.tiny(),
-    "bissl-mfac": replace(BiSSL.Config.tiny(), solver="mfac"),
-    "bissl-byol": replace(BiSSL.Config.tiny(), pretext=BYOL, solver="layerwise", batch_norm="move"),
+    "bissl-mfac": replace(BiSSL.Config.tiny(), solver=MFACSolver()),
+    "bissl-byol": replace(BiSSL.Config.tiny(), pretext=BYOL, solver=LayerwiseSolver(), batch_norm="move"),
     "pretrain-byol": Pretraining.Config(pretext=BYOL),
     "pretrain-vicreg": Pretraining.Config(pretext=JointEmbeddingConfig(name="vicreg", hidden=16, outputs=8)),
     "linear_probe-with-pretext": LinearProbe.Config(warm_up_pretext=True),
@@ -81,7 +83,7 @@ def make(config, seed=0):
 def batches(config, step=0):
     """A batch for each view that a step reads: of the split's images, no two views alike."""
     source = oriented_shapes(24, size=SIDE, seed=5)
-    images, labels = source.images.float() / 127.5 - 1, source.labels.clamp(max=3)
+    images, labels = source.images.float() / 127.5 - 1, source.columns["label"].values.clamp(max=3)
     places = {"train": torch.arange(16), "meta": torch.arange(16, 24), "unlabelled": torch.arange(8, 24)}
     places["pictures"] = places["unlabelled"]
     made = {}

@@ -58,7 +58,7 @@ def main(folder, batch_size):
     torch.set_num_threads(1)
     source = oriented_shapes(30, size=SIDE, seed=2)
     pipeline = InputPipeline.from_source(source)
-    task = Classification(source.class_names, *source.image_shape, class_counts=(400, 30, 20, 1))
+    task = Classification(source.vocabulary["label"], *source.image_shape, class_counts=(400, 30, 20, 1))
     with open_runtime(RuntimeConfig(device="cpu", channels_last=False)) as runtime:
         for name, config in CASES.items():
             loader = Loader(

@@ -22,6 +22,8 @@ from auxo.methods.rotation import JointRotation
 from auxo.methods.supervised import Supervised
 from auxo.optimizers import OptimizerConfig
 from auxo.runtime import RuntimeConfig, open_runtime
+from auxo.solvers.conjugate_gradient import ConjugateGradientSolver
+from auxo.solvers.mfac import MFACSolver
 from auxo.tasks import Classification
 
 LDAM_DRW = ClassLossConfig(name="ldam", class_weights="effective_number", reweight_after=0.25)
@@ -38,12 +40,16 @@ CASES = {
 # Scaled so that steps at random weights stay small: rounding must not grow from step to step.
 SLOW = OptimizerConfig(lr=1e-4)
 TWO_LEVELS = dataclasses.replace(
-    BiSSL.Config.tiny(), optimizer=SLOW, lower_optimizer=SLOW, damping=1000.0, coupling=1.0
+    BiSSL.Config.tiny(),
+    optimizer=SLOW,
+    lower_optimizer=SLOW,
+    solver=ConjugateGradientSolver(iterations=2, damping=1000.0),
+    coupling=1.0,
 )
 NARROW = JointEmbeddingConfig(name="byol", hidden=16, outputs=8)
 CASES |= {
     "bissl": (TWO_LEVELS, "resnet8"),
-    "bissl-mfac": (dataclasses.replace(TWO_LEVELS, solver="mfac", damping=10.0), "resnet8"),
+    "bissl-mfac": (dataclasses.replace(TWO_LEVELS, solver=MFACSolver()), "resnet8"),
     "pretrain-byol": (Pretraining.Config(optimizer=SLOW, pretext=NARROW), "lenet5"),
 }
 STEPS = {"lenet5": 20, "resnet8": 8}  # a convolution in float64 is slow, and two levels take turns within four steps
@@ -53,7 +59,7 @@ def main(folder, batch_size):
     torch.set_num_threads(1)
     source = oriented_shapes(40, size=28, seed=2)
     pipeline = InputPipeline.from_source(source, augment="crop_flip")
-    task = Classification(source.class_names, *source.image_shape, class_counts=(4000, 300, 20, 1))
+    task = Classification(source.vocabulary["label"], *source.image_shape, class_counts=(4000, 300, 20, 1))
     with open_runtime(RuntimeConfig(device="cpu", channels_last=False)) as runtime:
         for name, (config, backbone) in CASES.items():
             views = config.required_views()

@@ -13,10 +13,11 @@ def photos(tmp_path_factory):
     lines = ["file,class"]
     for name, count, seed in (("train", 80, 0), ("elsewhere", 20, 1)):
         source = oriented_shapes(count, size=28, seed=seed)
-        for number, (image, label) in enumerate(zip(source.images, source.labels.tolist(), strict=True)):
-            path = root / name / source.class_names[label] / f"{number}.png"
+        values, names = source.columns["label"]
+        for number, (image, label) in enumerate(zip(source.images, values.tolist(), strict=True)):
+            path = root / name / names[label] / f"{number}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(image.permute(1, 2, 0).numpy()).save(path)
-            lines += [f"{path.relative_to(root)},{source.class_names[label]}"] if name == "train" else []
+            lines += [f"{path.relative_to(root)},{names[label]}"] if name == "train" else []
     (root / "list.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return root

@@ -101,7 +101,7 @@ def test_steps__of_every_variant__weights_and_losses_of_the_plain_rendering(name
     for step in range(STEPS):
         chosen = slice(6 * step, 6 * step + 6)
         images = source.images[chosen].double() / 127.5 - 1
-        labels = source.labels[chosen].clamp(max=3)
+        labels = source.columns["label"].values[chosen].clamp(max=3)
         batch = Batch(images, {"label": labels}, torch.arange(6))
         loss = total_loss(parts, images, labels.tolist(), drawn(state, batch, arguments["tasks"]), **arguments)
         sgd_step(parameters, loss, buffers, **SGD)

@@ -92,7 +92,7 @@ def evaluate_unfinished_run(place):
     return ["evaluate", place.run]
 
 
-@case(r"classes of the training set .*, got 'zebra' at .*zebra")
+@case(r"values of 'label' that train has .*, got 'zebra' at .*zebra")
 def evaluate_unknown_class(place):
     (place.pictures / "tee").rename(place.pictures / "zebra")
     return ["evaluate", place.run, "--data", place.pictures]

@@ -17,8 +17,8 @@ def read_jsonl(path):
 def add_pictures(folder, write_picture):
     """Add four images that are like none in the folder."""
     more = oriented_shapes(4, size=28, seed=5)
-    for image, label in zip(more.images, more.labels.tolist(), strict=True):
-        write_picture(folder / more.class_names[label] / "more.png", image)
+    for image, label in zip(more.images, more.columns["label"].values.tolist(), strict=True):
+        write_picture(folder / more.vocabulary["label"][label] / "more.png", image)
 
 
 @pytest.fixture

@@ -66,8 +66,8 @@ def elsewhere(tmp_path_factory, write_picture):
     for seed in (7, 8):
         root = tmp_path_factory.mktemp("elsewhere") / f"set{seed}"
         source = oriented_shapes(40, size=28, seed=seed)
-        for number, (image, label) in enumerate(zip(source.images, source.labels, strict=True)):
-            write_picture(root / source.class_names[int(label)] / f"{number:03d}.png", image)
+        for number, (image, label) in enumerate(zip(source.images, source.columns["label"].values, strict=True)):
+            write_picture(root / source.vocabulary["label"][int(label)] / f"{number:03d}.png", image)
         roots.append(str(root))
     return roots
 

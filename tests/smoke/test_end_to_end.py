@@ -23,7 +23,7 @@ def run(tmp_path_factory):
     source: InMemorySource = oriented_shapes(640, size=32, seed=0)
     parts = [slice(0, 480), slice(480, 560), slice(560, 640)]
     train, val, test = (
-        source.subset(source.labels.new_tensor(range(part.start, part.stop)), name)
+        source.subset(source.columns["label"].values.new_tensor(range(part.start, part.stop)), name)
         for part, name in zip(parts, ("train", "val", "test"), strict=True)
     )
     splits = Splits(train=TrainSplit(train), val=ValSplit(val), test=TestSplit(test))

@@ -114,9 +114,9 @@ def test_find_member__outside__is_named_after_its_file_and_class(tmp_path):
     place.write_text(OUTSIDE)
     kind = find_member(GateConfig, f"{place}:Mine")
     assert (kind.name, kind().push) == (f"{place}:Mine", 1.0)
-    with pytest.raises(ConfigError, match=r"whole options Config of .*Half, got some without build"):
+    with pytest.raises(ConfigError, match=r"whole options of .*Half, got some without build"):
         find_member(GateConfig, f"{place}:Half")
-    with pytest.raises(ConfigError, match=r"a subclass of GateConfig called Neither\.Config"):
+    with pytest.raises(ConfigError, match=r"a class called Neither in .*, got none"):
         find_member(GateConfig, f"{place}:Neither")
 
 

@@ -1,6 +1,6 @@
 """Dataclasses changed by words: first the names, which decide what options there are, then the options."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field, fields, is_dataclass, make_dataclass
 from typing import Annotated, Any, TypeVar, get_type_hints
 
@@ -13,6 +13,8 @@ from auxo.outside import absolute_name
 from auxo.runs.tree import Option, Steps, replaced, walk
 
 _Config = TypeVar("_Config")
+_Options = TypeVar("_Options")
+_Member = TypeVar("_Member", bound=FamilyOptions)
 
 
 def change_config(
@@ -42,6 +44,49 @@ def change_config(
         raise _name_flag(config, error) from error
 
 
+def parse_with_members(
+    kind: type[_Options],
+    words: Sequence[str],
+    *,
+    option: str,
+    members: Mapping[str, _Member],
+    command: str,
+    description: str = "",
+) -> tuple[_Options, list[_Member]]:
+    """Return the options that words give, and those of several members of a family beside them.
+
+    Args:
+        kind: a dataclass of options.
+        words: from the command line.
+        option: that names the members, such as ``attack``; the options of each begin with it and the member's key.
+        members: by key, ``--attack.KEY.steps``.
+        command: as the user typed it.
+        description: first lines of the help.
+
+    Raises:
+        ConfigError: an option is unknown, or has a value that it cannot have.
+        SystemExit: help was asked for and shown.
+    """
+    extras: list[tuple[str, Any, Any]] = []
+    for number, (key, member) in enumerate(members.items()):
+        prefix = f"--{option}.{key}.".replace("_", "-")
+        _refuse_others_of(member, words, prefix=prefix, chooser=f"--{option}")
+        shape = _make_shape(member, shows_name=False)
+        extras.append((f"_{number}", Annotated[shape, tyro.conf.arg(name=f"{option}.{key}")], field(default=shape())))
+    whole: Any = make_dataclass(kind.__name__, extras, bases=(kind,), frozen=True, kw_only=True)
+    made: Any = parse_options(whole, words, command=command, description=description)
+    found: list[_Member] = []
+    for number, (key, member) in enumerate(members.items()):
+        given = getattr(made, f"_{number}")
+        changes = {o.steps: o.value for o in walk(given) if not _is_name(o)}
+        try:
+            found.append(replaced(member, changes))
+        except OptionError as error:
+            place = "--" + ".".join((option, key, *error.steps)).replace("_", "-")
+            raise ConfigError(f"{place} {error.rule}", error.got, error.fix) from error
+    return made, found
+
+
 def _choose_members(config: _Config, words: Sequence[str], *, is_strict: bool) -> _Config:
     """Return the configuration with those members of families that words name."""
     for steps, member in _list_chosen(config):
@@ -61,17 +106,21 @@ def _refuse_others(config: object, words: Sequence[str]) -> None:
     """Refuse an option that the chosen member of a family does not have, and another has."""
     for steps, member in _list_chosen(config):
         prefix = f"{_spell_flag(config, steps)}."
-        own = {item.name for item in fields(member)}
-        for word in words:
-            flag = word.partition("=")[0].replace("_", "-")
-            option = flag.removeprefix(prefix).removeprefix("no-").replace("-", "_")
-            if not flag.startswith(prefix) or option.partition(".")[0] in own:
-                continue
-            owners = list_owners(family_of(type(member)), option)
-            if owners:
-                expected = f"{flag} with {prefix}name {' or '.join(owners)} only"
-                fix = f"leave it out, or pass {prefix}name {owners[0]}"
-                raise ConfigError(expected, f"{prefix}name {member.name}", fix)
+        _refuse_others_of(member, words, prefix=prefix, chooser=f"{prefix}name")
+
+
+def _refuse_others_of(member: FamilyOptions, words: Sequence[str], *, prefix: str, chooser: str) -> None:
+    """Refuse an option after a prefix that a member does not have, and another has."""
+    own = {item.name for item in fields(member)}
+    for word in words:
+        flag = word.partition("=")[0].replace("_", "-")
+        option = flag.removeprefix(prefix).removeprefix("no-").replace("-", "_")
+        if not flag.startswith(prefix) or option.partition(".")[0] in own:
+            continue
+        owners = list_owners(family_of(type(member)), option)
+        if owners:
+            expected = f"{flag} with {chooser} {' or '.join(owners)} only"
+            raise ConfigError(expected, f"{chooser} {member.name}", f"leave it out, or pass {chooser} {owners[0]}")
 
 
 def _list_chosen(config: object) -> Iterator[tuple[Steps, FamilyOptions]]:
@@ -96,7 +145,7 @@ def _find_value(words: Sequence[str], flag: str) -> str | None:
     return found
 
 
-def _make_shape(config: object) -> type:
+def _make_shape(config: object, *, shows_name: bool = True) -> type:
     """Return a class like that of a dataclass, with its values as defaults, whose instances check nothing.
 
     So values are checked where the whole path of each is known. The help says ranges, and what names there are.
@@ -110,6 +159,8 @@ def _make_shape(config: object) -> type:
             shape = _make_shape(value)
             extras = getattr(hint, "__metadata__", ())
             hint, value = Annotated[(shape, *extras)] if extras else shape, shape()
+        elif isinstance(config, FamilyOptions) and item.name == "name" and not shows_name:
+            hint = Annotated[hint, tyro.conf.Suppress]
         elif isinstance(config, FamilyOptions) and item.name == "name":
             names = ", ".join(list_members(family_of(type(config))))
             hint = _add_hint(hint, f"one of {names} or your file.py:Name")

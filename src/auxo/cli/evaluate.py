@@ -1,7 +1,7 @@
 """``auxo evaluate``: judge a trained model again, also under corruptions, under attack, and by its features alone."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -9,8 +9,9 @@ from typing import Annotated, Literal
 import tyro
 from tyro.conf import Positional
 
+from auxo.cli.changes import parse_with_members
 from auxo.cli.earlier import keep_earlier
-from auxo.cli.options import ModelOptions, parse_options
+from auxo.cli.options import ModelOptions
 from auxo.cli.terminal import print_table
 from auxo.cli.train import read_run_config
 from auxo.data import DataConfig, EvaluationSplit, Splits, ood_splits, stratified_parts
@@ -18,10 +19,7 @@ from auxo.data.config import RegroupedDataConfig, Unknown
 from auxo.data.corruptions import KINDS, SEVERITIES
 from auxo.errors import ConfigError
 from auxo.evaluation import (
-    ATTACKS,
     PROBES,
-    AttackConfig,
-    AttackName,
     FittedProbe,
     ProbeName,
     Reader,
@@ -33,7 +31,10 @@ from auxo.evaluation import (
     evaluate_under_corruptions,
     fit_probes,
 )
+from auxo.evaluation.attacks import EPSILON, EPSILONS, AttackConfig
 from auxo.files import require_folder_of, write_atomically
+from auxo.options import Options as CheckedOptions
+from auxo.options import find_member, list_members
 from auxo.random import derive_seed
 from auxo.runs.experiment import ExperimentConfig
 from auxo.runs.history import RunHistory
@@ -43,7 +44,7 @@ from auxo.runtime import Runtime, RuntimeConfig, open_runtime
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
+class Options(CheckedOptions):
     """Options of ``auxo evaluate``."""
 
     run: Annotated[Positional[str], tyro.conf.arg(metavar="RUN")]
@@ -73,16 +74,11 @@ class Options:
     """With --corruptions: which kinds."""
     severities: tuple[int, ...] = SEVERITIES
     """With --corruptions: which severities, 1 (mild) to 5 (strong)."""
-    attack: tuple[Literal["all"] | AttackName, ...] = ()
-    """Judge under these attacks by the library foolbox instead, an extra to install; "all" means every one."""
-    epsilon: float = AttackConfig.epsilon
+    attack: tuple[str, ...] = ()
+    """Judge under these attacks by the library foolbox instead, an extra to install (auxo list attacks), or yours,
+    file.py:Name; "all" means every one of auxo's. Each has its defaults, or --attack.NAME.OPTION."""
+    epsilon: Annotated[float, EPSILONS] = EPSILON
     """With --attack: largest change of a pixel, in units of the range 0..1; 8/255 is 0.0314."""
-    steps: int = AttackConfig.steps
-    """With --attack: steps of pgd, pgd_margin and momentum, >= 1."""
-    step_size: float = AttackConfig.step_size
-    """With --attack: change of every pixel in one of these steps, in units of the range 0..1."""
-    restarts: int = AttackConfig.restarts
-    """With --attack: random starts of pgd and pgd_margin, >= 1; the worst counts."""
     out: str | None = None
     """File for the results, one JSON object a line; by default evaluation.jsonl, corruptions.jsonl, attacks.jsonl or
     probes.jsonl in the run directory."""
@@ -90,7 +86,7 @@ class Options:
     """How the model is loaded and run."""
 
     def __post_init__(self) -> None:
-        is_strength_read = bool(self.attack) or self.strength == AttackConfig()
+        super().__post_init__()
         is_choice_read = self.corruptions or (self.kinds, self.severities) == (KINDS, SEVERITIES)
         is_vote_read = self.neighbours is None or "knn" in self.probes
         is_spoiled = self.corruptions or bool(self.attack)
@@ -102,7 +98,7 @@ class Options:
             (self.neighbours is None or self.neighbours >= 1, "neighbours >= 1", self.neighbours, "leave it out"),
             (not (self.data and self.split), "--data or --split", "both", "leave one out"),
             (bool(self.data) or not self.unknown, "--data beside --data.unknown", "none", "its sets are the run's"),
-            (is_strength_read, "--attack beside the strength of one", "none", "pass --attack all"),
+            (bool(self.attack) or self.epsilon == EPSILON, "--attack beside --epsilon", "none", "pass --attack all"),
             (is_choice_read, "--corruptions beside --kinds and --severities", "none", "pass --corruptions"),
             (bool(self.kinds and self.severities), "a kind and a severity of corruption", "none", "leave them out"),
             (len(self.data) <= 1 or not self.corruptions, "one set under --corruptions", len(self.data), "name one"),
@@ -110,26 +106,12 @@ class Options:
         for is_valid, expected, got, fix in checks:
             if not is_valid:
                 raise ConfigError(expected, str(got), fix)
-        _ = self.attacks  # it refuses a strength that none of them reads
 
     def grouped(self, data: DataConfig) -> DataConfig:
         """Return options of the data that read the further columns as well, and the same images."""
         asked = replace(data, columns=self.columns).columns
         more = tuple(name for name in asked if name not in data.columns)
         return RegroupedDataConfig(**{**vars(data), "columns": (*data.columns, *more)}, regrouped=more)
-
-    @property
-    def strength(self) -> AttackConfig:
-        """How strong an attack would be."""
-        return AttackConfig(epsilon=self.epsilon, steps=self.steps, step_size=self.step_size, restarts=self.restarts)
-
-    @property
-    def attacks(self) -> AttackConfig | None:
-        """The attacks to be made, if any."""
-        if not self.attack:
-            return None
-        names = ATTACKS if "all" in self.attack else tuple(name for name in ATTACKS if name in self.attack)
-        return replace(self.strength, attacks=names)
 
     @property
     def probes(self) -> tuple[str, ...]:
@@ -150,7 +132,10 @@ def run(words: Sequence[str]) -> None:
     resized and cropped to its input."""
     if len(words) > 1 and not words[0].startswith("-") and not words[1].startswith("-"):
         raise ConfigError("options of auxo evaluate after RUN", words[1], f"to judge on it, pass --data {words[1]}")
-    options = parse_options(Options, words, command="auxo evaluate", description=description)
+    members = _find_attacks(words)
+    options, attacks = parse_with_members(
+        Options, words, option="attack", members=members, command="auxo evaluate", description=description
+    )
     folder = Path(options.run)
     out = Path(options.out) if options.out else folder / options.file_name
     if options.out:
@@ -163,7 +148,7 @@ def run(words: Sequence[str]) -> None:
         if own is not None:
             model.check_splits(own)
         splits = _splits(options, config, model, own)
-        judge = _Judge.of(options, config, model, runtime, own)
+        judge = _Judge.of(options, attacks, config, model, runtime, own)
         rows = [row for split in splits for row in judge.rows(split)]
         if runtime.is_main:
             table = judge.table(rows)
@@ -212,19 +197,27 @@ class _Judge:
 
     Args:
         options: of the command.
+        attacks: those to be made, if any.
         config: of the run.
         reader: of the model of the run or of one of its stages.
         fitted: the probes that judge its features; none where its heads are judged.
     """
 
     options: Options
+    attacks: Sequence[AttackConfig]
     config: ExperimentConfig
     reader: Reader
     fitted: Sequence[FittedProbe]
 
     @classmethod
     def of(
-        cls, options: Options, config: ExperimentConfig, model: TrainedModel, runtime: Runtime, own: Splits | None
+        cls,
+        options: Options,
+        attacks: Sequence[AttackConfig],
+        config: ExperimentConfig,
+        model: TrainedModel,
+        runtime: Runtime,
+        own: Splits | None,
     ) -> "_Judge":
         """Return the judge that the options ask for.
 
@@ -234,11 +227,12 @@ class _Judge:
         reader = Reader.of(model, runtime=runtime, batch_size=options.use.batch_size, workers=config.data.workers)
         if options.probe and own is not None:
             names, count = options.probes, options.neighbours
-            return cls(options, config, reader, fit_probes(reader, own.train, own.val, probes=names, neighbours=count))
+            fitted = fit_probes(reader, own.train, own.val, probes=names, neighbours=count)
+            return cls(options, attacks, config, reader, fitted)
         if not reader.predicts and not model.method.pretext_heads():
             fix = "judge its features with --probe all"
             raise ConfigError("a model with a head that predicts or a pretext", type(model.method).__name__, fix)
-        return cls(options, config, reader, ())
+        return cls(options, attacks, config, reader, ())
 
     def rows(self, split: EvaluationSplit) -> list[EvaluationRow]:
         """Measure a split as it is, by probes, under corruptions or under attack."""
@@ -248,18 +242,18 @@ class _Judge:
         if options.corruptions:
             draws, kinds = derive_seed(seed, "evaluate", "corruptions"), options.kinds
             return evaluate_under_corruptions(reader, split, seed=draws, kinds=kinds, severities=options.severities)
-        if options.attacks is not None:
-            draws = derive_seed(seed, "evaluate", "attacks")
-            return evaluate_under_attack(reader, split, config=options.attacks, seed=draws)
+        if self.attacks:
+            draws, epsilon = derive_seed(seed, "evaluate", "attacks"), options.epsilon
+            return evaluate_under_attack(reader, split, attacks=self.attacks, epsilon=epsilon, seed=draws)
         return reader.evaluate(split)
 
     def record(self, row: EvaluationRow) -> dict[str, object]:
         """Return what the file says of a row."""
-        settings = {probe.head: dict(probe.settings) for probe in self.fitted}.get(row.head)
-        if self.options.attacks is not None:
-            settings = asdict(self.options.attacks)
+        settings: Mapping[str, object] | None = {probe.head: probe.settings for probe in self.fitted}.get(row.head)
+        if self.attacks:
+            settings = {"epsilon": self.options.epsilon, "attacks": [asdict(attack) for attack in self.attacks]}
         stage = self.options.stage or self.config.stages[-1].name
-        return {**row.to_record(), "stage": stage, **({} if settings is None else {"settings": settings})}
+        return {**row.to_record(), "stage": stage, **({} if settings is None else {"settings": dict(settings)})}
 
     def table(self, rows: Sequence[EvaluationRow]) -> Table:
         """Return the table of the rows, with what they were measured by."""
@@ -270,19 +264,53 @@ class _Judge:
         table = build_table(rows, selection=selection, compute=compute)
         if self.fitted:
             return replace(table, caption=_about_probes(self.fitted) + table.caption)
-        return (
-            table
-            if self.options.attacks is None
-            else replace(table, caption=_about(self.options.attacks) + table.caption)
-        )
+        if self.attacks:
+            return replace(table, caption=_about_attacks(self.attacks, self.options.epsilon) + table.caption)
+        return table
 
 
-def _about(attacks: AttackConfig) -> str:
+def _find_attacks(words: Sequence[str]) -> dict[str, AttackConfig]:
+    """Return the attacks that words name, with their defaults, by what they are called.
+
+    Raises:
+        ConfigError: there is no such attack, two are called the same, or options of one that is not named are given.
+    """
+    names: list[str] = []
+    is_named = False
+    for word in words:
+        flag, equals, value = word.partition("=")
+        if word.startswith("--"):
+            is_named, word = flag == "--attack", value if equals else ""
+        names += word.split(",") if is_named else []
+    every = list_members(AttackConfig)
+    named = (own for name in names for own in (every if name.strip() == "all" else (name.strip(),)))
+    chosen = dict.fromkeys(name for name in named if name)
+    found: dict[str, AttackConfig] = {}
+    for attack in (find_member(AttackConfig, name)() for name in chosen):
+        if attack.title in found:
+            raise ConfigError("attacks that are called differently", f"{attack.title} twice", "rename one")
+        found[attack.title] = attack
+    for word in words:
+        key, dot, _ = word.removeprefix("--attack.").partition(".")
+        if word.startswith("--attack.") and dot and key.replace("-", "_") not in found:
+            got = " ".join(["--attack", *found]) if found else "none"
+            raise ConfigError(f"--attack {key} beside {word.partition('=')[0]}", got, f"pass --attack {key}, too")
+    return found
+
+
+def _about_attacks(attacks: Sequence[AttackConfig], epsilon: float) -> str:
     """Return what the caption says of attacks."""
+    settings = {
+        attack.title: {key: value for key, value in asdict(attack).items() if key != "name"} for attack in attacks
+    }
+    texts = [
+        f"{title} with " + ", ".join(f"{key.replace('_', ' ')} {value:.4g}" for key, value in own.items())
+        for title, own in settings.items()
+        if own
+    ]
     return (
-        f"Attacks by foolbox within {attacks.epsilon:.4g} ({255 * attacks.epsilon:.3g}/255) of every pixel; "
-        f"{attacks.steps} steps of {attacks.step_size:.4g} and {attacks.restarts} starts where an attack has them; an "
-        "accuracy under attack is an upper bound. "
+        f"Attacks by foolbox within {epsilon:.4g} ({255 * epsilon:.3g}/255) of every pixel"
+        f"{''.join(f'; {text}' for text in texts)}; an accuracy under attack is an upper bound. "
     )
 
 

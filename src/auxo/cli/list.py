@@ -16,6 +16,8 @@ KINDS = {
     "methods": ("methods",),
     "pretexts": ("pretexts", "joint_embeddings"),
     "gates": ("gates",),
+    "solvers": ("solvers",),
+    "attacks": ("evaluation.attacks",),
     "backbones": ("backbones",),
     "scenarios": ("data.scenarios",),
 }
@@ -25,7 +27,9 @@ KINDS = {
 class Options:
     """Options of ``auxo list``."""
 
-    kind: Positional[Literal["all", "tasks", "methods", "pretexts", "gates", "backbones", "scenarios"]] = "all"
+    kind: Positional[
+        Literal["all", "tasks", "methods", "pretexts", "gates", "solvers", "attacks", "backbones", "scenarios"]
+    ] = "all"
     """What to list."""
 
 

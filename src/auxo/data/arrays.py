@@ -1,4 +1,4 @@
-"""The user's arrays as tensors of uint8 images, or a reason why not."""
+"""The user's arrays as uint8 images and columns, or a reason why not."""
 
 from collections.abc import Sequence
 
@@ -9,6 +9,7 @@ from torch import Tensor
 
 from auxo.data.decode import MIN_PIXELS
 from auxo.errors import DataError
+from auxo.types import Column
 
 
 def as_tensor(
@@ -21,7 +22,7 @@ def as_tensor(
         return torch.as_tensor(values)
     except (TypeError, ValueError, RuntimeError) as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise DataError("arrays of numbers", f"{reason} in '{name}'", "give labels as class numbers from 0") from error
+        raise DataError("arrays of numbers", f"{reason} in '{name}'", "give numbers") from error
 
 
 def check_shape(name: str, images: Shaped[Tensor, "..."]) -> Shaped[Tensor, "n channels height width"]:
@@ -54,3 +55,30 @@ def to_uint8(name: str, images: Shaped[Tensor, "n channels height width"]) -> UI
             pixel = float(images[index][~is_valid[index]][0])
             raise DataError(expected, f"{pixel:g} in image {index} of '{name}'", "scale or repair the array")
     return (images * 255).round().to(torch.uint8).cpu().contiguous()
+
+
+def number_values(
+    source: str,
+    name: str,
+    values: "np.ndarray[tuple[int, ...], np.dtype[np.generic]] | Sequence[int] | Tensor",
+    names: Sequence[str],
+) -> Column:
+    """Return a column of the user's own whole numbers.
+
+    Args:
+        source: its name, for the message.
+        name: of the column.
+        values: one whole number per image.
+        names: what the numbers from 0 stand for.
+
+    Raises:
+        DataError: there are fewer than two names, one is there twice, or the values are no whole numbers in one row.
+    """
+    if len(set(names)) != len(names) or len(names) < 2:
+        got = f"{list(names)} in '{source}'"
+        raise DataError(f"at least two different names of '{name}'", got, "name everything once")
+    numbers = as_tensor(source, values)
+    if numbers.ndim != 1 or numbers.is_floating_point() or numbers.is_complex() or numbers.dtype == torch.bool:
+        got = f"{numbers.dtype} of shape {tuple(numbers.shape)} in '{source}'"
+        raise DataError(f"integers '{name}' of shape (n,)", got, "give one whole number per image")
+    return Column(numbers.long().cpu(), tuple(names))

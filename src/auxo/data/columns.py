@@ -8,18 +8,10 @@ from jaxtyping import Int, Shaped
 from torch import Tensor
 
 from auxo.errors import DataError
-from auxo.types import LABEL, Column
+from auxo.types import Column
 
-NO_LABEL = -1
+HIDDEN = -1
 """The value of a column for an image of which it says nothing."""
-
-
-def join_columns(
-    labels: Int[Tensor, " labels"] | None, class_names: tuple[str, ...], columns: Mapping[str, Column] | None
-) -> dict[str, Column]:
-    """Return the labels, if there are any, and further columns by name."""
-    own = {} if labels is None else {LABEL: Column(labels.long(), class_names)}
-    return {**own, **(columns or {})}
 
 
 def take_columns(columns: Mapping[str, Column], indices: Int[Tensor, " n"]) -> dict[str, Column]:
@@ -46,7 +38,7 @@ def find_names(vocabulary: Mapping[str, tuple[str, ...]], name: str, *, source: 
 
 def hide_columns(columns: Mapping[str, Column], names: Collection[str], count: int) -> dict[str, Column]:
     """Return columns of which some say nothing of any image."""
-    return {**columns, **{name: Column(torch.full((count,), NO_LABEL), ()) for name in names}}
+    return {**columns, **{name: Column(torch.full((count,), HIDDEN), ()) for name in names}}
 
 
 def check_columns(
@@ -66,22 +58,21 @@ def check_columns(
         num_images: of the source.
         others: how many there are of what else must have one for every image.
     """
-    counts = {"labels" if name == LABEL else name: len(column.values) for name, column in columns.items()}
+    counts = {f"values of '{name}'": len(column.values) for name, column in columns.items()}
     for what, count in (counts | dict(others or {})).items():
         if count != num_images:
             got = f"{count} {what} for {num_images} images in '{source}'"
             raise DataError(f"as many {what} as images", got, "pair them")
     for name, column in columns.items():
         count = len(column.names)
-        lowest, end = (0, count) if count else (NO_LABEL, NO_LABEL + 1)
+        lowest, end = (0, count) if count else (HIDDEN, HIDDEN + 1)
         bad = ((column.values < lowest) | (column.values >= end)).nonzero().flatten()
         if len(bad):
             index = int(bad[0])
-            what, hidden = ("labels", "the label -1") if name == LABEL else (f"values of {name}", f"{name} -1")
             raise DataError(
-                f"{what} in 0..{count - 1}" if count else f"{hidden} where there are no classes",
+                f"values of '{name}' in 0..{count - 1}" if count else f"-1 for '{name}', whose numbers have no names",
                 f"{int(column.values[index])} at {describe(index)}",
-                "number the classes from 0, and leave images without a label out",
+                "number what it tells apart from 0, and leave images without a value out",
             )
 
 

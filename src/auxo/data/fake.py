@@ -6,9 +6,10 @@ from torch import Tensor
 
 from auxo.data.sources import InMemorySource
 from auxo.random import named_generator
+from auxo.types import LABEL, Column
 
 SHAPES = ("arrow", "corner", "tee", "wedge")
-"""The classes, in the order of the labels."""
+"""The classes: what the numbers of ``label`` stand for."""
 
 
 def oriented_shapes(num_images: int, *, size: int = 32, seed: int) -> InMemorySource:
@@ -22,11 +23,11 @@ def oriented_shapes(num_images: int, *, size: int = 32, seed: int) -> InMemorySo
         seed: of everything random in them.
 
     Example:
-        >>> oriented_shapes(8, seed=0).labels
+        >>> oriented_shapes(8, seed=0).columns["label"].values
         tensor([0, 1, 2, 3, 0, 1, 2, 3])
     """
     generator = named_generator(seed, "oriented_shapes")
-    labels = torch.arange(num_images) % len(SHAPES)
+    shapes = torch.arange(num_images) % len(SHAPES)
     noise = torch.rand(num_images, 3, size, size, generator=generator)
     darkness = 0.2 + 0.4 * torch.rand(num_images, 3, 1, 1, generator=generator)
     colour = 0.75 + 0.25 * torch.rand(num_images, 3, 1, 1, generator=generator)
@@ -35,10 +36,10 @@ def oriented_shapes(num_images: int, *, size: int = 32, seed: int) -> InMemorySo
     axis = (torch.arange(size) + 0.5) / size * 2 - 1
     right = (axis.view(1, 1, -1) - shift[0]) / scale
     down = (axis.view(1, -1, 1) - shift[1]) / scale
-    is_shape = _draw(right, down).gather(0, labels.view(1, -1, 1, 1).expand(1, -1, size, size))[0].unsqueeze(1)
+    is_shape = _draw(right, down).gather(0, shapes.view(1, -1, 1, 1).expand(1, -1, size, size))[0].unsqueeze(1)
     images = torch.where(is_shape, colour, noise * darkness)
     pixels = (images * 255).round().to(torch.uint8)
-    return InMemorySource("oriented-shapes", pixels, labels, SHAPES)
+    return InMemorySource("oriented-shapes", pixels, {LABEL: Column(shapes, SHAPES)})
 
 
 def _draw(

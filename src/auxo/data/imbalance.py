@@ -8,12 +8,13 @@ import torch
 from auxo.data.sources import AbstractSource
 from auxo.errors import DataError
 from auxo.random import named_generator
+from auxo.tasks import AbstractTask
 
 Imbalance: TypeAlias = Literal["none", "exp", "step"]
 
 
 def imbalanced_counts(available: Sequence[int], kind: Imbalance, *, ratio: float) -> list[int]:
-    r"""Return how many training images each class keeps, classes in the order of the labels.
+    r"""Return how many training images each class keeps, in the order of the classes.
 
     With ``N`` the size of the largest class, ``C`` classes ``j = 0, 1, ...`` and the ratio ``mu``:
 
@@ -46,29 +47,38 @@ def imbalanced_counts(available: Sequence[int], kind: Imbalance, *, ratio: float
     return [min(one, other) for one, other in zip(wanted, available, strict=True)]
 
 
-def imbalanced(source: AbstractSource, kind: Imbalance, *, ratio: float, seed: int) -> AbstractSource:
+def imbalanced(
+    source: AbstractSource, kind: Imbalance, *, ratio: float, seed: int, task: type[AbstractTask]
+) -> AbstractSource:
     """Return the source without the images that its classes lose, in the order they had; ``none`` is the source itself.
 
     Args:
-        source: training images with at least one of every class.
+        source: training images.
         kind: the profile.
         ratio: the smallest over the largest class, in (0, 1].
         seed: decides which images stay. Those of a smaller ratio are among those of a larger one.
+        task: says the classes, which are what it stratifies by.
 
     Raises:
-        DataError: a class would keep no image.
+        DataError: a class would keep no image, or the task tells no kinds of images apart.
     """
     if kind == "none":
         return source
-    available = source.labels.bincount(minlength=len(source.class_names)).tolist()
+    classes = task.strata(source)
+    if classes is None:
+        fix = "leave it at none, or choose a task that tells some apart (strata)"
+        raise DataError(f"kinds of images for data.imbalance {kind}", f"none in '{source.name}'", fix)
+    present, numbers, found = classes.values.unique(return_inverse=True, return_counts=True)
+    available = found.tolist()
     counts = imbalanced_counts(available, kind, ratio=ratio)
     if 0 in counts:
-        rare = source.class_names[counts.index(0)]
-        got = f"none of '{rare}' with data.imbalance-ratio {ratio:g} and {max(available)} of the largest"
+        rare = int(present[counts.index(0)])
+        name = classes.names[rare] if classes.names else str(rare)
+        got = f"none of '{name}' with data.imbalance-ratio {ratio:g} and {max(available)} of the largest"
         raise DataError("training images of every class", got, "raise the ratio, or give more images")
     shuffled = torch.randperm(len(source), generator=named_generator(seed, "imbalance"))
     kept = [
-        shuffled[source.labels[shuffled] == label][:count]  # a loop over classes, not over images
-        for label, count in enumerate(counts)
+        shuffled[numbers[shuffled] == number][:count]  # a loop over classes, not over images
+        for number, count in enumerate(counts)
     ]
     return source.subset(torch.cat(kept).sort().values, source.name)

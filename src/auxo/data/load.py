@@ -7,7 +7,7 @@ from auxo import registry
 from auxo.data.config import DataConfig
 from auxo.data.imbalance import imbalanced
 from auxo.data.readers import align_splits, read_named, read_unlabelled, require_columns, store
-from auxo.data.semi_supervised import hide_labels, without_images
+from auxo.data.semi_supervised import hide_targets, without_images
 from auxo.data.sources import AbstractSource
 from auxo.data.splits import (
     MetaSplit,
@@ -53,13 +53,14 @@ def load_splits(
         config.imbalance,
         ratio=config.imbalance_ratio,
         seed=derive_seed(seed, "split", "imbalance"),
+        task=task,
     )
     splits = replace(splits, train=TrainSplit(train))
     num_labelled = config.num_labelled if splits.unlabelled is None else None
     if num_labelled is not None:
-        splits = hide_labels(splits, num_labelled, seed=derive_seed(seed, "split", "num_labelled"))
+        splits = hide_targets(splits, num_labelled, seed=derive_seed(seed, "split", "num_labelled"))
     meta_seed = derive_seed(seed, "split", "meta")
-    splits = _with_meta(splits, config.meta_fraction, meta_seed, has_hidden_labels=num_labelled is not None)
+    splits = _with_meta(splits, config.meta_fraction, meta_seed, has_hidden_targets=num_labelled is not None)
     splits = check_disjoint(splits, config.on_overlap)
     task.check_source(splits.train.source)
     return splits
@@ -85,14 +86,15 @@ def _scenario_splits(config: DataConfig, seed: int, task: type[AbstractTask]) ->
     """Build the scenario, which applies ``num_train`` itself, and add the user's sets from elsewhere and unlabelled."""
     module = registry.load("data.scenarios", config.scenario)
     splits: Splits = module.build(config, seed=seed, task=task)
-    own = [read_named(spec, config, class_names=splits.train.source.class_names) for spec in config.ood]
+    vocabulary = task.from_source(splits.train.source).vocabulary if config.ood else {}
+    own = [read_named(spec, config, vocabulary=vocabulary) for spec in config.ood]
     stored = store([*own, *_read_own_unlabelled(config)], config)
     elsewhere = (*(split.source for split in splits.ood), *stored[: len(own)])
     return replace(splits, ood=ood_splits(elsewhere), unlabelled=_unlabelled_split(stored[len(own) :]))
 
 
 def _read_own_unlabelled(config: DataConfig) -> list[AbstractSource]:
-    """Read the user's images without labels, if there are any."""
+    """Read the user's unlabelled images, if there are any."""
     return [] if config.unlabelled is None else [read_unlabelled(config.unlabelled, config)]
 
 
@@ -106,7 +108,9 @@ def _own_splits(config: DataConfig, seed: int, task: type[AbstractTask]) -> Spli
     specs = {"train": config.train, "val": config.val, "test": config.test}
     given = {role: spec for role, spec in specs.items() if spec is not None}
     first = read_named(given.pop("train"), config)
-    others = [read_named(spec, config, class_names=first.class_names) for spec in (*given.values(), *config.ood)]
+    other_specs = (*given.values(), *config.ood)
+    vocabulary = task.from_source(first).vocabulary if other_specs else {}
+    others = [read_named(spec, config, vocabulary=vocabulary) for spec in other_specs]
     train, *rest = store([first, *others, *_read_own_unlabelled(config)], config)
     task.check_source(train)
     by_role = dict(zip(given, rest, strict=False))
@@ -145,12 +149,12 @@ def _cut(
     return rest, dict(zip(sizes, parts, strict=True))
 
 
-def _with_meta(splits: Splits, fraction: float, seed: int, *, has_hidden_labels: bool) -> Splits:
+def _with_meta(splits: Splits, fraction: float, seed: int, *, has_hidden_targets: bool) -> Splits:
     """Cut the meta split off the labelled training images, for it alone to use; none for a fraction of 0."""
     if not fraction:
         return splits
     train, parts = _cut(splits.train.source, {"meta": fraction}, seed, splits.task_kind)
     unlabelled = splits.unlabelled
-    if unlabelled is not None and has_hidden_labels:
+    if unlabelled is not None and has_hidden_targets:
         unlabelled = UnlabelledSplit(without_images(unlabelled.source, parts["meta"]))
     return replace(splits, train=TrainSplit(train), meta=MetaSplit(parts["meta"]), unlabelled=unlabelled)

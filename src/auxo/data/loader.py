@@ -155,7 +155,7 @@ def in_memory(source: AbstractSource, *, workers: int = 0) -> InMemorySource:
     for batch in ordered_batches(source, batch_size=_CHUNK, workers=workers):
         images[batch.indices] = batch.images
     origins = [source.describe(i) for i in range(len(source))]
-    return InMemorySource(source.name, images, origins=origins, columns=source.columns, notes=source.notes)
+    return InMemorySource(source.name, images, source.columns, origins=origins, notes=source.notes)
 
 
 class _Part(NamedTuple):

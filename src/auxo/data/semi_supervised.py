@@ -1,4 +1,4 @@
-"""Training images of which most lose their labels."""
+"""Training images of which most lose their target."""
 
 from dataclasses import replace
 
@@ -10,17 +10,18 @@ from auxo.data.sources import AbstractSource
 from auxo.data.splits import Splits, TrainSplit, UnlabelledSplit
 from auxo.errors import DataError
 from auxo.random import named_generator
+from auxo.types import Column
 
 
-def hide_labels(splits: Splits, num_labelled: int, *, seed: int) -> Splits:
-    """Return splits that train on the labels of some of the training images, and on all of the images without labels.
+def hide_targets(splits: Splits, num_labelled: int, *, seed: int) -> Splits:
+    """Return splits that train on the targets of some of the training images, and on all of the images without any.
 
     The labelled images are drawn with the same number from every class, to within one, and are among the unlabelled
     ones, as in FixMatch (Sohn et al., NeurIPS 2020, arXiv 2001.07685).
 
     Args:
-        splits: as they are without hidden labels.
-        num_labelled: how many labels to keep, >= the number of classes.
+        splits: as they are without hidden targets.
+        num_labelled: how many images keep their target, >= the number of classes.
         seed: of the draw.
 
     Raises:
@@ -40,14 +41,11 @@ def without_images(source: AbstractSource, others: AbstractSource) -> AbstractSo
     return source.subset(torch.tensor(places, dtype=torch.int64), source.name)
 
 
-def _draw_balanced(
-    source: AbstractSource, strata: Int[Tensor, " n"] | None, size: int, seed: int
-) -> Int[Tensor, " size"]:
+def _draw_balanced(source: AbstractSource, kinds: Column | None, size: int, seed: int) -> Int[Tensor, " size"]:
     """Draw positions with the same number from every stratum, such as a class, to within one; sorted."""
-    are_classes = bool(source.class_names) and strata is not None and torch.equal(strata, source.labels)
-    what = "class" if are_classes else "kind"
-    numbers = torch.zeros(len(source), dtype=torch.int64) if strata is None else strata
-    _, strata, counts = numbers.unique(return_inverse=True, return_counts=True)
+    numbers, names = kinds or Column(torch.zeros(len(source), dtype=torch.int64), ())
+    what = "class" if names else "kind"
+    present, strata, counts = numbers.unique(return_inverse=True, return_counts=True)
     num_strata = len(counts)
     if size < num_strata:
         expected = f"data.num-labelled of at least {num_strata}, one image per {what}"
@@ -60,11 +58,11 @@ def _draw_balanced(
     if len(short):
         stratum = int(short[0])
         member = int((strata == stratum).nonzero()[0])
-        name = f"'{source.class_names[int(source.labels[member])]}'" if are_classes else source.describe(member)
+        name = f"'{names[int(present[stratum])]}'" if names else source.describe(member)
         raise DataError(
             f"at least {int(wanted[stratum])} training images of every {what} for data.num-labelled {size}",
-            f"{int(counts[stratum])} {'of' if are_classes else 'like'} {name} in '{source.name}'",
-            "ask for fewer with --data.num-labelled (None: all), or give images without labels by --data.unlabelled",
+            f"{int(counts[stratum])} {'of' if names else 'like'} {name} in '{source.name}'",
+            "ask for fewer with --data.num-labelled (None: all), or give unlabelled images by --data.unlabelled",
         )
     shuffled = torch.randperm(len(source), generator=generator)
     ordered = shuffled[strata[shuffled].argsort(stable=True)]

@@ -1,4 +1,4 @@
-"""Sources: labelled images by position, held in memory or decoded when they are asked for."""
+"""Sources: images and their targets by position, held in memory or decoded when they are asked for."""
 
 import hashlib
 from abc import ABC, abstractmethod
@@ -11,11 +11,11 @@ import torch
 from jaxtyping import Int, Shaped, UInt8
 from torch import Tensor
 
-from auxo.data.arrays import as_tensor, check_shape, to_uint8
-from auxo.data.columns import NO_LABEL, check_columns, check_places, hide_columns, join_columns, take_columns
+from auxo.data.arrays import as_tensor, check_shape, number_values, to_uint8
+from auxo.data.columns import check_columns, check_places, hide_columns, take_columns
 from auxo.data.decode import decode_image
 from auxo.errors import DataError
-from auxo.types import LABEL, Column
+from auxo.types import Column
 
 _CHUNK = 512
 
@@ -40,7 +40,7 @@ class AbstractSource(ABC):
 
     Attributes:
         name: what tables and messages call this set.
-        columns: one number per image by name: ``label``, the class, and further columns of the data.
+        columns: one number per image by name: targets without places, and further columns of the data.
         image_shape: ``(channels, height, width)`` of every image.
         notes: what a person should know of the set, such as how many images were left out of it, a sentence each.
     """
@@ -54,18 +54,6 @@ class AbstractSource(ABC):
     @abstractmethod
     def __len__(self) -> int:
         """Return the number of images."""
-
-    @property
-    def labels(self) -> Int[Tensor, " n"]:
-        """The column ``label``: int64 in ``0..len(class_names)-1``; all -1, which no loss accepts, without classes."""
-        column = self.columns.get(LABEL)
-        return torch.full((len(self),), NO_LABEL) if column is None else column.values
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """One name per class, in the order of the labels; none where there are no labels."""
-        column = self.columns.get(LABEL)
-        return () if column is None else column.names
 
     @property
     def vocabulary(self) -> dict[str, tuple[str, ...]]:
@@ -128,32 +116,28 @@ class InMemorySource(AbstractSource):
     Args:
         name: see :class:`AbstractSource`.
         images: shape ``(n, channels, height, width)``; uint8 on the CPU.
-        labels: shape ``(n,)``; int64 in ``0..len(class_names)-1``; ``None`` where images have no class.
-        class_names: see :class:`AbstractSource`.
-        origins: where each image came from, for messages; ``None`` means its position in this source.
-        columns: further columns by name.
+        columns: see :class:`AbstractSource`.
         maps: targets with places by name.
+        origins: where each image came from, for messages; ``None`` means its position in this source.
         notes: see :class:`AbstractSource`.
 
     Raises:
-        DataError: the shapes or types do not fit each other, or a label or a value of a map is out of range.
+        DataError: the shapes or types do not fit each other, or a value of a column or a map is out of range.
     """
 
     def __init__(
         self,
         name: str,
         images: UInt8[Tensor, "n channels height width"],
-        labels: Int[Tensor, " labels"] | None = None,
-        class_names: tuple[str, ...] = (),
-        origins: Sequence[str] | None = None,
-        *,
         columns: Mapping[str, Column] | None = None,
+        *,
         maps: Mapping[str, PlaceMap] | None = None,
+        origins: Sequence[str] | None = None,
         notes: tuple[str, ...] = (),
     ) -> None:
         self.name, self.notes = name, notes
         self.images = images
-        self.columns = join_columns(labels, class_names, columns)
+        self.columns = dict(columns or {})
         self.maps = dict(maps or {})
         self.image_shape = (int(images.shape[1]), int(images.shape[2]), int(images.shape[3]))
         self._origins = origins
@@ -168,8 +152,8 @@ class InMemorySource(AbstractSource):
         cls,
         name: str,
         images: "np.ndarray[tuple[int, ...], np.dtype[np.generic]] | Tensor",
-        labels: "np.ndarray[tuple[int, ...], np.dtype[np.generic]] | Sequence[int] | Tensor",
-        class_names: Sequence[str],
+        columns: "Mapping[str, np.ndarray[tuple[int, ...], np.dtype[np.generic]] | Sequence[int] | Tensor]",
+        vocabulary: Mapping[str, Sequence[str]],
     ) -> "InMemorySource":
         """Return a source of the user's own arrays or tensors.
 
@@ -177,31 +161,24 @@ class InMemorySource(AbstractSource):
             name: see :class:`AbstractSource`.
             images: shape ``(n, channels, height, width)`` or, for grey images, ``(n, height, width)``; uint8 0..255
                 or float in [0, 1], which is rounded to the nearest of 256 levels. One channel is repeated to three.
-            labels: shape ``(n,)``; integers in ``0..len(class_names)-1``.
-            class_names: at least two different names.
+            columns: integers by the name of their column, such as ``label``; shape ``(n,)``.
+            vocabulary: what the numbers ``0, 1, ...`` of each column stand for: at least two different names.
 
         Raises:
-            DataError: shape, type, range, a pixel that is not finite (the message says in which image), labels that
-                do not fit, or fewer than two classes.
+            DataError: shape, type, range, a pixel that is not finite (the message says in which image), or a column
+                that does not fit or has fewer than two names.
 
         Example:
             >>> pixels = np.zeros((4, 8, 8), dtype=np.uint8)
-            >>> InMemorySource.from_arrays("mine", pixels, [0, 1, 0, 1], ["cat", "dog"]).image_shape
+            >>> animals = {"label": [0, 1, 0, 1]}, {"label": ["cat", "dog"]}
+            >>> InMemorySource.from_arrays("mine", pixels, *animals).image_shape
             (3, 8, 8)
         """
-        if len(set(class_names)) != len(class_names) or len(class_names) < 2:
-            raise DataError(
-                "at least two different class names", f"{list(class_names)} in '{name}'", "name every class once"
-            )
+        if columns.keys() != vocabulary.keys():
+            expected = f"a vocabulary of {', '.join(columns) or 'nothing'}"
+            raise DataError(expected, f"{', '.join(vocabulary)} in '{name}'", "say what every column's numbers mean")
         pixels = to_uint8(name, check_shape(name, as_tensor(name, images)))
-        numbers = as_tensor(name, labels)
-        if numbers.ndim != 1 or numbers.is_floating_point() or numbers.is_complex() or numbers.dtype == torch.bool:
-            raise DataError(
-                "integer labels of shape (n,)",
-                f"{numbers.dtype} of shape {tuple(numbers.shape)} in '{name}'",
-                "give one whole number per image",
-            )
-        return cls(name, pixels, numbers.long().cpu(), tuple(class_names))
+        return cls(name, pixels, {key: number_values(name, key, columns[key], vocabulary[key]) for key in columns})
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -235,7 +212,7 @@ class InMemorySource(AbstractSource):
         images = self.images.index_select(0, indices)
         maps = {key: place._replace(values=place.values.index_select(0, indices)) for key, place in self.maps.items()}
         columns = take_columns(self.columns, indices)
-        return InMemorySource(name, images, origins=origins, columns=columns, maps=maps, notes=self.notes)
+        return InMemorySource(name, images, columns, maps=maps, origins=origins, notes=self.notes)
 
     def without_targets(self, names: Collection[str], name: str) -> "InMemorySource":
         """See :meth:`AbstractSource.without_targets`; the pixels are shared."""
@@ -275,30 +252,26 @@ class StreamingSource(AbstractSource):
     Args:
         name: see :class:`AbstractSource`.
         encoded: the images.
-        labels: shape ``(n,)``; int64, the label of each entry of ``rows``.
-        class_names: see :class:`AbstractSource`.
+        columns: see :class:`AbstractSource`; with a value for each entry of ``rows``.
         image_size: side in pixels that images are resized and cropped to; ``None`` requires them to be of one size.
-        columns: further columns by name, with a value for each entry of ``rows``.
         rows: shape ``(n,)``; int64 rows of ``encoded`` that belong to this source; ``None`` means all, in order.
 
     Raises:
-        DataError: there is no image, the first one cannot be decoded, or a label is out of range.
+        DataError: there is no image, the first one cannot be decoded, or a value of a column is out of range.
     """
 
     def __init__(
         self,
         name: str,
         encoded: AbstractEncodedImages,
-        labels: Int[Tensor, " labels"] | None = None,
-        class_names: tuple[str, ...] = (),
+        columns: Mapping[str, Column] | None = None,
         *,
         image_size: int | None = None,
         rows: Int[Tensor, " n"] | None = None,
-        columns: Mapping[str, Column] | None = None,
     ) -> None:
         self.name = name
         self.encoded = encoded
-        self.columns = join_columns(labels, class_names, columns)
+        self.columns = dict(columns or {})
         self.image_size = image_size
         self.rows = torch.arange(len(encoded)) if rows is None else rows
         check_columns(self.columns, self.describe, source=name, num_images=len(self.rows))
@@ -338,7 +311,7 @@ class StreamingSource(AbstractSource):
     def subset(self, indices: Int[Tensor, " n"], name: str) -> "StreamingSource":
         """See :meth:`AbstractSource.subset`."""
         columns = take_columns(self.columns, indices)
-        part = StreamingSource(name, self.encoded, image_size=self.image_size, rows=self.rows[indices], columns=columns)
+        part = StreamingSource(name, self.encoded, columns, image_size=self.image_size, rows=self.rows[indices])
         part.notes = self.notes
         return part
 

@@ -9,12 +9,11 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from auxo.data.columns import NO_LABEL, find_names
+from auxo.data.columns import find_names
 from auxo.data.sources import AbstractSource, pixel_hashes, target_hashes
 from auxo.errors import DataError
 from auxo.random import named_generator
 from auxo.tasks import AbstractTask, Classification
-from auxo.types import LABEL
 
 
 @dataclass(frozen=True)
@@ -43,18 +42,9 @@ class MetaSplit:
 
 @dataclass(frozen=True)
 class UnlabelledSplit:
-    """Images that train without labels; those of the training split may be among them.
-
-    Raises:
-        DataError: the source has labels.
-    """
+    """Images that train without the task's targets; those of the training split may be among them."""
 
     source: AbstractSource
-
-    def __post_init__(self) -> None:
-        if self.source.class_names:
-            got = f"{len(self.source.class_names)} classes in '{self.source.name}'"
-            raise DataError("an unlabelled split without labels", got, "give source.without_targets(names, name)")
 
     @property
     def name(self) -> str:
@@ -112,13 +102,13 @@ class Splits:
         test: judges, or ``None``.
         meta: fits what an outer objective learns, or ``None``.
         ood: judge on data from elsewhere; any number.
-        unlabelled: trains without labels, or ``None``.
+        unlabelled: trains without the task's targets, or ``None``.
         task_kind: what is predicted.
         learned: further columns that are learned, whose values mean the same in every split.
 
     Raises:
         DataError: two sets differ in what the numbers of a target stand for, such as their classes, or in the shape of
-            their images.
+            their images; or a target of the unlabelled images is not hidden.
     """
 
     train: TrainSplit
@@ -137,6 +127,7 @@ class Splits:
             self._check_agreement(self.meta.source)
         if self.unlabelled is not None:
             _check_shape(self.train.source, self.unlabelled.source)
+            self._check_hidden(self.unlabelled.source)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -174,24 +165,30 @@ class Splits:
         """Names of the task's targets and of the further columns that are learned."""
         return (*(target.name for target in self.task().targets), *self.learned)
 
+    def _check_hidden(self, unlabelled: AbstractSource) -> None:
+        """Refuse unlabelled images whose targets can be read."""
+        shown = [target.name for target in self.task().targets if unlabelled.vocabulary.get(target.name)]
+        if shown:
+            got, fix = f"{', '.join(shown)} in '{unlabelled.name}'", "give source.without_targets(names, name)"
+            raise DataError("an unlabelled split without the task's targets", got, fix)
+
     def _check_agreement(self, other: AbstractSource) -> None:
         """Refuse a set whose numbers stand for other things than the training set's, or of another image shape."""
         train = self.train.source
         for name in self.learned_targets:
             own, others = (find_names(source.vocabulary, name, source=source.name) for source in (train, other))
             if own != others:
-                what = "classes" if name == LABEL else f"values of {name}"
-                expected = f"the {what} of '{train.name}', {list(own)}"
-                fix = f"give both the same {what} in the same order"
+                expected = f"the values of '{name}' of '{train.name}', {list(own)}"
+                fix = "give both the same values in the same order"
                 raise DataError(expected, f"{list(others)} in '{other.name}'", fix)
         _check_shape(train, other)
 
 
-def stratified_indices(labels: Int[Tensor, " n"], sizes: Sequence[int], *, seed: int) -> list[Int[Tensor, " part"]]:
-    """Draw disjoint parts of given sizes, each with the class proportions of the whole to within one image.
+def stratified_indices(strata: Int[Tensor, " n"], sizes: Sequence[int], *, seed: int) -> list[Int[Tensor, " part"]]:
+    """Draw disjoint parts of given sizes, each with the proportions of the whole to within one image.
 
     Args:
-        labels: shape ``(n,)``; int64 class of each image.
+        strata: shape ``(n,)``; int64 number of each image, such as its class, whose proportions are kept.
         sizes: number of images of each part, >= 0; what is left over belongs to no part.
         seed: of the draw.
 
@@ -200,7 +197,7 @@ def stratified_indices(labels: Int[Tensor, " n"], sizes: Sequence[int], *, seed:
 
     Raises:
         DataError: the parts need more images than there are, or a part is not empty and yet smaller than the number
-            of classes.
+            of strata.
 
     Source: the counts are a controlled rounding of the proportional ones (Cox, A constructive procedure for unbiased
     controlled rounding, JASA 1987), found by filling row after row as in Ryser's construction of 0-1 matrices.
@@ -210,28 +207,28 @@ def stratified_indices(labels: Int[Tensor, " n"], sizes: Sequence[int], *, seed:
         >>> torch.tensor([0, 0, 0, 0, 1, 1])[part]
         tensor([0, 0, 1])
     """
-    _, classes = labels.unique(return_inverse=True)
+    _, classes = strata.unique(return_inverse=True)
     counts = classes.bincount()
     for size in sizes:
         if size < 0 or 0 < size < len(counts):
             raise DataError(
                 f"parts of at least {len(counts)} images, one per class",
-                f"a part of {size} out of {len(labels)} images",
+                f"a part of {size} out of {len(strata)} images",
                 "raise the fraction or number asked for",
             )
-    rest = len(labels) - sum(sizes)
+    rest = len(strata) - sum(sizes)
     if rest < 0:
         raise DataError(
-            f"parts of at most {len(labels)} images together",
+            f"parts of at most {len(strata)} images together",
             f"{sum(sizes)} asked for ({' + '.join(map(str, sizes))})",
             "give more images, or ask for fewer",
         )
-    if not len(labels):
+    if not len(strata):
         return [torch.empty(0, dtype=torch.int64) for _ in sizes]
     bounds = _controlled_rounding(torch.tensor([*sizes, rest]), counts).cumsum(0)
-    shuffled = torch.randperm(len(labels), generator=named_generator(seed, "stratified"))
+    shuffled = torch.randperm(len(strata), generator=named_generator(seed, "stratified"))
     ordered = shuffled[classes[shuffled].argsort(stable=True)]
-    place_in_class = torch.arange(len(labels)) - (counts.cumsum(0) - counts)[classes[ordered]]
+    place_in_class = torch.arange(len(strata)) - (counts.cumsum(0) - counts)[classes[ordered]]
     part = (place_in_class.unsqueeze(0) >= bounds[:, classes[ordered]]).sum(0)
     return [ordered[part == k].sort().values for k in range(len(sizes))]
 
@@ -279,9 +276,8 @@ def stratified_positions(
 ) -> list[Int[Tensor, " part"]]:
     """Return where the parts of :func:`stratified_parts` are in the source: sorted int64 positions of each."""
     strata = task.strata(source)
-    if strata is None:
-        strata = torch.zeros(len(source), dtype=torch.int64)
-    return stratified_indices(strata, sizes, seed=seed)
+    numbers = torch.zeros(len(source), dtype=torch.int64) if strata is None else strata.values
+    return stratified_indices(numbers, sizes, seed=seed)
 
 
 def subsample(source: AbstractSource, num_images: int | None, *, seed: int, task: type[AbstractTask]) -> AbstractSource:
@@ -354,11 +350,9 @@ def check_disjoint(splits: Splits, on_overlap: Literal["error", "drop"] = "error
 
 def _digest_learned(source: AbstractSource, learned: Sequence[str]) -> str:
     """Return a digest of images and of what is learned of them, in their order; other columns do not count."""
-    labels = (source.class_names, source.labels.tolist()) if LABEL in learned else ((), [NO_LABEL] * len(source))
-    content: list[object] = [*labels, source.content_hashes()]
+    content: list[object] = [source.content_hashes()]
     for name in learned:
-        if name != LABEL:
-            content += [name, source.vocabulary.get(name, ()), *target_hashes(source, name)]
+        content += [name, source.vocabulary.get(name, ()), *target_hashes(source, name)]
     return hashlib.sha256(repr(tuple(content)).encode()).hexdigest()[:16]
 
 

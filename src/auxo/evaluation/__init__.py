@@ -1,5 +1,6 @@
 """Evaluation: the reader of a trained model, corruptions, attacks, probes, and tables of what they measure."""
 
+from auxo.evaluation.attacks import AttackConfig
 from auxo.evaluation.corruption import build_corruption_table, evaluate_under_corruptions
 from auxo.evaluation.observe import Observation, features_of, observe
 from auxo.evaluation.probes import (
@@ -13,14 +14,12 @@ from auxo.evaluation.probes import (
     fit_probes,
 )
 from auxo.evaluation.reader import Reader, TargetedFeatures, evaluation_mode
-from auxo.evaluation.robustness import ATTACKS, AttackConfig, AttackName, adversarial_images, evaluate_under_attack
+from auxo.evaluation.robustness import adversarial_images, evaluate_under_attack
 from auxo.evaluation.tables import Table, build_table, measure_cell, title_measure, to_csv, to_markdown, to_rich
 
 __all__ = [
-    "ATTACKS",
     "PROBES",
     "AttackConfig",
-    "AttackName",
     "FittedProbe",
     "Observation",
     "ProbeName",

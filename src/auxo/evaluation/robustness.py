@@ -2,70 +2,32 @@
 
 import importlib
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Literal, Protocol, TypeAlias, get_args, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 from auxo.data import EvaluationSplit
-from auxo.errors import ConfigError
+from auxo.errors import ConfigError, OptionError
+from auxo.evaluation.attacks import EPSILON, EPSILONS, AttackConfig
 from auxo.evaluation.reader import Reader, evaluation_mode
 from auxo.interfaces import AbstractMethod
 from auxo.random import derive_seed, global_seed
 from auxo.runs.results import EvaluationRow
 from auxo.tasks import AbstractTask
-from auxo.types import Images, Labels, Normalisation, refuse_unread
-
-AttackName: TypeAlias = Literal["pgd", "pgd_margin", "momentum", "fmn", "deepfool", "noise"]
-
-ATTACKS: tuple[AttackName, ...] = get_args(AttackName)
-"""Names of the attacks, in the order in which they are made."""
-
-_RESTARTED = ("pgd", "pgd_margin")
-_STEPPED = (*_RESTARTED, "momentum")
-_READ_BY = {"steps": _STEPPED, "step_size": _STEPPED, "restarts": _RESTARTED}
-_NOISE_DRAWS = 100
-
-
-@dataclass(frozen=True, kw_only=True)
-class AttackConfig:
-    """Which attacks, and how strong.
-
-    Args:
-        attacks: of :data:`ATTACKS`.
-        epsilon: largest change of a pixel, in units of the range 0..1, in (0, 1].
-        steps: of the attacks ``pgd``, ``pgd_margin`` and ``momentum``, >= 1.
-        step_size: change of every pixel in one of these steps, in units of the range 0..1, in (0, 1].
-        restarts: random starts of ``pgd`` and ``pgd_margin``, >= 1; the worst counts.
-    """
-
-    attacks: tuple[str, ...] = ATTACKS
-    epsilon: float = 8 / 255
-    steps: int = 20
-    step_size: float = 2 / 255
-    restarts: int = 1
-
-    def __post_init__(self) -> None:
-        unknown = [name for name in self.attacks if name not in ATTACKS]
-        checks = (
-            (bool(self.attacks) and not unknown, f"attacks of {', '.join(ATTACKS)}", ", ".join(unknown) or "none"),
-            (0 < self.epsilon <= 1, "epsilon in (0, 1], in units of the range of pixels", self.epsilon),
-            (self.steps >= 1, "steps >= 1", self.steps),
-            (0 < self.step_size <= 1, "step-size in (0, 1], in units of the range of pixels", self.step_size),
-            (self.restarts >= 1, "restarts >= 1", self.restarts),
-        )
-        for is_valid, expected, got in checks:
-            if not is_valid:
-                raise ConfigError(expected, str(got), "choose among them; 8/255 is 0.0314")
-        refuse_unread(self, _READ_BY, chosen=self.attacks, choice="attack")
+from auxo.types import Images, Labels, Normalisation
 
 
 def evaluate_under_attack(
-    reader: Reader, split: EvaluationSplit, *, config: AttackConfig, seed: int
+    reader: Reader,
+    split: EvaluationSplit,
+    *,
+    attacks: Sequence[AttackConfig],
+    epsilon: float = EPSILON,
+    seed: int,
 ) -> list[EvaluationRow]:
     """Measure the head that predicts on a split, clean, under each attack, and under the worst of them for each image.
 
@@ -77,7 +39,8 @@ def evaluate_under_attack(
         reader: of the method, which is attacked through ``predict``; its autocast is not used. Its batch size is that
             of the images attacked together; with random starts it has a part in the numbers drawn.
         split: images and their classes.
-        config: which attacks, and how strong.
+        attacks: options of each, at least one.
+        epsilon: largest change of a pixel, in units of the range 0..1, in (0, 1]; one ball for all.
         seed: of random starts and noise.
 
     Returns:
@@ -86,7 +49,7 @@ def evaluate_under_attack(
         upper bound of the true one in the ball: another attack may find more.
 
     Raises:
-        ConfigError: foolbox is missing, no head predicts, or the task has no classes.
+        ConfigError: foolbox is missing, no head predicts, the task has no classes, or there is no attack.
         DataError: the split has no image.
         NonFiniteError: the logits are not all finite.
 
@@ -94,9 +57,13 @@ def evaluate_under_attack(
     100 of ``fmn``; up to 50 of ``deepfool``, each with a backward pass for every class up to ten; 100 forward passes of
     ``noise``.
     """
+    _check_ball(epsilon)
+    if not attacks:
+        raise ConfigError("one attack or more", "none", "auxo list attacks names them")
     foolbox = _import_foolbox()
     head, target = reader.require_head(), reader.require_answers("attacks")
-    names = [split.name, *(f"{split.name}/{attack}" for attack in config.attacks), f"{split.name}/all_attacks"]
+    titles = [attack.title for attack in attacks]
+    names = [split.name, *(f"{split.name}/{attack}" for attack in titles), f"{split.name}/all_attacks"]
     tallies = reader.tallies(split, len(names))[head]
     method = reader.method
     with evaluation_mode(method), _without_weight_gradients(method):
@@ -105,8 +72,9 @@ def evaluate_under_attack(
             assert normalisation is not None  # the pipeline has run
             network, pixels = _PixelNetwork(method, normalisation).eval(), batch.images.float() / 255
             batch_seed = derive_seed(seed, "attack", reader.runtime.rank, number)
+            attacker = _Attacker(foolbox, network, epsilon)
             worst = _under_each(
-                foolbox, network, pixels, batch.targets, reader.task, config, seed=batch_seed, target=target.name
+                attacker, pixels, batch.targets, reader.task, attacks, seed=batch_seed, target=target.name
             )
             for tally, outputs in zip(tallies, worst, strict=True):
                 tally.add(reader.task.score(outputs, batch.targets), batch.indices)
@@ -115,7 +83,7 @@ def evaluate_under_attack(
 
 
 def adversarial_images(
-    network: nn.Module, pixels: Images, labels: Labels, attack: str, config: AttackConfig, *, seed: int
+    network: nn.Module, pixels: Images, labels: Labels, attack: AttackConfig, *, epsilon: float = EPSILON, seed: int
 ) -> Images:
     """Return the images that one attack of the library makes, inside the ball and the range of pixels.
 
@@ -123,17 +91,23 @@ def adversarial_images(
         network: maps pixels in [0, 1] to class logits; in evaluation mode.
         pixels: shape ``(batch, channels, height, width)``; in [0, 1].
         labels: shape ``(batch,)``; the classes to be left.
-        attack: one of :data:`ATTACKS`.
-        config: gives epsilon, and steps where the attack has them.
+        attack: its options.
+        epsilon: largest change of a pixel, in units of the range 0..1, in (0, 1].
         seed: of random starts and noise.
 
     Raises:
-        ConfigError: there is no such attack, or foolbox is missing.
+        ConfigError: foolbox is missing, or there is no such ball.
 
     Side effects: gradients of the network's weights accumulate, unless they require none.
     """
-    AttackConfig(attacks=(attack,))  # refuses an unknown name
-    return _attacked(_import_foolbox(), network, pixels, labels, attack, config, seed=seed)
+    _check_ball(epsilon)
+    return _Attacker(_import_foolbox(), network, epsilon).attack(pixels, labels, attack, seed=seed)
+
+
+def _check_ball(epsilon: float) -> None:
+    """Refuse a ball that is empty or larger than the range of pixels."""
+    if epsilon not in EPSILONS:
+        raise OptionError("epsilon", f"{EPSILONS}, in units of the range of pixels", str(epsilon), "8/255 is 0.0314")
 
 
 class _PixelNetwork(nn.Module):
@@ -162,124 +136,57 @@ def _without_weight_gradients(module: nn.Module) -> Iterator[None]:
             parameter.requires_grad_(True)
 
 
+@dataclass(frozen=True)
+class _Attacker:
+    """Makes the library's attacks on a network, within one ball.
+
+    Args:
+        foolbox: the library.
+        network: maps pixels in [0, 1] to logits.
+        epsilon: largest change of a pixel.
+    """
+
+    foolbox: ModuleType
+    network: nn.Module
+    epsilon: float
+
+    def attack(self, pixels: Images, labels: Labels, config: AttackConfig, *, seed: int) -> Images:
+        """Return what an attack made; where it failed to give numbers, the clean image."""
+        model = self.foolbox.PyTorchModel(self.network, bounds=(0, 1), device=pixels.device)
+        with global_seed(seed):
+            _, found, _ = config.build(self.foolbox)(model, pixels, labels, epsilons=self.epsilon)
+        found = torch.where(found.isfinite(), found, pixels).detach()
+        lowest, highest = (pixels - self.epsilon).clamp(0, 1), (pixels + self.epsilon).clamp(0, 1)
+        return torch.minimum(torch.maximum(found, lowest), highest)
+
+
 def _under_each(
-    foolbox: ModuleType,
-    network: nn.Module,
+    attacker: _Attacker,
     pixels: Images,
     targets: Mapping[str, Tensor],
     task: AbstractTask,
-    config: AttackConfig,
+    attacks: Sequence[AttackConfig],
     *,
     seed: int,
     target: str,
 ) -> list[Tensor]:
     """Return the outputs of clean images, under each attack, and under the worst of all for each image."""
     with torch.no_grad():
-        clean = network(pixels)
+        clean = attacker.network(pixels)
     outputs = [clean]
-    for attack in config.attacks:
+    for attack in attacks:
         worst = clean
-        for start in range(config.restarts if attack in _RESTARTED else 1):
-            attack_seed = derive_seed(seed, attack, start)
-            found = _attacked(foolbox, network, pixels, targets[target], attack, config, seed=attack_seed)
+        for start in range(attack.num_starts):
+            attack_seed = derive_seed(seed, attack.title, start)
+            found = attacker.attack(pixels, targets[target], attack, seed=attack_seed)
             with torch.no_grad():
-                worst = task.worsened(worst, network(found), targets)
+                worst = task.worsened(worst, attacker.network(found), targets)
         outputs.append(worst)
     overall = clean
     # one after another: "worse" is the task's to say, so there is no maximum over all at once
     for found in outputs[1:]:
         overall = task.worsened(overall, found, targets)
     return [*outputs, overall]
-
-
-def _attacked(
-    foolbox: ModuleType,
-    network: nn.Module,
-    pixels: Images,
-    labels: Labels,
-    attack: str,
-    config: AttackConfig,
-    *,
-    seed: int,
-) -> Images:
-    """Return what an attack made; where it failed to give numbers, the clean image."""
-    model = foolbox.PyTorchModel(network, bounds=(0, 1), device=pixels.device)
-    with global_seed(seed):
-        _, found, _ = _ATTACKS[attack](foolbox, config)(model, pixels, labels, epsilons=config.epsilon)
-    found = torch.where(found.isfinite(), found, pixels).detach()
-    lowest, highest = (pixels - config.epsilon).clamp(0, 1), (pixels + config.epsilon).clamp(0, 1)
-    return torch.minimum(torch.maximum(found, lowest), highest)
-
-
-_Attack: TypeAlias = Callable[..., tuple[Tensor, Tensor, Tensor]]
-"""An attack of the library: returns raw and clipped images, and which of them are wrong."""
-
-
-@runtime_checkable
-class _LibraryTensor(Protocol):
-    """A tensor as the library wraps it."""
-
-    raw: Tensor
-
-
-def _pgd(foolbox: ModuleType, config: AttackConfig) -> _Attack:
-    """Return projected gradient descent on the cross-entropy from a random start (Madry et al., ICLR 2018)."""
-    attack: _Attack = foolbox.attacks.LinfPGD(abs_stepsize=config.step_size, steps=config.steps, random_start=True)
-    return attack
-
-
-def _pgd_margin(foolbox: ModuleType, config: AttackConfig) -> _Attack:
-    """Return the same on the logit margin, which does not flatten out as cross-entropy does (Carlini & Wagner 2017)."""
-    wrap = importlib.import_module("eagerpy").astensor
-
-    def margin_loss(
-        model: Callable[[_LibraryTensor], _LibraryTensor], labels: _LibraryTensor
-    ) -> Callable[[_LibraryTensor], object]:
-        def loss(inputs: _LibraryTensor) -> object:
-            logits = model(inputs).raw
-            own = nn.functional.one_hot(labels.raw, logits.shape[1]).bool()
-            return wrap((logits.masked_fill(own, -torch.inf).amax(1) - logits[own]).sum())
-
-        return loss
-
-    attack = foolbox.attacks.LinfPGD(abs_stepsize=config.step_size, steps=config.steps, random_start=True)
-    attack.get_loss_fn = margin_loss
-    made: _Attack = attack
-    return made
-
-
-def _momentum(foolbox: ModuleType, config: AttackConfig) -> _Attack:
-    """Return steps along the accumulated gradient of cross-entropy, from the clean image (Dong et al., CVPR 2018)."""
-    attack: _Attack = foolbox.attacks.MIFGSM(abs_stepsize=config.step_size, steps=config.steps)
-    return attack
-
-
-def _fmn(foolbox: ModuleType, _: AttackConfig) -> _Attack:
-    """Return the search for the nearest wrong image on the logit margin in 100 steps (Pintor et al., NeurIPS 2021)."""
-    attack: _Attack = foolbox.attacks.LInfFMNAttack()
-    return attack
-
-
-def _deepfool(foolbox: ModuleType, _: AttackConfig) -> _Attack:
-    """Return steps to the nearest linearised boundary of ten classes (Moosavi-Dezfooli et al., CVPR 2016)."""
-    attack: _Attack = foolbox.attacks.LinfDeepFoolAttack()
-    return attack
-
-
-def _noise(foolbox: ModuleType, _: AttackConfig) -> _Attack:
-    """Return the first wrong one of 100 uniform draws: without gradients, so not misled by useless ones."""
-    attack: _Attack = foolbox.attacks.LinfRepeatedAdditiveUniformNoiseAttack(repeats=_NOISE_DRAWS)
-    return attack
-
-
-_ATTACKS: dict[str, Callable[[ModuleType, AttackConfig], _Attack]] = {
-    "pgd": _pgd,
-    "pgd_margin": _pgd_margin,
-    "momentum": _momentum,
-    "fmn": _fmn,
-    "deepfool": _deepfool,
-    "noise": _noise,
-}
 
 
 def _import_foolbox() -> ModuleType:

@@ -30,37 +30,37 @@ class PointMap(NamedTuple):
     num_features: int
 
 
-def arrange(subject: Subject, labels: list[int], config: ExplainConfig) -> PointMap:
+def arrange(subject: Subject, classes: list[int], config: ExplainConfig) -> PointMap:
     """Return where t-SNE puts the pooled features of the images of some classes.
 
     Args:
         subject: the model, with a class head or without, and the images.
-        labels: numbers of the classes.
+        classes: numbers of the classes.
         config: what to show.
 
     Raises:
         ConfigError: a perplexity that is too large, or fewer points than classes.
         DataError: fewer than two images, or features that do not differ.
     """
-    indices = config.spread(subject.source, labels)
+    indices = config.spread(subject.right, classes)
     pooled, predicted = _read(subject, indices)
     embedding = embed(pooled, perplexity=config.perplexity, seed=config.seed)
     return PointMap(indices, predicted, embedding, int(pooled.shape[1]))
 
 
-def arrangement(subject: Subject, labels: list[int], config: ExplainConfig) -> Part:
+def arrangement(subject: Subject, classes: list[int], config: ExplainConfig) -> Part:
     """Return the t-SNE map of the pooled features of the images of some classes.
 
     Args:
         subject: the model, with a class head or without, and the images.
-        labels: numbers of the classes, in the order of the legend.
+        classes: numbers of the classes, in the order of the legend.
         config: what to show.
 
     Raises:
         ConfigError: a perplexity that is too large, or fewer points than classes.
         DataError: fewer than two images, or features that do not differ.
     """
-    indices, predicted, (points, divergence, perplexity), num_features = arrange(subject, labels, config)
+    indices, predicted, (points, divergence, perplexity), num_features = arrange(subject, classes, config)
     settings = {
         "kind": "settings",
         "run": subject.run,
@@ -74,13 +74,14 @@ def arrangement(subject: Subject, labels: list[int], config: ExplainConfig) -> P
     answers = [None] * len(indices) if predicted is None else predicted.tolist()
     places = zip(indices.tolist(), answers, points.tolist(), strict=True)
     rows = [{"kind": "point", **subject.row(index, answer), "x": x, "y": y} for index, answer, (x, y) in places]
-    of_points = subject.source.labels[indices]
+    right = subject.right
+    of_points = right.values[indices]
     text = f"{len(indices)} images, perplexity {perplexity:g}"
     picture = draw_points(
         points,
-        np.array([labels.index(label) for label in of_points.tolist()]),
+        np.array([classes.index(number) for number in of_points.tolist()]),
         None if predicted is None else (of_points == predicted).numpy(),
-        [subject.source.class_names[label] for label in labels],
+        [right.names[number] for number in classes],
         title=f"t-SNE of {num_features} features: {subject.run}, split {subject.split}",
         caption=f"{text}, divergence {divergence:.2f} nats, seed {config.seed}\n"
         "neighbours mean something; distances between groups and their sizes do not",

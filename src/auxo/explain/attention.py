@@ -32,12 +32,12 @@ class AttentionGrid(NamedTuple):
     grid: list[list[Attention]]
 
 
-def attend(subject: Subject, labels: list[int], config: ExplainConfig) -> AttentionGrid:
+def attend(subject: Subject, classes: list[int], config: ExplainConfig) -> AttentionGrid:
     """Return the Grad-CAM maps of a few images of each class.
 
     Args:
         subject: the model, which has a class head, and the images.
-        labels: numbers of the classes.
+        classes: numbers of the classes.
         config: what to show.
 
     Raises:
@@ -46,28 +46,28 @@ def attend(subject: Subject, labels: list[int], config: ExplainConfig) -> Attent
     layer, size = _layer(subject, config.layer)
     rows: list[dict[str, Any]] = []
     grid = []
-    for label in labels:
+    for number in classes:
         shown = []
-        for inputs in subject.inputs(config.draw(subject.source, label)):
-            made = _explained(subject, inputs, label, layer, config)
+        for inputs in subject.inputs(config.draw(subject.right, number)):
+            made = _explained(subject, inputs, number, layer, config)
             rows += [row for row, _ in made]
             shown += [picture for _, picture in made]
         grid.append(shown)
     return AttentionGrid(layer, size, rows, grid)
 
 
-def attention_grid(subject: Subject, labels: list[int], config: ExplainConfig) -> Part:
+def attention_grid(subject: Subject, classes: list[int], config: ExplainConfig) -> Part:
     """Return :func:`attend` as a drawing, one row of images per class, with its rows of numbers.
 
     Args:
         subject: the model, which has a class head, and the images.
-        labels: numbers of the classes, one row each.
+        classes: numbers of the classes, one row each.
         config: what to show.
 
     Raises:
         ConfigError: the backbone has no such layer, or the prediction does not depend on it.
     """
-    layer, size, rows, grid = attend(subject, labels, config)
+    layer, size, rows, grid = attend(subject, classes, config)
     text = f"layer {layer} ({size[0]}x{size[1]})"
     of_class = "predicted class" if config.explained == "predicted" else "right class"
     captions = ["blue, solid: the answer was right; orange, dashed: it was wrong"]
@@ -99,18 +99,18 @@ def _layer(subject: Subject, layer: str | None) -> tuple[str, tuple[int, int]]:
 
 
 def _explained(
-    subject: Subject, inputs: Inputs, label: int, layer: str, config: ExplainConfig
+    subject: Subject, inputs: Inputs, right: int, layer: str, config: ExplainConfig
 ) -> list[tuple[dict[str, Any], Attention]]:
     """Return the rows and the images of a batch of one class."""
     answers = subject.answers(inputs.images)
-    classes = answers.predicted if config.explained == "predicted" else torch.full_like(answers.predicted, label)
+    classes = answers.predicted if config.explained == "predicted" else torch.full_like(answers.predicted, right)
     device = subject.runtime.device
     maps = grad_cam(subject.model.method, inputs.images, layer=layer, classes=classes.to(device)).float().cpu()
     largest = maps.amax(dim=(1, 2))
     relative = maps / largest.clamp(min=torch.finfo(maps.dtype).tiny).view(-1, 1, 1)
     height, width = inputs.pixels.shape[2:]
     covered = subject.model.method.backbone.map_size(layer, height=height, width=width)
-    names = subject.source.class_names
+    names = subject.right.names
     made = []
     for place, index in enumerate(inputs.indices.tolist()):
         row = subject.row(index, int(answers.predicted[place]))

@@ -9,10 +9,11 @@ import tyro
 from jaxtyping import Int
 from torch import Tensor
 
-from auxo.data import AbstractSource, stratified_indices
+from auxo.data import stratified_indices
 from auxo.errors import ConfigError, DataError
 from auxo.explain.figures import MAX_CLASSES
 from auxo.random import derive_seed, named_generator
+from auxo.types import Column
 
 _DEFAULT_CLASSES = 10
 _MAX_PER_CLASS = 20  # more would make an image that no viewer opens
@@ -48,41 +49,45 @@ class ExplainConfig:
             if not is_valid:
                 raise ConfigError(expected, str(got), "choose others")
 
-    def labels(self, source: AbstractSource) -> list[int]:
-        """Return the numbers of the classes to show, each of which has an image in the source.
+    def choose_classes(self, right: Column, *, source: str) -> list[int]:
+        """Return the numbers of the classes to show, each of which has an image.
+
+        Args:
+            right: the class of every image.
+            source: name of the set, for the message.
 
         Raises:
             ConfigError: there is no such class.
             DataError: a class that is named has no image.
         """
-        counts = source.labels.bincount(minlength=len(source.class_names)).tolist()
+        counts = right.values.bincount(minlength=len(right.names)).tolist()
         if not self.classes:
-            return [label for label, count in enumerate(counts) if count][:_DEFAULT_CLASSES]
+            return [number for number, count in enumerate(counts) if count][:_DEFAULT_CLASSES]
         for name in self.classes:
-            if name not in source.class_names:
-                near = get_close_matches(name, source.class_names, n=3) or source.class_names[:3]
+            if name not in right.names:
+                near = get_close_matches(name, right.names, n=3) or right.names[:3]
                 raise ConfigError("names of classes", repr(name), f"did you mean {', '.join(near)}?")
-            if not counts[source.class_names.index(name)]:
-                raise DataError(f"images of '{name}' in '{source.name}'", "none", "name another class")
-        return [source.class_names.index(name) for name in self.classes]
+            if not counts[right.names.index(name)]:
+                raise DataError(f"images of '{name}' in '{source}'", "none", "name another class")
+        return [right.names.index(name) for name in self.classes]
 
-    def draw(self, source: AbstractSource, label: int) -> Int[Tensor, " n"]:
+    def draw(self, right: Column, number: int) -> Int[Tensor, " n"]:
         """Return the positions of the images of a class to show in the grid, sorted."""
-        places = (source.labels == label).nonzero().flatten()
-        order = torch.randperm(len(places), generator=named_generator(self.seed, "explain", "grid", label))
+        places = (right.values == number).nonzero().flatten()
+        order = torch.randperm(len(places), generator=named_generator(self.seed, "explain", "grid", number))
         return places[order[: self.per_class]].sort().values
 
-    def spread(self, source: AbstractSource, labels: list[int]) -> Int[Tensor, " n"]:
+    def spread(self, right: Column, classes: list[int]) -> Int[Tensor, " n"]:
         """Return the positions of the images for the map of points, sorted, in the proportions of their classes.
 
         Raises:
             ConfigError: fewer images than classes are asked for.
         """
-        places = torch.isin(source.labels, torch.tensor(labels)).nonzero().flatten()
+        places = torch.isin(right.values, torch.tensor(classes)).nonzero().flatten()
         if len(places) <= self.num_points:
             return places
-        if self.num_points < len(labels):
-            raise ConfigError(f"num-points >= {len(labels)}, one per class", str(self.num_points), "raise it")
+        if self.num_points < len(classes):
+            raise ConfigError(f"num-points >= {len(classes)}, one per class", str(self.num_points), "raise it")
         seed = derive_seed(self.seed, "explain", "points")
-        (part,) = stratified_indices(source.labels[places], [self.num_points], seed=seed)
+        (part,) = stratified_indices(right.values[places], [self.num_points], seed=seed)
         return places[part]

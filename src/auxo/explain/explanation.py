@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,7 +10,6 @@ from auxo.explain.attention import attention_grid
 from auxo.explain.config import ExplainConfig
 from auxo.explain.subject import Subject
 from auxo.files import make_folder, write_atomically
-from auxo.types import LABEL
 
 
 class Explanation(NamedTuple):
@@ -56,20 +54,18 @@ def explain(subject: Subject, config: ExplainConfig) -> Explanation:
     Cost: one forward pass of every image and one backward pass of those in the grid; t-SNE of 1,000 images takes
     some seconds on one core.
     """
-    target, source = subject.reader.require_answers("explanations").name, subject.source
-    if target != LABEL:
-        subject = replace(subject, source=source.with_columns({LABEL: source.columns[target]}))
-    labels = config.labels(subject.source)
-    parts = {"gradcam": attention_grid(subject, labels, config)} if subject.predicts else {}
-    parts["tsne"] = arrangement(subject, labels, config)
+    names = subject.right.names
+    classes = config.choose_classes(subject.right, source=subject.source.name)
+    parts = {"gradcam": attention_grid(subject, classes, config)} if subject.predicts else {}
+    parts["tsne"] = arrangement(subject, classes, config)
     files: dict[str, bytes | str] = {}
     for name, part in parts.items():
         files |= {f"{name}.jsonl": _lines(part.rows), f"{name}.png": part.picture}
     notes = [part.note for part in parts.values()]
     if not subject.predicts:
         notes.insert(0, f"Grad-CAM: left out, for {subject.run} has no class head")
-    if not config.classes and len(labels) < len(subject.source.class_names):
-        notes.append(f"classes: {len(labels)} of {len(subject.source.class_names)}; --classes names others")
+    if not config.classes and len(classes) < len(names):
+        notes.append(f"classes: {len(classes)} of {len(names)}; --classes names others")
     return Explanation(files, notes)
 
 

@@ -156,9 +156,9 @@ def _add_scale(figure: "Figure", width: float, height: float, *, above: float) -
 
 def draw_points(
     points: Float[np.ndarray, "n 2"],
-    labels: Int[np.ndarray, " n"],
+    classes: Int[np.ndarray, " n"],
     is_right: Bool[np.ndarray, " n"] | None,
-    class_names: Sequence[str],
+    names: Sequence[str],
     *,
     title: str,
     caption: str,
@@ -167,17 +167,18 @@ def draw_points(
 
     Args:
         points: where they lie.
-        labels: number of each point's class in ``class_names``; int64.
+        classes: number of each point's class in ``names``; int64.
         is_right: whether the model told the class; ``None`` where it has no class head.
-        class_names: at most ``MAX_CLASSES``; the legend has every class with points, and a class is named among its
-            points too unless others are the most wherever they lie, of which the last line below the image speaks.
+        names: of the classes, at most ``MAX_CLASSES``; the legend has every class with points, and a class is named
+            among its points too unless others are the most wherever they lie, of which the last line below the image
+            speaks.
         title: above, on as many lines as it needs.
         caption: lines below.
     """
     from matplotlib.figure import Figure
     from matplotlib.patheffects import withStroke
 
-    groups = [_Group(number, name, labels == number) for number, name in enumerate(class_names)]
+    groups = [_Group(number, name, classes == number) for number, name in enumerate(names)]
     groups = [group for group in groups if group.members.any()]
     places = [_place_of_name(points, group.members) for group in groups]
     if any(place is None for place in places):

@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from auxo.errors import ConfigError
 from auxo.evaluation import observe
 from auxo.interfaces import AbstractMethod
-from auxo.types import Images, Labels
+from auxo.types import Images
 
 _MIN_SIDE = 4
 _UNUSED = "not have been used in the graph"  # what torch says of a tensor that the output does not depend on
@@ -39,7 +39,7 @@ def choose_layer(maps: Mapping[str, Tensor], layer: str | None) -> str:
 
 
 def grad_cam(
-    method: AbstractMethod, images: Images, *, layer: str, classes: Labels
+    method: AbstractMethod, images: Images, *, layer: str, classes: Int[Tensor, " batch"]
 ) -> Float[Tensor, "batch map_height map_width"]:
     """Return ``ReLU(sum_k a_k A_k)``: the map's channels ``A_k``, weighted by how much they raise a class's logit.
 

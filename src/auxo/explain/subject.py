@@ -14,7 +14,7 @@ from auxo.errors import NonFiniteError
 from auxo.evaluation import Reader, features_of, observe
 from auxo.runs.model import TrainedModel
 from auxo.runtime import Runtime
-from auxo.types import Features, Images
+from auxo.types import Column, Features, Images
 
 
 class Inputs(NamedTuple):
@@ -51,7 +51,7 @@ class Subject:
 
     Args:
         model: in evaluation mode.
-        source: labelled images of the model's classes and size.
+        source: images of the model's size, with the classes that it tells.
         run: what rows and captions call the model.
         split: what they call the set.
         runtime: the device the model is on.
@@ -69,6 +69,15 @@ class Subject:
     def reader(self) -> Reader:
         """Runs the model."""
         return Reader.of(self.model, runtime=self.runtime, batch_size=self.batch_size)
+
+    @property
+    def right(self) -> Column:
+        """The right class of every image.
+
+        Raises:
+            ConfigError: the task has not one class per image.
+        """
+        return self.source.columns[self.reader.require_answers("explanations").name]
 
     @property
     def predicts(self) -> bool:
@@ -102,10 +111,11 @@ class Subject:
 
     def row(self, index: int, predicted: int | None) -> dict[str, Any]:
         """Return what every row says of an image; ``predicted`` is ``None`` without a class head."""
+        right = self.right
         return {
             "split": self.split,
             "index": index,
             "picture": self.source.describe(index),
-            "label": self.source.class_names[int(self.source.labels[index])],
-            "predicted": None if predicted is None else self.source.class_names[predicted],
+            "label": right.names[int(right.values[index])],
+            "predicted": None if predicted is None else right.names[predicted],
         }

@@ -4,23 +4,14 @@ import math
 from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, TypeAlias, cast
+from typing import Literal, cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from auxo.bilevel import (
-    AbstractLinearSolver,
-    ConjugateGradient,
-    HessianOperator,
-    LayerwiseConjugateGradient,
-    LinearSolution,
-    Neumann,
-    Nystrom,
-    solve_outer_products,
-)
+from auxo.bilevel import HessianOperator
 from auxo.bilevel.second_order import FastSecondDerivatives
 from auxo.bilevel.vectors import Layout
 from auxo.errors import ConfigError
@@ -31,8 +22,10 @@ from auxo.layers.heads import linear_head
 from auxo.losses import cross_entropy_losses
 from auxo.optimizers import OptimizerConfig
 from auxo.runtime import Runtime, parameters_of
+from auxo.solvers import LowerLevel, Response, SolverConfig
+from auxo.solvers.conjugate_gradient import ConjugateGradientSolver
 from auxo.tasks import AbstractTask, Classification
-from auxo.types import Batches, Images, Metrics, refuse_unread, require_choice
+from auxo.types import Batches, Images, Metrics, require_choice
 
 SOURCE = (
     "After Zakarias, Hansen, Tan, BiSSL (TMLR, arXiv 2410.02387), of which the abstracts and the pipeline figures were "
@@ -43,10 +36,6 @@ SOURCE = (
     "per alternation, their batch drawn anew for each, a stop at negative curvature, gradients averaged over processes "
     "in every place."
 )
-
-Solver: TypeAlias = Literal["conjugate_gradient", "layerwise", "identity", "neumann", "nystrom", "mfac"]
-_WITH_PRODUCTS = ("conjugate_gradient", "layerwise", "neumann", "nystrom")
-_READ_BY = {"damping": _WITH_PRODUCTS, "tolerance": ("conjugate_gradient",)}
 
 
 class _Downstream(nn.Module):
@@ -60,20 +49,6 @@ class _Downstream(nn.Module):
     def forward(self, images: Images) -> Tensor:
         """Return class logits."""
         return cast("Tensor", self.semantic(self.backbone(images).pooled))
-
-
-class _Response(NamedTuple):
-    """How the lower solution answers to a downstream gradient.
-
-    Args:
-        vector: ``J v``, or what the solver has for it.
-        residual: of the linear system, relative; 0 where there is none.
-        negative_curvature: whether the solver met it and stopped.
-    """
-
-    vector: Float[Tensor, " size"]
-    residual: Float[Tensor, ""]
-    negative_curvature: Float[Tensor, ""]
 
 
 class BiSSL(AbstractMethod):
@@ -132,21 +107,12 @@ class BiSSL(AbstractMethod):
         coupling: float = 0.001
         """Weight lambda of half the squared distance of the backbones in the lower loss, >= 0. It does not carry over
         to other networks: see that the recorded distance stays at a few percent."""
-        damping: float = 10.0
-        """Added to lambda where the linear system is solved, >= 0; far above the Hessian's eigenvalues J becomes I."""
         direct_weight: float = 1.0
         """Weight gamma of the downstream loss at the upper backbone itself, >= 0; 0.01 in the first version."""
         indirect_weight: float = 1.0
         """Weight of the downstream loss at the lower solution in the backbone's gradient, >= 0; 0 is a control."""
-        solver: Solver = "conjugate_gradient"
-        """How J v is had: conjugate gradients on the whole network, or with step lengths of its own for every tensor
-        (layerwise, released); J = I (identity, a control); a Neumann series; a Nystrom approximation; or from the last
-        lower gradients without the Hessian (mfac)."""
-        iterations: int = 5
-        """Iterations of conjugate gradients, terms of the series, or rank, >= 1; each takes a Hessian product. Not
-        read by identity and mfac, so that one run can be made with every solver."""
-        tolerance: float = 1e-3
-        """Relative residual at which conjugate gradients leave the solution as it is, >= 0."""
+        solver: SolverConfig = field(default_factory=ConjugateGradientSolver)
+        """How J v is had."""
         batch_norm: Literal["keep", "move"] = "keep"
         """Leave the lower backbone's running statistics alone in upper steps, or let downstream images and products
         move them (released)."""
@@ -154,21 +120,17 @@ class BiSSL(AbstractMethod):
         """Norm that all gradients of a level are scaled down to, > 0."""
 
         def __post_init__(self) -> None:
-            require_choice("solver", self.solver, Solver)
             require_choice("batch-norm", self.batch_norm, Literal["keep", "move"])
-            for name in ("lower_steps", "upper_steps", "pretext_ratio", "curvature_ratio", "iterations"):
+            for name in ("lower_steps", "upper_steps", "pretext_ratio", "curvature_ratio"):
                 if getattr(self, name) < 1:
                     raise ConfigError(f"{name.replace('_', '-')} >= 1", str(getattr(self, name)), "give at least 1")
-            for name in ("coupling", "damping", "direct_weight", "indirect_weight", "tolerance"):
+            for name in ("coupling", "direct_weight", "indirect_weight"):
                 if not 0 <= getattr(self, name) < math.inf:
                     got = str(getattr(self, name))
                     raise ConfigError(f"{name.replace('_', '-')} >= 0 and finite", got, "choose a value in that range")
             if not self.clip_norm > 0:
                 raise ConfigError("clip-norm > 0", str(self.clip_norm), "choose a large one not to clip")
-            if self.coupling + (self.damping if self.solver != "mfac" else 0) == 0 and self.solver != "identity":
-                fix = "without both, the linear system is not defined"
-                raise ConfigError("coupling (for mfac) or coupling + damping above 0", "0", fix)
-            refuse_unread(self, _READ_BY, chosen=[self.solver], choice="solver")
+            self.solver.check_coupling(self.coupling)
 
         @classmethod
         def tiny(cls) -> "BiSSL.Config":
@@ -180,13 +142,13 @@ class BiSSL(AbstractMethod):
                 upper_steps=2,
                 pretext_ratio=1,
                 curvature_ratio=1,
-                iterations=2,
+                solver=ConjugateGradientSolver(iterations=2),
             )
 
         @property
         def has_hessian(self) -> bool:
             """Whether the solver takes products with the Hessian."""
-            return self.solver in _WITH_PRODUCTS and self.indirect_weight > 0
+            return self.solver.has_products and self.indirect_weight > 0
 
         def required_views(self) -> dict[str, View]:
             """Return two views of images for the lower level, the labelled images, and two of the Hessian's batch."""
@@ -224,16 +186,6 @@ class BiSSL(AbstractMethod):
             """Return the options of the level's optimiser."""
             return self.lower_optimizer if name == "lower" else self.optimizer
 
-        def linear_solver(self) -> AbstractLinearSolver:
-            """Return what solves ``(A + I) z = v`` for a solver that takes products with ``A = H / (lambda + d)``."""
-            if self.solver == "layerwise":
-                return LayerwiseConjugateGradient(iterations=self.iterations, damping=1.0)
-            if self.solver == "neumann":
-                return Neumann(terms=self.iterations, damping=1.0)
-            if self.solver == "nystrom":
-                return Nystrom(rank=self.iterations, damping=1.0)
-            return ConjugateGradient(iterations=self.iterations, damping=1.0, tolerance=self.tolerance)
-
         def build(self, backbone: AbstractBackbone, task: AbstractTask, *, seed: int) -> "BiSSL":
             """Return the method around ``backbone``."""
             return BiSSL(self, backbone, task, seed=seed)
@@ -247,7 +199,7 @@ class BiSSL(AbstractMethod):
         head = linear_head("semantic", backbone.num_features, task.num_outputs, seed=seed)
         self.upper = _Downstream(deepcopy(backbone), head)
         self._hessian: HessianOperator | None = None
-        if config.solver == "mfac":
+        if config.solver.has_gradients:
             size = sum(parameter.numel() for parameter in backbone.parameters())
             self.register_buffer("lower_gradients", torch.zeros(config.lower_steps, size))
 
@@ -296,7 +248,7 @@ class BiSSL(AbstractMethod):
         parameters = parameters_of(optimizer)
         gradients = runtime.mean(torch.autograd.grad(answer.loss, parameters, allow_unused=True))
         of = dict(zip(parameters, gradients, strict=True))
-        if self.config.solver == "mfac":
+        if self.config.solver.has_gradients:
             own = {name: of[parameter] for name, parameter in self.backbone.named_parameters()}
             self.get_buffer("lower_gradients")[state.step % self.config.steps_per_epoch({})] = self._flatten(own)
         for low, up in zip(self.backbone.parameters(), self.upper.backbone.parameters(), strict=True):
@@ -338,28 +290,22 @@ class BiSSL(AbstractMethod):
             "response_cosine": torch.cosine_similarity(response.vector, vector, dim=0),
             "response_length": response.vector.norm() / vector.norm(),
             "coupling": vector.new_tensor(config.coupling),
-            "damping": vector.new_tensor(config.damping),
+            "damping": vector.new_tensor(config.solver.added),
         }
 
-    def _response(self, vector: Float[Tensor, " size"], batches: Batches, runtime: Runtime) -> _Response:
+    def _response(self, vector: Float[Tensor, " size"], batches: Batches, runtime: Runtime) -> Response:
         """Return ``J v``."""
-        config, nothing = self.config, vector.new_zeros(())
-        if config.solver == "identity" or not config.indirect_weight:
-            return _Response(vector, nothing, nothing)
-        if config.solver == "mfac":
-            answer = solve_outer_products(self.get_buffer("lower_gradients"), vector, damping=config.coupling)
-            return _Response(config.coupling * answer.solution, _measured(answer), nothing)
-        if self._hessian is None:
-            self._hessian = self._build_hessian(batches, runtime)
-        operator = self._hessian.operator(scale=1 / (config.coupling + config.damping))
-        answer = config.linear_solver().solve(operator, vector)
-        if answer.breakdown is None:
-            return _Response(answer.solution, _measured(answer), nothing)
-        # Conjugate gradients stop with what they have, which is nothing at the first direction; a series has no such.
-        stopped = answer.breakdown.occurred
-        is_lost = stopped if config.solver != "conjugate_gradient" else stopped & (answer.solution.norm() == 0)
-        solution = torch.where(is_lost, vector, answer.solution)
-        return _Response(solution, _measured(answer), stopped.to(vector.dtype))
+        config = self.config
+        if not config.indirect_weight:
+            return Response(vector, vector.new_zeros(()), vector.new_zeros(()))
+
+        def hessian() -> HessianOperator:
+            if self._hessian is None:
+                self._hessian = self._build_hessian(batches, runtime)
+            return self._hessian
+
+        gradients = self.get_buffer("lower_gradients") if config.solver.has_gradients else None
+        return config.solver.respond(vector, LowerLevel(config.coupling, gradients, hessian))
 
     def _build_hessian(self, batches: Batches, runtime: Runtime) -> HessianOperator:
         """Return the Hessian of the alternation's batch in the lower backbone, its graph built once."""
@@ -392,8 +338,3 @@ class BiSSL(AbstractMethod):
         own = dict(self.backbone.named_parameters())
         filled = {name: torch.zeros_like(own[name]) if g is None else g for name, g in gradients.items()}
         return self._layout.flatten(filled).detach()
-
-
-def _measured(answer: LinearSolution) -> Float[Tensor, ""]:
-    """Return the relative residual of a solution, 0 where the solver measures none."""
-    return answer.solution.new_zeros(()) if answer.residual is None else answer.residual

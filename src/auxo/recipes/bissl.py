@@ -11,6 +11,7 @@ from auxo.methods.pretrain import Pretraining
 from auxo.methods.supervised import Supervised
 from auxo.optimizers import OptimizerConfig
 from auxo.runs.experiment import ExperimentConfig, StageConfig, TrainingConfig, Transfer
+from auxo.solvers.layerwise import LayerwiseSolver
 
 _TRANSFERS = (
     Transfer(stage="pretrain", part="backbone", to="backbone"),
@@ -74,7 +75,7 @@ def released() -> ExperimentConfig:
         optimizer=upper,
         lower_optimizer=replace(lars, lr=1.0, minimum_lr=1e-3),
         pretext=JointEmbeddingConfig(),
-        solver="layerwise",
+        solver=LayerwiseSolver(),
         batch_norm="move",
     )
     return ExperimentConfig(

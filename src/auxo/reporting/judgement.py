@@ -16,7 +16,7 @@ from auxo.runs.model import TrainedModel, load_model, splits_of
 from auxo.runs.results import EvaluationRow
 from auxo.runtime import Runtime
 from auxo.tasks import Reliability
-from auxo.types import LABEL
+from auxo.types import Column
 
 Made = TypeVar("Made")
 
@@ -56,7 +56,8 @@ class LookedAt:
     Args:
         split: the set whose images they show.
         source: its images.
-        labels: numbers of the classes that are shown.
+        right: the class of every image of the set.
+        classes: numbers of those that are shown.
         points: t-SNE.
         attention: Grad-CAM.
         num_per_class: images of each class that Grad-CAM shows, at most.
@@ -64,7 +65,8 @@ class LookedAt:
 
     split: str
     source: AbstractSource
-    labels: Sequence[int]
+    right: Column
+    classes: Sequence[int]
     points: PointMap | Omission
     attention: AttentionGrid | Omission
     num_per_class: int
@@ -142,18 +144,18 @@ def _look(
 ) -> LookedAt | Omission:
     """Return what Grad-CAM and t-SNE find on the test images, or on those of validation where there are none."""
     split = splits.test or splits.val
-    target = model.task.targets[0]
-    if target.name != LABEL or target.has_places:
-        return Omission("Grad-CAM and t-SNE ask for one class per image")
     subject = Subject(model, split.source, run.name, split.name, runtime, batch_size)
-    labels = _attempt(lambda: config.labels(split.source))
-    if isinstance(labels, Omission):
-        return labels
+    right = _attempt(lambda: subject.right)
+    if isinstance(right, Omission):
+        return Omission("Grad-CAM and t-SNE ask for one class per image")
+    classes = _attempt(lambda: config.choose_classes(right, source=split.source.name))
+    if isinstance(classes, Omission):
+        return classes
     attention: AttentionGrid | Omission = Omission("no head predicts, and Grad-CAM asks what speaks for an answer")
     if subject.predicts:
-        attention = _attempt(lambda: attend(subject, labels, config))
-    points = _attempt(lambda: arrange(subject, labels, config))
-    return LookedAt(split.name, split.source, labels, points, attention, config.per_class)
+        attention = _attempt(lambda: attend(subject, classes, config))
+    points = _attempt(lambda: arrange(subject, classes, config))
+    return LookedAt(split.name, split.source, right, classes, points, attention, config.per_class)
 
 
 def _attempt(make: Callable[[], Made]) -> Made | Omission:

@@ -219,7 +219,11 @@ def _upgrade_stage(stage: dict[str, Any], number: int) -> dict[str, Any]:
     """Return a stage of a document of an earlier format."""
     if number == 1:
         stage = {**stage, "selection": {"keep": {"last": "last", "best_val": "best"}[stage["selection"]]}}
-    return stage
+    method = dict(stage["method"])
+    if method["type"] == "bissl":
+        options = {name: method.pop(name) for name in ("damping", "iterations", "tolerance")}
+        method["solver"] = {"name": method["solver"], **options}
+    return {**stage, "method": method}
 
 
 def _to_plain(value: object) -> object:

@@ -14,7 +14,6 @@ from auxo.runs.checkpoint import Checkpoints, check_images, load_weights
 from auxo.runs.experiment import ExperimentConfig
 from auxo.runtime import Runtime
 from auxo.tasks import AbstractTask
-from auxo.types import LABEL
 
 
 @dataclass(frozen=True)
@@ -62,9 +61,7 @@ class TrainedModel:
             ConfigError: a file of the user's does not run, or makes no source.
             DataError: the set cannot be used; the message names the file or row.
         """
-        known = {target.name: target.names for target in self.task.targets if target.names}
-        sized, class_names = replace(config, image_size=self.image_size), known.pop(LABEL, None)
-        source = read_source(spec, sized, class_names=class_names, vocabulary=known)
+        source = read_source(spec, replace(config, image_size=self.image_size), vocabulary=self.task.vocabulary)
         self.check_shape(source.image_shape, where=spec)
         return source
 

@@ -25,12 +25,8 @@ class Source(Protocol):
     image_shape: tuple[int, int, int]
 
     @property
-    def labels(self) -> Int[Tensor, " n"]:
-        """The column ``label``; all -1 without classes."""
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """One name per class; none where there are no labels."""
+    def columns(self) -> Mapping[str, Column]:
+        """One number per image by name of the column."""
 
     @property
     def vocabulary(self) -> dict[str, tuple[str, ...]]:
@@ -192,10 +188,11 @@ class AbstractTask(ABC):
         del source
 
     @classmethod
-    def strata(cls, source: Source) -> Int[Tensor, " n"] | None:
-        """Return a whole number for every image whose proportions are kept where a set is cut or thinned.
+    def strata(cls, source: Source) -> Column | None:
+        """Return the kinds of images whose proportions are kept where a set is cut or thinned.
 
-        ``None``, the default, means that images are drawn without regard to what they show.
+        Their names are for messages and may be left out. ``None``, the default, means that images are drawn without
+        regard to what they show.
         """
         del source
         return None
@@ -280,6 +277,11 @@ class AbstractTask(ABC):
         where = "for every pixel of an image" if self.targets[0].has_places else "for an image"
         numbers = "one number" if self.num_outputs == 1 else f"{self.num_outputs} numbers"
         return f"A network for the task {type(self).__name__}: it gives {numbers} {where}."
+
+    @property
+    def vocabulary(self) -> dict[str, tuple[str, ...]]:
+        """What the numbers of each target stand for, by its name; not of quantities."""
+        return {target.name: target.names for target in self.targets if target.names}
 
     @property
     def train_counts(self) -> tuple[int, ...]:

@@ -67,21 +67,21 @@ class Classification(AbstractTask):
     @classmethod
     def from_source(cls, source: Source) -> "Classification":
         """Return the classes of a source, with the number of its images of each."""
-        names = source.class_names
-        if not names:
+        column = source.columns.get(LABEL)
+        if column is None or not column.names:
             got = f"'{source.name}' without a column '{LABEL}'"
             raise DataError("images with classes", got, "give labels, or choose another task with --task.name")
-        counts = source.labels.bincount(minlength=len(names))
+        names, counts = column.names, column.values.bincount(minlength=len(column.names))
         return cls(names, *source.image_shape, class_counts=tuple(counts.tolist()))
 
     @classmethod
     def check_source(cls, source: Source) -> None:
         """Refuse training images of fewer than two classes, or with a class that has none."""
-        names = source.class_names
+        names = source.vocabulary.get(LABEL, ())
         if len(names) < 2:
             got = f"only {list(names)} in '{source.name}'"
             raise DataError("training images of at least two classes", got, "add another class")
-        counts = source.labels.bincount(minlength=len(names)).tolist()
+        counts = source.columns[LABEL].values.bincount(minlength=len(names)).tolist()
         absent = [name for name, count in zip(names, counts, strict=True) if not count]
         if absent:
             more = f" ({len(absent)} such classes)" if absent[1:] else ""
@@ -92,9 +92,9 @@ class Classification(AbstractTask):
             )
 
     @classmethod
-    def strata(cls, source: Source) -> Int[Tensor, " n"] | None:
+    def strata(cls, source: Source) -> Column | None:
         """Return the classes: a part of a set has the class proportions of the whole."""
-        return source.labels
+        return source.columns.get(LABEL)
 
     @property
     def targets(self) -> tuple[Target, ...]:

@@ -167,8 +167,9 @@ def test_evaluate__sets_of_one_name__are_numbered(auxo, tmp_path, write_picture,
     sets = [tmp_path / parent / "photos" for parent in ("a", "b", "c")]
     for seed, folder in enumerate(sets):
         shapes = oriented_shapes(8, size=28, seed=seed)
-        for number, (image, label) in enumerate(zip(shapes.images, shapes.labels.tolist(), strict=True)):
-            write_picture(folder / shapes.class_names[label] / f"{number}.png", image)
+        values, names = shapes.columns["label"]
+        for number, (image, label) in enumerate(zip(shapes.images, values.tolist(), strict=True)):
+            write_picture(folder / names[label] / f"{number}.png", image)
     out = tmp_path / "rows.jsonl"
     assert auxo("evaluate", finished_run, "--data", *sets, "--out", out).code == 0
     names = dict.fromkeys(row["split"] for row in rows_of(out))

@@ -57,7 +57,7 @@ def test_data__labels_missing__are_left_out_as_the_error_says(auxo, run, shapes_
     assert answer.err.rstrip().endswith("leave such images out with --data.unknown ignore")
     answer = auxo(*words, "--data.unknown", "ignore", "--columns", "background")
     assert answer.code == 0, answer.err
-    assert "left out 60 of 160 images of 'other': 60 without a label" in answer.out
+    assert "left out 60 of 160 images of 'other': 60 without a value of 'label'" in answer.out
     row = rows_of(run / "evaluation.jsonl")[0]
     assert (row["n"], list(row["parts"]["background"])) == (100, ["land", "(none)"])
 

@@ -47,15 +47,19 @@ def test_evaluate__some_corruptions_twice__gives_the_same_file(auxo, run_folder,
 
 def test_evaluate__attacks__have_clean_accuracy_beside_and_the_worst_case(auxo, run_folder):
     pytest.importorskip("foolbox", exc_type=ImportError, reason="foolbox is not installed (extra auxo[robust])")
-    answer = auxo("evaluate", run_folder, "--attack", "pgd_margin", "pgd", "--steps", 3, "--epsilon", 0.1)
+    answer = auxo("evaluate", run_folder, "--attack", "pgd_margin,pgd", "--attack.pgd.steps", 3, "--epsilon", 0.1)
     assert answer.code == 0
     assert "Attacks by foolbox within 0.1 (25.5/255)" in " ".join(answer.out.split())
     rows = rows_of(run_folder / "attacks.jsonl")
-    assert [row["split"] for row in rows] == ["test", "test/pgd", "test/pgd_margin", "test/all_attacks"]
+    assert [row["split"] for row in rows] == ["test", "test/pgd_margin", "test/pgd", "test/all_attacks"]
     assert {row["head"] for row in rows} == {"semantic"}
-    clean, pgd, _, worst = (row["measures"]["accuracy"]["value"] for row in rows)
+    clean, _, pgd, worst = (row["measures"]["accuracy"]["value"] for row in rows)
     assert clean >= pgd >= worst
-    assert {(row["settings"]["epsilon"], row["settings"]["steps"]) for row in rows} == {(0.1, 3)}
+    assert {row["settings"]["epsilon"] for row in rows} == {0.1}
+    assert {(each["name"], each["steps"]) for each in rows[0]["settings"]["attacks"]} == {
+        ("pgd", 3),
+        ("pgd_margin", 20),
+    }
 
 
 def test_evaluate__again__keeps_earlier_results(auxo, run_folder):
@@ -67,7 +71,18 @@ def test_evaluate__again__keeps_earlier_results(auxo, run_folder):
 
 def test_evaluate__pictures_of_ones_own__are_attacked_too(auxo, run_folder, shapes_folder):
     pytest.importorskip("foolbox", exc_type=ImportError, reason="foolbox is not installed (extra auxo[robust])")
-    words = ("--data", shapes_folder, "--images", 8, "--attack", "all", "--steps", 2)
+    words = (
+        "--data",
+        shapes_folder,
+        "--images",
+        8,
+        "--attack",
+        "all",
+        "--attack.pgd.steps",
+        2,
+        "--attack.pgd-margin.steps",
+        2,
+    )
     assert auxo("evaluate", run_folder, *words).code == 0
     rows = rows_of(run_folder / "attacks.jsonl")
     assert len(rows) == 8
@@ -87,9 +102,15 @@ def test_evaluate__one_split__is_the_only_one(auxo, run_folder):
     ("words", "said"),
     [
         (("--corruptions", "--attack", "pgd"), "expected --corruptions or --attack, got both"),
-        (("--attack", "fgsm"), "fgsm"),
+        (("--attack", "fgsm"), "one of auxo's attacks, got 'fgsm'"),
         (("--attack", "pgd", "--epsilon", 8), "epsilon in (0, 1]"),
-        (("--attack", "pgd", "--steps", 0), "steps >= 1"),
+        (("--attack", "pgd", "--attack.pgd.steps", 0), "--attack.pgd.steps >= 1, got 0"),
+        (
+            ("--attack", "noise", "--attack.noise.steps", 3),
+            "--attack momentum or pgd or pgd_margin only, got --attack noise",
+        ),
+        (("--attack", "pgd", "--attack.fmn.steps", 3), "--attack fmn beside --attack.fmn.steps, got --attack pgd"),
+        (("--attack.pgd.steps", 3), "--attack pgd beside --attack.pgd.steps, got none"),
         (("--corruptions", "--kinds", "fogg"), "did you mean fog"),
         (("--corruptions", "--severities", 7), "severity from 1 (mild) to 5 (strong)"),
         (("--corruptions", "--kinds"), "a kind and a severity"),
@@ -97,8 +118,7 @@ def test_evaluate__one_split__is_the_only_one(auxo, run_folder):
         (("--images", 0), "images >= 1"),
         (("--kinds", "fog"), "expected --corruptions beside --kinds and --severities"),
         (("--attack", "pgd", "--severities", 1), "expected --corruptions beside --kinds and --severities"),
-        (("--epsilon", 0.1), "expected --attack beside the strength of one"),
-        (("--corruptions", "--restarts", 2), "expected --attack beside the strength of one"),
+        (("--epsilon", 0.1), "expected --attack beside --epsilon"),
         (("--split", "tset"), "expected a split of val, test, got 'tset'"),
         (("--split", "test", "--data", "x"), "expected --data or --split, got both"),
         (("--corruptions", "--data", "x", "y"), "one set under --corruptions, got 2"),

@@ -52,7 +52,7 @@ def write_folder() -> Callable[..., Path]:
 
     def write(source: InMemorySource, root: Path) -> Path:
         for i in range(len(source)):
-            folder = root / source.class_names[int(source.labels[i])]
+            folder = root / source.vocabulary["label"][int(source.columns["label"].values[i])]
             folder.mkdir(parents=True, exist_ok=True)
             (folder / f"{i:03d}.png").write_bytes(encode(source.images[i]))
         return root
@@ -78,10 +78,11 @@ def make_dataset() -> Callable[..., datasets.Dataset]:
 
     def make(source: InMemorySource) -> datasets.Dataset:
         features = datasets.Features(
-            {"image": datasets.Image(), "label": datasets.ClassLabel(names=list(source.class_names))}
+            {"image": datasets.Image(), "label": datasets.ClassLabel(names=list(source.vocabulary["label"]))}
         )
         images = [{"bytes": encode(image), "path": None} for image in source.images]
-        return datasets.Dataset.from_dict({"image": images, "label": source.labels.tolist()}, features=features)
+        labels = source.columns["label"].values.tolist()
+        return datasets.Dataset.from_dict({"image": images, "label": labels}, features=features)
 
     return make
 

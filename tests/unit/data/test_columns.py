@@ -12,6 +12,7 @@ from auxo.tasks import Classification, Target
 from auxo.types import Column
 
 CLASSES = ("cat", "dog")
+CLASS = Column(torch.tensor([0, 1] * 3), CLASSES)
 SITE = Column(torch.tensor([0, 1, 2, 0, 1, 2]), ("north", "south", "west"))
 MASK = PlaceMap(torch.arange(6).view(6, 1, 1).expand(6, 4, 5) % 3, ("ground", "square", "stripe"), ignore=255)
 DEPTH = PlaceMap(torch.rand(6, 4, 5, generator=torch.Generator().manual_seed(0)))
@@ -19,8 +20,7 @@ IMAGES = torch.arange(6 * 3 * 4 * 5).view(6, 3, 4, 5).to(torch.uint8)
 
 
 def make(**options):
-    given = {"labels": torch.tensor([0, 1] * 3), "class_names": CLASSES, "columns": {"site": SITE}}
-    given |= {"maps": {"mask": MASK, "depth": DEPTH}, **options}
+    given = {"columns": {"label": CLASS, "site": SITE}, "maps": {"mask": MASK, "depth": DEPTH}, **options}
     return InMemorySource("set", IMAGES, **given)
 
 
@@ -38,13 +38,6 @@ def test_vocabulary__source__says_what_the_numbers_of_columns_and_maps_stand_for
     assert make().vocabulary == {"label": CLASSES, "site": SITE.names, "mask": MASK.names, "depth": ()}
 
 
-def test_labels__source_without_them__says_nothing_of_any_image():
-    bare = make(labels=None)
-    assert bare.labels.tolist() == [-1] * 6
-    assert bare.class_names == ()
-    assert "label" not in bare.fetch_targets(torch.tensor([0]))
-
-
 def test_subset__of_a_subset__takes_columns_and_maps_along():
     part = make().subset(torch.tensor([5, 3, 1]), "part").subset(torch.tensor([2, 0]), "smaller")
     assert part.columns["site"] == (part.columns["site"].values, SITE.names)
@@ -58,10 +51,10 @@ def test_without_targets__task_of_classes__hides_the_label_and_nothing_else():
     hidden = source.without_targets(["label"], "hidden")
     found = hidden.fetch_targets(torch.arange(6))
     assert hidden.name == "hidden"
-    assert (found["label"].tolist(), hidden.class_names) == ([-1] * 6, ())
+    assert (found["label"].tolist(), hidden.vocabulary["label"]) == ([-1] * 6, ())
     assert torch.equal(found["site"], SITE.values)
     assert torch.equal(found["mask"], MASK.values)
-    assert source.labels.tolist() == [0, 1] * 3
+    assert source.columns["label"].values.tolist() == [0, 1] * 3
 
 
 def test_without_targets__task_with_places__hides_the_map_and_leaves_the_label():
@@ -99,10 +92,16 @@ def test_with_columns__others__replace_all_of_the_sources_own_and_leave_maps():
 @pytest.mark.parametrize(
     ("column", "says"),
     [
-        (Column(torch.tensor([0, 1]), ("a", "b")), "as many site as images, got 2 site for 6 images in 'set'"),
-        (Column(torch.tensor([0, 1, 0, 2, 0, 0]), ("a", "b")), r"values of site in 0\.\.1, got 2 at image 3 of 'set'"),
-        (Column(torch.tensor([0, 1, 0, -1, 0, 0]), ("a", "b")), r"values of site in 0\.\.1, got -1 at image 3"),
-        (Column(torch.zeros(6, dtype=torch.int64), ()), "site -1 where there are no classes, got 0 at image 0"),
+        (
+            Column(torch.tensor([0, 1]), ("a", "b")),
+            "as many values of 'site' as images, got 2 values of 'site' for 6 images in 'set'",
+        ),
+        (
+            Column(torch.tensor([0, 1, 0, 2, 0, 0]), ("a", "b")),
+            r"values of 'site' in 0\.\.1, got 2 at image 3 of 'set'",
+        ),
+        (Column(torch.tensor([0, 1, 0, -1, 0, 0]), ("a", "b")), r"values of 'site' in 0\.\.1, got -1 at image 3"),
+        (Column(torch.zeros(6, dtype=torch.int64), ()), "-1 for 'site', whose numbers have no names, got 0 at image 0"),
     ],
 )
 @pytest.mark.parametrize("way", ["made", "exchanged"])
@@ -171,7 +170,7 @@ def test_target_hashes__every_type__tell_values_apart_and_are_of_the_bytes(dtype
 
 
 def digests(columns):
-    source = make(maps={}, columns=columns)
+    source = make(maps={}, columns={"label": CLASS, **columns})
     parts = source.subset(torch.tensor([0, 1, 2, 3]), "a"), source.subset(torch.tensor([4, 5]), "b")
     return lambda learned=(): Splits(TrainSplit(parts[0]), ValSplit(parts[1]), test=None, learned=learned).digests()
 
@@ -195,17 +194,17 @@ class Site(Classification):
 
 def test_digests__labels_that_are_not_learned__change_nothing():
     found = []
-    for labels, names in ((torch.tensor([0, 1] * 3), CLASSES), (torch.tensor([1, 0] * 3), CLASSES), (None, ())):
-        source = make(labels=labels, class_names=names, maps={})
+    for column in ({"label": CLASS}, {"label": Column(torch.tensor([1, 0] * 3), CLASSES)}, {}):
+        source = make(columns={**column, "site": SITE}, maps={})
         splits = Splits(TrainSplit(source), ValSplit(source), test=None, task_kind=Site)
         found.append(splits.digests()["train"])
     assert len(set(found)) == 1
-    other = make(labels=None, maps={}, columns={"site": SITE._replace(values=SITE.values.flip(0))})
+    other = make(maps={}, columns={"site": SITE._replace(values=SITE.values.flip(0))})
     assert Splits(TrainSplit(other), ValSplit(other), test=None, task_kind=Site).digests()["train"] != found[0]
 
 
-def test_digests__classes__are_as_ever():
-    assert digests({})() == {"train": "aacf472835d964ad", "val": "dbd02c2a366ab60e"}
+def test_digests__classes__stay_what_they_are():
+    assert digests({})() == {"train": "c85858324f502f91", "val": "827ed70734b0e6d9"}
 
 
 def test_digests__column_that_is_learned__counts_with_its_names():

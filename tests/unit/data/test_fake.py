@@ -14,8 +14,8 @@ def test_oriented_shapes__same_seed__same_images() -> None:
 def test_oriented_shapes__any_number__classes_alternate() -> None:
     source = oriented_shapes(10, size=16, seed=0)
     assert source.image_shape == (3, 16, 16)
-    assert source.labels.bincount().tolist() == [3, 3, 2, 2]
-    assert source.class_names == SHAPES
+    assert source.columns["label"].values.bincount().tolist() == [3, 3, 2, 2]
+    assert source.vocabulary["label"] == SHAPES
     assert len(set(source.content_hashes())) == 10
 
 

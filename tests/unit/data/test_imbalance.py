@@ -15,6 +15,7 @@ from auxo.data.load import load_splits
 from auxo.data.sources import InMemorySource
 from auxo.data.splits import Splits
 from auxo.errors import ConfigError, DataError
+from auxo.tasks import Classification
 
 
 @pytest.fixture
@@ -24,7 +25,7 @@ def photos(tmp_path: Path, write_folder: Callable[..., Path]) -> str:
 
 
 def counts(splits: Splits) -> list[int]:
-    return splits.train.source.labels.bincount(minlength=4).tolist()
+    return splits.train.source.columns["label"].values.bincount(minlength=4).tolist()
 
 
 def test_imbalanced_counts__cifar10__are_the_published_ones() -> None:
@@ -66,30 +67,30 @@ def test_imbalanced_counts__any_classes__keep_at_most_what_they_have(
 
 
 def test_imbalanced__source__keeps_its_order_and_the_numbers(shapes: InMemorySource) -> None:
-    uneven = imbalanced(shapes, "exp", ratio=0.1, seed=0)
-    assert uneven.labels.bincount().tolist() == [10, 4, 2, 1]
+    uneven = imbalanced(shapes, "exp", ratio=0.1, seed=0, task=Classification)
+    assert uneven.columns["label"].values.bincount().tolist() == [10, 4, 2, 1]
     place = {digest: i for i, digest in enumerate(shapes.content_hashes())}
     places = [place[digest] for digest in uneven.content_hashes()]
     assert places == sorted(places)
-    assert torch.equal(uneven.labels, shapes.labels[places])
+    assert torch.equal(uneven.columns["label"].values, shapes.columns["label"].values[places])
     assert uneven.name == shapes.name
 
 
 def test_imbalanced__seed_and_ratio__decide_which_stay(shapes: InMemorySource) -> None:
     def kept(ratio: float, seed: int) -> set[str]:
-        return set(imbalanced(shapes, "step", ratio=ratio, seed=seed).content_hashes())
+        return set(imbalanced(shapes, "step", ratio=ratio, seed=seed, task=Classification).content_hashes())
 
     assert kept(0.3, 0) == kept(0.3, 0)
     assert kept(0.3, 0) != kept(0.3, 1)
     assert kept(0.3, 0) < kept(0.6, 0)
-    assert imbalanced(shapes, "none", ratio=0.3, seed=0) is shapes
+    assert imbalanced(shapes, "none", ratio=0.3, seed=0, task=Classification) is shapes
 
 
 def test_imbalanced__class_without_images__is_refused(shapes: InMemorySource) -> None:
     with pytest.raises(
         DataError, match=r"of every class, got none of 'tee' with data\.imbalance-ratio 0\.01 and 10 of"
     ):
-        imbalanced(shapes, "exp", ratio=0.01, seed=0)
+        imbalanced(shapes, "exp", ratio=0.01, seed=0, task=Classification)
 
 
 def test_load_splits__imbalance__is_of_the_training_images_alone(photos: str) -> None:
@@ -101,7 +102,7 @@ def test_load_splits__imbalance__is_of_the_training_images_alone(photos: str) ->
     assert uneven.task().class_counts == (40, 18, 8, 4)
     assert set(uneven.train.source.content_hashes()) < set(even.train.source.content_hashes())
     for one, other in zip(even.evaluation(), uneven.evaluation(), strict=True):
-        assert one.source.labels.bincount().tolist() == [5] * 4
+        assert one.source.columns["label"].values.bincount().tolist() == [5] * 4
         assert one.source.content_hashes() == other.source.content_hashes()
 
 
@@ -113,7 +114,8 @@ def test_load_splits__imbalance_of_a_scenario__leaves_validation_and_test_even(
     config = DataConfig(scenario="cifar10", root=str(tmp_path), imbalance="exp", imbalance_ratio=0.125)
     splits = load_splits(config, seed=0)
     assert counts(splits) == [36, 18, 9, 4]
-    assert [split.source.labels.bincount().tolist() for split in (splits.val, splits.test)] == [[4] * 4, [2] * 4]
+    held_out = [split.source.columns["label"].values for split in (splits.val, splits.test)]
+    assert [labels.bincount().tolist() for labels in held_out] == [[4] * 4, [2] * 4]
 
 
 def test_load_splits__num_train__is_drawn_before_and_sets_the_largest_class(photos: str) -> None:
@@ -125,7 +127,7 @@ def test_load_splits__meta__is_cut_off_the_uneven_images_in_their_proportions(ph
     config = DataConfig(train=photos, imbalance="step", imbalance_ratio=0.25, meta_fraction=0.2)
     splits = load_splits(config, seed=0)
     assert splits.meta is not None
-    assert splits.meta.source.labels.bincount().tolist() == [8, 8, 2, 2]
+    assert splits.meta.source.columns["label"].values.bincount().tolist() == [8, 8, 2, 2]
     assert counts(splits) == [32, 32, 8, 8]
 
 

@@ -34,10 +34,10 @@ def sizes(splits: Splits) -> dict[str, int]:
 def test_load_splits__train_only__cuts_val_and_test(photos: str) -> None:
     splits = load_splits(DataConfig(train=photos, test_fraction=0.2), seed=0)
     assert sizes(splits) == {"train": 70, "val": 10, "test": 20}
-    assert splits.train.source.class_names == ("arrow", "corner", "tee", "wedge")
+    assert splits.train.source.vocabulary["label"] == ("arrow", "corner", "tee", "wedge")
     assert splits.image_shape == (3, 16, 16)
     for split in (splits.train, *splits.evaluation()):
-        counts = split.source.labels.bincount()
+        counts = split.source.columns["label"].values.bincount()
         assert counts.max() - counts.min() <= 1
 
 
@@ -95,7 +95,7 @@ def test_load_splits__streaming__gives_the_same_parts_as_memory(photos: str, els
     for a, b in zip((stream.train, *stream.evaluation()), (memory.train, *memory.evaluation()), strict=True):
         everything = torch.arange(len(a.source))
         assert torch.equal(a.source.fetch(everything), b.source.fetch(everything))
-        assert torch.equal(a.source.labels, b.source.labels)
+        assert torch.equal(a.source.columns["label"].values, b.source.columns["label"].values)
 
 
 def test_load_splits__ood_names_alike__are_numbered(tmp_path: Path, photos: str, write_folder: Write) -> None:
@@ -115,9 +115,9 @@ def test_load_splits__fewer_classes_elsewhere__are_mapped_by_name(
     tmp_path: Path, photos: str, write_folder: Write
 ) -> None:
     shapes = oriented_shapes(12, size=16, seed=1)
-    tees = shapes.subset((shapes.labels == 2).nonzero().flatten(), "tees")
+    tees = shapes.subset((shapes.columns["label"].values == 2).nonzero().flatten(), "tees")
     splits = load_splits(DataConfig(train=photos, ood=(str(write_folder(tees, tmp_path / "tees")),)), seed=0)
-    assert splits.ood[0].source.labels.tolist() == [2, 2, 2]
+    assert splits.ood[0].source.columns["label"].values.tolist() == [2, 2, 2]
 
 
 def test_load_splits__other_image_size__tells_the_option(tmp_path: Path, photos: str, write_folder: Write) -> None:
@@ -144,7 +144,7 @@ def test_load_splits__rare_class_left_without_training_images__is_refused(
     tmp_path: Path, photos: str, write_folder: Write
 ) -> None:
     shapes = oriented_shapes(100, size=16, seed=0)
-    only = (shapes.labels == 3).nonzero().flatten()
+    only = (shapes.columns["label"].values == 3).nonzero().flatten()
     ood = str(write_folder(shapes.subset(only, "x"), tmp_path / "wedges"))
     with pytest.raises(DataError, match="training images of all 4 classes, got none of 'wedge'"):
         load_splits(DataConfig(train=photos, ood=(ood,), on_overlap="drop"), seed=0)
@@ -166,14 +166,15 @@ def test_load_splits__unknown_scenario__gives_the_nearest() -> None:
 def test_load_splits__scenario__applies_num_train_once_and_takes_more_ood(tmp_path: Path, write_folder: Write) -> None:
     plain = load_splits(DataConfig(num_train=200), seed=0)
     some = plain.ood[0].source.subset(torch.arange(20), "mine")
-    changed = InMemorySource("mine", 255 - some.images, some.labels, some.class_names)
+    changed = InMemorySource("mine", 255 - some.images, some.columns)
     mine = str(write_folder(changed, tmp_path / "mine"))
     splits = load_splits(DataConfig(num_train=200, meta_fraction=0.25, ood=(mine,)), seed=0)
     assert len(plain.train.source) == 200
     assert splits.meta is not None
     assert (len(splits.train.source), len(splits.meta.source)) == (150, 50)
     assert [split.name for split in splits.ood] == [*(split.name for split in plain.ood), "ood/mine"]
-    assert sorted(splits.ood[-1].source.labels.tolist()) == sorted(some.labels.tolist())
+    found = splits.ood[-1].source.columns["label"].values.tolist()
+    assert sorted(found) == sorted(some.columns["label"].values.tolist())
 
 
 @pytest.mark.skipif("AUXO_DATA" not in os.environ, reason="AUXO_DATA does not name a folder of real images")

@@ -17,6 +17,7 @@ from auxo.data.sources import AbstractSource, InMemorySource
 from auxo.data.splits import Splits
 from auxo.errors import DataError
 from auxo.tasks import Classification
+from auxo.types import Column
 
 MakeDataset = Callable[[InMemorySource], datasets.Dataset]
 Write = Callable[..., str]
@@ -85,7 +86,7 @@ def test_load_splits__few_labels__hides_the_tasks_own_target_alone(write: Write)
     splits = load_splits(config, seed=0, learned=("site",))
     assert splits.unlabelled is not None
     hidden = splits.unlabelled.source
-    assert hidden.labels.unique().tolist() == [-1]
+    assert hidden.columns["label"].values.unique().tolist() == [-1]
     assert hidden.columns["site"].names == splits.train.source.columns["site"].names == SITES
 
 
@@ -163,7 +164,9 @@ def test_load_splits__missing_value__is_refused_or_left_out_before_the_cuts(writ
 
 def test_load_splits__learned_column_not_read__is_refused(write: Write) -> None:
     config = DataConfig(train=write("photos", COUNT, seed=0), columns=("number",))
-    with pytest.raises(DataError, match=r"further columns site, which the method learns, got number in 'photos': name"):
+    with pytest.raises(
+        DataError, match=r"images with values of site, which the run learns, got label, number in 'photos': choose"
+    ):
         load_splits(config, seed=0, learned=("site",))
 
 
@@ -190,7 +193,7 @@ def test_load_splits__further_groups__leave_the_digests_as_they_are(write: Write
 
 
 def test_load_splits__packaged_scenario__has_no_further_columns() -> None:
-    message = "images with the further columns site, got no further column in 'digits-train': correct --data"
+    message = "images with the further columns site, got label in 'digits-train': correct --data"
     with pytest.raises(DataError, match=message) as caught:
         load_splits(DataConfig(columns=("site",)), seed=0)
     assert "\n" not in str(caught.value)
@@ -200,8 +203,8 @@ class Sites(Classification):
     """Classes whose sets are cut by site."""
 
     @classmethod
-    def strata(cls, source: AbstractSource) -> torch.Tensor:
-        return source.columns["site"].values
+    def strata(cls, source: AbstractSource) -> Column:
+        return source.columns["site"]
 
 
 @pytest.fixture

@@ -60,7 +60,7 @@ def test_loader__one_epoch__holds_every_image_once(shapes: InMemorySource) -> No
     assert not torch.equal(indices, torch.arange(40))
     for batch in batches:
         assert torch.equal(batch.images, shapes.images[batch.indices])
-        assert torch.equal(batch.labels, shapes.labels[batch.indices])
+        assert torch.equal(batch.labels, shapes.columns["label"].values[batch.indices])
         assert (batch.first, batch.joined_size, batch.num_processes) == (0, len(batch), 1)
 
 
@@ -143,7 +143,7 @@ class Killing(StreamingSource):
 
 
 def test_loader__killed_worker__is_a_data_error(streaming_files: StreamingSource) -> None:
-    source = Killing("x", streaming_files.encoded, streaming_files.labels, streaming_files.class_names)
+    source = Killing("x", streaming_files.encoded, streaming_files.columns)
     message = error_of(Loader(source, batch_size=8, seed=0, workers=1))
     assert "data-loading workers that stay alive" in message
     assert "--data.workers 0" in message

@@ -10,7 +10,7 @@ from auxo.data import InMemorySource, InputPipeline
 from auxo.data.augmentations import MOVES, OPERATIONS, draw_operations
 from auxo.errors import ShapeError
 from auxo.random import Draws, named_generator
-from auxo.types import Batch
+from auxo.types import Batch, Column
 
 FILL = 10_000
 SIZE = (16, 20)
@@ -34,7 +34,9 @@ def coded(count=24, size=SIZE, *, channels=3):
 def pipeline_of(images, augment, **options):
     labels = torch.arange(len(images)) % 2
     varied = images + torch.arange(2, dtype=torch.uint8).repeat(images.shape[-1] // 2)
-    return InputPipeline.from_source(InMemorySource("coded", varied, labels, ("a", "b")), augment=augment, **options)
+    return InputPipeline.from_source(
+        InMemorySource("coded", varied, {"label": Column(labels, ("a", "b"))}), augment=augment, **options
+    )
 
 
 def moved(augment, *, base="crop_flip", part=None, coding=None, seed=3, fill=FILL, **targets):

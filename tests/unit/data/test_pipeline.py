@@ -12,7 +12,7 @@ from auxo.data.pipeline import InputPipeline
 from auxo.data.readers import read_streaming
 from auxo.data.sources import InMemorySource
 from auxo.errors import DataError
-from auxo.types import Batch
+from auxo.types import Batch, Column
 
 
 def make_batch(images: torch.Tensor) -> Batch:
@@ -57,7 +57,7 @@ def test_from_source__many_streamed_images__looks_at_2000_evenly_spaced(
 def test_from_source__blank_channel__is_refused() -> None:
     images = torch.randint(256, (4, 3, 8, 8), dtype=torch.uint8)
     images[:, 1] = 51
-    source = InMemorySource("blank", images, torch.tensor([0, 1, 0, 1]), ("a", "b"))
+    source = InMemorySource("blank", images, {"label": Column(torch.tensor([0, 1, 0, 1]), ("a", "b"))})
     with pytest.raises(DataError, match="only the value 51 in channel 1 of 'blank'"):
         InputPipeline.from_source(source)
 

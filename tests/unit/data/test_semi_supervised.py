@@ -11,7 +11,7 @@ from auxo.data.config import DataConfig
 from auxo.data.fake import oriented_shapes
 from auxo.data.load import load_splits
 from auxo.data.readers import read_unlabelled
-from auxo.data.semi_supervised import hide_labels
+from auxo.data.semi_supervised import hide_targets
 from auxo.data.sources import InMemorySource, StreamingSource
 from auxo.data.splits import Splits, TestSplit, TrainSplit, UnlabelledSplit, ValSplit, check_disjoint
 from auxo.errors import ConfigError, DataError
@@ -37,46 +37,47 @@ def make_splits(num_train: int = 40) -> Splits:
 
 
 @pytest.mark.parametrize("size", [4, 6, 20, 40])
-def test_hide_labels__number__is_drawn_evenly_and_all_images_stay_unlabelled(size: int) -> None:
+def test_hide_targets__number__is_drawn_evenly_and_all_images_stay_unlabelled(size: int) -> None:
     splits = make_splits()
-    hidden = hide_labels(splits, size, seed=0)
-    counts = hidden.train.source.labels.bincount(minlength=4)
+    hidden = hide_targets(splits, size, seed=0)
+    counts = hidden.train.source.columns["label"].values.bincount(minlength=4)
     assert counts.sum() == size
     assert counts.max() - counts.min() <= 1
     assert hidden.unlabelled is not None
     assert hidden.unlabelled.source.content_hashes() == splits.train.source.content_hashes()
-    assert (hidden.unlabelled.source.labels == -1).all()
-    assert hidden.unlabelled.source.class_names == ()
-    whole = dict(zip(splits.train.source.content_hashes(), splits.train.source.labels.tolist(), strict=True))
+    assert (hidden.unlabelled.source.columns["label"].values == -1).all()
+    assert hidden.unlabelled.source.vocabulary["label"] == ()
+    train = splits.train.source
+    whole = dict(zip(train.content_hashes(), train.columns["label"].values.tolist(), strict=True))
     labelled = hidden.train.source
-    assert [whole[content] for content in labelled.content_hashes()] == labelled.labels.tolist()
+    assert [whole[content] for content in labelled.content_hashes()] == labelled.columns["label"].values.tolist()
 
 
-def test_hide_labels__uneven_classes__are_drawn_evenly_all_the_same() -> None:
+def test_hide_targets__uneven_classes__are_drawn_evenly_all_the_same() -> None:
     source = oriented_shapes(80, size=16, seed=0)
     labels = torch.tensor([0] * 50 + [1] * 20 + [2] * 5 + [3] * 5)
-    uneven = InMemorySource("uneven", source.images, labels, source.class_names)
+    uneven = InMemorySource("uneven", source.images, {"label": Column(labels, source.vocabulary["label"])})
     splits = replace(make_splits(), train=TrainSplit(uneven))
-    assert hide_labels(splits, 20, seed=0).train.source.labels.bincount().tolist() == [5] * 4
+    assert hide_targets(splits, 20, seed=0).train.source.columns["label"].values.bincount().tolist() == [5] * 4
     expected = r"at least 6 training images of every class for data.num-labelled 24, got 5 of 'tee' in 'uneven'"
     with pytest.raises(DataError, match=expected):
-        hide_labels(splits, 24, seed=0)
+        hide_targets(splits, 24, seed=0)
 
 
 class Sites(Classification):
     """Classes whose images are drawn by a further column, in numbers with gaps."""
 
     @classmethod
-    def strata(cls, source: InMemorySource) -> torch.Tensor:
-        return 10 * source.columns["site"].values - 5
+    def strata(cls, source: InMemorySource) -> Column:
+        return Column(10 * source.columns["site"].values - 5, ())
 
 
-def test_hide_labels__strata_that_are_no_classes__are_drawn_evenly_and_named_by_an_image() -> None:
+def test_hide_targets__strata_that_are_no_classes__are_drawn_evenly_and_named_by_an_image() -> None:
     source = oriented_shapes(80, size=16, seed=0)
     site = Column(torch.tensor([0] * 20 + [2] * 53 + [5] * 7), tuple("abcdef"))
     splits = replace(make_splits(), train=TrainSplit(source.with_columns({**source.columns, "site": site})))
     splits = replace(splits, task_kind=Sites)
-    assert hide_labels(splits, 20, seed=0).train.source.columns["site"].values.bincount().tolist() in (
+    assert hide_targets(splits, 20, seed=0).train.source.columns["site"].values.bincount().tolist() in (
         [7, 0, 7, 0, 0, 6],
         [7, 0, 6, 0, 0, 7],
         [6, 0, 7, 0, 0, 7],
@@ -85,20 +86,20 @@ def test_hide_labels__strata_that_are_no_classes__are_drawn_evenly_and_named_by_
         "at least 8 training images of every kind for data.num-labelled 24, got 7 like image 73 of 'oriented-shapes' in"
     )
     with pytest.raises(DataError, match=expected):
-        hide_labels(splits, 24, seed=0)
+        hide_targets(splits, 24, seed=0)
     with pytest.raises(DataError, match=r"data\.num-labelled of at least 3, one image per kind, got 2"):
-        hide_labels(splits, 2, seed=0)
+        hide_targets(splits, 2, seed=0)
 
 
-def test_hide_labels__seed__decides() -> None:
-    first, again, other = (hide_labels(make_splits(), 8, seed=seed).train.source for seed in (0, 0, 1))
+def test_hide_targets__seed__decides() -> None:
+    first, again, other = (hide_targets(make_splits(), 8, seed=seed).train.source for seed in (0, 0, 1))
     assert first.content_hashes() == again.content_hashes()
     assert first.content_hashes() != other.content_hashes()
 
 
-def test_hide_labels__fewer_than_classes__is_refused() -> None:
+def test_hide_targets__fewer_than_classes__is_refused() -> None:
     with pytest.raises(DataError, match=r"data\.num-labelled of at least 4, one image per class, got 3"):
-        hide_labels(make_splits(), 3, seed=0)
+        hide_targets(make_splits(), 3, seed=0)
 
 
 def test_config__one_label__is_refused() -> None:
@@ -152,7 +153,7 @@ def test_load_splits__own_pictures__are_read_whatever_their_folders(
     assert isinstance(source, InMemorySource if storage == "memory" else StreamingSource)
     assert [source.describe(i) for i in range(3)] == [str(root / p) for p in ("a.png", "deep/c.png", "deep/er/b.png")]
     assert source.fetch(torch.arange(3)).shape == (3, 3, 16, 16)
-    assert source.labels.tolist() == [-1, -1, -1]
+    assert source.columns["label"].values.tolist() == [-1, -1, -1]
     assert len(splits.train.source) == 80
 
 
@@ -170,7 +171,7 @@ def test_read_unlabelled__parquet_and_csv__need_no_labels(
 ) -> None:
     parquet = write_parquet(shapes, tmp_path / "set.parquet")
     source = read_unlabelled(str(parquet), DataConfig(label_column="absent"))
-    assert (len(source), source.class_names) == (40, ())
+    assert (len(source), source.vocabulary["label"]) == (40, ())
     assert torch.equal(source.fetch(torch.arange(40)), shapes.images)
     (tmp_path / "one.png").write_bytes(png())
     table = write_csv([["path"], ["one.png"]], tmp_path / "set.csv")
@@ -199,19 +200,20 @@ def test_load_splits__own_pictures_of_another_size__are_refused(
         load_splits(DataConfig(train=photos, unlabelled=str(tmp_path / "mine")), seed=0)
 
 
-def test_unlabelled_split__source_with_labels__is_refused() -> None:
-    with pytest.raises(DataError, match="an unlabelled split without labels, got 4 classes in 'oriented-shapes'"):
-        UnlabelledSplit(oriented_shapes(8, size=16, seed=0))
+def test_splits__unlabelled_images_whose_target_can_be_read__are_refused() -> None:
+    message = "an unlabelled split without the task's targets, got label in 'oriented-shapes'"
+    with pytest.raises(DataError, match=message):
+        replace(make_splits(), unlabelled=UnlabelledSplit(oriented_shapes(8, size=16, seed=0)))
 
 
 def test_source__labels_without_classes__are_refused() -> None:
     images = oriented_shapes(4, size=16, seed=0).images
-    with pytest.raises(DataError, match="the label -1 where there are no classes, got 0 at image 1"):
-        InMemorySource("x", images, torch.tensor([-1, 0, -1, -1]), ())
+    with pytest.raises(DataError, match="-1 for 'label', whose numbers have no names, got 0 at image 1"):
+        InMemorySource("x", images, {"label": Column(torch.tensor([-1, 0, -1, -1]), ())})
 
 
 def test_check_disjoint__unlabelled_and_train__may_share_pictures() -> None:
-    splits = hide_labels(make_splits(), 8, seed=0)
+    splits = hide_targets(make_splits(), 8, seed=0)
     assert check_disjoint(splits) == splits
 
 

@@ -11,6 +11,7 @@ from auxo.data.loader import in_memory
 from auxo.data.readers import read_streaming
 from auxo.data.sources import AbstractEncodedImages, InMemorySource, StreamingSource, pixel_hashes
 from auxo.errors import DataError
+from auxo.types import Column
 
 NAMES = ("cat", "dog")
 
@@ -31,18 +32,18 @@ class Encoded(AbstractEncodedImages):
 
 def test_from_arrays__uint8__keeps_the_pixels() -> None:
     images = np.random.default_rng(0).integers(0, 256, (4, 3, 8, 9), dtype=np.uint8)
-    source = InMemorySource.from_arrays("mine", images, np.array([0, 1, 1, 0]), NAMES)
+    source = InMemorySource.from_arrays("mine", images, {"label": np.array([0, 1, 1, 0])}, {"label": NAMES})
     assert source.image_shape == (3, 8, 9)
     assert torch.equal(source.images, torch.from_numpy(images))
-    assert source.labels.tolist() == [0, 1, 1, 0]
-    assert source.labels.dtype == torch.int64
+    assert source.columns["label"].values.tolist() == [0, 1, 1, 0]
+    assert source.columns["label"].values.dtype == torch.int64
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
 def test_from_arrays__float__rounds_to_256_levels(dtype: torch.dtype) -> None:
     levels = torch.arange(256, dtype=torch.float64) / 255
     images = levels.view(2, 1, 8, 16).expand(-1, 3, -1, -1).to(dtype)
-    source = InMemorySource.from_arrays("mine", images, [0, 1], NAMES)
+    source = InMemorySource.from_arrays("mine", images, {"label": [0, 1]}, {"label": NAMES})
     assert torch.equal(source.images[:, 0].flatten(), torch.arange(256, dtype=torch.uint8))
 
 
@@ -50,26 +51,31 @@ def test_from_arrays__read_only_or_reversed_array__is_taken() -> None:
     images = np.random.default_rng(0).integers(0, 256, (2, 3, 8, 8), dtype=np.uint8)
     images.flags.writeable = False
     for array in (images, images[..., ::-1]):
-        source = InMemorySource.from_arrays("mine", array, [0, 1], NAMES)
+        source = InMemorySource.from_arrays("mine", array, {"label": [0, 1]}, {"label": NAMES})
         assert torch.equal(source.images, torch.from_numpy(array.copy()))
 
 
 def test_from_arrays__grey__is_repeated_over_three_channels() -> None:
     images = torch.randint(256, (2, 8, 8), dtype=torch.uint8)
-    source = InMemorySource.from_arrays("mine", images, torch.tensor([0, 1]), NAMES)
+    source = InMemorySource.from_arrays("mine", images, {"label": torch.tensor([0, 1])}, {"label": NAMES})
     assert torch.equal(source.images, images.unsqueeze(1).repeat(1, 3, 1, 1))
 
 
 @pytest.mark.parametrize(
     ("images", "labels", "names", "message"),
     [
-        (torch.zeros(2, 3, 8, 8, dtype=torch.uint8), [0, 1, 1], NAMES, "3 labels for 2 images in 'mine'"),
-        (torch.zeros(2, 3, 8, 8, dtype=torch.uint8), [0, 2], NAMES, "labels in 0..1, got 2 at image 1 of 'mine'"),
+        (torch.zeros(2, 3, 8, 8, dtype=torch.uint8), [0, 1, 1], NAMES, "3 values of 'label' for 2 images in 'mine'"),
+        (
+            torch.zeros(2, 3, 8, 8, dtype=torch.uint8),
+            [0, 2],
+            NAMES,
+            "values of 'label' in 0..1, got 2 at image 1 of 'mine'",
+        ),
         (torch.zeros(2, 3, 8, 8, dtype=torch.uint8), [-1, 1], NAMES, "got -1 at image 0 of 'mine'"),
-        (torch.zeros(2, 3, 8, 8, dtype=torch.uint8), [0, 0], ("cat",), "at least two different class names"),
-        (torch.zeros(2, 3, 8, 8, dtype=torch.uint8), [0, 1], ("cat", "cat"), "at least two different class names"),
-        (torch.zeros(2, 3, 8, 8, dtype=torch.uint8), torch.rand(2), NAMES, "integer labels of shape"),
-        (torch.zeros(2, 3, 8, 8, dtype=torch.uint8), torch.zeros(2, 1).long(), NAMES, "integer labels of shape"),
+        (torch.zeros(2, 3, 8, 8, dtype=torch.uint8), [0, 0], ("cat",), "at least two different names of 'label'"),
+        (torch.zeros(2, 3, 8, 8, dtype=torch.uint8), [0, 1], ("cat", "cat"), "at least two different names of 'label'"),
+        (torch.zeros(2, 3, 8, 8, dtype=torch.uint8), torch.rand(2), NAMES, "integers 'label' of shape"),
+        (torch.zeros(2, 3, 8, 8, dtype=torch.uint8), torch.zeros(2, 1).long(), NAMES, "integers 'label' of shape"),
         (torch.zeros(2, 3, 8, 8, dtype=torch.uint8), np.array(["cat", "dog"]), NAMES, "arrays of numbers"),
         (torch.zeros(2, 3, 8, 8, dtype=torch.int32), [0, 1], NAMES, "uint8 or float images, got torch.int32"),
         (torch.zeros(2, 3, 8, 8) - 0.5, [0, 1], NAMES, r"in \[0, 1\], got -0.5 in image 0 of 'mine'"),
@@ -84,7 +90,7 @@ def test_from_arrays__unusable__says_what_is_wrong(
     images: torch.Tensor, labels: object, names: tuple[str, ...], message: str
 ) -> None:
     with pytest.raises(DataError, match=message):
-        InMemorySource.from_arrays("mine", images, labels, names)
+        InMemorySource.from_arrays("mine", images, {"label": labels}, {"label": names})
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -92,7 +98,7 @@ def test_from_arrays__pixel_not_finite__names_the_image(value: float) -> None:
     images = torch.zeros(5, 3, 8, 8)
     images[3, 1, 2, 2] = value
     with pytest.raises(DataError, match=rf"finite pixels, got {value:g} in image 3 of 'mine'"):
-        InMemorySource.from_arrays("mine", images, [0, 1, 0, 1, 0], NAMES)
+        InMemorySource.from_arrays("mine", images, {"label": [0, 1, 0, 1, 0]}, {"label": NAMES})
 
 
 def test_in_memory__fetch__gives_images_in_the_order_asked(shapes: InMemorySource) -> None:
@@ -105,7 +111,7 @@ def test_in_memory__subset__remembers_where_images_came_from(shapes: InMemorySou
     assert part.name == "one"
     assert part.describe(0) == "image 2 of 'oriented-shapes'"
     assert torch.equal(part.images[0], shapes.images[2])
-    assert part.labels.tolist() == [2]
+    assert part.columns["label"].values.tolist() == [2]
 
 
 def test_content_hashes__equal_pixels_only__are_equal(shapes: InMemorySource) -> None:
@@ -113,51 +119,55 @@ def test_content_hashes__equal_pixels_only__are_equal(shapes: InMemorySource) ->
     assert len(set(hashes)) == len(shapes)
     changed = shapes.images.clone()
     changed[4, 0, 0, 0] ^= 1
-    other = InMemorySource("other", changed, shapes.labels, shapes.class_names).content_hashes()
+    other = InMemorySource("other", changed, shapes.columns).content_hashes()
     assert [i for i in range(len(shapes)) if hashes[i] != other[i]] == [4]
     assert pixel_hashes(shapes) == hashes
 
 
 def test_in_memory__wrong_number_of_origins__is_refused() -> None:
     with pytest.raises(DataError, match="1 origins for 2 images"):
-        InMemorySource("x", torch.zeros(2, 3, 8, 8, dtype=torch.uint8), torch.tensor([0, 1]), NAMES, ["a"])
+        InMemorySource("x", torch.zeros(2, 3, 8, 8, dtype=torch.uint8), origins=["a"])
 
 
 def test_streaming__sizes_differ__names_both_pictures_and_the_option(png: Callable[..., bytes]) -> None:
-    source = StreamingSource("x", Encoded([png(), png(size=(9, 10))]), torch.tensor([0, 1]), NAMES)
+    source = StreamingSource("x", Encoded([png(), png(size=(9, 10))]), {"label": Column(torch.tensor([0, 1]), NAMES)})
     with pytest.raises(DataError, match=r"12x10 in item 0 and 9x10 in item 1: pass --data\.image-size N"):
         source.fetch(torch.tensor([0, 1]))
 
 
 def test_streaming__image_size__resizes_all(png: Callable[..., bytes]) -> None:
     encoded = Encoded([png(), png(size=(30, 9))])
-    source = StreamingSource("x", encoded, torch.tensor([0, 1]), NAMES, image_size=8)
+    source = StreamingSource("x", encoded, {"label": Column(torch.tensor([0, 1]), NAMES)}, image_size=8)
     assert source.fetch(torch.tensor([1, 0])).shape == (2, 3, 8, 8)
 
 
 def test_streaming__damaged_later_picture__is_named_when_fetched(png: Callable[..., bytes]) -> None:
-    source = StreamingSource("x", Encoded([png(), png()[:40]]), torch.tensor([0, 1]), NAMES)
+    source = StreamingSource("x", Encoded([png(), png()[:40]]), {"label": Column(torch.tensor([0, 1]), NAMES)})
     assert source.fetch(torch.tensor([0])).shape == (1, 3, 10, 12)
     with pytest.raises(DataError, match="item 1"):
         source.fetch(torch.tensor([1]))
 
 
-@pytest.mark.parametrize(("count", "labels", "message"), [(0, [], "at least one image"), (2, [0], "1 labels for 2")])
+@pytest.mark.parametrize(
+    ("count", "labels", "message"), [(0, [], "at least one image"), (2, [0], "1 values of 'label' for 2")]
+)
 def test_streaming__counts_unusable__is_refused(
     png: Callable[..., bytes], count: int, labels: list[int], message: str
 ) -> None:
     with pytest.raises(DataError, match=message):
-        StreamingSource("x", Encoded([png()] * count), torch.tensor(labels, dtype=torch.int64), NAMES)
+        StreamingSource(
+            "x", Encoded([png()] * count), {"label": Column(torch.tensor(labels, dtype=torch.int64), NAMES)}
+        )
 
 
 def test_streaming__label_out_of_range__names_the_row(png: Callable[..., bytes]) -> None:
     with pytest.raises(DataError, match="got 2 at item 1"):
-        StreamingSource("x", Encoded([png()] * 2), torch.tensor([0, 2]), NAMES)
+        StreamingSource("x", Encoded([png()] * 2), {"label": Column(torch.tensor([0, 2]), NAMES)})
 
 
 def test_streaming__subset_and_pickle__keep_pictures_and_origins(png: Callable[..., bytes]) -> None:
     contents = [png(np.full((8, 8, 3), i, dtype=np.uint8)) for i in range(6)]
-    source = StreamingSource("x", Encoded(contents), torch.tensor([0, 1] * 3), NAMES)
+    source = StreamingSource("x", Encoded(contents), {"label": Column(torch.tensor([0, 1] * 3), NAMES)})
     part = pickle.loads(pickle.dumps(source.subset(torch.tensor([5, 1, 3]), "part")))
     part = part.subset(torch.tensor([2, 0]), "smaller")
     assert part.fetch(torch.tensor([0, 1]))[:, 0, 0, 0].tolist() == [3, 5]
@@ -172,14 +182,14 @@ def test_in_memory__of_streaming__is_equal(
     memory = in_memory(streaming)
     everything = torch.arange(len(streaming))
     assert torch.equal(memory.images, streaming.fetch(everything))
-    assert torch.equal(memory.labels, streaming.labels)
+    assert torch.equal(memory.columns["label"].values, streaming.columns["label"].values)
     assert memory.describe(3) == streaming.describe(3)
     assert pixel_hashes(streaming) == memory.content_hashes()
     assert in_memory(memory) is memory
 
 
 def test_in_memory__notes__stay_through_every_cut(png: Callable[..., bytes]) -> None:
-    source = StreamingSource("x", Encoded([png()] * 4), torch.tensor([0, 1, 0, 1]), NAMES)
+    source = StreamingSource("x", Encoded([png()] * 4), {"label": Column(torch.tensor([0, 1, 0, 1]), NAMES)})
     source.notes = ("left out one of 5 images",)
     memory = in_memory(source)
     assert memory.notes == source.notes

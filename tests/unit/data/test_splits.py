@@ -24,6 +24,7 @@ from auxo.data.splits import (
 )
 from auxo.errors import DataError
 from auxo.tasks import Classification, Target
+from auxo.types import Column
 
 
 @given(
@@ -106,7 +107,7 @@ def test_stratified_parts__names__are_given(shapes: InMemorySource) -> None:
 
 def test_subsample__number__is_kept_in_proportion(shapes: InMemorySource) -> None:
     part = subsample(shapes, 8, seed=0, task=Classification)
-    assert part.labels.bincount().tolist() == [2, 2, 2, 2]
+    assert part.columns["label"].values.bincount().tolist() == [2, 2, 2, 2]
     assert part.name == shapes.name
     assert subsample(shapes, None, seed=0, task=Classification) is shapes
     assert subsample(shapes, 40, seed=0, task=Classification) is shapes
@@ -141,7 +142,7 @@ def make_splits(
 
 def test_splits__properties__describe_the_task(shapes: InMemorySource) -> None:
     splits = make_splits(shapes)
-    assert splits.task().class_names == shapes.class_names
+    assert splits.task().class_names == shapes.vocabulary["label"]
     assert (splits.task().channels, splits.task().height, splits.task().width) == (3, 16, 16)
     names = ["val", "test", "ood/oriented-shapes", "ood/oriented-shapes"]
     assert [split.name for split in splits.evaluation()] == names
@@ -159,8 +160,10 @@ def test_splits__image_shapes_differ__tells_the_option(shapes: InMemorySource) -
 
 
 def test_splits__classes_differ__is_refused(shapes: InMemorySource) -> None:
-    other = InMemorySource("other", shapes.images, shapes.labels, ("a", "b", "c", "d"))
-    with pytest.raises(DataError, match="expected the classes of 'oriented-shapes'"):
+    other = InMemorySource(
+        "other", shapes.images, {"label": Column(shapes.columns["label"].values, ("a", "b", "c", "d"))}
+    )
+    with pytest.raises(DataError, match="expected the values of 'label' of 'oriented-shapes'"):
         Splits(train=TrainSplit(shapes), val=ValSplit(other), test=None)
 
 
@@ -216,7 +219,7 @@ def test_check_disjoint__memory_and_streaming__are_compared_by_pixels(
     tmp_path: Path, shapes: InMemorySource, write_folder: Callable[..., Path]
 ) -> None:
     root = write_folder(take(shapes, 3, 4, 5, 6), tmp_path / "elsewhere")
-    streaming = read_streaming(str(root), DataConfig(), class_names=shapes.class_names)
+    streaming = read_streaming(str(root), DataConfig(), vocabulary={"label": shapes.vocabulary["label"]})
     splits = Splits(
         train=TrainSplit(take(shapes, 0, 1, 2, 3)),
         val=ValSplit(take(shapes, 8, 9)),
@@ -244,7 +247,11 @@ def test_digests__other_pictures_in_a_split__differ_there_only(
 
 
 def test_digests__other_labels__differ(shapes: InMemorySource) -> None:
-    other = InMemorySource(shapes.name, shapes.images, shapes.labels.flip(0), shapes.class_names)
+    other = InMemorySource(
+        shapes.name,
+        shapes.images,
+        {"label": Column(shapes.columns["label"].values.flip(0), shapes.vocabulary["label"])},
+    )
     ours, theirs = (Splits(TrainSplit(each), ValSplit(shapes), test=None).digests() for each in (shapes, other))
     assert ours["train"] != theirs["train"]
     assert ours["val"] == theirs["val"]

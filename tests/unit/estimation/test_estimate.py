@@ -31,7 +31,7 @@ NAMES = [estimator.name for estimator in ESTIMATORS]
 
 
 def fitted(config, *, runtime, seed=0, count=60, options=CONFIG):
-    task = Classification(SHAPES.class_names, *SHAPES.image_shape)
+    task = Classification(SHAPES.vocabulary["label"], *SHAPES.image_shape)
     method = config.build(BackboneConfig(name="lenet5").build(task, seed=0), task, seed=0)
     pipeline = InputPipeline.from_source(SHAPES)
     validation = ValSplit(SHAPES.subset(torch.arange(count), "validation"))
@@ -71,15 +71,15 @@ class ByKind(Classification):
 
 
 def test_fit_estimation__classes_of_another_column__are_judged_by_that_column(runtime):
-    task = ByKind(SHAPES.class_names, *SHAPES.image_shape)
+    task = ByKind(SHAPES.vocabulary["label"], *SHAPES.image_shape)
     method = Supervised.Config().build(BackboneConfig().build(task, seed=0), task, seed=0)
     reader = Reader(method=method, pipeline=InputPipeline.from_source(SHAPES), runtime=runtime, batch_size=16)
     with torch.no_grad():  # every answer is the first class, as the column that is not asked for says of every image
         method.semantic.bias[0] += 100
-    first = Column(torch.zeros(len(SHAPES), dtype=torch.int64), SHAPES.class_names)
+    first = Column(torch.zeros(len(SHAPES), dtype=torch.int64), SHAPES.vocabulary["label"])
     kinds = {"kind": SHAPES.columns["label"], "label": first}
     found = fit_estimation(reader, ValSplit(SHAPES.with_columns(kinds)), seed=0, config=CONFIG)
-    method.task = Classification(SHAPES.class_names, *SHAPES.image_shape)
+    method.task = Classification(SHAPES.vocabulary["label"], *SHAPES.image_shape)
     expected = fit_estimation(reader, ValSplit(SHAPES), seed=0, config=CONFIG)
     assert found.table.accuracy.tolist() == expected.table.accuracy.tolist()
     assert max(found.table.accuracy) < 100
@@ -90,7 +90,7 @@ def test_fit_estimation__no_head_that_predicts__is_refused(runtime):
         def head_logits(self, images):
             return {}
 
-    task = Classification(SHAPES.class_names, *SHAPES.image_shape)
+    task = Classification(SHAPES.vocabulary["label"], *SHAPES.image_shape)
     method = Headless(Supervised.Config(), BackboneConfig().build(task, seed=0), task, seed=0)
     reader = Reader(method=method, pipeline=InputPipeline.from_source(SHAPES), runtime=runtime, batch_size=16)
     with pytest.raises(ConfigError, match="a method with a head that predicts, got Headless"):

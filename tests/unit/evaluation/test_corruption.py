@@ -17,6 +17,7 @@ from auxo.methods.ossl import OSSL
 from auxo.runs.results import EvaluationRow
 from auxo.runtime import Runtime, RuntimeConfig, open_runtime
 from auxo.tasks import Classification
+from auxo.types import Column
 
 TASK = Classification(SHAPES, channels=3, height=28, width=28)
 SOURCE = oriented_shapes(32, size=28, seed=0)
@@ -89,7 +90,7 @@ def test_evaluate_under_corruptions__corruption_without_draws__equals_a_set_corr
     method: OSSL, runtime: Runtime
 ) -> None:
     spoiled = corrupt(SOURCE.images, "contrast", 5, seed=9)
-    source = InMemorySource("spoiled", spoiled, SOURCE.labels, SHAPES)
+    source = InMemorySource("spoiled", spoiled, {"label": Column(SOURCE.columns["label"].values, SHAPES)})
     plain = reader_of(method, runtime).evaluate(ValSplit(source))[:3]
     rows = [row for row in rows_of(method, runtime) if row.split == "corruption/contrast/5"]
     assert rows == [replace(row, split="corruption/contrast/5") for row in plain]

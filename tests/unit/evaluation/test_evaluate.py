@@ -50,7 +50,7 @@ def runtime() -> Iterator[Runtime]:
 @pytest.fixture
 def pictures(tmp_path: Path, write_picture: Callable[..., None]) -> StreamingSource:
     """The images of the split as files."""
-    for number, (image, label) in enumerate(zip(SOURCE.images, SOURCE.labels.tolist(), strict=True)):
+    for number, (image, label) in enumerate(zip(SOURCE.images, SOURCE.columns["label"].values.tolist(), strict=True)):
         write_picture(tmp_path / "photos" / SHAPES[label] / f"{number:03d}.png", image)
     source = read_source(str(tmp_path / "photos"), DataConfig(storage="stream"))
     assert isinstance(source, StreamingSource)
@@ -121,7 +121,9 @@ def test_evaluate__logits_of_the_whole_set__give_the_same_numbers(runtime: Runti
         logits["mean"] = (logits["semantic"] + logits["auxiliary"]) / 2
         rotated = torch.cat([torch.rot90(images, turns, (2, 3)) for turns in range(4)])
         logits["rotation"] = method.pretext_heads()["rotation"].answer(rotated)
-    answers = dict.fromkeys(logits, SOURCE.labels) | {"rotation": torch.arange(4).repeat_interleave(50)}
+    answers = dict.fromkeys(logits, SOURCE.columns["label"].values) | {
+        "rotation": torch.arange(4).repeat_interleave(50)
+    }
     for row in rows_of(method, runtime):
         hits = logits[row.head].argmax(1) == answers[row.head]
         assert row.main.value == hits.double().mean().item()
@@ -187,7 +189,7 @@ def test_evaluate__any_split__is_named_in_every_row(
 
 
 def test_evaluate__class_without_images__has_no_accuracy(runtime: Runtime) -> None:
-    part = TestSplit(SOURCE.subset((SOURCE.labels != 2).nonzero().flatten(), "part"))
+    part = TestSplit(SOURCE.subset((SOURCE.columns["label"].values != 2).nonzero().flatten(), "part"))
     rows = [row for row in rows_of(ossl(), runtime, split=part) if row.kind == "task"]
     assert [row.head for row in rows] == ["semantic", "auxiliary", "mean"]
     assert all(per_class(row)[2] is None and per_class(row)[1] is not None for row in rows)
@@ -240,7 +242,7 @@ def test_evaluate__streaming_set_with_workers__is_decoded_there_to_the_same_rows
     runtime: Runtime, pictures: StreamingSource
 ) -> None:
     method = ossl()
-    there = InWorkers(pictures.name, pictures.encoded, pictures.labels, pictures.class_names)
+    there = InWorkers(pictures.name, pictures.encoded, pictures.columns)
     rows = reader_of(method, runtime).evaluate(TestSplit(pictures))
     assert reader_of(method, runtime, workers=2).evaluate(TestSplit(there)) == rows
 

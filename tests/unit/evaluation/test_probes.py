@@ -23,6 +23,7 @@ from auxo.evaluation import (
 from auxo.methods.supervised import Supervised
 from auxo.runtime import Runtime, RuntimeConfig
 from auxo.tasks import Classification, sum_answers
+from auxo.types import Column
 
 TASK = Classification(SHAPES, channels=3, height=28, width=28)
 RUNTIME = Runtime(RuntimeConfig(device="cpu"), torch.device("cpu"))
@@ -148,8 +149,8 @@ def test_evaluate_by_probes__run__has_a_row_of_each_probe_for_every_split(method
 
 
 def test_evaluate_by_probes__other_test_labels__change_no_fit(method):
-    labels = TEST.labels.roll(1)
-    other = InMemorySource(TEST.name, TEST.images, labels, TEST.class_names)
+    labels = TEST.columns["label"].values.roll(1)
+    other = InMemorySource(TEST.name, TEST.images, {"label": Column(labels, TEST.vocabulary["label"])})
     before, after = probed(method), probed(method, replace(SPLITS, test=TestSplit(other)))
     assert [row for row in after if row.split != "test"] == [row for row in before if row.split != "test"]
     reader = reader_of(method)
@@ -169,7 +170,7 @@ def test_evaluate_by_probes__features__are_those_that_the_method_predicts_from_i
         images = (TEST.images.float() / 255 - PIPELINE.mean.view(-1, 1, 1)) / PIPELINE.std.view(-1, 1, 1)
         expected = method.eval().backbone(images).pooled
     np.testing.assert_allclose(found.features, expected.numpy(), rtol=1e-4, atol=1e-5)
-    assert found.answers.tolist() == TEST.labels.tolist()
+    assert found.answers.tolist() == TEST.columns["label"].values.tolist()
 
 
 def test_evaluate_by_probes__method_without_a_class_head__is_judged_by_its_backbone(method):
@@ -197,7 +198,7 @@ def test_evaluate_by_probes__what_there_is_not__is_refused(method, options, says
 
 
 def test_evaluate_by_probes__class_without_training_images__is_refused(method):
-    rest = TRAIN.subset((TRAIN.labels > 0).nonzero().flatten(), "train")
+    rest = TRAIN.subset((TRAIN.columns["label"].values > 0).nonzero().flatten(), "train")
     with pytest.raises(DataError, match=f"training images of every class for probes, got none of '{SHAPES[0]}'"):
         probed(method, replace(SPLITS, train=TrainSplit(rest)))
 

@@ -11,12 +11,12 @@ from auxo.data.fake import oriented_shapes
 from auxo.errors import ConfigError, DataError
 from auxo.estimation import fit_estimation
 from auxo.evaluation import (
-    AttackConfig,
     Reader,
     evaluate_by_probes,
     evaluate_under_attack,
     evaluate_under_corruptions,
 )
+from auxo.evaluation.attacks.noise import Noise
 from auxo.methods.ossl import OSSL
 from auxo.methods.supervised import Supervised
 from auxo.runtime import Runtime, RuntimeConfig
@@ -25,7 +25,7 @@ from auxo.types import Column
 
 RUNTIME = Runtime(RuntimeConfig(device="cpu"), torch.device("cpu"))
 SHAPES = oriented_shapes(80, size=28, seed=0)
-TASK = Classification(SHAPES.class_names, *SHAPES.image_shape)
+TASK = Classification(SHAPES.vocabulary["label"], *SHAPES.image_shape)
 PIPELINE = InputPipeline.from_source(SHAPES)
 HALVES = Column(torch.arange(80) % 2, ("even", "odd"))
 
@@ -59,7 +59,7 @@ def test_scores__any_batch_size__are_those_of_the_images_in_their_order(method):
     with torch.no_grad():
         outputs = method.eval().head_logits(images)
     for head in ("semantic", "auxiliary"):
-        expected = TASK.score(outputs[head], {"label": SHAPES.labels})
+        expected = TASK.score(outputs[head], {"label": SHAPES.columns["label"].values})
         for name, values in expected.items():
             assert torch.allclose(scores[head][name], values.double(), atol=1e-5)
     average = (outputs["semantic"] + outputs["auxiliary"]) / 2
@@ -139,9 +139,7 @@ def test_reader__task_with_places__has_no_answers_for_what_asks_for_classes(what
         pytest.importorskip("foolbox", exc_type=ImportError)
     ask = {
         "features": lambda: pixel_reader.features(split),
-        "attacks": lambda: evaluate_under_attack(
-            pixel_reader, TestSplit(pixel_source), config=AttackConfig(attacks=("noise",)), seed=0
-        ),
+        "attacks": lambda: evaluate_under_attack(pixel_reader, TestSplit(pixel_source), attacks=[Noise()], seed=0),
         "probes": lambda: evaluate_by_probes(pixel_reader, splits),
         "estimation": lambda: fit_estimation(pixel_reader, split, seed=0),
     }[what]
@@ -155,7 +153,7 @@ def test_features__split__are_those_that_the_method_predicts_from_with_the_answe
     with torch.no_grad():
         expected = method.eval().backbone(reader_of(method).inputs(SHAPES.images)).pooled
     assert torch.allclose(torch.from_numpy(found.features), expected.double(), atol=1e-5)
-    assert found.answers.tolist() == SHAPES.labels.tolist()
+    assert found.answers.tolist() == SHAPES.columns["label"].values.tolist()
 
 
 def test_inputs__pixels__are_normalised_as_those_of_a_batch():

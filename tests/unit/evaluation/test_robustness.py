@@ -14,20 +14,29 @@ from auxo.backbones import BackboneConfig
 from auxo.data import InMemorySource, InputPipeline, TestSplit
 from auxo.data.fake import SHAPES, oriented_shapes
 from auxo.errors import ConfigError, DataError, NonFiniteError
-from auxo.evaluation import ATTACKS, AttackConfig, Reader, adversarial_images, evaluate_under_attack
+from auxo.evaluation import AttackConfig, Reader, adversarial_images, evaluate_under_attack
+from auxo.evaluation.attacks.deepfool import DeepFool
+from auxo.evaluation.attacks.fmn import FMN
+from auxo.evaluation.attacks.momentum import Momentum
+from auxo.evaluation.attacks.noise import Noise
+from auxo.evaluation.attacks.pgd import PGD
+from auxo.evaluation.attacks.pgd_margin import PGDMargin
 from auxo.interfaces import AbstractBackbone
 from auxo.methods.supervised import Supervised
+from auxo.options import list_members
 from auxo.random import Draws, named_generator
 from auxo.runs.results import EvaluationRow
 from auxo.runtime import Runtime, RuntimeConfig, open_runtime
 from auxo.tasks import Classification, wilson_interval
-from auxo.types import Features, Normalisation
+from auxo.types import Column, Features, Normalisation
 
 SOURCE = oriented_shapes(24, size=28, seed=1)
 TASK = Classification(SHAPES, channels=3, height=28, width=28)
 PIPELINE = InputPipeline.from_source(SOURCE)
 NORMALISATION = Normalisation(PIPELINE.mean.view(-1, 1, 1), PIPELINE.std.view(-1, 1, 1))
-WEAK = AttackConfig(epsilon=0.15, step_size=0.04, steps=8)
+EPSILON = 0.15
+WEAK = PGD(step_size=0.04, steps=8)
+ATTACKS = (WEAK, PGDMargin(step_size=0.04, steps=8), Momentum(step_size=0.04, steps=8), FMN(), DeepFool(), Noise())
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -50,7 +59,7 @@ def trained() -> Supervised:
     optimizer = torch.optim.Adam(method.parameters(), lr=2e-3)
     for _ in range(20):
         optimizer.zero_grad()
-        cross_entropy(method.predict(inputs), train.labels).backward()
+        cross_entropy(method.predict(inputs), train.columns["label"].values).backward()
         optimizer.step()
     optimizer.zero_grad()
     return method
@@ -67,12 +76,9 @@ class InPixels(nn.Module):
         return self.method.predict(NORMALISATION.to_inputs(pixels))
 
 
-def rows_of(
-    method: Supervised, runtime: Runtime, config: AttackConfig, *, batch_size: int = 24, seed: int = 0
-) -> list[EvaluationRow]:
-    return evaluate_under_attack(
-        reader_of(method, runtime, batch_size=batch_size), TestSplit(SOURCE), config=config, seed=seed
-    )
+def rows_of(method: Supervised, runtime: Runtime, *attacks: AttackConfig, seed: int = 0) -> list[EvaluationRow]:
+    reader = reader_of(method, runtime)
+    return evaluate_under_attack(reader, TestSplit(SOURCE), attacks=attacks, epsilon=EPSILON, seed=seed)
 
 
 def is_no_better(one: EvaluationRow, other: EvaluationRow) -> bool:
@@ -83,30 +89,37 @@ def reader_of(method: Supervised, runtime: Runtime, *, batch_size: int = 24) -> 
     return Reader(method=method, pipeline=PIPELINE, runtime=runtime, batch_size=batch_size)
 
 
-@pytest.mark.parametrize("attack", ATTACKS)
-def test_adversarial_images__any_attack__lie_in_the_ball_and_the_range(attack: str, trained: Supervised) -> None:
+def test_attacks__of_auxo__are_all_tried_here() -> None:
+    assert {attack.name for attack in ATTACKS} == set(list_members(AttackConfig))
+
+
+@pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.name)
+def test_adversarial_images__any_attack__lie_in_the_ball_and_the_range(
+    attack: AttackConfig, trained: Supervised
+) -> None:
     pixels = SOURCE.images.float() / 255
     pixels[:, :, :4], pixels[:, :, -4:] = 0.0, 1.0
     before = pixels.clone()
-    found = adversarial_images(InPixels(trained).eval(), pixels, SOURCE.labels, attack, WEAK, seed=0)
+    labels = SOURCE.columns["label"].values
+    found = adversarial_images(InPixels(trained).eval(), pixels, labels, attack, epsilon=EPSILON, seed=0)
     assert torch.equal(pixels, before)
-    assert (found - pixels).abs().max() <= WEAK.epsilon + 1e-6
+    assert (found - pixels).abs().max() <= EPSILON + 1e-6
     assert found.min() >= 0
     assert found.max() <= 1
-    assert attack == "noise" or not torch.equal(found, pixels)  # noise that misled nobody is not kept
+    assert attack == Noise() or not torch.equal(found, pixels)  # noise that misled nobody is not kept
     trained.zero_grad()
     trained.train()
 
 
 def test_adversarial_images__the_librarys_pgd__is_as_strong_as_ours(trained: Supervised) -> None:
-    pixels, labels = SOURCE.images.float() / 255, SOURCE.labels
+    pixels, labels = SOURCE.images.float() / 255, SOURCE.columns["label"].values
     network = InPixels(trained).eval()
-    theirs = adversarial_images(network, pixels, labels, "pgd", WEAK, seed=0)
+    theirs = adversarial_images(network, pixels, labels, WEAK, epsilon=EPSILON, seed=0)
     inputs = projected_gradient_descent(
         NORMALISATION.to_inputs(pixels),
         NORMALISATION,
         lambda inputs: cross_entropy(trained.predict(inputs), labels, reduction="sum"),
-        PGDConfig(steps=WEAK.steps, epsilon=WEAK.epsilon, step_size=WEAK.step_size),
+        PGDConfig(steps=WEAK.steps, epsilon=EPSILON, step_size=WEAK.step_size),
         draws=Draws(named_generator(0, "attack")),
     )
     with torch.no_grad():
@@ -122,8 +135,8 @@ def test_adversarial_images__the_librarys_pgd__is_as_strong_as_ours(trained: Sup
 def test_evaluate_under_attack__every_attack__has_a_row_no_better_than_clean_and_the_worst_is_last(
     trained: Supervised, runtime: Runtime
 ) -> None:
-    rows = rows_of(trained, runtime, WEAK)
-    assert [row.split for row in rows] == ["test", *(f"test/{attack}" for attack in ATTACKS), "test/all_attacks"]
+    rows = rows_of(trained, runtime, *ATTACKS)
+    assert [row.split for row in rows] == ["test", *(f"test/{attack.name}" for attack in ATTACKS), "test/all_attacks"]
     assert {(row.head, row.kind, row.n) for row in rows} == {("semantic", "task", 24)}
     clean, *attacked, worst = rows
     (plain,) = reader_of(trained, runtime).evaluate(TestSplit(SOURCE))
@@ -131,7 +144,7 @@ def test_evaluate_under_attack__every_attack__has_a_row_no_better_than_clean_and
     assert clean.main.value >= 0.9
     assert all(is_no_better(row, clean) for row in attacked)
     assert all(is_no_better(worst, row) for row in attacked)
-    by_name = dict(zip(ATTACKS, attacked, strict=True))
+    by_name = dict(zip([attack.name for attack in ATTACKS], attacked, strict=True))
     assert by_name["pgd"].main.value < clean.main.value - 0.2
     assert by_name["noise"].main.value >= by_name["pgd"].main.value
     for row in rows:
@@ -164,7 +177,7 @@ def grey_source(method: Supervised) -> InMemorySource:
     images = torch.randint(107, 148, (60, 3, 28, 28), generator=torch.Generator().manual_seed(1)).to(torch.uint8)
     with torch.no_grad():
         labels = method.predict(NORMALISATION.to_inputs(images.float() / 255)).argmax(1)
-    return InMemorySource("greys", images, labels, ("dark", "bright"))
+    return InMemorySource("greys", images, {"label": Column(labels, ("dark", "bright"))})
 
 
 def test_evaluate_under_attack__linear_network__has_the_robust_accuracy_of_the_closed_form(runtime: Runtime) -> None:
@@ -175,8 +188,9 @@ def test_evaluate_under_attack__linear_network__has_the_robust_accuracy_of_the_c
         logits = method.predict(NORMALISATION.to_inputs(source.images.float() / 255))
     distances = (logits[:, 1] - logits[:, 0]).abs() / weights.abs().sum()  # in the maximum norm, in pixels
     epsilon = float(distances.sort().values[29:31].mean())
-    config = AttackConfig(attacks=("pgd", "pgd_margin", "momentum"), epsilon=epsilon, step_size=epsilon / 4, steps=12)
-    rows = evaluate_under_attack(reader_of(method, runtime, batch_size=25), TestSplit(source), config=config, seed=0)
+    attacks = [kind(step_size=epsilon / 4, steps=12) for kind in (PGD, PGDMargin, Momentum)]
+    reader = reader_of(method, runtime, batch_size=25)
+    rows = evaluate_under_attack(reader, TestSplit(source), attacks=attacks, epsilon=epsilon, seed=0)
     assert rows[0].main.value == 1.0
     assert [row.main.value for row in rows[1:]] == [0.5] * 4
 
@@ -188,7 +202,7 @@ def test_evaluate_under_attack__method_and_generators__are_left_alone(trained: S
     asked = [parameter.requires_grad for parameter in trained.parameters()]
     weights = {name: tensor.clone() for name, tensor in trained.state_dict().items()}
     torch.manual_seed(0)
-    rows_of(trained, runtime, replace(WEAK, attacks=("pgd", "noise"), steps=2))
+    rows_of(trained, runtime, replace(WEAK, steps=2), Noise())
     drawn = torch.rand(1)
     torch.manual_seed(0)
     assert torch.equal(drawn, torch.rand(1))
@@ -201,7 +215,7 @@ def test_evaluate_under_attack__method_and_generators__are_left_alone(trained: S
 
 
 def test_evaluate_under_attack__one_seed__gives_the_same_rows(trained: Supervised, runtime: Runtime) -> None:
-    config = replace(WEAK, attacks=("pgd",), steps=2, restarts=2)
+    config = replace(WEAK, steps=2, restarts=2)
     once = rows_of(trained, runtime, config)
     torch.manual_seed(5)
     assert rows_of(trained, runtime, config) == once
@@ -209,7 +223,7 @@ def test_evaluate_under_attack__one_seed__gives_the_same_rows(trained: Supervise
 
 
 def test_evaluate_under_attack__more_restarts__are_no_weaker(trained: Supervised, runtime: Runtime) -> None:
-    one = replace(WEAK, attacks=("pgd",), steps=2)
+    one = replace(WEAK, steps=2)
     first, more = (rows_of(trained, runtime, replace(one, restarts=restarts))[1] for restarts in (1, 4))
     assert more.main.value <= first.main.value
     assert more.measures["nll"].value > first.measures["nll"].value
@@ -220,8 +234,7 @@ def test_evaluate_under_attack__flat_network__gives_clean_numbers_under_every_at
     with torch.no_grad():
         method.semantic.weight.zero_()
         method.semantic.bias.copy_(torch.tensor([1.0, 0.0, 0.0, 0.0]))
-    config = replace(WEAK, attacks=("pgd", "pgd_margin", "fmn", "deepfool"), steps=2)
-    rows = rows_of(method, runtime, config)
+    rows = rows_of(method, runtime, PGD(steps=2), PGDMargin(steps=2), FMN(), DeepFool())
     assert {row.main.value for row in rows} == {0.25}
     assert {round(row.measures["nll"].value, 5) for row in rows} == {round(rows[0].measures["nll"].value, 5)}
 
@@ -231,13 +244,13 @@ def test_evaluate_under_attack__weights_that_are_no_numbers__are_refused(runtime
     with torch.no_grad():
         method.semantic.weight.fill_(torch.nan)
     with pytest.raises(NonFiniteError, match="semantic on test"):
-        rows_of(method, runtime, replace(WEAK, attacks=("pgd",), steps=1))
+        rows_of(method, runtime, replace(WEAK, steps=1))
 
 
 def test_evaluate_under_attack__empty_split__is_refused(trained: Supervised, runtime: Runtime) -> None:
     empty = TestSplit(SOURCE.subset(torch.empty(0, dtype=torch.int64), "nothing"))
     with pytest.raises(DataError, match="images in test"):
-        evaluate_under_attack(reader_of(trained, runtime), empty, config=WEAK, seed=0)
+        evaluate_under_attack(reader_of(trained, runtime), empty, attacks=[WEAK], seed=0)
 
 
 def test_evaluate_under_attack__foolbox_missing__gives_the_install_hint(
@@ -248,22 +261,20 @@ def test_evaluate_under_attack__foolbox_missing__gives_the_install_hint(
         rows_of(trained, runtime, WEAK)
 
 
-def test_adversarial_images__unknown_attack__is_refused(trained: Supervised) -> None:
-    with pytest.raises(ConfigError, match="steps with attack pgd or pgd_margin or momentum only, got steps 3 with fmn"):
-        AttackConfig(attacks=("fmn",), steps=3)
-    with pytest.raises(ConfigError, match="restarts 2 with momentum, noise, which do not read it"):
-        AttackConfig(attacks=("momentum", "noise"), restarts=2)
-    with pytest.raises(ConfigError, match="got fgsm"):
-        adversarial_images(trained, SOURCE.images.float() / 255, SOURCE.labels, "fgsm", WEAK, seed=0)
+@pytest.mark.parametrize("epsilon", [0.0, 8.0])
+def test_evaluate_under_attack__no_such_ball_or_no_attack__is_refused(
+    epsilon: float, trained: Supervised, runtime: Runtime
+) -> None:
+    reader = reader_of(trained, runtime)
+    with pytest.raises(ConfigError, match=r"epsilon in \(0, 1\], in units of the range of pixels"):
+        evaluate_under_attack(reader, TestSplit(SOURCE), attacks=[WEAK], epsilon=epsilon, seed=0)
+    with pytest.raises(ConfigError, match="one attack or more, got none"):
+        evaluate_under_attack(reader, TestSplit(SOURCE), attacks=[], seed=0)
 
 
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"attacks": ()}, "got none"),
-        ({"attacks": ("pgd", "fgsm")}, "attacks of pgd, .*got fgsm"),
-        ({"epsilon": 8.0}, r"epsilon in \(0, 1\]"),
-        ({"epsilon": 0.0}, r"epsilon in \(0, 1\]"),
         ({"steps": 0}, "steps >= 1"),
         ({"step_size": 0.0}, r"step-size in \(0, 1\]"),
         ({"restarts": 0}, "restarts >= 1"),
@@ -271,4 +282,4 @@ def test_adversarial_images__unknown_attack__is_refused(trained: Supervised) -> 
 )
 def test_config__out_of_range__is_refused(values: dict[str, object], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
-        AttackConfig(**values)
+        PGD(**values)

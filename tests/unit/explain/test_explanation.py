@@ -93,15 +93,15 @@ def test_explain__grad_cam_rows__are_the_maps_of_the_formula(subject):
         "seed": 0,
     }
     assert len(rows) == 8
-    assert [row["label"] for row in rows] == [name for name in subject.source.class_names for _ in range(2)]
+    assert [row["label"] for row in rows] == [name for name in subject.source.vocabulary["label"] for _ in range(2)]
     indices = torch.tensor([row["index"] for row in rows])
-    labels = subject.source.labels[indices]
+    labels = subject.source.columns["label"].values[indices]
     images = torch.cat([part.images for part in subject.inputs(indices)])
     maps = grad_cam(subject.model.method, images, layer="stage3", classes=labels)
     probs = subject.model.method.predict(images).softmax(1).detach()
     for row, attention, label, prob in zip(rows, maps, labels.tolist(), probs, strict=True):
-        assert row["explained"] == row["label"] == subject.source.class_names[label]
-        assert row["predicted"] == subject.source.class_names[int(prob.argmax())]
+        assert row["explained"] == row["label"] == subject.source.vocabulary["label"][label]
+        assert row["predicted"] == subject.source.vocabulary["label"][int(prob.argmax())]
         assert row["probability"] == pytest.approx(float(prob[label]), rel=1e-4)
         assert row["largest"] == pytest.approx(float(attention.max()), rel=1e-4)
         scaled = attention / attention.max() if attention.any() else attention
@@ -123,7 +123,10 @@ def test_explain__t_sne_rows__are_one_per_picture(subject):
     assert settings["divergence"] >= 0
     assert len({row["index"] for row in rows}) == 20
     for row in rows:
-        assert row["label"] == subject.source.class_names[int(subject.source.labels[row["index"]])]
+        assert (
+            row["label"]
+            == subject.source.vocabulary["label"][int(subject.source.columns["label"].values[row["index"]])]
+        )
         assert np.isfinite([row["x"], row["y"]]).all()
     assert found.notes == ["Grad-CAM: 4 images, layer stage3 (4x4)", "t-SNE: 20 images, perplexity 5"]
 
@@ -279,7 +282,7 @@ def test_draw_points__class_without_points__is_left_out():
 
 def test_explain__rare_class__may_have_no_point(subject):
     whole = subject.source
-    places = torch.cat([(whole.labels == label).nonzero().flatten() for label in range(4)])
+    places = torch.cat([(whole.columns["label"].values == label).nonzero().flatten() for label in range(4)])
     uneven = whole.subset(places[[*range(6), *range(6, 12), *range(12, 18), 18]], "uneven")
     found = explain(replace(subject, source=uneven), ExplainConfig(per_class=1, num_points=4))
     _, *rows = rows_of(found.files["tsne.jsonl"])

@@ -12,6 +12,7 @@ from auxo.layers.batch_norm import keep_running_statistics
 from auxo.methods.bissl import BiSSL
 from auxo.optimizers import OptimizerConfig
 from auxo.runtime import Runtime, RuntimeConfig
+from auxo.solvers.conjugate_gradient import ConjugateGradientSolver
 from auxo.tasks import Classification
 from auxo.types import Batch, Features
 
@@ -22,7 +23,8 @@ COMMON = BiSSL.Config(
     pretext=HEADS, optimizer=SGD, lower_optimizer=SGD, lower_steps=2, upper_steps=2, pretext_ratio=1,
     curvature_ratio=1, clip_norm=1e9,
 )  # fmt: skip
-BASE = replace(COMMON, damping=1000.0, iterations=40, tolerance=0.0)
+SOLVER = ConjugateGradientSolver(damping=1000.0, iterations=40, tolerance=0.0)
+BASE = replace(COMMON, solver=SOLVER)
 RUNTIME = Runtime(config=RuntimeConfig(device="cpu"), device=torch.device("cpu"))
 
 

@@ -26,7 +26,7 @@ def task():
 def batches():
     source = oriented_shapes(24, size=28, seed=3)
     images = source.images.double() / 127.5 - 1
-    labels = source.labels.clamp(max=3)
+    labels = source.columns["label"].values.clamp(max=3)
     whole = torch.arange(24)
     return {
         "train": Batch(images[:16], {"label": labels[:16]}, whole[:16]),

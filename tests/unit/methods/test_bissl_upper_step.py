@@ -10,11 +10,16 @@ from torch.func import functional_call
 
 from auxo.joint_embeddings import Pair, loss_in_backbone
 from auxo.layers.batch_norm import keep_running_statistics
+from auxo.solvers.identity import IdentitySolver
+from auxo.solvers.mfac import MFACSolver
+from auxo.solvers.neumann import NeumannSolver
+from auxo.solvers.nystrom import NystromSolver
 
 from .bissl_dense import (
     BASE,
     COMMON,
     RUNTIME,
+    SOLVER,
     batches,
     expected_parts,
     flat,
@@ -39,7 +44,7 @@ def step_above(config, **options):
     ("coupling", "damping", "gamma"), [(0.5, 1000.0, 1.0), (500.0, 300.0, 0.01), (800.0, 0.0, 0.0)]
 )
 def test_upper_step__conjugate_gradients__is_the_dense_solution_of_the_damped_system(coupling, damping, gamma):
-    config = replace(BASE, coupling=coupling, damping=damping, direct_weight=gamma)
+    config = replace(BASE, coupling=coupling, solver=replace(SOLVER, damping=damping), direct_weight=gamma)
     backbone, head, (v, h1, g2, h2, dense), metrics = step_above(config)
     z = torch.linalg.solve(torch.eye(len(v), dtype=v.dtype) + dense / (coupling + damping), v)
     assert torch.allclose(backbone, z + gamma * g2, rtol=1e-9, atol=1e-12)
@@ -53,7 +58,7 @@ def test_upper_step__conjugate_gradients__is_the_dense_solution_of_the_damped_sy
 
 def test_upper_step__neumann_given_time__is_the_same_solution():
     backbone, _, (v, _, g2, _, dense), metrics = step_above(
-        replace(COMMON, solver="neumann", damping=1000.0, iterations=200)
+        replace(COMMON, solver=NeumannSolver(damping=1000.0, iterations=200))
     )
     z = torch.linalg.solve(torch.eye(len(v), dtype=v.dtype) + dense / 1000.001, v)
     assert torch.allclose(backbone - g2, z, rtol=1e-3, atol=1e-6)
@@ -62,7 +67,7 @@ def test_upper_step__neumann_given_time__is_the_same_solution():
 
 def test_upper_step__nystrom_of_an_indefinite_hessian__keeps_the_gradient_and_says_so():
     backbone, _, (v, _, g2, _, dense), metrics = step_above(
-        replace(COMMON, solver="nystrom", damping=1000.0, iterations=60)
+        replace(COMMON, solver=NystromSolver(damping=1000.0, iterations=60))
     )
     assert torch.linalg.eigvalsh(dense).min() < -1e-4
     assert metrics["negative_curvature"] == 1
@@ -70,14 +75,16 @@ def test_upper_step__nystrom_of_an_indefinite_hessian__keeps_the_gradient_and_sa
 
 
 def test_upper_step__identity__is_the_gradient_at_the_lower_solution():
-    backbone, head, (v, h1, g2, h2, _), metrics = step_above(replace(COMMON, solver="identity"))
+    backbone, head, (v, h1, g2, h2, _), metrics = step_above(replace(COMMON, solver=IdentitySolver()))
     assert torch.allclose(backbone, v + g2, rtol=1e-12)
     assert torch.allclose(head[0], h1[0] + h2[0], rtol=1e-12)
     assert metrics["response_cosine"].item() == pytest.approx(1.0)
 
 
 def test_upper_step__equal_backbones_and_identity__is_a_plain_step_times_one_plus_gamma():
-    backbone, _, (v, _, g2, _, _), _ = step_above(replace(COMMON, solver="identity", direct_weight=0.25), apart=0.0)
+    backbone, _, (v, _, g2, _, _), _ = step_above(
+        replace(COMMON, solver=IdentitySolver(), direct_weight=0.25), apart=0.0
+    )
     assert torch.allclose(v, g2, rtol=1e-12)
     assert torch.allclose(backbone, 1.25 * v, rtol=1e-12)
 
@@ -88,12 +95,12 @@ def test_upper_step__no_indirect_weight__is_the_direct_gradient_alone():
 
 
 def test_upper_step__damping_without_end__is_the_identity():
-    backbone, _, (v, _, g2, _, _), _ = step_above(replace(BASE, damping=1e9))
+    backbone, _, (v, _, g2, _, _), _ = step_above(replace(BASE, solver=replace(SOLVER, damping=1e9)))
     assert torch.allclose(backbone, v + g2, rtol=1e-8)
 
 
 def test_upper_step__indefinite_system__stops_with_the_gradient_and_says_so():
-    config = replace(BASE, damping=0.0, coupling=1e-4)
+    config = replace(BASE, solver=replace(SOLVER, damping=0.0), coupling=1e-4)
     method, state = make(config)
     shown = batches(config)
     *_, dense = expected_parts(method, shown)
@@ -106,7 +113,7 @@ def test_upper_step__indefinite_system__stops_with_the_gradient_and_says_so():
 def test_hypergradient__exact_lower_solution__equals_finite_differences():
     """Along random directions, the derivative of F(theta_D) with the lower problem solved anew each time."""
     coupling = 1000.0  # random weights have curvatures of hundreds
-    config = replace(BASE, coupling=coupling, damping=0.0, direct_weight=0.7)
+    config = replace(BASE, coupling=coupling, solver=replace(SOLVER, damping=0.0), direct_weight=0.7)
     method, state = make(config)
     shown = batches(config)
     pair = Pair(shown["curvature_first"].images, shown["curvature_second"].images)
@@ -156,7 +163,7 @@ def test_hypergradient__exact_lower_solution__equals_finite_differences():
 
 
 def test_mfac__last_lower_gradients__solve_with_their_fisher_matrix():
-    config = replace(COMMON, solver="mfac", coupling=0.3)
+    config = replace(COMMON, solver=MFACSolver(), coupling=0.3)
     method, state = make(config)
     lower = lower_only(batches(config))
     gradients = []

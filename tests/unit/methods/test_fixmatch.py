@@ -221,7 +221,7 @@ def test_recipe__digits__has_250_labels_and_no_flips():
     config = recipe()
     assert config.data.augment == "crop"
     splits = load_splits(config.data, seed=0)
-    assert splits.train.source.labels.bincount().tolist() == [25] * 10
+    assert splits.train.source.columns["label"].values.bincount().tolist() == [25] * 10
     assert len(splits.unlabelled.source) == 4000
     assert config.stages[0].method == FixMatch.Config(optimizer=config.stages[0].method.optimizer)
 

@@ -24,7 +24,7 @@ def answers(finished_run):
         pixels = split.source.fetch(torch.arange(len(split.source))).float() / 255
         images = (pixels - model.pipeline.mean.view(1, -1, 1, 1)) / model.pipeline.std.view(1, -1, 1, 1)
         with torch.no_grad():
-            found[split.name] = split.source.labels, model.method.predict(images)
+            found[split.name] = split.source.columns["label"].values, model.method.predict(images)
     return found
 
 
@@ -130,8 +130,8 @@ def test_points__every_picture__is_on_the_map_and_in_the_table(page, report):
     numbers = sorted(number for trace in page.data["points-0-figure"]["data"] for number in trace["customdata"])
     assert numbers == list(range(16)) == list(range(len(lines)))
     for place, line in enumerate(lines):
-        label = looked_at.source.labels[looked_at.points.indices[place]]
-        assert line[2] == looked_at.source.class_names[label]
+        label = looked_at.source.columns["label"].values[looked_at.points.indices[place]]
+        assert line[2] == looked_at.source.vocabulary["label"][label]
         assert page.data["texts"][place].startswith(line[2])
 
 

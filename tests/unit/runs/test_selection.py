@@ -9,8 +9,11 @@ from auxo.errors import ConfigError, NonFiniteError, SelectionError
 from auxo.runs.results import EvaluationRow, Selection
 from auxo.runs.selection import SelectionRule
 from auxo.tasks import Measure
+from auxo.types import Column
 
-SOURCE = InMemorySource("x", torch.zeros(1, 3, 8, 8, dtype=torch.uint8), torch.zeros(1, dtype=torch.int64), ("a", "b"))
+SOURCE = InMemorySource(
+    "x", torch.zeros(1, 3, 8, 8, dtype=torch.uint8), {"label": Column(torch.zeros(1, dtype=torch.int64), ("a", "b"))}
+)
 VAL = ValSplit(SOURCE)
 BEST = SelectionRule(keep="best")
 

@@ -193,7 +193,8 @@ def test_answers__outputs__are_class_probability_and_all_probabilities():
 
 
 def source(labels, names):
-    return InMemorySource("set", torch.zeros(len(labels), 3, 8, 8, dtype=torch.uint8), torch.tensor(labels), names)
+    columns = {"label": Column(torch.tensor(labels), names)}
+    return InMemorySource("set", torch.zeros(len(labels), 3, 8, 8, dtype=torch.uint8), columns)
 
 
 def test_from_source__labelled_images__has_their_classes_and_counts():

@@ -10,6 +10,7 @@ from auxo.runs.experiment import ExperimentConfig, TrainingConfig
 from auxo.runs.records import read_records
 from auxo.runtime import RuntimeConfig, open_runtime
 from auxo.training import SilentObserver, train_run
+from auxo.types import Column
 
 
 def run_here(config, folder, splits, observer=None):
@@ -51,7 +52,7 @@ def make_splits(test_labels=None, side=28):
         source.subset(torch.arange(*part), name) for part, name in (((0, 64), "a"), ((64, 96), "b"), ((96, 128), "c"))
     )
     if test_labels is not None:
-        test = InMemorySource(test.name, test.images, test_labels, test.class_names)
+        test = InMemorySource(test.name, test.images, {"label": Column(test_labels, test.vocabulary["label"])})
     return Splits(train=TrainSplit(train), val=ValSplit(val), test=TestSplit(test))
 
 

@@ -232,7 +232,7 @@ def test_views__without_images__tell_targets_of_the_same_images_and_fetch_none(t
         batch = batches["bare"]
         assert (batch.images.shape, batch.images.dtype) == ((len(batch), 0, 0, 0), torch.uint8)
         assert batch.normalisation is None
-        assert torch.equal(batch.labels, meta.labels[batch.indices])
+        assert torch.equal(batch.labels, meta.columns["label"].values[batch.indices])
     images = look({"train": View(), "bare": View("meta")}, tmp_path / "images", splits=splits, batch_size=64)
     for ours, theirs in zip(shown, images, strict=True):
         assert torch.equal(ours["bare"].indices, theirs["bare"].indices)

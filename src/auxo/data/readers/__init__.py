@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 from auxo.data.config import DataConfig
 from auxo.data.loader import in_memory
@@ -14,6 +15,7 @@ from auxo.data.readers.listing import HUB_PREFIX, Listing
 from auxo.data.sources import AbstractSource, StreamingSource
 from auxo.errors import DataError
 from auxo.outside import call_outside, is_outside
+from auxo.types import LABEL
 
 __all__ = [
     "align_splits",
@@ -34,7 +36,6 @@ def read_source(
     spec: str,
     config: DataConfig,
     *,
-    class_names: tuple[str, ...] | None = None,
     vocabulary: Mapping[str, tuple[str, ...]] | None = None,
 ) -> AbstractSource:
     """Read a set of images by what ``spec`` is, and hold it as ``config.storage`` says.
@@ -43,38 +44,42 @@ def read_source(
         spec: a folder of class folders, a Parquet file, a folder of Parquet files, a CSV, ``hf://…``, or
             ``file.py:Name`` of a class or function that makes a source of the options in ``config``.
         config: gives columns, image size and storage, and says what to do with values that are missing or unknown.
-        class_names: the training set's classes, which labels are mapped to by name; ``None`` for the training set.
-        vocabulary: what the numbers of other targets stand for in the training set, by their names. Columns of this set
-            are mapped to that by name; a target with places must have it. Any other column has values of its own.
+        vocabulary: what the numbers of targets stand for in the training set, by their names; ``None`` for that set
+            itself. Columns of this set are mapped to that by name; a target with places must have it. Any other column
+            has values of its own.
 
     Raises:
         ConfigError: a file of the user's does not run, or makes no source.
         DataError: the set cannot be used; the message names the file or row.
     """
-    source = read_named(spec, config, class_names=class_names)
+    return store([read_named(spec, config, vocabulary=vocabulary)], config)[0]
+
+
+def read_named(
+    spec: str, config: DataConfig, *, vocabulary: Mapping[str, tuple[str, ...]] | None = None
+) -> AbstractSource:
+    """Read a set as :func:`read_source` does; only its first image is decoded."""
+    if not is_outside(spec):
+        return read_streaming(spec, config, vocabulary=vocabulary)
+    source = call_outside(spec, AbstractSource, config)
+    require_columns(source, config.columns)
     known = dict(vocabulary or {})
     for name in [name for name in known if name in source.vocabulary and name not in source.columns]:
         _require_names(spec, source.vocabulary[name], known.pop(name))
-    return align_columns(store([source], config)[0], known, unknown=config.unknown)
+    return align_columns(source, known, unknown=config.unknown)
 
 
-def read_named(spec: str, config: DataConfig, *, class_names: tuple[str, ...] | None = None) -> AbstractSource:
-    """Read a set as :func:`read_source` does, its further columns unmapped; only its first image is decoded."""
-    if is_outside(spec):
-        source = _read_outside(spec, config, class_names=class_names)
-        require_columns(source, config.columns)
-        return source
-    return read_streaming(spec, config, class_names=class_names)
-
-
-def read_streaming(spec: str, config: DataConfig, *, class_names: tuple[str, ...] | None = None) -> StreamingSource:
+def read_streaming(
+    spec: str, config: DataConfig, *, vocabulary: Mapping[str, tuple[str, ...]] | None = None
+) -> StreamingSource:
     """Read a set as :func:`read_named` does, but nothing that a Python file of the user's makes."""
-    listing = _list_images(spec, config)
-    return listing.to_source(class_names, image_size=config.image_size, unknown=config.unknown)
+    known = vocabulary or {}
+    source = _list_images(spec, config).to_source(known, image_size=config.image_size, unknown=config.unknown)
+    return cast("StreamingSource", align_columns(source, known, unknown=config.unknown))
 
 
 def read_unlabelled(spec: str, config: DataConfig) -> AbstractSource:
-    """Read a set whose labels, if it has any, are not looked at; no more than its first image is decoded.
+    """Read a set whose targets, if it has any, are not looked at; no more than its first image is decoded.
 
     Args:
         spec: a folder with images in it or in folders below, a Parquet file, a folder of Parquet files, a CSV, or
@@ -86,11 +91,12 @@ def read_unlabelled(spec: str, config: DataConfig) -> AbstractSource:
         DataError: the set cannot be used; the message names the file or row.
     """
     if is_outside(spec):
-        source = _read_outside(spec, config)
+        source = call_outside(spec, AbstractSource, config)
         shown = config.columns if set(config.columns) <= set(source.columns) else ()
         return source.without_targets({*source.vocabulary, *config.columns} - set(shown), source.name)
     listing = _list_images(spec, config, is_labelled=False)
-    return listing.to_unlabelled_source(config.columns, image_size=config.image_size, unknown=config.unknown)
+    source = listing.to_source({}, image_size=config.image_size, unknown=config.unknown)
+    return source.without_targets({LABEL, *config.columns} - set(source.columns), source.name)
 
 
 def store(sources: Sequence[AbstractSource], config: DataConfig) -> list[AbstractSource]:
@@ -141,14 +147,6 @@ def _choose_reader(spec: str, config: DataConfig, *, is_labelled: bool) -> Listi
     is_code = path.suffix.lower() == ".py"
     fix = f"name what makes the source: {path.name}:Name" if is_code else "name its folder, or convert it"
     raise DataError(_KINDS, f"'{spec}'", fix)
-
-
-def _read_outside(spec: str, config: DataConfig, *, class_names: tuple[str, ...] | None = None) -> AbstractSource:
-    """Return what a function or class of the user's makes of the options of the data."""
-    source = call_outside(spec, AbstractSource, config)
-    if class_names:
-        _require_names(spec, source.class_names, class_names)
-    return source
 
 
 def _require_names(spec: str, names: tuple[str, ...], expected: tuple[str, ...]) -> None:

@@ -1,4 +1,4 @@
-"""Further columns that a method learns: they mean the same in every set."""
+"""Columns that are learned: they mean the same in every set."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
@@ -6,14 +6,14 @@ from typing import TypeVar
 
 import torch
 
-from auxo.data.columns import NO_LABEL, take_columns
+from auxo.data.columns import HIDDEN, take_columns
 from auxo.data.config import Unknown
-from auxo.data.readers.kept import LEAVE_OUT, KeptImages
+from auxo.data.readers.kept import LEAVE_OUT, KeptImages, describe_unknown
 from auxo.data.readers.listing import shorten
 from auxo.data.sources import AbstractSource
 from auxo.data.splits import MetaSplit, OODSplit, Splits, TestSplit, UnlabelledSplit, ValSplit
 from auxo.errors import DataError
-from auxo.types import LABEL, Column
+from auxo.types import Column
 
 _Split = TypeVar("_Split", ValSplit, TestSplit, MetaSplit, OODSplit, UnlabelledSplit)
 
@@ -89,25 +89,25 @@ def _align_column(source: AbstractSource, name: str, names: tuple[str, ...], kep
     """Return a column with numbers that stand for ``names``, -1 where an image is left out."""
     values, own = source.columns[name]
     number = {each: i for i, each in enumerate(names)}
-    aligned = torch.tensor([number.get(each, NO_LABEL) for each in own])[values]
+    aligned = torch.tensor([number.get(each, HIDDEN) for each in own])[values]
 
     def refuse(place: int) -> DataError:
         got = f"'{own[int(values[place])]}' at {source.describe(place)}"
         fix = f"correct it, remove the image, or {LEAVE_OUT}"
         return DataError(f"values of '{name}' that train has ({shorten(names)})", got, fix)
 
-    kept.drop(aligned == NO_LABEL, f"with a value of '{name}' that train does not have", refuse)
+    kept.drop(aligned == HIDDEN, describe_unknown(name), refuse)
     return Column(aligned, names)
 
 
 def _require_learned(source: AbstractSource, names: Collection[str]) -> None:
     """Refuse a source that lacks a column that is learned."""
-    fix = "name it with --data.columns, and choose images that have it"
-    _refuse_missing(source, names, f"images with the further columns {', '.join(names)}, which the method learns", fix)
+    fix = "choose images that have it, and name a further column with --data.columns"
+    _refuse_missing(source, names, f"images with values of {', '.join(names)}, which the run learns", fix)
 
 
 def _refuse_missing(source: AbstractSource, names: Collection[str], expected: str, fix: str) -> None:
     """Refuse a source that lacks one of some columns."""
-    if not set(names) <= set(source.columns):
-        own = ", ".join(name for name in source.columns if name != LABEL)
-        raise DataError(expected, f"{own or 'no further column'} in '{source.name}'", fix)
+    own = [name for name, column in source.columns.items() if column.names]  # others are hidden
+    if not set(names) <= set(own):
+        raise DataError(expected, f"{', '.join(own) or 'none'} in '{source.name}'", fix)

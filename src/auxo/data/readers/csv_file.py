@@ -1,4 +1,4 @@
-"""A CSV of image paths and labels."""
+"""A CSV of image paths and of columns that say something of each image."""
 
 import csv
 import os
@@ -9,6 +9,7 @@ from typing import IO
 
 from auxo.data.readers.listing import INTEGER, FileImages, Listing
 from auxo.errors import DataError
+from auxo.types import LABEL
 
 
 def read_csv(
@@ -16,14 +17,14 @@ def read_csv(
 ) -> Listing:
     """List the images of a CSV in UTF-8 with a header row.
 
-    Labels are class numbers if all of them are whole numbers, else class names.
+    The values of ``label`` are whole numbers if all of them look so, else names; those of further columns are names.
 
     Args:
         path: the CSV; relative image paths start at its folder.
         name: see :class:`auxo.data.sources.AbstractSource`.
         path_column: column of the image paths.
-        label_column: column of the labels; ``None`` reads none.
-        columns: further columns. Without labels they are read only where all of them are there.
+        label_column: column of ``label``; ``None`` reads none.
+        columns: further columns. Without ``label`` they are read only where all of them are there.
 
     Raises:
         DataError: it cannot be read, a column or path is missing, or an image is not there; the message names the
@@ -46,12 +47,18 @@ def read_csv(
         for column, values in cells.items():
             values.append(row[column] or None)
     if not files:
-        raise DataError("rows below the header", f"none in {path}", "give one image per row, and its label")
-    further = {column: cells[column] for column in columns}
-    labels: list[int | str | None] = [] if label_column is None else list(cells[label_column])
-    if all(INTEGER.fullmatch(str(label)) for label in labels if label is not None):
-        labels = [None if label is None else int(label) for label in labels]
-    return Listing(name, CsvImages(files, lines, path), labels, columns=further)
+        raise DataError("rows below the header", f"none in {path}", "give one image per row")
+    found: dict[str, Sequence[int | str | None]] = {column: cells[column] for column in columns}
+    if label_column is not None:
+        found[LABEL] = _read_numbers(cells[label_column])
+    return Listing(name, CsvImages(files, lines, path), found)
+
+
+def _read_numbers(values: Sequence[str | None]) -> Sequence[int | str | None]:
+    """Return values as whole numbers, if all of them are."""
+    if all(INTEGER.fullmatch(value) for value in values if value is not None):
+        return [None if value is None else int(value) for value in values]
+    return values
 
 
 def has_columns(path: Path, columns: Collection[str]) -> bool:

@@ -1,4 +1,4 @@
-"""A folder with one folder of images per class, or of images without labels."""
+"""A folder with one folder of images per class, or of images of which it says nothing."""
 
 import os
 from collections.abc import Sequence
@@ -11,6 +11,7 @@ from auxo.data.decode import FORMATS
 from auxo.data.readers.csv_file import has_columns, read_rows
 from auxo.data.readers.listing import FileImages, Listing
 from auxo.errors import DataError
+from auxo.types import LABEL
 
 _LEFTOVERS = ("thumbs.db", "desktop.ini")
 _TABLE = "labels.csv"
@@ -38,16 +39,16 @@ def read_folder(root: Path, name: str, *, path_column: str = "path", columns: Se
         got = f"{stray[0]} beside the class folders"
         raise DataError("images in the folder of their class", got, "move it to its class, or remove it")
     files: list[Path] = []
-    labels: list[str] = []
+    names: list[str] = []
     for folder in folders:
         found = _list_images(folder)
         files += found
-        labels += [folder.name] * len(found)
-    return _with_columns(Listing(name, FileImages(files), labels), root, files, path_column, columns)
+        names += [folder.name] * len(found)
+    return _with_columns(Listing(name, FileImages(files), {LABEL: names}), root, files, path_column, columns)
 
 
 def read_folder_tree(root: Path, name: str, *, path_column: str = "path", columns: Sequence[str] = ()) -> Listing:
-    """List the images of a folder and of all folders below, without labels; names that start with a dot are ignored.
+    """List the images of a folder and of all below, without classes; names that start with a dot are ignored.
 
     Args:
         root: the folder.
@@ -77,7 +78,7 @@ def read_folder_tree(root: Path, name: str, *, path_column: str = "path", column
     files.sort()
     is_described = bool(columns) and (root / _TABLE).is_file() and has_columns(root / _TABLE, columns)
     return _with_columns(
-        Listing(name, FileImages(files), ()), root, files, path_column, columns if is_described else ()
+        Listing(name, FileImages(files), {}), root, files, path_column, columns if is_described else ()
     )
 
 
@@ -104,7 +105,7 @@ def _with_columns(
         line_of[row] = line
         for column in columns:
             values[column][row] = cells[column] or None
-    return replace(listing, columns=values, table=str(table))
+    return replace(listing, columns={**listing.columns, **values}, table=str(table))
 
 
 def _list_images(folder: Path) -> list[Path]:

@@ -14,6 +14,11 @@ LEAVE_OUT = "leave such images out with --data.unknown ignore"
 """What else can be done about an image that is refused."""
 
 
+def describe_unknown(column: str) -> str:
+    """Return what images have in common whose value of a column is not among those of the training set."""
+    return f"with a value of '{column}' that train does not have"
+
+
 @final
 class KeptImages:
     """The images of a set that can be used, and what is said of the others.

@@ -15,6 +15,7 @@ from auxo.data.decode import read_bytes
 from auxo.data.readers.listing import HUB_PREFIX, Listing
 from auxo.data.sources import AbstractEncodedImages
 from auxo.errors import DataError
+from auxo.types import LABEL
 
 
 class TableImages(AbstractEncodedImages):
@@ -60,9 +61,9 @@ class TableImages(AbstractEncodedImages):
 def read_parquet(
     path: Path, name: str, *, image_column: str, label_column: str | None, columns: Sequence[str] = ()
 ) -> Listing:
-    """List a Parquet file, or all Parquet files of a folder in the order of their names; ``None`` reads no labels.
+    """List a Parquet file, or all Parquet files of a folder in the order of their names; ``None`` reads no ``label``.
 
-    Without labels further columns are read only where all of them are there.
+    Without it further columns are read only where all of them are there.
 
     Raises:
         DataError: it cannot be read, or a column is missing.
@@ -79,8 +80,8 @@ def read_hub(spec: str, *, image_column: str, label_column: str | None, columns:
     """List ``hf://owner/name[:split]``, or a data set on disk: ``hf:///absolute/path[:split]``, ``hf://./relative``.
 
     In full a name on the hub is ``hf://owner/name[/folder][@revision][:split]``. The split is ``train`` where none is
-    named and there are several. Code that comes with a data set is never run. Without a label column no label is read,
-    and further columns only where all of them are there.
+    named and there are several. Code that comes with a data set is never run. Without a label column ``label`` is not
+    read, and further columns only where all of them are there.
 
     Raises:
         DataError: it cannot be reached or read, there is no such split, or a column is missing.
@@ -129,7 +130,7 @@ def _choose_split(loaded: Dataset | DatasetDict, split: str, spec: str) -> Datas
 def _list_dataset(
     dataset: Dataset, name: str, where: str, *, image_column: str, label_column: str | None, columns: Sequence[str]
 ) -> Listing:
-    """Take images, labels if they are asked for, and further columns out of a data set."""
+    """Take images, ``label`` if it is asked for, and further columns out of a data set."""
     if label_column is None and not set(columns) <= set(dataset.column_names):
         columns = ()
     options = {image_column: "image-column", **dict.fromkeys(columns, "columns")}
@@ -141,16 +142,16 @@ def _list_dataset(
     if not len(dataset):
         raise DataError("at least one row", f"none in {where}", "check the path and the split")
     images = TableImages(dataset, image_column, where)
-    further = {column: _read_names(dataset, column, where) for column in columns}
+    found: dict[str, Sequence[int | str | None]] = {each: _read_names(dataset, each, where) for each in columns}
     if label_column is None:
-        return Listing(name, images, (), columns=further)
+        return Listing(name, images, found)
     feature = dataset.features[label_column]
     if not _is_numbers_or_names(feature):
         got = f"{feature} in '{label_column}' of {where}"
-        raise DataError("labels that are whole numbers or names", got, "name another column with --data.label-column")
-    labels = _read_values(dataset, label_column)
-    names = tuple(feature.names) if isinstance(feature, ClassLabel) else None
-    return Listing(name, images, [None if label == "" else label for label in labels], names, further)
+        raise DataError("a label column of whole numbers or names", got, "name another column with --data.label-column")
+    found[LABEL] = [None if value == "" else value for value in _read_values(dataset, label_column)]
+    vocabulary = {LABEL: tuple(feature.names)} if isinstance(feature, ClassLabel) else {}
+    return Listing(name, images, found, vocabulary)
 
 
 def _is_numbers_or_names(feature: object) -> bool:

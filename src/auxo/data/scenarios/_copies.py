@@ -4,10 +4,11 @@ from dataclasses import dataclass, replace
 
 from auxo.data.config import DataConfig
 from auxo.data.readers import read_streaming
-from auxo.data.sources import StreamingSource
+from auxo.data.sources import AbstractSource, StreamingSource
 from auxo.data.splits import stratified_positions
 from auxo.errors import DataError
 from auxo.tasks import AbstractTask
+from auxo.types import LABEL
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +19,7 @@ class KnownSet:
         name: its folder under the root, with columns ``image`` and ``label``.
         hub: its ``owner/name[/folder][@revision]`` on the hub.
         hub_image_column: column of the images there.
-        hub_label_column: column of the labels there.
+        hub_label_column: column there of what is called ``label`` here.
         hub_parts: what the training and the test part are called there.
     """
 
@@ -29,7 +30,7 @@ class KnownSet:
     hub_parts: tuple[str, str] = ("train", "test")
 
     def read(
-        self, part: str, config: DataConfig, *, image_size: int | None, class_names: tuple[str, ...] | None = None
+        self, part: str, config: DataConfig, *, image_size: int | None, like: AbstractSource | None = None
     ) -> StreamingSource:
         """Return one part, not decoded yet, from ``<root>/<name>/<part>.parquet`` if there is a root, else the hub.
 
@@ -37,12 +38,13 @@ class KnownSet:
             part: ``train`` or ``test``.
             config: gives the root, and further columns to read.
             image_size: side in pixels to resize and crop to; ``None`` keeps the images as they are.
-            class_names: the training set's classes; ``None`` for the training set.
+            like: the training set, whose classes this part has, too; ``None`` for the training set.
 
         Raises:
             DataError: the copy is not there or cannot be used, or the hub cannot be reached.
         """
         config = replace(config, image_column="image", label_column="label", image_size=image_size)
+        vocabulary = {} if like is None else {LABEL: like.vocabulary[LABEL]}
         root = config.data_root
         if root is not None:
             path = root / self.name / f"{part}.parquet"
@@ -52,11 +54,11 @@ class KnownSet:
                     f"no file {path}",
                     "put it there, name another folder by --data.root or AUXO_DATA, or give neither to use the hub",
                 )
-            return read_streaming(str(path), config, class_names=class_names)
+            return read_streaming(str(path), config, vocabulary=vocabulary)
         config = replace(config, image_column=self.hub_image_column, label_column=self.hub_label_column)
         hub_part = self.hub_parts[part == "test"]
         try:
-            return read_streaming(f"hf://{self.hub}:{hub_part}", config, class_names=class_names)
+            return read_streaming(f"hf://{self.hub}:{hub_part}", config, vocabulary=vocabulary)
         except DataError as error:
             if error.__cause__ is None:  # the set was loaded, and what is wrong is in it
                 raise

@@ -11,6 +11,7 @@ from auxo.data.sources import AbstractSource, InMemorySource
 from auxo.data.splits import OODSplit, Splits, TestSplit, TrainSplit, ValSplit, stratified_parts
 from auxo.random import derive_seed
 from auxo.tasks import AbstractTask
+from auxo.types import LABEL
 
 _VAL_FRACTION = 0.1
 _NUM_CORRUPTED = 2500
@@ -43,7 +44,7 @@ def build_with_corrupted_test(
         seed=derive_seed(seed, known.name, "parts"),
         task=task,
     )
-    test_part = known.read("test", config, image_size=image_size, class_names=whole.class_names)
+    test_part = known.read("test", config, image_size=image_size, like=whole)
     test_part.name = f"{known.name}-test"
     train, val, test = store([train_part, val_part, test_part], config)
     return Splits(
@@ -58,11 +59,11 @@ def build_with_corrupted_test(
 def _corrupt_part(test: AbstractSource, set_name: str, seed: int, task: type[AbstractTask]) -> InMemorySource:
     """Return a stratified part of the test images under the common corruptions."""
     name = f"corrupted-{set_name}"
-    size = max(_NUM_CORRUPTED // len(SEVERITIES), len(test.class_names))
+    size = max(_NUM_CORRUPTED // len(SEVERITIES), len(test.vocabulary[LABEL]))
     part_seed = derive_seed(seed, set_name, "corrupted")
     (part,) = stratified_parts(test, [min(len(test), size)], [test.name], seed=part_seed, task=task)
     clean = part.fetch(torch.arange(len(part)))
     corrupted = corrupt_at_all_severities(clean, seed=derive_seed(seed, set_name, "corruptions"))
     origins = corrupted.origins(name)
     columns = take_columns(part.columns, corrupted.sources)
-    return InMemorySource(name, corrupted.images, origins=origins, columns=columns, notes=part.notes)
+    return InMemorySource(name, corrupted.images, columns, origins=origins, notes=part.notes)

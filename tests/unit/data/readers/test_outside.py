@@ -24,19 +24,23 @@ def shapes(config):
 def more(config):
     return oriented_shapes(20, size=16, seed=2)
 
+def turned(source):
+    values, names = source.columns["label"]
+    return Column(3 - values, names[::-1])
+
 class Elsewhere(InMemorySource):
     def __init__(self, config):
         source = oriented_shapes(12, size=config.image_size or 16, seed=1)
-        super().__init__("elsewhere", source.images, source.labels, source.class_names)
+        super().__init__("elsewhere", source.images, source.columns)
 
     class Turned(InMemorySource):
         def __init__(self, config):
             source = shapes(config)
-            super().__init__("turned", source.images, 3 - source.labels, source.class_names[::-1])
+            super().__init__("turned", source.images, {"label": turned(source)})
 
 def masked(names, ignore=255):
     source = shapes(DataConfig())
-    columns = {"label": Column(3 - source.labels, source.class_names[::-1]), "kind": source.columns["label"]}
+    columns = {"label": turned(source), "kind": source.columns["label"]}
     maps = {"mask": PlaceMap(source.images[:, 0] * 0, names, ignore)}
     return InMemorySource("masked", source.images, columns=columns, maps=maps)
 
@@ -114,17 +118,13 @@ def test_read_source__no_source__is_told(file: Path, name: str, says: str) -> No
         read_source(f"{file}:{name}", DataConfig())
 
 
-def test_read_source__classes_in_another_order__are_refused(file: Path) -> None:
-    names = read_source(f"{file}:shapes", DataConfig()).class_names
-    assert read_source(f"{file}:Elsewhere", DataConfig(), class_names=names).class_names == names
-    with pytest.raises(DataError, match=r"from .*mine\.py:Elsewhere\.Turned, got .*in their order"):
-        read_source(f"{file}:Elsewhere.Turned", DataConfig(), class_names=names)
-
-
-def test_read_source__classes_in_another_order_beside_a_column_with_trains_names__are_refused(file: Path) -> None:
-    names = read_source(f"{file}:shapes", DataConfig()).class_names
-    with pytest.raises(DataError, match=r"from .*mine\.py:ground_first, got .*in their order"):
-        read_source(f"{file}:ground_first", DataConfig(), class_names=names)
+@pytest.mark.parametrize("name", ["Elsewhere.Turned", "ground_first"])
+def test_read_source__classes_in_another_order__are_mapped_by_name(file: Path, name: str) -> None:
+    train = read_source(f"{file}:shapes", DataConfig()).columns["label"]
+    assert read_source(f"{file}:{name}", DataConfig()).columns["label"].names == train.names[::-1]
+    found = read_source(f"{file}:{name}", DataConfig(), vocabulary={"label": train.names}).columns["label"]
+    assert found.names == train.names
+    assert torch.equal(found.values, train.values)
 
 
 def test_read_source__names_of_a_target_with_places__are_compared(file: Path) -> None:
@@ -136,8 +136,8 @@ def test_read_source__names_of_a_target_with_places__are_compared(file: Path) ->
 
 def test_read_unlabelled__source_with_labels__shows_none(file: Path) -> None:
     source = read_unlabelled(f"{file}:shapes", DataConfig())
-    assert source.class_names == ()
-    assert bool((source.labels == -1).all())
+    assert source.vocabulary["label"] == ()
+    assert bool((source.columns["label"].values == -1).all())
 
 
 def test_load_splits__every_role__takes_a_file(file: Path) -> None:
@@ -148,10 +148,10 @@ def test_load_splits__every_role__takes_a_file(file: Path) -> None:
     assert splits.unlabelled is not None
     again = load_splits(config, seed=0)
     assert splits.digests() == again.digests()
-    assert torch.equal(splits.train.source.labels, again.train.source.labels)
+    assert torch.equal(splits.train.source.columns["label"].values, again.train.source.columns["label"].values)
 
 
 def test_load_splits__scenario_with_a_set_of_a_file__adds_it(file: Path) -> None:
     config = DataConfig(scenario="digits", ood=(f"{file}:shapes",), image_size=28)
-    with pytest.raises(DataError, match=r"from .*mine\.py:shapes, got .*in their order"):
+    with pytest.raises(DataError, match=r"values of 'label' that train has \(0, 1, .*, got 'arrow' at image 0"):
         load_splits(config, seed=0)

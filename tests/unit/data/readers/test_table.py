@@ -37,9 +37,9 @@ def test_read_parquet__file__gives_pixels_labels_and_names(
     path = write_parquet(shapes, tmp_path / "shapes" / "train.parquet")
     source = read_source(str(path), DataConfig())
     assert source.name == "shapes-train"
-    assert source.class_names == shapes.class_names
+    assert source.vocabulary["label"] == shapes.vocabulary["label"]
     assert torch.equal(source.fetch(torch.arange(40)), shapes.images)
-    assert torch.equal(source.labels, shapes.labels)
+    assert torch.equal(source.columns["label"].values, shapes.columns["label"].values)
     assert source.describe(3) == f"row 3 of {path}"
 
 
@@ -58,7 +58,7 @@ def test_read_parquet__folder__joins_files_in_order_of_name(
         ({"image_column": "img"}, r"a column 'img', got the columns image, label in .*--data\.image-column"),
         ({"label_column": "y"}, r"a column 'y', got the columns image, label in .*--data\.label-column"),
         ({"image_column": "label"}, "a column of encoded images, got ClassLabel"),
-        ({"label_column": "image"}, "labels that are whole numbers or names, got Image"),
+        ({"label_column": "image"}, "a label column of whole numbers or names, got Image"),
     ],
 )
 def test_read_parquet__unusable_column__is_named(
@@ -112,19 +112,22 @@ def test_read_parquet__without_metadata__is_read_by_its_types(
     features = datasets.Features({"image": feature, "label": datasets.Value("int64")})
     path = save_parquet(datasets.Dataset.from_dict(rows, features=features), tmp_path / "set.parquet")
     source = read_source(path, DataConfig())
-    assert source.class_names == ("0", "1", "2", "3")
+    assert source.vocabulary["label"] == ("0", "1", "2", "3")
     assert torch.equal(source.fetch(torch.arange(40)), shapes.images)
 
 
 @pytest.mark.parametrize(
     ("feature", "labels", "message"),
     [
-        (datasets.ClassLabel(names=["a", "b"]), [0, 1, -1, 0], r"labels in 0\.\.1, got -1 at row 2 of .*set\.parquet"),
+        (
+            datasets.ClassLabel(names=["a", "b"]),
+            [0, 1, -1, 0],
+            r"values of 'label' in 0\.\.1, got -1 at row 2 of .*set\.parquet",
+        ),
         (datasets.Value("int64"), [0, 1, 7, 0], r"got 7 at row 2 of"),
-        (datasets.Value("int64"), [0, 1, None, 0], "a label for every image, got none for row 2 of"),
-        (datasets.Value("string"), ["a", "b", "", "a"], "a label for every image, got none for row 2 of"),
-        (datasets.Value("float32"), [0.0, 1.0, 2.0, 0.5], "labels that are whole numbers or names"),
-        (datasets.Value("string"), ["a", "a", "a", "a"], r"at least two classes, got 1 \(a\)"),
+        (datasets.Value("int64"), [0, 1, None, 0], "a value of 'label' for every image, got none for row 2 of"),
+        (datasets.Value("string"), ["a", "b", "", "a"], "a value of 'label' for every image, got none for row 2 of"),
+        (datasets.Value("float32"), [0.0, 1.0, 2.0, 0.5], "a label column of whole numbers or names"),
     ],
 )
 def test_read_parquet__unusable_label__names_the_row(
@@ -153,9 +156,9 @@ def test_read_parquet__no_label__is_left_out_and_counted(
     rows = {"image": [{"bytes": png(), "path": None}] * 4, "label": labels}
     path = save_parquet(datasets.Dataset.from_dict(rows, features=features), tmp_path / "set.parquet")
     source = read_source(path, DataConfig(unknown="ignore"))
-    assert source.labels.tolist() == [0, 1, 0]
+    assert source.columns["label"].values.tolist() == [0, 1, 0]
     assert source.describe(2) == f"row 3 of {path}"
-    assert source.notes == ("left out 1 of 4 images of 'set': 1 without a label",)
+    assert source.notes == ("left out 1 of 4 images of 'set': 1 without a value of 'label'",)
 
 
 @pytest.mark.parametrize(
@@ -218,17 +221,18 @@ def test_read_parquet__labels_as_names__are_sorted(tmp_path: Path, png: Callable
     rows = {"image": [{"bytes": png(), "path": None}] * 3, "label": ["dog", "cat", "dog"]}
     path = save_parquet(datasets.Dataset.from_dict(rows, features=features), tmp_path / "set.parquet")
     source = read_source(path, DataConfig())
-    assert (source.class_names, source.labels.tolist()) == (("cat", "dog"), [1, 0, 1])
+    assert (source.vocabulary["label"], source.columns["label"].values.tolist()) == (("cat", "dog"), [1, 0, 1])
 
 
 def test_read_parquet__names_no_row_uses__may_be_unknown_to_training(
     tmp_path: Path, shapes: InMemorySource, write_parquet: Callable[..., Path]
 ) -> None:
-    tees = shapes.subset((shapes.labels == 2).nonzero().flatten(), "tees")
+    tees = shapes.subset((shapes.columns["label"].values == 2).nonzero().flatten(), "tees")
     path = write_parquet(tees, tmp_path / "set.parquet")
-    assert read_source(str(path), DataConfig(), class_names=("other", "tee")).labels.unique().tolist() == [1]
+    mapped = read_source(str(path), DataConfig(), vocabulary={"label": ("other", "tee")})
+    assert mapped.columns["label"].values.unique().tolist() == [1]
     with pytest.raises(DataError, match="got 'tee' at row 0"):
-        read_source(str(path), DataConfig(), class_names=("arrow", "other"))
+        read_source(str(path), DataConfig(), vocabulary={"label": ("arrow", "other")})
 
 
 def test_read_parquet__no_rows__is_refused(tmp_path: Path, shapes: InMemorySource, make_dataset: MakeDataset) -> None:
@@ -275,7 +279,7 @@ def test_read_hub__picture_folder__is_loaded(
     write_folder(shapes, tmp_path / "photos" / "train")
     write_folder(shapes.subset(torch.arange(8), "x"), tmp_path / "photos" / "test")
     source = read_source(f"hf://{tmp_path}/photos:train", DataConfig())
-    assert source.class_names == tuple(sorted(shapes.class_names))
+    assert source.vocabulary["label"] == tuple(sorted(shapes.vocabulary["label"]))
     assert set(source.content_hashes()) == set(shapes.content_hashes())
 
 

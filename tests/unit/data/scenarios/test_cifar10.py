@@ -18,7 +18,7 @@ def test_build__corrupted__carries_the_labels_of_its_images(small_root: Path) ->
     splits = load_splits(DataConfig(scenario="cifar10", root=str(small_root)), seed=0)
     assert splits.test is not None
     corrupted = splits.ood[0].source
-    assert torch.equal(corrupted.labels, splits.test.source.labels.repeat(5))
+    assert torch.equal(corrupted.columns["label"].values, splits.test.source.columns["label"].values.repeat(5))
     assert corrupted.describe(0) == "image 0 of 'corrupted-cifar10' (defocus_blur-1)"
 
 
@@ -33,7 +33,7 @@ def test_build__storage__gives_the_same_pixels(small_root: Path, storage: str) -
 
 def test_build__num_train__keeps_validation(small_root: Path) -> None:
     few = load_splits(DataConfig(scenario="cifar10", root=str(small_root), num_train=8), seed=0)
-    assert few.train.source.labels.bincount().tolist() == [2, 2, 2, 2]
+    assert few.train.source.columns["label"].values.bincount().tolist() == [2, 2, 2, 2]
     assert len(few.val.source) == 6
 
 
@@ -41,6 +41,6 @@ def test_build__num_train__keeps_validation(small_root: Path) -> None:
 def test_build__real_copy__has_ten_classes_and_2500_corrupted_images() -> None:
     splits = load_splits(DataConfig(scenario="cifar10", num_train=1000), seed=0)
     assert len(splits.task().class_names) == 10
-    assert splits.train.source.labels.bincount().tolist() == [100] * 10
+    assert splits.train.source.columns["label"].values.bincount().tolist() == [100] * 10
     assert len(splits.ood[0].source) == 2500
-    assert splits.ood[0].source.labels.bincount().tolist() == [250] * 10
+    assert splits.ood[0].source.columns["label"].values.bincount().tolist() == [250] * 10

@@ -21,5 +21,5 @@ def test_build__small_copies__has_the_documented_sets(tmp_path: Path, write_parq
 def test_build__real_copy__has_a_hundred_classes() -> None:
     splits = load_splits(DataConfig(scenario="cifar100", num_train=400), seed=0)
     assert len(splits.task().class_names) == 100
-    assert splits.train.source.labels.bincount().tolist() == [4] * 100
-    assert splits.ood[0].source.labels.bincount().tolist() == [25] * 100
+    assert splits.train.source.columns["label"].values.bincount().tolist() == [4] * 100
+    assert splits.ood[0].source.columns["label"].values.bincount().tolist() == [25] * 100

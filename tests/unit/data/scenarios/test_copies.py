@@ -28,7 +28,7 @@ def test_read__no_root__takes_the_hubs_part_and_column(
     test = in_memory(known.read("test", DataConfig(), image_size=None))
     assert isinstance(test, InMemorySource)
     assert torch.equal(test.images, parts["test"].images)
-    assert test.class_names == SHAPES
+    assert test.vocabulary["label"] == SHAPES
 
 
 def test_read__no_root__takes_the_hubs_label_column_and_names_of_parts(

@@ -51,7 +51,7 @@ def test_build__default__has_the_documented_sets(splits: Splits) -> None:
 
 def test_build__default__is_stratified(splits: Splits) -> None:
     for split, count in ((splits.train, 400), (splits.val, 50), (splits.test, 50)):
-        assert split.source.labels.bincount().tolist() == [count] * 10
+        assert split.source.columns["label"].values.bincount().tolist() == [count] * 10
 
 
 def test_build__all_5000__are_used_once(splits: Splits) -> None:
@@ -65,7 +65,7 @@ def test_build__same_seed__gives_the_same_pixels_and_another_does_not(splits: Sp
     again, other = build(), build(seed=1)
     for mine, same, different in zip(splits.evaluation(), again.evaluation(), other.evaluation(), strict=True):
         assert torch.equal(memory(mine).images, memory(same).images)
-        assert torch.equal(memory(mine).labels, memory(same).labels)
+        assert torch.equal(memory(mine).columns["label"].values, memory(same).columns["label"].values)
         if mine.name != "ood/optdigits":
             assert not torch.equal(memory(mine).images, memory(different).images)
 
@@ -73,8 +73,8 @@ def test_build__same_seed__gives_the_same_pixels_and_another_does_not(splits: Sp
 def test_build__unseen_sets__carry_the_labels_of_their_digits(splits: Splits) -> None:
     test = memory(splits.test)
     _, photo, corrupted = (memory(split) for split in splits.ood)
-    assert torch.equal(photo.labels, test.labels)
-    assert torch.equal(corrupted.labels, test.labels.repeat(5))
+    assert torch.equal(photo.columns["label"].values, test.columns["label"].values)
+    assert torch.equal(corrupted.columns["label"].values, test.columns["label"].values.repeat(5))
     # Severity 1 leaves a digit recognisable as itself.
     clean = test.images.float().flatten(1)
     mild = corrupted.images[:500].float().flatten(1)
@@ -84,7 +84,7 @@ def test_build__unseen_sets__carry_the_labels_of_their_digits(splits: Splits) ->
 
 def test_build__num_train__keeps_the_proportions_and_the_other_sets(splits: Splits) -> None:
     fewer = build(num_train=200)
-    assert memory(fewer.train).labels.bincount().tolist() == [20] * 10
+    assert memory(fewer.train).columns["label"].values.bincount().tolist() == [20] * 10
     assert torch.equal(memory(fewer.test).images, memory(splits.test).images)
 
 
@@ -101,11 +101,11 @@ def test_build__image_size__resizes_every_set() -> None:
 def test_optdigits__nearest_mean_of_training_digits__names_most_of_them(splits: Splits) -> None:
     train, opt = memory(splits.train), memory(splits.ood[0])
     pixels = train.images[:, 0].float().flatten(1)
-    means = torch.stack([pixels[train.labels == digit].mean(0) for digit in range(10)])
+    means = torch.stack([pixels[train.columns["label"].values == digit].mean(0) for digit in range(10)])
 
     def accuracy(images: Tensor) -> float:
         nearest = torch.cdist(images[:, 0].float().flatten(1), means).argmin(1)
-        return (nearest == opt.labels).float().mean().item()
+        return (nearest == opt.columns["label"].values).float().mean().item()
 
     assert accuracy(opt.images) > 0.45
     assert accuracy(opt.images.flip(3)) < 0.25

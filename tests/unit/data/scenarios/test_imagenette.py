@@ -32,5 +32,5 @@ def test_build__image_size__is_the_users(copies: str) -> None:
 def test_build__real_copy__has_ten_classes() -> None:
     splits = load_splits(DataConfig(scenario="imagenette"), seed=0)
     assert len(splits.task().class_names) == 10
-    assert splits.train.source.labels.bincount().tolist() == [54] * 10
+    assert splits.train.source.columns["label"].values.bincount().tolist() == [54] * 10
     assert splits.image_shape == (3, 64, 64)

@@ -28,7 +28,7 @@ def test_build__small_copies__has_the_documented_sets(small_root: Path) -> None:
     sizes = {split.name: len(split.source) for split in (splits.train, *splits.evaluation())}
     assert sizes == {"train": 120, "val": 1000, "test": 40, "ood/usps": 24, "ood/mnistm": 24}
     assert splits.image_shape == (3, 28, 28)
-    assert splits.train.source.labels.bincount().tolist() == [30] * 4
+    assert splits.train.source.columns["label"].values.bincount().tolist() == [30] * 4
 
 
 def test_build__usps__is_drawn_as_mnist_is(small_root: Path) -> None:
@@ -37,7 +37,7 @@ def test_build__usps__is_drawn_as_mnist_is(small_root: Path) -> None:
     original = oriented_shapes(24, size=16, seed=2)
     expected = centre_digits(original.images[:, 0])[:, None].expand(-1, 3, -1, -1)
     assert torch.equal(usps.fetch(torch.arange(24)), expected)
-    assert torch.equal(usps.labels, original.labels)
+    assert torch.equal(usps.columns["label"].values, original.columns["label"].values)
     assert "usps/test.parquet" in usps.describe(3)
 
 
@@ -48,7 +48,7 @@ def test_build__image_without_a_label__is_told_of_usps_too(small_root: Path, mak
         dataset.remove_columns("label").add_column("label", labels, feature=dataset.features["label"]).to_parquet(file)
     config = DataConfig(scenario=NAME, root=str(small_root), num_train=120, unknown="ignore")
     usps = load_splits(config, seed=0).ood[0].source
-    assert (len(usps), usps.notes) == (23, ("left out 1 of 24 images of 'usps-test': 1 without a label",))
+    assert (len(usps), usps.notes) == (23, ("left out 1 of 24 images of 'usps-test': 1 without a value of 'label'",))
 
 
 def test_build__smaller_num_train__is_a_part_of_the_larger(small_root: Path) -> None:
