@@ -74,7 +74,7 @@ class ConjugateGradient(AbstractLinearSolver):
         direction = shaped.clone()
         norm = inner_product(residual, shaped)
         square = inner_product(residual, residual)
-        occurred = torch.zeros_like(norm, dtype=torch.bool)
+        occurred = is_done = torch.zeros_like(norm, dtype=torch.bool)
         curvature, size = torch.ones_like(norm), torch.zeros_like(norm)
         for _ in range(self.iterations):
             image = matrix(direction.view(shape)).reshape(-1)
@@ -84,12 +84,13 @@ class ConjugateGradient(AbstractLinearSolver):
                 image = torch.add(image, direction, alpha=self.damping)
                 bend = bend + self.damping * length
             size = torch.maximum(size, (image.square().sum() / length).sqrt())
-            floor = unit * (size * solution.norm() + total.sqrt())  # a residual below is rounding, and points anywhere
-            is_wanted = (square > total * enough**2) & (square > floor**2) & (norm > 0) & ~occurred
+            is_wanted = (square > total * enough**2) & (norm > 0) & ~is_done
+            # A residual of mere rounding points anywhere, also to where there is no curvature: that is no breakdown.
+            is_rounding = square <= (ROUNDING * unit * (size * solution.norm() + total.sqrt())) ** 2
             is_bad = is_wanted & (bend <= ROUNDING * unit * size * length)
             is_active = is_wanted & ~is_bad
             curvature = torch.where(is_wanted, bend / length - self.damping, curvature)
-            occurred = occurred | is_bad
+            occurred = occurred | (is_bad & ~is_rounding)
             step = torch.where(is_active, norm / bend, 0.0)
             # In place, and with the step as a tensor: one vector of memory and no value that leaves the device.
             solution.addcmul_(step, direction)
@@ -98,7 +99,8 @@ class ConjugateGradient(AbstractLinearSolver):
             new_norm = inner_product(residual, shaped)
             direction.mul_(torch.where(is_active, new_norm / norm, 1.0)).addcmul_(is_active.to(step.dtype), shaped)
             norm = torch.where(is_active, new_norm, norm)
-            square = norm if self.preconditioner is None else inner_product(residual, residual)
+            old_square, square = square, norm if self.preconditioner is None else inner_product(residual, residual)
+            is_done = is_done | is_bad | (is_rounding & (square > 16 * old_square))  # from there on it would only grow
         fix = "add damping above the curvature's size, use MINRES, or curvature='gauss_newton'"
         breakdown = Breakdown(occurred, direction.view(shape), curvature, fix)
         told, answer = relative_norm(square, total), solution.view(shape)
