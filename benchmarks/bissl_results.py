@@ -21,6 +21,7 @@ import tyro
 
 from auxo.backbones import BackboneConfig
 from auxo.data import DataConfig
+from auxo.evaluation.operations import OperationCounter
 from auxo.interfaces import MethodConfig, TrainState
 from auxo.methods.bissl import BiSSL
 from auxo.methods.linear_probe import LinearProbe
@@ -28,12 +29,12 @@ from auxo.methods.pretrain import Pretraining
 from auxo.methods.supervised import Supervised
 from auxo.optimizers import OptimizerConfig
 from auxo.options import choose_member
+from auxo.runs import Networks
 from auxo.runs.experiment import ExperimentConfig, StageConfig, TrainingConfig, Transfer
 from auxo.runs.records import read_records
 from auxo.runtime import Runtime, RuntimeConfig
 from auxo.solvers.conjugate_gradient import ConjugateGradientSolver
 from auxo.tasks import Classification
-from auxo.training.operations import OperationCounter
 from auxo.types import Batch
 from comparison import Job, accuracies, describe, print_accuracies, print_differences, read_evaluation, train_all
 
@@ -134,7 +135,7 @@ def _sources(downstream: Downstream, out: Path) -> DataConfig:
 def _cost(config: MethodConfig, batch_size: int) -> dict[str, int]:
     """Return the floating-point operations of each kind of step, counted once on noise."""
     task = Classification(class_names=tuple("abcdefg"), channels=3, height=_SIDE, width=_SIDE)
-    method = config.build(BackboneConfig(name="resnet8").build(task, seed=0), task, seed=0).train()
+    method = config.build(Networks(BackboneConfig(name="resnet8"), task, seed=0)).train()
     runtime = Runtime(config=RuntimeConfig(device="cpu"), device=torch.device("cpu"))
     state, views, cost = TrainState(method.optimizers()), config.required_views(), {}
     for step in range(config.steps_per_epoch(dict.fromkeys(views, 1))):

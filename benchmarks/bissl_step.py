@@ -24,6 +24,7 @@ from auxo.interfaces import TrainState
 from auxo.joint_embeddings import JointEmbeddingConfig
 from auxo.methods.bissl import BiSSL
 from auxo.optimizers import OptimizerConfig
+from auxo.runs import Networks
 from auxo.runtime import RuntimeConfig, open_runtime
 from auxo.solvers.conjugate_gradient import ConjugateGradientSolver
 from auxo.tasks import Classification
@@ -136,7 +137,7 @@ def _config(setting: Setting, options: Options) -> BiSSL.Config:
 def _build(setting: Setting, options: Options) -> BiSSL:
     """Return auxo's method in training mode, on the CPU."""
     backbone = BackboneConfig(name=setting.network).build(_TASK, seed=0)
-    return _config(setting, options).build(backbone, _TASK, seed=0).train()
+    return _config(setting, options).build(Networks(backbone, _TASK, seed=0)).train()
 
 
 def _plain_steps(method: BiSSL, setting: Setting, options: Options) -> tuple[Any, Any, Any, Any, Any]:
@@ -222,7 +223,7 @@ class Trainee:
         self.method = _build(self.setting, self.options)
         self.method.load_state_dict({name: torch.from_numpy(value) for name, value in self.start.items()})
         self.method.to(dtype)
-        self.runtime.prepare(self.method, backbone=self.method.backbone)
+        self.runtime.prepare(self.method, networks=self.method.networks)
         pairs = [[self._to_device(view, dtype) for view in pair] for pair in self.images.pairs]
         labelled = [self._to_device(images, dtype) for images in self.images.labelled]
         labels = [torch.from_numpy(row).to(self.device) for row in self.images.labels]

@@ -13,11 +13,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import mean
 
-import numpy as np
 import tyro
 
 from auxo.data import DataConfig, load_splits
-from auxo.estimation import ESTIMATORS, Estimate, EstimationConfig, fit_estimation, measure_source, rmse
+from auxo.estimation import ESTIMATORS, Estimate, EstimationConfig, fit_estimation, read_source_indicators, rmse
 from auxo.evaluation import Reader
 from auxo.files import write_atomically
 from auxo.interfaces import MethodConfig
@@ -102,9 +101,8 @@ def _judge(options: Options, run: Job) -> list[Judged]:
         for split in (splits.test, *splits.ood):
             assert split is not None, "both scenarios have a test set"
             source = split.source.without_targets(("label",), split.name)
-            scores = measure_source(reader, source)
-            estimates = estimation.estimate(scores, name=split.name)
-            truth = 100 * float(np.mean(scores.predicted == split.source.columns["label"].values.numpy()))
+            estimates = estimation.estimate(read_source_indicators(reader, source), name=split.name)
+            truth = 100 * reader.evaluate(split)[0].main.value
             rows += [Judged(str(folder), errors.get(row.estimator), truth, row) for row in estimates]
     return rows
 
@@ -120,7 +118,7 @@ def print_sets(rows: list[Judged]) -> None:
         cells = []
         for name in names:
             here = [row for row in chosen(rows, estimator) if row.estimate.name == name]
-            errors = [row.estimate.accuracy - row.truth for row in here if row.estimate.accuracy is not None]
+            errors = [row.estimate.value - row.truth for row in here if row.estimate.value is not None]
             refused = len(here) - len(errors)
             cells.append((f"{mean(errors):+.1f}" if errors else "-") + (f" ({refused})" if refused else ""))
         print(f"| {estimator} | {' | '.join(cells)} |")
@@ -134,13 +132,13 @@ def print_errors(rows: list[Judged]) -> None:
     print("|---|---:|---:|---:|---:|---:|---:|")
     for estimator in (*(each.name for each in ESTIMATORS), "default"):
         here = chosen(unseen, estimator)
-        given = [row for row in here if row.estimate.accuracy is not None]
+        given = [row for row in here if row.estimate.value is not None]
         known = [row.error_on_meta_sets for row in here if row.error_on_meta_sets is not None]
         cells = ["-"] * 3
         if known:
             cells[0] = f"{mean(known):.1f}"
         if given:
-            cells[1] = f"{rmse([row.estimate.accuracy for row in given], [row.truth for row in given]):.2f}"
+            cells[1] = f"{rmse([row.estimate.value for row in given], [row.truth for row in given]):.2f}"
             cells[2] = f"{mean(row.estimate.high - row.estimate.low for row in given):.0f}"
         hits = sum(row.estimate.low <= row.truth <= row.estimate.high for row in given)
         counts = f"{len(given)} | {len(here) - len(given)} | {hits}/{len(given)}"

@@ -25,6 +25,7 @@ from auxo.backbones import BackboneConfig
 from auxo.data import AbstractSource, DataConfig, InMemorySource, InputPipeline, Loader, load_splits
 from auxo.interfaces import TrainState
 from auxo.methods.ossl import OSSL
+from auxo.runs import Networks
 from auxo.runtime import RuntimeConfig, open_runtime
 from auxo.tasks import Classification
 from auxo.types import Batch
@@ -158,10 +159,10 @@ class Trainee:
         setting = self.setting
         task = Classification(_CLASSES, 3, setting.pixels, setting.pixels)
         config = OSSL.Config(shared_upright=self.variant.shared_upright)
-        method = config.build(BackboneConfig(name=setting.network).build(task, seed=0), task, seed=0).train()
+        method = config.build(Networks(BackboneConfig(name=setting.network), task, seed=0)).train()
         if self.variant.is_released:
             return self._build_released(method)
-        self.runtime.prepare(method, backbone=method.backbone)
+        self.runtime.prepare(method, networks=method.networks)
         state = TrainState(method.optimizers(), seed=0)
         return method, lambda batch: method.update(state, {"train": batch}, self.runtime)
 

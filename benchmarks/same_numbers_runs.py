@@ -31,6 +31,7 @@ _TIMEOUT = 300
 _REFUSED = 2
 _FORMER = {
     "accuracy": "accuracy.value",
+    "value": "accuracy.value",
     "low": "accuracy.low",
     "high": "accuracy.high",
     "nll": "nll.value",

@@ -7,14 +7,12 @@ from dataclasses import dataclass
 
 import torch
 
-from auxo.interfaces import AbstractBackbone, AbstractMethod, MethodConfig, PretextHead, TrainState
+from auxo.interfaces import AbstractMethod, AbstractNetworks, MethodConfig, PretextHead, TrainState
 from auxo.joint import joint_features
-from auxo.layers.heads import linear_head
 from auxo.losses import cross_entropy_losses
 from auxo.pretexts.rotation import Rotation
 from auxo.runs import ExperimentConfig, StageConfig
 from auxo.runtime import Runtime
-from auxo.tasks import AbstractTask
 from auxo.types import Batches, Images, Metrics
 
 
@@ -25,14 +23,11 @@ class LearnedWeights(AbstractMethod):
     class Config(MethodConfig):
         """The optimiser alone. A field added here, with a docstring below it, becomes an option --method.field."""
 
-        def build(self, backbone: AbstractBackbone, task: AbstractTask, *, seed: int) -> "LearnedWeights":
-            return LearnedWeights(self, backbone, task, seed=seed)
-
-    def __init__(self, config: Config, backbone: AbstractBackbone, task: AbstractTask, *, seed: int) -> None:
-        super().__init__()
-        self.config, self.backbone, self.task, self.pretext = config, backbone, task, Rotation()
-        self.semantic = linear_head("semantic", backbone.num_features, task.num_outputs, seed=seed)
-        self.rotation = linear_head("rotation", backbone.num_features, self.pretext.num_outputs, seed=seed)
+    def __init__(self, config: Config, networks: AbstractNetworks) -> None:
+        super().__init__(config, networks)
+        self.pretext = Rotation()
+        self.semantic = networks.linear_head("semantic")
+        self.rotation = networks.linear_head("rotation", self.pretext.num_outputs)
         self.log_variances = torch.nn.Parameter(torch.zeros(2))
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional
 
 from auxo.data import DataConfig, InMemorySource, PlaceMap
-from auxo.interfaces import AbstractBackbone, AbstractMethod, MethodConfig, TrainState
+from auxo.interfaces import AbstractMethod, AbstractNetworks, MethodConfig, TrainState
 from auxo.runs import ExperimentConfig, StageConfig
 from auxo.runtime import Runtime
 from auxo.tasks import AbstractTask, Answer, Measure, Measured, Scores, Source, Target, TaskConfig, bootstrap_interval
@@ -80,16 +80,12 @@ class DepthMap(AbstractMethod):
 
         serves = (Depth,)
 
-        def build(self, backbone: AbstractBackbone, task: AbstractTask, *, seed: int) -> "DepthMap":
-            return DepthMap(self, backbone, task)
+    head_names = ("depth",)
 
-    def __init__(self, config: Config, backbone: AbstractBackbone, task: AbstractTask) -> None:
-        super().__init__()
-        self.config, self.backbone, self.task = config, backbone, task
-        with torch.no_grad():
-            maps = backbone(torch.zeros(1, *task.image_shape)).maps
-        self.finest = max(maps, key=lambda name: maps[name].shape[-1])
-        self.layer = nn.Conv2d(maps[self.finest].shape[1], 1, 1)
+    def __init__(self, config: Config, networks: AbstractNetworks) -> None:
+        super().__init__(config, networks)
+        self.finest, channels = next(iter(self.backbone.map_channels.items()))
+        self.layer = nn.Conv2d(channels, 1, 1)
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         return {"main": self.config.optimizer.build(self.parameters())}

@@ -34,7 +34,7 @@ class RuntimeConfig:
     channels_last: bool = True
     """Store images and convolution weights channel by channel within a pixel, which is faster and changes rounding."""
     compile: bool = False
-    """Compile the backbone with torch.compile; slow to start, faster after, changes rounding."""
+    """Compile every network with torch.compile; slow to start, faster after, changes rounding."""
     keep_memory: bool = True
     """On Linux with glibc, keep freed memory for the next step instead of giving it back to the system page by page:
     faster on the CPU and the same numbers. Holds for the whole process, from the moment the runtime is opened."""
@@ -75,15 +75,21 @@ class Runtime:
             return nullcontext()
         return torch.autocast(self.device.type, dtype=self.autocast_dtype)
 
-    def prepare(self, module: nn.Module, *, backbone: nn.Module) -> None:
-        """Move ``module`` to the device in place and apply memory format, synchronised batch norm and compilation."""
+    def prepare(self, module: nn.Module, *, networks: Iterable[nn.Module]) -> None:
+        """Move a module to the device in place and apply memory format, synchronised batch norm and compilation.
+
+        Args:
+            module: a method.
+            networks: parts of it, those that are compiled.
+        """
         if self.num_processes > 1 and self.config.sync_batch_norm:
             SynchronisedBatchNorm2d.convert(module, all_reduce=self.differentiable_sum)
         module.to(self.device)
         if self.config.channels_last:
             module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing from torch's stubs
         if self.config.compile:
-            backbone.compile()
+            for network in networks:
+                network.compile()
 
     def to_device(self, images: Tensor) -> Tensor:
         """Move a batch of images to the device in the memory format of the run."""
@@ -154,6 +160,10 @@ class Runtime:
         total = tensor.detach().clone(memory_format=torch.contiguous_format)
         dist.all_reduce(total)
         return total
+
+    def sum_count(self, count: int) -> int:
+        """Return the sum of a whole number over the processes."""
+        return count if self.num_processes == 1 else int(self.sum(torch.tensor(count, device=self.device)))
 
     def differentiable_sum(self, tensor: Tensor) -> Tensor:
         """Sum over the processes, with the sum of the gradients as backward."""

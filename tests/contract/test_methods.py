@@ -13,7 +13,7 @@ from auxo.gates.frozen import FrozenGate
 from auxo.gates.uncertainty import UncertaintyGate
 from auxo.interfaces import TrainState
 from auxo.joint_embeddings import JointEmbeddingConfig
-from auxo.losses import ClassLossConfig
+from auxo.losses import LDAM, Focal
 from auxo.methods.bissl import BiSSL
 from auxo.methods.fixmatch import FixMatch
 from auxo.methods.gssl import GSSL
@@ -23,6 +23,7 @@ from auxo.methods.pretrain import Pretraining
 from auxo.methods.rotation import JointRotation
 from auxo.methods.supervised import Supervised
 from auxo.registry import entries
+from auxo.runs import Networks
 from auxo.runs.checkpoint import Checkpoints, Progress
 from auxo.runs.document import from_json, load_recipe, to_json
 from auxo.runtime import Runtime, RuntimeConfig
@@ -31,7 +32,7 @@ from auxo.solvers.mfac import MFACSolver
 from auxo.tasks import Classification
 from auxo.types import Batch
 
-LDAM_DRW = ClassLossConfig(name="ldam", class_weights="effective_number", reweight_after=0.0)
+LDAM_DRW = LDAM(class_weights="effective_number", reweight_after=0.0)
 BYOL = JointEmbeddingConfig(name="byol", hidden=16, outputs=8)
 RECIPES = {name: load_recipe(name) for name in entries("methods")}
 CONFIGS = {
@@ -45,7 +46,7 @@ CONFIGS = {
     "pretrain-vicreg": Pretraining.Config(pretext=JointEmbeddingConfig(name="vicreg", hidden=16, outputs=8)),
     "linear_probe-with-pretext": LinearProbe.Config(warm_up_pretext=True),
     "supervised-ldam-drw": Supervised.Config(class_loss=LDAM_DRW, head="cosine"),
-    "supervised-focal": Supervised.Config(class_loss=ClassLossConfig(name="focal"), head="cosine"),
+    "supervised-focal": Supervised.Config(class_loss=Focal(), head="cosine"),
     "fixmatch-all-sure": FixMatch.Config(threshold=0.0, ema_decay=0.0),
     "fixmatch-gated": FixMatch.Config(threshold=0.0, pretexts=GatedPretextsConfig()),
     "rotation-random": JointRotation.Config(rotation="random"),
@@ -76,7 +77,7 @@ def runtime():
 def make(config, seed=0):
     names = ("arrow", "l", "t", "wedge")
     task = Classification(class_names=names, channels=3, height=SIDE, width=SIDE, class_counts=(6, 6, 6, 6))
-    method = config.build(BackboneConfig().build(task, seed=seed), task, seed=seed).train()
+    method = config.build(Networks(BackboneConfig(), task, seed=seed)).train()
     return method, TrainState(method.optimizers(), seed=seed)
 
 

@@ -15,15 +15,16 @@ from auxo.data.fake import oriented_shapes
 from auxo.gated import GatedPretextsConfig
 from auxo.gates import GateConfig
 from auxo.interfaces import TrainState
-from auxo.losses import ClassLossConfig
+from auxo.losses import LDAM
 from auxo.methods.gssl import GSSL
 from auxo.optimizers import OptimizerConfig
 from auxo.options import find_member
+from auxo.runs import Networks
 from auxo.runtime import RuntimeConfig, open_runtime
 from auxo.tasks import Classification
 from auxo.types import Normalisation
 
-LDAM_DRW = ClassLossConfig(name="ldam", class_weights="effective_number", reweight_after=0.5)
+LDAM_DRW = LDAM(class_weights="effective_number", reweight_after=0.5)
 HAS_TORCHJD = importlib.util.find_spec("torchjd") is not None
 STEPS, SIDE = 4, 12
 
@@ -64,8 +65,8 @@ def main(folder, batch_size):
             loader = Loader(
                 source, batch_size=batch_size, seed=7, rank=runtime.rank, num_processes=runtime.num_processes
             )
-            method = config.build(BackboneConfig(name="resnet8").build(task, seed=0), task, seed=0).double()
-            runtime.prepare(method, backbone=method.backbone)
+            method = config.build(Networks(BackboneConfig(name="resnet8"), task, seed=0)).double()
+            runtime.prepare(method, networks=method.networks)
             method.train()
             state = TrainState(method.optimizers(), seed=0, num_steps=STEPS)
             saved = {}

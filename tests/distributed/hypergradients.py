@@ -136,7 +136,7 @@ def main(folder):
 
         for batch_norm in (False, True):
             module = network(batch_norm)
-            runtime.prepare(module, backbone=module)
+            runtime.prepare(module, networks=[module])
             net = FunctionalModule(module)
             for name, solver in SOLVERS.items():
                 problem, params, hyper = build(name, net)

@@ -35,7 +35,7 @@ def main(folder, count):
         for name, config in CASES.items():
             backbone = BackboneConfig(name="resnet8").build(Classification(("a", "b"), 3, SIDE, SIDE), seed=0)
             module = nn.ModuleDict({"backbone": backbone, "pretext": config.build(backbone, seed=0)}).double().train()
-            runtime.prepare(module, backbone=backbone)
+            runtime.prepare(module, networks=[backbone])
             backbone, pretext = module["backbone"], module["pretext"]
             named = {key: value for key, value in module.named_parameters() if value.requires_grad}
             parameters = [*named.values()]

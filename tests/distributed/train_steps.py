@@ -13,7 +13,7 @@ from auxo.data.fake import oriented_shapes
 from auxo.gated import GatedPretextsConfig
 from auxo.interfaces import TrainState
 from auxo.joint_embeddings import JointEmbeddingConfig
-from auxo.losses import ClassLossConfig
+from auxo.losses import LDAM
 from auxo.methods.bissl import BiSSL
 from auxo.methods.fixmatch import FixMatch
 from auxo.methods.ossl import OSSL, ImplicitConfig
@@ -21,12 +21,13 @@ from auxo.methods.pretrain import Pretraining
 from auxo.methods.rotation import JointRotation
 from auxo.methods.supervised import Supervised
 from auxo.optimizers import OptimizerConfig
+from auxo.runs import Networks
 from auxo.runtime import RuntimeConfig, open_runtime
 from auxo.solvers.conjugate_gradient import ConjugateGradientSolver
 from auxo.solvers.mfac import MFACSolver
 from auxo.tasks import Classification
 
-LDAM_DRW = ClassLossConfig(name="ldam", class_weights="effective_number", reweight_after=0.25)
+LDAM_DRW = LDAM(class_weights="effective_number", reweight_after=0.25)
 SURE = FixMatch.Config(threshold=0.3, ratio=2)
 CASES = {
     "fixmatch": (SURE, "resnet8"),
@@ -66,8 +67,8 @@ def main(folder, batch_size):
             place = {"rank": runtime.rank, "num_processes": runtime.num_processes}
             ratios = sorted({view.ratio for view in views.values()})
             loaders = [Loader(source, batch_size=batch_size * ratio, seed=7, **place) for ratio in ratios]
-            method = config.build(BackboneConfig(name=backbone).build(task, seed=0), task, seed=0).double()
-            runtime.prepare(method, backbone=method.backbone)
+            method = config.build(Networks(BackboneConfig(name=backbone), task, seed=0)).double()
+            runtime.prepare(method, networks=method.networks)
             method.train()
             state = TrainState(method.optimizers(), seed=0, num_steps=STEPS[backbone])
             for fetched in zip(*(loader.batches(range(STEPS[backbone])) for loader in loaders), strict=True):

@@ -1,5 +1,7 @@
 """A backbone outside auxo."""
 
+from types import MappingProxyType
+
 import torch
 from torch import nn
 
@@ -13,6 +15,7 @@ class TinyNet(AbstractBackbone):
     """Two convolutions that keep the size of the image."""
 
     num_features = 8
+    map_channels = MappingProxyType({"fine": 8})
 
     def __init__(self, *, channels, height, width):
         super().__init__()

@@ -137,16 +137,12 @@ class PixelClassifier(AbstractMethod):
         map_name: str = "fine"
         """Which map of the backbone."""
 
-        def build(self, backbone, task, *, seed):
-            return PixelClassifier(self, backbone, task, seed=seed)
+    head_names = ("pixels",)
 
-    def __init__(self, config, backbone, task, *, seed):
-        super().__init__()
-        self.config, self.task, self.backbone = config, task, backbone
-        with torch.no_grad():
-            channels = backbone(torch.zeros(1, *task.image_shape)).maps[config.map_name].shape[1]
-        generator = named_generator(seed, "init/pixels")
-        self.head = nn.Conv2d(channels, task.num_outputs, 1)
+    def __init__(self, config, networks):
+        super().__init__(config, networks)
+        generator = named_generator(networks.seed, "init/pixels")
+        self.head = nn.Conv2d(self.backbone.map_channels[config.map_name], self.task.num_outputs, 1)
         nn.init.zeros_(self.head.bias)
         with torch.no_grad():
             self.head.weight.copy_(0.1 * torch.randn(self.head.weight.shape, generator=generator))

@@ -8,6 +8,7 @@ from auxo.backbones import BackboneConfig
 from auxo.interfaces import TrainState
 from auxo.methods.fixmatch import FixMatch
 from auxo.optimizers import OptimizerConfig
+from auxo.runs import Networks
 from auxo.runtime import Runtime, RuntimeConfig
 from auxo.tasks import Classification
 from auxo.types import Batch
@@ -33,7 +34,7 @@ def make_batches(seed=0, labelled=4, unlabelled=6):
 
 def make(backbone="resnet8", **options):
     config = FixMatch.Config(optimizer=OPTIMIZER, **options)
-    method = config.build(BackboneConfig(name=backbone).build(TASK, seed=0), TASK, seed=0).double().train()
+    method = config.build(Networks(BackboneConfig(name=backbone), TASK, seed=0)).double().train()
     with torch.no_grad():
         method.semantic.weight.mul_(3)  # so that some answers are sure and some are not
     return method, TrainState(method.optimizers(), seed=0)

@@ -7,7 +7,8 @@ from torch import nn
 from torch.nn import functional
 
 from auxo.explain import grad_cam
-from auxo.interfaces import AbstractBackbone, AbstractMethod
+from auxo.interfaces import AbstractBackbone, AbstractMethod, MethodConfig
+from auxo.runs import Networks
 from auxo.tasks import Classification
 from auxo.types import Features
 
@@ -33,10 +34,11 @@ class Backbone(AbstractBackbone):
 class Method(AbstractMethod):
     """A linear head on the squares of the pooled features, so that gradients differ from image to image."""
 
+    head_names = ("class",)
+
     def __init__(self):
-        super().__init__()
-        self.task = Classification(("a", "b"), channels=3, height=6, width=5)
-        self.backbone = Backbone()
+        task = Classification(("a", "b"), channels=3, height=6, width=5)
+        super().__init__(MethodConfig(), Networks(Backbone(), task, seed=0))
         self.head = nn.Linear(3, 2)
 
     def optimizers(self):

@@ -10,6 +10,7 @@ from auxo.methods.ossl import OSSL
 from auxo.methods.rotation import JointRotation
 from auxo.methods.supervised import Supervised
 from auxo.optimizers import OptimizerConfig
+from auxo.runs import Networks
 from auxo.runtime import Runtime, RuntimeConfig
 from auxo.tasks import Classification
 from auxo.types import Batch, Features
@@ -66,7 +67,7 @@ def released_name(name):
 def run_both(config, flags):
     """Train both from the same weights on the same batches; return them with all losses."""
     torch.manual_seed(3)
-    method = config.build(SmallDenseNet(), task(), seed=3).double().train()
+    method = config.build(Networks(SmallDenseNet(), task(), seed=3)).double().train()
     network = three_heads()
     weights = {released_name(name): tensor for name, tensor in method.state_dict().items()}
     unmatched = network.load_state_dict(weights, strict=False)  # heads that a baseline of auxo has not
@@ -149,7 +150,7 @@ def test_released_step_b__gradient__equals_that_of_the_auxiliary_loss():
 
 def test_rotation__expand__equals_the_loop_over_images():
     batch = next(batches())
-    made = JointRotation.Config().build(SmallDenseNet(), task(), seed=0).pretext.make_all(batch.images)
+    made = JointRotation.Config().build(Networks(SmallDenseNet(), task(), seed=0)).pretext.make_all(batch.images)
     images, turns = rotate_one_by_one(batch.images)
     assert torch.equal(made.inputs, images)
     assert torch.equal(made.targets, turns)

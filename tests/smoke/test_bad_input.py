@@ -12,8 +12,7 @@ from auxo.methods.supervised import Supervised
 class Mine(Supervised):
     @dataclass(frozen=True, kw_only=True)
     class Config(Supervised.Config):
-        def build(self, backbone, task, *, seed):
-            return Mine(self, backbone, task, seed=seed)
+        pass
 
 def recipe():
     return ExperimentConfig(stages=(StageConfig(method=Mine.Config()),))

@@ -30,7 +30,7 @@ def grown(auxo, place, write_picture):
 
 
 def test_evaluate__pictures_added_since_the_run__is_refused(assert_refused, grown):
-    says = r"the train images and labels that .*model\.safetensors was made with, got others: .*--data"
+    says = r"the train images and targets that .*model\.safetensors was made with, got others: .*--data"
     assert_refused("evaluate", grown.out, says=says)
 
 
@@ -40,7 +40,7 @@ def test_evaluate__pictures_added_but_sets_named__judges_them(auxo, grown):
 
 def test_resume__pictures_added_since_the_run_began__is_refused(assert_refused, grown):
     (grown.out / "model.safetensors").unlink()
-    says = r"the train images and labels that .*train-00000004\.safetensors was made with, got others: put them back"
+    says = r"the train images and targets that .*train-00000004\.safetensors was made with, got others: put them back"
     assert_refused("train", "--resume", grown.out, says=says)
 
 

@@ -26,7 +26,7 @@ def test_estimate__twice_and_with_class_folders__keeps_the_first_and_says_that_l
     for _ in range(2):
         answer = auxo("estimate", place.run, place.shapes, *FEW)
         assert answer.code == 0, answer.err
-    assert "labels were not used" in answer.out
+    assert "called as classes, which was not used" in answer.out
     first, second = (place.run / name for name in ("estimate-1.jsonl", "estimate.jsonl"))
     assert first.read_text() == second.read_text()
 

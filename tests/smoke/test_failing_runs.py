@@ -21,8 +21,6 @@ class Breaking(Supervised):
     @dataclass(frozen=True, kw_only=True)
     class Config(Supervised.Config):
         spoils: str = "loss"
-        def build(self, backbone, task, *, seed):
-            return Breaking(self, backbone, task, seed=seed)
 
     def update(self, state, batches, runtime):
         metrics = super().update(state, batches, runtime)

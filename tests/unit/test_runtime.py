@@ -69,7 +69,7 @@ def test_step__parameter_outside_the_optimiser__is_neither_moved_nor_given_a_gra
 
 def test_step__weights_stored_channels_last__gradients_and_momentum_have_their_layout(runtime):
     module = network()
-    runtime.prepare(module, backbone=module)
+    runtime.prepare(module, networks=[module])
     assert module[0].weight.is_contiguous(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(module.parameters(), lr=0.1, momentum=0.9)
     runtime.step(optimizer, loss_of(module))

@@ -78,16 +78,30 @@ class BackboneConfig:
             raise ConfigError("backbone.architecture as a run records it", "something else", fix) from error
         return "" if noted is None else json.dumps(noted)
 
-    def build(self, task: AbstractTask, *, seed: int, first_weights: bool = True) -> AbstractBackbone:
+    def read_normalisation(self) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+        """Return mean and standard deviation of each channel that published weights expect; ``None`` for auxo's own.
+
+        Raises:
+            ConfigError: the model cannot be found, or its package is missing.
+        """
+        if self._key not in _LIBRARIES:
+            return None
+        found: tuple[tuple[float, ...], tuple[float, ...]] = load("backbones", self._key).read_normalisation(self.name)
+        return found
+
+    def build(
+        self, task: AbstractTask, *, seed: int, stream: str = "backbone", first_weights: bool = True
+    ) -> AbstractBackbone:
         """Return the backbone for the images of ``task``, on the CPU.
 
         The first weights depend on the seed, the name and the number of channels alone, if they are not pretrained:
-        torch's global generators are seeded from the stream ``init/backbone`` for the time of building and put back
+        torch's global generators are seeded from the stream ``init/STREAM`` for the time of building and put back
         after it.
 
         Args:
             task: gives the channels and the size of the images.
             seed: the run's seed.
+            stream: of the first weights.
             first_weights: whether to read pretrained weights; without, where others take their place, neither the
                 file nor a download is needed.
 
@@ -97,7 +111,7 @@ class BackboneConfig:
             ShapeError: the backbone or its weights cannot take images of this size or number of channels.
         """
         if is_outside(self.name):
-            return self._build_outside(task, seed=seed, first_weights=first_weights)
+            return self._build_outside(task, derive_seed(seed, "init", stream), first_weights=first_weights)
         module = load("backbones", self._key)
         minimum = getattr(module, "MINIMUM_PIXELS", 1)
         if min(task.height, task.width) < minimum:
@@ -111,7 +125,7 @@ class BackboneConfig:
             options["pretrained"] = self.pretrained and first_weights
         if self._key == "hf":
             options["architecture"] = self._noted()
-        with global_seed(derive_seed(seed, "init", "backbone")):
+        with global_seed(derive_seed(seed, "init", stream)):
             backbone: AbstractBackbone = module.build(
                 self.name, channels=task.channels, height=task.height, width=task.width, **options
             )
@@ -119,10 +133,10 @@ class BackboneConfig:
             load_weights_file(backbone, Path(self.weights).expanduser(), name=self.name)
         return backbone
 
-    def _build_outside(self, task: AbstractTask, *, seed: int, first_weights: bool) -> AbstractBackbone:
+    def _build_outside(self, task: AbstractTask, seed: int, *, first_weights: bool) -> AbstractBackbone:
         """Return a backbone of the user's own: of a class or function that takes channels, height and width."""
         size = {"channels": task.channels, "height": task.height, "width": task.width}
-        with global_seed(derive_seed(seed, "init", "backbone")):
+        with global_seed(seed):
             backbone = call_outside(self.name, AbstractBackbone, **size)
         if not isinstance(getattr(backbone, "num_features", None), int):
             fix = "set it to the length of the pooled vector"

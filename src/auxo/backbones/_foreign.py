@@ -1,12 +1,25 @@
 """What the backbones of other libraries share: their trial on a blank image, and the first line of their errors."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import torch
 from torch import nn
 
 from auxo.errors import ShapeError
 from auxo.types import Features, Images
+
+
+class Widths(NamedTuple):
+    """What another library's model gives.
+
+    Args:
+        num_features: length of the pooled vector.
+        map_channels: channels of the maps, by name.
+    """
+
+    num_features: int
+    map_channels: Mapping[str, int]
 
 
 def first_line(error: Exception) -> str:
@@ -22,8 +35,8 @@ def try_out(
     channels: int,
     height: int,
     width: int,
-) -> int:
-    """Return the length of the pooled vector, from one forward and backward pass of a blank image.
+) -> Widths:
+    """Return the length of the pooled vector and the channels of the maps: one forward and backward pass of one image.
 
     Parameters that the pooled vector does not depend on, such as the token that stands for hidden patches in
     pretraining, become buffers: no method could train them, and a two-level one would refuse them.
@@ -42,7 +55,7 @@ def try_out(
     model.eval()
     try:
         with torch.enable_grad():
-            pooled = features(model, torch.zeros(1, channels, height, width)).pooled
+            pooled, maps = features(model, torch.zeros(1, channels, height, width))
     except (AssertionError, RuntimeError, ValueError) as error:
         raise ShapeError(
             f"images of a size that {name} takes",
@@ -58,4 +71,4 @@ def try_out(
             delattr(owner, leaf)
             owner.register_buffer(leaf, value.detach())
     model.train()
-    return int(pooled.shape[1])
+    return Widths(int(pooled.shape[1]), {key: int(each.shape[1]) for key, each in maps.items()})

@@ -45,6 +45,7 @@ class PreActivationNetwork(AbstractBackbone):
             return _Block(in_channels, out_channels, stride, *activations)
 
         self.num_features = widths[-1]
+        self.map_channels = {f"stage{number}": width for number, width in enumerate(widths, start=1)}
         self.convolution = nn.Conv2d(channels, first_width, 3, padding=1, bias=False)
         before = (first_width, *widths)
         self.stages = nn.ModuleList(

@@ -42,6 +42,7 @@ class DenseNet(AbstractBackbone):
         grown = _LAYERS_PER_BLOCK * _GROWTH
         widths = [_INITIAL_CHANNELS + i * grown for i in range(3)]
         self.convolution = nn.Conv2d(channels, _INITIAL_CHANNELS, 3, padding=1, bias=False)
+        self.map_channels = {f"stage{i + 1}": width + grown for i, width in enumerate(widths)}
         self.block1 = _block(widths[0])
         self.transition1 = _Transition(widths[1])
         self.block2 = _block(widths[1])

@@ -12,7 +12,7 @@ from typing import Any, Protocol, cast, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from auxo.backbones._foreign import first_line, try_out
+from auxo.backbones._foreign import Widths, first_line, try_out
 from auxo.errors import CheckpointError, ConfigError, ShapeError
 from auxo.interfaces import AbstractBackbone
 from auxo.types import Features, Images
@@ -58,13 +58,13 @@ class HFBackbone(AbstractBackbone):
 
     Args:
         model: takes ``pixel_values`` and gives hidden states.
-        num_features: length of the pooled vector.
+        widths: of the pooled vector and the maps.
     """
 
-    def __init__(self, model: nn.Module, *, num_features: int) -> None:
+    def __init__(self, model: nn.Module, widths: Widths) -> None:
         super().__init__()
         self.model = model
-        self.num_features = num_features
+        self.num_features, self.map_channels = widths
 
     def forward(self, images: Images) -> Features:
         """Return the pooled output or class token, and the maps of every stage or block."""
@@ -104,9 +104,8 @@ def build(
     model = (_load if pretrained else _make)(transformers, name, config, options)
     if getattr(model, "main_input_name", None) != "pixel_values":
         raise ConfigError("a model of transformers for images", f"{name} ({config.model_type})", "choose another")
-    return HFBackbone(
-        model, num_features=try_out(model, _features, name=name, channels=channels, height=height, width=width)
-    )
+    widths = try_out(model, _features, name=name, channels=channels, height=height, width=width)
+    return HFBackbone(model, widths)
 
 
 def read_architecture(name: str) -> str:
@@ -130,6 +129,25 @@ def read_architecture(name: str) -> str:
         ) from error
     values = json.loads(getattr(config, "vision_config", config).to_json_string(use_diff=False))
     return json.dumps({key: value for key, value in values.items() if key not in _NOT_ARCHITECTURE})
+
+
+def read_normalisation(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return mean and standard deviation of each channel that the published weights of a model expect.
+
+    Args:
+        name: as for :func:`build`.
+
+    Raises:
+        ConfigError: transformers is missing, or the model does not say.
+    """
+    _import_transformers()
+    processors = importlib.import_module("transformers.image_processing_base").ImageProcessingMixin
+    try:
+        found, _ = processors.get_image_processor_dict(_place(name))
+        return tuple(map(float, found["image_mean"])), tuple(map(float, found["image_std"]))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        got = f"none for {name!r} ({first_line(error)})"
+        raise ConfigError("a preprocessor_config.json with image_mean and image_std", got, "give both") from error
 
 
 def _place(name: str) -> str:

@@ -1,5 +1,7 @@
 """LeNet-5 with ReLU and max pooling: two convolutions and two linear layers, for 28 or 32 pixels."""
 
+from types import MappingProxyType
+
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -33,6 +35,7 @@ class LeNet5(AbstractBackbone):
     """
 
     num_features = 84
+    map_channels = MappingProxyType({"stage1": 6, "stage2": 16})
 
     def __init__(self, *, channels: int, height: int, width: int) -> None:
         super().__init__()

@@ -59,6 +59,7 @@ class ResNet(AbstractBackbone):
             for i, (width, num_blocks) in enumerate(zip(widths, blocks_per_stage, strict=True))
         )
         self.num_features = widths[-1]
+        self.map_channels = {f"stage{number}": width for number, width in enumerate(widths, start=1)}
         initialise_convolutions(self)
 
     def forward(self, images: Images) -> Features:

@@ -1,5 +1,7 @@
 """Residual networks for small images: 8, 20 or 32 layers, 16 to 64 channels, shortcuts without parameters."""
 
+from types import MappingProxyType
+
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -32,6 +34,7 @@ class ResNetCIFAR(AbstractBackbone):
     """
 
     num_features = 64
+    map_channels = MappingProxyType({"stage1": 16, "stage2": 32, "stage3": 64})
 
     def __init__(self, *, channels: int, blocks_per_stage: int) -> None:
         super().__init__()

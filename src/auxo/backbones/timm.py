@@ -7,7 +7,7 @@ from typing import Protocol, cast
 import torch
 from torch import Tensor, nn
 
-from auxo.backbones._foreign import first_line, try_out
+from auxo.backbones._foreign import Widths, first_line, try_out
 from auxo.errors import ConfigError
 from auxo.interfaces import AbstractBackbone
 from auxo.types import Features, Images
@@ -27,13 +27,13 @@ class TimmBackbone(AbstractBackbone):
 
     Args:
         model: built with ``num_classes=0``; it must have ``forward_intermediates`` and ``forward_head``.
-        num_features: length of the pooled vector.
+        widths: of the pooled vector and the maps.
     """
 
-    def __init__(self, model: nn.Module, *, num_features: int) -> None:
+    def __init__(self, model: nn.Module, widths: Widths) -> None:
         super().__init__()
         self.model = model
-        self.num_features = num_features
+        self.num_features, self.map_channels = widths
 
     def forward(self, images: Images) -> Features:
         """Return the features before the classifier and the maps of every stage."""
@@ -81,8 +81,26 @@ def build(name: str, *, channels: int, height: int, width: int, pretrained: bool
         raise ConfigError(
             "a model of timm that gives its maps", repr(model_name), "choose one with forward_intermediates"
         )
-    num_features = try_out(model, _features, name=name, channels=channels, height=height, width=width)
-    return TimmBackbone(model, num_features=num_features)
+    widths = try_out(model, _features, name=name, channels=channels, height=height, width=width)
+    return TimmBackbone(model, widths)
+
+
+def read_normalisation(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return mean and standard deviation of each channel that the published weights of a model expect.
+
+    Args:
+        name: as for :func:`build`.
+
+    Raises:
+        ConfigError: timm is missing, or knows no published weights of such a model.
+    """
+    timm = _import_timm()
+    try:
+        found = timm.get_pretrained_cfg(name.partition(":")[2], allow_unregistered=False)
+        return tuple(map(float, found.mean)), tuple(map(float, found.std))
+    except RuntimeError as error:
+        got = f"{name!r} ({first_line(error)})"
+        raise ConfigError("a model of timm with published weights", got, "give mean and std") from error
 
 
 def _import_timm() -> ModuleType:

@@ -38,6 +38,7 @@ from auxo.files.lock import locked_folder
 from auxo.jobs import AbstractExecutor, Outcome, check_jobs, run_jobs
 from auxo.registry import load
 from auxo.runs.document import load_recipe
+from auxo.runs.networks import record_backbones
 from auxo.runs.results import PRIMARY
 from auxo.runtime import open_runtime
 
@@ -201,7 +202,7 @@ def _choices(scenario: str | None, options: Options, shared: list[str]) -> list[
         if options.epochs is not None:
             config = with_epochs(config, options.epochs)
         config = with_options(config, shared, command="auxo compare") if shared else config
-        config = replace(config, backbone=config.backbone.recorded())
+        config = record_backbones(config)
         name = _name(recipe)
         if name in choices:
             fix = "call the files differently" if ".py" in recipe else "name each once"

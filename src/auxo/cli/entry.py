@@ -18,11 +18,11 @@ COMMANDS = {
     "sweep": "search over options of a run, chosen on validation images",
     "evaluate": "judge a trained model again, also on new labelled images",
     "predict": "write a CSV of predictions for images",
-    "estimate": "say what accuracy to expect on images without labels",
+    "estimate": "say how well a run does on unlabelled images",
     "explain": "draw what a trained model looks at and how it arranges images",
     "report": "write a page on runs for a browser: tables, curves, confusions, images",
     "export": "write a trained model as files for use elsewhere, with a model card",
-    "list": "show methods, pretexts, gates, solvers, attacks, backbones and data scenarios",
+    "list": "show methods, pretexts, gates, losses, solvers, attacks, backbones and data scenarios",
     "doctor": "show versions, devices, extras and where data is looked for",
 }
 

@@ -1,4 +1,4 @@
-"""``auxo estimate``: the accuracy to expect on images without labels."""
+"""``auxo estimate``: the measure to expect on unlabelled images."""
 
 import json
 import os
@@ -26,7 +26,7 @@ from auxo.estimation import (
     build_estimate_table,
     estimate_records,
     fit_estimation,
-    measure_source,
+    read_source_indicators,
 )
 from auxo.evaluation import Reader
 from auxo.files import require_folder_of, write_atomically
@@ -42,7 +42,7 @@ class Options:
     run: Annotated[Positional[str], tyro.conf.arg(metavar="RUN")]
     """Run directory of a finished run."""
     paths: Annotated[Positional[tuple[str, ...]], tyro.conf.arg(metavar="PATH [PATH ...]")]
-    """Sets of images, each judged by itself: folder, Parquet, CSV or hf://owner/name[:split]. Labels are not read."""
+    """Sets of images, each judged by itself: folder, Parquet, CSV or hf://owner/name[:split]. Answers are not read."""
     estimation: Annotated[EstimationConfig, tyro.conf.arg(name="")] = field(default_factory=EstimationConfig)
     """How to estimate."""
     out: str | None = None
@@ -53,7 +53,7 @@ class Options:
 
 def run(words: Sequence[str]) -> None:
     """Fit the estimators, ask them about every set, print the table and write what it rests on."""
-    description = """Say what accuracy to expect on images without labels: estimators are fitted to transformed copies
+    description = """Say how well a run does on unlabelled images: estimators are fitted to transformed copies
     of the run's validation images, then asked about the images, resized and cropped to the model's input."""
     options = parse_options(Options, words, command="auxo estimate", description=description)
     if not options.paths:
@@ -76,7 +76,7 @@ def run(words: Sequence[str]) -> None:
             keep_earlier(out)
             write_atomically(out, text)
             print_table(build_estimate_table(estimation, estimates))
-            notes = _notes(options.paths, estimation, class_names=target.names)
+            notes = _notes(options.paths, estimation, names=target.names)
             print("\n".join([*_refusals(estimates), *notes, f"estimates: {out}"]))
 
 
@@ -87,7 +87,7 @@ def _estimate(
     sources = [_read(path, config, model) for path in options.paths]
     splits = splits_of(config)
     model.check_splits(splits)
-    measured = [measure_source(reader, source) for source in sources]  # first: a damaged image is found at once
+    measured = [read_source_indicators(reader, source) for source in sources]  # first: a damaged image is found at once
     estimation = fit_estimation(
         reader,
         splits.val,
@@ -96,21 +96,21 @@ def _estimate(
         observer=_show_progress if reader.runtime.is_main else lambda _done, _total: None,
     )
     pairs = zip(sources, measured, strict=True)
-    return estimation, [estimation.estimate(scores, name=source.name) for source, scores in pairs]
+    return estimation, [estimation.estimate(found, name=source.name) for source, found in pairs]
 
 
 def _read(path: str, config: ExperimentConfig, model: TrainedModel) -> AbstractSource:
-    """Return the images of a path without labels, called as the path is."""
+    """Return the images of a path, unlabelled and called as the path is."""
     source = read_unlabelled(path, replace(config.data, image_size=model.image_size))
     model.check_shape(source.image_shape, where=path)
     source.name = path
     return source
 
 
-def _notes(paths: Sequence[str], estimation: Estimation, *, class_names: Sequence[str]) -> list[str]:
+def _notes(paths: Sequence[str], estimation: Estimation, *, names: Sequence[str]) -> list[str]:
     """Return what the user should know beside the table."""
-    labelled = [path for path in paths if _has_class_folders(path, class_names)]
-    notes = [f"note: the folders in {path} are called as classes; those labels were not used" for path in labelled]
+    labelled = [path for path in paths if _has_class_folders(path, names)]
+    notes = [f"note: the folders in {path} are called as classes, which was not used" for path in labelled]
     if estimation.num_images < FEW_IMAGES:
         notes.append(f"note: {estimation.num_images} validation images are few; the estimates are rough")
     return notes
@@ -128,12 +128,10 @@ def _refusals(estimates: Sequence[Sequence[Estimate]]) -> list[str]:
     ]
 
 
-def _has_class_folders(path: str, class_names: Sequence[str]) -> bool:
+def _has_class_folders(path: str, names: Sequence[str]) -> bool:
     """Whether a path is a folder with folders that are called as classes are."""
     folder = os.path.expanduser(path)
-    return os.path.isdir(folder) and bool(
-        {entry.name for entry in os.scandir(folder) if entry.is_dir()} & {*class_names}
-    )
+    return os.path.isdir(folder) and bool({entry.name for entry in os.scandir(folder) if entry.is_dir()} & {*names})
 
 
 def _show_progress(done: int, total: int) -> None:

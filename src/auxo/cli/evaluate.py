@@ -310,7 +310,7 @@ def _about_attacks(attacks: Sequence[AttackConfig], epsilon: float) -> str:
     ]
     return (
         f"Attacks by foolbox within {epsilon:.4g} ({255 * epsilon:.3g}/255) of every pixel"
-        f"{''.join(f'; {text}' for text in texts)}; an accuracy under attack is an upper bound. "
+        f"{''.join(f'; {text}' for text in texts)}; what is measured under attack is an upper bound. "
     )
 
 

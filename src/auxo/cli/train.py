@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, make_dataclass, replace
+from dataclasses import dataclass, field, fields, make_dataclass
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -17,6 +17,7 @@ from auxo.errors import ConfigError, OutputError
 from auxo.runs.document import config_digest, from_json, load_recipe, to_json
 from auxo.runs.experiment import ExperimentConfig, StageConfig, method_name
 from auxo.runs.history import RunHistory
+from auxo.runs.networks import record_backbones
 from auxo.runtime import Runtime, open_runtime
 from auxo.training import train_run
 
@@ -47,7 +48,7 @@ def run(words: Sequence[str]) -> None:
     """Train, print the table and name the run directory."""
     plan = _plan(list(words))
     if not plan.is_resumed:  # a run that is resumed has its own record
-        plan = plan._replace(config=replace(plan.config, backbone=plan.config.backbone.recorded()))
+        plan = plan._replace(config=record_backbones(plan.config))
     with open_runtime(plan.config.runtime) as runtime:
         observer = make_observer(is_main=runtime.is_main, headline=_headline(plan, runtime))
         try:

@@ -1,5 +1,6 @@
 """Epochs under which methods cost the same."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -7,6 +8,7 @@ from auxo.errors import ConfigError
 from auxo.optimizers import OptimizerConfig
 from auxo.runs.experiment import ExperimentConfig, StageConfig, method_name
 from auxo.runs.tree import replaced, walk
+from auxo.training.cost import StageCost
 
 
 class Plan(NamedTuple):
@@ -21,14 +23,17 @@ class Plan(NamedTuple):
     flops: float
 
 
-def total_flops(config: ExperimentConfig, flops_per_epoch: tuple[int, ...]) -> float:
-    """Return the floating-point operations of all stages.
+def total_flops(config: ExperimentConfig, costs: Sequence[StageCost]) -> float:
+    """Return the floating-point operations of all stages, their starts included.
 
     Args:
         config: the run.
-        flops_per_epoch: of each stage.
+        costs: of each stage.
     """
-    return float(sum(stage.epochs * flops for stage, flops in zip(config.stages, flops_per_epoch, strict=True)))
+    return sum(
+        cost.flops_at_start + stage.epochs * cost.flops_per_epoch
+        for stage, cost in zip(config.stages, costs, strict=True)
+    )
 
 
 def with_epochs(config: ExperimentConfig, epochs: int) -> ExperimentConfig:
@@ -42,32 +47,33 @@ def with_epochs(config: ExperimentConfig, epochs: int) -> ExperimentConfig:
     return _stretched(config, epochs / config.stages[-1].epochs)
 
 
-def fit_to_budget(config: ExperimentConfig, flops_per_epoch: tuple[int, ...], budget: float) -> Plan:
+def fit_to_budget(config: ExperimentConfig, costs: Sequence[StageCost], budget: float) -> Plan:
     """Return the run with the epochs of all stages in proportion, so that it costs as nearly as possible the budget.
+
+    What the starts of stages cost is the same for any number of epochs, and is taken off the budget first.
 
     Every stage has at least one epoch. Learning rates stretch with the epochs: milestones and cosines are parts of the
     stage, and epochs of warm-up are multiplied like the others.
 
     Args:
         config: the run at its recipe's length.
-        flops_per_epoch: of each stage; at least one is above 0.
+        costs: of each stage; an epoch of at least one costs something.
         budget: floating-point operations, > 0.
 
     Raises:
         ConfigError: the operations of the run cannot be counted.
     """
-    own = total_flops(config, flops_per_epoch)
+    at_start = sum(cost.flops_at_start for cost in costs)
+    own = total_flops(config, costs) - at_start
     if own <= 0:
         name = method_name(config.stages[-1])
         raise ConfigError(f"operations of {name} that can be counted", "none", "pass --budget recipe")
-    factor = budget / own
+    factor = max(0.0, budget - at_start) / own
     factors = {factor}
     for stage in config.stages:
         below = int(factor * stage.epochs)
         factors |= {number / stage.epochs for number in (below, below + 1) if number}
-    plans = [
-        Plan(made, total_flops(made, flops_per_epoch)) for made in (_stretched(config, f) for f in sorted(factors))
-    ]
+    plans = [Plan(made, total_flops(made, costs)) for made in (_stretched(config, f) for f in sorted(factors))]
     return min(plans, key=lambda plan: abs(plan.flops - budget))
 
 

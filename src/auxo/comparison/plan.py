@@ -111,7 +111,7 @@ def plan_grid(
         flops, chosen = _amount(choices, costs, earlier, flops, epochs, notes)
         for choice in choices:
             if choice.name in costs:
-                plan = fit_to_budget(choice.config, _per_epoch(costs[choice.name]), flops)
+                plan = fit_to_budget(choice.config, costs[choice.name], flops)
                 lengths[choice.name] = plan.config
     counts = {name: measured[-1].num_parameters for name, measured in costs.items()}
     entries = {c.name: MethodEntry(c.recipe, counts.get(c.name), tuple(seeds)) for c in choices}
@@ -222,17 +222,10 @@ def _amount(
     if flops is not None:
         return flops, "as given"
     amounts = {
-        choice.name: total_flops(choice.config, _per_epoch(costs[choice.name]))
-        for choice in choices
-        if choice.name in costs
+        choice.name: total_flops(choice.config, costs[choice.name]) for choice in choices if choice.name in costs
     }
     if not amounts:
         raise ConfigError("a method whose operations can be measured", notes[0], "repair it, or pass --budget recipe")
     costliest = max(amounts, key=lambda name: amounts[name])
     length = "at its recipe's length" if epochs is None else f"in {epochs} epoch{'' if epochs == 1 else 's'}"
     return amounts[costliest], f"those of {costliest} {length}"
-
-
-def _per_epoch(costs: Sequence[StageCost]) -> tuple[int, ...]:
-    """Return the operations of an epoch of each stage."""
-    return tuple(cost.flops_per_epoch for cost in costs)

@@ -1,6 +1,7 @@
 """From uint8 batches to normalised, augmented floats, on the device the batch is on."""
 
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import replace
 from typing import get_args
 
@@ -104,6 +105,12 @@ class InputPipeline(nn.Module):
         mean, std = _statistics(source)
         return cls(mean, std, image_shape=source.image_shape, augment=augment, place_fill=place_fill)
 
+    def with_places(self, fills: Mapping[str, int | float]) -> "InputPipeline":
+        """Return the same pipeline that moves further targets with places; see :class:`InputPipeline`."""
+        other = copy(self)
+        other.place_fill = {**self.place_fill, **fills}
+        return other
+
     def forward(self, batch: Batch, *, seed: int | None, augment: str | None = None) -> Batch:
         """Return the batch with float32 images, on the same device and in the same memory format.
 
@@ -128,8 +135,13 @@ class InputPipeline(nn.Module):
                     if name in targets
                 }
                 targets = {**targets, **moved}
-        normalisation = Normalisation(self.mean.view(-1, 1, 1), self.std.view(-1, 1, 1))
+        normalisation = self.normalisation
         return replace(batch, images=normalisation.to_inputs(images), targets=targets, normalisation=normalisation)
+
+    @property
+    def normalisation(self) -> Normalisation:
+        """What the pipeline makes of pixels in [0, 1]."""
+        return Normalisation(self.mean.view(-1, 1, 1), self.std.view(-1, 1, 1))
 
     def checked(self, augment: str | None) -> str:
         """Return the name of an augmentation that can be applied, the run's own for ``None``.

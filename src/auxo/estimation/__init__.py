@@ -1,12 +1,12 @@
-"""The accuracy to expect on images without labels, from transformed copies of labelled ones."""
+"""The measure to expect on unlabelled images, from transformed copies of labelled ones."""
 
 from auxo.estimation.config import FEW_IMAGES, LEAST_IMAGES, EstimationConfig
-from auxo.estimation.estimate import Estimate, Estimation, fit_estimation, measure_source
+from auxo.estimation.estimate import Estimate, Estimation, fit_estimation, read_source_indicators
 from auxo.estimation.estimators import ESTIMATORS, Estimator, FittedEstimator, MetaTable, fit_estimator
+from auxo.estimation.indicators import FEATURES, Indicators, Thresholds, fit_thresholds, read_indicators
 from auxo.estimation.meta_sets import FAMILIES, MetaSet, Step, corrupted_sets, draw_meta_sets, render
-from auxo.estimation.regression import AccuracyRegression, fit_regression, rmse
+from auxo.estimation.regression import FeatureRegression, fit_regression, rmse
 from auxo.estimation.report import build_estimate_table, estimate_records
-from auxo.estimation.scores import FEATURES, Scores, Thresholds, fit_thresholds, measure
 
 __all__ = [
     "ESTIMATORS",
@@ -14,15 +14,15 @@ __all__ = [
     "FEATURES",
     "FEW_IMAGES",
     "LEAST_IMAGES",
-    "AccuracyRegression",
     "Estimate",
     "Estimation",
     "EstimationConfig",
     "Estimator",
+    "FeatureRegression",
     "FittedEstimator",
+    "Indicators",
     "MetaSet",
     "MetaTable",
-    "Scores",
     "Step",
     "Thresholds",
     "build_estimate_table",
@@ -33,8 +33,8 @@ __all__ = [
     "fit_estimator",
     "fit_regression",
     "fit_thresholds",
-    "measure",
-    "measure_source",
+    "read_indicators",
+    "read_source_indicators",
     "render",
     "rmse",
 ]

@@ -1,4 +1,4 @@
-"""How accuracy is estimated, as options."""
+"""How the measure of a task is estimated, as options."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ LEAST_IMAGES = 5
 """Fewer validation images are refused."""
 
 FEW_IMAGES = 100
-"""With fewer, an accuracy on them is known to no better than ten points."""
+"""With fewer, the measure on them is known to no better than ten points."""
 
 
 @dataclass(frozen=True, kw_only=True)

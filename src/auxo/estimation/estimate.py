@@ -1,20 +1,19 @@
-"""The accuracy to expect on images without labels: fit the estimators on meta sets, then ask them about a set."""
+"""The measure to expect on unlabelled images: fit the estimators on meta sets, then ask them about a set."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from jaxtyping import UInt8
-from numpy.typing import NDArray
 from torch import Tensor
 
 from auxo.data import AbstractSource, ValSplit, stratified_indices
 from auxo.errors import DataError
 from auxo.estimation.config import LEAST_IMAGES, EstimationConfig
 from auxo.estimation.estimators import ESTIMATORS, FittedEstimator, MetaTable, fit_estimator
+from auxo.estimation.indicators import Indicators, Thresholds, fit_thresholds, read_chunks, read_indicators
 from auxo.estimation.meta_sets import MetaSet, corrupted_sets, draw_meta_sets, render
-from auxo.estimation.scores import Scores, Thresholds, fit_thresholds, measure
 from auxo.evaluation import Reader
 from auxo.random import derive_seed
 
@@ -30,10 +29,10 @@ class Estimate:
         estimator: its name.
         n: images of the set.
         features: that it read, in percent by name.
-        accuracy: to expect, in percent; ``None`` where the estimator is refused.
+        value: of the measure to expect, in percent; ``None`` where the estimator is refused.
         low: lower end of its interval.
         high: upper end.
-        refused: why there is no accuracy, or ``None``.
+        refused: why there is no value, or ``None``.
         is_default: whether it is the one to be used for this set.
     """
 
@@ -41,7 +40,7 @@ class Estimate:
     estimator: str
     n: int
     features: Mapping[str, float]
-    accuracy: float | None
+    value: float | None
     low: float | None
     high: float | None
     refused: str | None
@@ -55,6 +54,7 @@ class Estimation:
     Args:
         config: options.
         seed: of all draws.
+        measure: name of what is estimated, the task's primary measure.
         num_images: labelled validation images that every meta set is made from.
         sets: how each was made.
         table: what was measured on them.
@@ -65,6 +65,7 @@ class Estimation:
 
     config: EstimationConfig
     seed: int
+    measure: str
     num_images: int
     sets: Sequence[MetaSet]
     table: MetaTable
@@ -77,18 +78,18 @@ class Estimation:
         """Names of the estimators, the one with the smallest error on held-out families of transformations first."""
         return sorted(self.fitted, key=lambda name: self.fitted[name].error)
 
-    def estimate(self, scores: Scores, *, name: str) -> list[Estimate]:
+    def estimate(self, indicators: Indicators, *, name: str) -> list[Estimate]:
         """Return what every estimator says of a set, in the order of :data:`ESTIMATORS`.
 
         The default is the first of :attr:`ranking` that is not refused.
 
         Args:
-            scores: of its images, from :func:`measure_source`.
+            indicators: of its images, from :func:`read_source_indicators`.
             name: of the set; its bootstrap has a stream of that name.
         """
-        by_image = {key: 100 * values for key, values in scores.features(self.thresholds).items()}
+        by_image = {key: 100 * values for key, values in indicators.features(self.thresholds).items()}
         generator = np.random.default_rng(derive_seed(self.seed, "estimate", "pictures", name))
-        count, names = len(scores), list(by_image)
+        count, names = len(indicators), list(by_image)
         matrix = np.column_stack([by_image[key] for key in names])
         draws = [matrix[generator.integers(count, size=count)].mean(0) for _ in range(self.config.resamples)]
         resampled = np.stack(draws)
@@ -110,10 +111,10 @@ class Estimation:
             if refused is not None:
                 found.append(Estimate(name, estimator.name, count, features, None, None, None, refused))
                 continue
-            accuracy = float(fitted.estimate(means[None])[0])
+            value = float(fitted.estimate(means[None])[0])
             confidence = self.config.confidence
             low, high = fitted.interval(resampled[:, columns], confidence=confidence, generator=generator)
-            found.append(Estimate(name, estimator.name, count, features, accuracy, low, high, None))
+            found.append(Estimate(name, estimator.name, count, features, value, low, high, None))
         usable = {each.estimator for each in found if each.refused is None}
         default = next(estimator for estimator in self.ranking if estimator in usable)
         return [replace(each, is_default=each.estimator == default) for each in found]
@@ -130,52 +131,51 @@ def fit_estimation(
     """Fit every estimator that a network allows on transformed copies of its validation images.
 
     Validation images, because training images are told too well, and because the test set is there to judge with: the
-    estimators are fitted to labels. Where a checkpoint was selected on them, their accuracy is a little optimistic.
+    estimators are fitted to its targets. Where a checkpoint was selected on them, what they say is a little optimistic.
 
     Args:
         reader: of the trained network.
-        split: its validation images, with their classes.
+        split: its validation images, with the answers that are right.
         seed: the run's; every draw has a stream of its own.
         config: options.
         observer: is told how many of how many sets are measured.
 
     Raises:
-        ConfigError: no head predicts, or the task has not one class per image.
+        ConfigError: no head predicts, the task has not one answer per image, or its measure is no mean over images.
         DataError: there are too few images.
         NonFiniteError: the network's logits are not finite.
         ShapeError: the images have other than three channels.
 
-    Cost: for each set a pass over the images for the classes, and four for rotation where there is a rotation head.
+    Cost: for each set a pass over the images for the answers, and four for rotation where there is a rotation head.
     """
     reader.require_head()
     target = reader.require_answers("estimation").name
     config = EstimationConfig() if config is None else config
-    images, labels = _drawn(split.source, target, config.images, seed=derive_seed(seed, "estimate", "images"))
+    images, targets = _drawn(split.source, target, config.images, seed=derive_seed(seed, "estimate", "images"))
     sets = draw_meta_sets(config.sets, seed=derive_seed(seed, "estimate", "sets"))
     sets += corrupted_sets(len(sets)) if config.corruptions else []
-    clean = measure(reader, images.split(reader.batch_size), name=split.name)
-    thresholds = fit_thresholds(clean, labels)
-    rows, accuracy = [], []
+    thresholds = fit_thresholds(read_indicators(reader, images, name=split.name, targets=targets))
+    rows, measured = [], []
     for done, made in enumerate(sets, start=1):
         changed = render(images, made, seed=derive_seed(seed, "estimate", "render"))
         name = f"{split.name} under {', '.join(step.name for step in made.steps) or 'nothing'}"
-        scores = measure(reader, changed.split(reader.batch_size), name=name)
-        rows.append({key: 100 * float(values.mean()) for key, values in scores.features(thresholds).items()})
-        accuracy.append(100 * float((scores.predicted == labels).mean()))
+        found = read_indicators(reader, changed, name=name, targets=targets)
+        rows.append({key: 100 * float(values.mean()) for key, values in found.features(thresholds).items()})
+        measured.append(100 * float(found.known_values.mean()))
         observer(done, len(sets))
     table = MetaTable(
         features={name: np.array([row[name] for row in rows]) for name in rows[0]},
-        accuracy=np.array(accuracy),
+        measured=np.array(measured),
         families=[frozenset(step.family for step in made.steps) for made in sets],
     )
     fitted, unavailable = _fit_all(table, resamples=config.resamples, seed=seed)
-    return Estimation(config, seed, len(images), sets, table, thresholds, fitted, unavailable)
+    return Estimation(config, seed, reader.task.primary, len(images), sets, table, thresholds, fitted, unavailable)
 
 
 def _fit_all(table: MetaTable, *, resamples: int, seed: int) -> tuple[dict[str, FittedEstimator], dict[str, str]]:
     """Return the estimators by name, and why some cannot be fitted."""
     generator = np.random.default_rng(derive_seed(seed, "estimate", "resamples"))
-    count = len(table.accuracy)
+    count = len(table.measured)
     weights = generator.multinomial(count, np.full(count, 1 / count), size=resamples).astype(np.float64)
     fitted, unavailable = {}, {}
     for estimator in ESTIMATORS:
@@ -188,20 +188,19 @@ def _fit_all(table: MetaTable, *, resamples: int, seed: int) -> tuple[dict[str, 
 
 def _drawn(
     source: AbstractSource, target: str, most: int, *, seed: int
-) -> tuple[UInt8[Tensor, "n channels height width"], NDArray[np.int64]]:
-    """Return at most so many images with their answers, those of a target."""
-    answers = source.columns[target].values
+) -> tuple[UInt8[Tensor, "n channels height width"], dict[str, Tensor]]:
+    """Return at most so many images with their targets, in the proportions of one of these."""
     indices = torch.arange(len(source))
     if len(source) > most:
-        (indices,) = stratified_indices(answers, [most], seed=seed)
+        (indices,) = stratified_indices(source.columns[target].values, [most], seed=seed)
     if len(indices) < LEAST_IMAGES:
         fix = "train with more, for instance --data.val-fraction 0.2"
         raise DataError(f"at least {LEAST_IMAGES} validation images to make sets from", str(len(indices)), fix)
-    return source.fetch(indices), answers[indices].numpy()
+    return source.fetch(indices), source.fetch_targets(indices)
 
 
-def measure_source(reader: Reader, source: AbstractSource) -> Scores:
-    """Return what a network says of every image of a source; its classes, if it has any, are not read.
+def read_source_indicators(reader: Reader, source: AbstractSource) -> Indicators:
+    """Return what a network says of every image of a source; its targets, if it has any, are not read.
 
     Raises:
         DataError: it has no image, or a damaged one.
@@ -209,9 +208,5 @@ def measure_source(reader: Reader, source: AbstractSource) -> Scores:
     """
     if len(source) == 0:
         raise DataError(f"images in {source.name}", "none", "name another set")
-
-    def chunks() -> Iterator[Tensor]:
-        for indices in torch.arange(len(source)).split(reader.batch_size):
-            yield source.fetch(indices)
-
-    return measure(reader, chunks(), name=source.name)
+    chunks = torch.arange(len(source)).split(reader.batch_size)
+    return read_chunks(reader, ((source.fetch(chunk), None) for chunk in chunks), name=source.name)

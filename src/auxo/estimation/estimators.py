@@ -1,4 +1,4 @@
-"""The estimators: lines from features of a set to its accuracy, given by theory or fitted over meta sets."""
+"""The estimators: lines from features of a set to its measure, given by theory or fitted over meta sets."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ _SEVERAL = ("confidence", "atc_entropy", "agreement")
 
 @dataclass(frozen=True)
 class Estimator:
-    """How accuracy follows from features.
+    """How the measure of a set follows from features.
 
     Args:
         name: of the estimator.
         features: that it reads.
-        kind: ``"mean"``, the feature itself; ``"difference"``, validation accuracy less the feature's fall from
+        kind: ``"mean"``, the feature itself; ``"difference"``, the measure on validation less the feature's fall from
             validation; ``"regression"``, a Huber regression over meta sets.
         scale: of a regression.
         is_any: whether it does without agreement where a method has no second class head.
@@ -68,12 +68,12 @@ class MetaTable:
 
     Args:
         features: by name, each of shape ``(sets,)``; percent.
-        accuracy: shape ``(sets,)``; percent. The first set is that of the images as they are.
+        measured: shape ``(sets,)``; the measure, percent. The first set is that of the images as they are.
         families: of the transformations of each set.
     """
 
     features: Mapping[str, Floats]
-    accuracy: Floats
+    measured: Floats
     families: Sequence[frozenset[str]]
 
     def columns(self, names: Sequence[str]) -> Floats:
@@ -94,7 +94,7 @@ class FittedEstimator:
         high: shape ``(features,)``; largest.
         errors: by family of transformations, root mean squared error in points on its sets of a line fitted to the
             sets without it.
-        held_out: shape ``(predictions, 2)``; those estimates and the accuracies that they missed, percent.
+        held_out: shape ``(predictions, 2)``; those estimates and the values that they missed, percent.
     """
 
     estimator: Estimator
@@ -112,11 +112,11 @@ class FittedEstimator:
         return float(np.sqrt(np.mean(np.square(list(self.errors.values())))))
 
     def estimate(self, features: Floats) -> Floats:
-        """Return accuracies in percent of sets, whose features have shape ``(sets, features)``, percent."""
+        """Return the measure in percent of sets, whose features have shape ``(sets, features)``, percent."""
         return _predict(self.line, features, self.estimator.scale)
 
     def interval(self, features: Floats, *, confidence: float, generator: np.random.Generator) -> tuple[float, float]:
-        """Return where the accuracy of a set plausibly lies.
+        """Return where the measure of a set plausibly lies.
 
         Every sample takes a line of the bootstrap over meta sets, features of a bootstrap over the images, and adds
         what a held-out estimate missed; of those, the third whose estimates are nearest to this set's are drawn from.
@@ -169,7 +169,7 @@ def fit_estimator(estimator: Estimator, table: MetaTable, weights: Floats) -> Fi
     missing = next((name for name in estimator.features if name not in {*names, *optional}), None)
     if missing is not None:
         raise DataError(f"the feature {missing}", "none of this run", _FIXES.get(missing, "use another estimator"))
-    x, y = table.columns(names), table.accuracy
+    x, y = table.columns(names), table.measured
     if (np.ptp(x, axis=0) == 0).all():
         raise DataError(f"{names[0]} that differs between the meta sets", f"{x[0, 0]:.1f} % on all", "make more sets")
     whole = np.ones((1, len(y)))

@@ -171,7 +171,7 @@ def corrupted_sets(first: int) -> list[MetaSet]:
 
 
 def render(images: Tensor, made: MetaSet, *, seed: int) -> UInt8[Tensor, "n 3 height width"]:
-    """Return the images of a set, in the order of the originals, whose labels they keep.
+    """Return the images of a set, in the order of the originals, whose targets they keep.
 
     Args:
         images: shape ``(n, 3, height, width)``; uint8 0..255; any device.

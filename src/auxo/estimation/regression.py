@@ -1,4 +1,4 @@
-"""Lines from what can be measured without labels to class accuracy, fitted over labelled sets."""
+"""Lines from what can be measured without targets to the measure of a task, fitted over sets that have them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,13 +21,13 @@ _CLOSEST = 0.1
 
 
 @dataclass(frozen=True)
-class AccuracyRegression:
-    """A line from features to class accuracy, for one trained network and one of its class heads.
+class FeatureRegression:
+    """A line from features to a measure, such as the accuracy, for one trained network and one of its heads.
 
     Args:
         slopes: one per feature; in units of ``scale``.
-        intercept: class accuracy where all features are zero, in units of ``scale``; may lie outside its range.
-        scale: ``"percent"``, or ``"probit"``: normal quantiles of features and accuracy, both kept 0.1 points away from
+        intercept: the measure where all features are zero, in units of ``scale``; may lie outside its range.
+        scale: ``"percent"``, or ``"probit"``: normal quantiles of features and measure, both kept 0.1 points away from
             0 and 100 %.
     """
 
@@ -36,7 +36,7 @@ class AccuracyRegression:
     scale: Scale = "percent"
 
     def predict(self, features: Percentages) -> NDArray[np.float64]:
-        """Return the class accuracy to expect on sets of images.
+        """Return the measure to expect on sets of images.
 
         Args:
             features: shape ``(sets, features)``, or ``(sets,)`` for a single one; percent, in [0, 100].
@@ -45,7 +45,7 @@ class AccuracyRegression:
             Shape ``(sets,)``; percent, clipped to [0, 100].
 
         Example:
-            >>> AccuracyRegression(slopes=(1.5,), intercept=-40.0).predict([80.0, 95.0, 20.0]).tolist()
+            >>> FeatureRegression(slopes=(1.5,), intercept=-40.0).predict([80.0, 95.0, 20.0]).tolist()
             [80.0, 100.0, 0.0]
         """
         measured = _columns("features", features)
@@ -57,17 +57,17 @@ class AccuracyRegression:
 
 
 def fit_regression(
-    features: Percentages, class_accuracy: Percentages, *, scale: Scale = "percent", robust: bool = True
-) -> AccuracyRegression:
-    """Fit ``class accuracy = slopes · features + intercept`` over labelled sets.
+    features: Percentages, measured: Percentages, *, scale: Scale = "percent", robust: bool = True
+) -> FeatureRegression:
+    """Fit ``measure = slopes · features + intercept`` over sets of which both are known.
 
     The line holds for the network that both were measured with and for no other: never pool sets of several checkpoints
-    or class heads. With rotation accuracy as the one feature it is the regression of Deng et al., who fit several
+    or heads. With rotation accuracy as the one feature it is the regression of Deng et al., who fit several
     hundred sets made from one labelled set; their estimates settle above about two hundred.
 
     The robust fit minimises Huber's loss and its scale together, as scikit-learn's ``HuberRegressor`` does,
 
-        sum over sets of  s + H((accuracy - line) / s) s,  H(z) = z²  for |z| < 1.35, else  2.70 |z| - 1.35²,
+        sum over sets of  s + H((measure - line) / s) s,  H(z) = z²  for |z| < 1.35, else  2.70 |z| - 1.35²,
 
     by reweighted least squares, without scikit-learn's default ridge penalty.
 
@@ -78,8 +78,8 @@ def fit_regression(
     Args:
         features: shape ``(sets, features)``, or ``(sets,)`` for a single one; percent, in [0, 100]. Rotation accuracy
             counts all four turns of every image whose turn was told, in eval mode.
-        class_accuracy: shape ``(sets,)``; percent of the images whose class was told; in [0, 100].
-        scale: of the line; see :class:`AccuracyRegression`.
+        measured: shape ``(sets,)``; the measure, such as the images whose class was told; percent, in [0, 100].
+        scale: of the line; see :class:`FeatureRegression`.
         robust: Huber's loss, which lets a set count linearly once it is 1.35 scales off the line (95 % as efficient as
             least squares on normal errors); else ordinary least squares.
 
@@ -92,19 +92,19 @@ def fit_regression(
         >>> round(line.slopes[0], 3), round(line.intercept, 2)
         (1.5, -40.0)
     """
-    measured, classes = _columns("features", features), _percentages("class_accuracy", class_accuracy)
-    _require_same_length(measured, classes)
-    if (np.ptp(measured, axis=0) == 0).all():
-        got = f"{len(measured)} sets with one value of each feature"
+    x, y = _columns("features", features), _percentages("measured", measured)
+    _require_same_length(x, y)
+    if (np.ptp(x, axis=0) == 0).all():
+        got = f"{len(x)} sets with one value of each feature"
         raise DataError("at least two different values of a feature", got, "measure more sets")
-    weights = np.ones((1, len(measured)))
-    lines = fit_resampled(measured, classes, weights, scale=scale, robust=robust)
-    return AccuracyRegression(tuple(lines[0, :-1].tolist()), float(lines[0, -1]), scale)
+    weights = np.ones((1, len(x)))
+    lines = fit_resampled(x, y, weights, scale=scale, robust=robust)
+    return FeatureRegression(tuple(lines[0, :-1].tolist()), float(lines[0, -1]), scale)
 
 
 def fit_resampled(
     features: NDArray[np.float64],
-    class_accuracy: NDArray[np.float64],
+    measured: NDArray[np.float64],
     weights: NDArray[np.float64],
     *,
     scale: Scale = "percent",
@@ -114,7 +114,7 @@ def fit_resampled(
 
     Args:
         features: shape ``(sets, features)``; percent.
-        class_accuracy: shape ``(sets,)``; percent.
+        measured: shape ``(sets,)``; the measure, percent.
         weights: shape ``(lines, sets)``; how often a set counts, >= 0: all ones, or the counts of a bootstrap's draws.
         scale: see :func:`fit_regression`.
         robust: see :func:`fit_regression`.
@@ -122,7 +122,7 @@ def fit_resampled(
     Returns:
         Shape ``(lines, features + 1)``: slopes, then the intercept, in units of ``scale``.
     """
-    x, y = to_scale(features, scale), to_scale(class_accuracy, scale)
+    x, y = to_scale(features, scale), to_scale(measured, scale)
     # In units of their own spread, so that the equations are well conditioned; a constant feature has slope zero.
     centre, spread = x.mean(0), np.where(np.ptp(x, axis=0) > 0, x.std(0), 1.0)
     level, height = y.mean(), y.std() or 1.0
@@ -191,7 +191,7 @@ def from_scale(values: NDArray[np.float64], scale: Scale) -> NDArray[np.float64]
 
 
 def rmse(estimates: Percentages, truths: Percentages) -> float:
-    """Return the root mean squared error of accuracy estimates over sets, in percentage points.
+    """Return the root mean squared error of estimates over sets, in percentage points.
 
     Args:
         estimates: shape ``(sets,)``; percent.
@@ -223,7 +223,7 @@ def _percentages(name: str, values: Percentages) -> NDArray[np.float64]:
         raise ShapeError(f"{name} of shape (sets,)", f"shape {array.shape}", "give one number per set")
     if not np.isfinite(array).all() or array.min() < 0 or array.max() > 100:
         wrong = next(value for value in array.tolist() if not 0 <= value <= 100)
-        raise ShapeError(f"{name} in [0, 100] percent", str(wrong), "give accuracies in percent")
+        raise ShapeError(f"{name} in [0, 100] percent", str(wrong), "give percentages")
     return array
 
 

@@ -11,7 +11,7 @@ _MARK = " *"
 
 
 def build_estimate_table(estimation: Estimation, estimates: Sequence[Sequence[Estimate]]) -> Table:
-    """Return estimators by sets: accuracies in percent with their intervals, and what each estimator got wrong.
+    """Return estimators by sets: the measure in percent with its intervals, and what each estimator got wrong.
 
     Args:
         estimation: the fitted estimators.
@@ -27,23 +27,23 @@ def build_estimate_table(estimation: Estimation, estimates: Sequence[Sequence[Es
 
 
 def _cell(estimate: Estimate) -> str:
-    """Return an accuracy with its interval and the mark of the default."""
-    if estimate.accuracy is None:
+    """Return a value with its interval and the mark of the default."""
+    if estimate.value is None:
         return "refused"
     mark = _MARK if estimate.is_default else ""
-    return f"{estimate.accuracy:.1f} [{estimate.low:.1f}, {estimate.high:.1f}]{mark}"
+    return f"{estimate.value:.1f} [{estimate.low:.1f}, {estimate.high:.1f}]{mark}"
 
 
 def _caption(estimation: Estimation) -> str:
     """Return what the numbers mean."""
-    clean, config = estimation.table.accuracy[0], estimation.config
+    clean, config, name = estimation.table.measured[0], estimation.config, estimation.measure
     return (
-        f"Accuracy to expect, %, of the head that predicts, without labels; on validation it is {clean:.1f}. * is the "
-        f"one to use: smallest error. Error: root mean square in points on {len(estimation.sets)} transformed copies "
-        f"of {estimation.num_images} validation images, each kind of transformation left out of the fit in turn. "
-        f"Intervals of {100 * config.confidence:g} %: they hold the accuracy if the images differ from the "
-        "validation images as one kind of transformation does from the others; for images that differ otherwise "
-        "nothing is promised."
+        f"{name[0].upper()}{name[1:]} to expect, %, of the head that predicts; on validation it is {clean:.1f}. "
+        "* is the one to use: smallest error. Error: root mean square in points on "
+        f"{len(estimation.sets)} transformed copies of {estimation.num_images} validation images, each kind of "
+        f"transformation left out of the fit in turn. Intervals of {100 * config.confidence:g} %: they hold it if the "
+        "images differ from the validation images as one kind of transformation does from the others; for images that "
+        "differ otherwise nothing is promised."
     )
 
 
@@ -56,7 +56,7 @@ def estimate_records(
         estimation: the fitted estimators.
         estimates: for each set what :meth:`Estimation.estimate` returned.
         run: name of the run.
-        heads: names of the class heads; the first is the one whose accuracy it is.
+        heads: names of the heads; the first is the one whose measure it is.
     """
     table = estimation.table
     yield {
@@ -66,7 +66,8 @@ def estimate_records(
         "second_head": heads[1] if heads[1:] else None,
         "split": "val",
         "num_images": estimation.num_images,
-        "accuracy": float(table.accuracy[0]),
+        "measure": estimation.measure,
+        "value": float(table.measured[0]),
         "seed": estimation.seed,
         "thresholds": {key: _finite(value) for key, value in estimation.thresholds._asdict().items()},
         **asdict(estimation.config),
@@ -77,7 +78,7 @@ def estimate_records(
             "number": made.number,
             "steps": [step._asdict() for step in made.steps],
             "features": {name: float(values[place]) for name, values in table.features.items()},
-            "accuracy": float(table.accuracy[place]),
+            "value": float(table.measured[place]),
         }
     for name, fitted in estimation.fitted.items():
         yield {

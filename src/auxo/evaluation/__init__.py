@@ -2,6 +2,7 @@
 
 from auxo.evaluation.attacks import AttackConfig
 from auxo.evaluation.corruption import build_corruption_table, evaluate_under_corruptions
+from auxo.evaluation.images import evaluation_mode
 from auxo.evaluation.observe import Observation, features_of, observe
 from auxo.evaluation.probes import (
     PROBES,
@@ -13,7 +14,7 @@ from auxo.evaluation.probes import (
     fit_linear,
     fit_probes,
 )
-from auxo.evaluation.reader import Reader, TargetedFeatures, evaluation_mode
+from auxo.evaluation.reader import Reader, TargetedFeatures
 from auxo.evaluation.robustness import adversarial_images, evaluate_under_attack
 from auxo.evaluation.tables import Table, build_table, measure_cell, title_measure, to_csv, to_markdown, to_rich
 

@@ -6,7 +6,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from auxo.errors import ConfigError
-from auxo.interfaces import AbstractBackbone, AbstractMethod
+from auxo.interfaces import AbstractMethod
 from auxo.types import Features, Images
 
 
@@ -25,8 +25,7 @@ class Observation(NamedTuple):
 def observe(method: AbstractMethod, images: Images) -> Observation:
     """Return a prediction with the features it was made from, attached to the graph where there is one.
 
-    Where a method calls several backbones, such as one that holds another, the features are those of the last to
-    return; an average of weights that predicts in the backbone's place is found too.
+    The features are those of the network that the method says it predicts by, in its last call.
 
     Args:
         method: in the mode that it is to predict in.
@@ -39,9 +38,10 @@ def observe(method: AbstractMethod, images: Images) -> Observation:
         >>> import torch
         >>> from auxo.backbones import BackboneConfig
         >>> from auxo.methods.supervised import Supervised
+        >>> from auxo.runs import Networks
         >>> from auxo.tasks import Classification
         >>> task = Classification(("a", "b"), channels=1, height=28, width=28)
-        >>> method = Supervised.Config().build(BackboneConfig().build(task, seed=0), task, seed=0)
+        >>> method = Supervised.Config().build(Networks(BackboneConfig(), task, seed=0))
         >>> seen = observe(method, torch.rand(3, 1, 28, 28))
         >>> seen.features.pooled.shape, sorted(seen.features.maps)
         (torch.Size([3, 84]), ['stage1', 'stage2'])
@@ -51,18 +51,16 @@ def observe(method: AbstractMethod, images: Images) -> Observation:
     def hook(_module: nn.Module, _inputs: object, features: Features) -> None:
         seen.append(features)
 
-    backbones = [module for module in method.modules() if isinstance(module, AbstractBackbone)]
-    handles = [backbone.register_forward_hook(hook) for backbone in backbones]
+    handle = method.predicting_backbone.register_forward_hook(hook)
     try:
         logits = method.predict(images)
     finally:
-        for handle in handles:
-            handle.remove()
+        handle.remove()
     if not seen:
         raise ConfigError(
-            "a method that predicts through a backbone (AbstractBackbone)",
-            f"none that {type(method).__name__}.predict calls",
-            "make its network one, with the maps that are to be looked at",
+            "a method that predicts by its predicting_backbone",
+            f"{type(method).__name__}, whose predict does not call it",
+            "let predicting_backbone return the network that the first head reads",
         )
     return Observation(logits, seen[-1])
 

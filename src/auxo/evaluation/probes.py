@@ -131,7 +131,7 @@ def evaluate_probes(fitted: Sequence[FittedProbe], reader: Reader, split: Evalua
     Args:
         fitted: from :func:`fit_probes` with the same reader.
         reader: of the features.
-        split: images and labels.
+        split: images with their answers.
 
     Raises:
         DataError: the split has no image.
@@ -159,7 +159,7 @@ def fit_knn(bank: TargetedFeatures, num_outputs: int, *, neighbours: int | None 
         (https://arxiv.org/abs/2104.14294), and suit sets with few images of a class better. The even vote is ours.
 
     Args:
-        bank: features and labels of the training images, of which every class has one.
+        bank: features and answers of the training images, of which every class has one.
         num_outputs: of the task.
         neighbours: ``k``, from 1 to the number of training images; ``None`` takes 20, or all where there are fewer.
 
@@ -188,7 +188,7 @@ def fit_linear(bank: TargetedFeatures, val: TargetedFeatures, num_outputs: int) 
     """Return a multinomial logistic regression on features of mean 0 and standard deviation 1.
 
     scikit-learn's, with a squared penalty on the weights of inverse strength ``C`` in 0.001, 0.01, 0.1, 1 and 10, each
-    started from the one before. The one with the highest accuracy on the validation images is kept, at equal accuracy
+    started from the one before. The one with the most right answers on the validation images is kept, among equals
     that with the lower negative log-likelihood there, then the stronger penalty. It stays fitted to the training images
     alone. A fit ends after 1,000 iterations at the latest and counts as it then is.
 
@@ -198,7 +198,7 @@ def fit_linear(bank: TargetedFeatures, val: TargetedFeatures, num_outputs: int) 
         features are ours.
 
     Args:
-        bank: features and labels of the training images, of which every class has one.
+        bank: features and answers of the training images, of which every class has one.
         val: of the validation images.
         num_outputs: of the task.
 

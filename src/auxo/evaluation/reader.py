@@ -2,25 +2,25 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass
 from math import ceil
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
-from torch import Tensor, nn
+from torch import Tensor
 
-from auxo.data import EvaluationSplit, InputPipeline, TrainSplit, ordered_batches
+from auxo.data import InputPipeline, ordered_batches
 from auxo.errors import ConfigError, DataError, NonFiniteError, ShapeError
+from auxo.evaluation.images import AnySplit, FeatureCache, ImageReader, evaluation_mode, to_device
 from auxo.evaluation.observe import features_of
 from auxo.evaluation.tally import Tally
 from auxo.interfaces import AbstractMethod, PretextHead
 from auxo.runs.model import TrainedModel
 from auxo.runs.results import EvaluationRow
 from auxo.runtime import Runtime
-from auxo.tasks import AbstractTask, Scores, Target, measure_answers, part_answers, score_answers
+from auxo.tasks import ANSWERS_MEASURE, AbstractTask, Scores, Target, measure_answers, part_answers, score_answers
 from auxo.types import Batch, Column, Features, Images
 
 _PRETEXT_PASSES = 4
@@ -46,18 +46,6 @@ def _name_place(head: str, split: str) -> Iterator[None]:
         yield
     except NonFiniteError as error:
         raise NonFiniteError(f"{error.expected} of {head} on {split}", error.got, error.fix) from error
-
-
-@contextmanager
-def evaluation_mode(module: nn.Module) -> Iterator[None]:
-    """Put a module in evaluation mode, and every submodule back in its own mode afterwards."""
-    modes = [(child, child.training) for child in module.modules()]
-    module.eval()
-    try:
-        yield
-    finally:
-        for child, was_training in modes:
-            child.training = was_training
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,11 +81,17 @@ class Reader:
         """What is predicted."""
         return self.method.task
 
-    @cached_property
+    @property
     def heads(self) -> tuple[str, ...]:
-        """Names of the task's heads, the one that predicts first; none for a method that prepares a backbone."""
-        with self.reading():
-            return tuple(self.outputs(self.blank_image()))
+        """Names of the task's heads, the one that predicts first, and ``"mean"`` of several; none where none predicts.
+
+        Raises:
+            ConfigError: one of several heads is called ``"mean"``.
+        """
+        names = self.method.head_names
+        if len(names) >= 2 and _MEAN in names:
+            raise ConfigError("heads of other names than 'mean', their average", "'mean'", "rename that head")
+        return (*names, _MEAN) if len(names) >= 2 else names
 
     @property
     def predicts(self) -> bool:
@@ -140,7 +134,7 @@ class Reader:
         """Return one black image of the task's size."""
         return self.runtime.to_device(torch.zeros(1, *self.task.image_shape))
 
-    def batches(self, split: EvaluationSplit | TrainSplit) -> Iterator[Batch]:
+    def batches(self, split: AnySplit) -> Iterator[Batch]:
         """Yield this process's part of a split, uint8, on the device; none with fewer images than processes.
 
         Raises:
@@ -159,8 +153,19 @@ class Reader:
 
     def on_device(self, batch: Batch) -> Batch:
         """Return a batch with its images and targets on the device, uint8."""
-        targets = {name: values.to(self.runtime.device) for name, values in batch.targets.items()}
-        return replace(batch, images=self.runtime.to_device(batch.images), targets=targets)
+        return to_device(batch, self.runtime)
+
+    def images(self, split: AnySplit, *, cache: FeatureCache | None = None) -> ImageReader:
+        """Return what the method may ask of the images of a split."""
+        return ImageReader(
+            self.method,
+            split,
+            pipeline=self.pipeline,
+            runtime=self.runtime,
+            batch_size=self.batch_size,
+            workers=self.workers,
+            cache=cache,
+        )
 
     def normalised(self, batch: Batch) -> Batch:
         """Return a batch of network inputs."""
@@ -180,25 +185,27 @@ class Reader:
             images: normalised, on the device.
 
         Raises:
-            ConfigError: one of several heads is called ``"mean"``.
+            ConfigError: one of several heads is called ``"mean"``, or they are others than the method says.
         """
+        heads = self.heads
         with self.runtime.autocast():
-            outputs = dict(self.method.head_logits(images))
+            outputs = dict(self.method.head_logits(images)) if heads else {}
+        if tuple(outputs) != self.method.head_names:
+            expected = f"the heads of head_names in {type(self.method).__name__}, {', '.join(self.method.head_names)}"
+            raise ConfigError(expected, ", ".join(outputs) or "none", "let head_names say what head_logits returns")
         if len(outputs) >= 2:
-            if _MEAN in outputs:
-                raise ConfigError("heads of other names than 'mean', their average", "'mean'", "rename that head")
             wide = [head if head.dtype.itemsize >= 4 else head.float() for head in outputs.values()]
             outputs[_MEAN] = torch.stack(wide).mean(0)
         return outputs
 
-    def scores(self, split: EvaluationSplit | TrainSplit) -> dict[str, Scores]:
+    def scores(self, split: AnySplit) -> dict[str, Scores]:
         """Return the scores of every image under each of the task's heads, in the order of the source.
 
         Cost: one forward pass over the images.
         """
         return dict(self._score_split(split, {})[0])
 
-    def evaluate(self, split: EvaluationSplit | TrainSplit) -> list[EvaluationRow]:
+    def evaluate(self, split: AnySplit) -> list[EvaluationRow]:
         """Measure every head of the method on a split.
 
         Returns:
@@ -210,7 +217,7 @@ class Reader:
             ConfigError: one of several heads is called ``"mean"``.
             DataError: the split has no image.
             NonFiniteError: a head's outputs are not all finite.
-            ShapeError: a pretext's answers are not classes, so it has no accuracy.
+            ShapeError: a pretext's answers are not classes, so they cannot be measured.
 
         Cost: one forward pass of the task's heads over the images, and at most four of the pretexts.
         """
@@ -224,7 +231,7 @@ class Reader:
             del measures["ece"]  # a pretext's confidence is of no use to anybody
             parts = {"answer": part_answers(kept, [str(number) for number in range(count)])}
             n = len(kept["right"])
-            rows.append(EvaluationRow(split.name, name, "pretext", n, "accuracy", measures, 1 / count, parts))
+            rows.append(EvaluationRow(split.name, name, "pretext", n, ANSWERS_MEASURE, measures, 1 / count, parts))
         return rows
 
     def row(self, split: str, head: str, scores: Scores, columns: Mapping[str, Column]) -> EvaluationRow:
@@ -248,7 +255,7 @@ class Reader:
             split, head, "task", n, task.primary, found.measures, task.chance, found.parts, found.notes
         )
 
-    def features(self, split: TrainSplit | EvaluationSplit) -> TargetedFeatures:
+    def features(self, split: AnySplit) -> TargetedFeatures:
         """Return the features that the method predicts from, or its backbone's where no head predicts.
 
         Raises:
@@ -261,7 +268,7 @@ class Reader:
         target = self.require_answers("features with answers")
         tally, predicts = Tally(len(split.source), self.runtime), self.predicts
         with self.reading():
-            tally.expect({"pooled": self.observe(self.blank_image(), predicts=predicts).pooled})
+            tally.expect({"pooled": torch.zeros(1, self.method.predicting_backbone.num_features)})
             for batch in self.batches(split):
                 found = self.observe(self.normalised(batch).images, predicts=predicts)
                 tally.add({"pooled": found.pooled}, batch.indices)
@@ -278,7 +285,7 @@ class Reader:
         return found._replace(pooled=found.pooled.float())
 
     def _score_split(
-        self, split: EvaluationSplit | TrainSplit, pretexts: Mapping[str, PretextHead]
+        self, split: AnySplit, pretexts: Mapping[str, PretextHead]
     ) -> tuple[dict[str, Scores], dict[str, Scores]]:
         """Return the scores of the task's heads and of pretexts."""
         count = len(split.source)
@@ -296,7 +303,7 @@ class Reader:
                 own = {name: tally for name, (tally,) in self.tallies(split).items()}
             return {k: t.merge() for k, t in own.items()}, {k: part.tally.merge() for k, part in parts.items()}
 
-    def tallies(self, split: EvaluationSplit | TrainSplit, number: int = 1) -> dict[str, list[Tally]]:
+    def tallies(self, split: AnySplit, number: int = 1) -> dict[str, list[Tally]]:
         """Return for each of the task's heads so many tallies with room for its scores of the images of a split.
 
         A process that has no image must merge scores of the same names and shapes as the others.
@@ -304,22 +311,23 @@ class Reader:
         Raises:
             DataError: the split has no image.
 
-        Cost: one forward pass of a single image.
         """
         _require_images(split)
         found = split.source.fetch_targets(torch.tensor([0]))  # real ones: their shapes are the source's to choose
         targets = {name: values.to(self.runtime.device) for name, values in found.items()}
+        size = split.source.image_shape[1:] if self.task.targets[0].has_places else ()
         made: dict[str, list[Tally]] = {}
         with self.reading():
-            for name, outputs in self.outputs(self.blank_image()).items():
+            blank = torch.zeros(1, self.task.num_outputs, *size, device=self.runtime.device)
+            scores = self.task.score(blank, targets)
+            for name in self.heads:
                 made[name] = [Tally(len(split.source), self.runtime) for _ in range(number)]
-                scores = self.task.score(outputs, targets)
                 for tally in made[name]:
                     tally.expect(scores)
         return made
 
 
-def _require_images(split: EvaluationSplit | TrainSplit) -> None:
+def _require_images(split: AnySplit) -> None:
     """Refuse an empty split."""
     if len(split.source) == 0:
         raise DataError(f"images in {split.name}", "none", "give a set that is not empty")

@@ -1,4 +1,4 @@
-"""Accuracy under attack by an outside library, foolbox, whose attacks know nothing of how the network was trained."""
+"""Measures under attack by an outside library, foolbox, whose attacks know nothing of how the network was trained."""
 
 import importlib
 import warnings
@@ -8,17 +8,19 @@ from dataclasses import dataclass
 from types import ModuleType
 
 import torch
+from jaxtyping import Int
 from torch import Tensor, nn
 
 from auxo.data import EvaluationSplit
 from auxo.errors import ConfigError, OptionError
 from auxo.evaluation.attacks import EPSILON, EPSILONS, AttackConfig
-from auxo.evaluation.reader import Reader, evaluation_mode
+from auxo.evaluation.images import evaluation_mode
+from auxo.evaluation.reader import Reader
 from auxo.interfaces import AbstractMethod
 from auxo.random import derive_seed, global_seed
 from auxo.runs.results import EvaluationRow
 from auxo.tasks import AbstractTask
-from auxo.types import Images, Labels, Normalisation
+from auxo.types import Images, Normalisation
 
 
 def evaluate_under_attack(
@@ -32,8 +34,8 @@ def evaluate_under_attack(
     """Measure the head that predicts on a split, clean, under each attack, and under the worst of them for each image.
 
     Attacks change pixels in [0, 1]; the network, its normalisation included, is in evaluation mode and float32, and
-    sees the images untransformed. An attack that makes things no worse leaves its image as it was, so no accuracy is
-    above the clean one.
+    sees the images untransformed. An attack that makes things no worse leaves its image as it was, so no measure is
+    better than the clean one.
 
     Args:
         reader: of the method, which is attacked through ``predict``; its autocast is not used. Its batch size is that
@@ -45,8 +47,8 @@ def evaluate_under_attack(
 
     Returns:
         Rows for these splits: the clean one under its own name, ``NAME/ATTACK`` for every attack, and
-        ``NAME/all_attacks``, where an image counts only if it is told under every one. The accuracy under attack is an
-        upper bound of the true one in the ball: another attack may find more.
+        ``NAME/all_attacks``, where an image counts only if it is told under every one. What is measured under attack is
+        an upper bound of the true value in the ball: another attack may find more.
 
     Raises:
         ConfigError: foolbox is missing, no head predicts, the task has no classes, or there is no attack.
@@ -83,14 +85,20 @@ def evaluate_under_attack(
 
 
 def adversarial_images(
-    network: nn.Module, pixels: Images, labels: Labels, attack: AttackConfig, *, epsilon: float = EPSILON, seed: int
+    network: nn.Module,
+    pixels: Images,
+    right: Int[Tensor, " batch"],
+    attack: AttackConfig,
+    *,
+    epsilon: float = EPSILON,
+    seed: int,
 ) -> Images:
     """Return the images that one attack of the library makes, inside the ball and the range of pixels.
 
     Args:
         network: maps pixels in [0, 1] to class logits; in evaluation mode.
         pixels: shape ``(batch, channels, height, width)``; in [0, 1].
-        labels: shape ``(batch,)``; the classes to be left.
+        right: shape ``(batch,)``; the answers to be left.
         attack: its options.
         epsilon: largest change of a pixel, in units of the range 0..1, in (0, 1].
         seed: of random starts and noise.
@@ -101,7 +109,7 @@ def adversarial_images(
     Side effects: gradients of the network's weights accumulate, unless they require none.
     """
     _check_ball(epsilon)
-    return _Attacker(_import_foolbox(), network, epsilon).attack(pixels, labels, attack, seed=seed)
+    return _Attacker(_import_foolbox(), network, epsilon).attack(pixels, right, attack, seed=seed)
 
 
 def _check_ball(epsilon: float) -> None:
@@ -150,11 +158,11 @@ class _Attacker:
     network: nn.Module
     epsilon: float
 
-    def attack(self, pixels: Images, labels: Labels, config: AttackConfig, *, seed: int) -> Images:
+    def attack(self, pixels: Images, right: Int[Tensor, " batch"], config: AttackConfig, *, seed: int) -> Images:
         """Return what an attack made; where it failed to give numbers, the clean image."""
         model = self.foolbox.PyTorchModel(self.network, bounds=(0, 1), device=pixels.device)
         with global_seed(seed):
-            _, found, _ = config.build(self.foolbox)(model, pixels, labels, epsilons=self.epsilon)
+            _, found, _ = config.build(self.foolbox)(model, pixels, right, epsilons=self.epsilon)
         found = torch.where(found.isfinite(), found, pixels).detach()
         lowest, highest = (pixels - self.epsilon).clamp(0, 1), (pixels + self.epsilon).clamp(0, 1)
         return torch.minimum(torch.maximum(found, lowest), highest)

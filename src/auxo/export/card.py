@@ -167,7 +167,7 @@ class Card:
             f"The smallest training class has {min(counts):,} images, the largest {max(counts):,}. " if counts else ""
         )
         note = (
-            f"{spread}A digest is of class names, labels and images, as auxo computes it. Nothing was trained on the "
+            f"{spread}A digest is of images, targets and their names, as auxo computes it. Nothing was trained on the "
             "splits without one. Options of the data other than their defaults: "
         )
         return ["## Data", origin, table, note + (", ".join(_changed_options(config)) or "none") + "."]

@@ -2,9 +2,11 @@
 
 import hashlib
 import json
+from dataclasses import fields
 from pathlib import Path, PurePath
 from typing import Any
 
+from auxo.backbones import BackboneConfig
 from auxo.outside import is_outside, split_outside
 from auxo.runs.document import replace_outside
 
@@ -23,10 +25,13 @@ def published(document: str) -> str:
     found = json.loads(document)
     data = found["run"]["data"]
     for key in _PLACES:
-        data[key] = _name(data.get(key))
-    data["ood"] = [_name(place) for place in data["ood"]]
+        data[key] = name_place(data.get(key))
+    data["ood"] = [name_place(place) for place in data["ood"]]
     data["root"] = None
-    _publish_backbone(found["run"]["backbone"])
+    found["run"]["training"]["cache"] = None
+    publish_backbone(found["run"]["backbone"])
+    for stage in found["run"]["stages"]:
+        stage["method"] = _publish_options(stage["method"])
     found["run"] = replace_outside(found["run"], lambda path: path.name)
     return json.dumps(found, indent=2) + "\n"
 
@@ -37,9 +42,23 @@ def config_of(document: str) -> str:
     return hashlib.sha256(json.dumps(run, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _publish_backbone(backbone: dict[str, Any]) -> None:
+def _publish_options(value: object) -> object:
+    """Return options of a method without the folders of files that they name."""
+    if isinstance(value, dict):
+        options = {name: _publish_options(option) for name, option in value.items()}
+        if value.keys() == {item.name for item in fields(BackboneConfig)}:
+            publish_backbone(options)
+        return options
+    if isinstance(value, list):
+        return [_publish_options(option) for option in value]
+    if isinstance(value, str) and not is_outside(value) and PurePath(value).is_absolute():
+        return name_place(value)
+    return value
+
+
+def publish_backbone(backbone: dict[str, Any]) -> None:
     """Drop the folders of a file of weights and of a model of transformers, whose architecture is noted by its name."""
-    backbone["weights"] = _name(backbone.get("weights"))
+    backbone["weights"] = name_place(backbone.get("weights"))
     library, colon, place = backbone["name"].partition(":")
     if library == "hf" and Path(place).expanduser().is_dir():
         name = f"{library}{colon}{PurePath(place).name}"
@@ -48,7 +67,7 @@ def _publish_backbone(backbone: dict[str, Any]) -> None:
         backbone["name"] = name
 
 
-def _name(place: str | None) -> str | None:
+def name_place(place: str | None) -> str | None:
     """Return the last part of a path, or the name of a file that makes data; addresses stay."""
     if place is not None and is_outside(place):
         return split_outside(place)[0].name

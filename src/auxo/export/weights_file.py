@@ -1,6 +1,8 @@
 """The weights that predict, as a safetensors file that auxo loads."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch.export import ExportedProgram
@@ -8,13 +10,14 @@ from torch.export import ExportedProgram
 from auxo.data import InputPipeline
 from auxo.errors import CheckpointError
 from auxo.export.description import Description
-from auxo.export.published import config_of
+from auxo.export.published import config_of, name_place, publish_backbone
 from auxo.files import write_atomically
 from auxo.files.tensor_file import read_tensor_file, write_tensor_file
 from auxo.runs.checkpoint import load_weights
 from auxo.runs.document import outside_files
 from auxo.runs.experiment import ExperimentConfig
 from auxo.runs.model import TrainedModel
+from auxo.runs.networks import Kept, Networks
 from auxo.runtime import Runtime
 
 _PREFIX = "method."
@@ -37,7 +40,12 @@ def write_network(folder: Path, program: ExportedProgram, model: TrainedModel, *
     """
     weights = {name.removeprefix(_PREFIX): t for name, t in program.state_dict.items() if name.startswith(_PREFIX)}
     tree = {"weights": weights, "pipeline": model.pipeline.state_dict()}
-    header = {"exported": Description.of(model).to_json(), "config": config_of(document), "data": dict(model.data)}
+    header = {
+        "exported": Description.of(model).to_json(),
+        "config": config_of(document),
+        "data": dict(model.data),
+        "networks": {name: _publish_record(kept.record) for name, kept in model.frozen.items()},
+    }
     write_tensor_file(folder / "model.safetensors", tree, header)
     write_atomically(folder / "config.json", document)
 
@@ -64,10 +72,20 @@ def load_network(config: ExperimentConfig, folder: Path, *, runtime: Runtime) ->
         header["exported"], origin=str(path), code=list(map(str, outside_files(config)))
     )
     task = description.task
-    backbone = config.backbone.build(task, seed=config.seed, first_weights=False)
-    method = config.stages[-1].method.build(backbone, task, seed=config.seed)
-    load_weights(method, {**method.state_dict(), **tree["weights"]}, origin=str(path))
     pipeline = InputPipeline(torch.zeros(task.channels), torch.ones(task.channels), image_shape=task.image_shape)
     load_weights(pipeline, tree["pipeline"], origin=str(path))
-    runtime.prepare(method, backbone=method.backbone)
+    kept = {name: Kept(record) for name, record in header.get("networks", {}).items()}
+    networks = Networks(
+        config.backbone, task, seed=config.seed, given=pipeline.normalisation, first_weights=False, kept=kept
+    )
+    method = config.stages[-1].method.build(networks)
+    load_weights(method, {**method.state_dict(), **tree["weights"]}, origin=str(path))
+    runtime.prepare(method, networks=method.networks)
     return TrainedModel(method.eval(), pipeline.to(runtime.device), task, header["data"], path, description.task_name)
+
+
+def _publish_record(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a frozen network is built from without places on this machine."""
+    backbone = dict(record["backbone"])
+    publish_backbone(backbone)
+    return {**record, "source": name_place(record["source"]), "backbone": backbone}

@@ -2,17 +2,24 @@
 
 from auxo.interfaces.backbone import AbstractBackbone
 from auxo.interfaces.method import AbstractMethod, MethodConfig, TrainState
+from auxo.interfaces.networks import AbstractNetworks, BuildsBackbone
 from auxo.interfaces.pretext import AbstractPretext, PretextBatch, PretextHead
+from auxo.interfaces.reading import AbstractImageReader, Prepared, StageStart
 from auxo.interfaces.view import AbstractOrder, StepPlan, View
 
 __all__ = [
     "AbstractBackbone",
+    "AbstractImageReader",
     "AbstractMethod",
+    "AbstractNetworks",
     "AbstractOrder",
     "AbstractPretext",
+    "BuildsBackbone",
     "MethodConfig",
+    "Prepared",
     "PretextBatch",
     "PretextHead",
+    "StageStart",
     "StepPlan",
     "TrainState",
     "View",

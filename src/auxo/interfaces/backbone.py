@@ -1,6 +1,8 @@
 """What a backbone is: a network without heads."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from torch import nn
 
@@ -12,9 +14,12 @@ class AbstractBackbone(nn.Module, ABC):
 
     Attributes:
         num_features: length of the pooled vector.
+        map_channels: by name, the channels of each map that ``forward`` returns, in its order, coarsest last; what
+            heads on maps are built from. Empty where there are none.
     """
 
     num_features: int
+    map_channels: Mapping[str, int] = MappingProxyType({})
 
     @abstractmethod
     def forward(self, images: Images) -> Features:

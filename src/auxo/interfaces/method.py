@@ -12,7 +12,9 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from auxo.errors import ConfigError
 from auxo.interfaces.backbone import AbstractBackbone
+from auxo.interfaces.networks import AbstractNetworks
 from auxo.interfaces.pretext import PretextHead
+from auxo.interfaces.reading import Prepared, StageStart
 from auxo.interfaces.view import StepPlan, View
 from auxo.optimizers import OptimizerConfig
 from auxo.random import Draws, named_generator
@@ -38,6 +40,7 @@ class TrainState:
         num_steps: updates of the whole stage.
         steps_per_epoch: updates of an epoch.
         kind: of the step that is taken, from the config's ``plan``.
+        prepared: what the method's ``begin`` made, on the device.
     """
 
     optimizers: dict[str, Optimizer]
@@ -47,6 +50,7 @@ class TrainState:
     num_steps: int = 1
     steps_per_epoch: int = 1
     kind: str = "step"
+    prepared: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def progress(self) -> float:
@@ -66,19 +70,61 @@ class TrainState:
 class AbstractMethod(nn.Module, ABC):
     """A way to train. It owns its network, its optimisers' use and its prediction.
 
-    A subclass is final: it is built by its ``Config`` and registered by the name of its module.
+    A subclass is final: it is built by the class ``Config`` within it and registered by the name of its module.
+
+    Args:
+        config: options; the subclass says of which kind.
+        networks: the shared backbone, the task and the seed; gives more networks to a method that asks.
 
     Attributes:
+        head_names: the heads for the task in the order of :meth:`head_logits`, the one that predicts first; none where
+            a method trains no such head, as one that prepares a backbone for later stages.
+        config: options.
         task: what is to be predicted.
         backbone: the shared network.
     """
 
-    task: AbstractTask
-    backbone: AbstractBackbone
+    head_names: tuple[str, ...] = ("semantic",)
+
+    def __init__(self, config: "MethodConfig", networks: AbstractNetworks) -> None:
+        super().__init__()
+        self.config = config
+        self.task = networks.task
+        self.backbone = networks.backbone
+
+    def __init_subclass__(cls) -> None:
+        """Let the options within a method build it."""
+        super().__init_subclass__()
+        if "Config" in vars(cls):
+            vars(cls)["Config"].method = cls
+
+    @property
+    def networks(self) -> list[AbstractBackbone]:
+        """All networks in the method, the shared backbone among them."""
+        return [module for module in self.modules() if isinstance(module, AbstractBackbone)]
+
+    def trained_parameters(self) -> list[nn.Parameter]:
+        """Return the parameters that ask for gradients: those of frozen networks and of averages do not."""
+        return [parameter for parameter in self.parameters() if parameter.requires_grad]
+
+    @property
+    def predicting_backbone(self) -> AbstractBackbone:
+        """The network whose features the head that predicts reads; by default the shared one."""
+        return self.backbone
 
     @abstractmethod
     def optimizers(self) -> dict[str, Optimizer]:
         """Build the optimisers over the method's own parameters; called once, after the weights are on the device."""
+
+    def begin(self, start: StageStart) -> Prepared:
+        """Return what the stage needs to know of its images before its first step; by default nothing.
+
+        Called in every process, once for a run, when weights of earlier stages have been taken over. What is returned
+        is kept beside the checkpoints and read when the run goes on. What it costs counts as training. Weights are not
+        to be changed here: set them at step 0, from ``state.prepared``.
+        """
+        del start
+        return Prepared()
 
     @abstractmethod
     def update(self, state: TrainState, batches: Batches, runtime: Runtime) -> Metrics:
@@ -96,10 +142,9 @@ class AbstractMethod(nn.Module, ABC):
 
     @abstractmethod
     def head_logits(self, images: Images) -> dict[str, Tensor]:
-        """Return the outputs of every head for the task, the one that predicts first.
+        """Return the outputs of every head in ``head_names``, by name and in that order.
 
-        Their shape is ``(batch, task.num_outputs)``, with height and width after it where targets have places. Empty
-        where a method trains no such head, as one that prepares a backbone for later stages.
+        Their shape is ``(batch, task.num_outputs)``, with height and width after it where targets have places.
         """
 
     def pretext_heads(self) -> dict[str, PretextHead]:
@@ -116,23 +161,30 @@ class AbstractMethod(nn.Module, ABC):
         Raises:
             ConfigError: the method has no head that predicts.
         """
-        logits = next(iter(self.head_logits(images).values()), None)
-        if logits is None:
+        if not self.head_names:
             fix = "train one on top in a later stage, such as linear_probe"
             raise ConfigError("a method with a head that predicts", type(self).__name__, fix)
-        return logits
+        return self.head_logits(images)[self.head_names[0]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class MethodConfig(ABC):
+class MethodConfig:
     """Options of a method. Subclasses are frozen dataclasses nested in their method as ``Config``."""
 
     def __init_subclass__(cls) -> None:
         """Refuse a class that was written for the interface of auxo 0.1."""
         super().__init_subclass__()
-        plan = vars(cls).get("plan")
-        if plan is not None and len(signature(plan).parameters) < len(("self", "step", "passes")):
-            raise ConfigError("plan(self, step, passes)", f"plan(self, step) in {cls.__qualname__}", _MOVED)
+        for name, number, expected in (
+            ("plan", 3, "plan(self, step, passes)"),
+            ("build", 2, "no build of its own and a method's __init__(self, config, networks)"),
+        ):
+            own = vars(cls).get(name)
+            names = [] if own is None else list(signature(own).parameters)
+            if names and len(names) != number:
+                raise ConfigError(expected, f"{name}({', '.join(names)}) in {cls.__qualname__}", _MOVED)
+
+    method: ClassVar[type[AbstractMethod]]
+    """The method that these are the options of; set by it."""
 
     serves: ClassVar[tuple[type[AbstractTask], ...]] = (AbstractTask,)
     """Kinds of tasks that the method can learn; by default any."""
@@ -189,6 +241,6 @@ class MethodConfig(ABC):
             fix = "choose another method, or another task with --task.name"
             raise ConfigError(f"a task that {method} serves, {served}", kind.__name__, fix)
 
-    @abstractmethod
-    def build(self, backbone: AbstractBackbone, task: AbstractTask, *, seed: int) -> AbstractMethod:
-        """Return the method around ``backbone``; heads are initialised from streams named after them."""
+    def build(self, networks: AbstractNetworks) -> AbstractMethod:
+        """Return the method; heads are initialised from streams named after them."""
+        return self.method(self, networks)

@@ -15,16 +15,15 @@ from auxo.bilevel import HessianOperator
 from auxo.bilevel.second_order import FastSecondDerivatives
 from auxo.bilevel.vectors import Layout
 from auxo.errors import ConfigError
-from auxo.interfaces import AbstractBackbone, AbstractMethod, MethodConfig, StepPlan, TrainState, View
+from auxo.interfaces import AbstractBackbone, AbstractMethod, AbstractNetworks, MethodConfig, StepPlan, TrainState, View
 from auxo.joint_embeddings import JointEmbeddingConfig, collapse_metrics, loss_in_backbone, pair_of
 from auxo.layers.batch_norm import keep_running_statistics
-from auxo.layers.heads import linear_head
 from auxo.losses import cross_entropy_losses
 from auxo.optimizers import OptimizerConfig
 from auxo.runtime import Runtime, parameters_of
 from auxo.solvers import LowerLevel, Response, SolverConfig
 from auxo.solvers.conjugate_gradient import ConjugateGradientSolver
-from auxo.tasks import AbstractTask, Classification
+from auxo.tasks import Classification
 from auxo.types import Batches, Images, Metrics, require_choice
 
 SOURCE = (
@@ -72,9 +71,7 @@ class BiSSL(AbstractMethod):
 
     Args:
         config: options.
-        backbone: the lower network; a copy of it is the upper one until a stage's transfers say otherwise.
-        task: the classes.
-        seed: for the heads' first weights.
+        networks: give the lower network; a copy of it is the upper one until a stage's transfers say otherwise.
     """
 
     @dataclass(frozen=True, kw_only=True)
@@ -186,22 +183,23 @@ class BiSSL(AbstractMethod):
             """Return the options of the level's optimiser."""
             return self.lower_optimizer if name == "lower" else self.optimizer
 
-        def build(self, backbone: AbstractBackbone, task: AbstractTask, *, seed: int) -> "BiSSL":
-            """Return the method around ``backbone``."""
-            return BiSSL(self, backbone, task, seed=seed)
+    config: Config
+    head_names = ("semantic", "lower")
 
-    def __init__(self, config: Config, backbone: AbstractBackbone, task: AbstractTask, *, seed: int) -> None:
-        super().__init__()
-        self.config = config
-        self.task = task
-        self.backbone = backbone
-        self.pretext = config.pretext.build(backbone, seed=seed)
-        head = linear_head("semantic", backbone.num_features, task.num_outputs, seed=seed)
-        self.upper = _Downstream(deepcopy(backbone), head)
+    def __init__(self, config: Config, networks: AbstractNetworks) -> None:
+        super().__init__(config, networks)
+        self.pretext = config.pretext.build(self.backbone, seed=networks.seed)
+        head = networks.linear_head("semantic")
+        self.upper = _Downstream(deepcopy(self.backbone), head)
         self._hessian: HessianOperator | None = None
         if config.solver.has_gradients:
-            size = sum(parameter.numel() for parameter in backbone.parameters())
+            size = sum(parameter.numel() for parameter in self.backbone.parameters())
             self.register_buffer("lower_gradients", torch.zeros(config.lower_steps, size))
+
+    @property
+    def predicting_backbone(self) -> AbstractBackbone:
+        """The upper backbone."""
+        return self.upper.backbone
 
     def optimizers(self) -> dict[str, Optimizer]:
         """Return one optimiser for each level."""

@@ -13,14 +13,21 @@ from auxo.backbones import BackboneConfig
 from auxo.data import DataConfig
 from auxo.errors import ConfigError
 from auxo.gated import GatedPretexts, GatedPretextsConfig
-from auxo.interfaces import AbstractBackbone, AbstractMethod, MethodConfig, PretextHead, TrainState, View
+from auxo.interfaces import (
+    AbstractBackbone,
+    AbstractMethod,
+    AbstractNetworks,
+    MethodConfig,
+    PretextHead,
+    TrainState,
+    View,
+)
 from auxo.layers.batch_norm import keep_running_statistics
-from auxo.layers.heads import linear_head
 from auxo.losses import cross_entropy_losses
 from auxo.optimizers import OptimizerConfig
 from auxo.runs.experiment import ExperimentConfig, StageConfig, TrainingConfig
 from auxo.runtime import Runtime
-from auxo.tasks import AbstractTask, Classification
+from auxo.tasks import Classification
 from auxo.types import LABEL, Batch, Batches, Images, Metrics
 
 SOURCE = (
@@ -85,9 +92,7 @@ class FixMatch(AbstractMethod):
 
     Args:
         config: options.
-        backbone: the network.
-        task: the classes.
-        seed: for the heads' first weights.
+        networks: the shared backbone, the task and the seed of heads' first weights.
     """
 
     @dataclass(frozen=True, kw_only=True)
@@ -133,23 +138,22 @@ class FixMatch(AbstractMethod):
             strong = View("unlabelled", augment="strong", ratio=self.ratio)
             return {"train": View(), "weak": View("unlabelled", ratio=self.ratio), "strong": strong}
 
-        def build(self, backbone: AbstractBackbone, task: AbstractTask, *, seed: int) -> "FixMatch":
-            """Return the method around ``backbone``."""
-            return FixMatch(self, backbone, task, seed=seed)
+    config: Config
 
-    def __init__(self, config: Config, backbone: AbstractBackbone, task: AbstractTask, *, seed: int) -> None:
-        super().__init__()
-        self.config = config
-        self.task = task
-        self.backbone = backbone
-        self.semantic = linear_head("semantic", backbone.num_features, task.num_outputs, seed=seed)
-        self.pretexts = config.pretexts.build(backbone.num_features, seed=seed)
-        self.averaged = _Averaged(backbone, self.semantic, self.pretexts) if config.ema_decay else None
+    def __init__(self, config: Config, networks: AbstractNetworks) -> None:
+        super().__init__(config, networks)
+        self.semantic = networks.linear_head("semantic")
+        self.pretexts = config.pretexts.build(self.backbone.num_features, seed=networks.seed)
+        self.averaged = _Averaged(self.backbone, self.semantic, self.pretexts) if config.ema_decay else None
+
+    @property
+    def predicting_backbone(self) -> AbstractBackbone:
+        """The averaged backbone if there is one."""
+        return (self.averaged or self).backbone
 
     def optimizers(self) -> dict[str, Optimizer]:
         """Return one optimiser over all trained weights."""
-        trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        return {"main": self.config.optimizer.build(trained)}
+        return {"main": self.config.optimizer.build(self.trained_parameters())}
 
     def update(self, state: TrainState, batches: Batches, runtime: Runtime) -> Metrics:
         """Take one step on labelled loss, unlabelled loss and pretexts, and move the average."""

@@ -13,13 +13,13 @@ from auxo.errors import ConfigError
 from auxo.gated import GatedPretextsConfig, PretextName
 from auxo.gates.learned import LearnedGate
 from auxo.gates.uniform import UniformGate
-from auxo.interfaces import AbstractBackbone, AbstractMethod, MethodConfig, PretextBatch, PretextHead, TrainState
+from auxo.interfaces import AbstractMethod, AbstractNetworks, MethodConfig, PretextBatch, PretextHead, TrainState
 from auxo.layers.heads import HeadKind, class_head
-from auxo.losses import ClassLossConfig, cross_entropy_losses
+from auxo.losses import LDAM, ClassLossConfig, CrossEntropy, cross_entropy_losses
 from auxo.optimizers import OptimizerConfig
 from auxo.runs.experiment import ExperimentConfig, StageConfig
 from auxo.runtime import Runtime
-from auxo.tasks import AbstractTask, Classification
+from auxo.tasks import Classification
 from auxo.types import Batch, Batches, Images, Metrics, require_choice
 
 SOURCE = (
@@ -49,9 +49,7 @@ class GSSL(AbstractMethod):
 
     Args:
         config: options.
-        backbone: the network.
-        task: the classes, and their counts where the class loss needs them.
-        seed: for the heads' and the gate's first weights.
+        networks: the shared backbone, the task and the seed of heads' first weights.
     """
 
     @dataclass(frozen=True, kw_only=True)
@@ -66,7 +64,7 @@ class GSSL(AbstractMethod):
         """Which tasks, their gate and their weight."""
         covers: _Covers = "pretexts"
         """What the gate weighs: the pretexts, or also the class loss, against the pretexts at their weight."""
-        class_loss: ClassLossConfig = field(default_factory=ClassLossConfig)
+        class_loss: ClassLossConfig = field(default_factory=CrossEntropy)
         """What the class head learns by."""
         head: HeadKind = "linear"
         """Kind of the class head and of the pretexts' heads; the latter have no scale when they are cosines."""
@@ -84,22 +82,19 @@ class GSSL(AbstractMethod):
                 fix = "pass --method.pretexts.shuffle-space pixels"
                 raise ConfigError("channels shuffled among pixels under an attack", "after normalisation", fix)
 
-        def build(self, backbone: AbstractBackbone, task: AbstractTask, *, seed: int) -> "GSSL":
-            """Return the method around ``backbone``."""
-            return GSSL(self, backbone, task, seed=seed)
+    config: Config
 
-    def __init__(self, config: Config, backbone: AbstractBackbone, task: AbstractTask, *, seed: int) -> None:
-        super().__init__()
-        self.config = config
-        self.task = task
-        self.backbone = backbone
-        self.class_loss = config.class_loss.build(Classification.require(task).class_counts, head=config.head)
-        self.semantic = class_head(config.head, "semantic", backbone.num_features, task.num_outputs, seed=seed)
+    def __init__(self, config: Config, networks: AbstractNetworks) -> None:
+        super().__init__(config, networks)
+        self.class_loss = config.class_loss.build(Classification.require(self.task).class_counts, head=config.head)
+        self.semantic = class_head(
+            config.head, "semantic", self.backbone.num_features, self.task.num_outputs, seed=networks.seed
+        )
         self.pretexts = config.pretexts.build(
-            backbone.num_features,
-            seed=seed,
+            self.backbone.num_features,
+            seed=networks.seed,
             head=config.head,
-            class_outputs=task.num_outputs if config.covers == "all" else None,
+            class_outputs=self.task.num_outputs if config.covers == "all" else None,
         )
 
     def optimizers(self) -> dict[str, Optimizer]:
@@ -207,7 +202,7 @@ def cifar10_long_tailed() -> ExperimentConfig:
     """
     method = GSSL.Config(
         pretexts=GatedPretextsConfig(gate=LearnedGate.Config(form="softmax_of_mean")),
-        class_loss=ClassLossConfig(name="ldam", class_weights="effective_number", reweight_after=0.8),
+        class_loss=LDAM(class_weights="effective_number", reweight_after=0.8),
         head="cosine",
         optimizer=OptimizerConfig(
             lr=0.1, nesterov=False, weight_decay=2e-4, milestones=(0.8, 0.9), decay=0.01, warmup_epochs=5

@@ -5,15 +5,14 @@ from dataclasses import dataclass, field
 from torch import Tensor
 from torch.optim import Optimizer
 
-from auxo.interfaces import AbstractBackbone, AbstractMethod, MethodConfig, TrainState, View
+from auxo.interfaces import AbstractMethod, AbstractNetworks, MethodConfig, TrainState, View
 from auxo.joint_embeddings import JointEmbeddingConfig, pair_of
 from auxo.layers.batch_norm import use_running_statistics
-from auxo.layers.heads import linear_head
 from auxo.losses import cross_entropy_losses
 from auxo.optimizers import OptimizerConfig
 from auxo.runs.experiment import ExperimentConfig, StageConfig
 from auxo.runtime import Runtime
-from auxo.tasks import AbstractTask, Classification
+from auxo.tasks import Classification
 from auxo.types import Batches, Images, Metrics
 
 SOURCE = (
@@ -29,9 +28,7 @@ class LinearProbe(AbstractMethod):
 
     Args:
         config: options.
-        backbone: the network; neither its weights nor its running statistics move.
-        task: the classes.
-        seed: for the heads' first weights.
+        networks: give the backbone, of which neither weights nor running statistics move.
     """
 
     @dataclass(frozen=True, kw_only=True)
@@ -63,17 +60,13 @@ class LinearProbe(AbstractMethod):
                 views["second"] = View("pictures", augment="simclr_second")
             return views
 
-        def build(self, backbone: AbstractBackbone, task: AbstractTask, *, seed: int) -> "LinearProbe":
-            """Return the method around ``backbone``."""
-            return LinearProbe(self, backbone, task, seed=seed)
+    config: Config
 
-    def __init__(self, config: Config, backbone: AbstractBackbone, task: AbstractTask, *, seed: int) -> None:
-        super().__init__()
-        self.config = config
-        self.task = task
-        self.backbone = backbone.requires_grad_(False)
-        self.semantic = linear_head("semantic", backbone.num_features, task.num_outputs, seed=seed)
-        self.pretext = config.pretext.build(backbone, seed=seed) if config.warm_up_pretext else None
+    def __init__(self, config: Config, networks: AbstractNetworks) -> None:
+        super().__init__(config, networks)
+        self.backbone.requires_grad_(False)
+        self.semantic = networks.linear_head("semantic")
+        self.pretext = config.pretext.build(self.backbone, seed=networks.seed) if config.warm_up_pretext else None
 
     def optimizers(self) -> dict[str, Optimizer]:
         """Return one optimiser over the heads."""

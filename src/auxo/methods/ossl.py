@@ -13,16 +13,15 @@ from auxo.backbones import BackboneConfig
 from auxo.bilevel import SoftmaxHeadProblem
 from auxo.data import DataConfig
 from auxo.errors import ConfigError
-from auxo.interfaces import AbstractBackbone, AbstractMethod, MethodConfig, PretextHead, TrainState, View
+from auxo.interfaces import AbstractMethod, AbstractNetworks, MethodConfig, PretextHead, TrainState, View
 from auxo.joint import JointFeatures, check_shared_upright, joint_features
 from auxo.layers.batch_norm import keep_running_statistics
-from auxo.layers.heads import linear_head
 from auxo.losses import cross_entropy_losses
 from auxo.optimizers import OptimizerConfig
 from auxo.pretexts.rotation import Rotation
 from auxo.runs.experiment import ExperimentConfig, StageConfig
 from auxo.runtime import Runtime
-from auxo.tasks import AbstractTask, Classification
+from auxo.tasks import Classification
 from auxo.types import Batch, Batches, Images, Metrics
 
 SOURCE = (
@@ -97,9 +96,7 @@ class OSSL(AbstractMethod):
 
     Args:
         config: options.
-        backbone: the network.
-        task: the classes.
-        seed: for the heads' first weights.
+        networks: the shared backbone, the task and the seed of heads' first weights.
     """
 
     @dataclass(frozen=True, kw_only=True)
@@ -135,23 +132,19 @@ class OSSL(AbstractMethod):
             needs_meta = self.scope == "implicit" and self.implicit.response == "meta"
             return {"train": View(), "meta": View("meta")} if needs_meta else {"train": View()}
 
-        def build(self, backbone: AbstractBackbone, task: AbstractTask, *, seed: int) -> "OSSL":
-            """Return the method around ``backbone``."""
-            return OSSL(self, backbone, task, seed=seed)
+    config: Config
 
-    def __init__(self, config: Config, backbone: AbstractBackbone, task: AbstractTask, *, seed: int) -> None:
-        super().__init__()
-        self.config = config
-        self.task = task
-        self.backbone = backbone
-        self.semantic = linear_head("semantic", backbone.num_features, task.num_outputs, seed=seed)
+    def __init__(self, config: Config, networks: AbstractNetworks) -> None:
+        super().__init__(config, networks)
+        self.semantic = networks.linear_head("semantic")
         self.auxiliary: nn.Linear | None = None
         if config.second_head == "auxiliary":
-            self.auxiliary = linear_head("auxiliary", backbone.num_features, task.num_outputs, seed=seed)
+            self.head_names = ("semantic", "auxiliary")
+            self.auxiliary = networks.linear_head("auxiliary")
         self.pretext: Rotation | None = None
         if config.rotation != "off":
             self.pretext = Rotation(config.rotation)
-            self.rotation = linear_head("rotation", backbone.num_features, self.pretext.num_outputs, seed=seed)
+            self.rotation = networks.linear_head("rotation", self.pretext.num_outputs)
 
     def optimizers(self) -> dict[str, Optimizer]:
         """Return ``primary`` for step A and, where there is a step B, ``auxiliary`` with buffers of its own."""

@@ -5,11 +5,10 @@ from dataclasses import dataclass, field
 from torch import Tensor
 from torch.optim import Optimizer
 
-from auxo.interfaces import AbstractBackbone, AbstractMethod, MethodConfig, TrainState, View
+from auxo.interfaces import AbstractMethod, AbstractNetworks, MethodConfig, TrainState, View
 from auxo.joint_embeddings import JointEmbeddingConfig, collapse_metrics, pair_of
 from auxo.optimizers import OptimizerConfig
 from auxo.runtime import Runtime
-from auxo.tasks import AbstractTask
 from auxo.types import Batches, Images, Metrics
 
 SOURCE = (
@@ -28,9 +27,7 @@ class Pretraining(AbstractMethod):
 
     Args:
         config: options.
-        backbone: the network.
-        task: of the run; its classes are not used.
-        seed: for the heads' first weights.
+        networks: the shared backbone, the task and the seed of heads' first weights.
     """
 
     @dataclass(frozen=True, kw_only=True)
@@ -56,21 +53,16 @@ class Pretraining(AbstractMethod):
                 "second": View("pictures", augment="simclr_second"),
             }
 
-        def build(self, backbone: AbstractBackbone, task: AbstractTask, *, seed: int) -> "Pretraining":
-            """Return the method around ``backbone``."""
-            return Pretraining(self, backbone, task, seed=seed)
+    config: Config
+    head_names = ()
 
-    def __init__(self, config: Config, backbone: AbstractBackbone, task: AbstractTask, *, seed: int) -> None:
-        super().__init__()
-        self.config = config
-        self.task = task
-        self.backbone = backbone
-        self.pretext = config.pretext.build(backbone, seed=seed)
+    def __init__(self, config: Config, networks: AbstractNetworks) -> None:
+        super().__init__(config, networks)
+        self.pretext = config.pretext.build(self.backbone, seed=networks.seed)
 
     def optimizers(self) -> dict[str, Optimizer]:
         """Return one optimiser over all trained weights."""
-        trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        return {"main": self.config.optimizer.build(trained)}
+        return {"main": self.config.optimizer.build(self.trained_parameters())}
 
     def update(self, state: TrainState, batches: Batches, runtime: Runtime) -> Metrics:
         """Take one step on the pretext's loss."""

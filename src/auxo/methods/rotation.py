@@ -8,14 +8,13 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from auxo.errors import ConfigError
-from auxo.interfaces import AbstractBackbone, AbstractMethod, MethodConfig, PretextHead, TrainState
+from auxo.interfaces import AbstractMethod, AbstractNetworks, MethodConfig, PretextHead, TrainState
 from auxo.joint import check_shared_upright, joint_features
-from auxo.layers.heads import linear_head
 from auxo.losses import cross_entropy_losses
 from auxo.pretexts.rotation import Rotation
 from auxo.runs.experiment import ExperimentConfig, StageConfig
 from auxo.runtime import Runtime
-from auxo.tasks import AbstractTask, Classification
+from auxo.tasks import Classification
 from auxo.types import Batches, Images, Metrics
 
 SOURCE = (
@@ -30,9 +29,7 @@ class JointRotation(AbstractMethod):
 
     Args:
         config: options.
-        backbone: the network.
-        task: the classes.
-        seed: for the heads' first weights.
+        networks: the shared backbone, the task and the seed of heads' first weights.
     """
 
     @dataclass(frozen=True, kw_only=True)
@@ -54,18 +51,13 @@ class JointRotation(AbstractMethod):
                 got = str(self.rotation_weight)
                 raise ConfigError("rotation-weight > 0 and finite", got, "use the method supervised for none")
 
-        def build(self, backbone: AbstractBackbone, task: AbstractTask, *, seed: int) -> "JointRotation":
-            """Return the method around ``backbone``."""
-            return JointRotation(self, backbone, task, seed=seed)
+    config: Config
 
-    def __init__(self, config: Config, backbone: AbstractBackbone, task: AbstractTask, *, seed: int) -> None:
-        super().__init__()
-        self.config = config
-        self.task = task
-        self.backbone = backbone
+    def __init__(self, config: Config, networks: AbstractNetworks) -> None:
+        super().__init__(config, networks)
         self.pretext = Rotation(config.rotation)
-        self.semantic = linear_head("semantic", backbone.num_features, task.num_outputs, seed=seed)
-        self.rotation = linear_head("rotation", backbone.num_features, self.pretext.num_outputs, seed=seed)
+        self.semantic = networks.linear_head("semantic")
+        self.rotation = networks.linear_head("rotation", self.pretext.num_outputs)
 
     def optimizers(self) -> dict[str, Optimizer]:
         """Return one optimiser over everything."""

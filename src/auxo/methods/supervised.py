@@ -7,13 +7,13 @@ from torch.optim import Optimizer
 
 from auxo.backbones import BackboneConfig
 from auxo.data import DataConfig
-from auxo.interfaces import AbstractBackbone, AbstractMethod, MethodConfig, TrainState
+from auxo.interfaces import AbstractMethod, AbstractNetworks, MethodConfig, TrainState
 from auxo.layers.heads import HeadKind, class_head
-from auxo.losses import ClassLossConfig
+from auxo.losses import LDAM, ClassLossConfig, CrossEntropy
 from auxo.optimizers import OptimizerConfig
 from auxo.runs.experiment import ExperimentConfig, StageConfig
 from auxo.runtime import Runtime
-from auxo.tasks import AbstractTask, Classification
+from auxo.tasks import Classification
 from auxo.types import Batches, Images, Metrics
 
 SOURCE = (
@@ -30,9 +30,7 @@ class Supervised(AbstractMethod):
 
     Args:
         config: options.
-        backbone: the network.
-        task: the classes.
-        seed: for the head's first weights.
+        networks: the shared backbone, the task and the seed of heads' first weights.
     """
 
     @dataclass(frozen=True, kw_only=True)
@@ -41,7 +39,7 @@ class Supervised(AbstractMethod):
 
         serves = (Classification,)
 
-        class_loss: ClassLossConfig = field(default_factory=ClassLossConfig)
+        class_loss: ClassLossConfig = field(default_factory=CrossEntropy)
         """What the head learns by."""
         head: HeadKind = "linear"
         """Linear, or cosine: normalised weights and features and no bias."""
@@ -49,21 +47,18 @@ class Supervised(AbstractMethod):
         def __post_init__(self) -> None:
             self.class_loss.check_head(self.head)
 
-        def build(self, backbone: AbstractBackbone, task: AbstractTask, *, seed: int) -> "Supervised":
-            """Return the method around ``backbone``."""
-            return Supervised(self, backbone, task, seed=seed)
+    config: Config
 
-    def __init__(self, config: Config, backbone: AbstractBackbone, task: AbstractTask, *, seed: int) -> None:
-        super().__init__()
-        self.config = config
-        self.task = task
-        self.backbone = backbone
-        self.class_loss = config.class_loss.build(Classification.require(task).class_counts, head=config.head)
-        self.semantic = class_head(config.head, "semantic", backbone.num_features, task.num_outputs, seed=seed)
+    def __init__(self, config: Config, networks: AbstractNetworks) -> None:
+        super().__init__(config, networks)
+        self.class_loss = config.class_loss.build(Classification.require(self.task).class_counts, head=config.head)
+        self.semantic = class_head(
+            config.head, "semantic", self.backbone.num_features, self.task.num_outputs, seed=networks.seed
+        )
 
     def optimizers(self) -> dict[str, Optimizer]:
         """Return one optimiser over everything."""
-        return {"main": self.config.optimizer.build(self.parameters())}
+        return {"main": self.config.optimizer.build(self.trained_parameters())}
 
     def update(self, state: TrainState, batches: Batches, runtime: Runtime) -> Metrics:
         """Take one step on the mean class loss of the batch."""
@@ -94,7 +89,7 @@ def cifar10_long_tailed() -> ExperimentConfig:
     optimizer = OptimizerConfig(
         lr=0.1, nesterov=False, weight_decay=2e-4, milestones=(0.8, 0.9), decay=0.01, warmup_epochs=5
     )
-    loss = ClassLossConfig(name="ldam", class_weights="effective_number")
+    loss = LDAM(class_weights="effective_number")
     method = Supervised.Config(optimizer=optimizer, class_loss=loss, head="cosine")
     return ExperimentConfig(
         stages=(StageConfig(method=method, epochs=200, batch_size=128),),

@@ -94,14 +94,14 @@ class Confusion:
     Args:
         title: the set.
         summary: a sentence.
-        class_names: of rows and columns.
+        answers: of rows and columns.
         counts: one row per true class; images predicted as each class.
         is_open: shown at once.
     """
 
     title: str
     summary: str
-    class_names: Sequence[str]
+    answers: Sequence[str]
     counts: Sequence[Sequence[int]]
     is_open: bool
     kind: str = "confusion"

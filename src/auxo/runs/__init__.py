@@ -4,6 +4,7 @@ from auxo.runs.document import config_digest, from_json, load_recipe, to_json
 from auxo.runs.experiment import ExperimentConfig, StageConfig, TrainingConfig, Transfer, method_name
 from auxo.runs.history import Evaluated, LoggedMetrics, RunHistory
 from auxo.runs.model import TrainedModel, load_model
+from auxo.runs.networks import Networks
 from auxo.runs.results import Compute, EvaluationRow, Selection, first_head
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "EvaluationRow",
     "ExperimentConfig",
     "LoggedMetrics",
+    "Networks",
     "RunHistory",
     "Selection",
     "StageConfig",

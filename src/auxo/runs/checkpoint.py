@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from auxo.backbones import stored_state
 from auxo.errors import CheckpointError, DataError
 from auxo.files.tensor_file import read_tensor_file, write_tensor_file
-from auxo.interfaces import AbstractMethod, TrainState
+from auxo.interfaces import AbstractMethod, Prepared, TrainState
 from auxo.runs.results import Compute, Selection
 
 
@@ -28,6 +29,8 @@ class Progress:
         flops_per_step: floating-point operations of the first update of each kind, which has a full batch, forward and
             backward; a kind is missing where they are not counted.
         best: the best evaluation on the validation set.
+        start_seconds: spent before the first step.
+        start_flops: floating-point operations before the first step; ``None`` where they are not counted.
     """
 
     train_seconds: float = 0.0
@@ -35,28 +38,30 @@ class Progress:
     steps: dict[str, int] = field(default_factory=dict)
     flops_per_step: dict[str, int] = field(default_factory=dict)
     best: Selection | None = None
+    start_seconds: float = 0.0
+    start_flops: float | None = 0.0
 
     @property
     def compute(self) -> Compute:
         """What the stage cost so far."""
-        return Compute(self.train_seconds, self.images, self.flops)
+        return Compute(self.start_seconds + self.train_seconds, self.images, self.flops)
 
     @property
     def flops(self) -> float | None:
-        """Floating-point operations of all updates so far, each counted like the first of its kind."""
-        if self.steps.keys() != self.flops_per_step.keys():
+        """Floating-point operations so far: before the first step, and each update's like the first of its kind."""
+        if self.steps.keys() != self.flops_per_step.keys() or self.start_flops is None:
             return None
-        return float(sum(count * self.flops_per_step[kind] for kind, count in self.steps.items()))
+        return self.start_flops + sum(count * self.flops_per_step[kind] for kind, count in self.steps.items())
 
 
 def load_weights(module: nn.Module, weights: Mapping[str, Tensor], *, origin: str) -> None:
-    """Copy ``weights`` into ``module``, all of them and nothing else.
+    """Copy ``weights`` into ``module``, all of them and nothing else; those of frozen networks in it may be left out.
 
     Raises:
         CheckpointError: names or shapes differ; the message says which.
     """
     own = module.state_dict()
-    names = sorted(set(own) ^ set(weights))
+    names = sorted((set(stored_state(module)) - set(weights)) | (set(weights) - set(own)))
     if names:
         got = f"others, first {names[0]!r}"
         raise CheckpointError(f"the weights of this method and backbone in {origin}", got, "name the run's own config")
@@ -64,7 +69,7 @@ def load_weights(module: nn.Module, weights: Mapping[str, Tensor], *, origin: st
         if own[name].shape != tensor.shape:
             expected = f"{name} of shape {tuple(own[name].shape)} in {origin}"
             raise CheckpointError(expected, str(tuple(tensor.shape)), "name the run's own config")
-    module.load_state_dict(dict(weights))
+    module.load_state_dict(dict(weights), strict=False)
 
 
 def load_matching(module: nn.Module, weights: Mapping[str, Tensor]) -> int:
@@ -104,7 +109,7 @@ def check_images(recorded: Mapping[str, str], present: Mapping[str, str], *, ori
     """
     for name in (*recorded, *present):
         if recorded.get(name) != present.get(name):
-            raise DataError(f"the {name} images and labels that {origin} was made with", "others", fix)
+            raise DataError(f"the {name} images and targets that {origin} was made with", "others", fix)
 
 
 @dataclass(frozen=True)
@@ -139,6 +144,29 @@ class Checkpoints:
         """Where the best weights on the validation set so far are."""
         return self.folder / f"{self.stage}-best.safetensors"
 
+    @property
+    def prepared(self) -> Path:
+        """Where what the method made before the first step is."""
+        return self.folder / f"{self.stage}-prepared.safetensors"
+
+    def save_prepared(self, prepared: Prepared, progress: Progress) -> None:
+        """Write what the method made before the first step, and what that cost."""
+        header = {**self._header(), "seconds": progress.start_seconds, "flops": progress.start_flops}
+        write_tensor_file(self.prepared, prepared._asdict(), header)
+
+    def read_prepared(self, progress: Progress) -> Prepared:
+        """Return what :meth:`save_prepared` wrote, and note in the progress what it cost.
+
+        Raises:
+            CheckpointError: the file is damaged, or belongs to another run.
+            DataError: the run's images are no longer those that it was made of.
+        """
+        tree, header = read_tensor_file(self.prepared)
+        self._check_run(header, self.prepared)
+        self._check_images(header, self.prepared)
+        progress.start_seconds, progress.start_flops = header["seconds"], header["flops"]
+        return Prepared(**tree)
+
     def saved(self) -> list[Path]:
         """Return the stage's checkpoints, oldest first."""
         return sorted(path for path in self.folder.glob("*.safetensors") if self._pattern.fullmatch(path.name))
@@ -147,7 +175,7 @@ class Checkpoints:
         """Write a checkpoint at ``state.step`` and delete those that are too old."""
         path = self.folder / f"{self.stage}-{state.step:08d}.safetensors"
         tree = {
-            "weights": method.state_dict(),
+            "weights": stored_state(method),
             "optimizers": {name: optimizer.state_dict() for name, optimizer in state.optimizers.items()},
             "schedulers": {name: _plain(scheduler.state_dict()) for name, scheduler in state.schedulers.items()},
             "progress": asdict(progress),
@@ -165,10 +193,7 @@ class Checkpoints:
             DataError: the run's images are no longer those that the checkpoint was made with.
         """
         tree, header = read_tensor_file(path)
-        if header.get("run") != self.run_digest or header.get("stage") != self.stage:
-            fix = "resume the run that wrote it, or delete it"
-            got = "one of a run with another config, or with another text of a file that it names"
-            raise CheckpointError(f"a checkpoint of this run at {path}", got, fix)
+        self._check_run(header, path)
         if "step" not in header:
             raise CheckpointError(f"a checkpoint at {path}", "weights only", "delete it to go on from an older one")
         self._check_images(header, path)
@@ -187,7 +212,7 @@ class Checkpoints:
 
     def save_weights(self, path: Path, method: AbstractMethod, progress: Progress) -> None:
         """Write the method's weights, and what they cost, without the rest of the state."""
-        write_tensor_file(path, {"weights": method.state_dict()}, {**self._header(), "progress": asdict(progress)})
+        write_tensor_file(path, {"weights": stored_state(method)}, {**self._header(), "progress": asdict(progress)})
 
     def read_weights(self, path: Path) -> dict[str, Tensor]:
         """Return the weights that :meth:`save_weights` wrote.
@@ -208,6 +233,13 @@ class Checkpoints:
     def _header(self) -> dict[str, Any]:
         """Return what every file says of the run it belongs to."""
         return {"run": self.run_digest, "stage": self.stage, "data": dict(self.data)}
+
+    def _check_run(self, header: Mapping[str, Any], path: Path) -> None:
+        """Refuse a file of another run or stage."""
+        if header.get("run") != self.run_digest or header.get("stage") != self.stage:
+            fix = "resume the run that wrote it, or delete it"
+            got = "one of a run with another config, or with another text of a file that it names"
+            raise CheckpointError(f"a checkpoint of this run at {path}", got, fix)
 
     def _check_images(self, header: Mapping[str, Any], path: Path) -> None:
         """Refuse weights that were made with other images."""

@@ -39,7 +39,7 @@ class StageConfig:
     name: Annotated[str, tyro.conf.Suppress] = "train"
     """Name of the stage in records, checkpoints and options; a letter, then letters, digits, "-" and "_"."""
     epochs: int = 15
-    """Passes over the training images, or over what else a method without labels trains on, >= 1."""
+    """Passes over the training images, or over what else a method trains on instead, >= 1."""
     batch_size: int = 64
     """Images per step, over all processes, >= 1."""
     drop_last: bool = False
@@ -77,6 +77,8 @@ class StageConfig:
 class TrainingConfig:
     """How often a run logs, evaluates and saves."""
 
+    cache: Annotated[str | None, tyro.conf.arg(aliases=["--cache"])] = None
+    """Folder of what several runs can share, such as features; a run that is finished does not need it."""
     log_every: int = 20
     """Steps between rows of losses in records.jsonl and TensorBoard, >= 1."""
     evaluate_every: int = 1

@@ -1,7 +1,7 @@
 """The trained model of a run, read back from its files."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -12,6 +12,7 @@ from auxo.files.tensor_file import TensorFile, read_tensor_file
 from auxo.interfaces import AbstractMethod
 from auxo.runs.checkpoint import Checkpoints, check_images, load_weights
 from auxo.runs.experiment import ExperimentConfig
+from auxo.runs.networks import Kept, Networks, read_networks
 from auxo.runtime import Runtime
 from auxo.tasks import AbstractTask
 
@@ -27,6 +28,7 @@ class TrainedModel:
         data: digests of the images it was made with, from :meth:`auxo.data.Splits.digests`.
         path: the file it was read from.
         task_name: what the run's options call the task.
+        frozen: networks in it that no training moved, as the run keeps them.
     """
 
     method: AbstractMethod
@@ -35,6 +37,7 @@ class TrainedModel:
     data: Mapping[str, str]
     path: Path
     task_name: str
+    frozen: Mapping[str, Kept] = field(default_factory=dict)
 
     @property
     def image_size(self) -> int | None:
@@ -119,14 +122,20 @@ def load_model(config: ExperimentConfig, folder: Path, *, runtime: Runtime, stag
         raise CheckpointError(f"a finished {finished} in {folder}", f"no {path.name}", f"auxo train --resume {folder}")
     file = read_tensor_file(path)
     task, pipeline = _task_and_pipeline(config, end, path, file)
-    backbone = config.backbone.build(task, seed=config.seed, first_weights=False)
     chosen = config.stages[-1 if stage is None else names.index(stage)]
-    method = chosen.method.build(backbone, task, seed=config.seed)
-    load_weights(method, file.tree["weights"], origin=str(path))
-    runtime.prepare(method, backbone=method.backbone)
-    return TrainedModel(
-        method.eval(), pipeline.to(runtime.device), task, file.header.get("data", {}), path, config.task.name
+    networks = Networks(
+        config.backbone,
+        task,
+        seed=config.seed,
+        given=pipeline.normalisation,
+        first_weights=False,
+        kept=read_networks(folder),
     )
+    method = chosen.method.build(networks)
+    load_weights(method, file.tree["weights"], origin=str(path))
+    runtime.prepare(method, networks=method.networks)
+    data, own_pipeline = file.header.get("data", {}), pipeline.to(runtime.device)
+    return TrainedModel(method.eval(), own_pipeline, task, data, path, config.task.name, networks.loaded)
 
 
 def _task_and_pipeline(

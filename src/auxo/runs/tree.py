@@ -30,21 +30,39 @@ class Option(NamedTuple):
     value: object
 
 
-def fold(config: object, combine: Callable[[Any, dict[str, Any]], _Folded]) -> _Folded:
+def fold(
+    config: object,
+    combine: Callable[[Any, dict[str, Any]], _Folded],
+    *,
+    enter: Callable[[Steps, object], object] = lambda _steps, value: value,
+) -> _Folded:
     """Return what ``combine`` makes of a dataclass, from the inside out.
 
     Args:
-        config: a dataclass.
+        config: a dataclass, or a tuple of them.
         combine: is called with every dataclass and its fields by name. A field that is a dataclass, or a tuple of them,
-            holds what was made of it; any other its value.
+            holds what was made of it; any other its value. An error of an option gets the way to it.
+        enter: is called with every value and the steps to it, from the outside in, and returns what to go on with.
     """
 
-    def visit(value: object) -> object:
+    def visit(steps: Steps, value: object) -> object:
+        value = enter(steps, value)
         if is_dataclass(value) and not isinstance(value, type):
-            return combine(value, {item.name: visit(getattr(value, item.name)) for item in fields(value)})
-        return tuple(map(visit, value)) if isinstance(value, tuple) else value
+            return combine(
+                value, {item.name: step(steps, item.name, getattr(value, item.name)) for item in fields(value)}
+            )
+        if isinstance(value, tuple):
+            made = tuple(step(steps, str(number), member) for number, member in enumerate(value))
+            return made if any(new is not old for new, old in zip(made, value, strict=True)) else value
+        return value
 
-    return cast("_Folded", visit(config))
+    def step(steps: Steps, name: str, value: object) -> object:
+        try:
+            return visit((*steps, name), value)
+        except OptionError as error:
+            raise error.under(name) from error
+
+    return cast("_Folded", visit((), config))
 
 
 def walk(config: object) -> Iterator[Option]:
@@ -75,24 +93,20 @@ def replaced(config: _Config, changes: Mapping[Steps, object]) -> _Config:
 
     Raises:
         ConfigError: a dataclass refuses them.
+        ValueError: steps lead nowhere.
     """
-    if () in changes:
-        return cast("_Config", changes[()])
-    nested: dict[str, dict[Steps, object]] = {}
-    for steps, new in changes.items():
-        nested.setdefault(steps[0], {})[steps[1:]] = new
-    if isinstance(config, tuple):
-        members = (_replace_inner(member, str(n), nested.get(str(n), {})) for n, member in enumerate(config))
-        return cast("_Config", tuple(members))
-    if isinstance(config, FamilyOptions) and "name" in nested:
-        config = cast("_Config", choose_member(config, str(nested.pop("name")[()])))
-    made = {name: _replace_inner(getattr(config, name), name, deeper) for name, deeper in nested.items()}
-    return cast("_Config", replace(cast("Any", config), **made)) if made else config
+    waiting = dict(changes)
 
+    def enter(steps: Steps, value: object) -> object:
+        value = waiting.pop(steps, value)
+        name = waiting.pop((*steps, "name"), None) if isinstance(value, FamilyOptions) else None
+        return value if name is None else choose_member(cast("FamilyOptions", value), str(name))
 
-def _replace_inner(value: object, name: str, changes: Mapping[Steps, object]) -> object:
-    """Return a value within a configuration with other values; what is refused names the way to it."""
-    try:
-        return replaced(value, changes)
-    except OptionError as error:
-        raise error.under(name) from error
+    def rebuild(owner: object, made: dict[str, Any]) -> object:
+        new = {name: value for name, value in made.items() if value is not getattr(owner, name)}
+        return replace(cast("Any", owner), **new) if new else owner
+
+    made = cast("_Config", fold(config, rebuild, enter=enter))
+    if waiting:
+        raise ValueError(f"expected steps within the configuration, got {', '.join(map('.'.join, waiting))}")
+    return made

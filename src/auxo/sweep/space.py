@@ -1,13 +1,14 @@
 """A search space: options of a run and what their values are drawn from."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice, product
 
 from auxo.data import Splits
 from auxo.errors import ConfigError
 from auxo.runs.experiment import ExperimentConfig, method_name
 from auxo.runs.model import splits_of
+from auxo.runs.networks import record_backbones
 from auxo.runs.selection import SelectionRule
 from auxo.runtime import Runtime
 from auxo.sweep.fields import Field, Value, declared_samplers, find_field, search_fields, with_values
@@ -65,7 +66,7 @@ class SearchSpace:
             ConfigError: they do not go together.
         """
         config = with_values(self.config, {p.field: values[p.field.path] for p in self.parameters})
-        return replace(config, backbone=config.backbone.recorded())
+        return record_backbones(config)
 
     def describe(self) -> dict[str, str]:
         """Return the samplers by path, as words."""
@@ -187,5 +188,5 @@ def check_builds(space: SearchSpace, rule: SelectionRule, *, runtime: Runtime) -
 
 def _build_untrained(config: ExperimentConfig, splits: Splits, runtime: Runtime) -> Iterator[StageTrainer]:
     """Yield a trainer of each stage of a run as its trial would record it."""
-    recorded = replace(config, backbone=config.backbone.recorded())
+    recorded = record_backbones(config)
     return untrained_stages(recorded, splits=splits, runtime=runtime)

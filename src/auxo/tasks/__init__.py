@@ -1,6 +1,7 @@
 """Tasks: what is predicted, with its targets, losses, measures and answers. A module's name is the task's name."""
 
 from auxo.tasks._answers import (
+    ANSWERS_MEASURE,
     calibration_error,
     count_confusion,
     measure_answers,
@@ -14,6 +15,7 @@ from auxo.tasks._intervals import Interval, auroc_interval, bootstrap_interval, 
 from auxo.tasks.classification import Classification
 
 __all__ = [
+    "ANSWERS_MEASURE",
     "AbstractTask",
     "Answer",
     "Classification",

@@ -14,6 +14,9 @@ from auxo.tasks._interface import Measure, Part, Reliability, Scores
 from auxo.tasks._intervals import wilson_interval
 from auxo.types import Labels
 
+ANSWERS_MEASURE = "accuracy"
+"""Name of the measure of answers that decides."""
+
 _NUM_BINS = 15
 
 
@@ -115,7 +118,7 @@ def measure_answers(scores: Scores) -> dict[str, Measure]:
         )
     interval = wilson_interval(sums.correct, sums.n)
     return {
-        "accuracy": Measure(sums.correct / sums.n, interval.low, interval.high),
+        ANSWERS_MEASURE: Measure(sums.correct / sums.n, interval.low, interval.high),
         "nll": Measure(sums.nll, unit="nats", higher_is_better=False),
         "ece": Measure(sums.calibration_error, higher_is_better=False, has_mean=False),
     }

@@ -200,7 +200,7 @@ class AbstractTask(ABC):
     @property
     @abstractmethod
     def targets(self) -> tuple[Target, ...]:
-        """What a batch's ``targets`` must hold; the first is the one that hidden labels hide."""
+        """What a batch's ``targets`` must hold; the first says what an image is of, if one number does."""
 
     @property
     @abstractmethod

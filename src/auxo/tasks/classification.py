@@ -11,7 +11,15 @@ from torch import Tensor
 
 from auxo.errors import ConfigError, DataError
 from auxo.losses import cross_entropy_losses
-from auxo.tasks._answers import count_confusion, find_reliability, measure_answers, part_answers, part_by, score_answers
+from auxo.tasks._answers import (
+    ANSWERS_MEASURE,
+    count_confusion,
+    find_reliability,
+    measure_answers,
+    part_answers,
+    part_by,
+    score_answers,
+)
 from auxo.tasks._interface import AbstractTask, Answer, Measure, Measured, Part, Reliability, Scores, Source, Target
 from auxo.tasks._intervals import auroc_interval, wilson_interval
 from auxo.types import LABEL, Column, Losses
@@ -49,7 +57,7 @@ class Classification(AbstractTask):
     width: int
     class_counts: tuple[int, ...] = ()
 
-    primary: ClassVar[str] = "accuracy"
+    primary: ClassVar[str] = ANSWERS_MEASURE
     hub_tag: ClassVar[str] = "image-classification"
 
     @classmethod
@@ -122,11 +130,11 @@ class Classification(AbstractTask):
 
     def losses(self, outputs: Float[Tensor, "n classes"], targets: Mapping[str, Tensor]) -> Losses:
         """Return the cross-entropy of every image, nats, shape ``(n,)``."""
-        return cross_entropy_losses(outputs, targets[LABEL])
+        return cross_entropy_losses(outputs, self._find_right(targets))
 
     def score(self, outputs: Float[Tensor, "n classes"], targets: Mapping[str, Tensor]) -> Scores:
         """Return right and given class, negative log-likelihood and confidence; of two classes also their margin."""
-        scores = score_answers(outputs, targets[LABEL], num_outputs=self.num_outputs)
+        scores = score_answers(outputs, self._find_right(targets), num_outputs=self.num_outputs)
         if self.num_outputs != 2:
             return scores
         wide = (outputs if outputs.dtype.itemsize >= 4 else outputs.float()).detach()  # half has few different margins
@@ -165,7 +173,7 @@ class Classification(AbstractTask):
 
     def worsened(self, clean: Tensor, changed: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
         """Return for each image the logits that are wrong where only one is, else those of the lower likelihood."""
-        right = targets[LABEL]
+        right = self._find_right(targets)
         is_wrong, is_other_wrong = clean.argmax(1) != right, changed.argmax(1) != right
         is_less_likely = cross_entropy_losses(changed, right) > cross_entropy_losses(clean, right)
         takes_changed = (is_other_wrong & ~is_wrong) | ((is_other_wrong == is_wrong) & is_less_likely)
@@ -182,6 +190,10 @@ class Classification(AbstractTask):
     def reliability(self, scores: Scores) -> tuple[Reliability, ...]:
         """Return the bins of the calibration error that have images."""
         return find_reliability(scores)
+
+    def _find_right(self, targets: Mapping[str, Tensor]) -> Tensor:
+        """Return the class of every image."""
+        return targets[self.targets[0].name]
 
     def _find_worst_group(self, scores: Scores, column: Column) -> tuple[Measure | None, list[str]]:
         """Return the smallest accuracy over class and column, with the interval of its cell, and the cells left out."""

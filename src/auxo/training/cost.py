@@ -5,11 +5,12 @@ from typing import NamedTuple
 
 from auxo.data import Splits
 from auxo.errors import ConfigError
+from auxo.evaluation.operations import OperationCounter
 from auxo.random import derive_seed, global_seed
 from auxo.runs.experiment import ExperimentConfig
 from auxo.runtime import Runtime
-from auxo.training.operations import OperationCounter
 from auxo.training.run import untrained_stages
+from auxo.training.start import begin_stage, has_start
 from auxo.training.trainer import StageTrainer
 
 
@@ -19,10 +20,12 @@ class StageCost(NamedTuple):
     Args:
         flops_per_epoch: floating-point operations of an epoch, every update counted like the first of its kind, as in
             the records of a run.
+        flops_at_start: floating-point operations before the first step.
         num_parameters: numbers in the method that are learned, its heads and whatever else it trains included.
     """
 
     flops_per_epoch: int
+    flops_at_start: float
     num_parameters: int
 
 
@@ -41,7 +44,7 @@ def measure_costs(config: ExperimentConfig, *, splits: Splits, runtime: Runtime)
             classes.
         AuxoError: a stage cannot take the data.
 
-    Cost: one update of each kind of step.
+    Cost: the start of each stage, and one update of each kind of step.
     """
     if config.runtime.compile:
         raise ConfigError("operations that can be counted", "a compiled network", "pass --runtime.no-compile")
@@ -50,9 +53,19 @@ def measure_costs(config: ExperimentConfig, *, splits: Splits, runtime: Runtime)
         for trainer in untrained_stages(config, splits=splits, runtime=runtime):
             if trainer.stage is config.stages[-1]:
                 trainer.reader.require_head()
+            at_start = _begin(trainer)
             parameters = sum(parameter.numel() for parameter in trainer.method.parameters() if parameter.requires_grad)
-            costs.append(StageCost(_flops_per_epoch(trainer), parameters))
+            costs.append(StageCost(_flops_per_epoch(trainer), at_start, parameters))
     return tuple(costs)
+
+
+def _begin(trainer: StageTrainer) -> float:
+    """Let a method begin a stage, and return how many operations it took."""
+    if not has_start(trainer.method):
+        return 0.0
+    start = begin_stage(trainer.reader, trainer.splits, seed=trainer.seed, cache=None)
+    trainer.take(start.prepared)
+    return start.flops or 0.0
 
 
 def _flops_per_epoch(trainer: StageTrainer) -> int:

@@ -5,9 +5,11 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import NamedTuple
 
+from torch import Tensor
+
 from auxo.data import InputPipeline, Loader, Shuffled, Splits
 from auxo.errors import ConfigError
-from auxo.interfaces import AbstractOrder, MethodConfig, StepPlan, View
+from auxo.interfaces import AbstractOrder, MethodConfig, Prepared, StepPlan, View
 from auxo.random import derive_seed
 from auxo.runs.experiment import ExperimentConfig, StageConfig
 from auxo.runtime import Runtime
@@ -15,7 +17,7 @@ from auxo.types import Batch, Batches
 
 _HINTS = {
     "meta": "pass --data.meta-fraction 0.1",
-    "unlabelled": "pass --data.num-labelled N to hide the labels of the others, or --data.unlabelled SET",
+    "unlabelled": "pass --data.num-labelled N to hide the targets of the others, or --data.unlabelled SET",
 }
 
 
@@ -111,9 +113,16 @@ class Feeds:
             pipeline.checked(view.augment)
         self._streams = {name: _Stream.of(view, stage.batch_size) for name, view in self._views.items()}
         self._loaders = {stream: self._loader(stream, splits) for stream in dict.fromkeys(self._streams.values())}
+        self._prepared: Mapping[str, Mapping[str, Tensor]] = {}
+        self._any_images = "train" if splits.unlabelled is None else "unlabelled"
         self._batches: dict[_Stream, Iterator[Batch]] = {}
         self._fetched: dict[_Stream, _Kept] = {}
         self._shown: dict[str, _Kept] = {}
+
+    def add_targets(self, prepared: Prepared) -> None:
+        """Show what a method knows of each image beside what the data say; maps move as the images do."""
+        self._prepared = prepared.targets
+        self._pipeline = self._pipeline.with_places(prepared.fills)
 
     @property
     def passes(self) -> dict[str, int]:
@@ -146,7 +155,7 @@ class Feeds:
         for name, number in plan.batches.items():
             view, stream = self._views[name], self._streams[name]
             if not _is(self._fetched.get(stream), number):
-                self._fetched[stream] = _Kept(number, self._on_device(next(self._batches[stream])))
+                self._fetched[stream] = _Kept(number, self._on_device(next(self._batches[stream]), stream.split))
                 images += self._fetched[stream].batch.joined_size if view.images and view.split != "meta" else 0
             if not _is(self._shown.get(name), number):
                 seen = self._fetched[stream].batch
@@ -179,9 +188,11 @@ class Feeds:
             hidden={target.name: target.ignore for target in splits.task().targets} if hides else None,
         )
 
-    def _on_device(self, batch: Batch) -> Batch:
-        """Return the batch on the device."""
-        targets = {name: values.to(self._runtime.device) for name, values in batch.targets.items()}
+    def _on_device(self, batch: Batch, split: str) -> Batch:
+        """Return the batch on the device, with what the method has prepared of its images."""
+        known = self._prepared.get(self._any_images if split == "pictures" else split, {})
+        found = {**batch.targets, **{name: values[batch.indices] for name, values in known.items()}}
+        targets = {name: values.to(self._runtime.device) for name, values in found.items()}
         return replace(batch, images=self._runtime.to_device(batch.images), targets=targets)
 
 

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
 
 import auxo
+from auxo.backbones import stored_state
 from auxo.data import InputPipeline, Splits
 from auxo.errors import CheckpointError
 from auxo.evaluation import Reader, Table, build_table, to_markdown
@@ -20,6 +21,7 @@ from auxo.runs.checkpoint import Checkpoints, load_matching, load_part
 from auxo.runs.experiment import ExperimentConfig, StageConfig
 from auxo.runs.journal import Journal
 from auxo.runs.model import splits_of
+from auxo.runs.networks import Kept, Networks, read_networks, write_networks
 from auxo.runs.results import Compute, EvaluationRow
 from auxo.runtime import Runtime
 from auxo.training.observer import Observer, SilentObserver
@@ -55,6 +57,8 @@ class _Run:
     runtime: Runtime
     observer: Observer
     stop: StopRequest
+    networks: dict[str, Kept] = field(default_factory=dict)
+    """Frozen networks of its stages, by name; read once."""
 
     @property
     def checkpoint_folder(self) -> Path:
@@ -102,7 +106,8 @@ def train_run(
         observer.noted(note)
     pipeline, data = _build_pipeline(config, splits, runtime), splits.digests()
     with stop_on_signal() as stop:
-        run = _Run(config, document, digest, folder, splits, data, pipeline, runtime, observer, stop)
+        kept = read_networks(folder)
+        run = _Run(config, document, digest, folder, splits, data, pipeline, runtime, observer, stop, kept)
         return _train_stages(run)
 
 
@@ -182,6 +187,7 @@ def _open_folder(run: _Run, number: int, start: Path | None, num_steps: list[int
     remove_temporaries(run.folder)
     if not (run.folder / "config.json").exists():
         write_atomically(run.folder / "config.json", run.document)
+    write_networks(run.folder, run.networks)
     step = int(start.stem.rpartition("-")[2]) if start is not None else 0
     return Journal(
         run.folder,
@@ -211,11 +217,19 @@ def _build_untrained(run: _Run, stage: StageConfig, *, first_weights: bool) -> S
     """Build the method of a stage on the device with its first weights, refusing data that it cannot take."""
     task = run.splits.task()
     stage.method.check_task(type(task))
-    backbone = run.config.backbone.build(task, seed=run.config.seed, first_weights=first_weights)
-    method = stage.method.build(backbone, task, seed=run.config.seed)
+    networks = Networks(
+        run.config.backbone,
+        task,
+        seed=run.config.seed,
+        given=run.pipeline.normalisation,
+        first_weights=first_weights,
+        kept=run.networks,
+    )
+    method = stage.method.build(networks)
+    run.networks.update(networks.loaded)
     for head in method.pretext_heads().values():
         head.pretext.make_all(torch.zeros(1, *task.image_shape))
-    run.runtime.prepare(method, backbone=method.backbone)
+    run.runtime.prepare(method, networks=method.networks)
     return StageTrainer(
         config=run.config,
         stage=stage,
@@ -247,7 +261,7 @@ def _finish_run(run: _Run, method: AbstractMethod, step: int, journal: Journal |
         rows += reader.evaluate(split)
     if journal is not None:  # the model first: nothing after it can lose what was trained
         header = {"auxo": auxo.__version__, "task": run.splits.task().to_record(), "run": run.digest, "data": run.data}
-        tree = {"weights": method.state_dict(), "pipeline": run.pipeline.state_dict()}
+        tree = {"weights": stored_state(method), "pipeline": run.pipeline.state_dict()}
         write_tensor_file(run.folder / "model.safetensors", tree, header)
     table = build_table(rows, selection=selection, compute=compute)
     if journal is not None:

@@ -12,8 +12,9 @@ from torch.optim.lr_scheduler import LRScheduler
 from auxo.data import InputPipeline, Splits
 from auxo.errors import InterruptedRunError, NonFiniteError
 from auxo.evaluation import Reader
+from auxo.evaluation.operations import OperationCounter
 from auxo.files.signals import StopRequest
-from auxo.interfaces import AbstractMethod, StepPlan, TrainState
+from auxo.interfaces import AbstractMethod, Prepared, StepPlan, TrainState
 from auxo.random import derive_seed
 from auxo.runs.checkpoint import Checkpoints, Progress, load_weights
 from auxo.runs.experiment import ExperimentConfig, StageConfig
@@ -22,7 +23,7 @@ from auxo.runtime import Runtime
 from auxo.training.feeds import Feeds
 from auxo.training.meter import Meter
 from auxo.training.observer import Observer
-from auxo.training.operations import OperationCounter
+from auxo.training.start import begin_stage, has_start
 from auxo.types import Batches
 
 
@@ -126,6 +127,7 @@ class StageTrainer:
             InterruptedRunError: a signal came; the state is saved.
         """
         self.observer.stage_started(self.stage.name, step=self.state.step, num_steps=self.num_steps)
+        self._begin()
         meter, speedometer = Meter(self.runtime, first_step=self.state.step + 1), _Speedometer()
         self.feeds.open(self.state.step, self.num_steps)
         self.method.train()
@@ -145,6 +147,26 @@ class StageTrainer:
             best = self.checkpoints.best
             load_weights(self.method, self.checkpoints.read_weights(best), origin=str(best))
         return self.progress
+
+    def take(self, prepared: Prepared) -> None:
+        """Let every step see what the method has made before the first."""
+        self.state.prepared = {name: tensor.to(self.runtime.device) for name, tensor in prepared.tensors.items()}
+        self.feeds.add_targets(prepared)
+
+    def _begin(self) -> None:
+        """Let the method begin the stage, or read what it made of the images when the stage began."""
+        if not has_start(self.method):
+            return
+        if self.runtime.any(not self.checkpoints.prepared.exists()):
+            cache = self.config.training.cache
+            start = begin_stage(
+                self.reader, self.splits, seed=self.seed, cache=None if cache is None else Path(cache).expanduser()
+            )
+            self.progress.start_seconds, self.progress.start_flops = start.seconds, start.flops
+            if self.runtime.is_main:
+                self.checkpoints.save_prepared(start.prepared, self.progress)
+            self.runtime.barrier()
+        self.take(self.checkpoints.read_prepared(self.progress))  # the same in every process, and when it is resumed
 
     def _schedule(self, name: str, optimizer: Optimizer) -> LRScheduler:
         """Return the learning rate of an optimiser over the steps that it takes."""

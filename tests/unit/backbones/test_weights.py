@@ -12,6 +12,7 @@ from auxo.errors import AuxoError, CheckpointError, ConfigError, ShapeError
 from auxo.files.tensor_file import write_tensor_file
 from auxo.interfaces import AbstractBackbone
 from auxo.methods.supervised import Supervised
+from auxo.runs import Networks
 from auxo.tasks import Classification
 
 
@@ -49,7 +50,7 @@ def test_build__names_behind_a_prefix__copies_every_tensor(tmp_path, state, pref
 
 
 def test_build__run_of_auxo__copies_the_backbone_and_leaves_the_heads(tmp_path, state) -> None:
-    method = Supervised.Config().build(trained(), task(), seed=0)
+    method = Supervised.Config().build(Networks(trained(), task(), seed=0))
     path = tmp_path / "model.safetensors"
     write_tensor_file(path, {"weights": method.state_dict(), "pipeline": {"mean": torch.zeros(3)}}, {})
     assert same(started(path), state)

@@ -22,8 +22,7 @@ class Prepare(Supervised):
     class Config(Supervised.Config):
         """The same options."""
 
-        def build(self, backbone, task, *, seed):
-            return Prepare(self, backbone, task, seed=seed)
+    head_names = ()
 
     def update(self, state, batches, runtime):
         loss = self.backbone(batches["train"].images).pooled.square().mean()

@@ -13,6 +13,7 @@ from auxo.methods.supervised import Supervised
 from auxo.optimizers import OptimizerConfig
 from auxo.runs.document import load_recipe
 from auxo.runs.experiment import ExperimentConfig, StageConfig
+from auxo.training.cost import StageCost
 
 
 def run_of(*epochs, warmup=0):
@@ -21,13 +22,17 @@ def run_of(*epochs, warmup=0):
     return ExperimentConfig(stages=tuple(stages))
 
 
+def costing(*flops_per_epoch, at_start=0.0):
+    return tuple(StageCost(flops, at_start, 1) for flops in flops_per_epoch)
+
+
 def epochs_of(config):
     return [stage.epochs for stage in config.stages]
 
 
 def test_fit_to_budget__own_cost__the_same_run():
     config = run_of(15)
-    plan = fit_to_budget(config, (100,), 1500.0)
+    plan = fit_to_budget(config, costing(100), 1500.0)
     assert plan.config == config
     assert plan.flops == 1500
 
@@ -36,14 +41,21 @@ def test_fit_to_budget__own_cost__the_same_run():
     ("budget", "epochs"), [(9000, 90), (149, 1), (151, 2), (10, 1), (1549, 15), (1551, 16), (1_000_000, 10_000)]
 )
 def test_fit_to_budget__one_stage__the_nearest_number_of_epochs(budget, epochs):
-    plan = fit_to_budget(run_of(15), (100,), float(budget))
+    plan = fit_to_budget(run_of(15), costing(100), float(budget))
     assert epochs_of(plan.config) == [epochs]
     assert plan.flops == 100 * epochs
 
 
+@pytest.mark.parametrize(("budget", "epochs"), [(1500, 10), (500, 1), (400, 1), (1560, 11)])
+def test_fit_to_budget__start_that_costs__is_taken_off_the_budget(budget, epochs):
+    plan = fit_to_budget(run_of(15), costing(100, at_start=500.0), float(budget))
+    assert epochs_of(plan.config) == [epochs]
+    assert plan.flops == 500 + 100 * epochs
+
+
 def test_fit_to_budget__several_stages__in_proportion_and_no_other_proportion_is_nearer():
     config, costs, budget = run_of(15, 20, 60), (37, 3, 8), 700.0
-    plan = fit_to_budget(config, costs, budget)
+    plan = fit_to_budget(config, costing(*costs), budget)
     made = epochs_of(plan.config)
     assert plan.flops == sum(a * b for a, b in zip(made, costs, strict=True))
     factors = [number / epochs for epochs, number in product((15, 20, 60), range(1, 200))]
@@ -55,15 +67,15 @@ def test_fit_to_budget__several_stages__in_proportion_and_no_other_proportion_is
 
 def test_fit_to_budget__nothing_counted__refused():
     with pytest.raises(ConfigError, match="--budget recipe"):
-        fit_to_budget(run_of(15), (0,), 1000.0)
+        fit_to_budget(run_of(15), costing(0), 1000.0)
 
 
 def test_fit_to_budget__milestones_and_warm_up__stretch_with_the_epochs():
     config = run_of(10, warmup=2)
     method = Supervised.Config(optimizer=OptimizerConfig(schedule="step", milestones=(0.5, 0.8), warmup_epochs=2))
-    longer = fit_to_budget(replace(config, stages=(StageConfig(method=method, epochs=10),)), (1,), 40.0).config.stages[
-        0
-    ]
+    longer = fit_to_budget(
+        replace(config, stages=(StageConfig(method=method, epochs=10),)), costing(1), 40.0
+    ).config.stages[0]
     rates = rates_of(longer)
     assert longer.epochs == 40
     assert rates[0] == pytest.approx(0.01 / 8)  # the first of 8 epochs of warm-up
@@ -86,13 +98,13 @@ def rates_of(stage):
 
 @pytest.mark.parametrize(("epochs", "warmup"), [(1, 0), (2, 1), (5, 1), (100, 20)])
 def test_fit_to_budget__warm_up__leaves_an_epoch_at_least(epochs, warmup):
-    stage = fit_to_budget(run_of(10, warmup=2), (1,), float(epochs)).config.stages[0]
+    stage = fit_to_budget(run_of(10, warmup=2), costing(1), float(epochs)).config.stages[0]
     assert (stage.epochs, stage.method.optimizer.warmup_epochs) == (epochs, warmup)
 
 
 def test_fit_to_budget__recipe_of_two_stages__every_optimizers_warm_up_stretches():
     config = load_recipe("pretrain")
-    longer = fit_to_budget(config, (1, 1), 225.0).config
+    longer = fit_to_budget(config, costing(1, 1), 225.0).config
     assert epochs_of(longer) == [45, 180]
     method = longer.stages[0].method
     assert isinstance(method, Pretraining.Config)

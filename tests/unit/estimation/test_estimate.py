@@ -16,11 +16,12 @@ from auxo.estimation import (
     build_estimate_table,
     estimate_records,
     fit_estimation,
-    measure_source,
+    read_source_indicators,
 )
 from auxo.evaluation import Reader
 from auxo.methods.ossl import OSSL
 from auxo.methods.supervised import Supervised
+from auxo.runs import Networks
 from auxo.runtime import RuntimeConfig, open_runtime
 from auxo.tasks import Classification, Target
 from auxo.types import Column
@@ -32,13 +33,13 @@ NAMES = [estimator.name for estimator in ESTIMATORS]
 
 def fitted(config, *, runtime, seed=0, count=60, options=CONFIG):
     task = Classification(SHAPES.vocabulary["label"], *SHAPES.image_shape)
-    method = config.build(BackboneConfig(name="lenet5").build(task, seed=0), task, seed=0)
+    method = config.build(Networks(BackboneConfig(name="lenet5"), task, seed=0))
     pipeline = InputPipeline.from_source(SHAPES)
     validation = ValSplit(SHAPES.subset(torch.arange(count), "validation"))
     reader = Reader(method=method, pipeline=pipeline, runtime=runtime, batch_size=16)
     estimation = fit_estimation(reader, validation, seed=seed, config=options)
     unseen = oriented_shapes(30, size=28, seed=1)
-    return estimation, measure_source(reader, unseen)
+    return estimation, read_source_indicators(reader, unseen)
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +56,7 @@ def ossl(runtime):
 def test_fit_estimation__equal_seeds__equal_numbers(ossl, runtime):
     estimation, scores = ossl
     again, scores_again = fitted(OSSL.Config(), runtime=runtime)
-    assert again.table.accuracy.tolist() == estimation.table.accuracy.tolist()
+    assert again.table.measured.tolist() == estimation.table.measured.tolist()
     assert again.estimate(scores_again, name="x") == estimation.estimate(scores, name="x")
     other, _ = fitted(OSSL.Config(), runtime=runtime, seed=1)
     assert other.sets != estimation.sets
@@ -72,7 +73,7 @@ class ByKind(Classification):
 
 def test_fit_estimation__classes_of_another_column__are_judged_by_that_column(runtime):
     task = ByKind(SHAPES.vocabulary["label"], *SHAPES.image_shape)
-    method = Supervised.Config().build(BackboneConfig().build(task, seed=0), task, seed=0)
+    method = Supervised.Config().build(Networks(BackboneConfig(), task, seed=0))
     reader = Reader(method=method, pipeline=InputPipeline.from_source(SHAPES), runtime=runtime, batch_size=16)
     with torch.no_grad():  # every answer is the first class, as the column that is not asked for says of every image
         method.semantic.bias[0] += 100
@@ -81,17 +82,16 @@ def test_fit_estimation__classes_of_another_column__are_judged_by_that_column(ru
     found = fit_estimation(reader, ValSplit(SHAPES.with_columns(kinds)), seed=0, config=CONFIG)
     method.task = Classification(SHAPES.vocabulary["label"], *SHAPES.image_shape)
     expected = fit_estimation(reader, ValSplit(SHAPES), seed=0, config=CONFIG)
-    assert found.table.accuracy.tolist() == expected.table.accuracy.tolist()
-    assert max(found.table.accuracy) < 100
+    assert found.table.measured.tolist() == expected.table.measured.tolist()
+    assert max(found.table.measured) < 100
 
 
 def test_fit_estimation__no_head_that_predicts__is_refused(runtime):
     class Headless(Supervised):
-        def head_logits(self, images):
-            return {}
+        head_names = ()
 
     task = Classification(SHAPES.vocabulary["label"], *SHAPES.image_shape)
-    method = Headless(Supervised.Config(), BackboneConfig().build(task, seed=0), task, seed=0)
+    method = Headless(Supervised.Config(), Networks(BackboneConfig(), task, seed=0))
     reader = Reader(method=method, pipeline=InputPipeline.from_source(SHAPES), runtime=runtime, batch_size=16)
     with pytest.raises(ConfigError, match="a method with a head that predicts, got Headless"):
         fit_estimation(reader, ValSplit(SHAPES), seed=0, config=CONFIG)
@@ -103,11 +103,11 @@ def test_estimate__every_estimator__answers_or_says_why(ossl):
     assert [row.estimator for row in rows] == NAMES
     assert {row.n for row in rows} == {30}
     for row in rows:
-        assert (row.accuracy is None) == (row.refused is not None)
-        if row.accuracy is not None:
+        assert (row.value is None) == (row.refused is not None)
+        if row.value is not None:
             assert 0 <= row.low <= row.high <= 100
-            assert 0 <= row.accuracy <= 100
-    (mean,) = [row.accuracy for row in rows if row.estimator == "confidence"]
+            assert 0 <= row.value <= 100
+    (mean,) = [row.value for row in rows if row.estimator == "confidence"]
     assert mean == pytest.approx(100 * scores.confidence.mean())
 
 
@@ -125,13 +125,13 @@ def test_fit_estimation__supervised__refuses_what_needs_other_heads(runtime):
     rows = {row.estimator: row for row in estimation.estimate(scores, name="unseen")}
     assert "quarter turns" in rows["rotation"].refused
     assert "second class head" in rows["agreement"].refused
-    assert rows["confidence"].accuracy is not None
+    assert rows["confidence"].value is not None
 
 
 def test_fit_estimation__corruptions__are_seventy_five_sets_more(runtime):
     options = EstimationConfig(sets=40, images=20, resamples=100, corruptions=True)
     estimation, _ = fitted(Supervised.Config(), runtime=runtime, options=options)
-    assert len(estimation.sets) == len(estimation.table.accuracy) == 115
+    assert len(estimation.sets) == len(estimation.table.measured) == 115
     assert "blur" in estimation.fitted["confidence"].errors
 
 
@@ -154,4 +154,5 @@ def test_report__two_sets__one_column_each_and_rows_of_json(ossl):
     assert kinds.count("estimate") == 2 * len(NAMES)
     assert rows[0]["head"] == "s"
     assert rows[1]["steps"] == []
-    assert rows[1]["accuracy"] == rows[0]["accuracy"]
+    assert rows[0]["measure"] == "accuracy"
+    assert rows[1]["value"] == rows[0]["value"]

@@ -27,7 +27,7 @@ def weights(generator, count, resamples=300):
 def fitted(name="rotation", *, seed=0, **options):
     generator = np.random.default_rng(seed)
     made = table(generator, **options)
-    return fit_estimator(BY_NAME[name], made, weights(generator, len(made.accuracy)))
+    return fit_estimator(BY_NAME[name], made, weights(generator, len(made.measured)))
 
 
 def test_fit_estimator__line_without_noise__is_recovered_with_no_error():

@@ -8,7 +8,7 @@ from scipy.stats import norm
 from sklearn.linear_model import HuberRegressor
 
 from auxo.errors import DataError, ShapeError
-from auxo.estimation.regression import AccuracyRegression, fit_regression, fit_resampled, rmse
+from auxo.estimation.regression import FeatureRegression, fit_regression, fit_resampled, rmse
 
 # Deng et al., ICML 2021, Table 1: true accuracies, then (estimates, RMSE) of each rule, in percent.
 DIGITS = (23.06, 65.52)
@@ -97,7 +97,7 @@ def test_fit_regression__constant_class_accuracy__flat_line():
 
 
 def test_predict__beyond_the_range__is_clipped():
-    line = AccuracyRegression(slopes=(2.0,), intercept=-60.0)
+    line = FeatureRegression(slopes=(2.0,), intercept=-60.0)
     assert line.predict(np.array([10.0, 50.0, 99.0])).tolist() == [0.0, 40.0, 100.0]
 
 
@@ -106,7 +106,7 @@ def test_predict__beyond_the_range__is_clipped():
     [
         ([50.0, 60.0], [50.0], "2 and 1"),
         ([50.0, 160.0], [50.0, 60.0], "160.0"),
-        ([50.0, 60.0], [50.0, float("nan")], "class_accuracy"),
+        ([50.0, 60.0], [50.0, float("nan")], "measured"),
         (np.zeros((2, 1, 1)), [50.0, 60.0], "shape (2, 1, 1)"),
         (np.array([[50.0, 60.0]]), [50.0, 60.0], "1 and 2"),
         ([], [], "shape (0,)"),
@@ -158,7 +158,7 @@ def test_fit_regression__constant_second_feature__gets_no_slope():
 
 def test_predict__other_number_of_features__shape_error():
     with pytest.raises(ShapeError, match="2 features"):
-        AccuracyRegression(slopes=(1.0, 1.0), intercept=0.0).predict([50.0])
+        FeatureRegression(slopes=(1.0, 1.0), intercept=0.0).predict([50.0])
 
 
 def test_fit_regression__one_rotation_accuracy__data_error():

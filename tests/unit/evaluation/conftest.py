@@ -8,6 +8,7 @@ import torch
 from auxo.data import InputPipeline
 from auxo.evaluation import Reader
 from auxo.outside import import_file
+from auxo.runs import Networks
 from auxo.runtime import Runtime, RuntimeConfig
 
 OUTSIDE = Path(__file__).parents[2] / "outside"
@@ -26,7 +27,7 @@ def pixel_reader(pixel_source):
     task = pixels.PixelClasses.from_source(pixel_source)
     torch.manual_seed(0)
     backbone = net.TinyNet(channels=3, height=task.height, width=task.width)
-    method = pixels.PixelClassifier(pixels.PixelClassifier.Config(), backbone, task, seed=0)
+    method = pixels.PixelClassifier.Config().build(Networks(backbone, task, seed=0))
     pipeline = InputPipeline.from_source(pixel_source, place_fill=task.places)
     runtime = Runtime(RuntimeConfig(device="cpu"), torch.device("cpu"))
     return Reader(method=method, pipeline=pipeline, runtime=runtime, batch_size=5)

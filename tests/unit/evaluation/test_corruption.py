@@ -14,6 +14,7 @@ from auxo.errors import ConfigError, DataError
 from auxo.evaluation import Reader, build_corruption_table, evaluate_under_corruptions
 from auxo.evaluation.corruption import _draw_blocks
 from auxo.methods.ossl import OSSL
+from auxo.runs import Networks
 from auxo.runs.results import EvaluationRow
 from auxo.runtime import Runtime, RuntimeConfig, open_runtime
 from auxo.tasks import Classification
@@ -34,7 +35,7 @@ def runtime() -> Iterator[Runtime]:
 @pytest.fixture(scope="module")
 def method() -> OSSL:
     """An untrained network, whose answers change with the image."""
-    return OSSL.Config().build(BackboneConfig(name="lenet5").build(TASK, seed=3), TASK, seed=3)
+    return OSSL.Config().build(Networks(BackboneConfig(name="lenet5"), TASK, seed=3))
 
 
 def rows_of(
@@ -117,7 +118,7 @@ def test_evaluate_under_corruptions__means__are_means_of_the_sets(method: OSSL, 
 def test_evaluate_under_corruptions__copies_that_agree__do_not_narrow_the_interval(
     method: OSSL, runtime: Runtime
 ) -> None:
-    constant = OSSL.Config().build(BackboneConfig().build(TASK, seed=0), TASK, seed=0)
+    constant = OSSL.Config().build(Networks(BackboneConfig(), TASK, seed=0))
     with torch.no_grad():
         for head in (constant.semantic, constant.auxiliary):
             head.weight.zero_()
@@ -136,7 +137,7 @@ def test_evaluate_under_corruptions__batch_size__does_not_change_the_noise(metho
 
 def test_evaluate_under_corruptions__images_of_two_blocks__have_noise_of_their_own(runtime: Runtime) -> None:
     same = SOURCE.subset(torch.zeros(400, dtype=torch.int64), "one image, 400 times")
-    method = OSSL.Config().build(BackboneConfig().build(TASK, seed=0), TASK, seed=0)
+    method = OSSL.Config().build(Networks(BackboneConfig(), TASK, seed=0))
     seen: list[torch.Tensor] = []
     method.backbone.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].clone()))
     rows_of(method, runtime, source=same, kinds=("gaussian_noise",), severities=(5,), batch_size=200)

@@ -28,6 +28,7 @@ from auxo.methods.gssl import GSSL
 from auxo.methods.ossl import OSSL
 from auxo.methods.supervised import Supervised
 from auxo.pretexts.rotation import Rotation
+from auxo.runs import Networks
 from auxo.runs.results import EvaluationRow
 from auxo.runtime import Runtime, RuntimeConfig, open_runtime
 from auxo.tasks import Classification, Part, wilson_interval
@@ -58,7 +59,7 @@ def pictures(tmp_path: Path, write_picture: Callable[..., None]) -> StreamingSou
 
 
 def ossl(backbone: str = "lenet5") -> OSSL:
-    return OSSL.Config().build(BackboneConfig(name=backbone).build(TASK, seed=0), TASK, seed=0)
+    return OSSL.Config().build(Networks(BackboneConfig(name=backbone), TASK, seed=0))
 
 
 def reader_of(method: nn.Module, runtime: Runtime, *, batch_size: int = 16, workers: int = 0) -> Reader:
@@ -78,7 +79,7 @@ def per_class(row: EvaluationRow) -> tuple[float | None, ...]:
 
 
 def test_evaluate__pretexts_of_many_variants__takes_four_passes_an_image_and_all_answers(runtime: Runtime) -> None:
-    method = GSSL.Config().build(BackboneConfig(name="lenet5").build(TASK, seed=0), TASK, seed=0)
+    method = GSSL.Config().build(Networks(BackboneConfig(name="lenet5"), TASK, seed=0))
     rows = {row.head: row for row in rows_of(method, runtime) if row.kind == "pretext"}
     images = {"flip": 50 / 6, "rotation": 50 / 12, "channel_shuffle": 50 / 18}
     variants = {"flip": 8, "rotation": 16, "channel_shuffle": 24}
@@ -107,7 +108,7 @@ def test_evaluate__two_class_heads_and_rotation__gives_four_rows_in_order(runtim
 
 
 def test_evaluate__one_class_head__has_no_mean(runtime: Runtime) -> None:
-    method = Supervised.Config().build(BackboneConfig().build(TASK, seed=0), TASK, seed=0)
+    method = Supervised.Config().build(Networks(BackboneConfig(), TASK, seed=0))
     (row,) = rows_of(method, runtime)
     assert row.kind == "task"
 
@@ -214,18 +215,22 @@ class _WithPixels(OSSL):
 
 
 def test_evaluate__pretext_without_classes__is_refused(runtime: Runtime) -> None:
-    method = _WithPixels(OSSL.Config(), BackboneConfig().build(TASK, seed=0), TASK, seed=0)
+    method = _WithPixels(OSSL.Config(), Networks(BackboneConfig(), TASK, seed=0))
     with pytest.raises(ShapeError, match=r"float32 of shape .* from _Pixels"):
         rows_of(method, runtime)
 
 
-def test_evaluate__one_of_two_heads_called_mean__is_refused(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_evaluate__one_of_two_heads_called_mean__is_refused(runtime: Runtime) -> None:
     method = ossl()
-    logits = method.head_logits
-    monkeypatch.setattr(
-        method, "head_logits", lambda images: dict(zip(("a", "mean"), logits(images).values(), strict=True))
-    )
+    method.head_names = ("a", "mean")
     with pytest.raises(ConfigError, match="heads of other names than 'mean'"):
+        rows_of(method, runtime)
+
+
+def test_evaluate__heads_other_than_the_method_says__are_refused(runtime: Runtime) -> None:
+    method = ossl()
+    method.head_names = ("semantic",)
+    with pytest.raises(ConfigError, match="head_names in OSSL, semantic, got semantic, auxiliary"):
         rows_of(method, runtime)
 
 

@@ -21,6 +21,7 @@ from auxo.evaluation import (
     fit_probes,
 )
 from auxo.methods.supervised import Supervised
+from auxo.runs import Networks
 from auxo.runtime import Runtime, RuntimeConfig
 from auxo.tasks import Classification, sum_answers
 from auxo.types import Column
@@ -36,7 +37,7 @@ PIPELINE = InputPipeline.from_source(TRAIN)
 
 @pytest.fixture
 def method():
-    return Supervised.Config().build(BackboneConfig().build(TASK, seed=0), TASK, seed=0)
+    return Supervised.Config().build(Networks(BackboneConfig(), TASK, seed=0))
 
 
 def probed(method, splits=SPLITS, **options):
@@ -161,7 +162,7 @@ def test_evaluate_by_probes__other_test_labels__change_no_fit(method):
 
 def test_evaluate_by_probes__features__are_those_that_the_method_predicts_from_in_evaluation_mode():
     backbone = BackboneConfig(name="resnet8").build(TASK, seed=0)
-    method = Supervised.Config().build(backbone, TASK, seed=0).train()
+    method = Supervised.Config().build(Networks(backbone, TASK, seed=0)).train()
     before = {name: value.clone() for name, value in method.state_dict().items()}
     found = reader_of(method).features(SPLITS.test)
     assert method.training
@@ -175,7 +176,7 @@ def test_evaluate_by_probes__features__are_those_that_the_method_predicts_from_i
 
 def test_evaluate_by_probes__method_without_a_class_head__is_judged_by_its_backbone(method):
     expected = probed(method)
-    method.head_logits = lambda images: {}
+    method.head_names = ()
     reader = reader_of(method)
     assert not reader.predicts
     assert probed(method) == expected

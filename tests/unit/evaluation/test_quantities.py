@@ -10,8 +10,8 @@ from auxo.backbones import BackboneConfig
 from auxo.data import InMemorySource, InputPipeline, TestSplit
 from auxo.errors import ConfigError
 from auxo.evaluation import Reader, build_corruption_table, build_table, evaluate_under_corruptions
-from auxo.interfaces import AbstractMethod
-from auxo.runs import Compute
+from auxo.interfaces import AbstractMethod, MethodConfig
+from auxo.runs import Compute, Networks
 from auxo.runtime import Runtime, RuntimeConfig
 from auxo.tasks import AbstractTask, Answer, Measure, Measured, Target
 
@@ -44,7 +44,7 @@ class Depth(AbstractTask):
         return 3.2
 
     def losses(self, outputs, targets):
-        return (outputs[:, 0] - targets["depth"].mean((1, 2, 3))).abs()
+        return (outputs.flatten(1).mean(1) - targets["depth"].mean((1, 2, 3))).abs()
 
     def score(self, outputs, targets):
         assert targets["depth"].ndim == 4
@@ -67,10 +67,9 @@ class Depth(AbstractTask):
 class OneNumber(AbstractMethod):
     """Predicts a number for each image by one layer."""
 
-    def __init__(self, backbone, task):
-        super().__init__()
-        self.backbone, self.task = backbone, task
-        self.layer = torch.nn.Linear(backbone.num_features, 1)
+    def __init__(self, networks):
+        super().__init__(MethodConfig(), networks)
+        self.layer = torch.nn.Linear(self.backbone.num_features, 1)
 
     def optimizers(self):
         return {"main": torch.optim.SGD(self.parameters(), lr=0.1)}
@@ -103,8 +102,7 @@ def split():
 @pytest.fixture
 def reader(split):
     task = Depth()
-    backbone = BackboneConfig(name="densenet40_12").build(task, seed=0)
-    method = OneNumber(backbone, task)
+    method = OneNumber(Networks(BackboneConfig(name="densenet40_12"), task, seed=0))
     pipeline = InputPipeline.from_source(split.source)
     runtime = Runtime(RuntimeConfig(device="cpu"), torch.device("cpu"))
     return Reader(method=method, pipeline=pipeline, runtime=runtime, batch_size=4)

@@ -19,6 +19,7 @@ from auxo.evaluation import (
 from auxo.evaluation.attacks.noise import Noise
 from auxo.methods.ossl import OSSL
 from auxo.methods.supervised import Supervised
+from auxo.runs import Networks
 from auxo.runtime import Runtime, RuntimeConfig
 from auxo.tasks import Classification
 from auxo.types import Column
@@ -36,7 +37,7 @@ def reader_of(method, batch_size=32):
 
 @pytest.fixture
 def method():
-    return OSSL.Config().build(BackboneConfig().build(TASK, seed=0), TASK, seed=0)
+    return OSSL.Config().build(Networks(BackboneConfig(), TASK, seed=0))
 
 
 @pytest.fixture
@@ -157,7 +158,7 @@ def test_features__split__are_those_that_the_method_predicts_from_with_the_answe
 
 
 def test_inputs__pixels__are_normalised_as_those_of_a_batch():
-    reader = reader_of(Supervised.Config().build(BackboneConfig().build(TASK, seed=0), TASK, seed=0))
+    reader = reader_of(Supervised.Config().build(Networks(BackboneConfig(), TASK, seed=0)))
     batch = reader.normalised(next(reader.batches(TestSplit(SHAPES))))
     assert torch.equal(reader.inputs(SHAPES.images[:32]), batch.images)
 

@@ -25,6 +25,7 @@ from auxo.interfaces import AbstractBackbone
 from auxo.methods.supervised import Supervised
 from auxo.options import list_members
 from auxo.random import Draws, named_generator
+from auxo.runs import Networks
 from auxo.runs.results import EvaluationRow
 from auxo.runtime import Runtime, RuntimeConfig, open_runtime
 from auxo.tasks import Classification, wilson_interval
@@ -53,7 +54,7 @@ def runtime() -> Iterator[Runtime]:
 @pytest.fixture(scope="module")
 def trained() -> Supervised:
     """A LeNet-5 that tells nearly all shapes apart, in training mode."""
-    method = Supervised.Config().build(BackboneConfig().build(TASK, seed=0), TASK, seed=0)
+    method = Supervised.Config().build(Networks(BackboneConfig(), TASK, seed=0))
     train = oriented_shapes(96, size=28, seed=0)
     inputs = NORMALISATION.to_inputs(train.images.float() / 255)
     optimizer = torch.optim.Adam(method.parameters(), lr=2e-3)
@@ -163,7 +164,7 @@ class Flat(AbstractBackbone):
 def linear_method() -> Supervised:
     """Two classes by a hyperplane through the middle of the images of :func:`grey_source`."""
     task = Classification(("dark", "bright"), channels=3, height=28, width=28)
-    method = Supervised.Config().build(Flat(), task, seed=0)
+    method = Supervised.Config().build(Networks(Flat(), task, seed=0))
     weights = torch.randn(Flat.num_features, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         method.semantic.weight.copy_(torch.stack([-weights, weights]))
@@ -230,7 +231,7 @@ def test_evaluate_under_attack__more_restarts__are_no_weaker(trained: Supervised
 
 
 def test_evaluate_under_attack__flat_network__gives_clean_numbers_under_every_attack(runtime: Runtime) -> None:
-    method = Supervised.Config().build(BackboneConfig().build(TASK, seed=0), TASK, seed=0)
+    method = Supervised.Config().build(Networks(BackboneConfig(), TASK, seed=0))
     with torch.no_grad():
         method.semantic.weight.zero_()
         method.semantic.bias.copy_(torch.tensor([1.0, 0.0, 0.0, 0.0]))
@@ -240,7 +241,7 @@ def test_evaluate_under_attack__flat_network__gives_clean_numbers_under_every_at
 
 
 def test_evaluate_under_attack__weights_that_are_no_numbers__are_refused(runtime: Runtime) -> None:
-    method = Supervised.Config().build(BackboneConfig().build(TASK, seed=0), TASK, seed=0)
+    method = Supervised.Config().build(Networks(BackboneConfig(), TASK, seed=0))
     with torch.no_grad():
         method.semantic.weight.fill_(torch.nan)
     with pytest.raises(NonFiniteError, match="semantic on test"):

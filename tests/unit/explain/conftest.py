@@ -5,6 +5,7 @@ import torch
 
 from auxo.backbones import BackboneConfig
 from auxo.methods.supervised import Supervised
+from auxo.runs import Networks
 from auxo.tasks import Classification
 
 
@@ -15,7 +16,7 @@ def build_method():
     def build(backbone="resnet8", side=32):
         task = Classification(("a", "b", "c"), channels=3, height=side, width=side)
         network = BackboneConfig(name=backbone).build(task, seed=0)
-        return Supervised.Config().build(network, task, seed=0).eval()
+        return Supervised.Config().build(Networks(network, task, seed=0)).eval()
 
     return build
 

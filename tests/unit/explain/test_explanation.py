@@ -157,7 +157,7 @@ def test_explain__diverged_weights__are_refused(subject):
 
 def test_explain__model_without_a_class_head__has_the_points_alone(subject):
     whole = explain(subject, ExplainConfig(num_points=20))
-    subject.model.method.head_logits = lambda images: {}
+    subject.model.method.head_names = ()
     found = explain(replace(subject), ExplainConfig(num_points=20))
     assert list(found.files) == ["tsne.jsonl", "tsne.png"]
     assert found.notes == ["Grad-CAM: left out, for a run has no class head", "t-SNE: 20 images, perplexity 6.33333"]

@@ -11,6 +11,7 @@ from auxo.explain import choose_layer, grad_cam, observe
 from auxo.interfaces import AbstractBackbone
 from auxo.methods.fixmatch import FixMatch
 from auxo.registry import entries
+from auxo.runs import Networks
 from auxo.types import Features
 
 OWN = [name for name in entries("backbones") if name not in ("hf", "timm")]
@@ -56,22 +57,24 @@ def test_grad_cam__frozen_backbone__gives_the_same(build_method, images):
     torch.testing.assert_close(grad_cam(method, images, layer="stage2", classes=CLASSES), expected)
 
 
-def test_grad_cam__copy_that_predicts__is_the_one_looked_at(build_method, images):
+def test_grad_cam__copy_that_predicts__is_the_one_looked_at(build_method, images, monkeypatch):
     method = build_method()
     method.average = copy.deepcopy(method.backbone)
     with torch.no_grad():
         method.average.convolution.weight.mul_(-1)
     method.head_logits = lambda inputs: {"semantic": method.semantic(method.average(inputs).pooled)}
+    monkeypatch.setattr(type(method), "predicting_backbone", property(lambda self: self.average))
     expected = method.average(images).pooled
     assert torch.equal(observe(method, images).features.pooled, expected)
     found = grad_cam(method, images, layer="stage3", classes=CLASSES)
+    monkeypatch.undo()
     del method.head_logits
     assert not torch.equal(found, grad_cam(method, images, layer="stage3", classes=CLASSES))
 
 
 def test_grad_cam__fixmatch__looks_at_the_averaged_network_that_predicts(build_method, images):
     plain, other = build_method(), build_method()
-    method = FixMatch.Config().build(other.backbone, other.task, seed=0).eval()
+    method = FixMatch.Config().build(Networks(other.backbone, other.task, seed=0)).eval()
     with torch.no_grad():
         for parameter in (*plain.backbone.parameters(), *plain.semantic.parameters()):
             parameter.add_(0.05)
@@ -121,7 +124,7 @@ def test_grad_cam__prediction_without_gradients__is_refused(build_method, images
 def test_observe__prediction_without_a_backbone__is_refused(build_method, images):
     method = build_method()
     method.predict = lambda inputs: inputs.mean((2, 3))
-    with pytest.raises(ConfigError, match="through a backbone"):
+    with pytest.raises(ConfigError, match="by its predicting_backbone"):
         observe(method, images)
 
 

@@ -13,6 +13,7 @@ from auxo.methods.fixmatch import FixMatch
 from auxo.methods.gssl import GSSL
 from auxo.methods.ossl import OSSL
 from auxo.methods.supervised import Supervised
+from auxo.runs import Networks
 from auxo.runs.model import TrainedModel
 from auxo.tasks import Classification
 
@@ -25,7 +26,7 @@ def make_model():
 
     def make(method, backbone, *, size=32):
         task = Classification(("one", "two", "three"), 3, size, size, class_counts=(5, 6, 7))
-        built = METHODS[method].Config().build(BackboneConfig(name=backbone).build(task, seed=0), task, seed=0)
+        built = METHODS[method].Config().build(Networks(BackboneConfig(name=backbone), task, seed=0))
         generator = torch.Generator().manual_seed(1)
         with torch.no_grad():
             for name, tensor in built.state_dict().items():  # averaged weights then differ from the trained ones

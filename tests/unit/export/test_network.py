@@ -27,6 +27,7 @@ from auxo.export import (
 )
 from auxo.export.network import difference
 from auxo.outside import call_outside
+from auxo.runs import Networks
 from auxo.runs.document import to_json
 from auxo.runs.experiment import ExperimentConfig
 from auxo.runs.model import TrainedModel
@@ -157,7 +158,7 @@ def test_difference__outputs_that_are_no_scores__is_relative_to_each():
 def test_load_network__task_outside_auxo__keeps_its_name(tmp_path):
     config = call_outside(f"{PIXELS}:recipe", ExperimentConfig)
     task = config.task.kind()(("ground", "square", "stripe"), 3, 16, 16)
-    method = config.stages[0].method.build(config.backbone.build(task, seed=0), task, seed=0)
+    method = config.stages[0].method.build(Networks(config.backbone, task, seed=0))
     pipeline = InputPipeline(torch.full((3,), 0.5), torch.full((3,), 0.25), image_shape=(3, 16, 16))
     model = TrainedModel(method.eval(), pipeline, task, {}, tmp_path, config.task.name)
     write_network(tmp_path, capture(model), model, document=published(to_json(config)))

@@ -28,10 +28,6 @@ class Failing(Supervised):
     class Config(Supervised.Config):
         how: str = "raise"
 
-        def build(self, backbone, task, *, seed):
-            made = Failing(self, backbone, task, seed=seed)
-            return made
-
     def update(self, state, batches, runtime):
         how = self.config.how
         if state.step == 1 and how == "raise":

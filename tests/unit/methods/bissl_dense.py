@@ -11,6 +11,7 @@ from auxo.joint_embeddings import JointEmbeddingConfig, Pair, loss_in_backbone
 from auxo.layers.batch_norm import keep_running_statistics
 from auxo.methods.bissl import BiSSL
 from auxo.optimizers import OptimizerConfig
+from auxo.runs import Networks
 from auxo.runtime import Runtime, RuntimeConfig
 from auxo.solvers.conjugate_gradient import ConjugateGradientSolver
 from auxo.tasks import Classification
@@ -54,7 +55,7 @@ class Watch(Runtime):
 def make(config=BASE, *, seed=0, apart=0.02):
     """A method in float64 whose two backbones differ a little, and its state at the first upper step."""
     torch.manual_seed(seed)
-    method = config.build(Smooth(), TASK, seed=seed).double().train()
+    method = config.build(Networks(Smooth(), TASK, seed=seed)).double().train()
     for module in [*method.pretext.modules()]:
         for name, child in module.named_children():
             if isinstance(child, nn.ReLU):  # finite differences of a loss with kinks do not converge

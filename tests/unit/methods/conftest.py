@@ -6,6 +6,7 @@ import torch
 from auxo.backbones import BackboneConfig
 from auxo.data.fake import oriented_shapes
 from auxo.interfaces import TrainState
+from auxo.runs import Networks
 from auxo.runtime import Runtime, RuntimeConfig
 from auxo.tasks import Classification
 from auxo.types import Batch
@@ -38,7 +39,7 @@ def batches():
 def build(task):
     def build(config, backbone="resnet8", seed=0):
         network = BackboneConfig(name=backbone).build(task, seed=seed)
-        method = config.build(network, task, seed=seed).double()
+        method = config.build(Networks(network, task, seed=seed)).double()
         return method.train(), TrainState(method.optimizers(), seed=seed)
 
     return build

@@ -10,6 +10,7 @@ from auxo.errors import ConfigError
 from auxo.interfaces import TrainState
 from auxo.joint_embeddings import JointEmbeddingConfig, Pair
 from auxo.methods.bissl import BiSSL
+from auxo.runs import Networks
 from auxo.runtime import Runtime, RuntimeConfig
 from auxo.solvers.conjugate_gradient import ConjugateGradientSolver
 from auxo.solvers.identity import IdentitySolver
@@ -40,7 +41,7 @@ def test_lower_step__gradient__is_the_pretexts_and_the_pull():
 def test_levels__each_step__leaves_the_other_level_to_the_bit():
     config = replace(BASE, pretext=JointEmbeddingConfig(name="byol", hidden=5, outputs=4, num_layers=2))
     task = Classification(class_names=("a", "b"), channels=3, height=16, width=16)
-    method = config.build(BackboneConfig(name="resnet8").build(task, seed=0), task, seed=0).train()
+    method = config.build(Networks(BackboneConfig(name="resnet8"), task, seed=0)).train()
     state = TrainState(method.optimizers(), seed=0, num_steps=40)
     images = torch.randn(8, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     batch = Batch(images, {"label": torch.arange(8) % 2}, torch.arange(8))
@@ -63,7 +64,7 @@ def test_levels__each_step__leaves_the_other_level_to_the_bit():
 def test_batch_norm__move__lets_upper_steps_move_the_lower_running_statistics():
     config = replace(BASE, batch_norm="move", solver=ConjugateGradientSolver(iterations=2))
     task = Classification(class_names=("a", "b"), channels=3, height=16, width=16)
-    method = config.build(BackboneConfig(name="resnet8").build(task, seed=0), task, seed=0).train()
+    method = config.build(Networks(BackboneConfig(name="resnet8"), task, seed=0)).train()
     state = TrainState(method.optimizers(), seed=0, num_steps=40, step=2)
     batch = Batch(torch.randn(8, 3, 16, 16), {"label": torch.arange(8) % 2}, torch.arange(8))
     before = {name: tensor.clone() for name, tensor in method.backbone.named_buffers()}

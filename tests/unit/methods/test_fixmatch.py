@@ -15,6 +15,7 @@ from auxo.interfaces import TrainState, View
 from auxo.methods.fixmatch import FixMatch, cifar10_released, recipe
 from auxo.methods.supervised import Supervised
 from auxo.optimizers import OptimizerConfig
+from auxo.runs import Networks
 from auxo.runtime import Runtime, RuntimeConfig
 from auxo.tasks import Classification
 from auxo.types import Batch, Normalisation
@@ -31,7 +32,7 @@ def runtime():
 
 
 def make(config, backbone="lenet5", seed=0):
-    method = config.build(BackboneConfig(name=backbone).build(TASK, seed=seed), TASK, seed=seed).double().train()
+    method = config.build(Networks(BackboneConfig(name=backbone), TASK, seed=seed)).double().train()
     return method, TrainState(method.optimizers(), seed=seed)
 
 

@@ -16,13 +16,14 @@ from auxo.gates import GateConfig
 from auxo.gates.learned import LearnedGate
 from auxo.gates.uniform import UniformGate
 from auxo.interfaces import AbstractBackbone, TrainState
-from auxo.losses import ClassLossConfig
+from auxo.losses import LDAM, CrossEntropy
 from auxo.methods import gssl
 from auxo.methods.gssl import GSSL
 from auxo.methods.supervised import Supervised
 from auxo.optimizers import OptimizerConfig
 from auxo.options import find_member
 from auxo.random import global_seed
+from auxo.runs import Networks
 from auxo.tasks import Classification
 from auxo.types import Batch, Features, Normalisation
 
@@ -115,10 +116,10 @@ def test_cover_all__uniform__is_the_mean_of_the_class_loss_and_the_weighted_othe
 
 
 def test_cover_all__class_weights__are_those_of_the_class_loss(task, batches, runtime):
-    weighted = ClassLossConfig(class_weights="effective_number", beta=0.9, reweight_after=0.0)
+    weighted = CrossEntropy(class_weights="effective_number", beta=0.9, reweight_after=0.0)
     config = replace(gated("uniform"), covers="all", class_loss=weighted)
     task = replace(task, class_counts=(40, 20, 10, 5))
-    method = config.build(BackboneConfig().build(task, seed=0), task, seed=0).double()
+    method = config.build(Networks(BackboneConfig(), task, seed=0)).double()
     metrics = method.update(TrainState(method.optimizers(), seed=0), batches, runtime)
     parts = [metrics[f"{name}_loss"] for name in ("flip", "rotation", "channel_shuffle")]
     expected = (metrics["classification_loss"] + 0.1 * sum(parts)) / 4
@@ -228,7 +229,7 @@ def test_attack__of_a_batch_that_does_not_say_how_it_was_normalised__is_refused(
     ("options", "message"),
     [
         ({"attack": ATTACK}, "shuffle-space pixels"),
-        ({"class_loss": ClassLossConfig(name="ldam")}, "cosine"),
+        ({"class_loss": LDAM()}, "cosine"),
     ],
 )
 def test_config__options_that_do_not_fit__are_refused(options, message):
@@ -243,7 +244,7 @@ def test_recipe__of_every_name__builds(name):
     task = Classification(
         class_names=tuple("0123456789"), channels=3, height=32, width=32, class_counts=tuple(range(100, 0, -10))
     )
-    method = stage.method.build(BackboneConfig().build(task, seed=0), task, seed=0)
+    method = stage.method.build(Networks(BackboneConfig(), task, seed=0))
     assert method.optimizers()["main"].param_groups
 
 
@@ -270,9 +271,9 @@ def test_recipes__of_published_settings__have_the_releases_number_of_parameters(
     classes = tuple(map(str, range(num_classes)))
     task = Classification(class_names=classes, channels=3, height=side, width=side, class_counts=(5,) * num_classes)
     backbone = config.backbone.build(task, seed=0)
-    linear = replace(config.stages[0].method, head="linear", class_loss=ClassLossConfig())
-    method = linear.build(backbone, task, seed=0)
-    plain = Supervised.Config().build(backbone, task, seed=0)
+    linear = replace(config.stages[0].method, head="linear", class_loss=CrossEntropy())
+    method = linear.build(Networks(backbone, task, seed=0))
+    plain = Supervised.Config().build(Networks(backbone, task, seed=0))
     assert sum(p.numel() for p in plain.parameters()) == base
     assert sum(p.numel() for p in method.parameters()) == base + extra
 
@@ -316,9 +317,8 @@ def train_on_one_picture(gate, runtime, steps):
     config = GSSL.Config(
         pretexts=GatedPretextsConfig(gate=gate, weight=1.0), optimizer=OptimizerConfig(name="adamw", lr=3e-3)
     )
-    method = config.build(
-        backbone, Classification(class_names=("bright", "dark"), channels=3, height=8, width=8), seed=0
-    )
+    task = Classification(class_names=("bright", "dark"), channels=3, height=8, width=8)
+    method = config.build(Networks(backbone, task, seed=0))
     state = TrainState(method.optimizers(), seed=0)
     rows = []
     for _ in range(steps):

@@ -14,6 +14,7 @@ from auxo.methods.ossl import OSSL, ImplicitConfig, cifar10_released
 from auxo.methods.rotation import JointRotation
 from auxo.methods.supervised import Supervised
 from auxo.optimizers import OptimizerConfig
+from auxo.runs import Networks
 from auxo.runtime import Runtime, RuntimeConfig
 from auxo.tasks import Classification
 
@@ -244,7 +245,7 @@ def test_released_schedule__250_epochs__published_rates():
 def test_released_network__three_heads__published_number_of_parameters():
     task = Classification(class_names=tuple("0123456789"), channels=3, height=32, width=32)
     config = cifar10_released()
-    method = config.stages[0].method.build(config.backbone.build(task, seed=0), task, seed=0)
+    method = config.stages[0].method.build(Networks(config.backbone, task, seed=0))
     assert sum(p.numel() for p in method.parameters()) == 1_065_696
     assert sum(p.numel() for p in method.backbone.parameters()) == 1_054_728
 

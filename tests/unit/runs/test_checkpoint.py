@@ -9,6 +9,7 @@ from auxo.errors import CheckpointError, DataError
 from auxo.interfaces import TrainState
 from auxo.methods.supervised import Supervised
 from auxo.optimizers import OptimizerConfig
+from auxo.runs import Networks
 from auxo.runs.checkpoint import Checkpoints, Progress, load_matching, load_weights
 from auxo.runs.results import Selection
 from auxo.tasks import Classification
@@ -19,7 +20,7 @@ OPTIMIZER = OptimizerConfig(schedule="step", milestones=(0.25, 0.5))
 
 def make(seed=0, optimizer=OPTIMIZER):
     """Return a method and its state, after one step along random gradients."""
-    method = Supervised.Config(optimizer=optimizer).build(BackboneConfig().build(TASK, seed=seed), TASK, seed=seed)
+    method = Supervised.Config(optimizer=optimizer).build(Networks(BackboneConfig(), TASK, seed=seed))
     optimizers = method.optimizers()
     schedulers = {name: optimizer.build_schedule(each, num_epochs=8) for name, each in optimizers.items()}
     state = TrainState(optimizers, schedulers, seed=seed)
@@ -110,9 +111,9 @@ def test_checkpoints__made_with_other_pictures__are_refused(tmp_path, data, name
     path = theirs.save(method, state, Progress())
     theirs.save_weights(theirs.best, method, Progress())
     ours = Checkpoints(tmp_path, "train", "digest", data=data)
-    with pytest.raises(DataError, match=rf"the {name} images and labels that {path} was made with, got others"):
+    with pytest.raises(DataError, match=rf"the {name} images and targets that {path} was made with, got others"):
         ours.restore(path, method, state)
-    with pytest.raises(DataError, match=rf"the {name} images and labels that .*train-best.* was made with"):
+    with pytest.raises(DataError, match=rf"the {name} images and targets that .*train-best.* was made with"):
         ours.read_weights(ours.best)
     assert theirs.read_weights(theirs.best).keys() == method.state_dict().keys()
 

@@ -8,6 +8,7 @@ import pytest
 from auxo.backbones import BackboneConfig
 from auxo.errors import CheckpointError
 from auxo.methods.supervised import Supervised
+from auxo.runs import Networks
 from auxo.runs.checkpoint import Checkpoints, Progress
 from auxo.runs.document import to_json
 from auxo.runs.experiment import ExperimentConfig, StageConfig
@@ -202,7 +203,7 @@ def test_of_stage__end_of_the_run__is_what_its_last_record_says(finished):
 
 
 def test_of_stage__one_that_starts_from_another__costs_both_and_no_others(finished):
-    method = Supervised.Config().build(BackboneConfig().build(TASK, seed=0), TASK, seed=0)
+    method = Supervised.Config().build(Networks(BackboneConfig(), TASK, seed=0))
     spent = {
         "first": Progress(train_seconds=1.0, images=10, steps={"step": 2}, flops_per_step={"step": 5}, best=CHOSEN),
         "apart": Progress(train_seconds=50.0, images=500),

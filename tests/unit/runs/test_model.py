@@ -10,6 +10,7 @@ from auxo.backbones import BackboneConfig
 from auxo.data import InputPipeline
 from auxo.errors import DataError
 from auxo.methods.supervised import Supervised
+from auxo.runs import Networks
 from auxo.runs.model import TrainedModel
 from auxo.tasks import Classification
 
@@ -23,7 +24,7 @@ class AnySize(Classification):
 
 def model_of(kind):
     task = kind(("a", "b"), 3, 16, 16)
-    method = Supervised.Config().build(BackboneConfig(name="densenet40_12").build(task, seed=0), task, seed=0)
+    method = Supervised.Config().build(Networks(BackboneConfig(name="densenet40_12"), task, seed=0))
     pipeline = InputPipeline(torch.zeros(3), torch.ones(3), image_shape=task.image_shape)
     return TrainedModel(method, pipeline, task, {}, Path("model"), "classification")
 

@@ -102,3 +102,8 @@ def test_named_options__two_stages__begin_with_the_name_of_each():
     assert options["fine.epochs"].steps == ("stages", "1", "epochs")
     assert "epochs" not in options
     assert "seed" in options
+
+
+def test_replaced__steps_that_lead_nowhere__are_refused():
+    with pytest.raises(ValueError, match=r"steps within the configuration, got stages\.7\.name"):
+        replaced(TREE, {("stages", "7", "name"): "x"})

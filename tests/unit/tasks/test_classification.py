@@ -9,7 +9,7 @@ from sklearn.metrics import average_precision_score, balanced_accuracy_score, ro
 
 from auxo.data import InMemorySource
 from auxo.errors import CheckpointError, ConfigError, DataError, NonFiniteError
-from auxo.tasks import AbstractTask, Classification, Measure, Part, auroc_interval, wilson_interval
+from auxo.tasks import AbstractTask, Classification, Measure, Part, Target, auroc_interval, wilson_interval
 from auxo.types import Column
 
 THREE = Classification(("a", "b", "c"), channels=3, height=8, width=8)
@@ -243,3 +243,20 @@ def test_require__another_task__is_refused_in_one_line():
         Classification.require(Other())
     assert "\n" not in str(caught.value)
     assert Classification.require(TWO) is TWO
+
+
+class ByKind(Classification):
+    """Classes that the column ``kind`` tells."""
+
+    @property
+    def targets(self):
+        return (Target("kind", self.class_names),)
+
+
+def test_classification__another_column__is_what_losses_scores_and_attacks_go_by():
+    task, plain = (kind(("a", "b"), channels=3, height=8, width=8) for kind in (ByKind, Classification))
+    outputs, other = torch.tensor([[2.0, 1.0], [0.0, 3.0]]), torch.tensor([[0.0, 1.0], [0.0, 4.0]])
+    named, right = {"kind": torch.tensor([0, 1]), "label": torch.tensor([1, 0])}, {"label": torch.tensor([0, 1])}
+    assert torch.equal(task.losses(outputs, named), plain.losses(outputs, right))
+    assert torch.equal(task.score(outputs, named)["nll"], plain.score(outputs, right)["nll"])
+    assert task.worsened(outputs, other, named).tolist() == [[0.0, 1.0], [0.0, 3.0]]

@@ -75,9 +75,6 @@ class Greedy(Supervised):
         def required_views(self):
             return {"train": View(), "test": View("test")}
 
-        def build(self, backbone, task, *, seed):
-            return Greedy(self, backbone, task, seed=seed)
-
 
 def test_train_run__method_that_wants_the_test_split__is_refused(tmp_path):
     with pytest.raises(SelectionError, match="views of train, meta, unlabelled or pictures, got 'test'"):

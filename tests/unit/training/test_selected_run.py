@@ -30,9 +30,6 @@ class Forgetful(Supervised):
     class Config(Supervised.Config):
         """The same options."""
 
-        def build(self, backbone, task, *, seed):
-            return Forgetful(self, backbone, task, seed=seed)
-
     def update(self, state, batches, runtime):
         metrics = super().update(state, batches, runtime)
         if state.step >= 6 * 4:

@@ -74,7 +74,7 @@ def test_train_run__resumed_with_other_unlabelled_pictures__is_refused(tmp_path)
     folder = tmp_path / "stopped"
     with pytest.raises(InterruptedRunError):
         train(folder, stop_at=3)
-    with pytest.raises(DataError, match=r"the unlabelled images and labels that .* was made with, got others"):
+    with pytest.raises(DataError, match=r"the unlabelled images and targets that .* was made with, got others"):
         train(folder, splits=make_splits(num_unlabelled=29))
 
 

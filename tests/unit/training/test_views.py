@@ -47,9 +47,6 @@ class Looker(Supervised):
         def required_views(self):
             return VIEWS
 
-        def build(self, backbone, task, *, seed):
-            return Looker(self, backbone, task, seed=seed)
-
     def update(self, state, batches, runtime):
         SEEN.append(batches)
         batch = next(iter(batches.values())) if "train" not in batches else batches["train"]
@@ -290,9 +287,6 @@ class Turns(Looker):
 
         def steps_per_epoch(self, passes):
             return 2 * passes["train"]
-
-        def build(self, backbone, task, *, seed):
-            return Turns(self, backbone, task, seed=seed)
 
 
 def test_plan__steps_of_two_kinds__read_what_is_planned_and_move_only_its_rates(tmp_path):

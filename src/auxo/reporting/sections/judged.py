@@ -123,8 +123,8 @@ def _describe_worst(sets: Sequence[tuple[str, _Counts]], answers: Sequence[str])
 def _list_mistakes(counts: _Counts) -> list[tuple[int, int, int]]:
     """Return class, predicted class and how often, of all mistakes, the most frequent first."""
     wrong = counts - np.diag(np.diag(counts))
-    labels, taken = np.nonzero(wrong)
-    found = zip(labels.tolist(), taken.tolist(), wrong[labels, taken].tolist(), strict=True)
+    right, taken = np.nonzero(wrong)
+    found = zip(right.tolist(), taken.tolist(), wrong[right, taken].tolist(), strict=True)
     return sorted(found, key=lambda pair: -pair[2])
 
 

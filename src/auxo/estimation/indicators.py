@@ -1,6 +1,6 @@
-"""What a trained model says of images, one number per image, and how far each follows from validation."""
+"""What a trained model says of images, one number per image, from which its measure on them may follow."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from auxo.errors import NonFiniteError
+from auxo.errors import ConfigError, NonFiniteError
 from auxo.evaluation import Reader
 from auxo.interfaces import AbstractMethod, PretextHead
 from auxo.pretexts.rotation import Rotation
@@ -22,27 +22,39 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Scores:
-    """What a model says of images, without their labels.
+class Indicators:
+    """What a model says of images that indicates how well it does on them, without their targets.
 
     Args:
-        predicted: shape ``(n,)``; the class of the head to be used.
-        confidence: shape ``(n,)``; its largest softmax probability.
+        confidence: shape ``(n,)``; the largest softmax probability of the head to be used.
         negative_entropy: shape ``(n,)``; minus the entropy of its softmax probabilities in nats, <= 0.
         agreement: shape ``(n,)``; 1 where the second class head predicts the same class, else 0; ``None`` where there
             is no second head.
         rotation: shape ``(n,)``; the part of the four quarter turns that was told, in [0, 1]; ``None`` where no head
             tells them.
+        values: shape ``(n,)``; the task's primary measure of every image alone, in [0, 1]; ``None`` where their targets
+            are not known.
     """
 
-    predicted: NDArray[np.int64]
     confidence: Floats
     negative_entropy: Floats
     agreement: Floats | None = None
     rotation: Floats | None = None
+    values: Floats | None = None
 
     def __len__(self) -> int:
-        return len(self.predicted)
+        return len(self.confidence)
+
+    @property
+    def known_values(self) -> Floats:
+        """The measure of every image.
+
+        Raises:
+            ValueError: the targets of the images are not known.
+        """
+        if self.values is None:
+            raise ValueError("expected indicators of images whose targets are known, got others: pass targets")
+        return self.values
 
     def features(self, thresholds: "Thresholds") -> dict[str, Floats]:
         """Return the features by name, one number in [0, 1] per image; the mean over a set is the set's."""
@@ -87,10 +99,10 @@ def threshold_of(scores: Floats, num_correct: int) -> float:
     return float(np.sort(scores)[::-1][num_correct - 1]) if num_correct else float("inf")
 
 
-def fit_thresholds(scores: Scores, labels: NDArray[np.int64]) -> Thresholds:
-    """Return the thresholds of labelled images, from validation."""
-    num_correct = int((scores.predicted == labels).sum())
-    return Thresholds(threshold_of(scores.confidence, num_correct), threshold_of(scores.negative_entropy, num_correct))
+def fit_thresholds(found: Indicators) -> Thresholds:
+    """Return the thresholds of images whose targets are known, from validation."""
+    num_correct = round(float(found.known_values.sum()))
+    return Thresholds(threshold_of(found.confidence, num_correct), threshold_of(found.negative_entropy, num_correct))
 
 
 def rotation_head(method: AbstractMethod) -> PretextHead | None:
@@ -99,31 +111,44 @@ def rotation_head(method: AbstractMethod) -> PretextHead | None:
     return next((head for head in heads if isinstance(head.pretext, Rotation)), None)
 
 
-def measure(reader: Reader, images: Iterable[Tensor], *, name: str) -> Scores:
+def read_indicators(
+    reader: Reader, images: Tensor, *, name: str, targets: Mapping[str, Tensor] | None = None
+) -> Indicators:
     """Return what a model says of images.
 
     Args:
         reader: of the model: its first head is the one that predicts, its second the one that may agree.
-        images: chunks of one forward pass each, at least one; uint8 of shape ``(n, channels, height, width)``;
-            rotation takes a pass of four times as many.
+        images: at least one; uint8 of shape ``(n, channels, height, width)``. Forward passes have the reader's batch
+            size; rotation takes a pass of four times as many.
         name: of the set, for messages.
+        targets: of the images, where they are known.
 
     Raises:
+        ConfigError: targets are given, and the task's primary measure is no mean over images.
         NonFiniteError: a logit is not a finite number.
     """
+    chunks = torch.arange(len(images)).split(reader.batch_size)
+    known = (None if targets is None else {key: values[chunk] for key, values in targets.items()} for chunk in chunks)
+    return read_chunks(reader, zip((images[chunk] for chunk in chunks), known, strict=True), name=name)
+
+
+def read_chunks(
+    reader: Reader, chunks: Iterable[tuple[Tensor, Mapping[str, Tensor] | None]], *, name: str
+) -> Indicators:
+    """Return :func:`read_indicators` of images that come a forward pass at a time, with their targets or without."""
     head = rotation_head(reader.method)
     parts: dict[str, list[Tensor]] = {}
     with reader.reading():
-        for chunk in images:
-            for key, values in _score_images(reader, head, reader.inputs(chunk), name).items():
+        for pixels, targets in chunks:
+            for key, values in _score_images(reader, head, reader.inputs(pixels), targets, name).items():
                 parts.setdefault(key, []).append(values.cpu())
-    joined = {key: torch.cat(values) for key, values in parts.items()}
-    predicted = joined.pop("predicted").numpy()
-    return Scores(predicted, **{key: values.double().numpy() for key, values in joined.items()})
+    return Indicators(**{key: torch.cat(values).double().numpy() for key, values in parts.items()})
 
 
-def _score_images(reader: Reader, head: PretextHead | None, images: Images, name: str) -> dict[str, Tensor]:
-    """Return the scores of one chunk, each of shape ``(n,)``."""
+def _score_images(
+    reader: Reader, head: PretextHead | None, images: Images, targets: Mapping[str, Tensor] | None, name: str
+) -> dict[str, Tensor]:
+    """Return the indicators of one chunk, each of shape ``(n,)``."""
     with reader.runtime.autocast():
         first, *others = reader.method.head_logits(images).values()
     log_probs = first.float().log_softmax(1)
@@ -131,7 +156,9 @@ def _score_images(reader: Reader, head: PretextHead | None, images: Images, name
         fix = "the weights have diverged; train again with a lower learning rate"
         raise NonFiniteError(f"finite logits on {name}", "some that are not", fix)
     probs, predicted = log_probs.exp(), log_probs.argmax(1)
-    found = {"predicted": predicted, "confidence": probs.amax(1), "negative_entropy": (probs * log_probs).sum(1)}
+    found = {"confidence": probs.amax(1), "negative_entropy": (probs * log_probs).sum(1)}
+    if targets is not None:
+        found["values"] = _measure_images(reader, first, targets)
     if others:
         found["agreement"] = (others[0].argmax(1) == predicted).float()
     if head is not None:
@@ -141,3 +168,15 @@ def _score_images(reader: Reader, head: PretextHead | None, images: Images, name
         is_right = (told == made.targets).float()
         found["rotation"] = torch.zeros(len(images), device=images.device).index_add_(0, made.sources, is_right) / 4
     return found
+
+
+def _measure_images(reader: Reader, outputs: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
+    """Return the task's primary measure of every image alone."""
+    task = reader.task
+    own = {key: values.to(outputs.device) for key, values in targets.items()}
+    values = task.image_values(task.score(outputs, own))
+    if values is None:
+        expected = "a task whose primary measure is a mean over images, for estimation"
+        got = f"{task.primary} of {type(task).__name__}"
+        raise ConfigError(expected, got, "let its image_values return the measure of every image")
+    return values

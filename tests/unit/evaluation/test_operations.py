@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from auxo.training.operations import OperationCounter
+from auxo.evaluation.operations import OperationCounter
 
 
 def test_counter__gradient_in_a_modules_input__counts_both_products():

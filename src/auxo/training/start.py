@@ -1,0 +1,80 @@
+"""The start of a stage: what a method makes of the images before its first step, and what that costs."""
+
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from torch import Tensor
+
+from auxo.data import Splits
+from auxo.errors import ConfigError
+from auxo.evaluation import Reader
+from auxo.evaluation.images import FeatureCache, ImageReader
+from auxo.evaluation.operations import OperationCounter
+from auxo.interfaces import AbstractMethod, Prepared, StageStart
+from auxo.random import derive_seed, global_seed
+
+
+class Start(NamedTuple):
+    """What came of the start of a stage.
+
+    Args:
+        prepared: what the method made.
+        seconds: that it took.
+        flops: floating-point operations of all processes, those of features found in a cache among them; ``None``
+            where they are not counted.
+    """
+
+    prepared: Prepared
+    seconds: float
+    flops: float | None
+
+
+def has_start(method: AbstractMethod) -> bool:
+    """Return whether a method does anything at the start of a stage."""
+    return type(method).begin is not AbstractMethod.begin
+
+
+def begin_stage(reader: Reader, splits: Splits, *, seed: int, cache: Path | None) -> Start:
+    """Let the method of a reader begin a stage.
+
+    Args:
+        reader: of the method with the weights that the stage starts from.
+        splits: the data.
+        seed: of the stage.
+        cache: folder of features that runs share, or ``None``.
+
+    Raises:
+        ConfigError: what the method returns does not fit the images.
+    """
+    runtime, started = reader.runtime, time.perf_counter()
+    kept = None if cache is None else FeatureCache(cache, runtime)
+    shown = [split for split in (splits.train, splits.meta, splits.unlabelled) if split is not None]
+    images = {split.name: reader.images(split, cache=kept) for split in shown}
+    start = StageStart(images, seed, runtime.device)
+    with global_seed(derive_seed(seed, "begin")), OperationCounter() as counter:
+        prepared = reader.method.begin(start)
+    for split, targets in prepared.targets.items():
+        if split not in images:
+            fix = "name the split of the images"
+            raise ConfigError(f"targets of {', '.join(images)} from begin", repr(split), fix)
+        for name, values in targets.items():
+            _check_target(name, values, images[split])
+    return Start(prepared, time.perf_counter() - started, _add_up(counter, kept, reader))
+
+
+def _check_target(name: str, values: Tensor, images: ImageReader) -> None:
+    """Refuse a target that the data have already, or that has not one value for each image."""
+    if name in images.targets:
+        raise ConfigError("a new name of a target from begin", f"{name!r}, which {images.split} has", "choose another")
+    if values.ndim == 0 or len(values) != len(images):
+        got, fix = f"the shape {tuple(values.shape)} for {name!r}", "return all of them"
+        raise ConfigError(f"a value for each of the {len(images)} images of {images.split} from begin", got, fix)
+
+
+def _add_up(counter: OperationCounter, cache: FeatureCache | None, reader: Reader) -> float | None:
+    """Return the operations of all processes; ``None`` in a compiled network, where they are not counted."""
+    if reader.runtime.config.compile:
+        return None
+    own = reader.runtime.sum_count(counter.get_total_flops())
+    return float(own + (0 if cache is None else cache.spared))
