@@ -15,7 +15,7 @@ from auxo.gates.learned import LearnedGate
 from auxo.gates.uniform import UniformGate
 from auxo.interfaces import AbstractMethod, AbstractNetworks, MethodConfig, PretextBatch, PretextHead, TrainState
 from auxo.layers.heads import HeadKind, class_head
-from auxo.losses import LDAM, ClassLossConfig, CrossEntropy, cross_entropy_losses
+from auxo.losses import LDAM, ClassLossConfig, CrossEntropy
 from auxo.optimizers import OptimizerConfig
 from auxo.runs.experiment import ExperimentConfig, StageConfig
 from auxo.runtime import Runtime
@@ -138,7 +138,7 @@ class GSSL(AbstractMethod):
             with runtime.autocast():
                 features = self.backbone(images).pooled
                 outputs = self.semantic(features)
-            losses = cross_entropy_losses(self.class_loss.logits(outputs), batch.labels)
+            losses = self.task.losses(self.class_loss.logits(outputs), batch.targets)
             if not self.config.attack_pretexts:
                 return losses.sum()
             return self.pretexts.summed_loss(features, made.targets, losses, batch=batch, runtime=runtime)
