@@ -25,7 +25,7 @@ from auxo.gated import GatedPretextsConfig
 from auxo.gates import GateConfig
 from auxo.gates.uniform import UniformGate
 from auxo.interfaces import MethodConfig
-from auxo.losses import ClassLossConfig
+from auxo.losses import LDAM
 from auxo.methods.fixmatch import FixMatch
 from auxo.methods.gssl import GSSL
 from auxo.methods.supervised import Supervised
@@ -84,7 +84,7 @@ def long_tailed() -> dict[str, ExperimentConfig]:
     optimizer = OptimizerConfig(
         lr=0.1, nesterov=False, weight_decay=2e-4, milestones=(0.8, 0.9), decay=0.01, warmup_epochs=5
     )
-    ldam = ClassLossConfig(name="ldam", class_weights="effective_number")
+    ldam = LDAM(class_weights="effective_number")
     plain = Supervised.Config(optimizer=optimizer)
     base = GSSL.Config(optimizer=optimizer, class_loss=ldam, head="cosine")
     released = gated("frozen", form="softmax_of_mean", init="kaiming")

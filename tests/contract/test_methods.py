@@ -13,7 +13,7 @@ from auxo.gates.frozen import FrozenGate
 from auxo.gates.uncertainty import UncertaintyGate
 from auxo.interfaces import TrainState
 from auxo.joint_embeddings import JointEmbeddingConfig
-from auxo.losses import ClassLossConfig
+from auxo.losses import LDAM, Focal
 from auxo.methods.bissl import BiSSL
 from auxo.methods.fixmatch import FixMatch
 from auxo.methods.gssl import GSSL
@@ -32,7 +32,7 @@ from auxo.solvers.mfac import MFACSolver
 from auxo.tasks import Classification
 from auxo.types import Batch
 
-LDAM_DRW = ClassLossConfig(name="ldam", class_weights="effective_number", reweight_after=0.0)
+LDAM_DRW = LDAM(class_weights="effective_number", reweight_after=0.0)
 BYOL = JointEmbeddingConfig(name="byol", hidden=16, outputs=8)
 RECIPES = {name: load_recipe(name) for name in entries("methods")}
 CONFIGS = {
@@ -46,7 +46,7 @@ CONFIGS = {
     "pretrain-vicreg": Pretraining.Config(pretext=JointEmbeddingConfig(name="vicreg", hidden=16, outputs=8)),
     "linear_probe-with-pretext": LinearProbe.Config(warm_up_pretext=True),
     "supervised-ldam-drw": Supervised.Config(class_loss=LDAM_DRW, head="cosine"),
-    "supervised-focal": Supervised.Config(class_loss=ClassLossConfig(name="focal"), head="cosine"),
+    "supervised-focal": Supervised.Config(class_loss=Focal(), head="cosine"),
     "fixmatch-all-sure": FixMatch.Config(threshold=0.0, ema_decay=0.0),
     "fixmatch-gated": FixMatch.Config(threshold=0.0, pretexts=GatedPretextsConfig()),
     "rotation-random": JointRotation.Config(rotation="random"),

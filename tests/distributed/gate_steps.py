@@ -15,7 +15,7 @@ from auxo.data.fake import oriented_shapes
 from auxo.gated import GatedPretextsConfig
 from auxo.gates import GateConfig
 from auxo.interfaces import TrainState
-from auxo.losses import ClassLossConfig
+from auxo.losses import LDAM
 from auxo.methods.gssl import GSSL
 from auxo.optimizers import OptimizerConfig
 from auxo.options import find_member
@@ -24,7 +24,7 @@ from auxo.runtime import RuntimeConfig, open_runtime
 from auxo.tasks import Classification
 from auxo.types import Normalisation
 
-LDAM_DRW = ClassLossConfig(name="ldam", class_weights="effective_number", reweight_after=0.5)
+LDAM_DRW = LDAM(class_weights="effective_number", reweight_after=0.5)
 HAS_TORCHJD = importlib.util.find_spec("torchjd") is not None
 STEPS, SIDE = 4, 12
 

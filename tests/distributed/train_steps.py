@@ -13,7 +13,7 @@ from auxo.data.fake import oriented_shapes
 from auxo.gated import GatedPretextsConfig
 from auxo.interfaces import TrainState
 from auxo.joint_embeddings import JointEmbeddingConfig
-from auxo.losses import ClassLossConfig
+from auxo.losses import LDAM
 from auxo.methods.bissl import BiSSL
 from auxo.methods.fixmatch import FixMatch
 from auxo.methods.ossl import OSSL, ImplicitConfig
@@ -27,7 +27,7 @@ from auxo.solvers.conjugate_gradient import ConjugateGradientSolver
 from auxo.solvers.mfac import MFACSolver
 from auxo.tasks import Classification
 
-LDAM_DRW = ClassLossConfig(name="ldam", class_weights="effective_number", reweight_after=0.25)
+LDAM_DRW = LDAM(class_weights="effective_number", reweight_after=0.25)
 SURE = FixMatch.Config(threshold=0.3, ratio=2)
 CASES = {
     "fixmatch": (SURE, "resnet8"),

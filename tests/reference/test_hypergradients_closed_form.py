@@ -55,13 +55,13 @@ def relative_error(result, exact):
 @pytest.mark.parametrize(
     "linear",
     [
-        ConjugateGradient(iterations=60, tolerance=1e-13),
-        ConjugateGradient(iterations=60, tolerance=1e-13, damping=0.1),
+        ConjugateGradient(iterations=60, tolerance=2e-11),
+        ConjugateGradient(iterations=60, tolerance=2e-11, damping=0.1),
         ConjugateGradient(
-            iterations=40, tolerance=1e-13, preconditioner=lambda v: v / torch.linspace(1, 2, len(v)).to(v)
+            iterations=40, tolerance=2e-11, preconditioner=lambda v: v / torch.linspace(1, 2, len(v)).to(v)
         ),
-        MINRES(iterations=60, tolerance=1e-13),
-        MINRES(iterations=60, tolerance=1e-13, damping=0.1),
+        MINRES(iterations=60, tolerance=2e-11),
+        MINRES(iterations=60, tolerance=2e-11, damping=0.1),
         Nystrom(rank=12, damping=1e-3),
         Nystrom(rank=12, damping=1e-3, sampling="columns", batch_size=5),
     ],
@@ -81,7 +81,7 @@ def test_implicit__warm_start_at_the_solution__keeps_it(closed_form, linear):
     exact = run(closed_form, Implicit(linear=ConjugateGradient(iterations=60, damping=linear.damping, tolerance=1e-14)))
     result = run(closed_form, Implicit(linear=linear), warm_start=exact.info.adjoint)
     assert relative_error(result, closed_form.exact(linear.damping)) < 1e-8
-    assert result.info.hessian_products == {"Nystrom": 4 + 2}.get(type(linear).__name__, 3)
+    assert result.info.hessian_products == {"Nystrom": 4 + 2}.get(type(linear).__name__, 4)
 
 
 @pytest.mark.parametrize("condition", [1, 1e2, 1e4])
@@ -95,14 +95,14 @@ def test_neumann__terms__error_in_the_adjoint_is_the_power_of_the_contraction(co
     adjoint = torch.cat([result.info.adjoint["head"], result.info.adjoint["tail"]])
     left = torch.linalg.matrix_power(torch.eye(size, dtype=torch.float64) - 0.9 * case.hessian, terms) @ right
     torch.testing.assert_close(right - case.hessian @ adjoint, left, rtol=1e-9, atol=1e-12)
-    assert result.info.residual >= left.norm() / right.norm()
+    torch.testing.assert_close(result.info.residual, left.norm() / right.norm(), rtol=1e-6, atol=1e-15)
 
 
 def test_neumann__automatic_scale__within_its_bounds_and_convergent():
     case = quadratic(10)
     result = run(case, Implicit(linear=Neumann(terms=300, tolerance=1e-6)))
     assert result.info.converged
-    assert result.info.hessian_products == 304
+    assert result.info.hessian_products == 305
     assert relative_error(result, case.exact()) < 1e-5
 
 
@@ -180,7 +180,7 @@ def test_nystrom__rank_below_the_spectrum__error_of_the_size_of_the_eigenvalues_
 
 def test_implicit__away_from_the_solution__error_proportional_to_the_inner_gradient():
     case = ridge()
-    solver = Implicit(linear=ConjugateGradient(iterations=30, tolerance=1e-13))
+    solver = Implicit(linear=ConjugateGradient(iterations=30, tolerance=2e-11))
     offset = torch.linspace(-1, 1, 6, dtype=torch.float64)
     errors = [
         relative_error(run(case._replace(params={"w": case.params["w"] + size * offset}), solver), case.exact())
@@ -243,7 +243,7 @@ def test_exact_head__least_squares__closed_form_of_ridge_regression():
         {"scale": leaves[0], "log_decay": leaves[1]},
         inner=[(x, y)],
         outer=(x_val, y_val),
-        solver=Implicit(linear=ConjugateGradient(iterations=30, tolerance=1e-13)),
+        solver=Implicit(linear=ConjugateGradient(iterations=30, tolerance=2e-11)),
     )
     torch.testing.assert_close(again.grads["scale"], expected[0], rtol=1e-8, atol=1e-10)
 
@@ -256,7 +256,7 @@ def test_gauss_newton__linear_model__is_the_hessian():
         penalty=lambda params, hyper: (hyper["log_penalty"].exp() * params["w"].square()).sum() / 2,
     )
     composite = case._replace(problem=BilevelProblem(inner_loss=loss, outer_loss=case.problem.outer_loss))
-    for linear in (ConjugateGradient(iterations=30, tolerance=1e-13), Nystrom(rank=6, damping=1e-3)):
+    for linear in (ConjugateGradient(iterations=30, tolerance=2e-11), Nystrom(rank=6, damping=1e-3)):
         result = run(composite, Implicit(linear=linear, curvature="gauss_newton"))
         assert relative_error(result, case.exact(linear.damping)) < 1e-8
 

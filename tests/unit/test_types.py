@@ -8,7 +8,7 @@ from auxo.errors import ConfigError
 from auxo.gated import GatedPretextsConfig
 from auxo.gates.learned import LearnedGate
 from auxo.gates.torchjd import TorchJDGate
-from auxo.losses import ClassLossConfig
+from auxo.losses import CrossEntropy
 from auxo.methods.gssl import GSSL
 from auxo.methods.supervised import Supervised
 from auxo.optimizers import OptimizerConfig
@@ -16,7 +16,7 @@ from auxo.types import require_choice
 
 CHOICES = {
     OptimizerConfig: {"name": "adam", "schedule": "cosine_7_16", "moves": "steps"},
-    ClassLossConfig: {"name": "LDAM", "class_weights": "inverse"},
+    CrossEntropy: {"class_weights": "inverse"},
     LearnedGate.Config: {"form": "softmax", "init": "zeros"},
     TorchJDGate.Config: {"aggregator": "nashmtl"},
     GatedPretextsConfig: {"tasks": ("flip", "rot"), "flip_axis": "diagonal", "shuffle_space": "pixel"},

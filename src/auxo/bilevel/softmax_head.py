@@ -77,7 +77,7 @@ class SoftmaxHeadProblem:
             weight = self.anchor.to(inputs.dtype)
             for _ in range(newton_steps):
                 gradient = self._gradient(inputs, targets, weight)
-                solver = ConjugateGradient(iterations=iterations, tolerance=1e-8)
+                solver = ConjugateGradient(iterations=iterations, tolerance=1e-8, measure_residual=False)
                 move = solver.solve(self._hessian(inputs, weight), gradient)
                 weight = weight - self._best_step(inputs, weight, move.solution) * move.solution
             residual = self._gradient(inputs, targets, weight).norm()
@@ -98,7 +98,7 @@ class SoftmaxHeadProblem:
         """
         inputs = with_ones(self.features)
         hessian = self._hessian(inputs.detach(), solution.weight)
-        solver = ConjugateGradient(iterations=iterations, tolerance=1e-8)
+        solver = ConjugateGradient(iterations=iterations, tolerance=1e-8, measure_residual=False)
         adjoint = solver.solve(hessian, outer_gradient.to(inputs.dtype))
         errors = torch.softmax(inputs @ solution.weight.T, dim=1)
         errors = errors - functional.one_hot(self.labels, len(self.anchor)).to(inputs.dtype)

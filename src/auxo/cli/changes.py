@@ -33,15 +33,84 @@ def change_config(
         ConfigError: an option is unknown, or has a value that it cannot have.
         SystemExit: help was asked for and shown.
     """
-    config = _choose_members(config, words, is_strict=is_strict)
-    _refuse_others(config, words)
-    made: object = parse_options(_make_shape(config), words, command=command, description=description)
-    before = {option.steps: option.value for option in walk(config) if not _is_name(option)}
+    tree = _Tree(config, words, is_strict=is_strict)
+    for steps, member in tree.members():
+        prefix = f"{tree.spell(steps)}."
+        _refuse_others(member, words, prefix=prefix, chooser=f"{prefix}name")
+    shape = _make_shape(config, tree.choices)
+    made: object = parse_options(shape, words, command=command, description=description)
+    before = {option.steps: option.value for option in walk(shape()) if not _is_name(option)}
     changes = {o.steps: o.value for o in walk(made) if o.steps in before and o.value != before[o.steps]}
     try:
-        return replaced(config, changes)
+        return replaced(config, {**tree.choices, **changes})
     except OptionError as error:
-        raise _name_flag(config, error) from error
+        raise tree.name_flag(error) from error
+
+
+class _Tree:
+    """A configuration with those members of families that words name, which is not checked as a whole.
+
+    Some members go only with options that other words set, so all are set at once later.
+
+    Args:
+        config: what is to be changed.
+        words: from the command line.
+        is_strict: see :func:`change_config`.
+
+    Attributes:
+        choices: the members that were exchanged, by the steps to them.
+    """
+
+    def __init__(self, config: object, words: Sequence[str], *, is_strict: bool) -> None:
+        self.config = config
+        self.choices: dict[Steps, FamilyOptions] = {}
+        while (found := next(self._find_others(words), None)) is not None:
+            steps, name = found
+            try:
+                # A member may hold families of its own, whose names are looked for in turn.
+                self.choices[steps] = choose_member(self.get(steps), name, is_strict=is_strict)
+            except OptionError as error:
+                raise self.name_flag(error.under(*steps)) from error
+
+    def get(self, steps: Steps) -> Any:  # noqa: ANN401  (any value of a configuration)
+        """Return what stands at the end of steps."""
+        value: Any = self.choices.get((), self.config)
+        for number, step in enumerate(steps, 1):
+            value = self.choices.get(steps[:number], getattr(value, step))
+        return value
+
+    def members(self, start: Steps = ()) -> Iterator[tuple[Steps, FamilyOptions]]:
+        """Yield the members of families with the steps to them, the outer ones first."""
+        exchanged: Steps | None = None
+        for option in walk(self.get(start)):
+            steps = (*start, *option.steps[:-1])
+            is_inside = exchanged is not None and steps[: len(exchanged)] == exchanged
+            if not _is_name(option) or steps == start or is_inside:
+                continue
+            yield steps, self.get(steps)
+            if steps in self.choices:
+                exchanged = steps
+                yield from self.members(steps)
+
+    def spell(self, steps: Steps) -> str:
+        """Return how an option is typed, ``--method.optimizer.lr``; fields that are called "" do not count."""
+        words: list[str] = []
+        for number, step in enumerate(steps):
+            hint = get_type_hints(type(self.get(steps[:number])), include_extras=True)[step]
+            given = (getattr(extra, "name", None) for extra in getattr(hint, "__metadata__", ()))  # of tyro.conf.arg
+            words += [next((name for name in given if isinstance(name, str)), step)]
+        return "--" + ".".join(word for word in words if word).replace("_", "-")
+
+    def name_flag(self, error: OptionError) -> ConfigError:
+        """Return an error that names the option as it is typed."""
+        return ConfigError(f"{self.spell(error.steps)} {error.rule}", error.got, error.fix)
+
+    def _find_others(self, words: Sequence[str]) -> Iterator[tuple[Steps, str]]:
+        """Yield where words name another member than there is, and which."""
+        for steps, member in self.members():
+            name = absolute_name(_find_value(words, self.spell((*steps, "name"))) or member.name)
+            if name != member.name:
+                yield steps, name
 
 
 def parse_with_members(
@@ -70,7 +139,7 @@ def parse_with_members(
     extras: list[tuple[str, Any, Any]] = []
     for number, (key, member) in enumerate(members.items()):
         prefix = f"--{option}.{key}.".replace("_", "-")
-        _refuse_others_of(member, words, prefix=prefix, chooser=f"--{option}")
+        _refuse_others(member, words, prefix=prefix, chooser=f"--{option}")
         shape = _make_shape(member, shows_name=False)
         extras.append((f"_{number}", Annotated[shape, tyro.conf.arg(name=f"{option}.{key}")], field(default=shape())))
     whole: Any = make_dataclass(kind.__name__, extras, bases=(kind,), frozen=True, kw_only=True)
@@ -87,29 +156,7 @@ def parse_with_members(
     return made, found
 
 
-def _choose_members(config: _Config, words: Sequence[str], *, is_strict: bool) -> _Config:
-    """Return the configuration with those members of families that words name."""
-    for steps, member in _list_chosen(config):
-        flag = _spell_flag(config, (*steps, "name"))
-        name = absolute_name(_find_value(words, flag) or member.name)
-        if name != member.name:
-            try:
-                chosen = choose_member(member, name, is_strict=is_strict)
-            except OptionError as error:
-                raise _name_flag(config, error.under(*steps)) from error
-            # A member may hold families of its own, whose names are looked for in turn.
-            return _choose_members(replaced(config, {steps: chosen}), words, is_strict=is_strict)
-    return config
-
-
-def _refuse_others(config: object, words: Sequence[str]) -> None:
-    """Refuse an option that the chosen member of a family does not have, and another has."""
-    for steps, member in _list_chosen(config):
-        prefix = f"{_spell_flag(config, steps)}."
-        _refuse_others_of(member, words, prefix=prefix, chooser=f"{prefix}name")
-
-
-def _refuse_others_of(member: FamilyOptions, words: Sequence[str], *, prefix: str, chooser: str) -> None:
+def _refuse_others(member: FamilyOptions, words: Sequence[str], *, prefix: str, chooser: str) -> None:
     """Refuse an option after a prefix that a member does not have, and another has."""
     own = {item.name for item in fields(member)}
     for word in words:
@@ -121,13 +168,6 @@ def _refuse_others_of(member: FamilyOptions, words: Sequence[str], *, prefix: st
         if owners:
             expected = f"{flag} with {chooser} {' or '.join(owners)} only"
             raise ConfigError(expected, f"{chooser} {member.name}", f"leave it out, or pass {chooser} {owners[0]}")
-
-
-def _list_chosen(config: object) -> Iterator[tuple[Steps, FamilyOptions]]:
-    """Yield the members of families in a configuration, the outer ones first, each with the steps to it."""
-    for option in walk(config):
-        if isinstance(option.owner, FamilyOptions) and _is_name(option):
-            yield option.steps[:-1], option.owner
 
 
 def _is_name(option: Option) -> bool:
@@ -145,15 +185,24 @@ def _find_value(words: Sequence[str], flag: str) -> str | None:
     return found
 
 
-def _make_shape(config: object, *, shows_name: bool = True) -> type:
+def _make_shape(config: object, choices: Mapping[Steps, object] | None = None, *, shows_name: bool = True) -> type:
     """Return a class like that of a dataclass, with its values as defaults, whose instances check nothing.
 
     So values are checked where the whole path of each is known. The help says ranges, and what names there are.
+
+    Args:
+        config: the dataclass.
+        choices: other values of what stands at the end of steps.
+        shows_name: whether the name of a family's member is an option where the dataclass is one.
     """
-    return fold(config, lambda owner, made: _shape_owner(owner, made, shows_name=shows_name or owner is not config))
+
+    def shape(owner: object, made: dict[str, Any]) -> type:
+        return _shape_owner(owner, made, shows_name=shows_name or owner is not config)
+
+    return fold(config, shape, enter=(choices or {}).get)
 
 
-def _shape_owner(owner: object, shapes: dict[str, Any], *, shows_name: bool) -> type:
+def _shape_owner(owner: object, made: dict[str, Any], *, shows_name: bool) -> type:
     """Return such a class for one dataclass, with those that its fields have already."""
     kind: type[Any] = type(owner)
     hints = get_type_hints(kind, include_extras=True)
@@ -161,7 +210,7 @@ def _shape_owner(owner: object, shapes: dict[str, Any], *, shows_name: bool) -> 
     for item in fields(kind):
         value, hint = getattr(owner, item.name), hints[item.name]
         if is_dataclass(value):
-            shape = shapes[item.name]
+            shape = made[item.name]
             extras = getattr(hint, "__metadata__", ())
             hint, value = Annotated[(shape, *extras)] if extras else shape, shape()
         elif isinstance(owner, FamilyOptions) and item.name == "name" and not shows_name:
@@ -179,19 +228,3 @@ def _shape_owner(owner: object, shapes: dict[str, Any], *, shows_name: bool) -> 
 def _add_hint(hint: object, text: str) -> object:
     """Return a type whose help says more beside the default."""
     return Annotated[hint, tyro.conf.arg(help_behavior_hint=lambda default: f"({text}; default: {default})")]
-
-
-def _name_flag(config: object, error: OptionError) -> ConfigError:
-    """Return an error that names the option as it is typed."""
-    return ConfigError(f"{_spell_flag(config, error.steps)} {error.rule}", error.got, error.fix)
-
-
-def _spell_flag(config: object, steps: Steps) -> str:
-    """Return how an option is typed, ``--method.optimizer.lr``; fields that are called "" do not count."""
-    words: list[str] = []
-    for step in steps:
-        hint = get_type_hints(type(config), include_extras=True)[step]
-        given = (getattr(extra, "name", None) for extra in getattr(hint, "__metadata__", ()))  # tyro.conf.arg(name=...)
-        words += [next((name for name in given if isinstance(name, str)), step)]
-        config = getattr(config, step)
-    return "--" + ".".join(word for word in words if word).replace("_", "-")

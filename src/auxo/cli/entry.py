@@ -22,7 +22,7 @@ COMMANDS = {
     "explain": "draw what a trained model looks at and how it arranges images",
     "report": "write a page on runs for a browser: tables, curves, confusions, images",
     "export": "write a trained model as files for use elsewhere, with a model card",
-    "list": "show methods, pretexts, gates, solvers, attacks, backbones and data scenarios",
+    "list": "show methods, pretexts, gates, losses, solvers, attacks, backbones and data scenarios",
     "doctor": "show versions, devices, extras and where data is looked for",
 }
 

@@ -16,6 +16,7 @@ KINDS = {
     "methods": ("methods",),
     "pretexts": ("pretexts", "joint_embeddings"),
     "gates": ("gates",),
+    "losses": ("losses",),
     "solvers": ("solvers",),
     "attacks": ("evaluation.attacks",),
     "backbones": ("backbones",),
@@ -28,7 +29,9 @@ class Options:
     """Options of ``auxo list``."""
 
     kind: Positional[
-        Literal["all", "tasks", "methods", "pretexts", "gates", "solvers", "attacks", "backbones", "scenarios"]
+        Literal[
+            "all", "tasks", "methods", "pretexts", "gates", "losses", "solvers", "attacks", "backbones", "scenarios"
+        ]
     ] = "all"
     """What to list."""
 

@@ -1,10 +1,15 @@
 """Softmax cross-entropy of every sample."""
 
+from dataclasses import dataclass
+
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
+from auxo.losses._class_loss import ClassLossConfig, SampleLosses, scale_outputs
 from auxo.types import Labels, Losses
+
+SOURCE = "The negative logarithm of the softmax probability of the label."
 
 
 def cross_entropy_losses(logits: Float[Tensor, "batch classes"], labels: Labels) -> Losses:
@@ -27,3 +32,13 @@ def cross_entropy_losses(logits: Float[Tensor, "batch classes"], labels: Labels)
     if logits.dtype.itemsize < 4:
         logits = logits.float()
     return functional.cross_entropy(logits, labels, reduction="none")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrossEntropy(ClassLossConfig):
+    """Options of cross-entropy."""
+
+    def build_losses(self, class_counts: tuple[int, ...], *, scale: float) -> SampleLosses:
+        """Return cross-entropy of the scaled outputs."""
+        del class_counts
+        return lambda outputs, labels: cross_entropy_losses(scale_outputs(outputs, scale), labels)

@@ -1,11 +1,18 @@
 """Focal loss: cross-entropy that counts less where the answer is already sure."""
 
+from dataclasses import dataclass
+from typing import Annotated
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from auxo.losses._class_loss import ClassLossConfig, SampleLosses, scale_outputs
 from auxo.losses.cross_entropy import cross_entropy_losses
+from auxo.options import Range
 from auxo.types import Labels, Losses
+
+SOURCE = "Lin et al., Focal Loss for Dense Object Detection, ICCV 2017, Eq. 4 (arXiv 1708.02002)."
 
 
 def focal_losses(logits: Float[Tensor, "batch classes"], labels: Labels, *, gamma: float) -> Losses:
@@ -31,3 +38,18 @@ def focal_losses(logits: Float[Tensor, "batch classes"], labels: Labels, *, gamm
     # Below the smallest normal number the power's slope could be infinite; clamping makes it zero.
     doubts = (-torch.expm1(-losses)).clamp_min(torch.finfo(losses.dtype).tiny)
     return doubts.pow(gamma) * losses
+
+
+@dataclass(frozen=True, kw_only=True)
+class Focal(ClassLossConfig):
+    """Options of focal loss."""
+
+    divides_by_weights = False
+
+    gamma: Annotated[float, Range(low=0)] = 1.0
+    """Exponent; 0 is cross-entropy, detection takes 2, long-tailed classification 1."""
+
+    def build_losses(self, class_counts: tuple[int, ...], *, scale: float) -> SampleLosses:
+        """Return focal loss of the scaled outputs."""
+        del class_counts
+        return lambda outputs, labels: focal_losses(scale_outputs(outputs, scale), labels, gamma=self.gamma)

@@ -1,14 +1,23 @@
 """LDAM: cross-entropy of cosine logits with a margin that is larger for rarer classes."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
+from auxo.losses._class_loss import ClassLossConfig, PerClass, SampleLosses, computed_in
 from auxo.losses.cross_entropy import cross_entropy_losses
+from auxo.options import Range
 from auxo.types import Labels, Losses
+
+SOURCE = (
+    "Cao et al., Learning Imbalanced Datasets with Label-Distribution-Aware Margin Loss, NeurIPS 2019, Eq. 12-13 "
+    "(arXiv 1906.07413); the scaling to a largest margin is that of the released code, kaidic/LDAM-DRW."
+)
 
 
 def ldam_margins(class_counts: Sequence[int], *, max_margin: float) -> Float[Tensor, " classes"]:
@@ -61,3 +70,24 @@ def ldam_losses(
         cosines = cosines.float()
     handicap = functional.one_hot(labels, cosines.shape[1]) * margins.to(cosines.dtype)
     return cross_entropy_losses(scale * (cosines - handicap), labels)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LDAM(ClassLossConfig):
+    """Options of LDAM, which needs a cosine head."""
+
+    needs_counts = True
+    needs_cosines = True
+
+    max_margin: Annotated[float, Range(low=0, high=2)] = 0.5
+    """Margin of the rarest class, in units of a cosine."""
+
+    def build_losses(self, class_counts: tuple[int, ...], *, scale: float) -> SampleLosses:
+        """Return LDAM of cosines, with the margins that follow from the counts."""
+        margins = PerClass(ldam_margins(class_counts, max_margin=self.max_margin))
+
+        def losses(outputs: Tensor, labels: Labels) -> Losses:
+            own = margins.on(outputs.device, computed_in(outputs))
+            return ldam_losses(outputs, labels, margins=own, scale=scale)
+
+        return losses

@@ -18,7 +18,6 @@ from auxo.errors import ConfigError
 from auxo.interfaces import AbstractBackbone, AbstractMethod, AbstractNetworks, MethodConfig, StepPlan, TrainState, View
 from auxo.joint_embeddings import JointEmbeddingConfig, collapse_metrics, loss_in_backbone, pair_of
 from auxo.layers.batch_norm import keep_running_statistics
-from auxo.losses import cross_entropy_losses
 from auxo.optimizers import OptimizerConfig
 from auxo.runtime import Runtime, parameters_of
 from auxo.solvers import LowerLevel, Response, SolverConfig
@@ -263,14 +262,14 @@ class BiSSL(AbstractMethod):
         head = [*self.upper.semantic.parameters()]
         with self._statistics(), runtime.autocast():
             logits = self.upper.semantic(self.backbone(batch.images).pooled)
-        indirect_loss = batch.mean(cross_entropy_losses(logits, batch.labels))
+        indirect_loss = batch.mean(self.task.losses(logits, batch.targets))
         reached = [*self.backbone.parameters(), *head]
         steep = runtime.mean(torch.autograd.grad(indirect_loss, reached, materialize_grads=True))
         vector, steep = self._flatten(dict(zip(self._names, steep, strict=False))), steep[len(self._names) :]
         response = self._response(vector, batches, runtime)
         with runtime.autocast():
             logits = self.upper(batch.images)
-        direct_loss = batch.mean(cross_entropy_losses(logits, batch.labels))
+        direct_loss = batch.mean(self.task.losses(logits, batch.targets))
         moved = [*self.upper.backbone.parameters(), *head]
         direct = runtime.mean(torch.autograd.grad(direct_loss, moved, materialize_grads=True))
         indirect = [*self._layout.split(config.indirect_weight * response.vector).values(), *steep]

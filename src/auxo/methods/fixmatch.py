@@ -166,7 +166,7 @@ class FixMatch(AbstractMethod):
             of_weak = self._logits_as_they_are(weak, runtime)
         confidences, pseudo_labels = _probabilities(of_weak.detach()).max(dim=1)
         is_sure = (confidences >= self.config.threshold).to(confidences.dtype)
-        classification_loss = labelled.mean(cross_entropy_losses(of_labelled, labelled.labels))
+        classification_loss = labelled.mean(self.task.losses(of_labelled, labelled.targets))
         unlabelled_loss = strong.mean(is_sure * cross_entropy_losses(of_strong, pseudo_labels))
         gated = self.pretexts(features, joint.targets, batch=joint.batch, runtime=runtime)
         loss = classification_loss + self.config.unlabelled_weight * unlabelled_loss + gated.loss

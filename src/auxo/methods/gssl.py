@@ -15,7 +15,7 @@ from auxo.gates.learned import LearnedGate
 from auxo.gates.uniform import UniformGate
 from auxo.interfaces import AbstractMethod, AbstractNetworks, MethodConfig, PretextBatch, PretextHead, TrainState
 from auxo.layers.heads import HeadKind, class_head
-from auxo.losses import ClassLossConfig, cross_entropy_losses
+from auxo.losses import LDAM, ClassLossConfig, CrossEntropy
 from auxo.optimizers import OptimizerConfig
 from auxo.runs.experiment import ExperimentConfig, StageConfig
 from auxo.runtime import Runtime
@@ -64,7 +64,7 @@ class GSSL(AbstractMethod):
         """Which tasks, their gate and their weight."""
         covers: _Covers = "pretexts"
         """What the gate weighs: the pretexts, or also the class loss, against the pretexts at their weight."""
-        class_loss: ClassLossConfig = field(default_factory=ClassLossConfig)
+        class_loss: ClassLossConfig = field(default_factory=CrossEntropy)
         """What the class head learns by."""
         head: HeadKind = "linear"
         """Kind of the class head and of the pretexts' heads; the latter have no scale when they are cosines."""
@@ -138,7 +138,7 @@ class GSSL(AbstractMethod):
             with runtime.autocast():
                 features = self.backbone(images).pooled
                 outputs = self.semantic(features)
-            losses = cross_entropy_losses(self.class_loss.logits(outputs), batch.labels)
+            losses = self.task.losses(self.class_loss.logits(outputs), batch.targets)
             if not self.config.attack_pretexts:
                 return losses.sum()
             return self.pretexts.summed_loss(features, made.targets, losses, batch=batch, runtime=runtime)
@@ -202,7 +202,7 @@ def cifar10_long_tailed() -> ExperimentConfig:
     """
     method = GSSL.Config(
         pretexts=GatedPretextsConfig(gate=LearnedGate.Config(form="softmax_of_mean")),
-        class_loss=ClassLossConfig(name="ldam", class_weights="effective_number", reweight_after=0.8),
+        class_loss=LDAM(class_weights="effective_number", reweight_after=0.8),
         head="cosine",
         optimizer=OptimizerConfig(
             lr=0.1, nesterov=False, weight_decay=2e-4, milestones=(0.8, 0.9), decay=0.01, warmup_epochs=5

@@ -8,7 +8,6 @@ from torch.optim import Optimizer
 from auxo.interfaces import AbstractMethod, AbstractNetworks, MethodConfig, TrainState, View
 from auxo.joint_embeddings import JointEmbeddingConfig, pair_of
 from auxo.layers.batch_norm import use_running_statistics
-from auxo.losses import cross_entropy_losses
 from auxo.optimizers import OptimizerConfig
 from auxo.runs.experiment import ExperimentConfig, StageConfig
 from auxo.runtime import Runtime
@@ -78,7 +77,7 @@ class LinearProbe(AbstractMethod):
         batch = batches["train"]
         with runtime.autocast(), use_running_statistics(self.backbone):
             logits = self.semantic(self.backbone(batch.images).pooled)
-        classification_loss = batch.mean(cross_entropy_losses(logits, batch.labels))
+        classification_loss = batch.mean(self.task.losses(logits, batch.targets))
         if self.pretext is None:
             runtime.step(state.optimizers["main"], classification_loss)
             return {"classification_loss": classification_loss.detach()}

@@ -162,7 +162,7 @@ class OSSL(AbstractMethod):
         with runtime.autocast():
             features = self._features(state, batch)
             logits = self.semantic(features.upright)
-        classification_loss = batch.mean(cross_entropy_losses(logits, batch.labels))
+        classification_loss = batch.mean(self.task.losses(logits, batch.targets))
         metrics = {"classification_loss": classification_loss.detach()}
         loss = classification_loss
         if self.pretext is not None:
@@ -216,8 +216,8 @@ class OSSL(AbstractMethod):
             semantic_logits = self.semantic(pooled)
         with runtime.autocast():
             logits = self._second_head()(pooled)
-        auxiliary_loss = batch.mean(cross_entropy_losses(logits, batch.labels))
-        difference = auxiliary_loss - batch.mean(cross_entropy_losses(semantic_logits, batch.labels))
+        auxiliary_loss = batch.mean(self.task.losses(logits, batch.targets))
+        difference = auxiliary_loss - batch.mean(self.task.losses(semantic_logits, batch.targets))
         loss = difference if self.config.scope == "difference" else auxiliary_loss
         runtime.step(state.optimizers["auxiliary"], loss)
         return {"auxiliary_loss": auxiliary_loss.detach(), "auxiliary_minus_classification": difference.detach()}

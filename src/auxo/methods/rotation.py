@@ -10,7 +10,6 @@ from torch.optim import Optimizer
 from auxo.errors import ConfigError
 from auxo.interfaces import AbstractMethod, AbstractNetworks, MethodConfig, PretextHead, TrainState
 from auxo.joint import check_shared_upright, joint_features
-from auxo.losses import cross_entropy_losses
 from auxo.pretexts.rotation import Rotation
 from auxo.runs.experiment import ExperimentConfig, StageConfig
 from auxo.runtime import Runtime
@@ -76,7 +75,7 @@ class JointRotation(AbstractMethod):
             )
             logits = self.semantic(features.upright)
             rotation_logits = self.rotation(features.pretext)
-        classification_loss = batch.mean(cross_entropy_losses(logits, batch.labels))
+        classification_loss = batch.mean(self.task.losses(logits, batch.targets))
         rotation_loss = batch.mean(self.pretext.loss(rotation_logits, features.targets))
         runtime.step(state.optimizers["main"], classification_loss + self.config.rotation_weight * rotation_loss)
         return {"classification_loss": classification_loss.detach(), "rotation_loss": rotation_loss.detach()}

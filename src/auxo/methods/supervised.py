@@ -9,7 +9,7 @@ from auxo.backbones import BackboneConfig
 from auxo.data import DataConfig
 from auxo.interfaces import AbstractMethod, AbstractNetworks, MethodConfig, TrainState
 from auxo.layers.heads import HeadKind, class_head
-from auxo.losses import ClassLossConfig
+from auxo.losses import LDAM, ClassLossConfig, CrossEntropy
 from auxo.optimizers import OptimizerConfig
 from auxo.runs.experiment import ExperimentConfig, StageConfig
 from auxo.runtime import Runtime
@@ -39,7 +39,7 @@ class Supervised(AbstractMethod):
 
         serves = (Classification,)
 
-        class_loss: ClassLossConfig = field(default_factory=ClassLossConfig)
+        class_loss: ClassLossConfig = field(default_factory=CrossEntropy)
         """What the head learns by."""
         head: HeadKind = "linear"
         """Linear, or cosine: normalised weights and features and no bias."""
@@ -89,7 +89,7 @@ def cifar10_long_tailed() -> ExperimentConfig:
     optimizer = OptimizerConfig(
         lr=0.1, nesterov=False, weight_decay=2e-4, milestones=(0.8, 0.9), decay=0.01, warmup_epochs=5
     )
-    loss = ClassLossConfig(name="ldam", class_weights="effective_number")
+    loss = LDAM(class_weights="effective_number")
     method = Supervised.Config(optimizer=optimizer, class_loss=loss, head="cosine")
     return ExperimentConfig(
         stages=(StageConfig(method=method, epochs=200, batch_size=128),),

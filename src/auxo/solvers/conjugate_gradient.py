@@ -25,7 +25,10 @@ class ConjugateGradientSolver(ProductSolver):
 
     def build(self) -> ConjugateGradient:
         """Return the solver of the linear system."""
-        return ConjugateGradient(iterations=self.iterations, damping=1.0, tolerance=self.tolerance)
+        # A product is most of what a step costs, and with this damping the recursion's residual is the true one.
+        return ConjugateGradient(
+            iterations=self.iterations, damping=1.0, tolerance=self.tolerance, measure_residual=False
+        )
 
     def is_lost(self, solution: Float[Tensor, " size"]) -> bool | Tensor:
         """Return whether it stopped at the first direction, where it has nothing yet."""

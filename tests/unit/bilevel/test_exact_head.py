@@ -1,5 +1,6 @@
 """The exact linear head against implicit differentiation at its optimum."""
 
+import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -13,6 +14,7 @@ from auxo.bilevel import (
     LinearHeadLoss,
     hypergradient,
 )
+from auxo.errors import HypergradientError
 
 
 def test_exact_head__cross_entropy__implicit_gradient_at_its_optimum():
@@ -39,3 +41,21 @@ def test_exact_head__cross_entropy__implicit_gradient_at_its_optimum():
     )
     for name, value in implicit.grads.items():
         torch.testing.assert_close(exact.grads[name], value, rtol=1e-5, atol=1e-8)
+
+
+@pytest.mark.parametrize("criterion", ["cross_entropy", "least_squares"])
+@pytest.mark.parametrize("decay", [-0.1, 0.0, float("nan")])
+def test_exact_head__decay_that_is_not_positive__refused(criterion, decay):
+    inputs = torch.randn(6, 3, dtype=torch.float64)
+    targets = torch.arange(6) % 2 if criterion == "cross_entropy" else torch.randn(6, 2, dtype=torch.float64)
+    loss = LinearHeadLoss(
+        features=lambda hyper, buffers, batch: (batch * hyper["scale"], buffers),
+        targets=lambda batch: targets,
+        criterion=criterion,
+        weight_decay=lambda hyper: hyper["decay"],
+    )
+    chosen = BilevelProblem(inner_loss=loss, outer_loss=lambda params, *_: (params["weight"].square().sum(), {}))
+    hyper = {"scale": torch.ones((), dtype=torch.float64), "decay": torch.tensor(decay, dtype=torch.float64)}
+    start = {"weight": torch.zeros(2, 4, dtype=torch.float64)}
+    with pytest.raises(HypergradientError, match="a weight decay above 0"):
+        hypergradient(chosen, start, hyper, inner=[inputs], outer=inputs, solver=ExactHead())

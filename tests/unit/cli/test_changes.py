@@ -7,12 +7,15 @@ import pytest
 import tyro
 
 from auxo.cli.changes import change_config
+from auxo.cli.train import with_options
 from auxo.errors import ConfigError, OptionError
 from auxo.gates import GateConfig
 from auxo.gates.frozen import FrozenGate
 from auxo.gates.learned import LearnedGate
 from auxo.gates.uniform import UniformGate
+from auxo.losses import LDAM
 from auxo.options import Options, Range
+from auxo.runs.document import load_recipe
 
 OUTSIDE = """
 from dataclasses import dataclass
@@ -131,3 +134,12 @@ def test_change_config__help__shows_the_members_options_its_ranges_and_the_names
     assert "(>= 0; default: 1.0)" in said
     assert "--gate.form" not in said
     assert "one of frozen, learned, learned_scalar, torchjd, uncertainty, uniform or your file.py:Name" in said
+
+
+def test_change_config__member_that_goes_only_with_another_option__is_set_with_it_at_once():
+    run = load_recipe("supervised")
+    words = "--method.class-loss.name ldam --method.head cosine --method.class-loss.max-margin 0.3"
+    method = with_options(run, words.split(), command="auxo act").stages[0].method
+    assert (method.class_loss, method.head) == (LDAM(max_margin=0.3), "cosine")
+    with pytest.raises(ConfigError, match="a cosine head with the loss ldam, got a linear one"):
+        with_options(run, ["--method.class-loss.name", "ldam"], command="auxo act")

@@ -1,19 +1,19 @@
 """The loss of a class head: weighted means, deferred weights, and what is refused."""
 
 import math
-from dataclasses import replace
 
 import pytest
 import torch
 from torch.nn import functional
 
 from auxo.errors import ConfigError
-from auxo.losses import ClassLossConfig, cross_entropy_losses
+from auxo.losses import LDAM, CrossEntropy, Focal, cross_entropy_losses
+from auxo.options import choose_member
 from auxo.runtime import Runtime, RuntimeConfig
 from auxo.types import Batch
 
 COUNTS = (5000, 2997, 1796, 1077, 645, 387, 232, 139, 83, 50)
-DRW = ClassLossConfig(class_weights="effective_number")
+DRW = CrossEntropy(class_weights="effective_number")
 RUNTIME = Runtime(config=RuntimeConfig(device="cpu"), device=torch.device("cpu"))
 
 
@@ -35,7 +35,7 @@ def part(labels, first, last, num_processes=1):
 
 
 def test_class_loss__default__is_cross_entropy_to_the_bit(outputs, labels):
-    loss = ClassLossConfig().build(())
+    loss = CrossEntropy().build(())
     assert torch.equal(loss(outputs.float(), labels, progress=0.9), cross_entropy_losses(outputs.float(), labels))
     assert loss.logits(outputs) is outputs
 
@@ -53,7 +53,7 @@ def test_class_loss__from_reweight_after_on__weights_are_those_of_the_classes(la
     for progress in (0.8, 160 * 97 / (200 * 97), 0.999):  # the first step of epoch 160 of 200 is exactly 0.8
         weights = loss.weights(labels, progress=progress)
         assert [round(weights[i].item(), 4) for i in (0, -1)] == [0.0506, 3.9927]
-    loss = ClassLossConfig(class_weights="effective_number", reweight_after=0.0).build(COUNTS)
+    loss = CrossEntropy(class_weights="effective_number", reweight_after=0.0).build(COUNTS)
     assert loss.weights(labels, progress=0.0) is not None
 
 
@@ -75,7 +75,7 @@ def test_class_loss__weighted_cross_entropy__is_torchs_weighted_mean(outputs, la
 
 
 def test_class_loss__weighted_ldam__is_torchs_weighted_mean_of_handicapped_logits(outputs, labels):
-    loss = replace(DRW, name="ldam").build(COUNTS, head="cosine")
+    loss = choose_member(DRW, "ldam").build(COUNTS, head="cosine")
     weights = loss.weights(torch.arange(10), progress=0.9, dtype=torch.float64)
     handicapped = outputs.clone()
     for row, label in enumerate(labels.tolist()):
@@ -86,7 +86,7 @@ def test_class_loss__weighted_ldam__is_torchs_weighted_mean_of_handicapped_logit
 
 
 def test_class_loss__weighted_focal__divides_by_the_samples(outputs, labels):
-    loss = replace(DRW, name="focal", gamma=2.0).build(COUNTS)
+    loss = Focal(class_weights="effective_number", gamma=2.0).build(COUNTS)
     weights = loss.weights(labels, progress=0.9, dtype=torch.float64)
     own = outputs.softmax(1)[torch.arange(12), labels]
     expected = -(weights * (1 - own) ** 2 * own.log()).mean()
@@ -115,19 +115,19 @@ def test_class_loss__joined__are_the_losses_whose_mean_is_the_published_one(outp
 
 
 def test_class_loss__cosine_head__scales_logits_for_evaluation(outputs):
-    assert torch.equal(ClassLossConfig(name="ldam").build(COUNTS, head="cosine").logits(outputs), 30.0 * outputs)
+    assert torch.equal(LDAM().build(COUNTS, head="cosine").logits(outputs), 30.0 * outputs)
 
 
 @pytest.mark.parametrize("progress", [0.0, 0.9])
 @pytest.mark.parametrize("name", ["cross_entropy", "ldam", "focal"])
 def test_class_loss__every_kind__has_the_gradient_of_finite_differences(outputs, labels, name, progress):
-    loss = replace(DRW, name=name).build(COUNTS, head="cosine" if name == "ldam" else "linear")
+    loss = choose_member(DRW, name).build(COUNTS, head="cosine" if name == "ldam" else "linear")
     z = outputs[:4].clone().requires_grad_()
     assert torch.autograd.gradcheck(lambda z: loss(z, labels[:4], progress=progress), z)
 
 
 def test_class_loss__made_ready_without_gradients__still_trains(outputs, labels):
-    loss = replace(DRW, name="ldam").build(COUNTS, head="cosine")
+    loss = choose_member(DRW, "ldam").build(COUNTS, head="cosine")
     with torch.inference_mode():
         loss(outputs, labels, progress=0.9)
     z = outputs.clone().requires_grad_()
@@ -137,10 +137,10 @@ def test_class_loss__made_ready_without_gradients__still_trains(outputs, labels)
 
 def test_build__ldam_on_a_linear_head__is_refused():
     with pytest.raises(ConfigError, match=r"a cosine head with the loss ldam, got a linear one: pass --method\.head"):
-        ClassLossConfig(name="ldam").build(COUNTS)
+        LDAM().build(COUNTS)
 
 
-@pytest.mark.parametrize(("config", "what"), [(ClassLossConfig(name="ldam"), "the loss ldam"), (DRW, "class weights")])
+@pytest.mark.parametrize(("config", "what"), [(LDAM(), "the loss ldam"), (DRW, "class weights")])
 def test_build__counts_unknown_or_zero__is_refused_where_they_are_needed(config, what):
     with pytest.raises(ConfigError, match=f"training images per class for {what}, got none"):
         config.build((), head="cosine")
@@ -151,15 +151,20 @@ def test_build__counts_unknown_or_zero__is_refused_where_they_are_needed(config,
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"max_margin": 2.5}, r"class-loss\.max-margin in \[0, 2\], got 2\.5"),
-        ({"scale": 0.0}, r"class-loss\.scale > 0"),
-        ({"scale": math.inf}, r"class-loss\.scale > 0"),
-        ({"gamma": -1.0}, r"class-loss\.gamma >= 0"),
-        ({"beta": 1.0}, r"class-loss\.beta in \[0, 1\)"),
-        ({"beta": math.nan}, r"class-loss\.beta in \[0, 1\)"),
-        ({"reweight_after": 1.0}, r"class-loss\.reweight-after in \[0, 1\)"),
+        ({"scale": 0.0}, r"scale > 0"),
+        ({"scale": math.inf}, r"scale > 0"),
+        ({"beta": 1.0}, r"beta in \[0, 1\)"),
+        ({"beta": math.nan}, r"beta in \[0, 1\)"),
+        ({"reweight_after": 1.0}, r"reweight-after in \[0, 1\)"),
     ],
 )
 def test_config__value_out_of_range__is_refused(options, message):
     with pytest.raises(ConfigError, match=message):
-        ClassLossConfig(**options)
+        CrossEntropy(**options)
+
+
+def test_config__value_of_one_loss_out_of_range__is_refused():
+    with pytest.raises(ConfigError, match=r"max-margin in \[0, 2\], got 2\.5"):
+        LDAM(max_margin=2.5)
+    with pytest.raises(ConfigError, match="gamma >= 0, got -1"):
+        Focal(gamma=-1.0)

@@ -16,7 +16,7 @@ from auxo.gates import GateConfig
 from auxo.gates.learned import LearnedGate
 from auxo.gates.uniform import UniformGate
 from auxo.interfaces import AbstractBackbone, TrainState
-from auxo.losses import ClassLossConfig
+from auxo.losses import LDAM, CrossEntropy
 from auxo.methods import gssl
 from auxo.methods.gssl import GSSL
 from auxo.methods.supervised import Supervised
@@ -116,7 +116,7 @@ def test_cover_all__uniform__is_the_mean_of_the_class_loss_and_the_weighted_othe
 
 
 def test_cover_all__class_weights__are_those_of_the_class_loss(task, batches, runtime):
-    weighted = ClassLossConfig(class_weights="effective_number", beta=0.9, reweight_after=0.0)
+    weighted = CrossEntropy(class_weights="effective_number", beta=0.9, reweight_after=0.0)
     config = replace(gated("uniform"), covers="all", class_loss=weighted)
     task = replace(task, class_counts=(40, 20, 10, 5))
     method = config.build(Networks(BackboneConfig(), task, seed=0)).double()
@@ -229,7 +229,7 @@ def test_attack__of_a_batch_that_does_not_say_how_it_was_normalised__is_refused(
     ("options", "message"),
     [
         ({"attack": ATTACK}, "shuffle-space pixels"),
-        ({"class_loss": ClassLossConfig(name="ldam")}, "cosine"),
+        ({"class_loss": LDAM()}, "cosine"),
     ],
 )
 def test_config__options_that_do_not_fit__are_refused(options, message):
@@ -271,7 +271,7 @@ def test_recipes__of_published_settings__have_the_releases_number_of_parameters(
     classes = tuple(map(str, range(num_classes)))
     task = Classification(class_names=classes, channels=3, height=side, width=side, class_counts=(5,) * num_classes)
     backbone = config.backbone.build(task, seed=0)
-    linear = replace(config.stages[0].method, head="linear", class_loss=ClassLossConfig())
+    linear = replace(config.stages[0].method, head="linear", class_loss=CrossEntropy())
     method = linear.build(Networks(backbone, task, seed=0))
     plain = Supervised.Config().build(Networks(backbone, task, seed=0))
     assert sum(p.numel() for p in plain.parameters()) == base

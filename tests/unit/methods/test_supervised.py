@@ -7,10 +7,10 @@ import torch
 
 from auxo.errors import ConfigError
 from auxo.layers.heads import CosineHead, linear_head
-from auxo.losses import ClassLossConfig, cross_entropy_losses, ldam_losses, ldam_margins
+from auxo.losses import LDAM, cross_entropy_losses, ldam_losses, ldam_margins
 from auxo.methods.supervised import Supervised, cifar10_long_tailed
 
-LDAM_DRW = ClassLossConfig(name="ldam", class_weights="effective_number")
+LDAM_DRW = LDAM(class_weights="effective_number")
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def test_update__default__is_cross_entropy_on_a_linear_head_to_the_bit(build, ta
 
 
 def test_update__ldam__reports_the_loss_with_margins(build, take_steps, batches):
-    method, state = build(Supervised.Config(class_loss=ClassLossConfig(name="ldam"), head="cosine"))
+    method, state = build(Supervised.Config(class_loss=LDAM(), head="cosine"))
     assert isinstance(method.semantic, CosineHead)
     batch = batches["train"]
     cosines = method.semantic(method.backbone(batch.images).pooled)

@@ -11,6 +11,9 @@ from torch import Tensor
 
 from auxo.errors import ConfigError
 
+ROUNDING = 8
+"""Rounding units, relative to the size of the matrix, below which a curvature or a residual says nothing."""
+
 Product: TypeAlias = Callable[[Tensor], Tensor]
 """Maps a vector to a matrix times it."""
 

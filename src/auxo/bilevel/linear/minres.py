@@ -6,7 +6,9 @@ import torch
 from torch import Tensor
 
 from auxo.bilevel.linear.interface import (
+    ROUNDING,
     AbstractLinearSolver,
+    Breakdown,
     LinearSolution,
     Operator,
     relative_norm,
@@ -19,10 +21,12 @@ class MINRES(AbstractLinearSolver):
     """Solve with a symmetric matrix, definite or not.
 
     Every iteration takes one product and gives the smallest residual within the Krylov space so far, so the residual
-    never rises. With an indefinite matrix whose eigenvalues lie in two intervals of equal length around zero, two
-    iterations do the work of one of conjugate gradients on the matrix squared. A singular system gives the
-    least-squares answer. An inner Hessian with negative curvature means that the inner problem is not at a minimum; the
-    linear system is still solved, what it says about the minimum is another matter.
+    never rises; one product more measures that of the answer. With an indefinite matrix whose eigenvalues lie in two
+    intervals of equal length around zero, two iterations do the work of one of conjugate gradients on the matrix
+    squared. A singular system that has solutions is solved by the shortest of them. For one that has none, the
+    iterations end at a least-squares solution, and the residual, in whose direction the matrix does nothing, is
+    reported as a breakdown. An inner Hessian with negative curvature means that the inner problem is not at a minimum;
+    the linear system is still solved, what it says about the minimum is another matter.
 
     Source: Paige and Saunders, Solution of Sparse Indefinite Systems of Linear Equations, SIAM J. Numer. Anal. 1975.
 
@@ -47,7 +51,8 @@ class MINRES(AbstractLinearSolver):
     def solve(self, matrix: Operator, right_hand_side: Tensor, *, initial: Tensor | None = None) -> LinearSolution:
         """See :meth:`AbstractLinearSolver.solve`."""
         total = right_hand_side.square().sum()
-        enough = max(self.tolerance, torch.finfo(right_hand_side.dtype).eps)  # below it there is only rounding
+        unit = torch.finfo(right_hand_side.dtype).eps
+        enough = max(self.tolerance, unit)  # below it there is only rounding
         solution = torch.zeros_like(right_hand_side) if initial is None else initial.clone()
         start = right_hand_side if initial is None else right_hand_side - matrix(initial) - self.damping * initial
         beta = start.norm()
@@ -58,19 +63,28 @@ class MINRES(AbstractLinearSolver):
         move, old_move = torch.zeros_like(vector), torch.zeros_like(vector)
         cosine, sine = -torch.ones_like(beta), torch.zeros_like(beta)
         epsilon, delta = torch.zeros_like(beta), torch.zeros_like(beta)
-        beta = torch.zeros_like(beta)
+        beta, size = torch.zeros_like(beta), torch.zeros_like(beta)
+        occurred = torch.zeros_like(is_active)
+        curvature = torch.ones_like(beta)
         for _ in range(self.iterations):
             image = matrix(vector) + self.damping * vector - beta * old_vector
             alpha = (vector * image).sum()
             image = image - alpha * vector
-            beta = image.norm()
+            old_beta, beta = beta, image.norm()
+            size = torch.maximum(size, (old_beta.square() + alpha.square() + beta.square()).sqrt())
             # Givens rotations of the tridiagonal matrix, the last one applied and a new one made.
             old_epsilon = epsilon
             upper = cosine * delta + sine * alpha
             lower = sine * delta - cosine * alpha
             epsilon, delta = sine * beta, -cosine * beta
             gamma = torch.hypot(lower, beta)
-            is_active = is_active & (gamma > 0) & (rest.square() > total * enough**2)
+            is_wanted = is_active & (rest.square() > total * enough**2)
+            # The residual is orthogonal to all that the matrix can reach, but for rounding: there is no better answer.
+            reached = torch.hypot(lower, delta)  # how far the matrix stretches the residual
+            is_stuck = is_wanted & (reached <= unit**0.5 * size)
+            is_lost = is_stuck & (rest.abs() > ROUNDING * unit * (size * solution.norm() + total.sqrt()))
+            curvature = torch.where(is_lost, reached - self.damping, curvature)
+            occurred, is_active = occurred | is_lost, is_wanted & ~is_stuck
             safe = torch.where(gamma > 0, gamma, 1.0)
             cosine, sine = lower / safe, beta / safe
             new_move = (vector - old_epsilon * old_move - upper * move) / safe
@@ -78,5 +92,8 @@ class MINRES(AbstractLinearSolver):
             rest = torch.where(is_active, sine * rest, rest)
             old_move, move = move, new_move
             old_vector, vector = vector, image / torch.where(beta > 0, beta, 1.0)
-        count = self.iterations + (initial is not None)
-        return LinearSolution(solution, relative_norm(rest.square(), total), count, self.iterations)
+        left = right_hand_side - matrix(solution) - self.damping * solution
+        told = relative_norm(left.square().sum(), total)
+        count = self.iterations + 1 + (initial is not None)
+        fix = "the system has no solution: add damping, or give the inner loss more samples or a weight decay"
+        return LinearSolution(solution, told, count, self.iterations, Breakdown(occurred, left, curvature, fix))

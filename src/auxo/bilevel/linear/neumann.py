@@ -14,6 +14,7 @@ from auxo.bilevel.linear.interface import (
     Operator,
     Product,
     relative_norm,
+    remaining,
     require_at_least,
 )
 from auxo.errors import ConfigError
@@ -30,9 +31,8 @@ class Neumann(AbstractLinearSolver):
 
     The leading factor ``s`` belongs to the sum: without it the answer has the wrong length. Equal to ``t`` gradient
     steps of rate ``s`` on the quadratic, and to unrolling ``t`` steps at a fixed point. The error falls by
-    ``max |1 - s lambda|`` a term, so it needs ``0 < s < 2 / lambda_max`` and all eigenvalues positive. The residual
-    that is reported is that of one term fewer, which takes no product of its own; one above that of ``x = 0`` is a
-    breakdown.
+    ``max |1 - s lambda|`` a term, so it needs ``0 < s < 2 / lambda_max`` and all eigenvalues positive. A series
+    that grows is a breakdown.
 
     Source: Lorraine, Vicol and Duvenaud, Optimizing Millions of Hyperparameters by Implicit Differentiation, AISTATS
     2020, Algorithm 3.
@@ -42,7 +42,8 @@ class Neumann(AbstractLinearSolver):
         scale: ``s``; ``"auto"`` takes ``1 / (1.1 lambda_max)`` with the largest eigenvalue from a power iteration.
         power_iterations: of ``"auto"``; each takes one product.
         damping: added to the diagonal.
-        tolerance: relative residual at which the answer counts as converged; 0 if the terms are the demand.
+        tolerance: relative residual at which the answer counts as converged.
+        measure_residual: spend one product on the residual of the answer; without it that of one term fewer is told.
 
     Example:
         >>> answer = Neumann(terms=50, scale=0.4).solve(Operator(lambda x: 2 * x), torch.tensor([4.0]))
@@ -53,6 +54,7 @@ class Neumann(AbstractLinearSolver):
     terms: int = 10
     scale: float | Literal["auto"] = "auto"
     power_iterations: int = 5
+    measure_residual: bool = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -92,6 +94,8 @@ class Neumann(AbstractLinearSolver):
             series.add_(rest)
         solution = series.mul_(scale) if initial is None else series.mul_(scale).add_(initial)
         relative = relative_norm(rest.square().sum(), total)
+        if self.measure_residual:
+            relative, count = remaining(matrix, self.damping, solution, right_hand_side), count + 1
         occurred = ~(rest.square().sum() <= start)
         fix = "use scale='auto' or a smaller one if the curvature is positive, more damping if it is negative"
         return LinearSolution(solution, relative, count, self.terms, Breakdown(occurred, direction, curvature, fix))

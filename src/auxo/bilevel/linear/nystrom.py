@@ -1,5 +1,6 @@
 """Low-rank approximation of the matrix, with which the damped system is solved in closed form."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -81,6 +82,9 @@ class Nystrom(AbstractLinearSolver):
         images = torch.cat(
             [matrix.together(rows.view(-1, *shape)).reshape(len(rows), -1) for rows in test.split(self.batch_size)]
         )
+        if not bool(torch.isfinite(images).all()):  # no eigenvalues can be had of it
+            lost = torch.full_like(right_hand_side, math.nan)
+            return LinearSolution(lost, lost.sum(), len(test) + (initial is not None), len(test))
         images = images.sub_(test, alpha=self.shift) if self.shift else images
         diagonal = self.damping + self.shift
         values, vectors = torch.linalg.eigh((images @ test.T + test @ images.T) / 2)

@@ -53,6 +53,11 @@ class ExactHead(AbstractSolver):
         batch = instance.inner[0]
         features, buffers = loss.features(instance.hyper, instance.buffers, batch)
         decay = loss.decay(instance.hyper)
+        if not decay > 0:  # without it the best head need not exist, or is not the only one
+            fix = "give one above 0, for instance the exponential of a hyper-parameter"
+            raise HypergradientError(
+                "a weight decay above 0 for ExactHead", f"{float(torch.as_tensor(decay).detach()):g}", fix
+            )
         start = instance.params["weight"]
         if loss.criterion == "least_squares":
             ridge = LeastSquaresHeadProblem(features, loss.targets(batch), decay, average=instance.mean)

@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, NamedTuple
 
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -22,7 +23,7 @@ class SolverInfo:
         is_finite: whether every gradient and the outer loss are finite.
         residual: relative residual of the linear system, or of the inner problem where the solver says so; ``None``
             where the solver measures none.
-        tolerance: residual that the solver was asked for; 0 where the number of iterations is the whole demand.
+        tolerance: residual that the solver was asked for; 0 if none.
         iterations: of the linear solver, or inner steps.
         hessian_products: products with the inner Hessian, those of a power iteration included.
         inner_gradients: evaluations of the inner gradient, recomputed ones included.
@@ -50,11 +51,15 @@ class SolverInfo:
 
     @property
     def converged(self) -> Bool[Tensor, ""]:
-        """Whether nothing failed and the residual is within the tolerance, if the solver has one."""
-        converged = ~self.has_failed
-        if self.residual is not None and self.tolerance > 0:
-            converged = converged & (self.residual <= self.tolerance)
-        return converged
+        """Whether nothing failed and the residual, if the solver measures one, is within the tolerance.
+
+        Where none was asked for, it has to be within the square root of the dtype's rounding unit: a few iterations of
+        a solver can be all that is wanted, but they are no solution.
+        """
+        if self.residual is None:
+            return ~self.has_failed
+        enough = self.tolerance or torch.finfo(self.residual.dtype).eps ** 0.5
+        return ~self.has_failed & (self.residual <= enough)
 
 
 class SolverAnswer(NamedTuple):

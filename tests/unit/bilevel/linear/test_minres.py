@@ -48,7 +48,7 @@ def test_minres__start_and_damping__solves_the_damped_system():
     solver = MINRES(iterations=8, damping=0.7)
     answer = solver.solve(Operator(lambda x: matrix @ x), right, initial=exact + 0.1)
     torch.testing.assert_close(answer.solution, exact, rtol=1e-9, atol=1e-10)
-    assert answer.products == 9
+    assert answer.products == 10
 
 
 def test_minres__tolerance_reached_or_nothing_to_solve__later_iterations_change_nothing():

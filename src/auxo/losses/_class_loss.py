@@ -1,8 +1,9 @@
-"""The loss of a class head by configuration: which one, its class weights, and when they set in."""
+"""The loss of a class head: what all have in common, its class weights, and when they set in."""
 
-import math
+from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Annotated, ClassVar, Literal, TypeAlias
 
 import torch
 from jaxtyping import Float
@@ -10,65 +11,60 @@ from torch import Tensor
 
 from auxo.errors import ConfigError
 from auxo.layers.heads import HeadKind
-from auxo.losses.class_weights import effective_number_weights
-from auxo.losses.cross_entropy import cross_entropy_losses
-from auxo.losses.focal import focal_losses
-from auxo.losses.ldam import ldam_losses, ldam_margins
+from auxo.losses._class_weights import effective_number_weights
+from auxo.options import FamilyOptions, Range
 from auxo.runtime import Runtime
 from auxo.types import Batch, Labels, Losses, require_choice
 
-_Name: TypeAlias = Literal["cross_entropy", "ldam", "focal"]
-_ClassWeights: TypeAlias = Literal["none", "effective_number"]
+SampleLosses: TypeAlias = Callable[[Tensor, Labels], Losses]
+"""Per-sample losses of a head's outputs and the labels, before class weights."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClassLossConfig:
-    """Which loss a class head learns by."""
+class ClassLossConfig(FamilyOptions):
+    """Which loss a class head learns by; each loss has options of its own beside these."""
 
-    name: _Name = "cross_entropy"
-    """Cross-entropy; LDAM (needs a cosine head), whose margin is larger for rarer classes; or focal loss."""
-    max_margin: float = 0.5
-    """Margin of the rarest class in LDAM, in units of a cosine, in [0, 2]."""
-    scale: float = 30.0
-    """Factor on the outputs of a cosine head before the softmax, > 0; a linear head has none."""
-    gamma: float = 1.0
-    """Exponent of the focal loss, >= 0; 0 is cross-entropy, detection takes 2, long-tailed classification 1."""
-    class_weights: _ClassWeights = "none"
+    family = "losses"
+    needs_counts: ClassVar[bool] = False
+    """Whether it asks for the number of training images of each class."""
+    needs_cosines: ClassVar[bool] = False
+    """Whether it reads a cosine head only."""
+    divides_by_weights: ClassVar[bool] = True
+    """Whether its weighted mean divides by the sum of the weights instead of the number of samples."""
+
+    scale: Annotated[float, Range(above=0)] = 30.0
+    """Factor on the outputs of a cosine head before the softmax; a linear head has none."""
+    class_weights: Literal["none", "effective_number"] = "none"
     """Weights of the samples by the number of training images of their class: all one, or by effective number."""
-    beta: float = 0.9999
-    """Of the effective number, in [0, 1); nearer to 1 the weights are nearer to the inverse of the counts."""
-    reweight_after: float = 0.8
-    """Part of the stage, in [0, 1), after which class weights set in (deferred re-weighting); before, all are one."""
+    beta: Annotated[float, Range(low=0, below=1)] = 0.9999
+    """Of the effective number; nearer to 1 the weights are nearer to the inverse of the counts."""
+    reweight_after: Annotated[float, Range(low=0, below=1)] = 0.8
+    """Part of the stage after which class weights set in (deferred re-weighting); before, all are one."""
 
-    def __post_init__(self) -> None:
-        require_choice("class-loss.name", self.name, _Name)
-        require_choice("class-loss.class-weights", self.class_weights, _ClassWeights)
-        checks = (
-            (0 <= self.max_margin <= 2, "class-loss.max-margin in [0, 2]", self.max_margin),
-            (0 < self.scale < math.inf, "class-loss.scale > 0 and finite", self.scale),
-            (0 <= self.gamma < math.inf, "class-loss.gamma >= 0 and finite", self.gamma),
-            (0 <= self.beta < 1, "class-loss.beta in [0, 1)", self.beta),
-            (0 <= self.reweight_after < 1, "class-loss.reweight-after in [0, 1)", self.reweight_after),
-        )
-        for is_valid, expected, got in checks:
-            if not is_valid:
-                raise ConfigError(expected, str(got), "choose a value in that range")
+    @abstractmethod
+    def build_losses(self, class_counts: tuple[int, ...], *, scale: float) -> SampleLosses:
+        """Return what gives per-sample losses, attached to the graph.
+
+        Args:
+            class_counts: training images of each class, all >= 1; empty unless the loss needs them.
+            scale: factor on the head's outputs before the softmax.
+        """
 
     def check_head(self, head: str) -> None:
         """Refuse a head that the loss cannot read.
 
         Raises:
-            ConfigError: there is no such kind, or LDAM has a head whose outputs are no cosines.
+            ConfigError: there is no such kind, or the loss reads cosines and the head has none.
         """
         require_choice("head", head, HeadKind)
-        if self.name == "ldam" and head != "cosine":
-            raise ConfigError("a cosine head with the loss ldam", f"a {head} one", "pass --method.head cosine")
+        if self.needs_cosines and head != "cosine":
+            raise ConfigError(f"a cosine head with the loss {self.name}", f"a {head} one", "pass --method.head cosine")
 
     def build(self, class_counts: tuple[int, ...], *, head: HeadKind = "linear") -> "ClassLoss":
         """Return the loss.
 
         Args:
-            class_counts: training images of each class; only LDAM and class weights need them.
+            class_counts: training images of each class; only some losses and class weights need them.
             head: the kind whose outputs the loss will read.
 
         Raises:
@@ -76,19 +72,19 @@ class ClassLossConfig:
         """
         self.check_head(head)
         is_weighted = self.class_weights != "none"
-        if self.name == "ldam" or is_weighted:
+        if self.needs_counts or is_weighted:
             self._check_counts(class_counts)
-        counts = class_counts
+        scale = self.scale if head == "cosine" else 1.0
         return ClassLoss(
             self,
-            margins=ldam_margins(counts, max_margin=self.max_margin) if self.name == "ldam" else None,
-            weights=effective_number_weights(counts, beta=self.beta) if is_weighted else None,
-            scale=self.scale if head == "cosine" else 1.0,
+            losses=self.build_losses(class_counts, scale=scale),
+            weights=effective_number_weights(class_counts, beta=self.beta) if is_weighted else None,
+            scale=scale,
         )
 
     def _check_counts(self, class_counts: tuple[int, ...]) -> None:
         """Refuse counts that give no margins and no weights."""
-        what = "the loss ldam" if self.name == "ldam" else "class weights"
+        what = f"the loss {self.name}" if self.needs_counts else "class weights"
         if not class_counts:
             raise ConfigError(f"training images per class for {what}", "none", "take the task from splits.task()")
         if min(class_counts) < 1:
@@ -105,7 +101,7 @@ class ClassLoss:
 
     Args:
         config: which loss.
-        margins: shape ``(classes,)``, float64; of LDAM.
+        losses: of each sample, before class weights.
         weights: shape ``(classes,)``, float64; of the classes, once they set in.
         scale: factor on the head's outputs before the softmax.
     """
@@ -114,18 +110,18 @@ class ClassLoss:
         self,
         config: ClassLossConfig,
         *,
-        margins: Float[Tensor, " classes"] | None = None,
+        losses: SampleLosses,
         weights: Float[Tensor, " classes"] | None = None,
         scale: float = 1.0,
     ) -> None:
         self.config = config
         self.scale = scale
-        self._margins = None if margins is None else _PerClass(margins)
-        self._weights = None if weights is None else _PerClass(weights)
+        self._losses = losses
+        self._weights = None if weights is None else PerClass(weights)
 
     def logits(self, outputs: Tensor) -> Tensor:
         """Return what a softmax turns into probabilities: a cosine head's outputs scaled, others as they are."""
-        return outputs if self.scale == 1 else self.scale * outputs
+        return scale_outputs(outputs, self.scale)
 
     def weights(self, labels: Labels, *, progress: float, dtype: torch.dtype = torch.float32) -> Losses | None:
         """Return the weight of every sample, shape ``(n,)``; ``None`` where all are one.
@@ -162,11 +158,11 @@ class ClassLoss:
         Returns:
             Shape ``(n,)``, attached to the graph.
         """
-        losses = self._unweighted(outputs, labels)
+        losses = self._losses(outputs, labels)
         weights = self.weights(labels, progress=progress, dtype=losses.dtype)
         if weights is None:
             return losses
-        if self.config.name != "focal":
+        if self.config.divides_by_weights:
             weights = weights / (weights.mean() if mean_weight is None else mean_weight)
         return weights * losses
 
@@ -194,26 +190,22 @@ class ClassLoss:
         Returns:
             Shape ``(batch,)``, attached to the graph.
         """
-        weights = self.weights(batch.labels, progress=progress, dtype=_computed_in(outputs))
+        weights = self.weights(batch.labels, progress=progress, dtype=computed_in(outputs))
         mean_weight = None if weights is None else runtime.mean([batch.mean(weights)])[0]
         return self(outputs, batch.labels, progress=progress, mean_weight=mean_weight)
 
-    def _unweighted(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """Return the losses before class weights."""
-        if self._margins is not None:
-            margins = self._margins.on(outputs.device, _computed_in(outputs))
-            return ldam_losses(outputs, labels, margins=margins, scale=self.scale)
-        if self.config.name == "focal":
-            return focal_losses(self.logits(outputs), labels, gamma=self.config.gamma)
-        return cross_entropy_losses(self.logits(outputs), labels)
+
+def scale_outputs(outputs: Tensor, scale: float) -> Tensor:
+    """Return outputs times a scale; as they are where it is 1."""
+    return outputs if scale == 1 else scale * outputs
 
 
-def _computed_in(outputs: Tensor) -> torch.dtype:
+def computed_in(outputs: Tensor) -> torch.dtype:
     """Return the dtype of the losses of outputs: float32 where theirs is lower."""
     return outputs.dtype if outputs.dtype.itemsize >= 4 else torch.float32
 
 
-class _PerClass:
+class PerClass:
     """One number per class, converted once for every device and dtype.
 
     Not a buffer of a module: those are averaged over the processes, which would round constants anew at every step.
