@@ -240,15 +240,13 @@ class Reader:
         own = dict(self.method.measures(self.images(split)))
         if not own:
             return rows
-        first = rows[0] if self.predicts else None
-        if first is None:
-            primary = next(iter(own))
-            return [*rows, EvaluationRow(split.name, METHOD, METHOD, len(split.source), primary, own)]
-        taken = sorted(own.keys() & first.measures.keys())
+        if not self.predicts:
+            return [*rows, EvaluationRow(split.name, METHOD, METHOD, len(split.source), next(iter(own)), own)]
+        taken = sorted(own.keys() & rows[0].measures.keys())
         if taken:
             fix = "choose another name in measures"
             raise ConfigError("measures of a method's own", f"{taken[0]!r}, which the task has", fix)
-        return [replace(first, measures={**first.measures, **own}), *rows[1:]]
+        return [replace(rows[0], measures={**rows[0].measures, **own}), *rows[1:]]
 
     def row(self, split: str, head: str, scores: Scores, columns: Mapping[str, Column]) -> EvaluationRow:
         """Return what the scores of a whole set add up to.
