@@ -69,9 +69,8 @@ def test_state__step_in_the_middle__knows_its_epoch_and_progress():
 
 
 def test_config__with_the_build_of_the_old_interface__is_refused_in_one_line_that_says_where_to_look():
-    with pytest.raises(
-        ConfigError, match=r"networks\), got build\(self, backbone, task, seed\) .*docs/moving.md"
-    ) as caught:
+    says = r"networks\), got build\(self, backbone, task, seed\) .*docs/moving.md"
+    with pytest.raises(ConfigError, match=says) as caught:
 
         class Config(MethodConfig):
             def build(self, backbone, task, *, seed):

@@ -62,5 +62,5 @@ def test_write_exhibits__parts_that_do_not_fit__are_refused_in_one_line(exhibit,
 def test_read_exhibits__damaged_file__is_named(tmp_path):
     write_exhibits(tmp_path, "main", SHOWN)
     (tmp_path / "exhibits" / "main" / "01-some-images.png").write_bytes(b"no image")
-    with pytest.raises(CheckpointError, match="an exhibit in .*main, got a damaged one"):
+    with pytest.raises(CheckpointError, match=r"an exhibit in .*main, got a damaged one"):
         read_exhibits(tmp_path, ["main"])
