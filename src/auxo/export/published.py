@@ -7,8 +7,8 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from auxo.backbones import BackboneConfig
-from auxo.outside import is_outside, split_outside
-from auxo.runs.document import replace_outside
+from auxo.outside import is_outside, shorten_files, split_outside
+from auxo.runs.document import list_files, replace_outside
 
 _PLACES = ("train", "val", "test", "unlabelled")
 
@@ -16,8 +16,9 @@ _PLACES = ("train", "val", "test", "unlabelled")
 def published(document: str) -> str:
     """Return the text of a ``config.json`` with names of files and folders in place of their paths.
 
-    Addresses such as ``hf://owner/name`` stay. Of data that a Python file makes only the name of that file is left: an
-    export predicts without it. :func:`auxo.runs.from_json` reads it as that of an export.
+    Files of equal names keep as many folders as tell them apart. Addresses such as ``hf://owner/name`` stay. Of data
+    that a Python file makes only the name of that file is left: an export predicts without it.
+    :func:`auxo.runs.from_json` reads it as that of an export.
 
     Args:
         document: what the run directory's ``config.json`` holds.
@@ -32,7 +33,8 @@ def published(document: str) -> str:
     publish_backbone(found["run"]["backbone"])
     for stage in found["run"]["stages"]:
         stage["method"] = _publish_options(stage["method"])
-    found["run"] = replace_outside(found["run"], lambda path: path.name)
+    names = shorten_files(list_files(found["run"]))
+    found["run"] = replace_outside(found["run"], names.__getitem__)
     return json.dumps(found, indent=2) + "\n"
 
 

@@ -120,7 +120,7 @@ def config_digest(config: ExperimentConfig) -> str:
 
 def outside_files(*configs: object) -> tuple[Path, ...]:
     """Return the Python files of everything outside auxo that a run, or parts of its configuration, use; each once."""
-    return _files_in([_to_plain(config) for config in configs])
+    return list_files([_to_plain(config) for config in configs])
 
 
 def replace_outside(value: _Json, rename: Callable[[Path], str]) -> _Json:
@@ -140,8 +140,8 @@ def replace_outside(value: _Json, rename: Callable[[Path], str]) -> _Json:
     return value
 
 
-def _files_in(value: object) -> tuple[Path, ...]:
-    """Return the files that JSON names, each once."""
+def list_files(value: object) -> tuple[Path, ...]:
+    """Return the files that JSON names as ``file.py:Name``, each once."""
     files: dict[Path, None] = {}
 
     def note(path: Path) -> str:
@@ -168,7 +168,7 @@ def allow_code(run: dict[str, Any], code: Sequence[str] | str | None, *, is_publ
     Raises:
         ConfigError: a file is not allowed.
     """
-    recorded = {path: path if is_published else path.expanduser().resolve() for path in _files_in(run)}
+    recorded = {path: path if is_published else path.expanduser().resolve() for path in list_files(run)}
     files = list(dict.fromkeys(recorded.values()))
     words = [code] if isinstance(code, str) else code or ()
     named = [split_outside(word)[0] if is_outside(word) else Path(word) for word in words]
