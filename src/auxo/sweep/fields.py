@@ -2,15 +2,16 @@
 
 import difflib
 import types
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Annotated, Literal, Union, cast, get_args, get_origin, get_type_hints
 
 import tyro
 
 from auxo.errors import ConfigError
+from auxo.options import FamilyOptions, choose_member
 from auxo.runs.experiment import ExperimentConfig, named_options
-from auxo.runs.tree import Option, replaced
+from auxo.runs.tree import Option, replaced, walk
 
 Value = bool | int | float | str | None
 
@@ -53,6 +54,37 @@ def search_fields(config: ExperimentConfig) -> dict[str, Field]:
             if shape is not None:
                 found[path] = Field(path, option.steps, *shape, cast("Value", option.value))
     return found
+
+
+def member_fields(config: ExperimentConfig, chooser: Field, names: Sequence[Value]) -> dict[Value, dict[str, Field]]:
+    """Return the options that a run has under each name of a family's member, by name and path.
+
+    Args:
+        config: the run.
+        chooser: the option that names the member.
+        names: of members.
+
+    Raises:
+        ConfigError: there is no such member.
+    """
+    place = chooser.steps[:-1]
+    prefix = chooser.path.removesuffix("name")
+    current = next(o.owner for o in walk(config) if o.steps == chooser.steps)
+    found: dict[Value, dict[str, Field]] = {}
+    for name in names:
+        found[name] = {}
+        for option in walk(choose_member(cast("FamilyOptions", current), str(name))):
+            shape = None if option.steps == ("name",) else _find_shape(option)
+            if shape is not None:
+                path = prefix + _word(".".join(option.steps))
+                found[name][path] = Field(path, (*place, *option.steps), *shape, cast("Value", option.value))
+    return found
+
+
+def is_chooser(config: ExperimentConfig, item: Field) -> bool:
+    """Return whether an option names the member of a family."""
+    owners = [option.owner for option in walk(config) if option.steps == item.steps]
+    return item.steps[-1] == "name" and isinstance(owners[0], FamilyOptions)
 
 
 def find_field(path: str, known: Mapping[str, Field]) -> Field:

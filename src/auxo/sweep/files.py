@@ -44,7 +44,7 @@ def trial_table(sweep: Sweep, *, most: int | None = None) -> Table:
         lines.append(
             (
                 trial.name,
-                *(_short(trial.values[path]) for path in paths),
+                *(_short(trial.values[path]) if path in trial.values else "-" for path in paths),
                 *(_value_cell(score.row, name) for name in names),
                 _epochs(sweep, trial),
                 "-" if cost.flops is None else f"{cost.flops:.3g}",
@@ -124,13 +124,13 @@ def to_trial_csv(sweep: Sweep) -> str:
     names = dict.fromkeys(name for row in measured for name in row.measures)
     rows: list[dict[str, object]] = []
     for trial in sweep.trials:
-        result = sweep.results.get(trial.number)
+        result, own = sweep.results.get(trial.number), trial.values
         found = {} if result is None else {name: each.value for name, each in result.score.row.measures.items()}
         rows.append(
             {
                 "trial": trial.number,
                 "state": trial.state,
-                **{path: spelled(trial.values[path]) for path in sweep.study.space.paths},
+                **{path: spelled(own[path]) if path in own else None for path in sweep.study.space.paths},
                 **{f"val_{name}": found.get(name) for name in names},
                 "val_images": None if result is None else result.score.row.n,
                 "epochs": None if result is None else _epochs(sweep, trial),

@@ -28,7 +28,7 @@ class Trial:
 
     Args:
         number: from 0.
-        values: of the options that vary, by path.
+        values: of the options that vary and that are there under the trial's names, by path.
         state: "running" until it is told, then "finished" or "failed".
         error: in one line, why it failed; ``None`` where it did not.
     """
@@ -77,7 +77,7 @@ class Study:
         return [
             Trial(
                 each.number,
-                {path: each.params[path] for path in self.space.paths},
+                {path: each.params[path] for path in self.space.paths if path in each.params},
                 names.get(each.state, "running"),
                 each.user_attrs.get("error"),
             )
@@ -95,7 +95,8 @@ class Study:
             return None
         make, running = self.optuna.trial.create_trial, self.optuna.trial.TrialState.RUNNING
         # Written as one line of the journal, so that it is there as a whole or not at all.
-        self.study.add_trial(make(state=running, params=values, distributions=self._map_distributions()))
+        distributions = {path: one for path, one in self._map_distributions().items() if path in values}
+        self.study.add_trial(make(state=running, params=values, distributions=distributions))
         return Trial(number, values, "running")
 
     def tell(self, trial: Trial, score: ValidationScore) -> None:
@@ -115,7 +116,9 @@ class Study:
         differ from all.
         """
         finished = [trial for trial in self.trials if trial.state == "finished"]
-        varied = [path for path in self.space.paths if len({trial.values[path] for trial in finished}) > 1]
+        # Of options that only some trials have there is no comparison over all.
+        common = [path for path in self.space.paths if all(path in trial.values for trial in finished)]
+        varied = [path for path in common if len({trial.values[path] for trial in finished}) > 1]
         if len(finished) < _FEWEST_FOR_IMPORTANCES or not varied:
             return {}
         found = self.optuna.importance.get_param_importances(self.study, params=varied)
@@ -145,7 +148,7 @@ class Study:
         # In memory, because each value that is asked for would be a line of the journal.
         copy = self.optuna.create_study(direction=self.study.direction, sampler=sampler)
         copy.add_trials(self.study.get_trials(deepcopy=False))
-        return dict(copy.ask(self._map_distributions()).params)
+        return self.space.keep_there(copy.ask(self._map_distributions()).params)
 
     def _map_distributions(self) -> dict[str, object]:
         """Return the samplers as Optuna has them."""

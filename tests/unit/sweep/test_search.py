@@ -304,3 +304,19 @@ def test_check_contents__another_sweep_or_other_files__refused(make_space, tmp_p
     (folder / "notes.txt").touch()
     with pytest.raises(ConfigError, match="with other files"):
         check_contents(folder, contents)
+
+
+def test_ask__name_among_the_options__is_written_down_and_read_again_with_its_own(make_space, open_sweep, make_row):
+    gate = "method.pretexts.gate"
+    words = [f"{gate}.name=choice:uniform,learned", f"{gate}.entropy=log:0.1,2"]
+    study = open_sweep(make_space(*words, recipe="gssl"))
+    for _ in range(12):
+        trial = study.ask()
+        study.tell(trial, ValidationScore(SelectionRule(), make_row(0.5 + trial.number / 100, 1.0)))
+    again = open_sweep(make_space(*words, recipe="gssl"))
+    assert again.trials == study.trials
+    assert {trial.values[f"{gate}.name"] for trial in again.trials} == {"uniform", "learned"}
+    for trial in again.trials:
+        assert (f"{gate}.entropy" in trial.values) == (trial.values[f"{gate}.name"] == "learned")
+    assert sum(trial.values[f"{gate}.name"] == "uniform" for trial in again.trials) == 1  # it has nothing else to vary
+    assert set(again.importances()) <= {f"{gate}.name"}

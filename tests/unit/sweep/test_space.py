@@ -9,6 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from auxo.errors import AuxoError, ConfigError, SelectionError
+from auxo.gates.frozen import FrozenGate
+from auxo.gates.learned import LearnedGate
+from auxo.gates.uniform import UniformGate
 from auxo.methods.supervised import Supervised
 from auxo.registry import entries
 from auxo.runs.document import load_recipe
@@ -205,3 +208,64 @@ def test_check_builds__last_stage_without_a_head__refused_unless_a_pretext_decid
     space = parse_space(pretraining, ["epochs=int:1,2"])
     with open_runtime(space.config.runtime) as runtime, pytest.raises(SelectionError, match="a head that predicts"):
         check_builds(space, SelectionRule(), runtime=runtime)
+
+
+GATE = "method.pretexts.gate"
+GATES = [
+    f"{GATE}.name=choice:learned,uniform,frozen",
+    f"{GATE}.entropy=log:0.1,2",
+    f"{GATE}.form=choice:mean_of_softmax,per_sample",
+]
+
+
+def test_parse_space__name_among_the_options__each_trial_has_those_of_its_name():
+    for words in (GATES, GATES[::-1]):  # the name need not come first
+        space = parse_space(load_recipe("gssl"), words)
+        entropy, form = f"{GATE}.entropy", f"{GATE}.form"
+        drawn = {entropy: 0.3, form: "per_sample"}
+        there = {
+            name: set(space.keep_there({f"{GATE}.name": name, **drawn})) for name in ("learned", "uniform", "frozen")
+        }
+        assert there == {
+            "learned": {f"{GATE}.name", entropy, form},
+            "uniform": {f"{GATE}.name"},
+            "frozen": {f"{GATE}.name", form},
+        }
+        gates = [space.run({f"{GATE}.name": name, **drawn}).stages[0].method.pretexts.gate for name in there]
+        assert gates == [
+            LearnedGate.Config(entropy=0.3, form="per_sample"),
+            UniformGate.Config(),
+            FrozenGate.Config(form="per_sample"),
+        ]
+        assert space.own_values == {f"{GATE}.name": "learned", entropy: 1.0, form: "mean_of_softmax"}
+
+
+def test_parse_space__name_that_the_run_has_not__has_options_with_their_defaults():
+    run = load_recipe("auxo.methods.gssl:nomoe")
+    space = parse_space(run, [GATES[0], f"{GATE}.init=choice:default,kaiming"])
+    assert space.own_values == {f"{GATE}.name": "uniform"}
+    assert (
+        space.run({f"{GATE}.name": "frozen", f"{GATE}.init": "kaiming"}).stages[0].method.pretexts.gate.init
+        == "kaiming"
+    )
+
+
+def test_grid__name_among_the_options__no_combination_twice():
+    space = parse_space(load_recipe("gssl"), [GATES[0], GATES[2]])
+    assert [tuple(values.values()) for values in space.grid()] == [
+        ("learned", "mean_of_softmax"), ("learned", "per_sample"), ("uniform",), ("frozen", "mean_of_softmax"),
+        ("frozen", "per_sample"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ([f"{GATE}.aggregator=choice:mgda,upgrad"], f"an option with a number.*got '{GATE}.aggregator'"),
+        ([f"{GATE}.name=choice:learned,unifrom"], "one of auxo's gates, got 'unifrom': did you mean uniform"),
+        ([GATES[0], f"{GATE}.entropy=uniform:-1,2"], "entropy >= 0, got -1.0 in"),
+    ],
+)
+def test_parse_space__names_that_do_not_fit__are_refused(words, says):
+    with pytest.raises(ConfigError, match=says):
+        parse_space(load_recipe("gssl"), words)
