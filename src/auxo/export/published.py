@@ -8,7 +8,7 @@ from typing import Any
 
 from auxo.backbones import BackboneConfig
 from auxo.outside import is_outside, shorten_files, split_outside
-from auxo.runs.document import list_files, replace_outside
+from auxo.runs.document import list_files, map_json, replace_outside
 
 _PLACES = ("train", "val", "test", "unlabelled")
 
@@ -32,7 +32,7 @@ def published(document: str) -> str:
     found["run"]["training"]["cache"] = None
     publish_backbone(found["run"]["backbone"])
     for stage in found["run"]["stages"]:
-        stage["method"] = _publish_options(stage["method"])
+        stage["method"] = map_json(stage["method"], _publish_option)
     names = shorten_files(list_files(found["run"]))
     found["run"] = replace_outside(found["run"], names.__getitem__)
     return json.dumps(found, indent=2) + "\n"
@@ -44,15 +44,10 @@ def config_of(document: str) -> str:
     return hashlib.sha256(json.dumps(run, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _publish_options(value: object) -> object:
-    """Return options of a method without the folders of files that they name."""
-    if isinstance(value, dict):
-        options = {name: _publish_options(option) for name, option in value.items()}
-        if value.keys() == {item.name for item in fields(BackboneConfig)}:
-            publish_backbone(options)
-        return options
-    if isinstance(value, list):
-        return [_publish_options(option) for option in value]
+def _publish_option(value: object) -> object:
+    """Return an option of a method without the folders of files that it names."""
+    if isinstance(value, dict) and value.keys() == {item.name for item in fields(BackboneConfig)}:
+        publish_backbone(value)
     if isinstance(value, str) and not is_outside(value) and PurePath(value).is_absolute():
         return name_place(value)
     return value

@@ -130,14 +130,23 @@ def replace_outside(value: _Json, rename: Callable[[Path], str]) -> _Json:
         value: of a configuration.
         rename: returns what to call a file.
     """
+
+    def change(item: object) -> object:
+        if not isinstance(item, str) or not is_outside(item):
+            return item
+        path, name = split_outside(item)
+        return f"{rename(path)}:{name}"
+
+    return map_json(value, change)
+
+
+def map_json(value: _Json, change: Callable[[object], object]) -> _Json:
+    """Return JSON in which every value is what ``change`` makes of it, from the inside out."""
     if isinstance(value, dict):
-        return cast("_Json", {key: replace_outside(item, rename) for key, item in value.items()})
+        return cast("_Json", change({key: map_json(item, change) for key, item in value.items()}))
     if isinstance(value, list):
-        return cast("_Json", [replace_outside(item, rename) for item in value])
-    if isinstance(value, str) and is_outside(value):
-        path, name = split_outside(value)
-        return cast("_Json", f"{rename(path)}:{name}")
-    return value
+        return cast("_Json", change([map_json(item, change) for item in value]))
+    return cast("_Json", change(value))
 
 
 def list_files(value: object) -> tuple[Path, ...]:
