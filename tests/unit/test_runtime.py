@@ -78,6 +78,13 @@ def test_step__weights_stored_channels_last__gradients_and_momentum_have_their_l
         assert optimizer.state[parameter]["momentum_buffer"].stride() == parameter.stride()
 
 
+def test_prepare__compiled__compiles_every_network_and_nothing_else():
+    runtime = Runtime(config=RuntimeConfig(device="cpu", compile=True), device=torch.device("cpu"))
+    module = torch.nn.ModuleDict({name: torch.nn.Linear(2, 2) for name in ("first", "second", "head")})
+    runtime.prepare(module, networks=[module["first"], module["second"]])
+    assert [name for name, each in module.items() if each._compiled_call_impl is not None] == ["first", "second"]
+
+
 @pytest.mark.parametrize("channels_last", [True, False])
 def test_to_device__images__have_the_memory_format_of_the_run(channels_last):
     config = RuntimeConfig(device="cpu", channels_last=channels_last)

@@ -177,11 +177,25 @@ class Pictures:
     kind: str = "pictures"
 
 
-Block: TypeAlias = Legend | Charts | Numbers | Confusion | Points | Pictures
+@dataclass(frozen=True)
+class ImageGrid:
+    """Images in rows, each over its caption.
+
+    Args:
+        title: what is to be seen.
+        items: of each image a data URI and a caption, which may be empty.
+    """
+
+    title: str
+    items: Sequence[tuple[str, str]]
+    kind: str = "images"
+
+
+Block: TypeAlias = Legend | Charts | Numbers | Confusion | Points | Pictures | ImageGrid
 
 
 @dataclass(frozen=True)
-class Part:
+class SectionPart:
     """A part of a section.
 
     Args:
@@ -209,7 +223,7 @@ class Section:
 
     key: str
     title: str
-    parts: Sequence[Part]
+    parts: Sequence[SectionPart]
 
 
 @dataclass(frozen=True)

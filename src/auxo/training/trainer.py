@@ -1,6 +1,7 @@
 """The loop: fetch, update, log, evaluate, save."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -14,7 +15,7 @@ from auxo.errors import InterruptedRunError, NonFiniteError
 from auxo.evaluation import Reader
 from auxo.evaluation.operations import OperationCounter
 from auxo.files.signals import StopRequest
-from auxo.interfaces import AbstractMethod, Prepared, StepPlan, TrainState
+from auxo.interfaces import AbstractMethod, Exhibit, Prepared, StepPlan, TrainState
 from auxo.random import derive_seed
 from auxo.runs.checkpoint import Checkpoints, Progress, load_weights
 from auxo.runs.experiment import ExperimentConfig, StageConfig
@@ -127,7 +128,7 @@ class StageTrainer:
             InterruptedRunError: a signal came; the state is saved.
         """
         self.observer.stage_started(self.stage.name, step=self.state.step, num_steps=self.num_steps)
-        self._begin()
+        self._begin_stage()
         meter, speedometer = Meter(self.runtime, first_step=self.state.step + 1), _Speedometer()
         self.feeds.open(self.state.step, self.num_steps)
         self.method.train()
@@ -148,12 +149,18 @@ class StageTrainer:
             load_weights(self.method, self.checkpoints.read_weights(best), origin=str(best))
         return self.progress
 
-    def take(self, prepared: Prepared) -> None:
+    def take_prepared(self, prepared: Prepared) -> None:
         """Let every step see what the method has made before the first."""
         self.state.prepared = {name: tensor.to(self.runtime.device) for name, tensor in prepared.tensors.items()}
         self.feeds.add_targets(prepared)
 
-    def _begin(self) -> None:
+    def exhibits(self) -> Sequence[Exhibit]:
+        """Return what the method shows of itself with its present weights, on images that do not judge."""
+        return self.method.exhibits(
+            {split.name: self.reader.images(split) for split in (self.splits.train, self.splits.val)}
+        )
+
+    def _begin_stage(self) -> None:
         """Let the method begin the stage, or read what it made of the images when the stage began."""
         if not has_start(self.method):
             return
@@ -166,7 +173,9 @@ class StageTrainer:
             if self.runtime.is_main:
                 self.checkpoints.save_prepared(start.prepared, self.progress)
             self.runtime.barrier()
-        self.take(self.checkpoints.read_prepared(self.progress))  # the same in every process, and when it is resumed
+        self.take_prepared(
+            self.checkpoints.read_prepared(self.progress)
+        )  # the same in every process, and when it is resumed
 
     def _schedule(self, name: str, optimizer: Optimizer) -> LRScheduler:
         """Return the learning rate of an optimiser over the steps that it takes."""
