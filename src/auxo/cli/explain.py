@@ -15,6 +15,7 @@ from auxo.data.config import Unknown
 from auxo.errors import ConfigError
 from auxo.explain import ExplainConfig, Subject, explain
 from auxo.outside import short_name
+from auxo.runs.exhibits import read_exhibits
 from auxo.runs.experiment import ExperimentConfig, method_name
 from auxo.runs.model import TrainedModel, load_model, splits_of
 from auxo.runtime import RuntimeConfig, open_runtime
@@ -70,7 +71,9 @@ def run(words: Sequence[str]) -> None:
         out = Path(options.out) if options.out else default
         if runtime.is_main:
             found.write(out)
-            print("\n".join([*found.notes, f"images and rows: {out}"]))
+            stages = [options.stage] if options.stage else [stage.name for stage in config.stages]
+            shown = [f"{each.exhibit.title}: {each.path}" for each in read_exhibits(folder, stages)]
+            print("\n".join([*found.notes, f"images and rows: {out}", *shown]))
 
 
 def _choose_source(config: ExperimentConfig, model: TrainedModel, options: Options) -> tuple[str, AbstractSource]:

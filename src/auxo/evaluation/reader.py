@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ from auxo.evaluation.observe import features_of
 from auxo.evaluation.tally import Tally
 from auxo.interfaces import AbstractMethod, PretextHead
 from auxo.runs.model import TrainedModel
-from auxo.runs.results import EvaluationRow
+from auxo.runs.results import METHOD, EvaluationRow
 from auxo.runtime import Runtime
 from auxo.tasks import ANSWERS_MEASURE, AbstractTask, Scores, Target, measure_answers, part_answers, score_answers
 from auxo.types import Batch, Column, Features, Images
@@ -212,9 +212,10 @@ class Reader:
             The task's heads in the method's order, the first being the one that predicts, none where it has none;
             ``"mean"``, the average of their outputs, if there are two or more; then the pretexts, on every variant of
             every image, or of every so many-th one where the variants of all pretexts together are more than four.
+            Measures of the method's own stand with the head that predicts, or in a row of their own, ``method``.
 
         Raises:
-            ConfigError: one of several heads is called ``"mean"``.
+            ConfigError: one of several heads is called ``"mean"``, or a measure of the method's own is the task's.
             DataError: the split has no image.
             NonFiniteError: a head's outputs are not all finite.
             ShapeError: a pretext's answers are not classes, so they cannot be measured.
@@ -232,7 +233,20 @@ class Reader:
             parts = {"answer": part_answers(kept, [str(number) for number in range(count)])}
             n = len(kept["right"])
             rows.append(EvaluationRow(split.name, name, "pretext", n, ANSWERS_MEASURE, measures, 1 / count, parts))
-        return rows
+        return self._add_own(rows, split)
+
+    def _add_own(self, rows: list[EvaluationRow], split: AnySplit) -> list[EvaluationRow]:
+        """Return the rows of a split with the measures that are the method's own."""
+        own = dict(self.method.measures(self.images(split)))
+        if not own:
+            return rows
+        if not self.predicts:
+            return [*rows, EvaluationRow(split.name, METHOD, METHOD, len(split.source), next(iter(own)), own)]
+        taken = sorted(own.keys() & rows[0].measures.keys())
+        if taken:
+            fix = "choose another name in measures"
+            raise ConfigError("measures of a method's own", f"{taken[0]!r}, which the task has", fix)
+        return [replace(rows[0], measures={**rows[0].measures, **own}), *rows[1:]]
 
     def row(self, split: str, head: str, scores: Scores, columns: Mapping[str, Column]) -> EvaluationRow:
         """Return what the scores of a whole set add up to.

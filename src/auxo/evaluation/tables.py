@@ -10,7 +10,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from auxo.errors import DataError
-from auxo.runs.results import PRIMARY, Compute, EvaluationRow, Selection
+from auxo.runs.results import METHOD, PRIMARY, Compute, EvaluationRow, Selection
 
 _MISSING = "-"
 _ABBREVIATIONS = ("auroc", "ece", "nll")
@@ -53,7 +53,7 @@ def build_table(
     cells: dict[tuple[str, str, str], list[EvaluationRow]] = {}
     for row in rows:
         cells.setdefault((row.split, row.kind, row.head), []).append(row)
-    heads = [*_list_heads(rows, "task"), *_list_heads(rows, "pretext")]
+    heads = [*_list_heads(rows, "task"), *_list_heads(rows, "pretext"), *_list_heads(rows, METHOD)]
     for (split, _, head), members in cells.items():
         if len(members) != num_seeds:
             raise DataError(

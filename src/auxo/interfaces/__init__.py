@@ -1,6 +1,7 @@
 """The contracts between the parts of auxo: backbone, pretext, method, and the state a method is trained in."""
 
 from auxo.interfaces.backbone import AbstractBackbone
+from auxo.interfaces.exhibits import CurveExhibit, Exhibit, ImageExhibit, TableExhibit, TextExhibit
 from auxo.interfaces.method import AbstractMethod, MethodConfig, TrainState
 from auxo.interfaces.networks import AbstractNetworks, BuildsBackbone
 from auxo.interfaces.pretext import AbstractPretext, PretextBatch, PretextHead
@@ -15,12 +16,17 @@ __all__ = [
     "AbstractOrder",
     "AbstractPretext",
     "BuildsBackbone",
+    "CurveExhibit",
+    "Exhibit",
+    "ImageExhibit",
     "MethodConfig",
     "Prepared",
     "PretextBatch",
     "PretextHead",
     "StageStart",
     "StepPlan",
+    "TableExhibit",
+    "TextExhibit",
     "TrainState",
     "View",
 ]

@@ -1,7 +1,7 @@
 """What a method is: a way to train, its options, and the state that it is trained in."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from inspect import signature
 from typing import ClassVar
@@ -12,14 +12,15 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from auxo.errors import ConfigError
 from auxo.interfaces.backbone import AbstractBackbone
+from auxo.interfaces.exhibits import Exhibit
 from auxo.interfaces.networks import AbstractNetworks
 from auxo.interfaces.pretext import PretextHead
-from auxo.interfaces.reading import Prepared, StageStart
+from auxo.interfaces.reading import AbstractImageReader, Prepared, StageStart
 from auxo.interfaces.view import StepPlan, View
 from auxo.optimizers import OptimizerConfig
 from auxo.random import Draws, named_generator
 from auxo.runtime import Runtime
-from auxo.tasks import AbstractTask
+from auxo.tasks import AbstractTask, Measure
 from auxo.types import Batch, Batches, Images, Metrics
 
 _MOVED = "it was written for auxo 0.1: docs/moving.md says what has changed"
@@ -150,6 +151,29 @@ class AbstractMethod(nn.Module, ABC):
     def pretext_heads(self) -> dict[str, PretextHead]:
         """Return the pretexts that evaluation should measure, by name; none unless a method has them."""
         return {}
+
+    def measures(self, images: AbstractImageReader) -> Mapping[str, Measure]:
+        """Return measures of the method's own on a split, on which selection may rest; none by default.
+
+        Asked in every process whenever the split is measured, also when the run is evaluated later: what they need has
+        to be among the weights and buffers. Their names must be others than those of the task's measures.
+
+        Args:
+            images: of the split.
+        """
+        del images
+        return {}
+
+    def exhibits(self, images: Mapping[str, AbstractImageReader]) -> Sequence[Exhibit]:
+        """Return what there is to show at the end of a stage, in report and ``auxo explain``; by default nothing.
+
+        Asked in every process, with the weights that the stage ends with.
+
+        Args:
+            images: by split, ``train`` and ``val``; never a set that judges.
+        """
+        del images
+        return ()
 
     def frozen_parameters(self) -> dict[str, str]:
         """Return the parameters that no gradient reaches, by name, each with the reason; none by default."""

@@ -177,7 +177,21 @@ class Pictures:
     kind: str = "pictures"
 
 
-Block: TypeAlias = Legend | Charts | Numbers | Confusion | Points | Pictures
+@dataclass(frozen=True)
+class ImageGrid:
+    """Images in rows, each over its caption.
+
+    Args:
+        title: what is to be seen.
+        items: of each image a data URI and a caption, which may be empty.
+    """
+
+    title: str
+    items: Sequence[tuple[str, str]]
+    kind: str = "images"
+
+
+Block: TypeAlias = Legend | Charts | Numbers | Confusion | Points | Pictures | ImageGrid
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from auxo.reporting.sections import (
     confusion_section,
     cost_section,
     curves_section,
+    exhibits_section,
     gates_section,
     metrics_section,
     points_section,
@@ -49,6 +50,7 @@ def build_page(runs: Sequence[RunRecord], judgements: Sequence[Judgement]) -> Pa
         pretext_section(ordered, styles),
         points_section(ordered, judged),
         attention_section(ordered, judged),
+        exhibits_section(ordered),
         cost_section(ordered, judged),
     ]
     return Page(

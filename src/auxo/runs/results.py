@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from auxo.errors import ConfigError
 from auxo.tasks import Measure, Part
 
 PRIMARY = "primary"
 """Stands for whichever measure is the primary one of a task."""
+METHOD: Final = "method"
+"""Head and kind of a row that holds the measures of a method without a head that predicts."""
 
 
 @dataclass(frozen=True)
@@ -18,7 +20,8 @@ class EvaluationRow:
     Args:
         split: name of the split, such as ``"test"`` or ``"ood/optdigits"``.
         head: name of the task's head or the pretext; ``"mean"`` is the average of the task heads' outputs.
-        kind: ``"task"`` for what is to be predicted, ``"pretext"`` for a pretext's answers.
+        kind: ``"task"`` for what is to be predicted, ``"pretext"`` for a pretext's answers, ``"method"`` for measures
+            of its own of a method without a head that predicts.
         n: number of items: images, or for a pretext all variants of the images it was measured on. A pretext's variants
             of one image are not independent, so its intervals are too narrow.
         primary: name of the measure that decides.
@@ -30,7 +33,7 @@ class EvaluationRow:
 
     split: str
     head: str
-    kind: Literal["task", "pretext"]
+    kind: Literal["task", "pretext", "method"]
     n: int
     primary: str
     measures: Mapping[str, Measure]

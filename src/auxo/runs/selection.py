@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from auxo.data import ValSplit
 from auxo.errors import ConfigError, NonFiniteError, SelectionError
-from auxo.runs.results import PRIMARY, EvaluationRow, Selection
+from auxo.runs.results import METHOD, PRIMARY, EvaluationRow, Selection
 from auxo.tasks import Measure
 
 if TYPE_CHECKING:
@@ -26,7 +26,8 @@ class SelectionRule:
     keep: Literal["last", "best"] = "last"
     """The last weights, or the best on the validation set."""
     measure: str = PRIMARY
-    """Measure that decides: "primary" for the task's own, or a name such as nll or worst_group/background."""
+    """Measure that decides: "primary" for the task's, or a name such as nll, worst_group/background or one of a
+    method's own."""
     head: str = FIRST
     """Head that is measured: "first" for the one that predicts, or the name of another head or of a pretext."""
     tie_break: str = _TIE_BREAK
@@ -106,7 +107,7 @@ class SelectionRule:
             ConfigError: there is no head of the rule's name.
         """
         of_split = [row for row in rows if row.split == split]
-        first = next((row for row in of_split if row.kind == "task"), None)
+        first = next((row for kind in ("task", METHOD) for row in of_split if row.kind == kind), None)
         if self.head == FIRST:
             if first is None:
                 raise SelectionError(f"a row of a head that predicts on {split}", "none", "select on a pretext's head")

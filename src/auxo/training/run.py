@@ -18,6 +18,7 @@ from auxo.files.signals import StopRequest, stop_on_signal
 from auxo.files.tensor_file import write_tensor_file
 from auxo.interfaces import AbstractMethod
 from auxo.runs.checkpoint import Checkpoints, load_matching, load_part
+from auxo.runs.exhibits import write_exhibits
 from auxo.runs.experiment import ExperimentConfig, StageConfig
 from auxo.runs.journal import Journal
 from auxo.runs.model import splits_of
@@ -140,7 +141,9 @@ def _train_stages(run: _Run) -> RunResult:
                 trainer = _stage_trainer(run, stage)
             trainer.journal = journal
             progress = trainer.train()
+            exhibits = trainer.exhibits()
             if runtime.is_main:
+                write_exhibits(run.folder, stage.name, exhibits)
                 trainer.checkpoints.save_weights(trainer.checkpoints.final, trainer.method, progress)
             runtime.barrier()
         return _finish_run(run, trainer.method, trainer.num_steps, journal)

@@ -1,6 +1,7 @@
 """The loop: fetch, update, log, evaluate, save."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -14,7 +15,7 @@ from auxo.errors import InterruptedRunError, NonFiniteError
 from auxo.evaluation import Reader
 from auxo.evaluation.operations import OperationCounter
 from auxo.files.signals import StopRequest
-from auxo.interfaces import AbstractMethod, Prepared, StepPlan, TrainState
+from auxo.interfaces import AbstractMethod, Exhibit, Prepared, StepPlan, TrainState
 from auxo.random import derive_seed
 from auxo.runs.checkpoint import Checkpoints, Progress, load_weights
 from auxo.runs.experiment import ExperimentConfig, StageConfig
@@ -152,6 +153,12 @@ class StageTrainer:
         """Let every step see what the method has made before the first."""
         self.state.prepared = {name: tensor.to(self.runtime.device) for name, tensor in prepared.tensors.items()}
         self.feeds.add_targets(prepared)
+
+    def exhibits(self) -> Sequence[Exhibit]:
+        """Return what the method shows of itself with its present weights, on images that do not judge."""
+        return self.method.exhibits(
+            {split.name: self.reader.images(split) for split in (self.splits.train, self.splits.val)}
+        )
 
     def _begin(self) -> None:
         """Let the method begin the stage, or read what it made of the images when the stage began."""

@@ -3,6 +3,7 @@
 from auxo.reporting.sections.asked import asked_section
 from auxo.reporting.sections.cost import cost_section
 from auxo.reporting.sections.curves import curves_section, gates_section, metrics_section
+from auxo.reporting.sections.exhibits import exhibits_section
 from auxo.reporting.sections.judged import confusion_section, reliability_section
 from auxo.reporting.sections.looked_at import attention_section, points_section
 from auxo.reporting.sections.pretexts import pretext_section
@@ -14,6 +15,7 @@ __all__ = [
     "confusion_section",
     "cost_section",
     "curves_section",
+    "exhibits_section",
     "gates_section",
     "metrics_section",
     "points_section",

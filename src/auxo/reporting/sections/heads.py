@@ -12,7 +12,7 @@ class Head(NamedTuple):
     Methods give one name to different things: a pretext called rotation may have four answers or sixteen.
 
     Args:
-        kind: "task" or "pretext".
+        kind: see :class:`auxo.runs.EvaluationRow`.
         name: of the head.
         primary: name of the measure.
         unit: of the measure.
@@ -28,7 +28,7 @@ class Head(NamedTuple):
     @property
     def title(self) -> str:
         """The name, and whether it is a pretext's."""
-        return self.name if self.kind == "task" else f"{self.name} (pretext)"
+        return f"{self.name} (pretext)" if self.kind == "pretext" else self.name
 
 
 def find_head(row: EvaluationRow) -> Head:
