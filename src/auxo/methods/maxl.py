@@ -28,7 +28,6 @@ from auxo.bilevel.vectors import joint_norm
 from auxo.data import DataConfig
 from auxo.errors import ConfigError
 from auxo.interfaces import (
-    AbstractBackbone,
     AbstractMethod,
     AbstractNetworks,
     MethodConfig,
@@ -69,7 +68,7 @@ _PLAIN_GENERATOR = replace(_PLAIN, lr=1e-3, weight_decay=5e-4)
 class _Both(nn.Module):
     """The network of the first level: logits of the classes, then of the sub-classes."""
 
-    def __init__(self, backbone: AbstractBackbone, semantic: nn.Module, auxiliary: nn.Module) -> None:
+    def __init__(self, backbone: nn.Module, semantic: nn.Module, auxiliary: nn.Module) -> None:
         super().__init__()
         self.backbone, self.semantic, self.auxiliary = backbone, semantic, auxiliary
 
