@@ -6,13 +6,16 @@ import sys
 import traceback
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import wraps
 from importlib.abc import SourceLoader
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import TypeVar
 
 from auxo.errors import AuxoError, ConfigError, ForeignCodeError
+
+_MODULE = "auxo_outside_"  # what the modules of a user's files are called
 
 _Kind = TypeVar("_Kind")
 _Made = TypeVar("_Made")
@@ -121,7 +124,7 @@ def import_file(path: Path) -> ModuleType:
         raise ConfigError("a Python file", f"no file {path}", "check the path before the colon")
     place = path.resolve()
     content = run_foreign(place.read_bytes, str(path))
-    name = f"auxo_outside_{path.stem}_{hashlib.sha256(content + str(place).encode()).hexdigest()[:12]}"
+    name = f"{_MODULE}{path.stem}_{hashlib.sha256(content + str(place).encode()).hexdigest()[:12]}"
     if name in sys.modules:
         return sys.modules[name]
     loader = _TextLoader(place, content)
@@ -178,6 +181,50 @@ def run_foreign(call: Callable[[], _Made], place: str) -> _Made:
         reason = error.msg if isinstance(error, SyntaxError) else error  # its text would say the line again
         text = " ".join(f"{type(error).__name__}: {reason}".split())
         raise ForeignCodeError(f"{place} to run", f"{text}{where}", "repair the file") from error
+
+
+def guard_class(kind: type) -> None:
+    """Let errors in the methods of a class of the user's be :class:`ForeignCodeError`; other classes stay as they are.
+
+    Args:
+        kind: of which what it defines itself is guarded: methods, class and static methods, and properties.
+    """
+    if not kind.__module__.startswith(_MODULE):
+        return
+    place = str(sys.modules[kind.__module__].__file__)
+
+    def guard(method: Callable[..., _Made]) -> Callable[..., _Made]:
+        @wraps(method)
+        def run(*args: object, **options: object) -> _Made:
+            return run_foreign(lambda: method(*args, **options), place)
+
+        return run
+
+    for name, item in list(vars(kind).items()):
+        if isinstance(item, classmethod | staticmethod):
+            setattr(kind, name, type(item)(guard(item.__func__)))
+        elif isinstance(item, property):
+            setattr(kind, name, property(None if item.fget is None else guard(item.fget), doc=item.__doc__))
+        elif isinstance(item, FunctionType):
+            setattr(kind, name, guard(item))
+
+
+def shorten_files(files: Sequence[Path]) -> dict[Path, str]:
+    """Return the shortest end of each path that is no end of another.
+
+    Args:
+        files: different ones.
+
+    Example:
+        >>> list(shorten_files([Path("/me/tasks/net.py"), Path("/me/net.py"), Path("/me/data.py")]).values())
+        ['tasks/net.py', 'me/net.py', 'data.py']
+    """
+    shortened = {}
+    for file in files:
+        shared = max((_num_shared_parts(file, other) for other in files if other != file), default=0)
+        parts = [part for part in file.parts if part != file.anchor]
+        shortened[file] = "/".join(parts[-(shared + 1) :])
+    return shortened
 
 
 def pair_files(recorded: Sequence[Path], named: Sequence[Path]) -> dict[Path, Path]:

@@ -66,3 +66,14 @@ def test_config__with_the_plan_of_the_old_interface__is_refused_in_one_line_that
 def test_state__step_in_the_middle__knows_its_epoch_and_progress():
     state = TrainState({}, step=7, num_steps=20, steps_per_epoch=5)
     assert (state.epoch, state.progress) == (1, 0.35)
+
+
+def test_config__with_the_build_of_the_old_interface__is_refused_in_one_line_that_says_where_to_look():
+    says = r"networks\), got build\(self, backbone, task, seed\) .*docs/moving.md"
+    with pytest.raises(ConfigError, match=says) as caught:
+
+        class Config(MethodConfig):
+            def build(self, backbone, task, *, seed):
+                return None
+
+    assert "\n" not in str(caught.value)

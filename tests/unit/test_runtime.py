@@ -78,6 +78,19 @@ def test_step__weights_stored_channels_last__gradients_and_momentum_have_their_l
         assert optimizer.state[parameter]["momentum_buffer"].stride() == parameter.stride()
 
 
+def test_prepare__compiled__compiles_every_network_and_nothing_else():
+    class Layer(torch.nn.Linear):
+        is_compiled = False
+
+        def compile(self):  # torch's own warns of what torch itself does
+            self.is_compiled = True
+
+    runtime = Runtime(config=RuntimeConfig(device="cpu", compile=True), device=torch.device("cpu"))
+    module = torch.nn.ModuleDict({name: Layer(2, 2) for name in ("first", "second", "head")})
+    runtime.prepare(module, networks=[module["first"], module["second"]])
+    assert [name for name, each in module.items() if each.is_compiled] == ["first", "second"]
+
+
 @pytest.mark.parametrize("channels_last", [True, False])
 def test_to_device__images__have_the_memory_format_of_the_run(channels_last):
     config = RuntimeConfig(device="cpu", channels_last=channels_last)

@@ -210,9 +210,9 @@ def _shape_owner(owner: object, made: dict[str, Any], *, shows_name: bool) -> ty
     for item in fields(kind):
         value, hint = getattr(owner, item.name), hints[item.name]
         if is_dataclass(value):
-            shape = made[item.name]
+            inner = made[item.name]
             extras = getattr(hint, "__metadata__", ())
-            hint, value = Annotated[(shape, *extras)] if extras else shape, shape()
+            hint, value = Annotated[(inner, *extras)] if extras else inner, inner()
         elif isinstance(owner, FamilyOptions) and item.name == "name" and not shows_name:
             hint = Annotated[hint, tyro.conf.Suppress]
         elif isinstance(owner, FamilyOptions) and item.name == "name":

@@ -12,6 +12,7 @@ from auxo.tasks import Interval
 
 _RESAMPLES = 9999
 _CONFIDENCE = 0.95
+_ROUNDING = 1e-12  # thousands of times what a subtraction in float64 loses
 
 
 @dataclass(frozen=True)
@@ -64,11 +65,12 @@ def paired_difference(
     made = Difference(method, baseline, split, measure, seeds, float(deltas.mean()))
     if len(seeds) < 2:
         return made
-    interval, p = paired_t(deltas)
-    return replace(made, bootstrap=bootstrap_interval(deltas), t=interval, p=p)
+    size = max(abs(value) for each in (values, others) for value in (each[seed] for seed in seeds))
+    interval, p = paired_t(deltas, size=size)
+    return replace(made, bootstrap=bootstrap_mean(deltas, size=size), t=interval, p=p)
 
 
-def paired_t(deltas: np.ndarray) -> tuple[Interval, float | None]:
+def paired_t(deltas: np.ndarray, *, size: float = 0.0) -> tuple[Interval, float | None]:
     """Return the 95 % interval of the mean of normal differences, and the p-value of a mean of zero.
 
     With ``n`` differences of mean ``m`` and sample standard deviation ``s``: ``m ± t(0.975, n - 1) s / sqrt(n)``. Where
@@ -76,6 +78,7 @@ def paired_t(deltas: np.ndarray) -> tuple[Interval, float | None]:
 
     Args:
         deltas: shape ``(pairs,)``; at least two.
+        size: largest of the numbers that they are differences of, against which rounding is judged.
 
     Example:
         >>> interval, p = paired_t(np.array([1.0, 2.0, 3.0]))
@@ -83,14 +86,14 @@ def paired_t(deltas: np.ndarray) -> tuple[Interval, float | None]:
         ([-0.484, 4.484], 0.0742)
     """
     mean, error = float(deltas.mean()), float(deltas.std(ddof=1)) / len(deltas) ** 0.5
-    if _is_constant(deltas):
+    if _is_constant(deltas, size):
         return Interval(mean, mean), None
     freedom = len(deltas) - 1
     half = float(stdtrit(freedom, 0.5 + _CONFIDENCE / 2)) * error
     return Interval(mean - half, mean + half), float(2 * stdtr(freedom, -abs(mean) / error))
 
 
-def bootstrap_interval(deltas: np.ndarray, *, seed: int = 0) -> Interval:
+def bootstrap_mean(deltas: np.ndarray, *, size: float = 0.0, seed: int = 0) -> Interval:
     """Return the 95 % bootstrap interval of the mean of differences.
 
     Bias-corrected and accelerated (Efron, Better Bootstrap Confidence Intervals, JASA 82, 1987,
@@ -100,13 +103,14 @@ def bootstrap_interval(deltas: np.ndarray, *, seed: int = 0) -> Interval:
 
     Args:
         deltas: shape ``(pairs,)``; at least two.
+        size: see :func:`paired_t`.
         seed: of the resamples.
 
     Example:
-        >>> bootstrap_interval(np.array([0.5, 0.5, 0.5]))
+        >>> bootstrap_mean(np.array([0.5, 0.5, 0.5]))
         Interval(low=0.5, high=0.5)
     """
-    if _is_constant(deltas):
+    if _is_constant(deltas, size):
         return Interval(float(deltas.mean()), float(deltas.mean()))
     from scipy.stats import bootstrap
 
@@ -153,6 +157,6 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return corrected
 
 
-def _is_constant(deltas: np.ndarray) -> bool:
-    """Return whether all differences are equal but for rounding."""
-    return bool(np.ptp(deltas) <= 1e-9)
+def _is_constant(deltas: np.ndarray, size: float) -> bool:
+    """Return whether all differences are equal but for rounding, which grows with what was subtracted."""
+    return bool(np.ptp(deltas) <= _ROUNDING * max(size, float(np.abs(deltas).max())))

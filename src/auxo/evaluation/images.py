@@ -128,11 +128,11 @@ class ImageReader(AbstractImageReader):
         runtime, tally, dtype = self._runtime, Tally(len(self), self._runtime), torch.float32
         with evaluation_mode(self._method), torch.inference_mode(), runtime.autocast():
             if len(self) < runtime.num_processes:  # a process without images learns from the first what rows are like
-                rows = function(self._normalised(self._fetch(torch.tensor([0]))))
+                rows = function(self._normalise_batch(self._fetch_batch(torch.tensor([0]))))
                 dtype = rows.dtype
                 tally.expect({_ROW: rows})
-            for batch in self._batches():
-                rows = function(self._normalised(batch))
+            for batch in self._read_batches():
+                rows = function(self._normalise_batch(batch))
                 dtype = rows.dtype
                 tally.add({_ROW: rows}, batch.indices)
         return tally.merge()[_ROW].to(dtype)
@@ -142,7 +142,7 @@ class ImageReader(AbstractImageReader):
         chosen = network or self._method.predicting_backbone
         if self._cache is None:
             return self._compute_features(chosen)
-        key = self._digest(chosen)
+        key = self._digest_inputs(chosen)
         found = self._cache.find(key)
         if found is None:
             with OperationCounter() as counter:
@@ -155,7 +155,7 @@ class ImageReader(AbstractImageReader):
         """See :meth:`auxo.interfaces.AbstractImageReader.pixels`."""
         return self._source.fetch(positions)
 
-    def _batches(self) -> Iterator[Batch]:
+    def _read_batches(self) -> Iterator[Batch]:
         """Return this process's part of the images."""
         return ordered_batches(
             self._source,
@@ -165,11 +165,11 @@ class ImageReader(AbstractImageReader):
             workers=self._workers,
         )
 
-    def _fetch(self, positions: Int[Tensor, " k"]) -> Batch:
+    def _fetch_batch(self, positions: Int[Tensor, " k"]) -> Batch:
         """Return some images with their targets."""
         return Batch(self._source.fetch(positions), self._source.fetch_targets(positions), positions)
 
-    def _normalised(self, batch: Batch) -> Batch:
+    def _normalise_batch(self, batch: Batch) -> Batch:
         """Return a batch of network inputs on the device."""
         normalised: Batch = self._pipeline(to_device(batch, self._runtime), seed=None)
         return normalised
@@ -178,7 +178,7 @@ class ImageReader(AbstractImageReader):
         """Return the pooled features of every image."""
         return self.read(lambda batch: network(batch.images).pooled.float())
 
-    def _digest(self, network: nn.Module) -> str:
+    def _digest_inputs(self, network: nn.Module) -> str:
         """Return a digest of all that features follow from."""
         digest = hashlib.sha256("".join(self._source.content_hashes()).encode())
         settings = (self._runtime.autocast_dtype, self._runtime.device.type, type(network).__qualname__)

@@ -8,9 +8,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from auxo.explain.config import ExplainConfig
+from auxo.explain.drawing import Drawing
 from auxo.explain.embedding import Embedding, embed
 from auxo.explain.figures import draw_points
-from auxo.explain.part import Part
 from auxo.explain.subject import Subject
 
 
@@ -48,7 +48,7 @@ def arrange(subject: Subject, classes: list[int], config: ExplainConfig) -> Poin
     return PointMap(indices, predicted, embedding, int(pooled.shape[1]))
 
 
-def arrangement(subject: Subject, classes: list[int], config: ExplainConfig) -> Part:
+def arrangement(subject: Subject, classes: list[int], config: ExplainConfig) -> Drawing:
     """Return the t-SNE map of the pooled features of the images of some classes.
 
     Args:
@@ -86,7 +86,7 @@ def arrangement(subject: Subject, classes: list[int], config: ExplainConfig) -> 
         caption=f"{text}, divergence {divergence:.2f} nats, seed {config.seed}\n"
         "neighbours mean something; distances between groups and their sizes do not",
     )
-    return Part([settings, *rows], picture, f"t-SNE: {text}")
+    return Drawing([settings, *rows], picture, f"t-SNE: {text}")
 
 
 def _read(subject: Subject, indices: Int[Tensor, " n"]) -> tuple[Float[Tensor, "n dim"], Int[Tensor, " n"] | None]:

@@ -8,9 +8,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from auxo.explain.config import ExplainConfig
+from auxo.explain.drawing import Drawing
 from auxo.explain.figures import Attention, draw_attention
 from auxo.explain.grad_cam import choose_layer, grad_cam
-from auxo.explain.part import Part
 from auxo.explain.subject import Inputs, Subject
 
 _DECIMALS = 4
@@ -56,7 +56,7 @@ def attend(subject: Subject, classes: list[int], config: ExplainConfig) -> Atten
     return AttentionGrid(layer, size, rows, grid)
 
 
-def attention_grid(subject: Subject, classes: list[int], config: ExplainConfig) -> Part:
+def attention_grid(subject: Subject, classes: list[int], config: ExplainConfig) -> Drawing:
     """Return :func:`attend` as a drawing, one row of images per class, with its rows of numbers.
 
     Args:
@@ -87,7 +87,7 @@ def attention_grid(subject: Subject, classes: list[int], config: ExplainConfig) 
         "class": config.explained,
         "seed": config.seed,
     }
-    return Part([settings, *rows], picture, f"Grad-CAM: {len(rows)} images, {text}")
+    return Drawing([settings, *rows], picture, f"Grad-CAM: {len(rows)} images, {text}")
 
 
 def _layer(subject: Subject, layer: str | None) -> tuple[str, tuple[int, int]]:

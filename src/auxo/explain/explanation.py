@@ -56,12 +56,12 @@ def explain(subject: Subject, config: ExplainConfig) -> Explanation:
     """
     names = subject.right.names
     classes = config.choose_classes(subject.right, source=subject.source.name)
-    parts = {"gradcam": attention_grid(subject, classes, config)} if subject.predicts else {}
-    parts["tsne"] = arrangement(subject, classes, config)
+    drawings = {"gradcam": attention_grid(subject, classes, config)} if subject.predicts else {}
+    drawings["tsne"] = arrangement(subject, classes, config)
     files: dict[str, bytes | str] = {}
-    for name, part in parts.items():
-        files |= {f"{name}.jsonl": _lines(part.rows), f"{name}.png": part.picture}
-    notes = [part.note for part in parts.values()]
+    for name, drawing in drawings.items():
+        files |= {f"{name}.jsonl": _lines(drawing.rows), f"{name}.png": drawing.image}
+    notes = [drawing.note for drawing in drawings.values()]
     if not subject.predicts:
         notes.insert(0, f"Grad-CAM: left out, for {subject.run} has no class head")
     if not config.classes and len(classes) < len(names):

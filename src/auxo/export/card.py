@@ -12,7 +12,7 @@ from auxo.evaluation import build_table, title_measure, to_markdown
 from auxo.export.description import Description
 from auxo.export.provenance import versions
 from auxo.export.snippets import onnx_snippet, torch_snippet
-from auxo.outside import import_file, is_outside, short_name, split_outside
+from auxo.outside import import_file, is_outside, short_name, shorten_files, split_outside
 from auxo.registry import entries
 from auxo.runs.document import outside_files
 from auxo.runs.experiment import ExperimentConfig, method_name
@@ -75,7 +75,7 @@ class Card:
         has_weights = "model.safetensors" in self.files
         read = (config.task, config.backbone, *config.stages) if has_weights else (config.task,)
         leave = "" if has_weights or "model.onnx" in self.files else " --trust-pt2"
-        code = "".join(f" --code {file.name}" for file in outside_files(*read))
+        code = "".join(f" --code {file}" for file in shorten_files(outside_files(*read)).values())
         return f"auxo predict {folder} IMAGES{leave}{code}"
 
     def to_markdown(self, *, metadata: bool) -> str:

@@ -7,8 +7,8 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from auxo.backbones import BackboneConfig
-from auxo.outside import is_outside, split_outside
-from auxo.runs.document import replace_outside
+from auxo.outside import is_outside, shorten_files, split_outside
+from auxo.runs.document import list_files, map_json, replace_outside
 
 _PLACES = ("train", "val", "test", "unlabelled")
 
@@ -16,8 +16,9 @@ _PLACES = ("train", "val", "test", "unlabelled")
 def published(document: str) -> str:
     """Return the text of a ``config.json`` with names of files and folders in place of their paths.
 
-    Addresses such as ``hf://owner/name`` stay. Of data that a Python file makes only the name of that file is left: an
-    export predicts without it. :func:`auxo.runs.from_json` reads it as that of an export.
+    Files of equal names keep as many folders as tell them apart. Addresses such as ``hf://owner/name`` stay. Of data
+    that a Python file makes only the name of that file is left: an export predicts without it.
+    :func:`auxo.runs.from_json` reads it as that of an export.
 
     Args:
         document: what the run directory's ``config.json`` holds.
@@ -31,8 +32,9 @@ def published(document: str) -> str:
     found["run"]["training"]["cache"] = None
     publish_backbone(found["run"]["backbone"])
     for stage in found["run"]["stages"]:
-        stage["method"] = _publish_options(stage["method"])
-    found["run"] = replace_outside(found["run"], lambda path: path.name)
+        stage["method"] = map_json(stage["method"], _publish_option)
+    names = shorten_files(list_files(found["run"]))
+    found["run"] = replace_outside(found["run"], names.__getitem__)
     return json.dumps(found, indent=2) + "\n"
 
 
@@ -42,15 +44,10 @@ def config_of(document: str) -> str:
     return hashlib.sha256(json.dumps(run, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _publish_options(value: object) -> object:
-    """Return options of a method without the folders of files that they name."""
-    if isinstance(value, dict):
-        options = {name: _publish_options(option) for name, option in value.items()}
-        if value.keys() == {item.name for item in fields(BackboneConfig)}:
-            publish_backbone(options)
-        return options
-    if isinstance(value, list):
-        return [_publish_options(option) for option in value]
+def _publish_option(value: object) -> object:
+    """Return an option of a method without the folders of files that it names."""
+    if isinstance(value, dict) and value.keys() == {item.name for item in fields(BackboneConfig)}:
+        publish_backbone(value)
     if isinstance(value, str) and not is_outside(value) and PurePath(value).is_absolute():
         return name_place(value)
     return value

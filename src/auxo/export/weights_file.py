@@ -69,7 +69,7 @@ def load_network(config: ExperimentConfig, folder: Path, *, runtime: Runtime) ->
         fix = "put the exported config.json back, or export the run again"
         raise CheckpointError(f"the configuration of {path}", f"an edited one in {folder / 'config.json'}", fix)
     description = Description.from_json(
-        header["exported"], origin=str(path), code=list(map(str, outside_files(config)))
+        header["exported"], origin=str(path), code=list(map(str, outside_files(config.task)))
     )
     task = description.task
     pipeline = InputPipeline(torch.zeros(task.channels), torch.ones(task.channels), image_shape=task.image_shape)

@@ -195,7 +195,7 @@ Block: TypeAlias = Legend | Charts | Numbers | Confusion | Points | Pictures | I
 
 
 @dataclass(frozen=True)
-class Part:
+class SectionPart:
     """A part of a section.
 
     Args:
@@ -223,7 +223,7 @@ class Section:
 
     key: str
     title: str
-    parts: Sequence[Part]
+    parts: Sequence[SectionPart]
 
 
 @dataclass(frozen=True)

@@ -120,7 +120,7 @@ def config_digest(config: ExperimentConfig) -> str:
 
 def outside_files(*configs: object) -> tuple[Path, ...]:
     """Return the Python files of everything outside auxo that a run, or parts of its configuration, use; each once."""
-    return _files_in([_to_plain(config) for config in configs])
+    return list_files([_to_plain(config) for config in configs])
 
 
 def replace_outside(value: _Json, rename: Callable[[Path], str]) -> _Json:
@@ -130,18 +130,27 @@ def replace_outside(value: _Json, rename: Callable[[Path], str]) -> _Json:
         value: of a configuration.
         rename: returns what to call a file.
     """
+
+    def change(item: object) -> object:
+        if not isinstance(item, str) or not is_outside(item):
+            return item
+        path, name = split_outside(item)
+        return f"{rename(path)}:{name}"
+
+    return map_json(value, change)
+
+
+def map_json(value: _Json, change: Callable[[object], object]) -> _Json:
+    """Return JSON in which every value is what ``change`` makes of it, from the inside out."""
     if isinstance(value, dict):
-        return cast("_Json", {key: replace_outside(item, rename) for key, item in value.items()})
+        return cast("_Json", change({key: map_json(item, change) for key, item in value.items()}))
     if isinstance(value, list):
-        return cast("_Json", [replace_outside(item, rename) for item in value])
-    if isinstance(value, str) and is_outside(value):
-        path, name = split_outside(value)
-        return cast("_Json", f"{rename(path)}:{name}")
-    return value
+        return cast("_Json", change([map_json(item, change) for item in value]))
+    return cast("_Json", change(value))
 
 
-def _files_in(value: object) -> tuple[Path, ...]:
-    """Return the files that JSON names, each once."""
+def list_files(value: object) -> tuple[Path, ...]:
+    """Return the files that JSON names as ``file.py:Name``, each once."""
     files: dict[Path, None] = {}
 
     def note(path: Path) -> str:
@@ -168,7 +177,7 @@ def allow_code(run: dict[str, Any], code: Sequence[str] | str | None, *, is_publ
     Raises:
         ConfigError: a file is not allowed.
     """
-    recorded = {path: path if is_published else path.expanduser().resolve() for path in _files_in(run)}
+    recorded = {path: path if is_published else path.expanduser().resolve() for path in list_files(run)}
     files = list(dict.fromkeys(recorded.values()))
     words = [code] if isinstance(code, str) else code or ()
     named = [split_outside(word)[0] if is_outside(word) else Path(word) for word in words]

@@ -81,7 +81,7 @@ class Networks(AbstractNetworks):
     def new(self, name: str, backbone: BuildsBackbone | None = None) -> AbstractBackbone:
         """See :meth:`auxo.interfaces.AbstractNetworks.new`."""
         self._take_name(name)
-        made_from = backbone or replace(self._architecture(), pretrained=False, weights=None)
+        made_from = backbone or replace(self._require_config(), pretrained=False, weights=None)
         return made_from.build(self.task, seed=self.seed, stream=name, first_weights=self._first_weights)
 
     def load(
@@ -100,6 +100,9 @@ class Networks(AbstractNetworks):
         if backbone is not None and not isinstance(backbone, BackboneConfig):
             raise ConfigError("a BackboneConfig for a loaded network", type(backbone).__name__, "pass one")
         kept = self._kept.get(name)
+        if kept is None and not self._first_weights:
+            got, fix = f"no {_FOLDER}/{name}.safetensors", "take it from a copy of the run"
+            raise CheckpointError(f"the network {name} that the run keeps", got, fix)
         if kept is None:
             kept = self._read_source(source, backbone, (tuple(mean), tuple(std)))
         elif kept.weights is not None and kept.record["source"] != source:
@@ -115,7 +118,7 @@ class Networks(AbstractNetworks):
             raise ConfigError(f"a new name of a network, other than {', '.join(sorted(self._names))}", got, fix)
         self._names.add(name)
 
-    def _architecture(self) -> BackboneConfig:
+    def _require_config(self) -> BackboneConfig:
         """Return what the shared backbone is made from."""
         if self._config is None:
             fix = "pass one, or make the networks from a BackboneConfig"
@@ -129,7 +132,7 @@ class Networks(AbstractNetworks):
         stated: tuple[tuple[float, ...], tuple[float, ...]],
     ) -> Kept:
         """Return a trained network from where it is."""
-        config, found = _find_source(source, backbone or self._architecture(), is_given=backbone is not None)
+        config, found = _find_source(source, backbone or self._require_config(), is_given=backbone is not None)
         mean, std = stated if any(stated) else found or ((), ())
         if not len(mean) == len(std) == self.task.channels:
             got = f"means of {len(mean)} and deviations of {len(std)}" if mean or std else "none"
@@ -144,7 +147,7 @@ class Networks(AbstractNetworks):
         """Return a frozen network."""
         config = BackboneConfig(**kept.record["backbone"])
         if is_outside(config.name):  # a record must not bring code along that the run's config does not name
-            config = replace(backbone or self._architecture(), pretrained=False, weights=None)
+            config = replace(backbone or self._require_config(), pretrained=False, weights=None)
         network = config.build(self.task, seed=self.seed, first_weights=False)
         if kept.weights is not None:
             load_weights(network, kept.weights, origin=f"the network {name} of the run")

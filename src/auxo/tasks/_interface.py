@@ -11,6 +11,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from auxo.errors import CheckpointError, ConfigError
+from auxo.outside import guard_class
 from auxo.types import Column, Losses
 
 Scores: TypeAlias = Mapping[str, Tensor]
@@ -168,6 +169,10 @@ class AbstractTask(ABC):
     """What model hubs call such a task."""
     is_size_fixed: ClassVar[bool] = True
     """Whether a trained network takes images of the size that it was trained with alone."""
+
+    def __init_subclass__(cls, **options: object) -> None:
+        super().__init_subclass__(**options)
+        guard_class(cls)
 
     @classmethod
     @abstractmethod

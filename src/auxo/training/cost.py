@@ -53,18 +53,18 @@ def measure_costs(config: ExperimentConfig, *, splits: Splits, runtime: Runtime)
         for trainer in untrained_stages(config, splits=splits, runtime=runtime):
             if trainer.stage is config.stages[-1]:
                 trainer.reader.require_head()
-            at_start = _begin(trainer)
+            at_start = _begin_stage(trainer)
             parameters = sum(parameter.numel() for parameter in trainer.method.parameters() if parameter.requires_grad)
             costs.append(StageCost(_flops_per_epoch(trainer), at_start, parameters))
     return tuple(costs)
 
 
-def _begin(trainer: StageTrainer) -> float:
+def _begin_stage(trainer: StageTrainer) -> float:
     """Let a method begin a stage, and return how many operations it took."""
     if not has_start(trainer.method):
         return 0.0
     start = begin_stage(trainer.reader, trainer.splits, seed=trainer.seed, cache=None)
-    trainer.take(start.prepared)
+    trainer.take_prepared(start.prepared)
     return start.flops or 0.0
 
 

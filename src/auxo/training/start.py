@@ -60,7 +60,7 @@ def begin_stage(reader: Reader, splits: Splits, *, seed: int, cache: Path | None
             raise ConfigError(f"targets of {', '.join(images)} from begin", repr(split), fix)
         for name, values in targets.items():
             _check_target(name, values, images[split])
-    return Start(prepared, time.perf_counter() - started, _add_up(counter, kept, reader))
+    return Start(prepared, time.perf_counter() - started, _count_operations(counter, kept, reader))
 
 
 def _check_target(name: str, values: Tensor, images: ImageReader) -> None:
@@ -72,7 +72,7 @@ def _check_target(name: str, values: Tensor, images: ImageReader) -> None:
         raise ConfigError(f"a value for each of the {len(images)} images of {images.split} from begin", got, fix)
 
 
-def _add_up(counter: OperationCounter, cache: FeatureCache | None, reader: Reader) -> float | None:
+def _count_operations(counter: OperationCounter, cache: FeatureCache | None, reader: Reader) -> float | None:
     """Return the operations of all processes; ``None`` in a compiled network, where they are not counted."""
     if reader.runtime.config.compile:
         return None

@@ -128,7 +128,7 @@ class StageTrainer:
             InterruptedRunError: a signal came; the state is saved.
         """
         self.observer.stage_started(self.stage.name, step=self.state.step, num_steps=self.num_steps)
-        self._begin()
+        self._begin_stage()
         meter, speedometer = Meter(self.runtime, first_step=self.state.step + 1), _Speedometer()
         self.feeds.open(self.state.step, self.num_steps)
         self.method.train()
@@ -149,7 +149,7 @@ class StageTrainer:
             load_weights(self.method, self.checkpoints.read_weights(best), origin=str(best))
         return self.progress
 
-    def take(self, prepared: Prepared) -> None:
+    def take_prepared(self, prepared: Prepared) -> None:
         """Let every step see what the method has made before the first."""
         self.state.prepared = {name: tensor.to(self.runtime.device) for name, tensor in prepared.tensors.items()}
         self.feeds.add_targets(prepared)
@@ -160,7 +160,7 @@ class StageTrainer:
             {split.name: self.reader.images(split) for split in (self.splits.train, self.splits.val)}
         )
 
-    def _begin(self) -> None:
+    def _begin_stage(self) -> None:
         """Let the method begin the stage, or read what it made of the images when the stage began."""
         if not has_start(self.method):
             return
@@ -173,7 +173,9 @@ class StageTrainer:
             if self.runtime.is_main:
                 self.checkpoints.save_prepared(start.prepared, self.progress)
             self.runtime.barrier()
-        self.take(self.checkpoints.read_prepared(self.progress))  # the same in every process, and when it is resumed
+        self.take_prepared(
+            self.checkpoints.read_prepared(self.progress)
+        )  # the same in every process, and when it is resumed
 
     def _schedule(self, name: str, optimizer: Optimizer) -> LRScheduler:
         """Return the learning rate of an optimiser over the steps that it takes."""

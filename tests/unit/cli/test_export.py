@@ -19,7 +19,7 @@ from auxo.data.fake import oriented_shapes
 from auxo.export import published
 from auxo.files.tensor_file import read_tensor_file
 from auxo.registry import entries
-from auxo.runs.document import from_json
+from auxo.runs.document import allow_code, from_json
 from auxo.runs.model import load_model
 from auxo.runtime import RuntimeConfig, open_runtime
 
@@ -342,3 +342,18 @@ def test_published__files_outside_auxo__keep_their_names_and_data_no_leave(run):
     assert (again["data"]["train"], again["data"]["ood"]) == ("reader.py", ["other.py", "hf://a/b.py:test"])
     config = from_json(text, origin="x", code="/elsewhere/net.py", is_published=True)
     assert config.backbone.name == "/elsewhere/net.py:Tiny"
+
+
+def test_published__two_files_of_one_name__keep_the_folders_that_tell_them_apart(run):
+    found = json.loads((run / "config.json").read_text())
+    found["run"]["backbone"]["name"] = "/home/me/nets/mine.py:Tiny"
+    found["run"]["stages"][0]["method"]["type"] = "/home/me/mine.py:Mine.Config"
+    text = published(json.dumps(found))
+    again = json.loads(text)["run"]
+    assert (again["backbone"]["name"], again["stages"][0]["method"]["type"]) == (
+        "nets/mine.py:Tiny",
+        "me/mine.py:Mine.Config",
+    )
+    allowed = allow_code(again, ("/other/me/mine.py", "/other/nets/mine.py"), is_published=True)
+    assert allowed["backbone"]["name"] == "/other/nets/mine.py:Tiny"
+    assert allowed["stages"][0]["method"]["type"] == "/other/me/mine.py:Mine.Config"

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from auxo.comparison import bootstrap_interval, holm, paired_difference, paired_t
+from auxo.comparison import bootstrap_mean, holm, paired_difference, paired_t
 from auxo.errors import ConfigError
 
 DELTAS = np.array([0.4, 1.1, -0.3, 0.9, 2.2])
@@ -35,6 +35,27 @@ def test_paired_t__equal_differences__a_point_and_no_p_value(value):
     assert p is None
 
 
+def compare_values(values, others):
+    pairs = (dict(enumerate(each)) for each in (values, others))
+    return paired_difference(*pairs, method="a", baseline="b", split="test", measure="m")
+
+
+def test_paired_difference__small_measures__differ_as_large_ones_do():
+    values, others = np.array([3.0, 5.0, 4.0]), np.array([1.0, 1.5, 2.5])
+    small, large = (compare_values((scale * values).tolist(), (scale * others).tolist()) for scale in (1e-10, 1.0))
+    assert small.p == pytest.approx(large.p)
+    assert small.t == pytest.approx([1e-10 * end for end in large.t])
+    assert small.bootstrap.low < small.mean < small.bootstrap.high
+
+
+def test_paired_difference__equal_but_for_rounding__a_point_and_no_p_value():
+    values, others = [0.4, 70.1, 90.7], [0.3, 70.0, 90.6]
+    assert len({value - other for value, other in zip(values, others, strict=True)}) > 1
+    found = compare_values(values, others)
+    assert found.p is None
+    assert found.t.low == found.t.high == pytest.approx(0.1)
+
+
 def bca(deltas, *, resamples, seed):
     """Efron's BCa interval of a mean: z0 from the share of resamples below, a from the jackknife."""
     generator = np.random.default_rng(seed)
@@ -50,25 +71,25 @@ def bca(deltas, *, resamples, seed):
 
 
 @pytest.mark.parametrize("seed", [0, 1, 3])  # percentiles are 0.1 to 0.4 away
-def test_bootstrap_interval__skewed_differences__as_a_second_rendering(seed):
+def test_bootstrap_mean__skewed_differences__as_a_second_rendering(seed):
     deltas = np.random.default_rng(seed).exponential(size=12)
-    assert bootstrap_interval(deltas) == pytest.approx(bca(deltas, resamples=200_000, seed=1), abs=0.08)
+    assert bootstrap_mean(deltas) == pytest.approx(bca(deltas, resamples=200_000, seed=1), abs=0.08)
 
 
-def test_bootstrap_interval__called_twice__the_same_numbers_inside_the_differences():
-    first, second = bootstrap_interval(DELTAS), bootstrap_interval(DELTAS)
+def test_bootstrap_mean__called_twice__the_same_numbers_inside_the_differences():
+    first, second = bootstrap_mean(DELTAS), bootstrap_mean(DELTAS)
     assert first == second
     assert DELTAS.min() <= first.low < DELTAS.mean() < first.high <= DELTAS.max()
 
 
 @pytest.mark.parametrize("deltas", [[0.7] * 5, [0.0, 0.0], [-3.0] * 3])
-def test_bootstrap_interval__equal_differences__that_value(deltas):
-    assert bootstrap_interval(np.array(deltas)) == (pytest.approx(deltas[0]), pytest.approx(deltas[0]))
+def test_bootstrap_mean__equal_differences__that_value(deltas):
+    assert bootstrap_mean(np.array(deltas)) == (pytest.approx(deltas[0]), pytest.approx(deltas[0]))
 
 
 @pytest.mark.parametrize("deltas", [[0.0, 1.0], [0.0, 0.0, 0.0, 0.0, 1.0], [1.0, 1.0, 1.0, 2.0]])
-def test_bootstrap_interval__few_different_values__finite_and_in_order(deltas):
-    low, high = bootstrap_interval(np.array(deltas))
+def test_bootstrap_mean__few_different_values__finite_and_in_order(deltas):
+    low, high = bootstrap_mean(np.array(deltas))
     assert min(deltas) <= low <= high <= max(deltas)
 
 

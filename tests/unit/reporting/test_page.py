@@ -13,11 +13,11 @@ from auxo.reporting.blocks import (
     Confusion,
     Numbers,
     Page,
-    Part,
     Picture,
     Pictures,
     Points,
     Section,
+    SectionPart,
     Sprite,
 )
 from auxo.reporting.charts import Line as ChartLine
@@ -31,7 +31,7 @@ DOT = "data:image/webp;base64,AAAA"
 
 def page_of(*blocks):
     """A page with these blocks, where every text is hostile."""
-    return Page(EVIL, [EVIL], [Section("one", EVIL, [Part(EVIL, [EVIL], blocks, [EVIL])])], EVIL)
+    return Page(EVIL, [EVIL], [Section("one", EVIL, [SectionPart(EVIL, [EVIL], blocks, [EVIL])])], EVIL)
 
 
 def chart_of(figure):

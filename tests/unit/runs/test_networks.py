@@ -124,6 +124,24 @@ def test_export__network_that_predicts__is_in_it_with_its_weights_and_no_place(t
         torch.testing.assert_close(again.method.predict(inputs), model.method.predict(inputs))
 
 
+def test_run__of_two_stages_with_one_trained_network__keeps_it_once(teacher, tmp_path):
+    options = load_outside(f"{OUTSIDE}:Taught.Config", MethodConfig)(teacher=str(teacher))
+    stages = [StageConfig(name=name, method=options, epochs=1, batch_size=32) for name in ("first", "second")]
+    run_here(replace(make_config(*stages), backbone=RESNET), tmp_path / "run", make_splits())
+    assert list(read_networks(tmp_path / "run")) == ["teacher"]
+
+
+def test_load_model__network_that_the_run_kept_and_lost__is_refused(teacher, tmp_path):
+    config = taught(teacher)
+    run_here(config, tmp_path / "run", make_splits())
+    (tmp_path / "run" / "networks" / "teacher.safetensors").unlink()
+    with (
+        open_runtime(RuntimeConfig(device="cpu")) as runtime,
+        pytest.raises(CheckpointError, match="the network teacher that the run keeps, got no networks/teacher"),
+    ):
+        load_model(config, tmp_path / "run", runtime=runtime)
+
+
 def test_load__file_of_a_run__is_normalised_as_the_run_was(teacher):
     networks = Networks(RESNET, TASK, seed=1, given=HALF)
     from_file, from_run = (networks.load(n, str(p)) for n, p in (("a", teacher / "model.safetensors"), ("b", teacher)))

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from auxo.errors import ConfigError
+from auxo.errors import ConfigError, DataError, ForeignCodeError
 from auxo.methods.supervised import Supervised
+from auxo.outside import load_outside
 from auxo.tasks import AbstractTask, Classification, TaskConfig
 
 PIXELS = Path(__file__).parents[2] / "outside" / "pixels.py"
@@ -63,3 +64,54 @@ def test_from_record__tuples_within_tuples__come_back_equal():
 
     task = Nested(("a", "b"), 3, 8, 8, groups=(("x", "y"), ("z",)))
     assert Nested.from_record(json.loads(json.dumps(task.to_record())), origin="here") == task
+
+
+BROKEN = """
+from dataclasses import dataclass
+from auxo.errors import DataError
+from auxo.tasks import Classification
+
+@dataclass(frozen=True)
+class Broken(Classification):
+    @property
+    def num_outputs(self):
+        return {}["outputs"]
+
+    @classmethod
+    def strata(cls, source):
+        return 1 // 0
+
+    def losses(self, outputs, targets):
+        return self.score(outputs, targets)
+
+    def score(self, outputs, targets):
+        raise ValueError("two\\nlines")
+
+    def measure(self, scores, columns):
+        raise DataError("scores", "none", "give some")
+
+class Other:
+    def fail(self):
+        raise ValueError("not a task")
+"""
+
+
+def test_task__error_in_its_own_methods__is_one_line_with_file_and_line(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(BROKEN)
+    kind = TaskConfig(name=f"{file}:Broken").kind()
+    task = kind(("a", "b"), channels=3, height=8, width=8)
+    calls = {
+        r"KeyError: 'outputs' at line 10": lambda: task.num_outputs,
+        r"ZeroDivisionError: .* at line 14": lambda: kind.strata(None),
+        r"ValueError: two lines at line 20": lambda: task.losses(None, {}),
+    }
+    for says, call in calls.items():
+        with pytest.raises(ForeignCodeError, match=rf"mine\.py to run, got {says}: repair the file") as caught:
+            call()
+        assert "\n" not in str(caught.value)
+        assert caught.value.__cause__ is not None
+    with pytest.raises(DataError, match="expected scores, got none"):
+        task.measure({}, {})
+    with pytest.raises(ValueError, match="not a task"):
+        load_outside(f"{file}:Other", object)().fail()

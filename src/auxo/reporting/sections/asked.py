@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from auxo.errors import AuxoError
 from auxo.outside import short_name
 from auxo.registry import entries
-from auxo.reporting.blocks import Numbers, Part, Section
+from auxo.reporting.blocks import Numbers, Section, SectionPart
 from auxo.reporting.judgement import Judgement
 from auxo.reporting.run_record import RunRecord
 from auxo.reporting.sections.words import counted, listed
@@ -36,7 +36,7 @@ def asked_section(runs: Sequence[RunRecord], judgements: Sequence[Judgement]) ->
             _worded("Options that are not at the recipe's default, the same in all runs", ["option", "value"], shared),
         ]
     sentences = [_who(runs), _of_options(options)]
-    return Section("asked", "What was asked", [Part("", sentences, [block for block in blocks if block.lines])])
+    return Section("asked", "What was asked", [SectionPart("", sentences, [block for block in blocks if block.lines])])
 
 
 def _parted(lines: Sequence[tuple[str, ...]]) -> tuple[list[tuple[str, ...]], list[tuple[str, ...]]]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from auxo.reporting.blocks import Numbers, Part, Section
+from auxo.reporting.blocks import Numbers, Section, SectionPart
 from auxo.reporting.judgement import Judgement
 from auxo.reporting.run_record import RunRecord
 from auxo.reporting.sections.words import counted
@@ -36,7 +36,7 @@ def cost_section(runs: Sequence[RunRecord], judgements: Sequence[Judgement]) -> 
         "kind. Parameters are those of the last stage's network, with heads that only training needs."
     )
     table = Numbers("What training took", columns, lines, is_open=True, note=note)
-    return Section("cost", "Cost", [Part("", [_sentence(runs)], [table])])
+    return Section("cost", "Cost", [SectionPart("", [_sentence(runs)], [table])])
 
 
 def _sentence(runs: Sequence[RunRecord]) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 from math import nan
 
-from auxo.reporting.blocks import Block, Chart, Charts, Numbers, Part, Section
+from auxo.reporting.blocks import Block, Chart, Charts, Numbers, Section, SectionPart
 from auxo.reporting.charts import Line, build_lines
 from auxo.reporting.colours import Style, style_of
 from auxo.reporting.run_record import RunRecord
@@ -30,7 +30,7 @@ def curves_section(runs: Sequence[RunRecord], styles: Mapping[str, Style]) -> Se
         blocks += [
             table for table in (_validation(run, runs), _metrics_table(run, runs, _is_loss, "Losses")) if table.lines
         ]
-    part = Part("", [], blocks, sentences) if len(runs) > 1 else Part("", sentences, blocks)
+    part = SectionPart("", [], blocks, sentences) if len(runs) > 1 else SectionPart("", sentences, blocks)
     return Section("curves", "Learning curves", [part])
 
 
@@ -60,7 +60,7 @@ def metrics_section(runs: Sequence[RunRecord], styles: Mapping[str, Style]) -> S
     signs = [sign for run in runs for sign in _signs(run, has_name=len(runs) > 1)]
     blocks: list[Block] = [*legend_of(runs, styles), Charts(panels)]
     blocks += [table for run in runs if (table := _metrics_table(run, runs, _is_other, "Other metrics")).lines]
-    part = Part("", sentences, blocks, signs) if len(runs) > 1 else Part("", [*sentences, *signs], blocks)
+    part = SectionPart("", sentences, blocks, signs) if len(runs) > 1 else SectionPart("", [*sentences, *signs], blocks)
     return Section("metrics", "Other metrics", [part])
 
 
@@ -194,7 +194,7 @@ def _course(run: RunRecord, *, has_name: bool) -> str:
     return (f"{run.name}: {text}." if has_name else f"{text[0].upper()}{text[1:]}.") + thinned
 
 
-def _gates(run: RunRecord, names: Sequence[str], *, key: str, title: str) -> Part:
+def _gates(run: RunRecord, names: Sequence[str], *, key: str, title: str) -> SectionPart:
     """Return the weights of one run's gate."""
     rows = [row for row in run.measured if any(name in row.values for name in names)]
     lines, ends = [], {}
@@ -211,7 +211,8 @@ def _gates(run: RunRecord, names: Sequence[str], *, key: str, title: str) -> Par
     )
     figure = build_lines(lines, x_title="step", y_title="weight", marks=_marks([run]), has_legend=True)
     chart = Chart(key, "Weights of the gate over the steps", f"Weights of the gate over the steps. {sentence}", figure)
-    return Part(title, [sentence], [Charts([chart]), _metrics_table(run, [run], _is_gate, "Weights of the gate")])
+    table = _metrics_table(run, [run], _is_gate, "Weights of the gate")
+    return SectionPart(title, [sentence], [Charts([chart]), table])
 
 
 def _signs(run: RunRecord, *, has_name: bool) -> list[str]:

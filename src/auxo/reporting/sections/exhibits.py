@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from auxo.interfaces import CurveExhibit, ImageExhibit, TableExhibit
-from auxo.reporting.blocks import Block, Chart, Charts, ImageGrid, Numbers, Part, Section
+from auxo.reporting.blocks import Block, Chart, Charts, ImageGrid, Numbers, Section, SectionPart
 from auxo.reporting.charts import Line, build_lines
 from auxo.reporting.colours import style_of
 from auxo.reporting.pictures import picture_uri
@@ -17,14 +17,14 @@ def exhibits_section(runs: Sequence[RunRecord]) -> Section | None:
     Args:
         runs: at least one.
     """
-    parts: list[Part] = []
+    parts: list[SectionPart] = []
     for run in runs:
         shown = read_exhibits(run.folder, [stage.name for stage in run.config.stages])
         for stage in dict.fromkeys(each.stage for each in shown):
             own = [each for each in shown if each.stage == stage]
             title = " / ".join(filter(None, (run.name if len(runs) > 1 else "", stage)))
             sentences, blocks = _build_blocks(own, key=f"exhibits-{len(parts)}")
-            parts.append(Part(title, sentences, blocks))
+            parts.append(SectionPart(title, sentences, blocks))
     return Section("exhibits", "What the methods show", parts) if parts else None
 
 

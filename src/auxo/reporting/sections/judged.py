@@ -6,7 +6,7 @@ from typing import TypeAlias
 import numpy as np
 from jaxtyping import Int
 
-from auxo.reporting.blocks import Block, Chart, Charts, Confusion, Numbers, Part, Section
+from auxo.reporting.blocks import Block, Chart, Charts, Confusion, Numbers, Section, SectionPart
 from auxo.reporting.charts import Line, build_heat, build_lines
 from auxo.reporting.colours import Style
 from auxo.reporting.judgement import Judgement, Omission, SetJudgement
@@ -34,7 +34,7 @@ def confusion_section(runs: Sequence[RunRecord], judgements: Sequence[Judgement]
     for number, (run, judgement) in enumerate(zip(runs, judgements, strict=True)):
         title = run.name if len(runs) > 1 else ""
         if isinstance(judgement.sets, Omission):
-            parts.append(Part(title, [f"Left out: {judgement.sets.reason}."]))
+            parts.append(SectionPart(title, [f"Left out: {judgement.sets.reason}."]))
             continue
         sets = [(each.name, each.confusion) for each in judgement.sets if each.confusion is not None]
         if not sets:
@@ -45,7 +45,7 @@ def confusion_section(runs: Sequence[RunRecord], judgements: Sequence[Judgement]
             is_open, key = name == main and len(runs) <= _MOST_OPEN, f"confusion-{number}-{place}"
             blocks += _show_confusions(name, counts, judgement.answers, key=key, is_open=is_open)
         sentences = [_describe_worst(sets, judgement.answers), *_differences(run, judgement.sets)]
-        parts.append(Part(title, sentences, blocks))
+        parts.append(SectionPart(title, sentences, blocks))
     return Section("confusion", "Confusions", parts) if parts else None
 
 
@@ -87,7 +87,7 @@ def reliability_section(
         columns = ["set", "run", "confidence, %", "images", "mean confidence, %", "accuracy, %"]
         blocks = [*legend_of([run for run, _ in judged], styles), Charts(panels), _errors(judged)]
         blocks.append(Numbers("The points of the diagrams", columns, lines))
-    part = Part("", sentences, blocks, items) if len(runs) > 1 else Part("", [*sentences, *items], blocks)
+    part = SectionPart("", sentences, blocks, items) if len(runs) > 1 else SectionPart("", [*sentences, *items], blocks)
     return Section("reliability", "Reliability", [part])
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from scipy.spatial import KDTree
 
 from auxo.explain import Attention, AttentionGrid, PointMap
-from auxo.reporting.blocks import Chart, Numbers, Part, Picture, Pictures, Points, Section
+from auxo.reporting.blocks import Chart, Numbers, Picture, Pictures, Points, Section, SectionPart
 from auxo.reporting.charts import Scatter, build_scatter
 from auxo.reporting.colours import INK, style_of
 from auxo.reporting.judgement import Judgement, LookedAt, Omission
@@ -52,7 +52,7 @@ def _section(
     how_to_read: str,
     runs: Sequence[RunRecord],
     judgements: Sequence[Judgement],
-    show: Callable[[LookedAt, str, str], Part],
+    show: Callable[[LookedAt, str, str], SectionPart],
 ) -> Section:
     """Return a section with a part for each run: what is shown of it, or why nothing is."""
     parts = []
@@ -62,28 +62,28 @@ def _section(
             parts.append(_left_out(name, looked_at))
         else:
             parts.append(show(looked_at, f"{key}-{number}", name))
-    first = [Part("", [how_to_read])] if any(part.blocks for part in parts) else []
+    first = [SectionPart("", [how_to_read])] if any(part.blocks for part in parts) else []
     return Section(key, title, [*first, *parts])
 
 
-def _points_or_reason(looked_at: LookedAt, key: str, title: str) -> Part:
+def _points_or_reason(looked_at: LookedAt, key: str, title: str) -> SectionPart:
     """Return the map of one run, or why there is none."""
     found = looked_at.points
     return _left_out(title, found) if isinstance(found, Omission) else _points(looked_at, found, key=key, title=title)
 
 
-def _attention_or_reason(looked_at: LookedAt, _key: str, title: str) -> Part:
+def _attention_or_reason(looked_at: LookedAt, _key: str, title: str) -> SectionPart:
     """Return the Grad-CAM maps of one run, or why there are none."""
     found = looked_at.attention
     return _left_out(title, found) if isinstance(found, Omission) else _attention(looked_at, found, title=title)
 
 
-def _left_out(title: str, omission: Omission) -> Part:
+def _left_out(title: str, omission: Omission) -> SectionPart:
     """Return why there is nothing."""
-    return Part(title, [f"Left out: {omission.reason}."])
+    return SectionPart(title, [f"Left out: {omission.reason}."])
 
 
-def _points(looked_at: LookedAt, found: PointMap, *, key: str, title: str) -> Part:
+def _points(looked_at: LookedAt, found: PointMap, *, key: str, title: str) -> SectionPart:
     """Return the map of one run."""
     source, places = looked_at.source, found.embedding.points.tolist()
     names, right = looked_at.right.names, looked_at.right.values[found.indices].tolist()
@@ -108,7 +108,7 @@ def _points(looked_at: LookedAt, found: PointMap, *, key: str, title: str) -> Pa
     columns = ["where it is from", "class", "prediction", "x", "y"]
     numbers = Numbers(f"The {len(lines)} images of the map", columns, lines)
     chart = Chart(key, f"t-SNE of {found.num_features} features of {looked_at.split}", sentence, figure, height=520)
-    return Part(title, [sentence], [Points(chart, sprite_of(source.fetch(found.indices)), texts, numbers)])
+    return SectionPart(title, [sentence], [Points(chart, sprite_of(source.fetch(found.indices)), texts, numbers)])
 
 
 def _of_points(looked_at: LookedAt, found: PointMap, right: Sequence[int], answers: Sequence[int | None]) -> str:
@@ -125,7 +125,7 @@ def _of_points(looked_at: LookedAt, found: PointMap, right: Sequence[int], answe
     )
 
 
-def _attention(looked_at: LookedAt, found: AttentionGrid, *, title: str) -> Part:
+def _attention(looked_at: LookedAt, found: AttentionGrid, *, title: str) -> SectionPart:
     """Return the maps of one run."""
     shown = [picture for row in found.grid for picture in row]
     items = [_picture(picture, row) for picture, row in zip(shown, found.rows, strict=True)]
@@ -150,7 +150,7 @@ def _attention(looked_at: LookedAt, found: AttentionGrid, *, title: str) -> Part
     ]
     lines = [_line(row) for row in found.rows]
     table = Numbers("Where the evidence lies, by image", columns_of_table, lines)
-    return Part(title, [sentence], [Pictures(items), table])
+    return SectionPart(title, [sentence], [Pictures(items), table])
 
 
 def _picture(shown: Attention, row: dict[str, Any]) -> Picture:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from auxo.evaluation import title_measure
-from auxo.reporting.blocks import Chart, Charts, Numbers, Part, Section
+from auxo.reporting.blocks import Chart, Charts, Numbers, Section, SectionPart
 from auxo.reporting.charts import Scatter, build_scatter
 from auxo.reporting.colours import Style
 from auxo.reporting.run_record import RunRecord
@@ -31,7 +31,7 @@ def pretext_section(runs: Sequence[RunRecord], styles: Mapping[str, Style]) -> S
 
 def _compare_pretext(
     key: tuple[Head, str], runs: Sequence[RunRecord], styles: Mapping[str, Style], number: int
-) -> Part:
+) -> SectionPart:
     """Return the chart of one pretext against one measure of the task."""
     head, _ = key
     pairs = {run.name: [pair for pair in _pair_rows(run) if _make_key(*pair) == key] for run in runs}
@@ -68,7 +68,7 @@ def _compare_pretext(
     ]
     caption = f"The points of the chart of {head.name}{chance}"
     table = Numbers(caption, ["set", "run", head.name, title_measure(own.primary)], lines)
-    return Part(f"{head.name}{chance}", sentences, [*legend_of(shown, styles), Charts([chart]), table])
+    return SectionPart(f"{head.name}{chance}", sentences, [*legend_of(shown, styles), Charts([chart]), table])
 
 
 def _pair_rows(run: RunRecord) -> list[tuple[EvaluationRow, EvaluationRow]]:

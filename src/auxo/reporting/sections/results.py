@@ -5,7 +5,7 @@ from itertools import count
 from statistics import mean
 
 from auxo.evaluation import build_table, measure_cell, title_measure
-from auxo.reporting.blocks import Block, Chart, Charts, Numbers, Part, Section
+from auxo.reporting.blocks import Block, Chart, Charts, Numbers, Section, SectionPart
 from auxo.reporting.charts import build_intervals
 from auxo.reporting.colours import Style
 from auxo.reporting.run_record import RunRecord, group_name
@@ -37,12 +37,12 @@ def results_section(groups: Sequence[Sequence[RunRecord]], styles: Mapping[str, 
     blocks += [table for run in runs for table in _list_groups(run, has_name=len(runs) > 1)]
     sentences = _sentences(groups)
     if len(runs) == 1:
-        return Section("results", "Results", [Part("", sentences, blocks)])
+        return Section("results", "Results", [SectionPart("", sentences, blocks)])
     note = (
         "Intervals are over images, ± is over runs; whether one method is better than another takes several seeds "
         "and pairs of runs on the same images."
     )
-    return Section("results", "Results", [Part("", [note], blocks, sentences)])
+    return Section("results", "Results", [SectionPart("", [note], blocks, sentences)])
 
 
 def _sentences(groups: Sequence[Sequence[RunRecord]]) -> list[str]:

@@ -3,7 +3,7 @@
 from typing import Any, NamedTuple
 
 
-class Part(NamedTuple):
+class Drawing(NamedTuple):
     """What Grad-CAM or t-SNE found.
 
     Args:
@@ -13,5 +13,5 @@ class Part(NamedTuple):
     """
 
     rows: list[dict[str, Any]]
-    picture: bytes
+    image: bytes
     note: str
