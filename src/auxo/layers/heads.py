@@ -89,3 +89,21 @@ class HiddenHead(nn.Module):
         """Return the outputs, shape ``(batch, num_outputs)``, of features of shape ``(batch, num_features)``."""
         outputs: Tensor = self.outer(functional.relu(self.inner(features)))
         return outputs
+
+
+class SideBySide(nn.Module):
+    """A backbone with several heads whose outputs stand side by side, as a level of a bilevel problem wants them.
+
+    Args:
+        backbone: gives pooled features.
+        heads: each gets them.
+    """
+
+    def __init__(self, backbone: nn.Module, *heads: nn.Module) -> None:
+        super().__init__()
+        self.backbone, self.heads = backbone, nn.ModuleList(heads)
+
+    def forward(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch outputs"]:
+        """Return the outputs of the first head, then those of the second, and so on."""
+        pooled = self.backbone(images).pooled
+        return torch.cat([head(pooled) for head in self.heads], dim=1)

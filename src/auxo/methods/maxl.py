@@ -37,7 +37,7 @@ from auxo.interfaces import (
     TrainState,
     View,
 )
-from auxo.layers.heads import HiddenHead
+from auxo.layers.heads import HiddenHead, SideBySide
 from auxo.layers.sub_classes import SubClasses, describe_labels, mean_by_class, negative_entropy
 from auxo.losses import focal_terms
 from auxo.optimizers import LearningRate, OptimizerConfig
@@ -63,19 +63,6 @@ _Hypergradient: TypeAlias = Literal["forward", "second_order", "finite_differenc
 _GIVEN = ("random", "k_means", "column")
 _PLAIN = OptimizerConfig(momentum=0.0, nesterov=False, weight_decay=0.0, milestones=(0.25, 0.5, 0.75), decay=0.5)
 _PLAIN_GENERATOR = replace(_PLAIN, lr=1e-3, weight_decay=5e-4)
-
-
-class _Both(nn.Module):
-    """The network of the first level: logits of the classes, then of the sub-classes."""
-
-    def __init__(self, backbone: nn.Module, semantic: nn.Module, auxiliary: nn.Module) -> None:
-        super().__init__()
-        self.backbone, self.semantic, self.auxiliary = backbone, semantic, auxiliary
-
-    def forward(self, images: Images) -> Tensor:
-        """Return all logits side by side."""
-        pooled = self.backbone(images).pooled
-        return torch.cat([self.semantic(pooled), self.auxiliary(pooled)], dim=1)
 
 
 class _Data(NamedTuple):
@@ -341,7 +328,7 @@ class MAXL(AbstractMethod):
     ) -> HypergradResult:
         """Return the derivative, in the labels, of the class loss after a trial step."""
         config, num_classes = self.config, self.task.num_outputs
-        net = FunctionalModule(_Both(self.backbone, self.semantic, self.auxiliary), seed=state.step)
+        net = FunctionalModule(SideBySide(self.backbone, self.semantic, self.auxiliary), seed=state.step)
 
         def losses(params: Params, buffers: Params, data: _Data) -> tuple[Tensor, Params]:
             logits, buffers = net(params, buffers, data.images)
