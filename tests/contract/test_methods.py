@@ -18,6 +18,7 @@ from auxo.methods.bissl import BiSSL
 from auxo.methods.fixmatch import FixMatch
 from auxo.methods.gssl import GSSL
 from auxo.methods.linear_probe import LinearProbe
+from auxo.methods.maxl import MAXL
 from auxo.methods.ossl import OSSL, ImplicitConfig
 from auxo.methods.pretrain import Pretraining
 from auxo.methods.rotation import JointRotation
@@ -50,6 +51,10 @@ CONFIGS = {
     "fixmatch-all-sure": FixMatch.Config(threshold=0.0, ema_decay=0.0),
     "fixmatch-gated": FixMatch.Config(threshold=0.0, pretexts=GatedPretextsConfig()),
     "rotation-random": JointRotation.Config(rotation="random"),
+    "maxl-interleaved": replace(MAXL.Config.tiny(), passes="interleaved", outer="meta", entropy="class"),
+    "maxl-second-order": replace(MAXL.Config.tiny(), passes="interleaved", hypergradient="second_order"),
+    "maxl-frozen": replace(MAXL.Config.tiny(), labels="frozen"),
+    "maxl-uniform": replace(MAXL.Config.tiny(), labels="uniform", gamma=0.0),
     "ossl-head_only": OSSL.Config(scope="head_only"),
     "ossl-difference": OSSL.Config(scope="difference"),
     "ossl-implicit": OSSL.Config(scope="implicit"),

@@ -1,8 +1,9 @@
 """MAXL: a second network divides every class, and learns to do it so that the first one's step helps most."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Literal, NamedTuple, TypeAlias
+from functools import partial
+from typing import Annotated, Literal, TypeAlias
 
 import torch
 from jaxtyping import Float
@@ -14,26 +15,27 @@ from auxo.backbones import BackboneConfig
 from auxo.bilevel import (
     SGD,
     AbstractSolver,
-    BilevelProblem,
+    ClassBatch,
     FiniteDifference,
     ForwardMode,
-    FunctionalModule,
     HypergradResult,
     Unrolled,
-    WeightedLoss,
-    hypergradient,
+    differentiate_labels,
 )
-from auxo.bilevel.problem import Params
 from auxo.bilevel.vectors import joint_norm
 from auxo.data import DataConfig
 from auxo.errors import ConfigError
 from auxo.interfaces import (
+    AbstractImageReader,
     AbstractMethod,
     AbstractNetworks,
+    Exhibit,
+    ImageExhibit,
     MethodConfig,
     Prepared,
     StageStart,
     StepPlan,
+    TableExhibit,
     TrainState,
     View,
 )
@@ -60,17 +62,10 @@ SOURCE = (
 _SUB_CLASS = "sub_class"
 _Labels: TypeAlias = Literal["generated", "frozen", "uniform", "random", "k_means", "column", "none"]
 _Hypergradient: TypeAlias = Literal["forward", "second_order", "finite_difference", "first_order_released"]
+_SHOWN, _PER_ROW = 3, 10  # classes whose sub-classes are shown, and images of each
 _GIVEN = ("random", "k_means", "column")
 _PLAIN = OptimizerConfig(momentum=0.0, nesterov=False, weight_decay=0.0, milestones=(0.25, 0.5, 0.75), decay=0.5)
 _PLAIN_GENERATOR = replace(_PLAIN, lr=1e-3, weight_decay=5e-4)
-
-
-class _Data(NamedTuple):
-    """A batch as the losses of the two levels read it."""
-
-    images: Tensor
-    labels: Tensor
-    share: float
 
 
 class MAXL(AbstractMethod):
@@ -327,39 +322,40 @@ class MAXL(AbstractMethod):
         self, labels: Float[Tensor, "n total"], state: TrainState, batches: Batches, runtime: Runtime
     ) -> HypergradResult:
         """Return the derivative, in the labels, of the class loss after a trial step."""
-        config, num_classes = self.config, self.task.num_outputs
-        net = FunctionalModule(SideBySide(self.backbone, self.semantic, self.auxiliary), seed=state.step)
-
-        def losses(params: Params, buffers: Params, data: _Data) -> tuple[Tensor, Params]:
-            logits, buffers = net(params, buffers, data.images)
-            parts = logits[:, :num_classes], logits[:, num_classes:]
-            return torch.cat([focal_terms(part, gamma=config.gamma) for part in parts], dim=1), buffers
-
-        def weights(hyper: Params, data: _Data) -> Tensor:
-            classes = functional.one_hot(data.labels, num_classes).to(hyper["labels"])
-            return data.share * torch.cat([classes, config.auxiliary_weight * hyper["labels"]], dim=1)
-
-        def outer_loss(params: Params, hyper: Params, buffers: Params, data: _Data) -> tuple[Tensor, Params]:
-            del hyper
-            terms, buffers = losses(params, buffers, data)
-            return data.share * terms.gather(1, data.labels.unsqueeze(1)).mean(), buffers
-
-        problem = BilevelProblem(
-            inner_loss=WeightedLoss(losses=losses, weights=weights), outer_loss=outer_loss, local=frozenset({"labels"})
-        )
+        network = SideBySide(self.backbone, self.semantic, self.auxiliary)
         inner, outer = (batches[name] for name in ("second", "outer" if "outer" in batches else "second"))
-        return hypergradient(
-            problem,
-            net.params,
-            {"labels": labels},
-            inner=[_Data(inner.images, inner.labels, inner.share)],
-            outer=_Data(outer.images, outer.labels, outer.share),
-            solver=self._make_solver(state, net.params),
-            buffers=net.buffers,
+        return differentiate_labels(
+            network,
+            labels,
+            num_classes=self.task.num_outputs,
+            inner=ClassBatch(inner.images, inner.labels, inner.share),
+            outer=ClassBatch(outer.images, outer.labels, outer.share),
+            terms=partial(focal_terms, gamma=self.config.gamma),
+            weight=self.config.auxiliary_weight,
+            solver=self._make_solver(state, network),
             mean=None if runtime.num_processes == 1 else runtime.mean_of,
+            seed=state.step,
         )
 
-    def _make_solver(self, state: TrainState, params: Params) -> AbstractSolver:
+    def exhibits(self, images: Mapping[str, AbstractImageReader]) -> Sequence[Exhibit]:
+        """Return images of each sub-class, for a few classes, and how many images each has."""
+        if self.config.labels not in ("generated", "frozen"):
+            return ()
+        reader = images["train"]
+        found = reader.read(self._generate_labels).argmax(dim=1)
+        counts = found.bincount(minlength=self.sub_classes.total).tolist()
+        classes = self.task.targets[0].names
+        names = [f"{classes[c]} / {k}" for c, count in enumerate(self.sub_classes.counts) for k in range(count)]
+        shown = [(found == k).nonzero().flatten()[:_PER_ROW] for k in range(sum(self.sub_classes.counts[:_SHOWN]))]
+        captions = [names[k] for k, members in enumerate(shown) for _ in members]
+        return (
+            ImageExhibit("Training images by sub-class", reader.pixels(torch.cat(shown)), captions, columns=_PER_ROW),
+            TableExhibit(
+                "Training images of each sub-class", ("sub-class", "images"), list(zip(names, counts, strict=True))
+            ),
+        )
+
+    def _make_solver(self, state: TrainState, network: nn.Module) -> AbstractSolver:
         """Return how the trial step is differentiated, and how long it is."""
         rate, schedule = self.config.alpha, state.schedulers.get("main")
         if rate is None and isinstance(schedule, LearningRate):  # which has moved on to the next step, or epoch
@@ -372,7 +368,7 @@ class MAXL(AbstractMethod):
             return Unrolled(optimizer=SGD(rate=rate))
         if self.config.hypergradient == "finite_difference":
             return FiniteDifference(rate=rate)
-        length = float(joint_norm(params.values()).clamp_min(1.0))
+        length = float(joint_norm(p.detach() for p in network.parameters()).clamp_min(1.0))
         return FiniteDifference(rate=rate, epsilon=0.01 / length)  # an absolute length of 0.01
 
 

@@ -6,16 +6,19 @@ import pytest
 import torch
 
 from auxo.backbones import BackboneConfig
+from auxo.data import InputPipeline
 from auxo.data.fake import oriented_shapes
+from auxo.data.splits import TrainSplit
 from auxo.errors import ConfigError
-from auxo.interfaces import TrainState
+from auxo.evaluation.images import ImageReader
+from auxo.interfaces import StageStart, TrainState
 from auxo.layers.sub_classes import SubClasses
 from auxo.methods.maxl import MAXL, cifar100_released
 from auxo.optimizers import OptimizerConfig
 from auxo.runs.networks import Networks
 from auxo.runtime import Runtime, RuntimeConfig
 from auxo.tasks import Classification
-from auxo.types import Batch
+from auxo.types import Batch, Column
 
 TINY = MAXL.Config.tiny()
 RUNTIME = Runtime(config=RuntimeConfig(device="cpu"), device=torch.device("cpu"))
@@ -86,7 +89,7 @@ def test_trial_step__rate_halves_at_an_epoch__that_of_the_epoch_or_as_released_o
         for _ in range(2):
             optimizers["main"].step()
             schedule.step()
-        found.append(method._make_solver(state, {"weight": torch.ones(1)}).rate)
+        found.append(method._make_solver(state, method.backbone).rate)
     assert found == pytest.approx(expected)
 
 
@@ -166,3 +169,38 @@ def test_sub_classes__that_do_not_fit_the_classes__refused():
     with pytest.raises(ConfigError, match="one number of sub-classes for all, or one for each of 4 classes"):
         make(replace(TINY, sub_classes=(2, 3)))
     assert isinstance(make(replace(TINY, sub_classes=(2, 3, 1, 1))).sub_classes, SubClasses)
+
+
+def read_images(method):
+    source = oriented_shapes(24, size=28, seed=5)
+    pipeline = InputPipeline.from_source(source, augment="none")
+    return ImageReader(method, TrainSplit(source), pipeline=pipeline, runtime=RUNTIME, batch_size=10), source
+
+
+def test_exhibits__after_a_stage__images_of_each_sub_class_and_their_numbers():
+    method = make(TINY)
+    reader, source = read_images(method)
+    grid, table = method.exhibits({"train": reader})
+    assert [name for name, _ in table.rows] == [f"{name} / {k}" for name in method.task.class_names for k in (0, 1)]
+    counts = torch.tensor([count for _, count in table.rows])
+    assert counts.view(4, 2).sum(1).tolist() == source.columns["label"].values.bincount().tolist()
+    assert len(grid.images) == len(grid.captions) == int(counts[:6].clamp(max=10).sum())
+    assert (grid.images[0] == source.images).flatten(1).all(1).any()
+    assert make(replace(TINY, labels="uniform")).exhibits({"train": reader}) == ()
+
+
+@pytest.mark.parametrize("labels", ["random", "k_means", "column"])
+def test_begin__labels_that_are_given__a_sub_class_of_its_class_for_every_image(labels):
+    method = make(replace(TINY, labels=labels, column="half" if labels == "column" else ""))
+    reader, source = read_images(method)
+    classes = source.columns["label"].values
+    if labels == "column":
+        half = Column(2 * classes + torch.arange(24) // 12, tuple(map(str, range(8))))
+        source.columns = {**source.columns, "half": half}
+    start = StageStart({"train": reader}, seed=1, device=torch.device("cpu"))
+    found = method.begin(start).targets["train"]["sub_class"]
+    assert torch.equal(found, method.begin(start).targets["train"]["sub_class"])
+    assert (found // 2 == classes).all()
+    assert found.bincount(minlength=8).min() > 0
+    if labels == "column":
+        assert torch.equal(found, source.columns["half"].values)
