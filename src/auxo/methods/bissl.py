@@ -4,7 +4,7 @@ import math
 from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
 from dataclasses import dataclass, field
-from typing import Literal, cast
+from typing import Annotated, Literal, cast
 
 import torch
 from jaxtyping import Float
@@ -19,11 +19,12 @@ from auxo.interfaces import AbstractBackbone, AbstractMethod, AbstractNetworks, 
 from auxo.joint_embeddings import JointEmbeddingConfig, collapse_metrics, loss_in_backbone, pair_of
 from auxo.layers.batch_norm import keep_running_statistics
 from auxo.optimizers import OptimizerConfig
+from auxo.options import Range
 from auxo.runtime import Runtime, parameters_of
 from auxo.solvers import LowerLevel, Response, SolverConfig
 from auxo.solvers.conjugate_gradient import ConjugateGradientSolver
 from auxo.tasks import Classification
-from auxo.types import Batches, Images, Metrics, require_choice
+from auxo.types import Batches, Images, Metrics
 
 SOURCE = (
     "After Zakarias, Hansen, Tan, BiSSL (TMLR, arXiv 2410.02387), of which the abstracts and the pipeline figures were "
@@ -92,40 +93,31 @@ class BiSSL(AbstractMethod):
         """How the lower level follows its gradients; SGD suits small networks."""
         pretext: JointEmbeddingConfig = field(default_factory=JointEmbeddingConfig)
         """The lower level's task; that of pretraining."""
-        lower_steps: int = 20
-        """Steps below in an alternation, >= 1."""
-        upper_steps: int = 8
-        """Steps above in an alternation, >= 1."""
-        pretext_ratio: int = 4
-        """Images of a lower step for each image of an upper one, >= 1; the stage's batch size is the upper one's."""
-        curvature_ratio: int = 4
+        lower_steps: Annotated[int, Range(low=1)] = 20
+        """Steps below in an alternation."""
+        upper_steps: Annotated[int, Range(low=1)] = 8
+        """Steps above in an alternation."""
+        pretext_ratio: Annotated[int, Range(low=1)] = 4
+        """Images of a lower step for each image of an upper one; the stage's batch size is the upper one's."""
+        curvature_ratio: Annotated[int, Range(low=1)] = 4
         """The same for the one batch of an alternation that the Hessian is of; a smaller one saves time and memory."""
-        coupling: float = 0.001
-        """Weight lambda of half the squared distance of the backbones in the lower loss, >= 0. It does not carry over
+        coupling: Annotated[float, Range(low=0)] = 0.001
+        """Weight lambda of half the squared distance of the backbones in the lower loss. It does not carry over
         to other networks: see that the recorded distance stays at a few percent."""
-        direct_weight: float = 1.0
-        """Weight gamma of the downstream loss at the upper backbone itself, >= 0; 0.01 in the first version."""
-        indirect_weight: float = 1.0
-        """Weight of the downstream loss at the lower solution in the backbone's gradient, >= 0; 0 is a control."""
+        direct_weight: Annotated[float, Range(low=0)] = 1.0
+        """Weight gamma of the downstream loss at the upper backbone itself; 0.01 in the first version."""
+        indirect_weight: Annotated[float, Range(low=0)] = 1.0
+        """Weight of the downstream loss at the lower solution in the backbone's gradient; 0 is a control."""
         solver: SolverConfig = field(default_factory=ConjugateGradientSolver)
         """How J v is had."""
         batch_norm: Literal["keep", "move"] = "keep"
         """Leave the lower backbone's running statistics alone in upper steps, or let downstream images and products
         move them (released)."""
-        clip_norm: float = 10.0
-        """Norm that all gradients of a level are scaled down to, > 0."""
+        clip_norm: Annotated[float, Range(above=0, high=math.inf)] = 10.0
+        """Norm that all gradients of a level are scaled down to."""
 
         def __post_init__(self) -> None:
-            require_choice("batch-norm", self.batch_norm, Literal["keep", "move"])
-            for name in ("lower_steps", "upper_steps", "pretext_ratio", "curvature_ratio"):
-                if getattr(self, name) < 1:
-                    raise ConfigError(f"{name.replace('_', '-')} >= 1", str(getattr(self, name)), "give at least 1")
-            for name in ("coupling", "direct_weight", "indirect_weight"):
-                if not 0 <= getattr(self, name) < math.inf:
-                    got = str(getattr(self, name))
-                    raise ConfigError(f"{name.replace('_', '-')} >= 0 and finite", got, "choose a value in that range")
-            if not self.clip_norm > 0:
-                raise ConfigError("clip-norm > 0", str(self.clip_norm), "choose a large one not to clip")
+            super().__post_init__()
             self.solver.check_coupling(self.coupling)
 
         @classmethod

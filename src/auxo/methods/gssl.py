@@ -20,7 +20,7 @@ from auxo.optimizers import OptimizerConfig
 from auxo.runs.experiment import ExperimentConfig, StageConfig
 from auxo.runtime import Runtime
 from auxo.tasks import Classification
-from auxo.types import Batch, Batches, Images, Metrics, require_choice
+from auxo.types import Batch, Batches, Images, Metrics
 
 SOURCE = (
     "After Ruslim, Yudistira, Setiawan, Mixture of Self-Supervised Learning (arXiv 2307.14897), of which only the "
@@ -74,7 +74,7 @@ class GSSL(AbstractMethod):
         """Let the attack raise the pretexts' losses, too, at their weights; without, the class loss alone."""
 
         def __post_init__(self) -> None:
-            require_choice("covers", self.covers, _Covers)
+            super().__post_init__()
             self.class_loss.check_head(self.head)
             is_shuffled = "channel_shuffle" in self.pretexts.tasks and self.pretexts.shuffle_space == "normalised"
             if self.attack.is_on and is_shuffled:

@@ -1,9 +1,8 @@
 """OSSL: classification and rotation, then a step through an auxiliary classifier, on every batch."""
 
-import math
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +17,7 @@ from auxo.joint import JointFeatures, check_shared_upright, joint_features
 from auxo.layers.batch_norm import keep_running_statistics
 from auxo.losses import cross_entropy_losses
 from auxo.optimizers import OptimizerConfig
+from auxo.options import Options, Range
 from auxo.pretexts.rotation import Rotation
 from auxo.runs.experiment import ExperimentConfig, StageConfig
 from auxo.runtime import Runtime
@@ -35,30 +35,19 @@ SOURCE = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImplicitConfig:
+class ImplicitConfig(Options):
     """Options of ``scope=implicit``; without effect in the other scopes."""
 
     response: Literal["rotated", "meta"] = "rotated"
     """Where the optimal auxiliary head is judged: on the three turned views of the batch, or on a meta batch."""
-    weight: float = 1.0
-    """Weight of the auxiliary head's response in the upper level, > 0."""
-    proximal: float = 1.0
-    """Strength that keeps the head near its last optimum, > 0; smaller makes both linear systems harder to solve."""
-    newton_steps: int = 3
-    """Newton steps to the head's optimum, >= 1."""
-    iterations: int = 10
-    """Conjugate-gradient iterations in every Newton step and in the adjoint system, >= 1."""
-
-    def __post_init__(self) -> None:
-        for name in ("weight", "proximal"):
-            if not 0 < getattr(self, name) < math.inf:
-                got = str(getattr(self, name))
-                raise ConfigError(f"implicit.{name} > 0 and finite", got, "choose a positive number")
-        for name in ("newton_steps", "iterations"):
-            if getattr(self, name) < 1:
-                raise ConfigError(
-                    f"implicit.{name.replace('_', '-')} >= 1", str(getattr(self, name)), "take one or more"
-                )
+    weight: Annotated[float, Range(above=0)] = 1.0
+    """Weight of the auxiliary head's response in the upper level."""
+    proximal: Annotated[float, Range(above=0)] = 1.0
+    """Strength that keeps the head near its last optimum; smaller makes both linear systems harder to solve."""
+    newton_steps: Annotated[int, Range(low=1)] = 3
+    """Newton steps to the head's optimum."""
+    iterations: Annotated[int, Range(low=1)] = 10
+    """Conjugate-gradient iterations in every Newton step and in the adjoint system."""
 
 
 class OSSL(AbstractMethod):
@@ -115,12 +104,13 @@ class OSSL(AbstractMethod):
         """Take step A's class logits from the rotated batch's upright block: one pass fewer, other batch norm."""
         freeze_batch_norm: bool = False
         """Leave batch norm's running statistics alone in step B."""
-        auxiliary_weight_decay: float | None = None
+        auxiliary_weight_decay: Annotated[float | None, Range(low=0)] = None
         """Weight decay of step B; by default that of step A, so the backbone decays twice as in the released code."""
         implicit: ImplicitConfig = field(default_factory=ImplicitConfig)
         """Options of scope implicit."""
 
         def __post_init__(self) -> None:
+            super().__post_init__()
             check_shared_upright(self.rotation, shared_upright=self.shared_upright)
             if self.scope != "reference" and self.second_head == "semantic":
                 raise ConfigError("scope reference with second-head semantic", self.scope, "drop one of the options")

@@ -45,6 +45,7 @@ class JointRotation(AbstractMethod):
         """Take the class logits from the rotated batch's upright block: one forward pass fewer, other batch norm."""
 
         def __post_init__(self) -> None:
+            super().__post_init__()
             check_shared_upright(self.rotation, shared_upright=self.shared_upright)
             if not 0 < self.rotation_weight < math.inf:
                 got = str(self.rotation_weight)

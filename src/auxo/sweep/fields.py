@@ -8,9 +8,9 @@ from typing import Annotated, Literal, Union, cast, get_args, get_origin, get_ty
 
 import tyro
 
-from auxo.errors import ConfigError
+from auxo.errors import ConfigError, OptionError
 from auxo.options import FamilyOptions, choose_member
-from auxo.runs.experiment import ExperimentConfig, named_options
+from auxo.runs.experiment import ExperimentConfig, named_options, spell_option
 from auxo.runs.tree import Option, replaced, walk
 
 Value = bool | int | float | str | None
@@ -112,7 +112,10 @@ def with_values(config: ExperimentConfig, values: Mapping[Field, Value]) -> Expe
     Raises:
         ConfigError: the run refuses them.
     """
-    return replaced(config, {field.steps: value for field, value in values.items()})
+    try:
+        return replaced(config, {field.steps: value for field, value in values.items()})
+    except OptionError as error:
+        raise ConfigError(f"{spell_option(config, error.steps)} {error.rule}", error.got, error.fix) from error
 
 
 def declared_samplers(config: ExperimentConfig) -> dict[str, str]:

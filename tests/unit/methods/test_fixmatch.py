@@ -70,7 +70,7 @@ def assert_equal(ours, theirs):
     [
         ({"threshold": 1.5}, r"threshold in \[0, 1\], got 1.5"),
         ({"threshold": float("nan")}, r"threshold in \[0, 1\], got nan"),
-        ({"unlabelled_weight": -1.0}, "unlabelled-weight >= 0 and finite, got -1.0"),
+        ({"unlabelled_weight": -1.0}, "unlabelled-weight >= 0, got -1.0"),
         ({"unlabelled_weight": math.inf}, "unlabelled-weight >= 0 and finite, got inf"),
         ({"ratio": 0}, "ratio >= 1, got 0"),
         ({"ema_decay": 1.0}, r"ema-decay in \[0, 1\), got 1.0"),
