@@ -1,7 +1,7 @@
 """MAXL: a second network divides every class, and learns to do it so that the first one's step helps most."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Annotated, Literal, TypeAlias
 
@@ -94,9 +94,9 @@ class MAXL(AbstractMethod):
 
         serves = (Classification,)
 
-        optimizer: OptimizerConfig = _PLAIN
+        optimizer: OptimizerConfig = field(default_factory=lambda: _PLAIN)
         """How the first level follows its gradients; released: 0.01, halved every 50 of 200 epochs, nothing else."""
-        generator_optimizer: OptimizerConfig = _PLAIN_GENERATOR
+        generator_optimizer: OptimizerConfig = field(default_factory=lambda: _PLAIN_GENERATOR)
         """How the labelling network follows its gradients; released. On small networks adamw at 0.01 learns more."""
         labels: _Labels = "generated"
         """Where sub-classes come from: learned (generated); a network that stays as it is (frozen); equal for all of a
