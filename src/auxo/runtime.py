@@ -17,17 +17,18 @@ from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 from torch.optim import Optimizer
 
-from auxo.errors import ConfigError, DeviceError
+from auxo.errors import DeviceError
 from auxo.layers.batch_norm import SynchronisedBatchNorm2d
+from auxo.options import Options, Range
 
 
 @dataclass(frozen=True, kw_only=True)
-class RuntimeConfig:
+class RuntimeConfig(Options):
     """Which device to use and how."""
 
     device: Annotated[str, tyro.conf.arg(aliases=["--device"])] = "auto"
     """"auto" (CUDA, then MPS, then the CPU), "cpu", "cuda", "cuda:1", "mps"."""
-    threads: int = 0
+    threads: Annotated[int, Range(low=0)] = 0
     """CPU threads of one process; 0 leaves torch's choice. Results are equal to the bit only for equal threads."""
     precision: Literal["auto", "float32", "bf16"] = "auto"
     """Autocast precision of the forward passes; "auto" is bf16 on GPUs that have it, else float32."""
@@ -40,10 +41,6 @@ class RuntimeConfig:
     faster on the CPU and the same numbers. Holds for the whole process, from the moment the runtime is opened."""
     sync_batch_norm: bool = True
     """With several processes, compute batch-norm statistics over the joined batch."""
-
-    def __post_init__(self) -> None:
-        if self.threads < 0:
-            raise ConfigError("runtime.threads >= 0", str(self.threads), "use 0 to leave the choice to torch")
 
 
 @dataclass(frozen=True)

@@ -33,24 +33,27 @@ OPTIONS = {
     "wrong_type_float": ("--method.optimizer.lr fast", r"lr.*fast"),
     "missing_value": ("--epochs", r"epochs"),
     "invalid_choice": ("--method.scope upper", r"upper.*reference"),
-    "epochs_zero": ("--epochs 0", r"expected epochs >= 1, got 0"),
-    "batch_size_zero": ("--batch-size 0", r"expected batch-size >= 1, got 0"),
+    "epochs_zero": ("--epochs 0", r"expected --epochs >= 1, got 0"),
+    "batch_size_zero": ("--batch-size 0", r"expected --batch-size >= 1, got 0"),
     "learning_rate_negative": ("--method.optimizer.lr -1", r"optimizer.lr in \(0, .*, got -1"),
     "learning_rate_not_a_number": ("--method.optimizer.lr nan", r"optimizer.lr in \(0, .*, got nan"),
-    "learning_rate_above_float32": ("--method.optimizer.lr 1e39", r"optimizer.lr in \(0, 3.4e\+38\], got 1e\+39"),
+    "learning_rate_above_float32": (
+        "--method.optimizer.lr 1e39",
+        r"expected --method.optimizer.lr in \(0, 3.40282e\+38\], got 1e\+39",
+    ),
     "learning_rate_infinite": ("--method.optimizer.lr inf", r"optimizer.lr in \(0, .*, got inf"),
     "momentum_one": ("--method.optimizer.momentum 1", r"momentum in \[0, 1\), got 1"),
     "milestone_two": ("--method.optimizer.milestones 0.5 2", r"milestones in \(0, 1\)"),
     "fraction_of_two": ("--data.val-fraction 2", r"val-fraction in \(0, 1\), got 2"),
     "fractions_of_all": (
         "--data.val-fraction 0.5 --data.test-fraction 0.6",
-        r"val-fraction \+ data\.test-fraction < 1",
+        r"expected --data.val-fraction \+ test-fraction < 1, got 1.1",
     ),
     "threads_negative": ("--runtime.threads -2", r"threads >= 0, got -2"),
     "seed_negative": ("--seed -1", r"seed >= 0, got -1"),
     "workers_negative": ("--data.workers -1", r"workers >= 0, got -1"),
     "log_every_zero": ("--training.log-every 0", r"log-every >= 1, got 0"),
-    "proximal_zero": ("--method.implicit.proximal 0", r"proximal > 0 and finite, got 0"),
+    "proximal_zero": ("--method.implicit.proximal 0", r"expected --method.implicit.proximal > 0, got 0"),
     "response_weight_infinite": ("--method.implicit.weight inf", r"implicit.weight > 0 and finite, got inf"),
     "unknown_backbone": (
         "--backbone.name resnet21",
@@ -239,7 +242,7 @@ def config_with_wrong_type(place):
     return changed_config(place, lambda document: document["run"]["stages"][0].update(epochs="three"))
 
 
-@case(r"epochs >= 1, got 0")
+@case(r"expected stages.0.epochs >= 1 in .*changed.json, got 0")
 def config_with_value_out_of_range(place):
     return changed_config(place, lambda document: document["run"]["stages"][0].update(epochs=0))
 

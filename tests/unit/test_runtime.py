@@ -176,5 +176,5 @@ def test_open_runtime__error_inside__passes_through():
 
 
 def test_config__negative_threads__are_refused():
-    with pytest.raises(ConfigError, match=r"runtime\.threads >= 0, got -1"):
+    with pytest.raises(ConfigError, match=r"threads >= 0, got -1"):
         RuntimeConfig(threads=-1)

@@ -3,13 +3,15 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
+from typing import Annotated
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from auxo.errors import ConfigError
+from auxo.errors import OptionError
 from auxo.layers.batch_norm import use_running_statistics
+from auxo.options import Options, Range
 from auxo.random import Draws
 from auxo.types import Images, Normalisation
 
@@ -28,15 +30,15 @@ _LITERAL_STEP_FACTOR = 255 / 225  # 2/225 written for 2/255
 
 
 @dataclass(frozen=True, kw_only=True)
-class PGDConfig:
+class PGDConfig(Options):
     """How training images are attacked before a step is taken on them; without steps, no other option is read."""
 
-    steps: int = 0
-    """Steps of the attack, each one forward and backward pass, >= 0; 0 means no attack, 10 is usual in training."""
-    epsilon: float = 8 / 255
-    """Largest change of a pixel, in units of the range 0..1, in [0, 1]; 8/255 is usual on CIFAR."""
-    step_size: float = 2 / 255
-    """Change of every pixel in one step, in units of the range 0..1, in (0, 1]."""
+    steps: Annotated[int, Range(low=0)] = 0
+    """Steps of the attack, each one forward and backward pass; 0 means no attack, 10 is usual in training."""
+    epsilon: Annotated[float, Range(low=0, high=1)] = 8 / 255
+    """Largest change of a pixel, in units of the range 0..1; 8/255 is usual on CIFAR."""
+    step_size: Annotated[float, Range(above=0, high=1)] = 2 / 255
+    """Change of every pixel in one step, in units of the range 0..1."""
     random_start: bool = True
     """Start from a uniform draw in the ball rather than from the clean image."""
     literal: bool = False
@@ -44,19 +46,12 @@ class PGDConfig:
     in training mode."""
 
     def __post_init__(self) -> None:
-        checks = (
-            (self.steps >= 0, "steps >= 0 of an attack", self.steps),
-            (0 <= self.epsilon <= 1, "epsilon of an attack in [0, 1], in units of the range of pixels", self.epsilon),
-            (0 < self.step_size <= 1, "step-size of an attack in (0, 1]", self.step_size),
-        )
-        for is_valid, expected, got in checks:
-            if not is_valid:
-                raise ConfigError(expected, str(got), "choose a value in that range; 8/255 is 0.0314")
+        super().__post_init__()
         if self.steps == 0:
             changed = [item.name for item in fields(self) if getattr(self, item.name) != item.default]
             if changed:
-                expected = f"attack.steps >= 1 beside attack.{changed[0].replace('_', '-')}"
-                raise ConfigError(expected, "0", "10 steps are usual in training")
+                rule = f">= 1 beside {changed[0].replace('_', '-')}"
+                raise OptionError("steps", rule, "0", "10 steps are usual in training")
 
     @property
     def is_on(self) -> bool:

@@ -1,25 +1,43 @@
 """Dataclasses changed by words: first the names, which decide what options there are, then the options."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import field, fields, is_dataclass, make_dataclass
-from typing import Annotated, Any, TypeVar, get_type_hints
+from dataclasses import field, fields, make_dataclass
+from typing import Annotated, Any, TypeVar
 
 import tyro
 
 from auxo.cli.options import parse_options
+from auxo.cli.shapes import build_options, find_absent, is_name, make_blank, make_shape, spell_field
 from auxo.errors import ConfigError, OptionError
-from auxo.options import FamilyOptions, choose_member, family_of, find_range, list_members, list_owners
+from auxo.options import FamilyOptions, choose_member, family_of, find_member, list_members, list_owners
 from auxo.outside import absolute_name
-from auxo.runs.tree import Option, Steps, fold, replaced, walk
+from auxo.runs.tree import Steps, replaced, walk
 
-_Config = TypeVar("_Config")
 _Options = TypeVar("_Options")
 _Member = TypeVar("_Member", bound=FamilyOptions)
 
 
+def read_options(kind: type[_Options], words: Sequence[str], *, command: str, description: str = "") -> _Options:
+    """Return the options that words give; see :func:`change_config`.
+
+    Args:
+        kind: a frozen dataclass of options. What has no default must be given.
+        words: from the command line.
+        command: as the user typed it.
+        description: first lines of the help.
+    """
+    return change_config(make_blank(kind), words, command=command, description=description)
+
+
 def change_config(
-    config: _Config, words: Sequence[str], *, command: str, description: str = "", is_strict: bool = False
-) -> _Config:
+    config: _Options,
+    words: Sequence[str],
+    *,
+    command: str,
+    description: str = "",
+    is_strict: bool = False,
+    chooser: str | None = None,
+) -> _Options:
     """Return a configuration with the options that words give.
 
     Args:
@@ -28,23 +46,65 @@ def change_config(
         command: as the user typed it.
         description: first lines of the help.
         is_strict: refuse to drop an option that was set and that the member of a family chosen now does not have.
+        chooser: the option that has chosen all members of families, so that none has an option ``name``.
 
     Raises:
         ConfigError: an option is unknown, or has a value that it cannot have.
         SystemExit: help was asked for and shown.
     """
+    own, absent = _split_absent(config, words)
+    if absent:
+        config = change_config(config, own, command=command, description=description, is_strict=is_strict)
+        config, words = _fill_absent(config, absent), absent
     tree = _Tree(config, words, is_strict=is_strict)
     for steps, member in tree.members():
         prefix = f"{tree.spell(steps)}."
-        _refuse_others(member, words, prefix=prefix, chooser=f"{prefix}name")
-    shape = _make_shape(config, tree.choices)
-    made: object = parse_options(shape, words, command=command, description=description)
-    before = {option.steps: option.value for option in walk(shape()) if not _is_name(option)}
-    changes = {o.steps: o.value for o in walk(made) if o.steps in before and o.value != before[o.steps]}
+        _refuse_others(member, words, prefix=prefix, chooser=chooser or f"{prefix}name")
+    shape = make_shape(config, tree.choices, shows_names=chooser is None)
+    filled: object = parse_options(shape, words, command=command, description=description)
     try:
-        return replaced(config, {**tree.choices, **changes})
+        made: _Options = build_options(filled)
     except OptionError as error:
         raise tree.name_flag(error) from error
+    return made
+
+
+def _split_absent(config: object, words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the words without, and those with, the options of members of families where there are none yet."""
+    tree = _Tree(config, (), is_strict=False)
+    prefixes = tuple(f"{tree.spell(option.steps)}." for option in walk(config) if find_absent(option) is not None)
+    parts: tuple[list[str], list[str]] = ([], [])
+    is_absent = False
+    for word in words:
+        if word.startswith("--"):
+            is_absent = word.replace("_", "-").startswith(prefixes)
+        parts[is_absent].append(word)
+    return parts
+
+
+def _fill_absent(config: _Options, words: Sequence[str]) -> _Options:
+    """Return the configuration with a member of a family where there is none and words give options of one.
+
+    It is that of the whole configuration under the same name, if there is one: a stage's pretext begins as the run's.
+    """
+    tree = _Tree(config, (), is_strict=False)
+    for option in walk(config):
+        family = find_absent(option)
+        if family is None:
+            continue
+        flag = tree.spell(option.steps)
+        if not any(word.replace("_", "-").startswith(f"{flag}.") for word in words):
+            continue
+        member = getattr(config, option.field.name, None)
+        if member is None:
+            name = _find_value(words, f"{flag}.name")
+            if name is None:
+                raise ConfigError(
+                    f"{flag}.name before its options", "none", f"name one of {', '.join(list_members(family))}"
+                )
+            member = find_member(family, absolute_name(name))()
+        config = replaced(config, {option.steps: member})
+    return config
 
 
 class _Tree:
@@ -85,7 +145,7 @@ class _Tree:
         for option in walk(self.get(start)):
             steps = (*start, *option.steps[:-1])
             is_inside = exchanged is not None and steps[: len(exchanged)] == exchanged
-            if not _is_name(option) or steps == start or is_inside:
+            if not is_name(option) or steps == start or is_inside:
                 continue
             yield steps, self.get(steps)
             if steps in self.choices:
@@ -94,11 +154,7 @@ class _Tree:
 
     def spell(self, steps: Steps) -> str:
         """Return how an option is typed, ``--method.optimizer.lr``; fields that are called "" do not count."""
-        words: list[str] = []
-        for number, step in enumerate(steps):
-            hint = get_type_hints(type(self.get(steps[:number])), include_extras=True)[step]
-            given = (getattr(extra, "name", None) for extra in getattr(hint, "__metadata__", ()))  # of tyro.conf.arg
-            words += [next((name for name in given if isinstance(name, str)), step)]
+        words = [spell_field(type(self.get(steps[:number])), step) for number, step in enumerate(steps)]
         return "--" + ".".join(word for word in words if word).replace("_", "-")
 
     def name_flag(self, error: OptionError) -> ConfigError:
@@ -113,7 +169,7 @@ class _Tree:
                 yield steps, name
 
 
-def parse_with_members(
+def read_with_members(
     kind: type[_Options],
     words: Sequence[str],
     *,
@@ -125,35 +181,22 @@ def parse_with_members(
     """Return the options that words give, and those of several members of a family beside them.
 
     Args:
-        kind: a dataclass of options.
+        kind: see :func:`read_options`.
         words: from the command line.
         option: that names the members, such as ``attack``; the options of each begin with it and the member's key.
         members: by key, ``--attack.KEY.steps``.
         command: as the user typed it.
         description: first lines of the help.
-
-    Raises:
-        ConfigError: an option is unknown, or has a value that it cannot have.
-        SystemExit: help was asked for and shown.
     """
     extras: list[tuple[str, Any, Any]] = []
     for number, (key, member) in enumerate(members.items()):
-        prefix = f"--{option}.{key}.".replace("_", "-")
-        _refuse_others(member, words, prefix=prefix, chooser=f"--{option}")
-        shape = _make_shape(member, shows_name=False)
-        extras.append((f"_{number}", Annotated[shape, tyro.conf.arg(name=f"{option}.{key}")], field(default=shape())))
-    whole: Any = make_dataclass(kind.__name__, extras, bases=(kind,), frozen=True, kw_only=True)
-    made: Any = parse_options(whole, words, command=command, description=description)
-    found: list[_Member] = []
-    for number, (key, member) in enumerate(members.items()):
-        given = getattr(made, f"_{number}")
-        changes = {o.steps: o.value for o in walk(given) if not _is_name(o)}
-        try:
-            found.append(replaced(member, changes))
-        except OptionError as error:
-            place = "--" + ".".join((option, key, *error.steps)).replace("_", "-")
-            raise ConfigError(f"{place} {error.rule}", error.got, error.fix) from error
-    return made, found
+        hint: Any = Annotated[(type(member), tyro.conf.arg(name=f"{option}.{key}"))]
+        extras.append((f"_{number}", hint, field(default=member)))
+    namespace = {"__doc__": kind.__doc__, "__module__": kind.__module__}
+    whole: Any = make_dataclass(kind.__name__, extras, bases=(kind,), namespace=namespace, frozen=True, kw_only=True)
+    blank = make_blank(whole)
+    made: Any = change_config(blank, words, command=command, description=description, chooser=f"--{option}")
+    return made, [getattr(made, name) for name, _, _ in extras]
 
 
 def _refuse_others(member: FamilyOptions, words: Sequence[str], *, prefix: str, chooser: str) -> None:
@@ -170,11 +213,6 @@ def _refuse_others(member: FamilyOptions, words: Sequence[str], *, prefix: str, 
             raise ConfigError(expected, f"{chooser} {member.name}", f"leave it out, or pass {chooser} {owners[0]}")
 
 
-def _is_name(option: Option) -> bool:
-    """Return whether an option says which member of a family its owner is."""
-    return isinstance(option.owner, FamilyOptions) and option.field.name == "name"
-
-
 def _find_value(words: Sequence[str], flag: str) -> str | None:
     """Return the last value that words give an option."""
     found = None
@@ -183,48 +221,3 @@ def _find_value(words: Sequence[str], flag: str) -> str | None:
         if name.replace("_", "-") == flag:
             found = value if equals else next(iter(words[number + 1 :]), None)
     return found
-
-
-def _make_shape(config: object, choices: Mapping[Steps, object] | None = None, *, shows_name: bool = True) -> type:
-    """Return a class like that of a dataclass, with its values as defaults, whose instances check nothing.
-
-    So values are checked where the whole path of each is known. The help says ranges, and what names there are.
-
-    Args:
-        config: the dataclass.
-        choices: other values of what stands at the end of steps.
-        shows_name: whether the name of a family's member is an option where the dataclass is one.
-    """
-
-    def shape(owner: object, made: dict[str, Any]) -> type:
-        return _shape_owner(owner, made, shows_name=shows_name or owner is not config)
-
-    return fold(config, shape, enter=(choices or {}).get)
-
-
-def _shape_owner(owner: object, made: dict[str, Any], *, shows_name: bool) -> type:
-    """Return such a class for one dataclass, with those that its fields have already."""
-    kind: type[Any] = type(owner)
-    hints = get_type_hints(kind, include_extras=True)
-    members: list[tuple[str, Any, Any]] = []
-    for item in fields(kind):
-        value, hint = getattr(owner, item.name), hints[item.name]
-        if is_dataclass(value):
-            inner = made[item.name]
-            extras = getattr(hint, "__metadata__", ())
-            hint, value = Annotated[(inner, *extras)] if extras else inner, inner()
-        elif isinstance(owner, FamilyOptions) and item.name == "name" and not shows_name:
-            hint = Annotated[hint, tyro.conf.Suppress]
-        elif isinstance(owner, FamilyOptions) and item.name == "name":
-            names = ", ".join(list_members(family_of(type(owner))))
-            hint = _add_hint(hint, f"one of {names} or your file.py:Name")
-        elif (limits := find_range(hint)) is not None:
-            hint = _add_hint(hint, str(limits))
-        members.append((item.name, hint, field(default=value)))
-    namespace = {"__post_init__": lambda _self: None, "__doc__": kind.__doc__, "__module__": kind.__module__}
-    return make_dataclass(kind.__name__, members, bases=(kind,), namespace=namespace, frozen=True, kw_only=True)
-
-
-def _add_hint(hint: object, text: str) -> object:
-    """Return a type whose help says more beside the default."""
-    return Annotated[hint, tyro.conf.arg(help_behavior_hint=lambda default: f"({text}; default: {default})")]

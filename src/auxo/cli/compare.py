@@ -8,8 +8,8 @@ from typing import Annotated, Literal, NamedTuple
 
 import tyro
 
+from auxo.cli.changes import read_options
 from auxo.cli.executor import ExecutorOptions
-from auxo.cli.options import parse_options
 from auxo.cli.outcomes import OutcomePrinter, print_failures
 from auxo.cli.terminal import print_table
 from auxo.cli.train import recipe_name, with_options
@@ -154,7 +154,7 @@ def _parse(words: list[str]) -> tuple[str | None, Options, list[str]]:
             current = shared if _SHARED.match(word) else own
         current.append(word)
     usage = "auxo compare SCENARIO" if scenario is None else f"auxo compare {scenario}"
-    options = parse_options(Options, own, command=usage, description=DESCRIPTION)
+    options = read_options(Options, own, command=usage, description=DESCRIPTION)
     is_own = any(word.partition("=")[0] == "--data.train" for word in shared)
     if any(word.partition("=")[0] == "--data.scenario" for word in shared):
         raise ConfigError("the scenario as the first word", "--data.scenario", "auxo compare SCENARIO --methods ...")

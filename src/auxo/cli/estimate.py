@@ -11,8 +11,9 @@ from typing import Annotated
 import tyro
 from tyro.conf import Positional
 
+from auxo.cli.changes import read_options
 from auxo.cli.earlier import keep_earlier
-from auxo.cli.options import ModelOptions, parse_options
+from auxo.cli.options import ModelOptions
 from auxo.cli.terminal import print_table
 from auxo.cli.train import read_run_config
 from auxo.data import AbstractSource
@@ -55,7 +56,7 @@ def run(words: Sequence[str]) -> None:
     """Fit the estimators, ask them about every set, print the table and write what it rests on."""
     description = """Say how well a run does on unlabelled images: estimators are fitted to transformed copies
     of the run's validation images, then asked about the images, resized and cropped to the model's input."""
-    options = parse_options(Options, words, command="auxo estimate", description=description)
+    options = read_options(Options, words, command="auxo estimate", description=description)
     if not options.paths:
         raise ConfigError("sets of images", "none", f"name them: auxo estimate {options.run} DIR")
     folder = Path(options.run)

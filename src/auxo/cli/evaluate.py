@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import tyro
 from tyro.conf import Positional
 
-from auxo.cli.changes import parse_with_members
+from auxo.cli.changes import read_with_members
 from auxo.cli.earlier import keep_earlier
 from auxo.cli.options import ModelOptions
 from auxo.cli.terminal import print_table
@@ -34,7 +34,7 @@ from auxo.evaluation import (
 from auxo.evaluation.attacks import EPSILON, EPSILONS, AttackConfig
 from auxo.files import require_folder_of, write_atomically
 from auxo.options import Options as CheckedOptions
-from auxo.options import find_member, list_members
+from auxo.options import Range, find_member, list_members
 from auxo.random import derive_seed
 from auxo.runs.experiment import ExperimentConfig
 from auxo.runs.history import RunHistory
@@ -61,13 +61,13 @@ class Options(CheckedOptions):
     unknown: Annotated[Unknown | None, tyro.conf.arg(name="data.unknown")] = None
     """With --data: what to do with an image that has no label or one that train does not have: stop (refuse), or leave
     it out (ignore); default the run's own choice."""
-    images: int | None = None
+    images: Annotated[int | None, Range(low=1)] = None
     """Judge on at most so many images of each set, drawn with the class proportions kept; default all."""
     probe: tuple[Literal["all"] | ProbeName, ...] = ()
     """Judge the features instead of the class heads, by classifiers fitted to those of the training images: a vote of
     nearest neighbours (knn), a linear classifier (linear); "all" means both."""
-    neighbours: int | None = None
-    """With --probe knn: training images that vote, >= 1; default 20, or all where there are fewer."""
+    neighbours: Annotated[int | None, Range(low=1)] = None
+    """With --probe knn: training images that vote; default 20, or all where there are fewer."""
     corruptions: bool = False
     """Judge under common corruptions instead: every kind at every severity."""
     kinds: tuple[str, ...] = KINDS
@@ -91,11 +91,9 @@ class Options(CheckedOptions):
         is_vote_read = self.neighbours is None or "knn" in self.probes
         is_spoiled = self.corruptions or bool(self.attack)
         checks = (
-            (self.images is None or self.images >= 1, "images >= 1", self.images, "leave it out for all"),
             (not (self.corruptions and self.attack), "--corruptions or --attack", "both", "judge twice"),
             (not (self.probe and is_spoiled), "--probe without --corruptions and --attack", "both", "judge twice"),
             (is_vote_read, "--probe knn beside --neighbours", "none", "pass --probe knn"),
-            (self.neighbours is None or self.neighbours >= 1, "neighbours >= 1", self.neighbours, "leave it out"),
             (not (self.data and self.split), "--data or --split", "both", "leave one out"),
             (bool(self.data) or not self.unknown, "--data beside --data.unknown", "none", "its sets are the run's"),
             (bool(self.attack) or self.epsilon == EPSILON, "--attack beside --epsilon", "none", "pass --attack all"),
@@ -133,7 +131,7 @@ def run(words: Sequence[str]) -> None:
     if len(words) > 1 and not words[0].startswith("-") and not words[1].startswith("-"):
         raise ConfigError("options of auxo evaluate after RUN", words[1], f"to judge on it, pass --data {words[1]}")
     members = _find_attacks(words)
-    options, attacks = parse_with_members(
+    options, attacks = read_with_members(
         Options, words, option="attack", members=members, command="auxo evaluate", description=description
     )
     folder = Path(options.run)

@@ -1,23 +1,25 @@
 """Options of commands that make many runs: where they are made."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from auxo.errors import ConfigError
 from auxo.jobs import AbstractExecutor, LocalProcesses, RayCluster
+from auxo.options import Options, Range
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExecutorOptions:
+class ExecutorOptions(Options):
     """Where runs are made; commands share these under their bare names."""
 
-    processes: int | None = None
-    """Runs at a time on this machine, >= 1; default one for every core, or one where there is a GPU."""
-    threads: int | None = None
-    """CPU threads of a run, >= 1; default cores over processes, and 1 on a cluster."""
+    processes: Annotated[int | None, Range(low=1)] = None
+    """Runs at a time on this machine; default one for every core, or one where there is a GPU."""
+    threads: Annotated[int | None, Range(low=1)] = None
+    """CPU threads of a run; default cores over processes, and 1 on a cluster."""
     ray: str | None = None
     """Make the runs over a Ray cluster: auto, local (started for this), host:port or ray://host:port."""
-    gpus_per_run: float = 0.0
-    """GPUs that a run takes of a Ray cluster, >= 0; 0.5 lets two share one."""
+    gpus_per_run: Annotated[float, Range(low=0)] = 0.0
+    """GPUs that a run takes of a Ray cluster; 0.5 lets two share one."""
 
     def build(self) -> AbstractExecutor:
         """Return what makes the runs.

@@ -8,7 +8,8 @@ from typing import Annotated
 import tyro
 from tyro.conf import Positional
 
-from auxo.cli.options import ModelOptions, parse_options
+from auxo.cli.changes import read_options
+from auxo.cli.options import ModelOptions
 from auxo.cli.train import read_run_config
 from auxo.data import AbstractSource
 from auxo.data.config import Unknown
@@ -47,7 +48,7 @@ class Options:
 def run(words: Sequence[str]) -> None:
     """Explain the model on the images and write what was found."""
     description = "Draw what a trained model looks at (Grad-CAM) and how it arranges its inputs (t-SNE)."
-    options = parse_options(Options, words, command="auxo explain", description=description)
+    options = read_options(Options, words, command="auxo explain", description=description)
     if options.data is not None and options.split is not None:
         got = f"--split {options.split} --data {options.data}"
         raise ConfigError("one of --split and --data", got, "leave one out")

@@ -5,29 +5,27 @@ import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import tyro
 
 from auxo.errors import ConfigError
+from auxo.options import Options as CheckedOptions
+from auxo.options import Range
 
 Options = TypeVar("Options")
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelOptions:
+class ModelOptions(CheckedOptions):
     """How a trained model is loaded and shown images; commands share these under their bare names."""
 
     device: str = "auto"
     """"auto", "cpu", "cuda", "cuda:1" or "mps"."""
-    batch_size: int = 250
-    """Images per forward pass, >= 1."""
+    batch_size: Annotated[int, Range(low=1)] = 250
+    """Images per forward pass."""
     code: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """Python file of what is outside auxo that the run may import; repeat it for several."""
-
-    def __post_init__(self) -> None:
-        if self.batch_size < 1:
-            raise ConfigError("batch-size >= 1", str(self.batch_size), "give the number of images per pass")
 
 
 def parse_options(kind: type[Options], words: Sequence[str], *, command: str, description: str = "") -> Options:

@@ -13,7 +13,8 @@ import tyro
 from PIL import Image
 from tyro.conf import Positional
 
-from auxo.cli.options import ModelOptions, parse_options
+from auxo.cli.changes import read_options
+from auxo.cli.options import ModelOptions
 from auxo.cli.train import read_run_config
 from auxo.errors import CheckpointError, ConfigError, DataError, DeviceError, OutputError
 from auxo.export import Predictor, is_export, load_network, open_onnx, open_program, predictor_of
@@ -46,7 +47,7 @@ class Options:
 def run(words: Sequence[str]) -> None:
     """Predict every image and write the CSV."""
     description = "Write a CSV of predictions for images, resized and cropped to the model's input."
-    options = parse_options(Options, words, command="auxo predict", description=description)
+    options = read_options(Options, words, command="auxo predict", description=description)
     if not options.images:
         raise ConfigError("images, or folders of images", "none", f"name them: auxo predict {options.model} DIR")
     require_folder_of(Path(options.out))

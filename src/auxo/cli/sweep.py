@@ -8,8 +8,8 @@ from typing import Annotated, NamedTuple
 
 import tyro
 
+from auxo.cli.changes import read_options
 from auxo.cli.executor import ExecutorOptions
-from auxo.cli.options import parse_options
 from auxo.cli.outcomes import OutcomePrinter, print_failures
 from auxo.cli.terminal import print_table
 from auxo.cli.train import recipe_name, with_options
@@ -18,6 +18,8 @@ from auxo.evaluation import title_measure
 from auxo.files import make_folder
 from auxo.files.lock import locked_folder
 from auxo.jobs import AbstractExecutor, Outcome
+from auxo.options import Options as CheckedOptions
+from auxo.options import Range
 from auxo.runs.document import load_recipe, outside_files
 from auxo.runs.experiment import ExperimentConfig
 from auxo.runs.selection import SelectionRule
@@ -64,13 +66,13 @@ class _TrialSelection:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
+class Options(CheckedOptions):
     """Options of ``auxo sweep``."""
 
     search: Annotated[tuple[str, ...], tyro.conf.arg(metavar="FIELD=SAMPLER ...")] = ()
     """What varies: options as auxo train calls them, such as epochs=int:5,20; default what the method declares."""
-    trials: int | None = None
-    """Runs in all, >= 1, with those that failed; default 20, or the whole grid."""
+    trials: Annotated[int | None, Range(low=1)] = None
+    """Runs in all, with those that failed; default 20, or the whole grid."""
     sampler: Strategy = "tpe"
     """How values are chosen: by those that did well (tree-structured Parzen estimator), at random, or all in turn."""
     selection: _TrialSelection = field(default_factory=_TrialSelection)
@@ -173,7 +175,7 @@ def _parse(words: list[str]) -> tuple[str, Options, list[str]]:
     usage = "auxo sweep RECIPE" if recipe is None else f"auxo sweep {recipe}"
     if searched or "--search" in words:
         own += ["--search", *searched]
-    options = parse_options(Options, own, command=usage, description=DESCRIPTION)
+    options = read_options(Options, own, command=usage, description=DESCRIPTION)
     if recipe is None:
         raise ConfigError("a recipe as the first word", "none", "auxo sweep supervised --trials 20")
     refused = [word for word in shared if word.partition("=")[0] in ("--config", "--resume", "--code")]
@@ -184,8 +186,6 @@ def _parse(words: list[str]) -> tuple[str, Options, list[str]]:
 
 def _num_trials(options: Options, space: SearchSpace) -> int:
     """Return how many trials there are to be."""
-    if options.trials is not None and options.trials < 1:
-        raise ConfigError("trials >= 1", str(options.trials), "make at least one")
     if options.sampler == "grid":
         size = len(space.grid())
         return size if options.trials is None else min(size, options.trials)

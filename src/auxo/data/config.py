@@ -3,11 +3,12 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 from auxo.data.decode import MIN_PIXELS
 from auxo.data.imbalance import Imbalance
-from auxo.errors import ConfigError
+from auxo.errors import ConfigError, OptionError
+from auxo.options import Options, Range
 from auxo.outside import absolute_name
 from auxo.types import LABEL
 
@@ -16,7 +17,7 @@ Unknown: TypeAlias = Literal["refuse", "ignore"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataConfig:
+class DataConfig(Options):
     """Which images a run uses: a built-in scenario, or one's own.
 
     A set of one's own is named by a folder of class folders, a Parquet file or folder, a CSV of paths and labels, or
@@ -37,10 +38,10 @@ class DataConfig:
     """Images from elsewhere with the classes of train or of the scenario; measured at the end, never used to choose."""
     root: str | None = None
     """Folder of real copies, <name>/{train,test}.parquet, that scenarios read instead of the hub; default AUXO_DATA."""
-    num_train: int | None = None
-    """Number of training images, drawn with the class proportions kept, >= 2; default the scenario's own, or all."""
-    num_labelled: int | None = None
-    """Training images that keep their label, the same number of every class, >= 2; all training images are also used
+    num_train: Annotated[int | None, Range(low=2)] = None
+    """Number of training images, drawn with the class proportions kept; default the scenario's own, or all."""
+    num_labelled: Annotated[int | None, Range(low=2)] = None
+    """Training images that keep their label, the same number of every class; all training images are also used
     without labels, by methods that train on such. Ignored once unlabelled is given."""
     unlabelled: str | None = None
     """Your own images without labels, for methods that train on such: a folder, Parquet, CSV or hf://owner/name."""
@@ -48,16 +49,16 @@ class DataConfig:
     """Make the training classes uneven, in the order of the labels: sizes that fall from class to class to
     imbalance_ratio of the largest (exp), or that small for the last half of the classes (step); validation and test
     stay as they are."""
-    imbalance_ratio: float = 0.01
-    """Smallest over largest training class under imbalance, in (0, 1]."""
-    val_fraction: float = 0.1
-    """Part of train cut off for validation where none is given, in (0, 1)."""
-    test_fraction: float = 0.1
-    """Part of train cut off for the test where none is given, in [0, 1); 0 means no test set."""
-    meta_fraction: float = 0.0
-    """Part of the training images set apart for methods that learn on a second set (meta), in [0, 1); 0 means none."""
-    image_size: int | None = None
-    """Side in pixels, >= 8, that images are resized (short side) and centre-cropped to; default as they are."""
+    imbalance_ratio: Annotated[float, Range(above=0, high=1)] = 0.01
+    """Smallest over largest training class under imbalance."""
+    val_fraction: Annotated[float, Range(above=0, below=1)] = 0.1
+    """Part of train cut off for validation where none is given."""
+    test_fraction: Annotated[float, Range(low=0, below=1)] = 0.1
+    """Part of train cut off for the test where none is given; 0 means no test set."""
+    meta_fraction: Annotated[float, Range(low=0, below=1)] = 0.0
+    """Part of the training images set apart for methods that learn on a second set (meta); 0 means none."""
+    image_size: Annotated[int | None, Range(low=MIN_PIXELS)] = None
+    """Side in pixels that images are resized (short side) and centre-cropped to; default as they are."""
     image_column: str = "image"
     """Column of the images in Parquet and hf:// sets."""
     label_column: str = "label"
@@ -73,8 +74,8 @@ class DataConfig:
     it must: stop (refuse), or leave it out and say how many were (ignore)."""
     storage: Literal["auto", "memory", "stream"] = "auto"
     """Decode images once into memory, or each time they are used; "auto" takes memory up to 1 GiB of pixels."""
-    workers: int = 0
-    """Processes that decode images, >= 0; 0 decodes in the training process."""
+    workers: Annotated[int, Range(low=0)] = 0
+    """Processes that decode images; 0 decodes in the training process."""
     augment: Augment = "none"
     """Augmentation in training: none, crops after padding by an eighth (crop), parts of 8 to 100 % of the area scaled
     to the image's size (crop_resize), or either with flips (not for digits or text)."""
@@ -88,28 +89,10 @@ class DataConfig:
         object.__setattr__(self, "ood", tuple(map(absolute_name, self.ood)))
         names = tuple(name.strip() for each in self.columns for name in each.split(","))
         object.__setattr__(self, "columns", names)
-        checks = (
-            (self.num_train is None or self.num_train >= 2, "data.num-train >= 2", self.num_train),
-            (self.num_labelled is None or self.num_labelled >= 2, "data.num-labelled >= 2", self.num_labelled),
-            (0 < self.imbalance_ratio <= 1, "data.imbalance-ratio in (0, 1]", self.imbalance_ratio),
-            (0 < self.val_fraction < 1, "data.val-fraction in (0, 1)", self.val_fraction),
-            (0 <= self.test_fraction < 1, "data.test-fraction in [0, 1)", self.test_fraction),
-            (0 <= self.meta_fraction < 1, "data.meta-fraction in [0, 1)", self.meta_fraction),
-            (
-                self.val_fraction + self.test_fraction < 1,
-                "data.val-fraction + data.test-fraction < 1",
-                self.val_fraction + self.test_fraction,
-            ),
-            (
-                self.image_size is None or self.image_size >= MIN_PIXELS,
-                f"data.image-size >= {MIN_PIXELS}",
-                self.image_size,
-            ),
-            (self.workers >= 0, "data.workers >= 0", self.workers),
-        )
-        for is_valid, expected, got in checks:
-            if not is_valid:
-                raise ConfigError(expected, str(got), "choose a value in that range")
+        super().__post_init__()
+        if not self.val_fraction + self.test_fraction < 1:
+            got = f"{self.val_fraction + self.test_fraction}"
+            raise OptionError("val_fraction", "+ test-fraction < 1", got, "lower one of them")
         self._check_columns()
         given = [name for name in ("val", "test") if getattr(self, name) is not None]
         if self.train is None and given:

@@ -1,8 +1,9 @@
 """How the measure of a task is estimated, as options."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
-from auxo.errors import ConfigError
+from auxo.options import Options, Range
 
 LEAST_IMAGES = 5
 """Fewer validation images are refused."""
@@ -12,24 +13,17 @@ FEW_IMAGES = 100
 
 
 @dataclass(frozen=True, kw_only=True)
-class EstimationConfig:
+class EstimationConfig(Options):
     """How many sets are made from the validation images, and how the intervals are drawn."""
 
-    sets: int = 200
-    """Transformed copies of the validation images that the estimators are fitted to, >= 40."""
-    images: int = 500
-    """Validation images that are used, at most, drawn with the class proportions kept, >= 5."""
+    sets: Annotated[int, Range(low=40)] = 200
+    """Transformed copies of the validation images that the estimators are fitted to."""
+    images: Annotated[int, Range(low=LEAST_IMAGES)] = 500
+    """Validation images that are used, at most, drawn with the class proportions kept."""
     corruptions: bool = False
     """Add the 75 sets of the common corruptions, as for photographs in the paper; leave it out where the images may
     have been made by those."""
-    resamples: int = 500
-    """Bootstrap samples of an interval, >= 100."""
-    confidence: float = 0.95
-    """Probability of the intervals, in (0, 1)."""
-
-    def __post_init__(self) -> None:
-        for name, least in (("sets", 40), ("images", LEAST_IMAGES), ("resamples", 100)):
-            if getattr(self, name) < least:
-                raise ConfigError(f"{name} >= {least}", str(getattr(self, name)), "raise it, or leave it out")
-        if not 0 < self.confidence < 1:
-            raise ConfigError("confidence in (0, 1)", str(self.confidence), "give for instance 0.95")
+    resamples: Annotated[int, Range(low=100)] = 500
+    """Bootstrap samples of an interval."""
+    confidence: Annotated[float, Range(above=0, below=1)] = 0.95
+    """Probability of the intervals."""

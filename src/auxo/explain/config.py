@@ -12,6 +12,7 @@ from torch import Tensor
 from auxo.data import stratified_indices
 from auxo.errors import ConfigError, DataError
 from auxo.explain.figures import MAX_CLASSES
+from auxo.options import Options, Range
 from auxo.random import derive_seed, named_generator
 from auxo.types import Column
 
@@ -20,31 +21,29 @@ _MAX_PER_CLASS = 20  # more would make an image that no viewer opens
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExplainConfig:
+class ExplainConfig(Options):
     """What to show."""
 
-    per_class: int = 3
-    """Images of each class in the Grad-CAM grid, 1 to 20, drawn by the seed; all where a class has fewer."""
-    num_points: int = 1000
-    """Most images on the t-SNE map, >= 2; of more, a draw that keeps the proportions of the classes."""
+    per_class: Annotated[int, Range(low=1, high=_MAX_PER_CLASS)] = 3
+    """Images of each class in the Grad-CAM grid, drawn by the seed; all where a class has fewer."""
+    num_points: Annotated[int, Range(low=2)] = 1000
+    """Most images on the t-SNE map; of more, a draw that keeps the proportions of the classes."""
     classes: tuple[str, ...] = ()
     """Names of the classes to show, at most 28; by default all that have images, or the first 10 of them."""
     layer: str | None = None
     """Map that Grad-CAM looks at, such as stage3; default the last with at least 4 pixels on both sides."""
     explained: Annotated[Literal["predicted", "label"], tyro.conf.arg(name="class")] = "predicted"
     """Class whose evidence Grad-CAM shows: the one that the model predicts, or the right one."""
-    perplexity: float | None = None
-    """Neighbours that t-SNE keeps together, >= 1 and below the number of images; default 30, or less for few."""
+    perplexity: Annotated[float | None, Range(low=1)] = None
+    """Neighbours that t-SNE keeps together, below the number of images; default 30, or less for few."""
     seed: int = 0
     """Of the choice of images and the start of t-SNE."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for is_valid, expected, got in (
-            (1 <= self.per_class <= _MAX_PER_CLASS, f"per-class in 1..{_MAX_PER_CLASS}", self.per_class),
-            (self.num_points >= 2, "num-points >= 2", self.num_points),
             (len(set(self.classes)) == len(self.classes), "different classes", " ".join(self.classes)),
             (len(self.classes) <= MAX_CLASSES, f"at most {MAX_CLASSES} classes", len(self.classes)),
-            (self.perplexity is None or self.perplexity >= 1, "perplexity >= 1", self.perplexity),
         ):
             if not is_valid:
                 raise ConfigError(expected, str(got), "choose others")

@@ -18,6 +18,7 @@ from auxo.interfaces.pretext import PretextHead
 from auxo.interfaces.reading import AbstractImageReader, Prepared, StageStart
 from auxo.interfaces.view import StepPlan, View
 from auxo.optimizers import OptimizerConfig
+from auxo.options import Options
 from auxo.random import Draws, named_generator
 from auxo.runtime import Runtime
 from auxo.tasks import AbstractTask, Measure
@@ -192,7 +193,7 @@ class AbstractMethod(nn.Module, ABC):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MethodConfig:
+class MethodConfig(Options):
     """Options of a method. Subclasses are frozen dataclasses nested in their method as ``Config``."""
 
     def __init_subclass__(cls) -> None:

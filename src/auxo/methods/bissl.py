@@ -3,8 +3,8 @@
 import math
 from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
-from dataclasses import dataclass, field
-from typing import Literal, cast
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Literal, cast
 
 import torch
 from jaxtyping import Float
@@ -15,15 +15,26 @@ from auxo.bilevel import HessianOperator
 from auxo.bilevel.second_order import FastSecondDerivatives
 from auxo.bilevel.vectors import Layout
 from auxo.errors import ConfigError
-from auxo.interfaces import AbstractBackbone, AbstractMethod, AbstractNetworks, MethodConfig, StepPlan, TrainState, View
-from auxo.joint_embeddings import JointEmbeddingConfig, collapse_metrics, loss_in_backbone, pair_of
+from auxo.interfaces import (
+    AbstractBackbone,
+    AbstractNetworks,
+    AbstractPretextMethod,
+    PretextMethodConfig,
+    StepPlan,
+    TrainState,
+    View,
+)
 from auxo.layers.batch_norm import keep_running_statistics
 from auxo.optimizers import OptimizerConfig
+from auxo.options import Range
+from auxo.pretexts import collapse_metrics, loss_in_backbone
+from auxo.pretexts.simclr import SimCLR
+from auxo.random import Draws
 from auxo.runtime import Runtime, parameters_of
 from auxo.solvers import LowerLevel, Response, SolverConfig
 from auxo.solvers.conjugate_gradient import ConjugateGradientSolver
 from auxo.tasks import Classification
-from auxo.types import Batches, Images, Metrics, require_choice
+from auxo.types import Batch, Batches, Images, Metrics
 
 SOURCE = (
     "After Zakarias, Hansen, Tan, BiSSL (TMLR, arXiv 2410.02387), of which the abstracts and the pipeline figures were "
@@ -34,6 +45,8 @@ SOURCE = (
     "per alternation, their batch drawn anew for each, a stop at negative curvature, gradients averaged over processes "
     "in every place."
 )
+
+_CURVATURE = "curvature"  # stream and beginning of the names of the views that the Hessian is of
 
 
 class _Downstream(nn.Module):
@@ -49,7 +62,7 @@ class _Downstream(nn.Module):
         return cast("Tensor", self.semantic(self.backbone(images).pooled))
 
 
-class BiSSL(AbstractMethod):
+class BiSSL(AbstractPretextMethod):
     r"""Two levels that share nothing but a distance.
 
     The lower level goes on with the pretext from backbone ``theta_P`` and heads ``phi_P``, drawn towards the upper
@@ -74,7 +87,7 @@ class BiSSL(AbstractMethod):
     """
 
     @dataclass(frozen=True, kw_only=True)
-    class Config(MethodConfig):
+    class Config(PretextMethodConfig):
         """Options of BiSSL's bilevel stage."""
 
         serves = (Classification,)
@@ -90,49 +103,38 @@ class BiSSL(AbstractMethod):
             )
         )
         """How the lower level follows its gradients; SGD suits small networks."""
-        pretext: JointEmbeddingConfig = field(default_factory=JointEmbeddingConfig)
-        """The lower level's task; that of pretraining."""
-        lower_steps: int = 20
-        """Steps below in an alternation, >= 1."""
-        upper_steps: int = 8
-        """Steps above in an alternation, >= 1."""
-        pretext_ratio: int = 4
-        """Images of a lower step for each image of an upper one, >= 1; the stage's batch size is the upper one's."""
-        curvature_ratio: int = 4
+        lower_steps: Annotated[int, Range(low=1)] = 20
+        """Steps below in an alternation."""
+        upper_steps: Annotated[int, Range(low=1)] = 8
+        """Steps above in an alternation."""
+        pretext_ratio: Annotated[int, Range(low=1)] = 4
+        """Images of a lower step for each image of an upper one; the stage's batch size is the upper one's."""
+        curvature_ratio: Annotated[int, Range(low=1)] = 4
         """The same for the one batch of an alternation that the Hessian is of; a smaller one saves time and memory."""
-        coupling: float = 0.001
-        """Weight lambda of half the squared distance of the backbones in the lower loss, >= 0. It does not carry over
+        coupling: Annotated[float, Range(low=0)] = 0.001
+        """Weight lambda of half the squared distance of the backbones in the lower loss. It does not carry over
         to other networks: see that the recorded distance stays at a few percent."""
-        direct_weight: float = 1.0
-        """Weight gamma of the downstream loss at the upper backbone itself, >= 0; 0.01 in the first version."""
-        indirect_weight: float = 1.0
-        """Weight of the downstream loss at the lower solution in the backbone's gradient, >= 0; 0 is a control."""
+        direct_weight: Annotated[float, Range(low=0)] = 1.0
+        """Weight gamma of the downstream loss at the upper backbone itself; 0.01 in the first version."""
+        indirect_weight: Annotated[float, Range(low=0)] = 1.0
+        """Weight of the downstream loss at the lower solution in the backbone's gradient; 0 is a control."""
         solver: SolverConfig = field(default_factory=ConjugateGradientSolver)
         """How J v is had."""
         batch_norm: Literal["keep", "move"] = "keep"
         """Leave the lower backbone's running statistics alone in upper steps, or let downstream images and products
         move them (released)."""
-        clip_norm: float = 10.0
-        """Norm that all gradients of a level are scaled down to, > 0."""
+        clip_norm: Annotated[float, Range(above=0, high=math.inf)] = 10.0
+        """Norm that all gradients of a level are scaled down to."""
 
         def __post_init__(self) -> None:
-            require_choice("batch-norm", self.batch_norm, Literal["keep", "move"])
-            for name in ("lower_steps", "upper_steps", "pretext_ratio", "curvature_ratio"):
-                if getattr(self, name) < 1:
-                    raise ConfigError(f"{name.replace('_', '-')} >= 1", str(getattr(self, name)), "give at least 1")
-            for name in ("coupling", "direct_weight", "indirect_weight"):
-                if not 0 <= getattr(self, name) < math.inf:
-                    got = str(getattr(self, name))
-                    raise ConfigError(f"{name.replace('_', '-')} >= 0 and finite", got, "choose a value in that range")
-            if not self.clip_norm > 0:
-                raise ConfigError("clip-norm > 0", str(self.clip_norm), "choose a large one not to clip")
+            super().__post_init__()
             self.solver.check_coupling(self.coupling)
 
         @classmethod
         def tiny(cls) -> "BiSSL.Config":
             """Return options with narrow heads and an alternation of two and two steps."""
             return cls(
-                pretext=JointEmbeddingConfig(hidden=16, outputs=8),
+                pretext=SimCLR.Config(hidden=16, outputs=8),
                 lower_optimizer=OptimizerConfig(lr=0.03),
                 lower_steps=2,
                 upper_steps=2,
@@ -147,16 +149,11 @@ class BiSSL(AbstractMethod):
             return self.solver.has_products and self.indirect_weight > 0
 
         def required_views(self) -> dict[str, View]:
-            """Return two views of images for the lower level, the labelled images, and two of the Hessian's batch."""
-            views = {
-                "first": View("pictures", augment="simclr", ratio=self.pretext_ratio),
-                "second": View("pictures", augment="simclr_second", ratio=self.pretext_ratio),
-                "train": View(),
-            }
+            """Return the lower level's views of images, the labelled images, and those of the Hessian's batch."""
+            views = {**self.chosen_pretext.views(ratio=self.pretext_ratio), "train": View()}
             if self.has_hessian:
-                ratio = self.curvature_ratio
-                views["curvature_first"] = View("pictures", augment="simclr", ratio=ratio, stream="curvature")
-                views["curvature_second"] = View("pictures", augment="simclr_second", ratio=ratio, stream="curvature")
+                own = self.chosen_pretext.views(ratio=self.curvature_ratio, stream=_CURVATURE)
+                views |= {f"{_CURVATURE}_{name}": view for name, view in own.items()}
             return views
 
         def plan(self, step: int, passes: object) -> StepPlan:
@@ -165,12 +162,12 @@ class BiSSL(AbstractMethod):
             alternation, place = divmod(step, self.lower_steps + self.upper_steps)
             if place < self.lower_steps:
                 number = alternation * self.lower_steps + place
-                return StepPlan({"first": number, "second": number}, ("lower",), "lower")
+                return StepPlan(dict.fromkeys(self.chosen_pretext.augmentations, number), ("lower",), "lower")
             upper = place - self.lower_steps
             batches = {"train": alternation * self.upper_steps + upper}
             if not self.has_hessian:
                 return StepPlan(batches, ("upper",), "upper")
-            batches |= {"curvature_first": alternation, "curvature_second": alternation}
+            batches |= {f"{_CURVATURE}_{name}": alternation for name in self.chosen_pretext.augmentations}
             return StepPlan(batches, ("upper",), "upper" if upper else "first_upper")
 
         def steps_per_epoch(self, passes: object) -> int:
@@ -187,7 +184,7 @@ class BiSSL(AbstractMethod):
 
     def __init__(self, config: Config, networks: AbstractNetworks) -> None:
         super().__init__(config, networks)
-        self.pretext = config.pretext.build(self.backbone, seed=networks.seed)
+        self.pretext = config.chosen_pretext.build(self.backbone, seed=networks.seed)
         head = networks.linear_head("semantic")
         self.upper = _Downstream(deepcopy(self.backbone), head)
         self._hessian: HessianOperator | None = None
@@ -223,10 +220,6 @@ class BiSSL(AbstractMethod):
         """Return the logits of the class head on the upper backbone, ``semantic``, and on the lower one, ``lower``."""
         return {"semantic": self.upper(images), "lower": self.upper.semantic(self.backbone(images).pooled)}
 
-    def frozen_parameters(self) -> dict[str, str]:
-        """Return what follows the trained weights without gradients, if the pretext has such."""
-        return {f"pretext.{name}": reason for name, reason in self.pretext.frozen_parameters().items()}
-
     @torch.no_grad()
     def _distance(self) -> Float[Tensor, ""]:
         """Return the distance of the backbones relative to the norm of the lower one."""
@@ -239,9 +232,7 @@ class BiSSL(AbstractMethod):
         """Follow the pretext and the pull towards the upper backbone."""
         self._hessian = None
         optimizer = state.optimizers["lower"]
-        self.pretext.follow(self.backbone, progress=state.progress)
-        with runtime.autocast():
-            answer = self.pretext(self.backbone, pair_of(batches["first"], batches["second"], runtime))
+        answer = self.pretext_loss(state, batches, runtime)
         parameters = parameters_of(optimizer)
         gradients = runtime.mean(torch.autograd.grad(answer.loss, parameters, allow_unused=True))
         of = dict(zip(parameters, gradients, strict=True))
@@ -266,7 +257,7 @@ class BiSSL(AbstractMethod):
         reached = [*self.backbone.parameters(), *head]
         steep = runtime.mean(torch.autograd.grad(indirect_loss, reached, materialize_grads=True))
         vector, steep = self._flatten(dict(zip(self._names, steep, strict=False))), steep[len(self._names) :]
-        response = self._response(vector, batches, runtime)
+        response = self._response(vector, state, batches, runtime)
         with runtime.autocast():
             logits = self.upper(batch.images)
         direct_loss = batch.mean(self.task.losses(logits, batch.targets))
@@ -290,7 +281,9 @@ class BiSSL(AbstractMethod):
             "damping": vector.new_tensor(config.solver.added),
         }
 
-    def _response(self, vector: Float[Tensor, " size"], batches: Batches, runtime: Runtime) -> Response:
+    def _response(
+        self, vector: Float[Tensor, " size"], state: TrainState, batches: Batches, runtime: Runtime
+    ) -> Response:
         """Return ``J v``."""
         config = self.config
         if not config.indirect_weight:
@@ -298,19 +291,26 @@ class BiSSL(AbstractMethod):
 
         def hessian() -> HessianOperator:
             if self._hessian is None:
-                self._hessian = self._build_hessian(batches, runtime)
+                self._hessian = self._build_hessian(state, batches, runtime)
             return self._hessian
 
         gradients = self.get_buffer("lower_gradients") if config.solver.has_gradients else None
         return config.solver.respond(vector, LowerLevel(config.coupling, gradients, hessian))
 
-    def _build_hessian(self, batches: Batches, runtime: Runtime) -> HessianOperator:
+    def _build_hessian(self, state: TrainState, batches: Batches, runtime: Runtime) -> HessianOperator:
         """Return the Hessian of the alternation's batch in the lower backbone, its graph built once."""
         if runtime.config.compile:
             fix = "pass --runtime.no-compile, or the solver identity or mfac"
             raise ConfigError("a network that can be differentiated twice", "a compiled one", fix)
-        pair = pair_of(batches["curvature_first"], batches["curvature_second"], runtime)
-        loss = loss_in_backbone(self.backbone, self.pretext, pair)
+        own = {name: batches[f"{_CURVATURE}_{name}"] for name in self.config.chosen_pretext.augmentations}
+        # By the alternation, not the step: a run that is resumed within an alternation builds it again.
+        alternation = replace(state, step=state.step // (self.config.lower_steps + self.config.upper_steps))
+
+        def draws(stream: str, batch: Batch) -> Draws:
+            return alternation.draws(f"{_CURVATURE}/{stream}", batch)
+
+        inputs = self.pretext.prepare(own, draws=draws, runtime=runtime)
+        loss = loss_in_backbone(self.backbone, self.pretext, inputs)
         params = {name: parameter.detach() for name, parameter in self.backbone.named_parameters()}
         mean = None if runtime.num_processes == 1 else runtime.mean_of
         with self._statistics():

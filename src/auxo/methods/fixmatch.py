@@ -1,9 +1,8 @@
 """FixMatch: a few labels, and sure answers to weak views of other images as labels of their strong views."""
 
-import math
 from copy import deepcopy
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +11,6 @@ from torch.optim import Optimizer
 from auxo.backbones import BackboneConfig
 from auxo.data import DataConfig
 from auxo.errors import ConfigError
-from auxo.gated import GatedPretexts, GatedPretextsConfig
 from auxo.gates import GateStep
 from auxo.interfaces import (
     AbstractBackbone,
@@ -26,6 +24,8 @@ from auxo.interfaces import (
 from auxo.layers.batch_norm import keep_running_statistics
 from auxo.losses import cross_entropy_losses
 from auxo.optimizers import OptimizerConfig
+from auxo.options import Range
+from auxo.pretexts import GatedPretexts, GatedPretextsConfig
 from auxo.runs.experiment import ExperimentConfig, StageConfig, TrainingConfig
 from auxo.runtime import Runtime
 from auxo.tasks import Classification
@@ -88,7 +88,7 @@ class FixMatch(AbstractMethod):
               + \lambda \sum_t g_t \, CE_t .
 
     No gradient runs through ``p(w(u))``; the mean is over all unlabelled images, sure or not. The last term is that of
-    :class:`auxo.gated.GatedPretexts` over all three views, whose inputs then have one changed quadrant; without
+    :class:`auxo.pretexts.GatedPretexts` over all three views, whose inputs then have one changed quadrant; without
     pretexts there is none. What predicts is a moving average of the weights.
 
     Args:
@@ -102,31 +102,23 @@ class FixMatch(AbstractMethod):
 
         serves = (Classification,)
 
-        threshold: float = 0.95
-        """Probability of the likeliest class from which a weak view's answer counts, in [0, 1]."""
-        unlabelled_weight: float = field(default=1.0, metadata={"search": "log:0.1,10"})
-        """Weight of the loss on unlabelled images, >= 0; 0 leaves the labelled loss (and pretexts on all images)."""
-        ratio: int = 7
-        """Unlabelled images for each labelled one of a batch, >= 1."""
-        ema_decay: float = 0.999
-        """Part of the averaged weights kept at each step, in [0, 1); 0 predicts with the trained weights themselves."""
+        threshold: Annotated[float, Range(low=0, high=1)] = 0.95
+        """Probability of the likeliest class from which a weak view's answer counts."""
+        unlabelled_weight: Annotated[float, Range(low=0)] = field(default=1.0, metadata={"search": "log:0.1,10"})
+        """Weight of the loss on unlabelled images; 0 leaves the labelled loss (and pretexts on all images)."""
+        ratio: Annotated[int, Range(low=1)] = 7
+        """Unlabelled images for each labelled one of a batch."""
+        ema_decay: Annotated[float, Range(low=0, below=1)] = 0.999
+        """Part of the averaged weights kept at each step; 0 predicts with the trained weights themselves."""
         pretexts: GatedPretextsConfig = field(default_factory=lambda: GatedPretextsConfig(tasks=()))
         """Pretexts on a quadrant of all images, their gate and weight; none by default."""
         transform_pseudo_labels: bool = False
         """With pretexts, take pseudo-labels from the transformed weak views (released): one forward pass fewer."""
 
         def __post_init__(self) -> None:
-            checks = (
-                (0 <= self.threshold <= 1, "threshold in [0, 1]", self.threshold),
-                (0 <= self.unlabelled_weight < math.inf, "unlabelled-weight >= 0 and finite", self.unlabelled_weight),
-                (self.ratio >= 1, "ratio >= 1", self.ratio),
-                (0 <= self.ema_decay < 1, "ema-decay in [0, 1)", self.ema_decay),
-            )
-            for is_valid, expected, got in checks:
-                if not is_valid:
-                    raise ConfigError(expected, str(got), "choose a value in that range")
+            super().__post_init__()
             if self.transform_pseudo_labels and not self.pretexts.tasks:
-                fix = "pass --method.pretexts.tasks rotation flip channel_shuffle"
+                fix = "pass --method.pretexts.tasks flip lorot channel_shuffle"
                 raise ConfigError("pretexts for transform-pseudo-labels", "none", fix)
 
         @classmethod

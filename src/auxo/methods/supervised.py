@@ -45,6 +45,7 @@ class Supervised(AbstractMethod):
         """Linear, or cosine: normalised weights and features and no bias."""
 
         def __post_init__(self) -> None:
+            super().__post_init__()
             self.class_loss.check_head(self.head)
 
     config: Config

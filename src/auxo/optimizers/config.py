@@ -4,83 +4,67 @@ import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from auxo.errors import ConfigError
+from auxo.errors import OptionError
 from auxo.optimizers.lars import Lars
-from auxo.types import require_choice
+from auxo.options import Options, Range
 
 _Name: TypeAlias = Literal["sgd", "adamw", "lars"]
 _Schedule: TypeAlias = Literal["constant", "step", "cosine", "fixmatch"]
 _Moves: TypeAlias = Literal["epoch", "step"]
 
 _TRUST = 0.001
+_LARGEST = torch.finfo(torch.float32).max
 
 
 @dataclass(frozen=True, kw_only=True)
-class OptimizerConfig:
+class OptimizerConfig(Options):
     """How parameters follow their gradients."""
 
     name: _Name = "sgd"
     """The optimiser: SGD with momentum, AdamW (ignores momentum and nesterov), or LARS, which scales every tensor's
     gradient to the norm of that tensor (ignores nesterov)."""
-    lr: float = 0.01
-    """Learning rate at the first epoch, per step, in (0, 3.4e38], the range of float32."""
-    momentum: float = 0.9
-    """Momentum of SGD and LARS, in [0, 1)."""
+    lr: Annotated[float, Range(above=0, high=_LARGEST)] = 0.01
+    """Learning rate at the first epoch, per step."""
+    momentum: Annotated[float, Range(low=0, below=1)] = 0.9
+    """Momentum of SGD and LARS."""
     nesterov: bool = True
     """Nesterov's form of SGD's momentum."""
-    weight_decay: float = 1e-4
-    """L2 penalty added to the gradient (SGD, LARS) or decoupled decay (AdamW), in [0, 3.4e38]."""
+    weight_decay: Annotated[float, Range(low=0, high=_LARGEST)] = 1e-4
+    """L2 penalty added to the gradient (SGD, LARS) or decoupled decay (AdamW)."""
     decay_norms: bool = True
     """Decay weights and biases of norm layers, too; without it no parameter of fewer than two dimensions decays, which
     leaves out the biases of all layers; LARS does not scale their steps then, either."""
-    trust_coefficient: float = _TRUST
-    """Of LARS: length of a scaled gradient as a share of its tensor's norm, in (0, 1]."""
+    trust_coefficient: Annotated[float, Range(above=0, high=1)] = _TRUST
+    """Of LARS: length of a scaled gradient as a share of its tensor's norm."""
     schedule: _Schedule = "step"
     """How the learning rate falls: not, by a factor at milestones, along a half cosine, or as cos(7/16 pi x)."""
     moves: _Moves = "epoch"
     """How often a rate that falls or warms up changes: once an epoch, or with every step."""
-    milestones: tuple[float, ...] = (0.52, 0.8)
-    """Fractions of the stage's epochs, each in (0, 1), at which "step" multiplies the rate by decay."""
-    decay: float = 0.1
-    """Factor of the "step" schedule, in (0, 1]."""
-    minimum_lr: float = 0.0
-    """Learning rate that "cosine" ends at, in [0, lr]."""
-    warmup_epochs: int = 0
-    """Epochs, >= 0, in which the rate rises in equal parts to lr; cosines begin after them, milestones do not move."""
+    milestones: tuple[Annotated[float, Range(above=0, below=1)], ...] = (0.52, 0.8)
+    """Fractions of the stage's epochs at which "step" multiplies the rate by decay."""
+    decay: Annotated[float, Range(above=0, high=1)] = 0.1
+    """Factor of the "step" schedule."""
+    minimum_lr: Annotated[float, Range(low=0)] = 0.0
+    """Learning rate that "cosine" ends at, at most lr."""
+    warmup_epochs: Annotated[int, Range(low=0)] = 0
+    """Epochs in which the rate rises in equal parts to lr; cosines begin after them, milestones do not move."""
 
     def __post_init__(self) -> None:
-        require_choice("optimizer.name", self.name, _Name)
-        require_choice("optimizer.schedule", self.schedule, _Schedule)
-        require_choice("optimizer.moves", self.moves, _Moves)
-        largest = torch.finfo(torch.float32).max
-        checks = (
-            (0 < self.lr <= largest, f"optimizer.lr in (0, {largest:.2g}]", self.lr),
-            (0 <= self.momentum < 1, "optimizer.momentum in [0, 1)", self.momentum),
-            (0 <= self.weight_decay <= largest, f"optimizer.weight-decay in [0, {largest:.2g}]", self.weight_decay),
-            (0 < self.trust_coefficient <= 1, "optimizer.trust-coefficient in (0, 1]", self.trust_coefficient),
-            (0 < self.decay <= 1, "optimizer.decay in (0, 1]", self.decay),
-            (all(0 < m < 1 for m in self.milestones), "optimizer.milestones in (0, 1)", self.milestones),
-            (0 <= self.minimum_lr <= self.lr, f"optimizer.minimum-lr in [0, {self.lr:g}], the lr", self.minimum_lr),
-            (self.warmup_epochs >= 0, "optimizer.warmup-epochs >= 0", self.warmup_epochs),
-        )
-        for is_valid, expected, got in checks:
-            if not is_valid:
-                raise ConfigError(expected, str(got), "choose a value in that range")
+        super().__post_init__()
+        if self.minimum_lr > self.lr:
+            raise OptionError("minimum_lr", f"in [0, {self.lr:g}], the lr", str(self.minimum_lr), "lower it")
         if self.name == "sgd" and self.nesterov and self.momentum == 0:
-            raise ConfigError("momentum > 0 with nesterov", "momentum 0", "pass --method.optimizer.no-nesterov")
+            raise OptionError("momentum", "> 0 with nesterov", "0", "pass --method.optimizer.no-nesterov")
         if self.name != "lars" and self.trust_coefficient != _TRUST:
-            raise ConfigError(
-                "a trust coefficient for lars only",
-                f"optimizer.trust-coefficient {self.trust_coefficient:g} for {self.name}",
-                "choose lars, or leave it out",
-            )
+            got = f"{self.trust_coefficient:g} with {self.name}"
+            raise OptionError("trust_coefficient", "for lars only", got, "choose lars, or leave it out")
 
     def build(self, parameters: Iterable[nn.Parameter]) -> Optimizer:
         """Return the optimiser over ``parameters``; torch groups its kernels (foreach) where the device allows."""

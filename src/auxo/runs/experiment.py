@@ -1,17 +1,18 @@
 """What a run is: one frozen value that says everything, from the data to the seed."""
 
 import keyword
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Annotated
 
 import tyro
 
 from auxo.backbones import BackboneConfig
 from auxo.data import DataConfig
-from auxo.errors import ConfigError
-from auxo.interfaces import MethodConfig
+from auxo.errors import ConfigError, OptionError
+from auxo.interfaces import MethodConfig, PretextConfig, PretextMethodConfig
+from auxo.options import Options, Range
 from auxo.runs.selection import SelectionRule
-from auxo.runs.tree import Option, walk
+from auxo.runs.tree import Option, Steps, walk
 from auxo.runtime import RuntimeConfig
 from auxo.tasks import TaskConfig
 
@@ -31,17 +32,17 @@ class Transfer:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StageConfig:
+class StageConfig(Options):
     """One stage of a run: a method, its budget and the weights it starts from."""
 
     method: MethodConfig
     """How to train."""
     name: Annotated[str, tyro.conf.Suppress] = "train"
     """Name of the stage in records, checkpoints and options; a letter, then letters, digits, "-" and "_"."""
-    epochs: int = 15
-    """Passes over the training images, or over what else a method trains on instead, >= 1."""
-    batch_size: int = 64
-    """Images per step, over all processes, >= 1."""
+    epochs: Annotated[int, Range(low=1)] = 15
+    """Passes over the training images, or over what else a method trains on instead."""
+    batch_size: Annotated[int, Range(low=1)] = 64
+    """Images per step, over all processes."""
     drop_last: bool = False
     """Leave out an epoch's last batch if it is smaller than the others."""
     start_from: Annotated[str, tyro.conf.Suppress] = _SCRATCH
@@ -52,10 +53,7 @@ class StageConfig:
     """Which weights the stage ends with."""
 
     def __post_init__(self) -> None:
-        if self.epochs < 1:
-            raise ConfigError("epochs >= 1", str(self.epochs), "train for at least one epoch")
-        if self.batch_size < 1:
-            raise ConfigError("batch-size >= 1", str(self.batch_size), "give the number of images per step")
+        super().__post_init__()
         word = self.name.replace("-", "_")
         if not (word.isidentifier() and word[0].isalpha()) or keyword.iskeyword(word):
             got, fix = repr(self.name), "begin it with a letter, and take no word of Python's"
@@ -74,42 +72,35 @@ class StageConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingConfig:
+class TrainingConfig(Options):
     """How often a run logs, evaluates and saves."""
 
     cache: Annotated[str | None, tyro.conf.arg(aliases=["--cache"])] = None
     """Folder of what several runs can share, such as features; a run that is finished does not need it."""
-    log_every: int = 20
-    """Steps between rows of losses in records.jsonl and TensorBoard, >= 1."""
-    evaluate_every: int = 1
-    """Epochs between evaluations on the validation set, >= 1; the last epoch is always evaluated."""
-    checkpoint_every: int = 0
+    log_every: Annotated[int, Range(low=1)] = 20
+    """Steps between rows of losses in records.jsonl and TensorBoard."""
+    evaluate_every: Annotated[int, Range(low=1)] = 1
+    """Epochs between evaluations on the validation set; the last epoch is always evaluated."""
+    checkpoint_every: Annotated[int, Range(low=0)] = 0
     """Steps between checkpoints; 0 saves once an epoch."""
-    keep_checkpoints: int = 2
-    """How many of the newest checkpoints stay on disk, >= 1."""
-    eval_batch_size: int = 500
-    """Images per forward pass of an evaluation, >= 1; pretexts make several inputs of each."""
+    keep_checkpoints: Annotated[int, Range(low=1)] = 2
+    """How many of the newest checkpoints stay on disk."""
+    eval_batch_size: Annotated[int, Range(low=1)] = 500
+    """Images per forward pass of an evaluation; pretexts make several inputs of each."""
     tensorboard: bool = True
     """Write TensorBoard event files into the run directory."""
 
-    def __post_init__(self) -> None:
-        for name in ("log_every", "evaluate_every", "keep_checkpoints", "eval_batch_size"):
-            if getattr(self, name) < 1:
-                raise ConfigError(
-                    f"training.{name.replace('_', '-')} >= 1", str(getattr(self, name)), "give at least 1"
-                )
-        if self.checkpoint_every < 0:
-            raise ConfigError("training.checkpoint-every >= 0", str(self.checkpoint_every), "use 0 for once an epoch")
-
 
 @dataclass(frozen=True, kw_only=True)
-class ExperimentConfig:
+class ExperimentConfig(Options):
     """A whole run."""
 
     stages: tuple[StageConfig, ...]
     """What happens, in order."""
     task: TaskConfig = field(default_factory=TaskConfig)
     """What is predicted."""
+    pretext: PretextConfig | None = None
+    """The pretext of all stages that train one and say no other, such as --pretrain.method.pretext.name."""
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
     """The network that all stages share."""
     data: DataConfig = field(default_factory=DataConfig)
@@ -118,17 +109,17 @@ class ExperimentConfig:
     """How often to log, evaluate and save."""
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
     """Device, precision, threads."""
-    seed: Annotated[int, tyro.conf.arg(help="Every random number of the run follows from it; >= 0.")] = 0
-    """Every random number of the run follows from it; >= 0."""
+    seed: Annotated[int, Range(low=0), tyro.conf.arg(help="Every random number of the run follows from it.")] = 0
+    """Every random number of the run follows from it."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.stages:
             raise ConfigError("at least one stage", "none", "let the recipe return stages=(StageConfig(...),)")
-        if self.seed < 0:
-            raise ConfigError("seed >= 0", str(self.seed), "choose a non-negative integer")
         names = [stage.name for stage in self.stages]
         self._check_names(names)
-        views = [view for stage in self.stages for view in stage.method.required_views().values()]
+        self._check_pretexts()
+        views = [view for stage in self.trained_stages for view in stage.method.required_views().values()]
         if self.data.unlabelled is not None and not any(view.split in ("unlabelled", "pictures") for view in views):
             got = ", ".join(map(method_name, self.stages))
             raise ConfigError("a method that trains on unlabelled images", got, "use fixmatch, or no data.unlabelled")
@@ -137,6 +128,40 @@ class ExperimentConfig:
             if unknown:
                 earlier = ", ".join((_SCRATCH, *names[:index]))
                 raise ConfigError(f"start-from one of: {earlier}", repr(unknown[0]), "name an earlier stage")
+
+    @property
+    def trained_stages(self) -> tuple[StageConfig, ...]:
+        """The stages as they are trained: with the run's pretext where they say none."""
+        return tuple(
+            replace(stage, method=stage.method.with_pretext(self.pretext))
+            if isinstance(stage.method, PretextMethodConfig)
+            else stage
+            for stage in self.stages
+        )
+
+    def _check_pretexts(self) -> None:
+        """Refuse a pretext that no stage trains, and heads that are handed on from one pretext to another."""
+        trained: dict[str, PretextConfig] = {}
+        for stage in self.trained_stages:
+            if isinstance(stage.method, PretextMethodConfig) and stage.method.needs_pretext:
+                try:
+                    trained[stage.name] = stage.method.chosen_pretext
+                except OptionError as error:
+                    raise error.under(*([stage.name] if len(self.stages) > 1 else []), "method") from error
+        if self.pretext is not None and not trained:
+            got = f"{self.pretext.label} with {', '.join(map(method_name, self.stages))}"
+            raise ConfigError(
+                "a method that trains the pretext",
+                got,
+                "use pretrain, bissl, joint_training, or linear_probe with warm-up-pretext",
+            )
+        for stage in self.stages:
+            for transfer in stage.transfers:
+                one, other = trained.get(transfer.stage), trained.get(stage.name)
+                if transfer.to == "pretext" and one is not None and other is not None and one != other:
+                    expected = f"one pretext in the stages {transfer.stage} and {stage.name}, which share its heads"
+                    fix = "name it once, with --pretext.name"
+                    raise ConfigError(expected, f"{one.label} and {other.label}", fix)
 
     def _check_names(self, names: list[str]) -> None:
         """Refuse names of stages that could not all begin options of their own, such as ``--warm-up.epochs``."""
@@ -163,11 +188,14 @@ def named_options(config: ExperimentConfig) -> dict[str, Option]:
     """
     found: dict[str, Option] = {}
     for option in walk(config):
-        steps = option.steps
-        if steps[0] == "stages":
-            stage = config.stages[int(steps[1])]
-            if steps[2] in ("name", "start_from", "transfers"):
-                continue
-            steps = (*((stage.name,) if len(config.stages) > 1 else ()), *steps[2:])
-        found[".".join(steps).replace("_", "-")] = option
+        if option.steps[0] != "stages" or option.steps[2] not in ("name", "start_from", "transfers"):
+            found[spell_option(config, option.steps)] = option
     return found
+
+
+def spell_option(config: ExperimentConfig, steps: Steps) -> str:
+    """Return the name that an option of a run has at the command line, by the steps to it."""
+    if steps[0] == "stages" and len(steps) > 1:
+        stage = config.stages[int(steps[1])]
+        steps = (*((stage.name,) if len(config.stages) > 1 else ()), *steps[2:])
+    return ".".join(steps).replace("_", "-")

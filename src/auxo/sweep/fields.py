@@ -8,9 +8,9 @@ from typing import Annotated, Literal, Union, cast, get_args, get_origin, get_ty
 
 import tyro
 
-from auxo.errors import ConfigError
+from auxo.errors import ConfigError, OptionError
 from auxo.options import FamilyOptions, choose_member
-from auxo.runs.experiment import ExperimentConfig, named_options
+from auxo.runs.experiment import ExperimentConfig, named_options, spell_option
 from auxo.runs.tree import Option, replaced, walk
 
 Value = bool | int | float | str | None
@@ -43,13 +43,14 @@ class Field:
 def search_fields(config: ExperimentConfig) -> dict[str, Field]:
     """Return the options of a run that a search can vary, by path.
 
-    These are numbers, switches, names and choices of the stages, the backbone, and the images' augmentation and size.
-    Left out are the seed, how often a run is logged, the device, and what would change the validation images.
+    These are numbers, switches, names and choices of the stages, the pretext, the backbone, and the images'
+    augmentation and size. Left out are the seed, how often a run is logged, the device, and what would change the
+    validation images.
     """
     found: dict[str, Field] = {}
     for path, option in named_options(config).items():
         part, *inner = option.steps
-        if part in ("stages", "backbone") or (part == "data" and inner[0] in _OF_DATA):
+        if part in ("stages", "backbone", "pretext") or (part == "data" and inner[0] in _OF_DATA):
             shape = _find_shape(option)
             if shape is not None:
                 found[path] = Field(path, option.steps, *shape, cast("Value", option.value))
@@ -112,7 +113,10 @@ def with_values(config: ExperimentConfig, values: Mapping[Field, Value]) -> Expe
     Raises:
         ConfigError: the run refuses them.
     """
-    return replaced(config, {field.steps: value for field, value in values.items()})
+    try:
+        return replaced(config, {field.steps: value for field, value in values.items()})
+    except OptionError as error:
+        raise ConfigError(f"{spell_option(config, error.steps)} {error.rule}", error.got, error.fix) from error
 
 
 def declared_samplers(config: ExperimentConfig) -> dict[str, str]:

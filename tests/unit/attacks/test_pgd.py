@@ -212,9 +212,9 @@ def test_use_running_statistics__error_inside__restores_the_mode():
     ("values", "words"),
     [
         ({"steps": -1}, "steps >= 0"),
-        ({"epsilon": 8.0}, r"epsilon of an attack in \[0, 1\]"),
+        ({"epsilon": 8.0}, r"epsilon in \[0, 1\], got 8\.0"),
         ({"epsilon": -0.1}, "epsilon"),
-        ({"step_size": 0.0}, r"step-size of an attack in \(0, 1\]"),
+        ({"step_size": 0.0}, r"step-size in \(0, 1\], got 0\.0"),
         ({"epsilon": float("nan")}, "epsilon"),
     ],
 )
@@ -228,6 +228,6 @@ def test_config__out_of_range__is_refused(values, words):
 )
 def test_config__option_without_steps__is_refused(option):
     (name,) = option
-    with pytest.raises(ConfigError, match=rf"attack\.steps >= 1 beside attack\.{name.replace('_', '-')}, got 0"):
+    with pytest.raises(ConfigError, match=rf"steps >= 1 beside {name.replace('_', '-')}, got 0"):
         PGDConfig(**option)
     assert PGDConfig(steps=1, **option).steps == 1

@@ -82,7 +82,7 @@ def test_explain__folder_of_pictures__is_looked_at_instead(auxo, run, write_pict
         (["--perplexity", "16"], "a perplexity in [1, 16), for 16 images, got 16"),
         (["--perplexity", "0"], "perplexity >= 1, got 0"),
         (["--classes", "arow"], "names of classes, got 'arow': did you mean arrow"),
-        (["--per-class", "0"], "per-class in 1..20, got 0"),
+        (["--per-class", "0"], "per-class in [1, 20], got 0"),
         (["--num-points", "3"], "num-points >= 4, one per class, got 3"),
         (["--batch-size", "0"], "batch-size >= 1, got 0"),
         (["--class", "largest"], "options of auxo explain"),

@@ -133,5 +133,5 @@ def test_load_splits__meta__is_cut_off_the_uneven_images_in_their_proportions(ph
 
 @pytest.mark.parametrize("ratio", [0.0, 1.5, float("nan")])
 def test_config__ratio_out_of_range__is_refused(ratio: float) -> None:
-    with pytest.raises(ConfigError, match=r"data\.imbalance-ratio in \(0, 1\]"):
+    with pytest.raises(ConfigError, match=r"imbalance-ratio in \(0, 1\]"):
         DataConfig(imbalance="exp", imbalance_ratio=ratio)

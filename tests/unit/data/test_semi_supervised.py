@@ -103,7 +103,7 @@ def test_hide_targets__fewer_than_classes__is_refused() -> None:
 
 
 def test_config__one_label__is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"data\.num-labelled >= 2, got 1"):
+    with pytest.raises(ConfigError, match=r"num-labelled >= 2, got 1"):
         DataConfig(num_labelled=1)
 
 

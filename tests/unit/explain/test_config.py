@@ -70,8 +70,8 @@ def test_spread__fewer_points_than_classes__is_refused():
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"per_class": 0}, r"per-class in 1\.\.20, got 0"),
-        ({"per_class": 21}, r"per-class in 1\.\.20, got 21"),
+        ({"per_class": 0}, r"per-class in \[1, 20\], got 0"),
+        ({"per_class": 21}, r"per-class in \[1, 20\], got 21"),
         ({"num_points": 1}, "num-points >= 2, got 1"),
         ({"classes": ("a", "a")}, "different classes, got a a"),
         ({"classes": tuple(map(str, range(29)))}, "at most 28 classes, got 29"),

@@ -9,11 +9,11 @@ import torch
 from auxo.backbones import BackboneConfig
 from auxo.data.fake import oriented_shapes
 from auxo.errors import ConfigError
-from auxo.gated import GatedPretextsConfig
 from auxo.gates import GateStep
 from auxo.interfaces import TrainState
 from auxo.methods.gssl import GSSL
 from auxo.outside import import_file
+from auxo.pretexts import GatedPretextsConfig
 from auxo.runs import Networks
 from auxo.tasks import Classification
 from auxo.types import Batch

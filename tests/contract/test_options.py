@@ -1,0 +1,135 @@
+"""Every option of what is chosen by a name reaches it: another value changes what is computed."""
+
+import importlib.util
+from collections.abc import Iterator
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Annotated, Literal, get_args, get_origin, get_type_hints
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+import auxo
+from auxo.bilevel import HessianOperator
+from auxo.evaluation import AttackConfig, adversarial_images
+from auxo.gates import GateConfig
+from auxo.losses import ClassLossConfig
+from auxo.options import FamilyOptions, Range, find_member, find_range, list_members
+from auxo.runtime import Runtime, RuntimeConfig
+from auxo.solvers import LowerLevel, SolverConfig
+from auxo.types import Batch
+
+RUNTIME = Runtime(config=RuntimeConfig(device="cpu"), device=torch.device("cpu"))
+
+
+def seeded():
+    return torch.Generator().manual_seed(0)
+
+
+def use_gate(config):
+    """First weights, loss and weights of three tasks."""
+    features = torch.randn(10, 7, generator=seeded(), requires_grad=True)
+    columns = [
+        cross_entropy(features @ torch.randn(7, count, generator=seeded()), torch.arange(10) % 2, reduction="none")
+        for count in (2, 16, 6)
+    ]
+    gate = config.build(num_features=7, num_outputs=(2, 16, 6), seed=0)
+    batch = Batch(torch.zeros(10, 3, 2, 2), {}, torch.arange(10))
+    result = gate(torch.stack(columns, 1), features, batch=batch, runtime=RUNTIME)
+    return [*gate.state_dict().values(), result.loss, result.weights]
+
+
+def use_loss(config):
+    """Losses of a cosine head's outputs and what is predicted, early and late in a stage; with class weights, too."""
+    outputs = torch.rand(12, 3, generator=seeded()) * 2 - 1
+    labels = torch.arange(12) % 3
+    made = []
+    for each in (config, replace(config, class_weights="effective_number")):  # two options belong to class weights
+        loss = each.build((5000, 500, 50), head="cosine")
+        made += [loss.logits(outputs), *(loss(outputs, labels, progress=progress) for progress in (0.1, 0.5, 0.9))]
+    return made
+
+
+def use_solver(config):
+    """The response of a quadratic with eigenvalues from 0.1 to 100."""
+    basis = torch.linalg.qr(torch.randn(12, 12, generator=seeded(), dtype=torch.float64)).Q
+    matrix = basis @ torch.diag(torch.logspace(-1, 2, 12, dtype=torch.float64)) @ basis.T
+    point = {"w": torch.zeros(12, dtype=torch.float64)}
+    hessian = HessianOperator(lambda params: params["w"] @ matrix @ params["w"] / 2, point)
+    gradients = torch.randn(3, 12, generator=seeded(), dtype=torch.float64)
+    vector = torch.randn(12, generator=seeded(), dtype=torch.float64)
+    return [*config.respond(vector, LowerLevel(0.5, gradients, lambda: hessian))]
+
+
+def use_attack(config):
+    """The images that it makes of some, and how often it is made."""
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 4)).eval()
+    pixels = torch.rand(4, 3, 8, 8, generator=seeded())
+    found = adversarial_images(network, pixels, torch.arange(4), config, epsilon=0.1, seed=0)
+    return [found, torch.tensor(config.num_starts)]
+
+
+FAMILIES = {
+    GateConfig: use_gate,
+    ClassLossConfig: use_loss,
+    SolverConfig: use_solver,
+    AttackConfig: use_attack,
+}
+
+
+def has_package(name):
+    return importlib.util.find_spec(name) is not None
+
+
+def other_values(hint, value) -> Iterator[object]:
+    """Yield values that an option may have instead."""
+    limits = find_range(hint) or Range()
+    hint = get_args(hint)[0] if get_origin(hint) is Annotated else hint
+    if hint is bool:
+        yield not value
+    elif get_origin(hint) is Literal:
+        yield from (other for other in get_args(hint) if other != value)
+    elif hint in (int, float):
+        candidates = (value * 2, value / 2, value * 100, value / 100, value + 1, value - 1, 1 - value)
+        yield from (hint(other) for other in candidates if other != value and hint(other) in limits)
+
+
+def list_cases():
+    for family in FAMILIES:
+        for name in list_members(family):
+            member = find_member(family, name)
+            for item in fields(member):
+                if item.init:
+                    yield pytest.param(family, name, item.name, id=f"{family.family}-{name}-{item.name}")
+
+
+@pytest.mark.parametrize(("family", "name", "option"), [*list_cases()])
+def test_option__of_every_member_of_a_family__reaches_it(family, name, option):
+    needed = {"torchjd": "torchjd", "evaluation.attacks": "foolbox"}
+    for key in {name, family.family} & needed.keys():
+        if not has_package(needed[key]):
+            pytest.skip(f"needs {needed[key]}")
+    kind, use = find_member(family, name), FAMILIES[family]
+    before = use(kind())
+    hint = get_type_hints(kind, include_extras=True)[option]
+    tried = []
+    for value in other_values(hint, getattr(kind(), option)):
+        if value == "cagrad" and not has_package("cvxpy"):
+            continue
+        tried.append(value)
+        after = use(kind(**{option: value}))
+        if any(not torch.equal(one, other) for one, other in zip(before, after, strict=True)):
+            return
+    pytest.fail(f"{option} of {name} changes nothing at {tried}")
+
+
+def test_families__of_auxo__are_all_asked():
+    sources = [path.read_text(encoding="utf-8") for path in Path(auxo.__file__).parent.rglob("*.py")]
+    declared = {
+        line.split('"')[1] for text in sources for line in text.splitlines() if line.startswith('    family = "')
+    }
+    assert declared == {family.family for family in FAMILIES}
+    assert all(issubclass(family, FamilyOptions) for family in FAMILIES)
