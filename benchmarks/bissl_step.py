@@ -21,9 +21,9 @@ from torch import Tensor
 
 from auxo.backbones import BackboneConfig
 from auxo.interfaces import TrainState
-from auxo.joint_embeddings import JointEmbeddingConfig
 from auxo.methods.bissl import BiSSL
 from auxo.optimizers import OptimizerConfig
+from auxo.pretexts.simclr import SimCLR
 from auxo.runs import Networks
 from auxo.runtime import RuntimeConfig, open_runtime
 from auxo.solvers.conjugate_gradient import ConjugateGradientSolver
@@ -126,7 +126,7 @@ def _config(setting: Setting, options: Options) -> BiSSL.Config:
     return BiSSL.Config(
         optimizer=optimizer,
         lower_optimizer=optimizer,
-        pretext=JointEmbeddingConfig(name="simclr", hidden=256, outputs=256, num_layers=3, temperature=0.5),
+        pretext=SimCLR.Config(hidden=256, outputs=256, num_layers=3, temperature=0.5),
         lower_steps=setting.lower_steps,
         upper_steps=setting.upper_steps,
         coupling=options.strength,

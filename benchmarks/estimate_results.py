@@ -20,8 +20,9 @@ from auxo.estimation import ESTIMATORS, Estimate, EstimationConfig, fit_estimati
 from auxo.evaluation import Reader
 from auxo.files import write_atomically
 from auxo.interfaces import MethodConfig
+from auxo.methods.joint_training import JointTraining
 from auxo.methods.ossl import OSSL
-from auxo.methods.rotation import JointRotation
+from auxo.pretexts.rotation import Rotation
 from auxo.runs.experiment import ExperimentConfig, StageConfig, TrainingConfig
 from auxo.runs.model import load_model
 from auxo.runtime import RuntimeConfig, open_runtime
@@ -29,7 +30,7 @@ from comparison import Job, describe, train_all
 
 METHODS: dict[str, MethodConfig] = {
     "ossl": OSSL.Config(shared_upright=True),
-    "rotation": JointRotation.Config(shared_upright=True),
+    "rotation": JointTraining.Config(pretext=Rotation(), shared_upright=True),
 }
 PUBLISHED = "8.87 points for rotation on USPS and SVHN by Deng et al., which are other sets"
 EPOCHS = 8

@@ -21,7 +21,6 @@ from matplotlib.figure import Figure
 from auxo.attacks import PGDConfig
 from auxo.backbones import BackboneConfig
 from auxo.data import DataConfig
-from auxo.gated import GatedPretextsConfig
 from auxo.gates import GateConfig
 from auxo.gates.uniform import UniformGate
 from auxo.interfaces import MethodConfig
@@ -31,6 +30,7 @@ from auxo.methods.gssl import GSSL
 from auxo.methods.supervised import Supervised
 from auxo.optimizers import OptimizerConfig
 from auxo.options import find_member
+from auxo.pretexts import GatedPretextsConfig
 from auxo.runs.experiment import ExperimentConfig, StageConfig, TrainingConfig
 from auxo.runs.records import read_records
 from auxo.runtime import RuntimeConfig
@@ -75,7 +75,7 @@ def gated(name: str, **options: object) -> GatedPretextsConfig:
     if name == "transform only":
         return GatedPretextsConfig(gate=_UNIFORM, weight=0.0)
     if name == "LoRot":
-        return GatedPretextsConfig(tasks=("rotation",), gate=_UNIFORM)
+        return GatedPretextsConfig(tasks=("lorot",), gate=_UNIFORM)
     return GatedPretextsConfig(gate=find_member(GateConfig, name)(**options))
 
 
@@ -191,7 +191,7 @@ def print_tables(study: Study, folders: dict[str, list[Path]], baseline: str) ->
 
 def print_pretexts(folders: dict[str, list[Path]]) -> None:
     """Print how often the pretexts were answered rightly on the test images, where they were trained."""
-    chances = {"rotation": 100 / 16, "flip": 100 / 2, "channel_shuffle": 100 / 6}
+    chances = {"lorot": 100 / 16, "flip": 100 / 2, "channel_shuffle": 100 / 6}
     print("\nAccuracy of the pretexts on the test images, %, mean ± standard deviation\n")
     print("| method | " + " | ".join(chances) + " |\n" + "|---" * (len(chances) + 1) + "|")
     print(f"| guessing | {' | '.join(f'{chance:.1f}' for chance in chances.values())} |")
@@ -227,7 +227,7 @@ def draw_gates(folders: dict[str, list[Path]], path: Path) -> None:
     count = len(folders[names[0]])
     figure = Figure(figsize=(3 * count, 2.6 * len(names)), layout="constrained")
     panels = figure.subplots(len(names), count, sharex=True, sharey=True, squeeze=False)
-    styles = {"rotation": ("#0072B2", "-"), "flip": ("#E69F00", "--"), "channel_shuffle": ("#009E73", ":")}
+    styles = {"lorot": ("#0072B2", "-"), "flip": ("#E69F00", "--"), "channel_shuffle": ("#009E73", ":")}
     for row, name in zip(panels, names, strict=True):
         for seed, (panel, folder) in enumerate(zip(row, folders[name], strict=True)):
             for pretext, points in gate_weights(folder).items():

@@ -14,10 +14,11 @@ import tyro
 
 from auxo.data import DataConfig
 from auxo.interfaces import MethodConfig
+from auxo.methods.joint_training import JointTraining
 from auxo.methods.ossl import OSSL, ImplicitConfig
-from auxo.methods.rotation import JointRotation
 from auxo.methods.supervised import Supervised
 from auxo.optimizers import OptimizerConfig
+from auxo.pretexts.rotation import Rotation
 from auxo.runs.experiment import ExperimentConfig, StageConfig, TrainingConfig
 from auxo.runtime import RuntimeConfig
 from comparison import Job, accuracies, describe, print_accuracies, print_differences, spread, train_all
@@ -41,7 +42,7 @@ def entries(scenario: str) -> dict[str, Entry]:
     change, and the variants of the implicit scope, are looked at on the built-in digits only.
     """
     doubled = OptimizerConfig(lr=0.02, weight_decay=2e-4)
-    rotation = JointRotation.Config(shared_upright=True)
+    rotation = JointTraining.Config(pretext=Rotation(), shared_upright=True)
     ossl = OSSL.Config(shared_upright=True)
     implicit = replace(ossl, scope="implicit")
     plain = {

@@ -16,7 +16,7 @@ import torch
 import tyro
 from torch import Tensor
 
-from auxo.interfaces import AbstractPretext
+from auxo.interfaces import AbstractImagePretext
 from auxo.pretexts.channel_shuffle import ChannelShuffle
 from auxo.pretexts.compose import Compose
 from auxo.pretexts.flip import Flip
@@ -45,7 +45,7 @@ def one_by_one(render: Callable[..., Tensor], images: Tensor, draws: Callable[[]
     return torch.stack([render(image, *draws()) for image in images])
 
 
-def contestants(images: Tensor) -> dict[str, tuple[AbstractPretext, Callable[[], Tensor]]]:
+def contestants(images: Tensor) -> dict[str, tuple[AbstractImagePretext, Callable[[], Tensor]]]:
     """Return the pretexts with the loops that do the same."""
     side = images.shape[-1]
     jigsaw = Jigsaw()
@@ -79,7 +79,7 @@ def contestants(images: Tensor) -> dict[str, tuple[AbstractPretext, Callable[[],
     }
 
 
-def row(name: str, pretext: AbstractPretext, loop: Callable[[], Tensor], images: Tensor, rounds: int) -> list[str]:
+def row(name: str, pretext: AbstractImagePretext, loop: Callable[[], Tensor], images: Tensor, rounds: int) -> list[str]:
     """Return the line of one pretext."""
     draws = Draws(named_generator(0, "benchmark"))
 

@@ -18,12 +18,12 @@ else in PYTHONPATH; libraries are those of the Python that runs this. ``--only N
 Options and names may change from one checkout to the other. A run lists the spellings of its command, the newest first;
 the next is tried where one is refused. Records are read in the format with ``accuracy``, ``low``, ``high``, ``nll`` and
 ``calibration_error`` and in that with ``measures``. Names of tensors that move are told by their beginnings, for all
-runs or for one, and those of values by whole words between the bars:
+runs or for one, and those of values, too, by whole words between the bars:
 
     compare before.json after.json --renamed weights.semantic.=weights.heads.semantic.
     compare before.json after.json --renamed rotation:weights.rotation.=weights.pretexts.rotation.
     compare before.json after.json --renamed checkpoints/warm-up-final=checkpoints/heads-final
-    compare before.json after.json --renamed-value losses.rotation_loss=losses.pretext_loss
+    compare before.json after.json --renamed-value rotation:losses.rotation_loss=losses.pretext_loss
 
 What the newer side has in addition is counted and no difference; what it lacks is one.
 """
@@ -81,7 +81,7 @@ def compare(
         after: of the newer code.
         only: names of the runs; all of the older file without it.
         renamed: OLD=NEW or RUN:OLD=NEW, how names of tensors or files begin.
-        renamed_value: OLD=NEW, a kind, stage, split, head or measure of a value.
+        renamed_value: OLD=NEW or RUN:OLD=NEW, a kind, stage, split, head or measure of a value.
     """
     if not compare_files(before, after, only=only, renamed=renamed, renamed_value=renamed_value):
         sys.exit(1)
@@ -103,7 +103,7 @@ def both(
         only: names of the runs; all without it.
         jobs: runs at a time.
         renamed: OLD=NEW or RUN:OLD=NEW, how names of tensors or files begin.
-        renamed_value: OLD=NEW, a kind, stage, split, head or measure of a value.
+        renamed_value: OLD=NEW or RUN:OLD=NEW, a kind, stage, split, head or measure of a value.
     """
     with tempfile.TemporaryDirectory() as folder:
         files = (Path(folder) / "before.json", Path(folder) / "after.json")
@@ -172,7 +172,7 @@ def compare_files(
     """Print in what two files differ, and return whether they agree."""
     old, new = (json.loads(path.read_text(encoding="utf-8")) for path in (before, after))
     names = [name for name in dict.fromkeys([*old["runs"], *new["runs"]]) if not only or name in only]
-    pairs, value_pairs = _pairs(renamed), dict(_pairs(renamed_value))
+    pairs, value_pairs = _pairs(renamed), _pairs(renamed_value)
     print(f"before: {old['commit']} in {old['checkout']}\nafter:  {new['commit']} in {new['checkout']}")
     if old["machine"] != new["machine"]:
         print(f"note: recorded on {old['machine']} and on {new['machine']}; numbers may differ for that alone")
@@ -202,7 +202,7 @@ def _compare_runs(
     before: Mapping[str, Any] | None,
     after: Mapping[str, Any] | None,
     pairs: Sequence[tuple[str, str]],
-    value_pairs: Mapping[str, str],
+    value_pairs: Sequence[tuple[str, str]],
 ) -> tuple[list[str], str]:
     """Return the differences of one run, a line each, and a summary."""
     if before is None or after is None:
@@ -213,11 +213,11 @@ def _compare_runs(
         problems += [f"{side}: {later} failed: {error}" for later, error in made["later"].items() if error]
     if before["error"] or after["error"]:
         return problems, "nothing to compare"
-    own = [(old.removeprefix(f"{name}:"), new) for old, new in pairs if ":" not in old or old.startswith(f"{name}:")]
-    old_tensors = _rename_tensors(before["tensors"], own)
+    old_tensors = _rename_tensors(before["tensors"], _own_pairs(name, pairs))
     new_tensors = _rename_tensors(after["tensors"], [])
     problems += _compare_tensors(old_tensors, new_tensors)
-    old_values = {_rename_value(key, value_pairs): value for key, value in before["values"].items()}
+    own = dict(_own_pairs(name, value_pairs))
+    old_values = {_rename_value(key, own): value for key, value in before["values"].items()}
     if len(old_values) < len(before["values"]):
         problems.append("values: two got one name by --renamed-value")
     problems += _compare_values(old_values, after["values"])
@@ -226,6 +226,11 @@ def _compare_runs(
     new_keys = (len(new_tensors.keys() - old_tensors.keys()), len(after["values"].keys() - old_values.keys()))
     added = f"; new: {new_keys[0]} tensors and {new_keys[1]} values" if any(new_keys) else ""
     return problems, f"{len(old_tensors)} tensors and {len(old_values)} values{added}"
+
+
+def _own_pairs(name: str, pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return the pairs that hold for a run."""
+    return [(old.removeprefix(f"{name}:"), new) for old, new in pairs if ":" not in old or old.startswith(f"{name}:")]
 
 
 def _rename_tensors(files: Mapping[str, Mapping[str, str]], pairs: Sequence[tuple[str, str]]) -> dict[str, str]:

@@ -81,7 +81,8 @@ COMMON = (
 """Words before those of every run, the newest spelling first; each is tried with each spelling of a run."""
 
 _STEPS = "--epochs 1 --batch-size 20"
-_TASKS = "--method.pretexts.tasks rotation flip channel_shuffle"
+_TASKS = "--method.pretexts.tasks flip lorot channel_shuffle"
+_OLD_TASKS = "--method.pretexts.tasks rotation flip channel_shuffle"
 _UNEVEN = "--data.imbalance exp --data.imbalance-ratio 0.1"
 _STAGES = "--data.num-labelled 100 --pretrain.epochs 1 --pretrain.batch-size 50 --fine-tune.epochs 1"
 
@@ -139,22 +140,30 @@ RUNS = (
             " --data.augment crop_flip --method.optimizer.name adamw",
         ),
     ),
-    Run("rotation", (f"rotation {_STEPS} --method.rotation expand",)),
-    Run("rotation-random", (f"rotation {_STEPS} --method.rotation random",)),
+    Run("rotation", (f"rotation {_STEPS} --pretext.mode expand", f"rotation {_STEPS} --method.rotation expand")),
+    Run(
+        "rotation-random",
+        (f"rotation {_STEPS} --pretext.mode random", f"rotation {_STEPS} --method.rotation random"),
+    ),
     Run("ossl-implicit", (f"ossl {_STEPS} --method.scope implicit",)),
-    Run("gssl-uniform", (f"gssl {_STEPS} {_TASKS} --method.pretexts.gate.name uniform",)),
+    Run(
+        "gssl-uniform",
+        tuple(f"gssl {_STEPS} {tasks} --method.pretexts.gate.name uniform" for tasks in (_TASKS, _OLD_TASKS)),
+    ),
     Run(
         "gssl-learned-long-tailed",
-        (
-            f"gssl {_STEPS} {_TASKS} --method.covers all --method.pretexts.gate.name learned"
-            f" {_UNEVEN} --data.num-train 1000",
+        tuple(
+            f"gssl {_STEPS} {tasks} --method.covers all --method.pretexts.gate.name learned"
+            f" {_UNEVEN} --data.num-train 1000"
+            for tasks in (_TASKS, _OLD_TASKS)
         ),
     ),
     Run(
         "gssl-uncertainty-attack",
-        (
-            f"gssl {_STEPS} --method.pretexts.tasks rotation flip --method.pretexts.gate.name uncertainty"
-            " --method.attack.steps 2",
+        tuple(
+            f"gssl {_STEPS} --method.pretexts.tasks {tasks} --method.pretexts.gate.name uncertainty"
+            " --method.attack.steps 2"
+            for tasks in ("flip lorot", "rotation flip")
         ),
     ),
     Run(
@@ -163,7 +172,10 @@ RUNS = (
     ),
     Run(
         "pretrain-byol",
-        (f"pretrain {_STAGES} --fine-tune.batch-size 20 --pretrain.method.pretext.name byol",),
+        (
+            f"pretrain {_STAGES} --fine-tune.batch-size 20 --pretext.name byol",
+            f"pretrain {_STAGES} --fine-tune.batch-size 20 --pretrain.method.pretext.name byol",
+        ),
     ),
     Run("linear-probe", (f"linear_probe {_STEPS}",)),
     Run("linear-probe-pretext", (f"linear_probe {_STEPS} --method.warm-up-pretext --method.pretext.name vicreg",)),

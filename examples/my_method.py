@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import torch
 
 from auxo.interfaces import AbstractMethod, AbstractNetworks, MethodConfig, PretextHead, TrainState
-from auxo.joint import joint_features
 from auxo.losses import cross_entropy_losses
 from auxo.pretexts.rotation import Rotation
 from auxo.runs import ExperimentConfig, StageConfig
@@ -25,9 +24,8 @@ class LearnedWeights(AbstractMethod):
 
     def __init__(self, config: Config, networks: AbstractNetworks) -> None:
         super().__init__(config, networks)
-        self.pretext = Rotation()
+        self.pretext = Rotation().build(self.backbone, seed=networks.seed)
         self.semantic = networks.linear_head("semantic")
-        self.rotation = networks.linear_head("rotation", self.pretext.num_outputs)
         self.log_variances = torch.nn.Parameter(torch.zeros(2))
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
@@ -35,11 +33,11 @@ class LearnedWeights(AbstractMethod):
 
     def update(self, state: TrainState, batches: Batches, runtime: Runtime) -> Metrics:
         batch, weights = batches["train"], (-self.log_variances).exp()
+        inputs = self.pretext.prepare({"first": batch}, draws=state.draws, runtime=runtime)
         with runtime.autocast():
-            made = joint_features(self.backbone, self.pretext, batch.images, draws=state.draws("rotation", batch))
-            logits, turns = self.semantic(made.upright), self.rotation(made.pretext)
+            logits = self.semantic(self.backbone(batch.images).pooled)
+            rotation = self.pretext(self.backbone, inputs).loss
         classes = batch.mean(cross_entropy_losses(logits, batch.labels))
-        rotation = batch.mean(self.pretext.loss(turns, made.targets))
         runtime.step(state.optimizers["main"], weights @ torch.stack([classes, rotation]) + self.log_variances.mean())
         return {"class_loss": classes.detach(), "rotation_loss": rotation.detach(), "weight": weights[1].detach()}
 
@@ -47,7 +45,7 @@ class LearnedWeights(AbstractMethod):
         return {"semantic": self.semantic(self.backbone(images).pooled)}
 
     def pretext_heads(self) -> dict[str, PretextHead]:
-        return {"rotation": PretextHead(self.pretext, lambda images: self.rotation(self.backbone(images).pooled))}
+        return self.pretext.heads(self.backbone)
 
 
 def recipe() -> ExperimentConfig:

@@ -153,7 +153,7 @@ class FamilyOptions(Options, ABC):
         if package == f"auxo.{cls.family}":
             cls.name = name
         else:
-            place = getattr(sys.modules[cls.__module__], "__file__", None) or cls.__module__
+            place = getattr(sys.modules.get(cls.__module__), "__file__", None) or cls.__module__
             cls.name = f"{Path(place).resolve()}:{cls.__qualname__.removesuffix(f'.{_INSIDE}')}"
 
 

@@ -8,20 +8,23 @@ import torch
 from auxo.backbones import BackboneConfig
 from auxo.data.fake import oriented_shapes
 from auxo.errors import ConfigError
-from auxo.gated import GatedPretextsConfig
 from auxo.gates.frozen import FrozenGate
 from auxo.gates.uncertainty import UncertaintyGate
 from auxo.interfaces import TrainState
-from auxo.joint_embeddings import JointEmbeddingConfig
 from auxo.losses import LDAM, Focal
 from auxo.methods.bissl import BiSSL
 from auxo.methods.fixmatch import FixMatch
 from auxo.methods.gssl import GSSL
+from auxo.methods.joint_training import JointTraining
 from auxo.methods.linear_probe import LinearProbe
 from auxo.methods.ossl import OSSL, ImplicitConfig
 from auxo.methods.pretrain import Pretraining
-from auxo.methods.rotation import JointRotation
 from auxo.methods.supervised import Supervised
+from auxo.pretexts import GatedPretextsConfig
+from auxo.pretexts.byol import BYOL
+from auxo.pretexts.rotation import Rotation
+from auxo.pretexts.simclr import SimCLR
+from auxo.pretexts.vicreg import VICReg
 from auxo.registry import entries
 from auxo.runs import Networks
 from auxo.runs.checkpoint import Checkpoints, Progress
@@ -33,23 +36,23 @@ from auxo.tasks import Classification
 from auxo.types import Batch
 
 LDAM_DRW = LDAM(class_weights="effective_number", reweight_after=0.0)
-BYOL = JointEmbeddingConfig(name="byol", hidden=16, outputs=8)
+BYOL = BYOL.Config(hidden=16, outputs=8)
 RECIPES = {name: load_recipe(name) for name in entries("methods")}
 CONFIGS = {
-    name: next(s.method for s in recipe.stages if type(s.method).__module__ == f"auxo.methods.{name}")
+    name: next(s.method for s in recipe.trained_stages if type(s.method).__module__ == f"auxo.methods.{name}")
     for name, recipe in RECIPES.items()
 } | {
     "bissl": BiSSL.Config.tiny(),
     "bissl-mfac": replace(BiSSL.Config.tiny(), solver=MFACSolver()),
     "bissl-byol": replace(BiSSL.Config.tiny(), pretext=BYOL, solver=LayerwiseSolver(), batch_norm="move"),
     "pretrain-byol": Pretraining.Config(pretext=BYOL),
-    "pretrain-vicreg": Pretraining.Config(pretext=JointEmbeddingConfig(name="vicreg", hidden=16, outputs=8)),
-    "linear_probe-with-pretext": LinearProbe.Config(warm_up_pretext=True),
+    "pretrain-vicreg": Pretraining.Config(pretext=VICReg.Config(hidden=16, outputs=8)),
+    "linear_probe-with-pretext": LinearProbe.Config(warm_up_pretext=True, pretext=SimCLR.Config()),
     "supervised-ldam-drw": Supervised.Config(class_loss=LDAM_DRW, head="cosine"),
     "supervised-focal": Supervised.Config(class_loss=Focal(), head="cosine"),
     "fixmatch-all-sure": FixMatch.Config(threshold=0.0, ema_decay=0.0),
     "fixmatch-gated": FixMatch.Config(threshold=0.0, pretexts=GatedPretextsConfig()),
-    "rotation-random": JointRotation.Config(rotation="random"),
+    "rotation-random": JointTraining.Config(pretext=Rotation("random")),
     "ossl-head_only": OSSL.Config(scope="head_only"),
     "ossl-difference": OSSL.Config(scope="difference"),
     "ossl-implicit": OSSL.Config(scope="implicit"),

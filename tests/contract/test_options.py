@@ -4,7 +4,8 @@ import importlib.util
 from collections.abc import Iterator
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Annotated, Literal, get_args, get_origin, get_type_hints
+from types import UnionType
+from typing import Annotated, Literal, Union, get_args, get_origin, get_type_hints
 
 import pytest
 import torch
@@ -12,13 +13,17 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 import auxo
+from auxo.backbones import BackboneConfig
 from auxo.bilevel import HessianOperator
 from auxo.evaluation import AttackConfig, adversarial_images
 from auxo.gates import GateConfig
+from auxo.interfaces import PretextConfig
 from auxo.losses import ClassLossConfig
 from auxo.options import FamilyOptions, Range, find_member, find_range, list_members
+from auxo.random import Draws, named_generator
 from auxo.runtime import Runtime, RuntimeConfig
 from auxo.solvers import LowerLevel, SolverConfig
+from auxo.tasks import Classification
 from auxo.types import Batch
 
 RUNTIME = Runtime(config=RuntimeConfig(device="cpu"), device=torch.device("cpu"))
@@ -72,7 +77,27 @@ def use_attack(config):
     return [found, torch.tensor(config.num_starts)]
 
 
+def use_pretext(config):
+    """Weights after the followers have moved, and the loss of a batch of each of its views."""
+    channels = getattr(config, "channels", 3)
+    task = Classification(("a", "b"), channels=channels, height=24, width=24)
+    backbone = BackboneConfig(name="resnet8").build(task, seed=0)
+    pretext = config.build(backbone, seed=0)
+    with torch.no_grad():
+        backbone.convolution.weight.mul_(2)  # for what follows it
+    images = torch.randn(6, channels, 24, 24, generator=seeded())
+    batches = {
+        name: Batch(images * (1 + 0.1 * number), {}, torch.arange(6))
+        for number, name in enumerate(config.augmentations)
+    }
+    inputs = pretext.prepare(batches, draws=lambda stream, _: Draws(named_generator(0, stream)), runtime=RUNTIME)
+    pretext.follow(backbone, progress=0.5)
+    weights = torch.cat([tensor.detach().flatten().float() for tensor in pretext.state_dict().values()])
+    return [weights, pretext(backbone, inputs).loss]
+
+
 FAMILIES = {
+    PretextConfig: use_pretext,
     GateConfig: use_gate,
     ClassLossConfig: use_loss,
     SolverConfig: use_solver,
@@ -88,7 +113,11 @@ def other_values(hint, value) -> Iterator[object]:
     """Yield values that an option may have instead."""
     limits = find_range(hint) or Range()
     hint = get_args(hint)[0] if get_origin(hint) is Annotated else hint
-    if hint is bool:
+    if get_origin(hint) is tuple:  # of names
+        yield from (value[:count] for count in range(1, len(value)))
+    elif get_origin(hint) in (Union, UnionType) and value is None:
+        yield 3  # the options that may be left out are whole numbers
+    elif hint is bool:
         yield not value
     elif get_origin(hint) is Literal:
         yield from (other for other in get_args(hint) if other != value)

@@ -1,13 +1,10 @@
 """What every registered pretext must do, whatever it is."""
 
-import importlib
-import inspect
-
 import pytest
 import torch
 
-from auxo.interfaces import AbstractPretext
-from auxo.pretexts.channel_shuffle import ChannelShuffle
+from auxo.interfaces import AbstractImagePretext, PretextConfig
+from auxo.options import find_member
 from auxo.pretexts.compose import Compose
 from auxo.pretexts.flip import Flip
 from auxo.pretexts.inpaint import Inpaint
@@ -17,25 +14,16 @@ from auxo.pretexts.rotation import Rotation
 from auxo.random import Draws, named_generator
 from auxo.registry import entries
 
-
-def class_of(module):
-    """The pretext that a module defines."""
-    (found,) = (
-        value
-        for value in vars(module).values()
-        if inspect.isclass(value) and issubclass(value, AbstractPretext) and value.__module__ == module.__name__
-    )
-    return found
-
-
-PRETEXTS = {name: class_of(importlib.import_module(entry.module))() for name, entry in entries("pretexts").items()} | {
+KINDS = {name: find_member(PretextConfig, name) for name in entries("pretexts")}
+KINDS = {name: kind for name, kind in KINDS.items() if issubclass(kind, AbstractImagePretext)}
+PRETEXTS = {name: kind() for name, kind in KINDS.items()} | {
     "rotation-random": Rotation("random"),
     "lorot-I": LoRot("I"),
     "flip-vertical": Flip("vertical"),
     "jigsaw-2x2": Jigsaw(grid=2),
     "jigsaw-64": Jigsaw(num_orders=64),
     "inpaint-center": Inpaint("center", cells=2),
-    "compose-two": Compose((LoRot(), ChannelShuffle())),
+    "compose-two": Compose(("lorot", "channel_shuffle")),
 }
 COUNT = 6
 SIDE = 18
@@ -64,12 +52,13 @@ def outputs_for(pretext, count):
     return outputs.requires_grad_()
 
 
-@pytest.mark.parametrize("name", entries("pretexts"))
-def test_module__of_every_pretext__names_source_and_defines_one_class(name):
+@pytest.mark.parametrize("name", KINDS)
+def test_module__of_every_pretext__names_source_and_describes_its_class(name):
     entry = entries("pretexts")[name]
     assert entry.source
     assert entry.summary
-    assert class_of(importlib.import_module(entry.module)).__doc__
+    assert KINDS[name].__doc__
+    assert KINDS[name]().name == KINDS[name]().label == name
 
 
 @pytest.mark.parametrize("way", ["make", "make_all"])

@@ -12,13 +12,13 @@ from auxo.attacks import PGDConfig
 from auxo.backbones import BackboneConfig
 from auxo.data import InputPipeline, Loader
 from auxo.data.fake import oriented_shapes
-from auxo.gated import GatedPretextsConfig
 from auxo.gates import GateConfig
 from auxo.interfaces import TrainState
 from auxo.losses import LDAM
 from auxo.methods.gssl import GSSL
 from auxo.optimizers import OptimizerConfig
 from auxo.options import find_member
+from auxo.pretexts import GatedPretextsConfig
 from auxo.runs import Networks
 from auxo.runtime import RuntimeConfig, open_runtime
 from auxo.tasks import Classification

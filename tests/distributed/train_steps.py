@@ -10,17 +10,18 @@ from safetensors.torch import save_file
 from auxo.backbones import BackboneConfig
 from auxo.data import InputPipeline, Loader
 from auxo.data.fake import oriented_shapes
-from auxo.gated import GatedPretextsConfig
 from auxo.interfaces import TrainState
-from auxo.joint_embeddings import JointEmbeddingConfig
 from auxo.losses import LDAM
 from auxo.methods.bissl import BiSSL
 from auxo.methods.fixmatch import FixMatch
+from auxo.methods.joint_training import JointTraining
 from auxo.methods.ossl import OSSL, ImplicitConfig
 from auxo.methods.pretrain import Pretraining
-from auxo.methods.rotation import JointRotation
 from auxo.methods.supervised import Supervised
 from auxo.optimizers import OptimizerConfig
+from auxo.pretexts import GatedPretextsConfig
+from auxo.pretexts.byol import BYOL
+from auxo.pretexts.rotation import Rotation
 from auxo.runs import Networks
 from auxo.runtime import RuntimeConfig, open_runtime
 from auxo.solvers.conjugate_gradient import ConjugateGradientSolver
@@ -35,7 +36,7 @@ CASES = {
     "supervised-ldam-drw": (Supervised.Config(class_loss=LDAM_DRW, head="cosine"), "lenet5"),
     "ossl-without-batch-norm": (OSSL.Config(), "lenet5"),
     "ossl-synchronised-batch-norm": (OSSL.Config(), "resnet8"),
-    "rotation-random": (JointRotation.Config(rotation="random"), "lenet5"),
+    "rotation-random": (JointTraining.Config(pretext=Rotation("random")), "lenet5"),
     "ossl-implicit": (OSSL.Config(scope="implicit", implicit=ImplicitConfig(newton_steps=6, iterations=40)), "lenet5"),
 }
 # Scaled so that steps at random weights stay small: rounding must not grow from step to step.
@@ -47,7 +48,7 @@ TWO_LEVELS = dataclasses.replace(
     solver=ConjugateGradientSolver(iterations=2, damping=1000.0),
     coupling=1.0,
 )
-NARROW = JointEmbeddingConfig(name="byol", hidden=16, outputs=8)
+NARROW = BYOL.Config(hidden=16, outputs=8)
 CASES |= {
     "bissl": (TWO_LEVELS, "resnet8"),
     "bissl-mfac": (dataclasses.replace(TWO_LEVELS, solver=MFACSolver()), "resnet8"),

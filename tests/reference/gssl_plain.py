@@ -6,7 +6,7 @@ import torch
 
 from .pretexts_one_by_one import gssl_image
 
-TASKS = {"flip": 2, "rotation": 16, "channel_shuffle": 6}
+TASKS = {"flip": 2, "lorot": 16, "channel_shuffle": 6}
 
 
 def negative_log_likelihood(scores, answer):
@@ -39,12 +39,12 @@ def total_loss(parts, images, labels, draws, *, tasks, gate, form, ratio, entrop
     changed = []
     for image, quadrant, turns, flipped, order in zip(images, *draws, strict=True):
         flipped = flipped if "flip" in tasks else 0
-        turns = turns if "rotation" in tasks else 0
+        turns = turns if "lorot" in tasks else 0
         order = order if "channel_shuffle" in tasks else 0
         changed.append(gssl_image(image, quadrant, turns, flipped, order))
     answers = {
         "flip": draws[2],
-        "rotation": [4 * quadrant + turns for quadrant, turns in zip(draws[0], draws[1], strict=True)],
+        "lorot": [4 * quadrant + turns for quadrant, turns in zip(draws[0], draws[1], strict=True)],
         "channel_shuffle": draws[3],
     }
     features = parts["backbone"](torch.stack(changed)).pooled

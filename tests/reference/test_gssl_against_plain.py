@@ -7,20 +7,21 @@ import torch
 
 from auxo.backbones import BackboneConfig
 from auxo.data.fake import oriented_shapes
-from auxo.gated import GatedPretextsConfig
 from auxo.gates import GateConfig
 from auxo.gates.uniform import UniformGate
 from auxo.interfaces import TrainState
 from auxo.methods.gssl import GSSL
 from auxo.optimizers import OptimizerConfig
 from auxo.options import find_member
+from auxo.pretexts import GatedPretextsConfig
+from auxo.runs import Networks
 from auxo.runtime import Runtime, RuntimeConfig
 from auxo.tasks import Classification
 from auxo.types import Batch
 
 from .gssl_plain import sgd_step, total_loss
 
-ALL = ("flip", "rotation", "channel_shuffle")
+ALL = ("flip", "lorot", "channel_shuffle")
 FORMS = {"A": "mean_of_softmax", "B": "softmax_of_mean"}
 STEPS = 2
 SGD = {"lr": 0.05, "momentum": 0.9, "weight_decay": 0.01}
@@ -51,7 +52,7 @@ CASES = {
         GatedPretextsConfig(gate=UniformGate.Config(), normalise_weights=False),
         case(ALL, "sum"),
     ),
-    "LoRot": (GatedPretextsConfig(tasks=("rotation",), gate=UniformGate.Config()), case(("rotation",), "one")),
+    "LoRot": (GatedPretextsConfig(tasks=("lorot",), gate=UniformGate.Config()), case(("lorot",), "one")),
     "nothing": (GatedPretextsConfig(tasks=()), case((), "sum", ratio=0.0)),
 }
 
@@ -59,7 +60,7 @@ CASES = {
 def make(pretexts):
     task = Classification(class_names=("arrow", "l", "t", "wedge"), channels=3, height=12, width=12)
     config = GSSL.Config(pretexts=pretexts, optimizer=OptimizerConfig(**SGD))
-    method = config.build(BackboneConfig(name="resnet8").build(task, seed=0), task, seed=1).double().train()
+    method = config.build(Networks(BackboneConfig(name="resnet8").build(task, seed=0), task, seed=1)).double().train()
     return method, TrainState(method.optimizers(), seed=5)
 
 
@@ -84,10 +85,10 @@ def drawn(state, batch, tasks):
     draws = state.draws("pretexts", batch)
     count = len(batch)
     codes = {"quadrant": draws.integers(4, count).tolist() if tasks else [0] * count}
-    sizes = {"flip": 2, "rotation": 4, "channel_shuffle": 6}
+    sizes = {"flip": 2, "lorot": 4, "channel_shuffle": 6}
     for name, size in sizes.items():
         codes[name] = draws.integers(size, count).tolist() if name in tasks else [0] * count
-    return codes["quadrant"], codes["rotation"], codes["flip"], codes["channel_shuffle"]
+    return codes["quadrant"], codes["lorot"], codes["flip"], codes["channel_shuffle"]
 
 
 @pytest.mark.parametrize("name", CASES)

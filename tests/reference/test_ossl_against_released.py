@@ -6,10 +6,11 @@ from torch import nn
 
 from auxo.backbones import BackboneConfig
 from auxo.interfaces import AbstractBackbone, TrainState
+from auxo.methods.joint_training import JointTraining
 from auxo.methods.ossl import OSSL
-from auxo.methods.rotation import JointRotation
 from auxo.methods.supervised import Supervised
 from auxo.optimizers import OptimizerConfig
+from auxo.pretexts.rotation import Rotation
 from auxo.runs import Networks
 from auxo.runtime import Runtime, RuntimeConfig
 from auxo.tasks import Classification
@@ -19,12 +20,12 @@ from .ossl_released import DenseNet, ReleasedTrainer, ThreeHeads, nesterov_numpy
 
 NUM_STEPS = 4
 CLASSES = 5
-HEADS = {"semantic": "fc1", "auxiliary": "fc2", "rotation": "fc_ss"}
+HEADS = {"semantic": "fc1", "auxiliary": "fc2", "pretext.head": "fc_ss"}
 OPTIMIZERS = {"primary": "optimizer_a", "auxiliary": "optimizer_b", "main": "optimizer_a"}
 FLAGS = {
     "ossl": (OSSL.Config(), {"rot": True, "two_classifiers": True}),
     "two_classifiers": (OSSL.Config(rotation="off"), {"rot": False, "two_classifiers": True}),
-    "rotation": (JointRotation.Config(), {"rot": True, "two_classifiers": False}),
+    "rotation": (JointTraining.Config(pretext=Rotation()), {"rot": True, "two_classifiers": False}),
     "supervised": (Supervised.Config(), {"rot": False, "two_classifiers": False}),
 }
 
@@ -60,8 +61,8 @@ def batches():
 
 def released_name(name):
     """The rendering's name of one of auxo's weights or buffers."""
-    part, _, rest = name.partition(".")
-    return f"backbone.{rest.removeprefix('network.')}" if part == "backbone" else f"{HEADS[part]}.{rest}"
+    part, _, rest = name.rpartition(".")
+    return f"{HEADS[part]}.{rest}" if part in HEADS else name.replace("backbone.network.", "backbone.")
 
 
 def run_both(config, flags):
@@ -118,6 +119,7 @@ def test_update__four_steps__momentum_equals_that_of_the_released_optimisers(run
 def test_update__four_steps__losses_equal_the_released_ones(runs):
     for metrics, released in runs[3]:
         assert metrics["classification_loss"].item() == pytest.approx(released.semantic, abs=1e-12)
+        metrics = {"rotation_loss" if name == "pretext_loss" else name: value for name, value in metrics.items()}
         for name, value in (("rotation_loss", released.rotation), ("auxiliary_loss", released.auxiliary)):
             assert (name in metrics) == (value is not None)
             if value is not None:
@@ -150,7 +152,7 @@ def test_released_step_b__gradient__equals_that_of_the_auxiliary_loss():
 
 def test_rotation__expand__equals_the_loop_over_images():
     batch = next(batches())
-    made = JointRotation.Config().build(Networks(SmallDenseNet(), task(), seed=0)).pretext.make_all(batch.images)
+    made = Rotation().make_all(batch.images)
     images, turns = rotate_one_by_one(batch.images)
     assert torch.equal(made.inputs, images)
     assert torch.equal(made.targets, turns)

@@ -7,11 +7,11 @@ from typing import Annotated, Any, TypeVar
 import tyro
 
 from auxo.cli.options import parse_options
-from auxo.cli.shapes import build_options, is_name, make_blank, make_shape, spell_field
+from auxo.cli.shapes import build_options, find_absent, is_name, make_blank, make_shape, spell_field
 from auxo.errors import ConfigError, OptionError
-from auxo.options import FamilyOptions, choose_member, family_of, list_owners
+from auxo.options import FamilyOptions, choose_member, family_of, find_member, list_members, list_owners
 from auxo.outside import absolute_name
-from auxo.runs.tree import Steps, walk
+from auxo.runs.tree import Steps, replaced, walk
 
 _Options = TypeVar("_Options")
 _Member = TypeVar("_Member", bound=FamilyOptions)
@@ -52,6 +52,10 @@ def change_config(
         ConfigError: an option is unknown, or has a value that it cannot have.
         SystemExit: help was asked for and shown.
     """
+    own, absent = _split_absent(config, words)
+    if absent:
+        config = change_config(config, own, command=command, description=description, is_strict=is_strict)
+        config, words = _fill_absent(config, absent), absent
     tree = _Tree(config, words, is_strict=is_strict)
     for steps, member in tree.members():
         prefix = f"{tree.spell(steps)}."
@@ -63,6 +67,44 @@ def change_config(
     except OptionError as error:
         raise tree.name_flag(error) from error
     return made
+
+
+def _split_absent(config: object, words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the words without, and those with, the options of members of families where there are none yet."""
+    tree = _Tree(config, (), is_strict=False)
+    prefixes = tuple(f"{tree.spell(option.steps)}." for option in walk(config) if find_absent(option) is not None)
+    parts: tuple[list[str], list[str]] = ([], [])
+    is_absent = False
+    for word in words:
+        if word.startswith("--"):
+            is_absent = word.replace("_", "-").startswith(prefixes)
+        parts[is_absent].append(word)
+    return parts
+
+
+def _fill_absent(config: _Options, words: Sequence[str]) -> _Options:
+    """Return the configuration with a member of a family where there is none and words give options of one.
+
+    It is that of the whole configuration under the same name, if there is one: a stage's pretext begins as the run's.
+    """
+    tree = _Tree(config, (), is_strict=False)
+    for option in walk(config):
+        family = find_absent(option)
+        if family is None:
+            continue
+        flag = tree.spell(option.steps)
+        if not any(word.replace("_", "-").startswith(f"{flag}.") for word in words):
+            continue
+        member = getattr(config, option.field.name, None)
+        if member is None:
+            name = _find_value(words, f"{flag}.name")
+            if name is None:
+                raise ConfigError(
+                    f"{flag}.name before its options", "none", f"name one of {', '.join(list_members(family))}"
+                )
+            member = find_member(family, absolute_name(name))()
+        config = replaced(config, {option.steps: member})
+    return config
 
 
 class _Tree:

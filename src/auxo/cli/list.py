@@ -12,15 +12,15 @@ from auxo.cli.options import parse_options
 from auxo.registry import entries
 
 KINDS = {
-    "tasks": ("tasks",),
-    "methods": ("methods",),
-    "pretexts": ("pretexts", "joint_embeddings"),
-    "gates": ("gates",),
-    "losses": ("losses",),
-    "solvers": ("solvers",),
-    "attacks": ("evaluation.attacks",),
-    "backbones": ("backbones",),
-    "scenarios": ("data.scenarios",),
+    "tasks": "tasks",
+    "methods": "methods",
+    "pretexts": "pretexts",
+    "gates": "gates",
+    "losses": "losses",
+    "solvers": "solvers",
+    "attacks": "evaluation.attacks",
+    "backbones": "backbones",
+    "scenarios": "data.scenarios",
 }
 
 
@@ -39,11 +39,10 @@ class Options:
 def run(words: Sequence[str]) -> None:
     """Print names, lines and sources. Nothing is imported: modules are read as text."""
     options = parse_options(Options, words, command="auxo list", description="Show what there is to choose from.")
-    for kind, packages in KINDS.items():
+    for kind, package in KINDS.items():
         if options.kind in ("all", kind):
             print(f"{kind}:")
-            found = [entry for package in packages for entry in entries(package).values()]
-            for _, group in groupby(found, key=lambda entry: entry.module):
+            for _, group in groupby(entries(package).values(), key=lambda entry: entry.module):
                 members = list(group)
                 print(f"  {', '.join(member.name for member in members)}: {members[0].summary}")
                 print(_paragraph(members[0].source))

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import MISSING, field, fields, is_dataclass, make_dataclass
-from typing import Annotated, Any, TypeVar, get_type_hints
+from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 
 import tyro
 
@@ -50,6 +50,8 @@ def _shape_owner(owner: object, made: dict[str, Any], *, shows_names: bool) -> t
             inner = made[item.name]
             extras = getattr(hint, "__metadata__", ())
             hint, value = Annotated[(inner, *extras)] if extras else inner, inner()
+        elif find_absent(Option((item.name,), owner, item, value)) is not None:
+            hint = Annotated[object, tyro.conf.Suppress, tyro.conf.Fixed]
         elif isinstance(owner, FamilyOptions) and item.name == "name" and not shows_names:
             hint = Annotated[hint, tyro.conf.Suppress]
         elif isinstance(owner, FamilyOptions) and item.name == "name":
@@ -90,6 +92,15 @@ def build_options(filled: object) -> Any:  # noqa: ANN401  (of the class whose s
 def is_name(option: Option) -> bool:
     """Return whether an option says which member of a family its owner is."""
     return isinstance(option.owner, FamilyOptions) and option.field.name == "name"
+
+
+def find_absent(option: Option) -> type[FamilyOptions] | None:
+    """Return the family of which an option could be a member, and is none."""
+    if option.value is not None:
+        return None
+    hint = get_type_hints(type(option.owner))[option.field.name]
+    kinds = [kind for kind in get_args(hint) if isinstance(kind, type) and issubclass(kind, FamilyOptions)]
+    return kinds[0] if kinds else None
 
 
 def spell_field(kind: type, name: str) -> str:

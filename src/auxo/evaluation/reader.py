@@ -226,13 +226,13 @@ class Reader:
         scores, answers = self._score_split(split, pretexts)
         rows = [self.row(split.name, head, kept, split.source.columns) for head, kept in scores.items()]
         for name, kept in answers.items():
-            count = pretexts[name].pretext.num_outputs
+            pretext = pretexts[name].pretext
             with _name_place(name, split.name):
                 measures = measure_answers(kept)
             del measures["ece"]  # a pretext's confidence is of no use to anybody
-            parts = {"answer": part_answers(kept, [str(number) for number in range(count)])}
+            parts = {"answer": part_answers(kept, [str(number) for number in range(pretext.num_outputs)])}
             n = len(kept["right"])
-            rows.append(EvaluationRow(split.name, name, "pretext", n, ANSWERS_MEASURE, measures, 1 / count, parts))
+            rows.append(EvaluationRow(split.name, name, "pretext", n, ANSWERS_MEASURE, measures, pretext.chance, parts))
         return self._add_own(rows, split)
 
     def _add_own(self, rows: list[EvaluationRow], split: AnySplit) -> list[EvaluationRow]:

@@ -78,7 +78,7 @@ def load_network(config: ExperimentConfig, folder: Path, *, runtime: Runtime) ->
     networks = Networks(
         config.backbone, task, seed=config.seed, given=pipeline.normalisation, first_weights=False, kept=kept
     )
-    method = config.stages[-1].method.build(networks)
+    method = config.trained_stages[-1].method.build(networks)
     load_weights(method, {**method.state_dict(), **tree["weights"]}, origin=str(path))
     runtime.prepare(method, networks=method.networks)
     return TrainedModel(method.eval(), pipeline.to(runtime.device), task, header["data"], path, description.task_name)

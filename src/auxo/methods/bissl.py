@@ -3,7 +3,7 @@
 import math
 from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal, cast
 
 import torch
@@ -15,16 +15,26 @@ from auxo.bilevel import HessianOperator
 from auxo.bilevel.second_order import FastSecondDerivatives
 from auxo.bilevel.vectors import Layout
 from auxo.errors import ConfigError
-from auxo.interfaces import AbstractBackbone, AbstractMethod, AbstractNetworks, MethodConfig, StepPlan, TrainState, View
-from auxo.joint_embeddings import JointEmbeddingConfig, collapse_metrics, loss_in_backbone, pair_of
+from auxo.interfaces import (
+    AbstractBackbone,
+    AbstractNetworks,
+    AbstractPretextMethod,
+    PretextMethodConfig,
+    StepPlan,
+    TrainState,
+    View,
+)
 from auxo.layers.batch_norm import keep_running_statistics
 from auxo.optimizers import OptimizerConfig
 from auxo.options import Range
+from auxo.pretexts import collapse_metrics, loss_in_backbone
+from auxo.pretexts.simclr import SimCLR
+from auxo.random import Draws
 from auxo.runtime import Runtime, parameters_of
 from auxo.solvers import LowerLevel, Response, SolverConfig
 from auxo.solvers.conjugate_gradient import ConjugateGradientSolver
 from auxo.tasks import Classification
-from auxo.types import Batches, Images, Metrics
+from auxo.types import Batch, Batches, Images, Metrics
 
 SOURCE = (
     "After Zakarias, Hansen, Tan, BiSSL (TMLR, arXiv 2410.02387), of which the abstracts and the pipeline figures were "
@@ -35,6 +45,8 @@ SOURCE = (
     "per alternation, their batch drawn anew for each, a stop at negative curvature, gradients averaged over processes "
     "in every place."
 )
+
+_CURVATURE = "curvature"  # stream and beginning of the names of the views that the Hessian is of
 
 
 class _Downstream(nn.Module):
@@ -50,7 +62,7 @@ class _Downstream(nn.Module):
         return cast("Tensor", self.semantic(self.backbone(images).pooled))
 
 
-class BiSSL(AbstractMethod):
+class BiSSL(AbstractPretextMethod):
     r"""Two levels that share nothing but a distance.
 
     The lower level goes on with the pretext from backbone ``theta_P`` and heads ``phi_P``, drawn towards the upper
@@ -75,7 +87,7 @@ class BiSSL(AbstractMethod):
     """
 
     @dataclass(frozen=True, kw_only=True)
-    class Config(MethodConfig):
+    class Config(PretextMethodConfig):
         """Options of BiSSL's bilevel stage."""
 
         serves = (Classification,)
@@ -91,8 +103,6 @@ class BiSSL(AbstractMethod):
             )
         )
         """How the lower level follows its gradients; SGD suits small networks."""
-        pretext: JointEmbeddingConfig = field(default_factory=JointEmbeddingConfig)
-        """The lower level's task; that of pretraining."""
         lower_steps: Annotated[int, Range(low=1)] = 20
         """Steps below in an alternation."""
         upper_steps: Annotated[int, Range(low=1)] = 8
@@ -124,7 +134,7 @@ class BiSSL(AbstractMethod):
         def tiny(cls) -> "BiSSL.Config":
             """Return options with narrow heads and an alternation of two and two steps."""
             return cls(
-                pretext=JointEmbeddingConfig(hidden=16, outputs=8),
+                pretext=SimCLR.Config(hidden=16, outputs=8),
                 lower_optimizer=OptimizerConfig(lr=0.03),
                 lower_steps=2,
                 upper_steps=2,
@@ -139,16 +149,11 @@ class BiSSL(AbstractMethod):
             return self.solver.has_products and self.indirect_weight > 0
 
         def required_views(self) -> dict[str, View]:
-            """Return two views of images for the lower level, the labelled images, and two of the Hessian's batch."""
-            views = {
-                "first": View("pictures", augment="simclr", ratio=self.pretext_ratio),
-                "second": View("pictures", augment="simclr_second", ratio=self.pretext_ratio),
-                "train": View(),
-            }
+            """Return the lower level's views of images, the labelled images, and those of the Hessian's batch."""
+            views = {**self.chosen_pretext.views(ratio=self.pretext_ratio), "train": View()}
             if self.has_hessian:
-                ratio = self.curvature_ratio
-                views["curvature_first"] = View("pictures", augment="simclr", ratio=ratio, stream="curvature")
-                views["curvature_second"] = View("pictures", augment="simclr_second", ratio=ratio, stream="curvature")
+                own = self.chosen_pretext.views(ratio=self.curvature_ratio, stream=_CURVATURE)
+                views |= {f"{_CURVATURE}_{name}": view for name, view in own.items()}
             return views
 
         def plan(self, step: int, passes: object) -> StepPlan:
@@ -157,12 +162,12 @@ class BiSSL(AbstractMethod):
             alternation, place = divmod(step, self.lower_steps + self.upper_steps)
             if place < self.lower_steps:
                 number = alternation * self.lower_steps + place
-                return StepPlan({"first": number, "second": number}, ("lower",), "lower")
+                return StepPlan(dict.fromkeys(self.chosen_pretext.augmentations, number), ("lower",), "lower")
             upper = place - self.lower_steps
             batches = {"train": alternation * self.upper_steps + upper}
             if not self.has_hessian:
                 return StepPlan(batches, ("upper",), "upper")
-            batches |= {"curvature_first": alternation, "curvature_second": alternation}
+            batches |= {f"{_CURVATURE}_{name}": alternation for name in self.chosen_pretext.augmentations}
             return StepPlan(batches, ("upper",), "upper" if upper else "first_upper")
 
         def steps_per_epoch(self, passes: object) -> int:
@@ -179,7 +184,7 @@ class BiSSL(AbstractMethod):
 
     def __init__(self, config: Config, networks: AbstractNetworks) -> None:
         super().__init__(config, networks)
-        self.pretext = config.pretext.build(self.backbone, seed=networks.seed)
+        self.pretext = config.chosen_pretext.build(self.backbone, seed=networks.seed)
         head = networks.linear_head("semantic")
         self.upper = _Downstream(deepcopy(self.backbone), head)
         self._hessian: HessianOperator | None = None
@@ -215,10 +220,6 @@ class BiSSL(AbstractMethod):
         """Return the logits of the class head on the upper backbone, ``semantic``, and on the lower one, ``lower``."""
         return {"semantic": self.upper(images), "lower": self.upper.semantic(self.backbone(images).pooled)}
 
-    def frozen_parameters(self) -> dict[str, str]:
-        """Return what follows the trained weights without gradients, if the pretext has such."""
-        return {f"pretext.{name}": reason for name, reason in self.pretext.frozen_parameters().items()}
-
     @torch.no_grad()
     def _distance(self) -> Float[Tensor, ""]:
         """Return the distance of the backbones relative to the norm of the lower one."""
@@ -231,9 +232,7 @@ class BiSSL(AbstractMethod):
         """Follow the pretext and the pull towards the upper backbone."""
         self._hessian = None
         optimizer = state.optimizers["lower"]
-        self.pretext.follow(self.backbone, progress=state.progress)
-        with runtime.autocast():
-            answer = self.pretext(self.backbone, pair_of(batches["first"], batches["second"], runtime))
+        answer = self.pretext_loss(state, batches, runtime)
         parameters = parameters_of(optimizer)
         gradients = runtime.mean(torch.autograd.grad(answer.loss, parameters, allow_unused=True))
         of = dict(zip(parameters, gradients, strict=True))
@@ -258,7 +257,7 @@ class BiSSL(AbstractMethod):
         reached = [*self.backbone.parameters(), *head]
         steep = runtime.mean(torch.autograd.grad(indirect_loss, reached, materialize_grads=True))
         vector, steep = self._flatten(dict(zip(self._names, steep, strict=False))), steep[len(self._names) :]
-        response = self._response(vector, batches, runtime)
+        response = self._response(vector, state, batches, runtime)
         with runtime.autocast():
             logits = self.upper(batch.images)
         direct_loss = batch.mean(self.task.losses(logits, batch.targets))
@@ -282,7 +281,9 @@ class BiSSL(AbstractMethod):
             "damping": vector.new_tensor(config.solver.added),
         }
 
-    def _response(self, vector: Float[Tensor, " size"], batches: Batches, runtime: Runtime) -> Response:
+    def _response(
+        self, vector: Float[Tensor, " size"], state: TrainState, batches: Batches, runtime: Runtime
+    ) -> Response:
         """Return ``J v``."""
         config = self.config
         if not config.indirect_weight:
@@ -290,19 +291,26 @@ class BiSSL(AbstractMethod):
 
         def hessian() -> HessianOperator:
             if self._hessian is None:
-                self._hessian = self._build_hessian(batches, runtime)
+                self._hessian = self._build_hessian(state, batches, runtime)
             return self._hessian
 
         gradients = self.get_buffer("lower_gradients") if config.solver.has_gradients else None
         return config.solver.respond(vector, LowerLevel(config.coupling, gradients, hessian))
 
-    def _build_hessian(self, batches: Batches, runtime: Runtime) -> HessianOperator:
+    def _build_hessian(self, state: TrainState, batches: Batches, runtime: Runtime) -> HessianOperator:
         """Return the Hessian of the alternation's batch in the lower backbone, its graph built once."""
         if runtime.config.compile:
             fix = "pass --runtime.no-compile, or the solver identity or mfac"
             raise ConfigError("a network that can be differentiated twice", "a compiled one", fix)
-        pair = pair_of(batches["curvature_first"], batches["curvature_second"], runtime)
-        loss = loss_in_backbone(self.backbone, self.pretext, pair)
+        own = {name: batches[f"{_CURVATURE}_{name}"] for name in self.config.chosen_pretext.augmentations}
+        # By the alternation, not the step: a run that is resumed within an alternation builds it again.
+        alternation = replace(state, step=state.step // (self.config.lower_steps + self.config.upper_steps))
+
+        def draws(stream: str, batch: Batch) -> Draws:
+            return alternation.draws(f"{_CURVATURE}/{stream}", batch)
+
+        inputs = self.pretext.prepare(own, draws=draws, runtime=runtime)
+        loss = loss_in_backbone(self.backbone, self.pretext, inputs)
         params = {name: parameter.detach() for name, parameter in self.backbone.named_parameters()}
         mean = None if runtime.num_processes == 1 else runtime.mean_of
         with self._statistics():

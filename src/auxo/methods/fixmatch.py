@@ -11,7 +11,6 @@ from torch.optim import Optimizer
 from auxo.backbones import BackboneConfig
 from auxo.data import DataConfig
 from auxo.errors import ConfigError
-from auxo.gated import GatedPretexts, GatedPretextsConfig
 from auxo.interfaces import (
     AbstractBackbone,
     AbstractMethod,
@@ -25,6 +24,7 @@ from auxo.layers.batch_norm import keep_running_statistics
 from auxo.losses import cross_entropy_losses
 from auxo.optimizers import OptimizerConfig
 from auxo.options import Range
+from auxo.pretexts import GatedPretexts, GatedPretextsConfig
 from auxo.runs.experiment import ExperimentConfig, StageConfig, TrainingConfig
 from auxo.runtime import Runtime
 from auxo.tasks import Classification
@@ -87,7 +87,7 @@ class FixMatch(AbstractMethod):
               + \lambda \sum_t g_t \, CE_t .
 
     No gradient runs through ``p(w(u))``; the mean is over all unlabelled images, sure or not. The last term is that of
-    :class:`auxo.gated.GatedPretexts` over all three views, whose inputs then have one changed quadrant; without
+    :class:`auxo.pretexts.GatedPretexts` over all three views, whose inputs then have one changed quadrant; without
     pretexts there is none. What predicts is a moving average of the weights.
 
     Args:
@@ -117,7 +117,7 @@ class FixMatch(AbstractMethod):
         def __post_init__(self) -> None:
             super().__post_init__()
             if self.transform_pseudo_labels and not self.pretexts.tasks:
-                fix = "pass --method.pretexts.tasks rotation flip channel_shuffle"
+                fix = "pass --method.pretexts.tasks flip lorot channel_shuffle"
                 raise ConfigError("pretexts for transform-pseudo-labels", "none", fix)
 
         @classmethod

@@ -10,13 +10,13 @@ from auxo.attacks import PGDConfig, attack_mode, projected_gradient_descent
 from auxo.backbones import BackboneConfig
 from auxo.data import DataConfig
 from auxo.errors import ConfigError
-from auxo.gated import GatedPretextsConfig, PretextName
 from auxo.gates.learned import LearnedGate
 from auxo.gates.uniform import UniformGate
 from auxo.interfaces import AbstractMethod, AbstractNetworks, MethodConfig, PretextBatch, PretextHead, TrainState
 from auxo.layers.heads import HeadKind, class_head
 from auxo.losses import LDAM, ClassLossConfig, CrossEntropy
 from auxo.optimizers import OptimizerConfig
+from auxo.pretexts import GatedPretextsConfig
 from auxo.runs.experiment import ExperimentConfig, StageConfig
 from auxo.runtime import Runtime
 from auxo.tasks import Classification
@@ -76,8 +76,7 @@ class GSSL(AbstractMethod):
         def __post_init__(self) -> None:
             super().__post_init__()
             self.class_loss.check_head(self.head)
-            is_shuffled = "channel_shuffle" in self.pretexts.tasks and self.pretexts.shuffle_space == "normalised"
-            if self.attack.is_on and is_shuffled:
+            if self.attack.is_on and self.pretexts.shuffles_normalised:
                 # Exchanged after normalisation, channels would leave [0, 1], into which an attack clips.
                 fix = "pass --method.pretexts.shuffle-space pixels"
                 raise ConfigError("channels shuffled among pixels under an attack", "after normalisation", fix)
@@ -161,12 +160,12 @@ def moe1() -> ExperimentConfig:
 
 def moe1flip() -> ExperimentConfig:
     """Return the release's Moe1flip on the digits: rotation and flip under a gate."""
-    return _on_digits("rotation", "flip")
+    return _on_digits("flip", "lorot")
 
 
 def moe1sc() -> ExperimentConfig:
     """Return the release's Moe1sc on the digits: rotation and channel shuffle under a gate."""
-    return _on_digits("rotation", "channel_shuffle")
+    return _on_digits("lorot", "channel_shuffle")
 
 
 def nomoe() -> ExperimentConfig:
@@ -177,7 +176,7 @@ def nomoe() -> ExperimentConfig:
 
 def lorot() -> ExperimentConfig:
     """Return LoRot-E on the digits: rotation alone, which needs no gate."""
-    pretexts = GatedPretextsConfig(tasks=("rotation",), gate=UniformGate.Config())
+    pretexts = GatedPretextsConfig(tasks=("lorot",), gate=UniformGate.Config())
     return ExperimentConfig(stages=(StageConfig(method=GSSL.Config(pretexts=pretexts)),))
 
 
@@ -187,7 +186,7 @@ def transform_only() -> ExperimentConfig:
     return ExperimentConfig(stages=(StageConfig(method=GSSL.Config(pretexts=pretexts)),))
 
 
-def _on_digits(*tasks: PretextName) -> ExperimentConfig:
+def _on_digits(*tasks: str) -> ExperimentConfig:
     """Return these tasks under a learned gate, with a LeNet-5 on the built-in digits."""
     return ExperimentConfig(stages=(StageConfig(method=GSSL.Config(pretexts=GatedPretextsConfig(tasks=tasks))),))
 

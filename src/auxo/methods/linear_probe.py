@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from torch import Tensor
 from torch.optim import Optimizer
 
-from auxo.interfaces import AbstractMethod, AbstractNetworks, MethodConfig, TrainState, View
-from auxo.joint_embeddings import JointEmbeddingConfig, pair_of
+from auxo.interfaces import AbstractMethod, AbstractNetworks, PretextHead, PretextMethodConfig, TrainState, View
 from auxo.layers.batch_norm import use_running_statistics
 from auxo.optimizers import OptimizerConfig
+from auxo.pretexts.simclr import SimCLR
 from auxo.runs.experiment import ExperimentConfig, StageConfig
 from auxo.runtime import Runtime
 from auxo.tasks import Classification
@@ -31,7 +31,7 @@ class LinearProbe(AbstractMethod):
     """
 
     @dataclass(frozen=True, kw_only=True)
-    class Config(MethodConfig):
+    class Config(PretextMethodConfig):
         """Options of a linear probe."""
 
         serves = (Classification,)
@@ -42,22 +42,21 @@ class LinearProbe(AbstractMethod):
         )
         """How the heads follow their gradients."""
         warm_up_pretext: bool = False
-        """Train the heads of the pretext, too, on two views of all images."""
-        pretext: JointEmbeddingConfig = field(default_factory=JointEmbeddingConfig)
-        """With warm-up-pretext: the task."""
+        """Train the heads of the pretext, too, on its views of all images."""
+
+        @property
+        def needs_pretext(self) -> bool:
+            """Whether the pretext's heads are warmed up."""
+            return self.warm_up_pretext
 
         @classmethod
         def tiny(cls) -> "LinearProbe.Config":
             """Return options with narrow heads."""
-            return cls(pretext=JointEmbeddingConfig(hidden=16, outputs=8))
+            return cls(pretext=SimCLR.Config(hidden=16, outputs=8))
 
         def required_views(self) -> dict[str, View]:
-            """Return the labelled images as ``train``, and with a pretext the views ``first`` and ``second``."""
-            views = {"train": View()}
-            if self.warm_up_pretext:
-                views["first"] = View("pictures", augment="simclr")
-                views["second"] = View("pictures", augment="simclr_second")
-            return views
+            """Return the labelled images as ``train``, and with a pretext its views."""
+            return {"train": View(), **(self.chosen_pretext.views() if self.warm_up_pretext else {})}
 
     config: Config
 
@@ -65,7 +64,9 @@ class LinearProbe(AbstractMethod):
         super().__init__(config, networks)
         self.backbone.requires_grad_(False)
         self.semantic = networks.linear_head("semantic")
-        self.pretext = config.pretext.build(self.backbone, seed=networks.seed) if config.warm_up_pretext else None
+        self.pretext = (
+            config.chosen_pretext.build(self.backbone, seed=networks.seed) if config.warm_up_pretext else None
+        )
 
     def optimizers(self) -> dict[str, Optimizer]:
         """Return one optimiser over the heads."""
@@ -81,16 +82,20 @@ class LinearProbe(AbstractMethod):
         if self.pretext is None:
             runtime.step(state.optimizers["main"], classification_loss)
             return {"classification_loss": classification_loss.detach()}
-        pair = pair_of(batches["first"], batches["second"], runtime)
+        inputs = self.pretext.prepare(batches, draws=state.draws, runtime=runtime)
         self.pretext.follow(self.backbone, progress=state.progress)
         with runtime.autocast(), use_running_statistics(self.backbone):
-            pretext_loss = self.pretext(self.backbone, pair).loss
+            pretext_loss = self.pretext(self.backbone, inputs).loss
         runtime.step(state.optimizers["main"], classification_loss + pretext_loss)
         return {"classification_loss": classification_loss.detach(), "pretext_loss": pretext_loss.detach()}
 
     def head_logits(self, images: Images) -> dict[str, Tensor]:
         """Return the logits of the class head, ``semantic``."""
         return {"semantic": self.semantic(self.backbone(images).pooled)}
+
+    def pretext_heads(self) -> dict[str, PretextHead]:
+        """Return the pretext's heads whose answers are classes, if they are trained."""
+        return {} if self.pretext is None else self.pretext.heads(self.backbone)
 
     def frozen_parameters(self) -> dict[str, str]:
         """Return the backbone, and what of the pretext follows other weights."""

@@ -2,9 +2,10 @@
 
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -12,8 +13,16 @@ from auxo.backbones import BackboneConfig
 from auxo.bilevel import SoftmaxHeadProblem
 from auxo.data import DataConfig
 from auxo.errors import ConfigError
-from auxo.interfaces import AbstractMethod, AbstractNetworks, MethodConfig, PretextHead, TrainState, View
-from auxo.joint import JointFeatures, check_shared_upright, joint_features
+from auxo.interfaces import (
+    AbstractMethod,
+    AbstractNetworks,
+    ImageInputs,
+    ImagePretextModule,
+    MethodConfig,
+    PretextHead,
+    TrainState,
+    View,
+)
 from auxo.layers.batch_norm import keep_running_statistics
 from auxo.losses import cross_entropy_losses
 from auxo.optimizers import OptimizerConfig
@@ -48,6 +57,20 @@ class ImplicitConfig(Options):
     """Newton steps to the head's optimum."""
     iterations: Annotated[int, Range(low=1)] = 10
     """Conjugate-gradient iterations in every Newton step and in the adjoint system."""
+
+
+class _Features(NamedTuple):
+    """Features of a batch and of the rotated images made from it.
+
+    Args:
+        upright: shape ``(batch, dim)``; of the images as they are.
+        rotated: shape ``(n, dim)``; of the rotated images.
+        inputs: the rotated images with their quarter turns, if there are any.
+    """
+
+    upright: Float[Tensor, "batch dim"]
+    rotated: Float[Tensor, "n dim"]
+    inputs: ImageInputs | None
 
 
 class OSSL(AbstractMethod):
@@ -111,7 +134,9 @@ class OSSL(AbstractMethod):
 
         def __post_init__(self) -> None:
             super().__post_init__()
-            check_shared_upright(self.rotation, shared_upright=self.shared_upright)
+            if self.shared_upright and self.rotation != "expand":
+                fix = "pass --method.rotation expand"
+                raise ConfigError("rotation expand with shared-upright", self.rotation, fix)
             if self.scope != "reference" and self.second_head == "semantic":
                 raise ConfigError("scope reference with second-head semantic", self.scope, "drop one of the options")
             if self.scope == "implicit" and self.implicit.response == "rotated" and self.rotation != "expand":
@@ -131,14 +156,13 @@ class OSSL(AbstractMethod):
         if config.second_head == "auxiliary":
             self.head_names = ("semantic", "auxiliary")
             self.auxiliary = networks.linear_head("auxiliary")
-        self.pretext: Rotation | None = None
+        self.pretext: ImagePretextModule | None = None
         if config.rotation != "off":
-            self.pretext = Rotation(config.rotation)
-            self.rotation = networks.linear_head("rotation", self.pretext.num_outputs)
+            self.pretext = Rotation(config.rotation).build(self.backbone, seed=networks.seed)
 
     def optimizers(self) -> dict[str, Optimizer]:
         """Return ``primary`` for step A and, where there is a step B, ``auxiliary`` with buffers of its own."""
-        heads = [*self.semantic.parameters(), *(self.rotation.parameters() if self.pretext else ())]
+        heads = [*self.semantic.parameters(), *(self.pretext.parameters() if self.pretext else ())]
         optimizers = {"primary": self.config.optimizer.build([*self.backbone.parameters(), *heads])}
         if self.config.scope != "implicit":
             second = self._second_head().parameters()
@@ -150,15 +174,14 @@ class OSSL(AbstractMethod):
         """Take step A and step B, or in scope ``implicit`` the one step on the upper level."""
         batch = batches["train"]
         with runtime.autocast():
-            features = self._features(state, batch)
+            features = self._features(state, batch, runtime)
             logits = self.semantic(features.upright)
         classification_loss = batch.mean(self.task.losses(logits, batch.targets))
         metrics = {"classification_loss": classification_loss.detach()}
         loss = classification_loss
-        if self.pretext is not None:
+        if self.pretext is not None and features.inputs is not None:
             with runtime.autocast():
-                rotation_logits = self.rotation(features.pretext)
-            rotation_loss = batch.mean(self.pretext.loss(rotation_logits, features.targets))
+                rotation_loss = self.pretext.answer_features(features.rotated, features.inputs).loss
             metrics["rotation_loss"] = rotation_loss.detach()
             loss = loss + rotation_loss
         if self.config.scope == "implicit":
@@ -178,7 +201,7 @@ class OSSL(AbstractMethod):
         """Return the rotation head, if there is one."""
         if self.pretext is None:
             return {}
-        return {"rotation": PretextHead(self.pretext, lambda images: self.rotation(self.backbone(images).pooled))}
+        return self.pretext.heads(self.backbone)
 
     def frozen_parameters(self) -> dict[str, str]:
         """Return the auxiliary head in scope ``implicit``, where it is solved for."""
@@ -187,14 +210,21 @@ class OSSL(AbstractMethod):
         reason = "set to the optimum of the lower level after every step"
         return {"auxiliary.weight": reason, "auxiliary.bias": reason}
 
-    def _features(self, state: TrainState, batch: Batch) -> JointFeatures:
-        """Return the features of step A."""
+    def _features(self, state: TrainState, batch: Batch, runtime: Runtime) -> _Features:
+        """Return the features of step A.
+
+        Two forward passes, so that batch norm sees the batch and the rotated images apart, as in the released code; one
+        where the upright images are shared.
+        """
         if self.pretext is None:
             pooled = self.backbone(batch.images).pooled
-            return JointFeatures(pooled, pooled[:0], batch.labels[:0])
-        draws = state.draws("rotation", batch)
-        shared = self.config.shared_upright
-        return joint_features(self.backbone, self.pretext, batch.images, draws=draws, shared_upright=shared)
+            return _Features(pooled, pooled[:0], None)
+        inputs = self.pretext.prepare({"first": batch}, draws=state.draws, runtime=runtime)
+        if self.config.shared_upright:
+            features = self.backbone(inputs.made.inputs).pooled
+            return _Features(features[: len(batch)], features, inputs)
+        upright = self.backbone(batch.images).pooled
+        return _Features(upright, self.backbone(inputs.made.inputs).pooled, inputs)
 
     def _second_step(self, state: TrainState, batch: Batch, runtime: Runtime) -> dict[str, Tensor]:
         """Step B, at the weights that step A left."""
@@ -212,9 +242,7 @@ class OSSL(AbstractMethod):
         runtime.step(state.optimizers["auxiliary"], loss)
         return {"auxiliary_loss": auxiliary_loss.detach(), "auxiliary_minus_classification": difference.detach()}
 
-    def _response(
-        self, features: JointFeatures, batches: Batches, runtime: Runtime
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    def _response(self, features: _Features, batches: Batches, runtime: Runtime) -> tuple[Tensor, dict[str, Tensor]]:
         """Solve the lower level and return the response, with the gradient that runs through the optimum."""
         config, batch, head = self.config.implicit, batches["train"], self._second_head()
 
@@ -244,14 +272,14 @@ class OSSL(AbstractMethod):
         report = {"response_loss": explicit.detach(), "lower_level_residual": solution.residual}
         return explicit + (implicit - implicit.detach()), report
 
-    def _judged(self, features: JointFeatures, batches: Batches, runtime: Runtime) -> tuple[Tensor, Tensor, Batch]:
+    def _judged(self, features: _Features, batches: Batches, runtime: Runtime) -> tuple[Tensor, Tensor, Batch]:
         """Return the features and labels on which the optimal head is judged, and the batch they come from."""
         if self.config.implicit.response == "meta":
             batch = batches["meta"]
             with runtime.autocast():
                 return self.backbone(batch.images).pooled, batch.labels, batch
         batch = batches["train"]
-        return features.pretext[len(batch) :], batch.labels.repeat(3), batch
+        return features.rotated[len(batch) :], batch.labels.repeat(3), batch
 
     def _second_head(self) -> nn.Linear:
         """Return the head of step B."""

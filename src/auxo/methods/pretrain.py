@@ -1,29 +1,30 @@
-"""A pretext on two views of every image, without labels and without a class head."""
+"""A pretext, without labels and without a class head."""
 
 from dataclasses import dataclass, field
 
 from torch import Tensor
 from torch.optim import Optimizer
 
-from auxo.interfaces import AbstractMethod, AbstractNetworks, MethodConfig, TrainState, View
-from auxo.joint_embeddings import JointEmbeddingConfig, collapse_metrics, pair_of
+from auxo.interfaces import AbstractNetworks, AbstractPretextMethod, PretextMethodConfig, TrainState, View
 from auxo.optimizers import OptimizerConfig
+from auxo.pretexts import collapse_metrics
+from auxo.pretexts.simclr import SimCLR
 from auxo.runtime import Runtime
 from auxo.types import Batches, Images, Metrics
 
 SOURCE = (
     "The pretexts' own: Chen et al., SimCLR, ICML 2020 (arXiv 2002.05709); Grill et al., BYOL, NeurIPS 2020 (arXiv "
     "2006.07733); Zbontar et al., Barlow Twins, ICML 2021 (arXiv 2103.03230); Bardes et al., VICReg, ICLR 2022 (arXiv "
-    "2105.04906). Ours: both views are resized crops whose flips follow the run's own augmentation; schedules move as "
-    "the optimiser's options say."
+    "2105.04906); pretexts of one image have theirs. Ours: two views are resized crops whose flips follow the run's "
+    "own augmentation, one image is augmented as the run says; schedules move as the optimiser's options say."
 )
 
 
-class Pretraining(AbstractMethod):
+class Pretraining(AbstractPretextMethod):
     """Trains backbone and pretext heads on the images alone; later stages start from the backbone.
 
-    A warning sign of collapse, all images mapped to one point, is in the records of every step: ``embedding_std``
-    near 0, ``effective_rank`` near 1 (:func:`auxo.joint_embeddings.collapse_metrics`).
+    Where two views are compared, a warning sign of collapse, all images mapped to one point, is in the records of
+    every step: ``embedding_std`` near 0, ``effective_rank`` near 1 (:func:`auxo.pretexts.collapse_metrics`).
 
     Args:
         config: options.
@@ -31,34 +32,29 @@ class Pretraining(AbstractMethod):
     """
 
     @dataclass(frozen=True, kw_only=True)
-    class Config(MethodConfig):
+    class Config(PretextMethodConfig):
         """Options of pretraining."""
 
         optimizer: OptimizerConfig = field(
             default_factory=lambda: OptimizerConfig(lr=0.03, schedule="cosine", moves="step", warmup_epochs=1)
         )
         """How the weights follow their gradients; released BiSSL has name lars, lr 4.8 and batches of 1,024."""
-        pretext: JointEmbeddingConfig = field(default_factory=JointEmbeddingConfig)
-        """The task."""
 
         @classmethod
         def tiny(cls) -> "Pretraining.Config":
             """Return options with narrow heads."""
-            return cls(pretext=JointEmbeddingConfig(hidden=16, outputs=8))
+            return cls(pretext=SimCLR.Config(hidden=16, outputs=8))
 
         def required_views(self) -> dict[str, View]:
-            """Return two views, ``first`` and ``second``, of all images."""
-            return {
-                "first": View("pictures", augment="simclr"),
-                "second": View("pictures", augment="simclr_second"),
-            }
+            """Return the pretext's views of all images: ``first``, and where two are compared ``second``."""
+            return self.chosen_pretext.views()
 
     config: Config
     head_names = ()
 
     def __init__(self, config: Config, networks: AbstractNetworks) -> None:
         super().__init__(config, networks)
-        self.pretext = config.pretext.build(self.backbone, seed=networks.seed)
+        self.pretext = config.chosen_pretext.build(self.backbone, seed=networks.seed)
 
     def optimizers(self) -> dict[str, Optimizer]:
         """Return one optimiser over all trained weights."""
@@ -66,9 +62,7 @@ class Pretraining(AbstractMethod):
 
     def update(self, state: TrainState, batches: Batches, runtime: Runtime) -> Metrics:
         """Take one step on the pretext's loss."""
-        self.pretext.follow(self.backbone, progress=state.progress)
-        with runtime.autocast():
-            answer = self.pretext(self.backbone, pair_of(batches["first"], batches["second"], runtime))
+        answer = self.pretext_loss(state, batches, runtime)
         runtime.step(state.optimizers["main"], answer.loss)
         return {"pretext_loss": answer.loss.detach(), **collapse_metrics(answer.embeddings)}
 
@@ -76,7 +70,3 @@ class Pretraining(AbstractMethod):
         """Return nothing: there is no class head."""
         del images
         return {}
-
-    def frozen_parameters(self) -> dict[str, str]:
-        """Return what follows the trained weights without gradients, if the pretext has such."""
-        return {f"pretext.{name}": reason for name, reason in self.pretext.frozen_parameters().items()}

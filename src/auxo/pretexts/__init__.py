@@ -1,1 +1,24 @@
 """Pretexts: tasks that make their own labels. A module's name is the pretext's name."""
+
+from auxo.pretexts._collapse import collapse_metrics, effective_rank, embedding_std
+from auxo.pretexts._functional import loss_in_backbone
+from auxo.pretexts._gated import GatedLoss, GatedPretexts, GatedPretextsConfig
+from auxo.pretexts._pairs import AbstractPairModule, Pair, PairConfig, gather_from
+from auxo.pretexts._projector import ProjectorConfig
+from auxo.pretexts._quadrants import AbstractQuadrantPretext
+
+__all__ = [
+    "AbstractPairModule",
+    "AbstractQuadrantPretext",
+    "GatedLoss",
+    "GatedPretexts",
+    "GatedPretextsConfig",
+    "Pair",
+    "PairConfig",
+    "ProjectorConfig",
+    "collapse_metrics",
+    "effective_rank",
+    "embedding_std",
+    "gather_from",
+    "loss_in_backbone",
+]

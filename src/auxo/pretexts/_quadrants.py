@@ -9,14 +9,17 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from auxo.interfaces import AbstractPretext, PretextBatch
+from auxo.errors import OptionError
+from auxo.interfaces import AbstractImagePretext, PretextBatch, PretextConfig
 from auxo.losses import cross_entropy_losses
+from auxo.options import find_member
+from auxo.outside import short_name
 from auxo.pretexts._pixels import check_square, memory_format_of, move_pixels
 from auxo.random import Draws
 from auxo.types import Images, Losses
 
 
-class AbstractQuadrantPretext(AbstractPretext):
+class AbstractQuadrantPretext(AbstractImagePretext):
     """A pretext that moves the pixels of one quadrant or exchanges its channels; several can share one quadrant.
 
     A subclass is a frozen dataclass, since tables of positions are kept under it. Unless it says otherwise, the answer
@@ -55,6 +58,31 @@ class AbstractQuadrantPretext(AbstractPretext):
     def loss(self, outputs: Tensor, targets: Tensor) -> Losses:
         """Return the cross-entropy of every image in nats."""
         return cross_entropy_losses(outputs, targets)
+
+
+@lru_cache(maxsize=16)
+def find_quadrant_pretexts(names: tuple[str, ...], *, option: str) -> tuple[AbstractQuadrantPretext, ...]:
+    """Return pretexts that can share a quadrant, in the order of their names, each with its own defaults.
+
+    Args:
+        names: of auxo's pretexts, or ``file.py:Name``.
+        option: that gives them, for messages.
+
+    Raises:
+        ConfigError: there is no such pretext.
+        OptionError: one of them changes more than a quadrant, or two have one name.
+    """
+    parts: dict[str, AbstractQuadrantPretext] = {}
+    for name in names:
+        kind = find_member(PretextConfig, name)
+        if not issubclass(kind, AbstractQuadrantPretext):
+            fix = "choose flip, lorot, channel_shuffle or one of your own on AbstractQuadrantPretext"
+            raise OptionError(option, "of pretexts that change one quadrant and leave the rest", short_name(name), fix)
+        part = kind()
+        if part.label in parts:
+            raise OptionError(option, "of different pretexts", f"{part.label} twice", "name each pretext once")
+        parts[part.label] = part
+    return tuple(parts.values())
 
 
 class _Tables(NamedTuple):

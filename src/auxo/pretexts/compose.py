@@ -1,17 +1,16 @@
 """Several tasks on one quadrant of one image, each with its own answer."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from auxo.errors import ConfigError, ShapeError
-from auxo.interfaces import AbstractPretext, PretextBatch
-from auxo.pretexts._quadrants import AbstractQuadrantPretext, make_all_quadrants, make_quadrants
-from auxo.pretexts.channel_shuffle import ChannelShuffle
-from auxo.pretexts.flip import Flip
-from auxo.pretexts.lorot import LoRot
+from auxo.errors import OptionError, ShapeError
+from auxo.interfaces import AbstractImagePretext, PretextBatch, PretextHead
+from auxo.outside import absolute_name
+from auxo.pretexts._quadrants import AbstractQuadrantPretext, find_quadrant_pretexts, make_all_quadrants, make_quadrants
 from auxo.random import Draws
 from auxo.types import Images, Losses
 
@@ -24,15 +23,11 @@ SOURCE = (
 
 
 @dataclass(frozen=True)
-class Compose(AbstractPretext):
+class Compose(AbstractImagePretext):
     """One input, several answers: every part acts on the same quadrant, one after the other.
 
     The head is the parts' heads side by side: its outputs are cut into one block for each part by :meth:`split`. A
-    linear head of this width is the same as one linear head for each part.
-
-    Args:
-        parts: tasks on a quadrant, at least one, in the order in which they are applied: :class:`Flip`,
-            :class:`LoRot` (variant E) and :class:`ChannelShuffle`.
+    linear head of this width is the same as one linear head for each part. Evaluation measures each part alone.
 
     Example:
         >>> pretext = Compose()
@@ -43,19 +38,37 @@ class Compose(AbstractPretext):
         [(192, 2), (192, 16), (192, 6)]
     """
 
-    parts: tuple[AbstractQuadrantPretext, ...] = (Flip(), LoRot(), ChannelShuffle())
+    parts: tuple[str, ...] = ("flip", "lorot", "channel_shuffle")
+    """Pretexts that change one quadrant, in the order in which they are applied, each with its own defaults."""
 
     def __post_init__(self) -> None:
-        if not self.parts:
-            raise ConfigError("at least one part to compose", "none", "name parts, or use no pretext")
-        for part in self.parts:
-            if isinstance(part, LoRot) and part.variant != "E":
-                raise ConfigError("tasks on a quadrant as parts", "LoRot variant I", "use variant E")
+        super().__post_init__()
+        object.__setattr__(self, "parts", tuple(map(absolute_name, self.parts)))
+        if not self.pretexts:  # refuses what changes more than a quadrant
+            raise OptionError("parts", "of one pretext or more", "none", "name flip, lorot or channel_shuffle")
+
+    @property
+    def pretexts(self) -> tuple[AbstractQuadrantPretext, ...]:
+        """The pretexts themselves, in order."""
+        return find_quadrant_pretexts(self.parts, option="parts")
 
     @property
     def num_outputs(self) -> int:
         """The outputs of all parts."""
-        return sum(part.num_outputs for part in self.parts)
+        return sum(part.num_outputs for part in self.pretexts)
+
+    @property
+    def chance(self) -> None:
+        """There is one for each part, and none for all."""
+        return None
+
+    def measured(self, answer: Callable[[Tensor], Tensor]) -> dict[str, PretextHead]:
+        """Return each part, by name, with its block of the outputs."""
+
+        def answer_part(number: int) -> Callable[[Tensor], Tensor]:
+            return lambda images: self.split(answer(images))[number]
+
+        return {part.label: PretextHead(part, answer_part(number)) for number, part in enumerate(self.pretexts)}
 
     def make(self, images: Images, *, draws: Draws) -> PretextBatch:
         """Make one input of every image; draws a quadrant, then a code for each part.
@@ -63,7 +76,7 @@ class Compose(AbstractPretext):
         Returns:
             Targets: int64 of shape ``(batch, parts)``.
         """
-        return make_quadrants(images, self.parts, draws)
+        return make_quadrants(images, self.pretexts, draws)
 
     def make_all(self, images: Images) -> PretextBatch:
         """Make every quadrant and combination of codes: with the default parts 192 blocks of the size of the batch.
@@ -74,7 +87,7 @@ class Compose(AbstractPretext):
         Returns:
             Targets: int64 of shape ``(n, parts)``.
         """
-        return make_all_quadrants(images, self.parts)
+        return make_all_quadrants(images, self.pretexts)
 
     def split(self, outputs: Float[Tensor, "n outputs"]) -> tuple[Float[Tensor, "n _"], ...]:
         """Cut the outputs of the joined head into one block for each part.
@@ -84,11 +97,11 @@ class Compose(AbstractPretext):
         """
         if outputs.shape[1] != self.num_outputs:
             raise ShapeError(f"{self.num_outputs} outputs", f"{outputs.shape[1]}", "build the head from num_outputs")
-        return tuple(outputs.split([part.num_outputs for part in self.parts], 1))
+        return tuple(outputs.split([part.num_outputs for part in self.pretexts], 1))
 
     def part_losses(self, outputs: Tensor, targets: Int[Tensor, "n parts"]) -> Float[Tensor, "n parts"]:
         """Return the loss of every part on every image, nats, attached to the graph: what a gate weighs."""
-        blocks = zip(self.parts, self.split(outputs), targets.unbind(1), strict=True)
+        blocks = zip(self.pretexts, self.split(outputs), targets.unbind(1), strict=True)
         return torch.stack([part.loss(block, answers) for part, block, answers in blocks], 1)
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Losses:

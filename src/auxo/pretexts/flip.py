@@ -1,11 +1,10 @@
 """Tell whether one quadrant of an image was flipped."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from torch import Tensor
 
-from auxo.errors import ConfigError
 from auxo.pretexts._quadrants import AbstractQuadrantPretext
 
 SOURCE = (
@@ -16,13 +15,12 @@ SOURCE = (
     "in its long-tailed scripts (vertical)."
 )
 
+FlipAxis: TypeAlias = Literal["horizontal", "vertical"]
+
 
 @dataclass(frozen=True)
 class Flip(AbstractQuadrantPretext):
     """Flip prediction on one quadrant: two classes, as it was and flipped.
-
-    Args:
-        axis: ``"horizontal"`` exchanges left and right, ``"vertical"`` top and bottom.
 
     Example:
         >>> import torch
@@ -31,11 +29,8 @@ class Flip(AbstractQuadrantPretext):
         ([[1.0, 0.0], [5.0, 4.0]], [0, 1, 0, 1, 0, 1, 0, 1])
     """
 
-    axis: Literal["horizontal", "vertical"] = "horizontal"
-
-    def __post_init__(self) -> None:
-        if self.axis not in ("horizontal", "vertical"):
-            raise ConfigError("flip axis horizontal or vertical", repr(self.axis), "choose one of the two")
+    axis: FlipAxis = "horizontal"
+    """What is exchanged: left and right, or top and bottom as in the released long-tailed scripts."""
 
     @property
     def num_codes(self) -> int:

@@ -1,14 +1,15 @@
 """Tell what an emptied part of an image showed; an answer of numbers, not of classes."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from auxo.errors import ConfigError, ShapeError
-from auxo.interfaces import AbstractPretext, PretextBatch
+from auxo.errors import ShapeError
+from auxo.interfaces import AbstractImagePretext, PretextBatch
+from auxo.options import Range
 from auxo.pretexts._pixels import five_places, is_inside, memory_format_of, squares
 from auxo.random import Draws
 from auxo.types import Images, Losses
@@ -23,19 +24,14 @@ SOURCE = (
 
 
 @dataclass(frozen=True)
-class Inpaint(AbstractPretext):
+class Inpaint(AbstractImagePretext):
     """Regression of the colours of an emptied square, cell by cell.
 
     The square has half the image's shorter side, rounded down to a multiple of ``cells``. It is set to zero, the mean
     of normalised images. The answer is the mean of each of its ``cells x cells`` cells in each channel.
 
-    There are no classes and so no accuracy: the method leaves this task out of ``pretext_heads()`` and reports the
-    loss. An answer of zeros has the loss of the answers' mean square, which is what to stay below.
-
-    Args:
-        place: ``"random"`` empties a square anywhere, ``"center"`` the one in the middle.
-        cells: cells in a row and in a column, >= 1; coarse, since pooled features hold no fine detail.
-        channels: colour channels of the images, >= 1.
+    There are no classes and so no accuracy: the loss alone is reported.
+    An answer of zeros has the loss of the answers' mean square, which is what to stay below.
 
     Example:
         >>> made = Inpaint("center", cells=1, channels=1).make_all(torch.arange(16.0).view(1, 1, 4, 4))
@@ -44,20 +40,21 @@ class Inpaint(AbstractPretext):
     """
 
     place: Literal["random", "center"] = "random"
-    cells: int = 4
-    channels: int = 3
-
-    def __post_init__(self) -> None:
-        if self.place not in ("random", "center"):
-            raise ConfigError("place random or center", repr(self.place), "choose one of the two")
-        if self.cells < 1 or self.channels < 1:
-            got = f"{self.cells} and {self.channels}"
-            raise ConfigError("cells >= 1 and channels >= 1", got, "give the channels of your images")
+    """Empty a square anywhere, or the one in the middle."""
+    cells: Annotated[int, Range(low=1)] = 4
+    """Cells in a row and in a column; coarse, since pooled features hold no fine detail."""
+    channels: Annotated[int, Range(low=1)] = 3
+    """Colour channels of the images."""
 
     @property
     def num_outputs(self) -> int:
         """Cells times channels, channel by channel and row by row."""
         return self.channels * self.cells**2
+
+    @property
+    def chance(self) -> None:
+        """There are no classes to guess."""
+        return None
 
     def make(self, images: Images, *, draws: Draws) -> PretextBatch:
         """Make one image with an emptied square of every image; ``"random"`` draws its row and column.

@@ -4,16 +4,17 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain, permutations
 from math import factorial
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from auxo.errors import ConfigError, ShapeError
-from auxo.interfaces import AbstractPretext, PretextBatch
+from auxo.errors import ConfigError, OptionError, ShapeError
+from auxo.interfaces import AbstractImagePretext, PretextBatch
 from auxo.losses import cross_entropy_losses
+from auxo.options import Range
 from auxo.pretexts._pixels import memory_format_of
 from auxo.random import Draws
 from auxo.types import Images, Losses
@@ -72,15 +73,10 @@ def distant_orders(num_tiles: int, count: int) -> Int[Tensor, "count num_tiles"]
 
 
 @dataclass(frozen=True)
-class Jigsaw(AbstractPretext):
+class Jigsaw(AbstractImagePretext):
     """Prediction of the order of the tiles: one class for each order of a fixed set, class 0 the image as it was.
 
     Where the side is no multiple of the grid, the rightmost columns and lowest rows that are left over stay in place.
-
-    Args:
-        grid: tiles in a row and in a column, 2 or 3.
-        num_orders: size of the set, 2..1000; ``None`` means all 24 orders of 2x2 tiles, and 30 of 3x3 as in Carlucci et
-            al.
 
     Example:
         >>> made = Jigsaw(grid=2, num_orders=2).make_all(torch.arange(4.0).view(1, 1, 2, 2))
@@ -89,15 +85,16 @@ class Jigsaw(AbstractPretext):
     """
 
     grid: Literal[2, 3] = 3
-    num_orders: int | None = None
+    """Tiles in a row and in a column."""
+    num_orders: Annotated[int | None, Range(low=2, high=_MOST_ORDERS)] = None
+    """Size of the set; without it all 24 orders of 2x2 tiles, and 30 of 3x3 as in Carlucci et al."""
 
     def __post_init__(self) -> None:
-        if self.grid not in _DEFAULT_ORDERS:
-            raise ConfigError("a jigsaw grid of 2 or 3", str(self.grid), "choose one of the two")
-        most = min(_MOST_ORDERS, factorial(self.grid**2))
-        if not 2 <= self.num_outputs <= most:
-            got = str(self.num_outputs)
-            raise ConfigError(f"2 to {most} orders of {self.grid}x{self.grid} tiles", got, "ask for fewer, or for two")
+        super().__post_init__()
+        most = factorial(self.grid**2)
+        if self.num_outputs > most:
+            rule = f"<= {most}, as many as there are of {self.grid}x{self.grid} tiles"
+            raise OptionError("num_orders", rule, str(self.num_orders), "ask for fewer")
 
     @property
     def num_outputs(self) -> int:

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from auxo.errors import ConfigError, ShapeError
+from auxo.errors import ShapeError
 from auxo.interfaces import PretextBatch
 from auxo.pretexts._pixels import five_places, memory_format_of, move_pixels
 from auxo.pretexts._quadrants import AbstractQuadrantPretext
@@ -70,10 +70,6 @@ class LoRot(AbstractQuadrantPretext):
 
     Four of the sixteen classes of E show the image as it is, so no network exceeds an accuracy of 13/16 on them.
 
-    Args:
-        variant: ``"E"`` rotates a quadrant and asks for quadrant and turns, 16 classes; ``"I"`` rotates a square
-            anywhere, of side 2 to half the image, and asks for the turns, 4 classes.
-
     Example:
         >>> made = LoRot().make_all(torch.arange(16.0).view(1, 1, 4, 4))
         >>> made.inputs[1, 0, :2, :2].tolist(), made.targets.tolist() == list(range(16))
@@ -81,10 +77,13 @@ class LoRot(AbstractQuadrantPretext):
     """
 
     variant: Literal["E", "I"] = "E"
+    """E rotates a quadrant and asks for quadrant and turns, 16 classes; I rotates a square anywhere, of side 2 to half
+    the image, and asks for the turns, 4 classes."""
 
-    def __post_init__(self) -> None:
-        if self.variant not in ("E", "I"):
-            raise ConfigError("LoRot variant E or I", repr(self.variant), "choose one of the two")
+    @property
+    def stream(self) -> str:
+        """That of rotation, by whose name this task first came into gated mixtures: their first weights stay."""
+        return "rotation"
 
     @property
     def num_codes(self) -> int:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from auxo.errors import ShapeError
-from auxo.interfaces import AbstractPretext, PretextBatch
+from auxo.interfaces import AbstractImagePretext, PretextBatch
 from auxo.losses import cross_entropy_losses
 from auxo.pretexts._pixels import memory_format_of, squares
 from auxo.random import Draws
@@ -47,7 +47,7 @@ class _Layout:
 
 
 @dataclass(frozen=True)
-class RelativePatch(AbstractPretext):
+class RelativePatch(AbstractImagePretext):
     """Prediction of which of its eight neighbours stands beside a patch.
 
     A 3x3 block of patches with gaps lies somewhere in the image. The middle patch comes to the left half of the input

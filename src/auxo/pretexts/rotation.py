@@ -6,8 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from auxo.errors import ConfigError
-from auxo.interfaces import AbstractPretext, PretextBatch
+from auxo.interfaces import AbstractImagePretext, PretextBatch
 from auxo.losses import cross_entropy_losses
 from auxo.pretexts._pixels import check_square, memory_format_of
 from auxo.random import Draws
@@ -63,15 +62,11 @@ def rotate_each(images: Tensor, quarter_turns: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Rotation(AbstractPretext):
+class Rotation(AbstractImagePretext):
     """Rotation prediction: four classes, 0, 90, 180 and 270 degrees counter-clockwise.
 
     Ill-posed for images that look alike when turned, such as the digits 0, 1, 8 or 6 and 9, whose accuracy therefore
     stays below one.
-
-    Args:
-        mode: ``"expand"`` makes all four rotations of every image (four times the batch); ``"random"`` makes one
-            random rotation of each.
 
     Example:
         >>> made = Rotation("expand").make_all(torch.arange(4.0).view(1, 1, 2, 2))
@@ -80,15 +75,17 @@ class Rotation(AbstractPretext):
     """
 
     mode: Literal["expand", "random"] = "expand"
-
-    def __post_init__(self) -> None:
-        if self.mode not in ("expand", "random"):
-            raise ConfigError("rotation mode expand or random", repr(self.mode), "choose one of the two")
+    """All four rotations of every image, four times the batch, or one random rotation of each."""
 
     @property
     def num_outputs(self) -> int:
         """Four quarter turns."""
         return 4
+
+    @property
+    def begins_upright(self) -> bool:
+        """Whether all four rotations are made: the first block of them is upright."""
+        return self.mode == "expand"
 
     def make(self, images: Images, *, draws: Draws) -> PretextBatch:
         """Make rotated images and their quarter turns; ``"expand"`` draws nothing."""

@@ -4,12 +4,12 @@ from dataclasses import replace
 
 from auxo.backbones import BackboneConfig
 from auxo.data import DataConfig
-from auxo.joint_embeddings import JointEmbeddingConfig
 from auxo.methods.bissl import BiSSL
 from auxo.methods.linear_probe import LinearProbe
 from auxo.methods.pretrain import Pretraining
 from auxo.methods.supervised import Supervised
 from auxo.optimizers import OptimizerConfig
+from auxo.pretexts.simclr import SimCLR
 from auxo.runs.experiment import ExperimentConfig, StageConfig, TrainingConfig, Transfer
 from auxo.solvers.layerwise import LayerwiseSolver
 
@@ -37,6 +37,7 @@ def recipe() -> ExperimentConfig:
             StageConfig(name="bilevel", method=bilevel, epochs=20, transfers=_TRANSFERS),
             StageConfig(name="fine-tune", method=Supervised.Config(optimizer=_SMALL), epochs=60, start_from="bilevel"),
         ),
+        pretext=SimCLR.Config(),
         data=DataConfig(num_labelled=250, augment="crop"),
         training=TrainingConfig(evaluate_every=10),
     )
@@ -74,7 +75,6 @@ def released() -> ExperimentConfig:
     bilevel = BiSSL.Config(
         optimizer=upper,
         lower_optimizer=replace(lars, lr=1.0, minimum_lr=1e-3),
-        pretext=JointEmbeddingConfig(),
         solver=LayerwiseSolver(),
         batch_norm="move",
     )
@@ -97,6 +97,7 @@ def released() -> ExperimentConfig:
                 start_from="bilevel",
             ),
         ),
+        pretext=SimCLR.Config(),
         backbone=BackboneConfig(name="resnet50"),
         data=DataConfig(scenario="cifar10", image_size=96, augment="crop_flip"),
         training=TrainingConfig(evaluate_every=10),

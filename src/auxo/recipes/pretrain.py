@@ -4,6 +4,7 @@ from auxo.data import DataConfig
 from auxo.methods.pretrain import Pretraining
 from auxo.methods.supervised import Supervised
 from auxo.optimizers import OptimizerConfig
+from auxo.pretexts.simclr import SimCLR
 from auxo.runs.experiment import ExperimentConfig, StageConfig, TrainingConfig
 
 
@@ -17,6 +18,7 @@ def recipe() -> ExperimentConfig:
                 name="fine-tune", method=Supervised.Config(optimizer=fine_tuning), epochs=60, start_from="pretrain"
             ),
         ),
+        pretext=SimCLR.Config(),
         data=DataConfig(num_labelled=250, augment="crop"),
         training=TrainingConfig(evaluate_every=10),
     )

@@ -1,15 +1,15 @@
 """What a run is: one frozen value that says everything, from the data to the seed."""
 
 import keyword
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Annotated
 
 import tyro
 
 from auxo.backbones import BackboneConfig
 from auxo.data import DataConfig
-from auxo.errors import ConfigError
-from auxo.interfaces import MethodConfig
+from auxo.errors import ConfigError, OptionError
+from auxo.interfaces import MethodConfig, PretextConfig, PretextMethodConfig
 from auxo.options import Options, Range
 from auxo.runs.selection import SelectionRule
 from auxo.runs.tree import Option, Steps, walk
@@ -99,6 +99,8 @@ class ExperimentConfig(Options):
     """What happens, in order."""
     task: TaskConfig = field(default_factory=TaskConfig)
     """What is predicted."""
+    pretext: PretextConfig | None = None
+    """The pretext of all stages that train one and say no other, such as --pretrain.method.pretext.name."""
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
     """The network that all stages share."""
     data: DataConfig = field(default_factory=DataConfig)
@@ -116,7 +118,8 @@ class ExperimentConfig(Options):
             raise ConfigError("at least one stage", "none", "let the recipe return stages=(StageConfig(...),)")
         names = [stage.name for stage in self.stages]
         self._check_names(names)
-        views = [view for stage in self.stages for view in stage.method.required_views().values()]
+        self._check_pretexts()
+        views = [view for stage in self.trained_stages for view in stage.method.required_views().values()]
         if self.data.unlabelled is not None and not any(view.split in ("unlabelled", "pictures") for view in views):
             got = ", ".join(map(method_name, self.stages))
             raise ConfigError("a method that trains on unlabelled images", got, "use fixmatch, or no data.unlabelled")
@@ -125,6 +128,40 @@ class ExperimentConfig(Options):
             if unknown:
                 earlier = ", ".join((_SCRATCH, *names[:index]))
                 raise ConfigError(f"start-from one of: {earlier}", repr(unknown[0]), "name an earlier stage")
+
+    @property
+    def trained_stages(self) -> tuple[StageConfig, ...]:
+        """The stages as they are trained: with the run's pretext where they say none."""
+        return tuple(
+            replace(stage, method=stage.method.with_pretext(self.pretext))
+            if isinstance(stage.method, PretextMethodConfig)
+            else stage
+            for stage in self.stages
+        )
+
+    def _check_pretexts(self) -> None:
+        """Refuse a pretext that no stage trains, and heads that are handed on from one pretext to another."""
+        trained: dict[str, PretextConfig] = {}
+        for stage in self.trained_stages:
+            if isinstance(stage.method, PretextMethodConfig) and stage.method.needs_pretext:
+                try:
+                    trained[stage.name] = stage.method.chosen_pretext
+                except OptionError as error:
+                    raise error.under(*([stage.name] if len(self.stages) > 1 else []), "method") from error
+        if self.pretext is not None and not trained:
+            got = f"{self.pretext.label} with {', '.join(map(method_name, self.stages))}"
+            raise ConfigError(
+                "a method that trains the pretext",
+                got,
+                "use pretrain, bissl, joint_training, or linear_probe with warm-up-pretext",
+            )
+        for stage in self.stages:
+            for transfer in stage.transfers:
+                one, other = trained.get(transfer.stage), trained.get(stage.name)
+                if transfer.to == "pretext" and one is not None and other is not None and one != other:
+                    expected = f"one pretext in the stages {transfer.stage} and {stage.name}, which share its heads"
+                    fix = "name it once, with --pretext.name"
+                    raise ConfigError(expected, f"{one.label} and {other.label}", fix)
 
     def _check_names(self, names: list[str]) -> None:
         """Refuse names of stages that could not all begin options of their own, such as ``--warm-up.epochs``."""

@@ -122,7 +122,7 @@ def load_model(config: ExperimentConfig, folder: Path, *, runtime: Runtime, stag
         raise CheckpointError(f"a finished {finished} in {folder}", f"no {path.name}", f"auxo train --resume {folder}")
     file = read_tensor_file(path)
     task, pipeline = _task_and_pipeline(config, end, path, file)
-    chosen = config.stages[-1 if stage is None else names.index(stage)]
+    chosen = config.trained_stages[-1 if stage is None else names.index(stage)]
     networks = Networks(
         config.backbone,
         task,

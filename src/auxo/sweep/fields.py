@@ -43,13 +43,14 @@ class Field:
 def search_fields(config: ExperimentConfig) -> dict[str, Field]:
     """Return the options of a run that a search can vary, by path.
 
-    These are numbers, switches, names and choices of the stages, the backbone, and the images' augmentation and size.
-    Left out are the seed, how often a run is logged, the device, and what would change the validation images.
+    These are numbers, switches, names and choices of the stages, the pretext, the backbone, and the images'
+    augmentation and size. Left out are the seed, how often a run is logged, the device, and what would change the
+    validation images.
     """
     found: dict[str, Field] = {}
     for path, option in named_options(config).items():
         part, *inner = option.steps
-        if part in ("stages", "backbone") or (part == "data" and inner[0] in _OF_DATA):
+        if part in ("stages", "backbone", "pretext") or (part == "data" and inner[0] in _OF_DATA):
             shape = _find_shape(option)
             if shape is not None:
                 found[path] = Field(path, option.steps, *shape, cast("Value", option.value))

@@ -51,7 +51,7 @@ def measure_costs(config: ExperimentConfig, *, splits: Splits, runtime: Runtime)
     costs = []
     with global_seed(derive_seed(config.seed, "cost")):
         for trainer in untrained_stages(config, splits=splits, runtime=runtime):
-            if trainer.stage is config.stages[-1]:
+            if trainer.stage.name == config.stages[-1].name:
                 trainer.reader.require_head()
             at_start = _begin_stage(trainer)
             parameters = sum(parameter.numel() for parameter in trainer.method.parameters() if parameter.requires_grad)

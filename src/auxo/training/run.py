@@ -16,7 +16,7 @@ from auxo.files.atomic import make_folder, remove_temporaries, write_atomically
 from auxo.files.lock import locked_folder
 from auxo.files.signals import StopRequest, stop_on_signal
 from auxo.files.tensor_file import write_tensor_file
-from auxo.interfaces import AbstractMethod
+from auxo.interfaces import AbstractMethod, ImagePretextModule
 from auxo.runs.checkpoint import Checkpoints, load_matching, load_part
 from auxo.runs.exhibits import write_exhibits
 from auxo.runs.experiment import ExperimentConfig, StageConfig
@@ -60,6 +60,11 @@ class _Run:
     stop: StopRequest
     networks: dict[str, Kept] = field(default_factory=dict)
     """Frozen networks of its stages, by name; read once."""
+
+    @property
+    def stages(self) -> tuple[StageConfig, ...]:
+        """What is trained, in order."""
+        return self.config.trained_stages
 
     @property
     def checkpoint_folder(self) -> Path:
@@ -114,18 +119,18 @@ def train_run(
 
 def _train_stages(run: _Run) -> RunResult:
     """Train the stages in order and measure the last one's weights."""
-    config, runtime = run.config, run.runtime
+    stages, runtime = run.stages, run.runtime
     with ExitStack() as stack:
         is_new = not run.folder.exists()
         if runtime.is_main and not is_new:
             stack.enter_context(locked_folder(run.folder))
         runtime.barrier()
         number, start = _find_position(run)
-        trainer = _stage_trainer(run, config.stages[number], first_weights=start is None)
+        trainer = _stage_trainer(run, stages[number], first_weights=start is None)
         if start is not None:
             trainer.restore(start)
         num_steps = []
-        for index, stage in enumerate(config.stages):  # refuse a later stage before an earlier one is trained
+        for index, stage in enumerate(stages):  # refuse a later stage before an earlier one is trained
             each = trainer if index == number else _build_untrained(run, stage, first_weights=index > number)
             if index >= number:
                 each.check_selection()
@@ -136,7 +141,7 @@ def _train_stages(run: _Run) -> RunResult:
             if is_new:
                 stack.enter_context(locked_folder(run.folder))
             journal = stack.enter_context(closing(_open_folder(run, number, start, num_steps)))
-        for index, stage in enumerate(config.stages[number:], start=number):
+        for index, stage in enumerate(stages[number:], start=number):
             if index > number:
                 trainer = _stage_trainer(run, stage)
             trainer.journal = journal
@@ -162,7 +167,7 @@ def untrained_stages(config: ExperimentConfig, *, splits: Splits, runtime: Runti
     """
     pipeline = _build_pipeline(config, splits, runtime)
     run = _Run(config, "", "", Path(), splits, {}, pipeline, runtime, SilentObserver(), StopRequest())
-    for stage in config.stages:
+    for stage in run.stages:
         yield _build_untrained(run, stage, first_weights=True)
 
 
@@ -175,9 +180,9 @@ def _build_pipeline(config: ExperimentConfig, splits: Splits, runtime: Runtime) 
 
 def _find_position(run: _Run) -> tuple[int, Path | None]:
     """Return the number of the first stage to train and the checkpoint to begin it from."""
-    for number, stage in enumerate(run.config.stages):
+    for number, stage in enumerate(run.stages):
         checkpoints = run.checkpoints(stage)
-        is_last = number == len(run.config.stages) - 1
+        is_last = number == len(run.stages) - 1
         if is_last or not checkpoints.final.exists():
             saved = checkpoints.saved()
             return number, saved[-1] if saved else None
@@ -194,7 +199,7 @@ def _open_folder(run: _Run, number: int, start: Path | None, num_steps: list[int
     step = int(start.stem.rpartition("-")[2]) if start is not None else 0
     return Journal(
         run.folder,
-        stages=[stage.name for stage in run.config.stages],
+        stages=[stage.name for stage in run.stages],
         first_steps=[sum(num_steps[:i]) for i in range(len(num_steps))],
         position=(number, step),
         tensorboard=run.config.training.tensorboard,
@@ -205,7 +210,7 @@ def _stage_trainer(run: _Run, stage: StageConfig, *, first_weights: bool = True)
     """Build the method of a stage on the device, with the weights it starts from."""
     trainer = _build_untrained(run, stage, first_weights=first_weights)
     for name in stage.sources:
-        checkpoints = run.checkpoints(next(other for other in run.config.stages if other.name == name))
+        checkpoints = run.checkpoints(next(other for other in run.stages if other.name == name))
         weights, origin = checkpoints.read_weights(checkpoints.final), str(checkpoints.final)
         transfers = [transfer for transfer in stage.transfers if transfer.stage == name]
         for transfer in transfers:
@@ -230,8 +235,10 @@ def _build_untrained(run: _Run, stage: StageConfig, *, first_weights: bool) -> S
     )
     method = stage.method.build(networks)
     run.networks.update(networks.loaded)
-    for head in method.pretext_heads().values():
-        head.pretext.make_all(torch.zeros(1, *task.image_shape))
+    pretexts = [head.pretext for head in method.pretext_heads().values()]
+    pretexts += [module.pretext for module in method.modules() if isinstance(module, ImagePretextModule)]
+    for pretext in pretexts:
+        pretext.make_all(torch.zeros(1, *task.image_shape))
     run.runtime.prepare(method, networks=method.networks)
     return StageTrainer(
         config=run.config,
@@ -248,8 +255,8 @@ def _build_untrained(run: _Run, stage: StageConfig, *, first_weights: bool) -> S
 
 def _finish_run(run: _Run, method: AbstractMethod, step: int, journal: Journal | None) -> RunResult:
     """Measure the final weights on every split, and write the model and the table."""
-    stage = run.config.stages[-1]
-    stages = [run.checkpoints(each).final_progress() for each in run.config.stages]
+    stage = run.stages[-1]
+    stages = [run.checkpoints(each).final_progress() for each in run.stages]
     selection = stages[-1].best if stage.selection.keep == "best" else None
     compute = Compute.total([each.compute for each in stages])
     rows: list[EvaluationRow] = []

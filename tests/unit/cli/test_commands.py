@@ -64,13 +64,6 @@ def test_list__one_kind__shows_that_only(auxo, kind):
     assert [other for other in KINDS if f"{other}:" in said.splitlines()] == [kind]
 
 
-def test_list__pretexts__has_those_on_two_views_too(auxo):
-    said = flat(auxo("list", "pretexts").out)
-    for entry in entries("joint_embeddings").values():
-        assert f"{entry.name}: {flat(entry.summary)}" in said
-        assert flat(entry.source) in said
-
-
 def test_list__after_other_commands__works_again(auxo):
     assert auxo("list", "methods").out == auxo("list", "methods").out
     assert auxo("doctor").code == auxo("--version").code == 0

@@ -81,8 +81,8 @@ def per_class(row: EvaluationRow) -> tuple[float | None, ...]:
 def test_evaluate__pretexts_of_many_variants__takes_four_passes_an_image_and_all_answers(runtime: Runtime) -> None:
     method = GSSL.Config().build(Networks(BackboneConfig(name="lenet5"), TASK, seed=0))
     rows = {row.head: row for row in rows_of(method, runtime) if row.kind == "pretext"}
-    images = {"flip": 50 / 6, "rotation": 50 / 12, "channel_shuffle": 50 / 18}
-    variants = {"flip": 8, "rotation": 16, "channel_shuffle": 24}
+    images = {"flip": 50 / 6, "lorot": 50 / 12, "channel_shuffle": 50 / 18}
+    variants = {"flip": 8, "lorot": 16, "channel_shuffle": 24}
     assert {name: row.n for name, row in rows.items()} == {n: ceil(images[n]) * variants[n] for n in images}
     assert all(None not in per_class(row) for row in rows.values())
     again = {row.head: row for row in rows_of(method, runtime, batch_size=7) if row.kind == "pretext"}
@@ -135,8 +135,8 @@ def test_evaluate__logits_of_the_whole_set__give_the_same_numbers(runtime: Runti
 def test_evaluate__constant_predictor__scores_a_quarter_on_rotation(runtime: Runtime) -> None:
     method = ossl()
     with torch.no_grad():
-        method.rotation.weight.zero_()
-        method.rotation.bias.copy_(torch.tensor([0.0, 0.0, 3.0, 0.0]))
+        method.pretext.head.weight.zero_()
+        method.pretext.head.bias.copy_(torch.tensor([0.0, 0.0, 3.0, 0.0]))
     row = rows_of(method, runtime)[-1]
     assert (row.head, row.n, row.main.value) == ("rotation", 200, 0.25)
     assert per_class(row) == (0.0, 0.0, 1.0, 0.0)
@@ -211,7 +211,7 @@ class _Pixels(Rotation):
 
 class _WithPixels(OSSL):
     def pretext_heads(self) -> dict[str, PretextHead]:
-        return {"pixels": PretextHead(_Pixels(), lambda images: self.rotation(self.backbone(images).pooled))}
+        return {"pixels": PretextHead(_Pixels(), lambda images: self.pretext.head(self.backbone(images).pooled))}
 
 
 def test_evaluate__pretext_without_classes__is_refused(runtime: Runtime) -> None:

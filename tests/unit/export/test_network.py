@@ -94,7 +94,7 @@ def test_capture__every_batch_size__answers_as_predict_does(name, models, progra
 def test_capture__method_with_other_heads__keeps_the_weights_that_predict(programs):
     names = set(programs["ossl-resnet8"].state_dict)
     assert {"method.semantic.weight", "method.backbone.convolution.weight", "mean", "std"} <= names
-    assert not [name for name in names if "auxiliary" in name or "rotation" in name or "num_batches" in name]
+    assert not [name for name in names if "auxiliary" in name or "pretext" in name or "num_batches" in name]
     assert all(name.startswith(("method.averaged.", "mean", "std")) for name in programs["fixmatch-lenet5"].state_dict)
 
 

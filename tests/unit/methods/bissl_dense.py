@@ -7,10 +7,11 @@ from torch import nn
 from torch.autograd.functional import hessian
 
 from auxo.interfaces import AbstractBackbone, TrainState
-from auxo.joint_embeddings import JointEmbeddingConfig, Pair, loss_in_backbone
 from auxo.layers.batch_norm import keep_running_statistics
 from auxo.methods.bissl import BiSSL
 from auxo.optimizers import OptimizerConfig
+from auxo.pretexts import Pair, loss_in_backbone
+from auxo.pretexts.simclr import SimCLR
 from auxo.runs import Networks
 from auxo.runtime import Runtime, RuntimeConfig
 from auxo.solvers.conjugate_gradient import ConjugateGradientSolver
@@ -18,7 +19,7 @@ from auxo.tasks import Classification
 from auxo.types import Batch, Features
 
 TASK = Classification(class_names=("a", "b", "c"), channels=1, height=3, width=3)
-HEADS = JointEmbeddingConfig(hidden=5, outputs=4, num_layers=2)
+HEADS = SimCLR.Config(hidden=5, outputs=4, num_layers=2)
 SGD = OptimizerConfig(lr=0.05, nesterov=False, momentum=0.0, weight_decay=0.0, schedule="constant")
 COMMON = BiSSL.Config(
     pretext=HEADS, optimizer=SGD, lower_optimizer=SGD, lower_steps=2, upper_steps=2, pretext_ratio=1,

@@ -8,8 +8,10 @@ import torch
 from auxo.backbones import BackboneConfig
 from auxo.errors import ConfigError
 from auxo.interfaces import TrainState
-from auxo.joint_embeddings import JointEmbeddingConfig, Pair
 from auxo.methods.bissl import BiSSL
+from auxo.pretexts import Pair
+from auxo.pretexts.byol import BYOL
+from auxo.pretexts.simclr import SimCLR
 from auxo.runs import Networks
 from auxo.runtime import Runtime, RuntimeConfig
 from auxo.solvers.conjugate_gradient import ConjugateGradientSolver
@@ -39,7 +41,7 @@ def test_lower_step__gradient__is_the_pretexts_and_the_pull():
 
 
 def test_levels__each_step__leaves_the_other_level_to_the_bit():
-    config = replace(BASE, pretext=JointEmbeddingConfig(name="byol", hidden=5, outputs=4, num_layers=2))
+    config = replace(BASE, pretext=BYOL.Config(hidden=5, outputs=4, num_layers=2))
     task = Classification(class_names=("a", "b"), channels=3, height=16, width=16)
     method = config.build(Networks(BackboneConfig(name="resnet8"), task, seed=0)).train()
     state = TrainState(method.optimizers(), seed=0, num_steps=40)
@@ -99,7 +101,7 @@ def test_strong_coupling__lower_steps__tie_the_backbones():
 
 
 def test_plan__two_alternations__counts_steps_batches_and_products():
-    config = BiSSL.Config()
+    config = BiSSL.Config(pretext=SimCLR.Config())
     plans = [config.plan(step, {}) for step in range(2 * config.steps_per_epoch({}))]
     assert [plan.kind for plan in plans].count("lower") == 40
     uppers = [plan for plan in plans if plan.kind != "lower"]
@@ -134,7 +136,7 @@ def test_clip_norm__above_it__scales_all_gradients_of_a_level_down():
 
 
 def test_byol__first_step__takes_the_target_anew_from_the_lower_backbone():
-    config = replace(BASE, pretext=JointEmbeddingConfig(name="byol", hidden=5, outputs=4, num_layers=2, momentum=1.0))
+    config = replace(BASE, pretext=BYOL.Config(hidden=5, outputs=4, num_layers=2, momentum=1.0))
     method, state = make(config)
     with torch.no_grad():
         for parameter in method.backbone.parameters():

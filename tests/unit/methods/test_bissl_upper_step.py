@@ -8,8 +8,8 @@ from torch import nn
 from torch.autograd.functional import hessian, jacobian
 from torch.func import functional_call
 
-from auxo.joint_embeddings import Pair, loss_in_backbone
 from auxo.layers.batch_norm import keep_running_statistics
+from auxo.pretexts import Pair, loss_in_backbone
 from auxo.solvers.identity import IdentitySolver
 from auxo.solvers.mfac import MFACSolver
 from auxo.solvers.neumann import NeumannSolver

@@ -9,19 +9,19 @@ import torch
 from auxo.backbones import BackboneConfig
 from auxo.data import DataConfig, load_splits
 from auxo.errors import ConfigError
-from auxo.gated import GatedPretextsConfig
 from auxo.gates.uniform import UniformGate
 from auxo.interfaces import TrainState, View
 from auxo.methods.fixmatch import FixMatch, cifar10_released, recipe
 from auxo.methods.supervised import Supervised
 from auxo.optimizers import OptimizerConfig
+from auxo.pretexts import GatedPretextsConfig
 from auxo.runs import Networks
 from auxo.runtime import Runtime, RuntimeConfig
 from auxo.tasks import Classification
 from auxo.types import Batch, Normalisation
 
 TASK = Classification(class_names=("a", "b", "c"), channels=3, height=28, width=28)
-TASKS = ("rotation", "flip", "channel_shuffle")
+TASKS = ("flip", "lorot", "channel_shuffle")
 PRETEXTS = GatedPretextsConfig(tasks=TASKS, gate=UniformGate.Config())
 PLAIN = OptimizerConfig(lr=0.05, momentum=0.0, nesterov=False, weight_decay=0.0)
 

@@ -11,7 +11,6 @@ from torch import nn
 from auxo.attacks import PGDConfig
 from auxo.backbones import BackboneConfig
 from auxo.errors import ConfigError
-from auxo.gated import GatedPretextsConfig
 from auxo.gates import GateConfig
 from auxo.gates.learned import LearnedGate
 from auxo.gates.uniform import UniformGate
@@ -22,6 +21,7 @@ from auxo.methods.gssl import GSSL
 from auxo.methods.supervised import Supervised
 from auxo.optimizers import OptimizerConfig
 from auxo.options import find_member
+from auxo.pretexts import GatedPretextsConfig
 from auxo.random import global_seed
 from auxo.runs import Networks
 from auxo.tasks import Classification
@@ -68,7 +68,7 @@ def test_gate__frozen__keeps_every_bit_under_weight_decay(build, take_steps):
 def test_metrics__of_a_step__are_the_losses_and_the_weights(build, take_steps):
     method, state = build(gated())
     metrics = take_steps(method, state, 1)
-    names = ("flip", "rotation", "channel_shuffle")
+    names = ("flip", "lorot", "channel_shuffle")
     assert set(metrics) == {
         "classification_loss",
         "gated_loss",
@@ -109,7 +109,7 @@ def test_no_tasks__three_steps__bit_identical_to_supervised(build, take_steps):
 def test_cover_all__uniform__is_the_mean_of_the_class_loss_and_the_weighted_others(build, batches, runtime):
     method, state = build(replace(gated("uniform"), covers="all"))
     metrics = method.update(state, batches, runtime)
-    parts = [metrics[f"{name}_loss"] for name in ("flip", "rotation", "channel_shuffle")]
+    parts = [metrics[f"{name}_loss"] for name in ("flip", "lorot", "channel_shuffle")]
     expected = (metrics["classification_loss"] + 0.1 * sum(parts)) / 4
     torch.testing.assert_close(metrics["gated_loss"], expected)
     assert metrics["gate_class"].item() == pytest.approx(1 / 4)
@@ -121,7 +121,7 @@ def test_cover_all__class_weights__are_those_of_the_class_loss(task, batches, ru
     task = replace(task, class_counts=(40, 20, 10, 5))
     method = config.build(Networks(BackboneConfig(), task, seed=0)).double()
     metrics = method.update(TrainState(method.optimizers(), seed=0), batches, runtime)
-    parts = [metrics[f"{name}_loss"] for name in ("flip", "rotation", "channel_shuffle")]
+    parts = [metrics[f"{name}_loss"] for name in ("flip", "lorot", "channel_shuffle")]
     expected = (metrics["classification_loss"] + 0.1 * sum(parts)) / 4
     torch.testing.assert_close(metrics["gated_loss"], expected)
 
@@ -147,7 +147,7 @@ def test_head_logits__of_images__see_them_as_they_are(build, batches):
     images = batches["train"].images
     expected = method.semantic(method.backbone(images).pooled)
     assert torch.equal(method.head_logits(images)["semantic"], expected)
-    assert list(method.pretext_heads()) == ["flip", "rotation", "channel_shuffle"]
+    assert list(method.pretext_heads()) == ["flip", "lorot", "channel_shuffle"]
 
 
 def test_head__cosine__is_that_of_the_class_and_of_every_pretext_and_scaled_for_the_class_alone(build, batches):
@@ -250,9 +250,9 @@ def test_recipe__of_every_name__builds(name):
 
 def test_recipes__of_the_release__differ_by_tasks_gate_and_total_weight():
     pretexts = {name: getattr(gssl, name)().stages[0].method.pretexts for name in RECIPES}
-    assert set(pretexts["moe1flip"].tasks) == {"rotation", "flip"}
-    assert set(pretexts["moe1sc"].tasks) == {"rotation", "channel_shuffle"}
-    assert pretexts["lorot"].tasks == ("rotation",)
+    assert set(pretexts["moe1flip"].tasks) == {"lorot", "flip"}
+    assert set(pretexts["moe1sc"].tasks) == {"lorot", "channel_shuffle"}
+    assert pretexts["lorot"].tasks == ("lorot",)
     assert (pretexts["nomoe"].gate.name, pretexts["nomoe"].normalise_weights) == ("uniform", False)
     assert {name for name, options in pretexts.items() if options.weight == 0} == {"transform_only"}
     assert {options.weight for options in pretexts.values()} == {0.0, 0.1}
@@ -329,7 +329,7 @@ def train_on_one_picture(gate, runtime, steps):
 
 def test_training__noisy_copies_of_one_picture__brings_every_pretext_below_chance(runtime):
     metrics = train_on_one_picture(UNIFORM, runtime, steps=100)
-    for name, chance in {"flip": 2, "rotation": 16, "channel_shuffle": 6}.items():
+    for name, chance in {"flip": 2, "lorot": 16, "channel_shuffle": 6}.items():
         assert metrics[f"{name}_loss"] < 0.95 * math.log(chance), name
 
 
@@ -340,5 +340,5 @@ def test_training__learned_gate_without_its_guard__chooses_the_easiest_task_alon
 
 def test_training__learned_gate_with_its_guard__keeps_every_task(runtime):
     metrics = train_on_one_picture(LearnedGate.Config(), runtime, steps=50)
-    assert min(metrics[f"gate_{name}"] for name in ("flip", "rotation", "channel_shuffle")) > 0.15
+    assert min(metrics[f"gate_{name}"] for name in ("flip", "lorot", "channel_shuffle")) > 0.15
     assert metrics["gate_flip"] > 1 / 3

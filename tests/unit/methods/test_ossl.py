@@ -10,10 +10,11 @@ from torch import nn
 from auxo.backbones import BackboneConfig
 from auxo.errors import ConfigError
 from auxo.interfaces import View
+from auxo.methods.joint_training import JointTraining
 from auxo.methods.ossl import OSSL, ImplicitConfig, cifar10_released
-from auxo.methods.rotation import JointRotation
 from auxo.methods.supervised import Supervised
 from auxo.optimizers import OptimizerConfig
+from auxo.pretexts.rotation import Rotation
 from auxo.runs import Networks
 from auxo.runtime import Runtime, RuntimeConfig
 from auxo.tasks import Classification
@@ -79,7 +80,7 @@ def test_step_b__reference__moves_backbone_and_auxiliary_only(build, batches):
     moved, without, _ = steps[1]
     expected = {name for name, _ in method.named_parameters() if parts([name]) <= BACKBONE_AND_AUXILIARY}
     assert moved == expected
-    assert parts(without) == {"semantic", "rotation"}
+    assert parts(without) == {"semantic", "pretext"}
 
 
 def test_step_b__after_many_steps__semantic_and_rotation_do_not_drift_by_momentum(build, batches, take_steps):
@@ -128,7 +129,7 @@ def test_released_step_b_loss__gradient__equals_gradient_of_auxiliary_loss(build
 
 
 def shared_weights(method):
-    kept = ("backbone", "semantic", "rotation")
+    kept = ("backbone", "semantic", "pretext")
     return {name: p.detach().clone() for name, p in method.named_parameters() if name.startswith(kept)}
 
 
@@ -146,12 +147,12 @@ def assert_identical(one, other):
 
 def test_head_only__four_steps__bit_identical_to_joint_training(build, take_steps):
     head_only = trained(build, take_steps, OSSL.Config(scope="head_only"))
-    assert_identical(head_only, trained(build, take_steps, JointRotation.Config()))
+    assert_identical(head_only, trained(build, take_steps, JointTraining.Config(pretext=Rotation())))
 
 
 def test_reference__four_steps__differs_from_joint_training(build, take_steps):
     reference = trained(build, take_steps, OSSL.Config())
-    joint = trained(build, take_steps, JointRotation.Config())
+    joint = trained(build, take_steps, JointTraining.Config(pretext=Rotation()))
     assert all(not torch.equal(reference[name], joint[name]) for name in joint)
 
 
@@ -162,7 +163,8 @@ def test_head_only_without_rotation__four_steps__bit_identical_to_supervised(bui
 
 def test_first_weights__same_seed__equal_in_all_methods(build):
     weights = [
-        shared_weights(build(config)[0]) for config in (OSSL.Config(), JointRotation.Config(), Supervised.Config())
+        shared_weights(build(config)[0])
+        for config in (OSSL.Config(), JointTraining.Config(pretext=Rotation()), Supervised.Config())
     ]
     for name in weights[2]:
         assert torch.equal(weights[0][name], weights[2][name])
@@ -178,7 +180,7 @@ def test_optimizers__after_steps__own_buffers_of_own_weights(build, take_steps):
     names = {p: name for name, p in method.named_parameters()}
     primary, auxiliary = (state.optimizers[key].state for key in ("primary", "auxiliary"))
     assert parts(names[p] for p in auxiliary) == BACKBONE_AND_AUXILIARY
-    assert parts(names[p] for p in primary) == {"backbone", "semantic", "rotation"}
+    assert parts(names[p] for p in primary) == {"backbone", "semantic", "pretext"}
     for parameter in method.backbone.parameters():
         one, other = primary[parameter]["momentum_buffer"], auxiliary[parameter]["momentum_buffer"]
         assert not torch.equal(one, other)
@@ -208,8 +210,8 @@ def test_auxiliary_loss__other_rate_in_step_a__changes(build, batches, runtime, 
         (OSSL.Config(freeze_batch_norm=True), 2),
         (OSSL.Config(shared_upright=True), 2),
         (OSSL.Config(scope="implicit"), 2),
-        (JointRotation.Config(), 2),
-        (JointRotation.Config(shared_upright=True), 1),
+        (JointTraining.Config(pretext=Rotation()), 2),
+        (JointTraining.Config(pretext=Rotation(), shared_upright=True), 1),
         (Supervised.Config(), 1),
     ],
 )

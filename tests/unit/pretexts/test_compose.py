@@ -5,7 +5,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from auxo.errors import ConfigError, ShapeError
-from auxo.pretexts.channel_shuffle import ChannelShuffle
+from auxo.pretexts._quadrants import make_all_quadrants
 from auxo.pretexts.compose import Compose
 from auxo.pretexts.flip import Flip
 from auxo.pretexts.lorot import LoRot
@@ -18,11 +18,11 @@ def images(count=1):
 
 def test_num_outputs__default_parts__is_two_and_sixteen_and_six():
     assert Compose().num_outputs == 2 + 16 + 6
-    assert Compose((LoRot(),)).num_outputs == 16
+    assert Compose(("lorot",)).num_outputs == 16
 
 
 def test_parts__flip_and_rotation__do_not_commute():
-    first, second = (Compose(parts).make_all(images()) for parts in ((Flip(), LoRot()), (LoRot(), Flip())))
+    first, second = (Compose(parts).make_all(images()) for parts in (("flip", "lorot"), ("lorot", "flip")))
     turned_and_flipped = [made.inputs[row] for made, row in ((first, 5), (second, 3))]
     assert first.targets[5].tolist() == [1, 1]
     assert second.targets[3].tolist() == [1, 1]
@@ -34,14 +34,14 @@ def test_parts__flip_and_rotation__do_not_commute():
 
 @pytest.mark.parametrize("axis", ["horizontal", "vertical"])
 def test_parts__flip_and_rotation_of_one_quadrant__make_eight_pictures(axis):
-    made = Compose((Flip(axis), LoRot())).make_all(images())
+    made = make_all_quadrants(images(), (Flip(axis), LoRot()))
     in_first_quadrant = made.inputs[made.targets[:, 1] < 4]
     assert len(in_first_quadrant) == 8
     assert len(in_first_quadrant.flatten(1).unique(dim=0)) == 8
 
 
 def test_one_part__composed__is_the_part_alone():
-    whole = Compose((LoRot(),)).make(images(9), draws=Draws(named_generator(4)))
+    whole = Compose(("lorot",)).make(images(9), draws=Draws(named_generator(4)))
     alone = LoRot().make(images(9), draws=Draws(named_generator(4)))
     assert torch.equal(whole.inputs, alone.inputs)
     assert torch.equal(whole.targets[:, 0], alone.targets)
@@ -69,7 +69,9 @@ def test_split__other_width__is_refused():
 
 
 def test_compose__no_parts_or_no_quadrant__are_refused():
-    with pytest.raises(ConfigError, match="at least one part"):
+    with pytest.raises(ConfigError, match="parts of one pretext or more, got none"):
         Compose(())
-    with pytest.raises(ConfigError, match="LoRot variant I"):
-        Compose((Flip(), LoRot("I"), ChannelShuffle()))
+    with pytest.raises(ConfigError, match="parts of pretexts that change one quadrant and leave the rest, got jigsaw"):
+        Compose(("flip", "jigsaw"))
+    with pytest.raises(ConfigError, match="parts of different pretexts, got flip twice"):
+        Compose(("flip", "lorot", "flip"))

@@ -56,12 +56,11 @@ def test_judge__pictures_that_changed__is_refused(own_run):
 
 RECIPE = """
 from auxo.runs.experiment import ExperimentConfig, StageConfig
-from auxo.joint_embeddings import JointEmbeddingConfig
 from auxo.methods.pretrain import Pretraining
 
 
 def recipe():
-    pretext = JointEmbeddingConfig(hidden=8, outputs=8)
+    pretext = SimCLR.Config(hidden=8, outputs=8)
     return ExperimentConfig(stages=(StageConfig(method=Pretraining.Config(pretext=pretext)),))
 """
 

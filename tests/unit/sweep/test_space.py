@@ -151,7 +151,7 @@ def test_search_fields__every_recipe__own_values_give_the_same_run(recipe):
 def test_parse_space__without_words__every_recipe_declares_its_learning_rate(recipe):
     space = parse_space(load_recipe(recipe), [])
     assert any(path.endswith("method.optimizer.lr") for path in space.paths)
-    weights = {"rotation": "rotation-weight", "gssl": "pretexts.weight", "fixmatch": "unlabelled-weight"}
+    weights = {"rotation": "pretext-weight", "gssl": "pretexts.weight", "fixmatch": "unlabelled-weight"}
     assert all(f"method.{weights[recipe]}" in space.paths for _ in range(recipe in weights))
     own = space.own_values
     assert own is not None

@@ -12,11 +12,12 @@ from auxo.data import Splits, TrainSplit, ValSplit
 from auxo.errors import CheckpointError, ConfigError, SelectionError
 from auxo.files.tensor_file import read_tensor_file, write_tensor_file
 from auxo.interfaces import View
+from auxo.methods.joint_training import JointTraining
 from auxo.methods.ossl import OSSL, ImplicitConfig
-from auxo.methods.rotation import JointRotation
 from auxo.methods.supervised import Supervised
 from auxo.optimizers import OptimizerConfig
 from auxo.outside import import_file
+from auxo.pretexts.rotation import Rotation
 from auxo.runs.experiment import StageConfig
 
 from .run_here import make_config, make_splits, rows, train, weights_of
@@ -28,7 +29,7 @@ META = OSSL.Config(scope="implicit", implicit=ImplicitConfig(response="meta"))
 
 
 TWO_STAGES = (
-    StageConfig(method=JointRotation.Config(), name="warm-up", epochs=2, batch_size=16),
+    StageConfig(method=JointTraining.Config(pretext=Rotation()), name="warm-up", epochs=2, batch_size=16),
     StageConfig(method=OSSL.Config(), name="main", epochs=1, batch_size=16, start_from="warm-up"),
 )
 

@@ -11,8 +11,8 @@ from auxo.data import DataConfig, Splits, TestSplit, TrainSplit, UnlabelledSplit
 from auxo.data.fake import oriented_shapes
 from auxo.errors import DataError, InterruptedRunError
 from auxo.files.tensor_file import read_tensor_file
-from auxo.gated import GatedPretextsConfig
 from auxo.methods.fixmatch import FixMatch
+from auxo.pretexts import GatedPretextsConfig
 from auxo.runs.experiment import ExperimentConfig, StageConfig, TrainingConfig
 from auxo.runs.model import load_model
 from auxo.runtime import RuntimeConfig, open_runtime
@@ -20,7 +20,7 @@ from auxo.training import SilentObserver
 
 from .run_here import run_here
 
-METHOD = FixMatch.Config(threshold=0.3, ratio=2, pretexts=GatedPretextsConfig(tasks=("rotation", "flip")))
+METHOD = FixMatch.Config(threshold=0.3, ratio=2, pretexts=GatedPretextsConfig(tasks=("flip", "lorot")))
 CONFIG = ExperimentConfig(
     stages=(StageConfig(method=METHOD, epochs=3, batch_size=8),),
     backbone=BackboneConfig(name="resnet8"),

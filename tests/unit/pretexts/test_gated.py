@@ -4,11 +4,12 @@ import pytest
 import torch
 
 from auxo.errors import ConfigError
-from auxo.gated import GatedPretextsConfig
 from auxo.gates import GateConfig
 from auxo.gates.frozen import FrozenGate
 from auxo.gates.uniform import UniformGate
+from auxo.layers.heads import linear_head
 from auxo.options import find_member
+from auxo.pretexts import GatedPretextsConfig
 from auxo.pretexts.compose import Compose
 from auxo.random import Draws, named_generator
 from auxo.runtime import Runtime, RuntimeConfig
@@ -55,7 +56,7 @@ def test_heads__of_the_three_tasks__have_two_sixteen_and_six_outputs():
     pretexts = GatedPretextsConfig(gate=FrozenGate.Config()).build(NUM_FEATURES, seed=0)
     assert {name: head.out_features for name, head in pretexts.heads.items()} == {
         "flip": 2,
-        "rotation": 16,
+        "lorot": 16,
         "channel_shuffle": 6,
     }
     assert pretexts.gate.layer.out_features == 3
@@ -68,12 +69,17 @@ def test_make__all_tasks__is_the_composed_pretext():
     assert torch.equal(made.targets, expected.targets)
 
 
-def test_make__tasks_in_another_order__applies_them_in_the_same():
-    first, other = (
-        GatedPretextsConfig(tasks=tasks).build(NUM_FEATURES, seed=0)
-        for tasks in (("rotation", "flip"), ("flip", "rotation"))
-    )
-    assert torch.equal(first.make(images(), draws=draws()).inputs, other.make(images(), draws=draws()).inputs)
+@pytest.mark.parametrize("tasks", [("lorot", "flip"), ("flip", "lorot")])
+def test_make__tasks_in_another_order__applies_them_in_the_order_of_their_names(tasks):
+    pretexts = GatedPretextsConfig(tasks=tasks).build(NUM_FEATURES, seed=0)
+    assert pretexts.names == tasks
+    expected = Compose(tasks).make(images(), draws=draws())
+    assert torch.equal(pretexts.make(images(), draws=draws()).inputs, expected.inputs)
+
+
+def test_first_weights__of_lorot__come_from_the_stream_of_rotation():
+    pretexts = GatedPretextsConfig().build(NUM_FEATURES, seed=3)
+    assert torch.equal(pretexts.heads["lorot"].weight, linear_head("rotation", NUM_FEATURES, 16, seed=3).weight)
 
 
 def test_make__vertical_flip__differs_from_horizontal_only_where_flipped():
@@ -121,7 +127,7 @@ def test_loss__weight_zero__has_no_gradient_and_every_parameter_is_listed():
     pretexts, _, _, _, gated = answered(GatedPretextsConfig(weight=0.0))
     assert gated.loss.item() == 0
     assert not gated.loss.requires_grad
-    assert gated.metrics["rotation_loss"] > 0
+    assert gated.metrics["lorot_loss"] > 0
     assert set(pretexts.frozen_parameters()) == {name for name, _ in pretexts.named_parameters()}
 
 
@@ -129,7 +135,7 @@ def test_loss__gate_that_covers_the_class_loss__holds_it():
     class_losses = torch.linspace(1, 2, COUNT, dtype=torch.float64).requires_grad_()
     config = GatedPretextsConfig(gate=UNIFORM, weight=0.2)
     pretexts, features, made, _, gated = answered(config, class_losses=class_losses, class_outputs=4)
-    assert pretexts.names == ("class", "flip", "rotation", "channel_shuffle")
+    assert pretexts.names == ("class", "flip", "lorot", "channel_shuffle")
     total = pretexts.losses(features, made.targets, runtime=RUNTIME).mean(0).sum()
     torch.testing.assert_close(gated.loss, (class_losses.mean() + 0.2 * total) / 4)
     assert "gate_class" in gated.metrics
@@ -180,7 +186,7 @@ def test_summed_loss__gate_that_covers_the_class_loss__holds_it_once():
 def test_pretext_heads__of_each_task__answer_its_own_variants():
     pretexts = GatedPretextsConfig(gate=UNIFORM).build(NUM_FEATURES, seed=0).double()
     heads = pretexts.pretext_heads(Pool())
-    assert list(heads) == ["flip", "rotation", "channel_shuffle"]
+    assert list(heads) == ["flip", "lorot", "channel_shuffle"]
     for name, head in heads.items():
         made = head.pretext.make_all(images())
         assert torch.equal(head.answer(made.inputs), pretexts.heads[name](Pool()(made.inputs).pooled))
@@ -189,9 +195,12 @@ def test_pretext_heads__of_each_task__answer_its_own_variants():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"tasks": ("flip", "flip")}, "each of pretexts.tasks once"),
-        ({"weight": -0.1}, "pretexts.weight >= 0"),
-        ({"weight": float("nan")}, "pretexts.weight >= 0"),
+        ({"tasks": ("flip", "flip")}, "tasks of different pretexts, got flip twice"),
+        ({"tasks": ("jigsaw",)}, "tasks of pretexts that change one quadrant and leave the rest, got jigsaw"),
+        ({"tasks": ("simclr",)}, "tasks of pretexts that change one quadrant and leave the rest, got simclr"),
+        ({"tasks": ("rotatoin",)}, "one of auxo's pretexts, got 'rotatoin'"),
+        ({"weight": -0.1}, "weight >= 0"),
+        ({"weight": float("nan")}, "weight >= 0"),
     ],
 )
 def test_config__bad_values__are_refused(options, message):

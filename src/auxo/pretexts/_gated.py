@@ -1,9 +1,8 @@
 """Several label-free tasks on one image, answered from the classifier's features and weighted by a gate."""
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Annotated, Literal, NamedTuple, TypeAlias
 
 import torch
 from jaxtyping import Float, Int
@@ -14,20 +13,16 @@ from auxo.gates import AbstractGate, GateConfig
 from auxo.gates.learned import LearnedGate
 from auxo.interfaces import PretextBatch, PretextHead
 from auxo.layers.heads import HeadKind, class_head
+from auxo.options import Options, Range
+from auxo.outside import absolute_name
+from auxo.pretexts._quadrants import AbstractQuadrantPretext, find_quadrant_pretexts, make_quadrants
 from auxo.pretexts.channel_shuffle import ChannelShuffle
-from auxo.pretexts.compose import Compose
-from auxo.pretexts.flip import Flip
-from auxo.pretexts.lorot import LoRot
+from auxo.pretexts.flip import Flip, FlipAxis
 from auxo.random import Draws
 from auxo.runtime import Runtime
-from auxo.types import Batch, Images, Losses, Metrics, Normalisation, require_choice
+from auxo.types import Batch, Images, Losses, Metrics, Normalisation
 
-PretextName: TypeAlias = Literal["rotation", "flip", "channel_shuffle"]
-
-_FlipAxis: TypeAlias = Literal["horizontal", "vertical"]
 _ShuffleSpace: TypeAlias = Literal["normalised", "pixels"]
-
-_ORDER: tuple[PretextName, ...] = ("flip", "rotation", "channel_shuffle")  # in which they are applied to the quadrant
 
 
 class GatedLoss(NamedTuple):
@@ -46,31 +41,39 @@ class GatedLoss(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class GatedPretextsConfig:
+class GatedPretextsConfig(Options):
     """Pretexts on one quadrant of every training image, and how their losses are weighted."""
 
-    tasks: tuple[PretextName, ...] = ("rotation", "flip", "channel_shuffle")
-    """Any of rotation (16 classes: quadrant and turns), flip (2) and channel_shuffle (6), each once; may be empty."""
-    flip_axis: _FlipAxis = "horizontal"
+    tasks: tuple[str, ...] = ("flip", "lorot", "channel_shuffle")
+    """Pretexts that change one quadrant, each once, in the order in which they are applied: any of flip (2 classes),
+    lorot (16: quadrant and turns), channel_shuffle (6) and your own, file.py:Name; may be empty."""
+    flip_axis: FlipAxis = "horizontal"
     """What flip exchanges: left and right, or top and bottom as in the released long-tailed scripts."""
     shuffle_space: _ShuffleSpace = "normalised"
     """Where channel_shuffle exchanges channels: after normalisation, or before it, among pixels in [0, 1]."""
     gate: GateConfig = field(default_factory=LearnedGate.Config)
     """How the pretexts' losses are weighted against each other."""
-    weight: float = 0.1
-    """Weight of the gated loss beside the classification loss, >= 0; 0 transforms images and trains no pretext."""
+    weight: Annotated[float, Range(low=0)] = 0.1
+    """Weight of the gated loss beside the classification loss; 0 transforms images and trains no pretext."""
     normalise_weights: bool = True
     """Weights of a mean over the tasks; without, M times as much for M tasks, as in the release's plain sum."""
 
     def __post_init__(self) -> None:
-        for task in self.tasks:
-            require_choice("pretexts.tasks", task, PretextName)
-        require_choice("pretexts.flip-axis", self.flip_axis, _FlipAxis)
-        require_choice("pretexts.shuffle-space", self.shuffle_space, _ShuffleSpace)
-        if len(set(self.tasks)) < len(self.tasks):
-            raise ConfigError("each of pretexts.tasks once", ", ".join(self.tasks), "name each task once")
-        if not 0 <= self.weight < math.inf:
-            raise ConfigError("pretexts.weight >= 0 and finite", str(self.weight), "use 0 to transform only")
+        super().__post_init__()
+        object.__setattr__(self, "tasks", tuple(map(absolute_name, self.tasks)))
+        _ = self.parts  # refuses what does not suit
+
+    @property
+    def parts(self) -> dict[str, AbstractQuadrantPretext]:
+        """The pretexts by what rows and metrics call them, in order."""
+        found = find_quadrant_pretexts(self.tasks, option="tasks")
+        return {part.label: Flip(self.flip_axis) if isinstance(part, Flip) else part for part in found}
+
+    @property
+    def shuffles_normalised(self) -> bool:
+        """Whether channels are exchanged after normalisation, which leads out of the range of pixels."""
+        is_shuffled = any(isinstance(part, ChannelShuffle) for part in self.parts.values())
+        return is_shuffled and self.shuffle_space == "normalised"
 
     def build(
         self, num_features: int, *, seed: int, head: HeadKind = "linear", class_outputs: int | None = None
@@ -85,7 +88,7 @@ class GatedPretexts(nn.Module):
     Args:
         config: options.
         num_features: length of the pooled vector.
-        seed: for the first weights, from the streams ``init/<task>`` and ``init/gate``.
+        seed: for the first weights, from the streams ``init/<pretext.stream>`` and ``init/gate``.
         head: linear heads, or cosines of features and prototypes; the latter without a scale, as released.
         class_outputs: let the gate weigh the class loss, too, with this many classes; by default it does not.
 
@@ -95,7 +98,7 @@ class GatedPretexts(nn.Module):
     Example:
         >>> pretexts = GatedPretextsConfig().build(64, seed=0)
         >>> pretexts.names, sum(p.numel() for p in pretexts.parameters())
-        (('flip', 'rotation', 'channel_shuffle'), 1755)
+        (('flip', 'lorot', 'channel_shuffle'), 1755)
     """
 
     def __init__(
@@ -113,16 +116,13 @@ class GatedPretexts(nn.Module):
         if self.covers_class and not (config.tasks and config.weight):
             got = "no pretext" if config.weight else "pretexts of weight 0"
             raise ConfigError("pretexts beside the class loss for a gate that covers it", got, "cover pretexts only")
-        parts: dict[str, Flip | LoRot | ChannelShuffle] = {
-            "flip": Flip(config.flip_axis),
-            "rotation": LoRot(),
-            "channel_shuffle": ChannelShuffle(),
-        }
-        self.parts = {name: parts[name] for name in _ORDER if name in config.tasks}
-        self.pretext = Compose(tuple(self.parts.values())) if self.parts else None
+        self.parts = config.parts
         num_answers = {name: part.num_outputs for name, part in self.parts.items()}
         self.heads = nn.ModuleDict(
-            {name: class_head(head, name, num_features, count, seed=seed) for name, count in num_answers.items()}
+            {
+                name: class_head(head, part.stream, num_features, part.num_outputs, seed=seed)
+                for name, part in self.parts.items()
+            }
         )
         self.gate: AbstractGate | None = None
         if self.parts:
@@ -146,14 +146,15 @@ class GatedPretexts(nn.Module):
             One input for each image, in their order; targets int64 of shape ``(batch, pretexts)``. Without pretexts
             the images themselves.
         """
-        if self.pretext is None:
+        if not self.parts:
             places = torch.arange(len(images), device=images.device)
             return PretextBatch(images, places[:, None][:, :0], places)
-        if "channel_shuffle" not in self.parts or self.config.shuffle_space == "normalised":
-            return self.pretext.make(images, draws=draws)
+        parts = tuple(self.parts.values())
+        if self.config.shuffle_space == "normalised" or not any(isinstance(part, ChannelShuffle) for part in parts):
+            return make_quadrants(images, parts, draws)
         if normalisation is None:
             raise ConfigError("a batch that says how it was normalised", "none", "make it with InputPipeline")
-        made = self.pretext.make(normalisation.to_pixels(images), draws=draws)
+        made = make_quadrants(normalisation.to_pixels(images), parts, draws)
         return made._replace(inputs=normalisation.to_inputs(made.inputs))
 
     def losses(

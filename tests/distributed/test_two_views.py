@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from .joint_embedding_steps import CASES
 from .test_equality import compare_with_one_process, run_alone_and_together
+from .two_view_steps import CASES
 
-SCRIPT = Path(__file__).parent / "joint_embedding_steps.py"
+SCRIPT = Path(__file__).parent / "two_view_steps.py"
 
 
 @pytest.fixture(scope="module", params=[8, 7], ids=["equal parts", "unequal parts"])

@@ -5,14 +5,16 @@ import torch
 from torch.nn import functional
 
 from auxo.backbones import BackboneConfig
-from auxo.joint_embeddings import JointEmbeddingConfig, Pair
-from auxo.joint_embeddings.barlow_twins import redundancy_loss
-from auxo.joint_embeddings.byol import prediction_losses
-from auxo.joint_embeddings.simclr import nt_xent_loss
-from auxo.joint_embeddings.vicreg import vicreg_loss
+from auxo.interfaces import PretextConfig
+from auxo.options import find_member
+from auxo.pretexts import Pair
+from auxo.pretexts.barlow_twins import redundancy_loss
+from auxo.pretexts.byol import BYOL, prediction_losses
+from auxo.pretexts.simclr import nt_xent_loss
+from auxo.pretexts.vicreg import vicreg_loss
 from auxo.tasks import Classification
 
-from .joint_embeddings_plain import barlow_twins, byol, nt_xent, target_after, vicreg
+from .two_views_plain import barlow_twins, byol, nt_xent, target_after, vicreg
 
 SIZES = [(2, 3), (5, 4), (9, 2)]
 VICREG = ("invariance_weight", "variance_weight", "covariance_weight")
@@ -73,7 +75,7 @@ def network(images, weights):
 @pytest.mark.parametrize("name", ["simclr", "byol", "barlow_twins", "vicreg"])
 def test_forward__whole_pretext__is_the_plain_loss_of_each_view_on_its_own(name):
     backbone = BackboneConfig(name="resnet8").build(Classification(("a", "b"), 1, 8, 8), seed=0).double()
-    pretext = JointEmbeddingConfig(name=name, hidden=6, outputs=4).build(backbone, seed=0).double()
+    pretext = find_member(PretextConfig, name)(hidden=6, outputs=4).build(backbone, seed=0).double()
     generator = torch.Generator().manual_seed(0)
     pair = Pair(*(torch.randn(5, 1, 8, 8, generator=generator, dtype=torch.float64) for _ in range(2)))
     linear = [layer.weight for layer in pretext.projector if isinstance(layer, torch.nn.Linear)]
@@ -95,7 +97,7 @@ def test_forward__whole_pretext__is_the_plain_loss_of_each_view_on_its_own(name)
 
 def test_follow__steps_of_training__target_is_the_plain_moving_average():
     backbone = BackboneConfig(name="resnet8").build(Classification(("a", "b"), 1, 8, 8), seed=0).double()
-    pretext = JointEmbeddingConfig(name="byol", hidden=3, outputs=2).build(backbone, seed=0).double()
+    pretext = BYOL.Config(hidden=3, outputs=2).build(backbone, seed=0).double()
     online, target = backbone.convolution.weight, pretext.target_backbone.convolution.weight
     plain = online[0, 0, 0, 0].item()
     for step in range(4):

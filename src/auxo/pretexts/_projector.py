@@ -1,34 +1,49 @@
 """From images to embeddings and from both views' embeddings to one loss: what the pretexts share."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from auxo.joint_embeddings._config import JointEmbeddingConfig
-from auxo.joint_embeddings._interface import Pair, PairLoss
+from auxo.interfaces import PretextLoss
+from auxo.options import Range
+from auxo.pretexts._pairs import Pair, PairConfig
 from auxo.random import derive_seed, global_seed
 from auxo.types import Images
 
 
-def perceptron(config: JointEmbeddingConfig, stream: str, num_inputs: int, *, seed: int) -> nn.Sequential:
+@dataclass(frozen=True, kw_only=True)
+class ProjectorConfig(PairConfig):
+    """Options of a pretext that compares what a projector makes of the pooled features."""
+
+    hidden: Annotated[int, Range(low=1)] = 256
+    """Width of the hidden layers of the projector, and of byol's predictor; the papers have 2048 to 8192."""
+    outputs: Annotated[int, Range(low=2)] = 256
+    """Length of an embedding; the papers have 128 to 8192."""
+    num_layers: Annotated[int, Range(low=2)] = 3
+    """Linear layers of the projector, and of byol's predictor; all but the last with batch norm and ReLU."""
+
+
+def perceptron(options: ProjectorConfig, stream: str, num_inputs: int, *, seed: int) -> nn.Sequential:
     """Return linear layers with batch norm and ReLU between them, initialised from the stream ``init/<stream>``.
 
     No layer has a bias: batch norm would take it out again, and the last has none either.
 
     Args:
-        config: gives widths and depth.
+        options: give widths and depth.
         stream: ``"projector"`` or ``"predictor"``.
         num_inputs: length of a row that comes in.
         seed: the run's seed.
     """
     layers: list[nn.Module] = []
     with global_seed(derive_seed(seed, "init", stream)):
-        for _ in range(config.num_layers - 1):
-            layers += [nn.Linear(num_inputs, config.hidden, bias=False), nn.BatchNorm1d(config.hidden), nn.ReLU()]
-            num_inputs = config.hidden
-        return nn.Sequential(*layers, nn.Linear(num_inputs, config.outputs, bias=False))
+        for _ in range(options.num_layers - 1):
+            layers += [nn.Linear(num_inputs, options.hidden, bias=False), nn.BatchNorm1d(options.hidden), nn.ReLU()]
+            num_inputs = options.hidden
+        return nn.Sequential(*layers, nn.Linear(num_inputs, options.outputs, bias=False))
 
 
 def in_float32(rows: Tensor) -> Tensor:
@@ -43,11 +58,11 @@ def embed(backbone: nn.Module, projector: nn.Module, images: Images) -> Float[Te
 
 def compare(
     backbone: nn.Module, projector: nn.Module, pair: Pair, loss: Callable[[Tensor, Tensor], Tensor]
-) -> PairLoss:
+) -> PretextLoss:
     """Return ``loss`` of both views' embeddings in the joined batch, computed outside autocast.
 
     Args:
-        backbone: see :class:`AbstractJointEmbedding`.
+        backbone: returns :class:`auxo.types.Features`.
         projector: behind it.
         pair: the views.
         loss: maps two tensors of shape ``(joined batch, dim)`` to a scalar.
@@ -56,7 +71,7 @@ def compare(
     second = embed(backbone, projector, pair.second)
     with torch.autocast(first.device.type, enabled=False):
         joined = pair.gather(torch.cat([first, second], 1))  # one message for both
-        return PairLoss(loss(*joined.chunk(2, 1)), first.detach())
+        return PretextLoss(loss(*joined.chunk(2, 1)), first.detach())
 
 
 def unit_rows(rows: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch dim"]:

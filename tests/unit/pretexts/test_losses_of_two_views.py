@@ -5,10 +5,10 @@ import math
 import pytest
 import torch
 
-from auxo.joint_embeddings.barlow_twins import redundancy_loss
-from auxo.joint_embeddings.byol import prediction_losses
-from auxo.joint_embeddings.simclr import nt_xent_loss
-from auxo.joint_embeddings.vicreg import vicreg_loss
+from auxo.pretexts.barlow_twins import redundancy_loss
+from auxo.pretexts.byol import prediction_losses
+from auxo.pretexts.simclr import nt_xent_loss
+from auxo.pretexts.vicreg import vicreg_loss
 
 SIGNS = torch.tensor([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]], dtype=torch.float64)
 

@@ -1,31 +1,17 @@
 """What a pretext on two views is: from two views of the same images to one loss."""
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar
 
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from auxo.errors import ShapeError
+from auxo.interfaces import AbstractPretextModule, DrawFrom, PretextConfig
 from auxo.runtime import Runtime
-from auxo.types import Batch, Images
-
-
-class PairLoss(NamedTuple):
-    """What comparing two views gives.
-
-    Args:
-        loss: scalar attached to the graph; of the joined batch over all processes, equal in every process. Its gradient
-            in one process is not yet that of one process which holds the joined batch; the plain average over the
-            processes is, and so it is with every higher derivative.
-        embeddings: this process's first view behind the projector, shape ``(batch, dim)``; detached, at least float32.
-    """
-
-    loss: Float[Tensor, ""]
-    embeddings: Float[Tensor, "batch dim"]
+from auxo.types import Batch, Batches, Images
 
 
 def _alone(rows: Tensor) -> Tensor:
@@ -88,48 +74,25 @@ def gather_from(runtime: Runtime, batch: Batch) -> Callable[[Tensor], Tensor]:
     return gather
 
 
-def pair_of(first: Batch, second: Batch, runtime: Runtime) -> Pair:
-    """Return two views of the same images as a pair whose rows are gathered over the processes.
+@dataclass(frozen=True, kw_only=True)
+class PairConfig(PretextConfig):
+    """Options of a pretext that compares two views of an image."""
 
-    Args:
-        first: a view.
-        second: the same images under other augmentations.
-        runtime: sums over the processes.
+    augmentations: ClassVar[Mapping[str, str | None]] = {"first": "simclr", "second": "simclr_second"}
 
-    Raises:
-        ShapeError: see :class:`Pair` and :func:`gather_from`.
+
+class AbstractPairModule(AbstractPretextModule[Pair]):
+    """Heads that two views of an image are compared by.
+
+    Each view goes through the network in a forward pass of its own, so batch norm sees it alone. What compares the
+    embeddings is computed in float32 also under autocast. The loss is equal in every process.
     """
-    return Pair(first.images, second.images, gather_from(runtime, first))
 
+    def prepare(self, batches: Batches, *, draws: DrawFrom, runtime: Runtime) -> Pair:
+        """Return the views ``first`` and ``second`` as a pair whose rows are gathered over the processes.
 
-class AbstractJointEmbedding(nn.Module, ABC):
-    """Heads that two views of an image are compared by; the backbone is passed in."""
-
-    @abstractmethod
-    def forward(self, backbone: nn.Module, pair: Pair) -> PairLoss:
-        """Return the loss of a pair of views, twice differentiable.
-
-        Each view goes through the network in a forward pass of its own, so batch norm sees it alone. May run under
-        autocast; what compares the embeddings is computed in float32 all the same.
-
-        Args:
-            backbone: returns :class:`auxo.types.Features`; ``pooled`` is read.
-            pair: the views.
+        Raises:
+            ShapeError: see :class:`Pair` and :func:`gather_from`.
         """
-
-    def follow(self, backbone: nn.Module, *, progress: float) -> None:
-        """Move what follows the trained weights; called once before each training step's forward pass.
-
-        By default nothing does.
-
-        Args:
-            backbone: the trained one.
-            progress: part of the training that is done, in [0, 1].
-        """
-
-    def restart(self, backbone: nn.Module) -> None:
-        """Put what follows the trained weights where they are; by default nothing follows."""
-
-    def frozen_parameters(self) -> dict[str, str]:
-        """Return the parameters that no gradient reaches, by name, each with the reason; none by default."""
-        return {}
+        del draws  # the views are drawn by the input pipeline
+        return Pair(batches["first"].images, batches["second"].images, gather_from(runtime, batches["first"]))

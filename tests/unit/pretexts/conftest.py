@@ -4,7 +4,9 @@ import pytest
 import torch
 
 from auxo.backbones import BackboneConfig
-from auxo.joint_embeddings import JointEmbeddingConfig, Pair
+from auxo.interfaces import PretextConfig
+from auxo.options import find_member
+from auxo.pretexts import Pair
 from auxo.tasks import Classification
 
 COUNT, SIDE = 6, 8
@@ -14,9 +16,9 @@ COUNT, SIDE = 6, 8
 def build():
     """Return a function from options to a backbone and its pretext, in float64."""
 
-    def build(seed=0, **options):
+    def build(seed=0, name="simclr", **options):
         backbone = BackboneConfig(name="resnet8").build(Classification(("a", "b"), 1, SIDE, SIDE), seed=seed)
-        config = JointEmbeddingConfig(**{"hidden": 8, "outputs": 4, **options})
+        config = find_member(PretextConfig, name)(**{"hidden": 8, "outputs": 4, **options})
         return backbone.double(), config.build(backbone, seed=seed).double()
 
     return build

@@ -1,16 +1,18 @@
 """Tell an image's other view from the views of all other images in the batch."""
 
+from dataclasses import dataclass
 from functools import partial
+from typing import Annotated
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from auxo.interfaces import AbstractBackbone
-from auxo.joint_embeddings._config import JointEmbeddingConfig
-from auxo.joint_embeddings._interface import AbstractJointEmbedding, Pair, PairLoss
-from auxo.joint_embeddings._projector import compare, perceptron, unit_rows
+from auxo.interfaces import AbstractBackbone, PretextLoss
+from auxo.options import Range
+from auxo.pretexts._pairs import AbstractPairModule, Pair
+from auxo.pretexts._projector import ProjectorConfig, compare, perceptron, unit_rows
 
 SOURCE = (
     "Chen, Kornblith, Norouzi, Hinton, A Simple Framework for Contrastive Learning of Visual Representations, ICML "
@@ -53,7 +55,7 @@ def nt_xent_loss(
     return functional.cross_entropy(scores, partners)
 
 
-class SimCLR(AbstractJointEmbedding):
+class SimCLR(AbstractPairModule):
     """A projector, and the loss :func:`nt_xent_loss` of what it makes of both views.
 
     Args:
@@ -61,16 +63,23 @@ class SimCLR(AbstractJointEmbedding):
         temperature: of the loss, > 0.
     """
 
+    @dataclass(frozen=True, kw_only=True)
+    class Config(ProjectorConfig):
+        """Options of SimCLR."""
+
+        temperature: Annotated[float, Range(above=0)] = 0.5
+        """What cosines are divided by; lower values look at the nearest images only."""
+
+        def build(self, backbone: AbstractBackbone, *, seed: int) -> "SimCLR":
+            """Return a projector, with first weights from the stream ``init/projector``."""
+            projector = perceptron(self, "projector", backbone.num_features, seed=seed)
+            return SimCLR(projector, temperature=self.temperature)
+
     def __init__(self, projector: nn.Module, *, temperature: float) -> None:
         super().__init__()
         self.projector = projector
         self.temperature = temperature
 
-    def forward(self, backbone: nn.Module, pair: Pair) -> PairLoss:
+    def forward(self, backbone: nn.Module, pair: Pair) -> PretextLoss:
         """Return the loss over the joined batch."""
         return compare(backbone, self.projector, pair, partial(nt_xent_loss, temperature=self.temperature))
-
-
-def build(config: JointEmbeddingConfig, backbone: AbstractBackbone, *, seed: int) -> SimCLR:
-    """Return the pretext; reads ``temperature``."""
-    return SimCLR(perceptron(config, "projector", backbone.num_features, seed=seed), temperature=config.temperature)

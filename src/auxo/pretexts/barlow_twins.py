@@ -1,15 +1,17 @@
 """Make each feature agree between two views of an image and be uncorrelated with all other features."""
 
+from dataclasses import dataclass
 from functools import partial
+from typing import Annotated
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from auxo.interfaces import AbstractBackbone
-from auxo.joint_embeddings._config import JointEmbeddingConfig
-from auxo.joint_embeddings._interface import AbstractJointEmbedding, Pair, PairLoss
-from auxo.joint_embeddings._projector import compare, perceptron
+from auxo.interfaces import AbstractBackbone, PretextLoss
+from auxo.options import Range
+from auxo.pretexts._pairs import AbstractPairModule, Pair
+from auxo.pretexts._projector import ProjectorConfig, compare, perceptron
 
 SOURCE = (
     "Zbontar, Jing, Misra, LeCun, Deny, Barlow Twins, ICML 2021 (arXiv 2103.03230), Eq. 1 and 2; from the release "
@@ -53,7 +55,7 @@ def _standardised(rows: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch dim"
     return centred * torch.rsqrt(centred.square().mean(0) + _EPSILON)
 
 
-class BarlowTwins(AbstractJointEmbedding):
+class BarlowTwins(AbstractPairModule):
     """A projector, and the loss :func:`redundancy_loss` of what it makes of both views.
 
     Args:
@@ -61,18 +63,24 @@ class BarlowTwins(AbstractJointEmbedding):
         off_diagonal_weight: of the loss, >= 0.
     """
 
+    @dataclass(frozen=True, kw_only=True)
+    class Config(ProjectorConfig):
+        """Options of BarlowTwins."""
+
+        off_diagonal_weight: Annotated[float, Range(low=0)] = 0.005
+        """Weight of the correlations between different features."""
+
+        def build(self, backbone: AbstractBackbone, *, seed: int) -> "BarlowTwins":
+            """Return a projector, with first weights from the stream ``init/projector``."""
+            projector = perceptron(self, "projector", backbone.num_features, seed=seed)
+            return BarlowTwins(projector, off_diagonal_weight=self.off_diagonal_weight)
+
     def __init__(self, projector: nn.Module, *, off_diagonal_weight: float) -> None:
         super().__init__()
         self.projector = projector
         self.off_diagonal_weight = off_diagonal_weight
 
-    def forward(self, backbone: nn.Module, pair: Pair) -> PairLoss:
+    def forward(self, backbone: nn.Module, pair: Pair) -> PretextLoss:
         """Return the loss over the joined batch."""
         loss = partial(redundancy_loss, off_diagonal_weight=self.off_diagonal_weight)
         return compare(backbone, self.projector, pair, loss)
-
-
-def build(config: JointEmbeddingConfig, backbone: AbstractBackbone, *, seed: int) -> BarlowTwins:
-    """Return the pretext; reads ``off_diagonal_weight``."""
-    projector = perceptron(config, "projector", backbone.num_features, seed=seed)
-    return BarlowTwins(projector, off_diagonal_weight=config.off_diagonal_weight)

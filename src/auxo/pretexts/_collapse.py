@@ -70,10 +70,13 @@ def effective_rank(embeddings: Float[Tensor, "batch dim"]) -> Float[Tensor, ""]:
     return entropy.exp().to(kind)
 
 
-def collapse_metrics(embeddings: Float[Tensor, "batch dim"]) -> dict[str, Float[Tensor, ""]]:
+def collapse_metrics(embeddings: Float[Tensor, "batch dim"] | None) -> dict[str, Float[Tensor, ""]]:
     """Return :func:`embedding_std` and :func:`effective_rank` by name, for a step's metrics.
 
     Args:
-        embeddings: one row per image, as :class:`PairLoss` has them.
+        embeddings: one row per image, as :class:`auxo.interfaces.PretextLoss` has them; nothing is returned for
+            ``None``.
     """
+    if embeddings is None:
+        return {}
     return {"embedding_std": embedding_std(embeddings), "effective_rank": effective_rank(embeddings)}

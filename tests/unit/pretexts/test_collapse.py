@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from auxo.joint_embeddings import collapse_metrics, effective_rank, embedding_std
+from auxo.pretexts import collapse_metrics, effective_rank, embedding_std
 
 
 def normal(count, size, dtype=torch.float64):

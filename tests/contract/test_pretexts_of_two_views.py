@@ -1,23 +1,26 @@
 """What every registered pretext on two views must do, whatever it is."""
 
-from typing import get_args
-
 import pytest
 import torch
 
 from auxo.backbones import BackboneConfig
-from auxo.joint_embeddings import AbstractJointEmbedding, JointEmbeddingConfig, Pair
-from auxo.joint_embeddings._config import JointEmbeddingName
+from auxo.interfaces import PretextConfig
 from auxo.layers.batch_norm import SynchronisedBatchNorm2d, keep_running_statistics
+from auxo.options import find_member
+from auxo.pretexts import AbstractPairModule, Pair, PairConfig
+from auxo.pretexts.byol import BYOL
+from auxo.pretexts.simclr import SimCLR
+from auxo.pretexts.vicreg import VICReg
 from auxo.registry import entries
 from auxo.tasks import Classification
 
+NAMES = [name for name in entries("pretexts") if issubclass(find_member(PretextConfig, name), PairConfig)]
 COUNT, SIDE = 6, 12
-VARIANTS = {name: JointEmbeddingConfig(name=name, hidden=16, outputs=8) for name in entries("joint_embeddings")}
+VARIANTS = {name: find_member(PretextConfig, name)(hidden=16, outputs=8) for name in NAMES}
 VARIANTS |= {
-    "byol-constant": JointEmbeddingConfig(name="byol", momentum_schedule="constant", hidden=16, outputs=8),
-    "two layers": JointEmbeddingConfig(num_layers=2, hidden=16, outputs=8),
-    "wider than the batch": JointEmbeddingConfig(name="vicreg", hidden=4, outputs=32),
+    "byol-constant": BYOL.Config(momentum_schedule="constant", hidden=16, outputs=8),
+    "two layers": SimCLR.Config(num_layers=2, hidden=16, outputs=8),
+    "wider than the batch": VICReg.Config(hidden=4, outputs=32),
 }
 
 
@@ -43,17 +46,13 @@ def trained(backbone, pretext):
     return {name: value for name, value in named.items() if name not in pretext.frozen_parameters()}
 
 
-def test_names__of_the_config__are_those_of_the_modules():
-    assert set(get_args(JointEmbeddingName)) == set(entries("joint_embeddings"))
-
-
-@pytest.mark.parametrize("name", entries("joint_embeddings"))
+@pytest.mark.parametrize("name", NAMES)
 def test_module__of_every_pretext__names_source_and_builds_a_documented_class(name):
-    entry = entries("joint_embeddings")[name]
+    entry = entries("pretexts")[name]
     assert "arXiv" in entry.source
     assert entry.summary
-    _, pretext = make(JointEmbeddingConfig(name=name))
-    assert isinstance(pretext, AbstractJointEmbedding)
+    _, pretext = make(find_member(PretextConfig, name)())
+    assert isinstance(pretext, AbstractPairModule)
     assert type(pretext).__module__ == entry.module
     assert type(pretext).__doc__
 

@@ -8,13 +8,16 @@ from safetensors.torch import save_file
 from torch import nn
 
 from auxo.backbones import BackboneConfig
-from auxo.joint_embeddings import JointEmbeddingConfig, Pair, gather_from
+from auxo.interfaces import PretextConfig
+from auxo.options import find_member
+from auxo.pretexts import Pair, gather_from
+from auxo.pretexts.byol import BYOL
 from auxo.runtime import RuntimeConfig, open_runtime
 from auxo.tasks import Classification
 from auxo.types import Batch
 
-CASES = {name: JointEmbeddingConfig(name=name, hidden=8, outputs=6) for name in ("simclr", "barlow_twins", "vicreg")}
-CASES |= {"byol": JointEmbeddingConfig(name="byol", hidden=8, outputs=6, momentum=0.5, momentum_schedule="constant")}
+CASES = {name: find_member(PretextConfig, name)(hidden=8, outputs=6) for name in ("simclr", "barlow_twins", "vicreg")}
+CASES |= {"byol": BYOL.Config(hidden=8, outputs=6, momentum=0.5, momentum_schedule="constant")}
 STEPS, SIDE = 2, 12
 
 

@@ -2,16 +2,20 @@
 
 import math
 from copy import deepcopy
+from dataclasses import dataclass
+from typing import Annotated, Literal, TypeAlias
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from auxo.interfaces import AbstractBackbone
-from auxo.joint_embeddings._config import JointEmbeddingConfig, MomentumSchedule
-from auxo.joint_embeddings._interface import AbstractJointEmbedding, Pair, PairLoss
-from auxo.joint_embeddings._projector import embed, in_float32, perceptron, unit_rows
+from auxo.interfaces import AbstractBackbone, PretextLoss
+from auxo.options import Range
+from auxo.pretexts._pairs import AbstractPairModule, Pair
+from auxo.pretexts._projector import ProjectorConfig, embed, in_float32, perceptron, unit_rows
 from auxo.types import Losses
+
+MomentumSchedule: TypeAlias = Literal["cosine", "constant"]
 
 SOURCE = (
     "Grill et al., Bootstrap Your Own Latent, NeurIPS 2020 (arXiv 2006.07733): 2 - 2 cos summed over both directions, "
@@ -40,7 +44,7 @@ def prediction_losses(predictions: Float[Tensor, "batch dim"], targets: Float[Te
     return 2 - 2 * (unit_rows(predictions) * unit_rows(targets)).sum(1)
 
 
-class BYOL(AbstractJointEmbedding):
+class BYOL(AbstractPairModule):
     """Projector and predictor behind the trained backbone, and a target that follows backbone and projector.
 
     The target is a network of its own: it normalises by the batch, keeps running statistics of what it saw, gets no
@@ -53,6 +57,25 @@ class BYOL(AbstractJointEmbedding):
         momentum: part of itself that the target keeps at a step, in [0, 1].
         momentum_schedule: whether it rises to 1.
     """
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config(ProjectorConfig):
+        """Options of BYOL."""
+
+        momentum: Annotated[float, Range(low=0, high=1)] = 0.996
+        """Part of itself that the target keeps at a step; where the schedule starts."""
+        momentum_schedule: MomentumSchedule = "cosine"
+        """Whether the momentum rises to 1 along half a cosine, as published, or stays."""
+
+        def build(self, backbone: AbstractBackbone, *, seed: int) -> "BYOL":
+            """Return projector, predictor and target; the first two from the streams ``init/projector`` and so on."""
+            return BYOL(
+                backbone,
+                projector=perceptron(self, "projector", backbone.num_features, seed=seed),
+                predictor=perceptron(self, "predictor", self.outputs, seed=seed),
+                momentum=self.momentum,
+                momentum_schedule=self.momentum_schedule,
+            )
 
     def __init__(
         self,
@@ -71,7 +94,7 @@ class BYOL(AbstractJointEmbedding):
         self.momentum = momentum
         self.momentum_schedule = momentum_schedule
 
-    def forward(self, backbone: nn.Module, pair: Pair) -> PairLoss:
+    def forward(self, backbone: nn.Module, pair: Pair) -> PretextLoss:
         """Return the mean over the joined batch of both directions' sum, in [0, 8]."""
         first = embed(backbone, self.projector, pair.first)
         second = embed(backbone, self.projector, pair.second)
@@ -80,7 +103,7 @@ class BYOL(AbstractJointEmbedding):
             targets = [embed(self.target_backbone, self.target_projector, view) for view in (pair.second, pair.first)]
         with torch.autocast(first.device.type, enabled=False):
             losses = prediction_losses(predictions[0], targets[0]) + prediction_losses(predictions[1], targets[1])
-            return PairLoss(pair.gather(losses.unsqueeze(1)).mean(), first.detach())
+            return PretextLoss(pair.gather(losses.unsqueeze(1)).mean(), first.detach())
 
     def momentum_at(self, progress: float) -> float:
         r"""Return the momentum :math:`1 - (1 - m)(1 + \cos \pi x) / 2` of the cosine at progress x, or ``m`` itself."""
@@ -105,14 +128,3 @@ class BYOL(AbstractJointEmbedding):
         """Return the target's parameters."""
         reason = "the target follows the trained weights as their moving average"
         return {name: reason for name, _ in self.named_parameters() if name.startswith("target_")}
-
-
-def build(config: JointEmbeddingConfig, backbone: AbstractBackbone, *, seed: int) -> BYOL:
-    """Return the pretext; reads ``momentum`` and ``momentum_schedule``."""
-    return BYOL(
-        backbone,
-        projector=perceptron(config, "projector", backbone.num_features, seed=seed),
-        predictor=perceptron(config, "predictor", config.outputs, seed=seed),
-        momentum=config.momentum,
-        momentum_schedule=config.momentum_schedule,
-    )

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from auxo.errors import ShapeError
-from auxo.joint_embeddings import Pair, gather_from
+from auxo.pretexts import Pair, gather_from
 from auxo.runtime import Runtime, RuntimeConfig
 from auxo.types import Batch
 

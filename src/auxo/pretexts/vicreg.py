@@ -1,15 +1,17 @@
 """Make two views of an image agree while each feature varies and no two vary together."""
 
+from dataclasses import dataclass
 from functools import partial
+from typing import Annotated
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from auxo.interfaces import AbstractBackbone
-from auxo.joint_embeddings._config import JointEmbeddingConfig
-from auxo.joint_embeddings._interface import AbstractJointEmbedding, Pair, PairLoss
-from auxo.joint_embeddings._projector import compare, perceptron
+from auxo.interfaces import AbstractBackbone, PretextLoss
+from auxo.options import Range
+from auxo.pretexts._pairs import AbstractPairModule, Pair
+from auxo.pretexts._projector import ProjectorConfig, compare, perceptron
 
 SOURCE = (
     "Bardes, Ponce, LeCun, VICReg: Variance-Invariance-Covariance Regularization for Self-Supervised Learning, ICLR "
@@ -71,7 +73,7 @@ def _variance_and_covariance(rows: Float[Tensor, "batch dim"]) -> tuple[Float[Te
     return torch.relu(1 - (variances + _EPSILON).sqrt()).mean(), off_diagonal.square().sum() / rows.shape[1]
 
 
-class VICReg(AbstractJointEmbedding):
+class VICReg(AbstractPairModule):
     """A projector, and the loss :func:`vicreg_loss` of what it makes of both views.
 
     Args:
@@ -80,6 +82,26 @@ class VICReg(AbstractJointEmbedding):
         variance_weight: of the loss, >= 0.
         covariance_weight: of the loss, >= 0.
     """
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config(ProjectorConfig):
+        """Options of VICReg."""
+
+        invariance_weight: Annotated[float, Range(low=0)] = 25.0
+        """Weight of the views' mean squared distance."""
+        variance_weight: Annotated[float, Range(low=0)] = 25.0
+        """Weight of what a feature's standard deviation lacks to 1."""
+        covariance_weight: Annotated[float, Range(low=0)] = 1.0
+        """Weight of the squared covariances between different features."""
+
+        def build(self, backbone: AbstractBackbone, *, seed: int) -> "VICReg":
+            """Return a projector, with first weights from the stream ``init/projector``."""
+            return VICReg(
+                perceptron(self, "projector", backbone.num_features, seed=seed),
+                invariance_weight=self.invariance_weight,
+                variance_weight=self.variance_weight,
+                covariance_weight=self.covariance_weight,
+            )
 
     def __init__(
         self, projector: nn.Module, *, invariance_weight: float, variance_weight: float, covariance_weight: float
@@ -90,7 +112,7 @@ class VICReg(AbstractJointEmbedding):
         self.variance_weight = variance_weight
         self.covariance_weight = covariance_weight
 
-    def forward(self, backbone: nn.Module, pair: Pair) -> PairLoss:
+    def forward(self, backbone: nn.Module, pair: Pair) -> PretextLoss:
         """Return the loss over the joined batch."""
         loss = partial(
             vicreg_loss,
@@ -99,13 +121,3 @@ class VICReg(AbstractJointEmbedding):
             covariance_weight=self.covariance_weight,
         )
         return compare(backbone, self.projector, pair, loss)
-
-
-def build(config: JointEmbeddingConfig, backbone: AbstractBackbone, *, seed: int) -> VICReg:
-    """Return the pretext; reads the three weights."""
-    return VICReg(
-        perceptron(config, "projector", backbone.num_features, seed=seed),
-        invariance_weight=config.invariance_weight,
-        variance_weight=config.variance_weight,
-        covariance_weight=config.covariance_weight,
-    )
