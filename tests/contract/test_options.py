@@ -85,11 +85,9 @@ def use_pretext(config):
     pretext = config.build(backbone, seed=0)
     with torch.no_grad():
         backbone.convolution.weight.mul_(2)  # for what follows it
-    images = torch.randn(6, channels, 24, 24, generator=seeded())
-    batches = {
-        name: Batch(images * (1 + 0.1 * number), {}, torch.arange(6))
-        for number, name in enumerate(config.augmentations)
-    }
+    generator = seeded()
+    views = {name: torch.randn(6, channels, 24, 24, generator=generator) for name in config.augmentations}
+    batches = {name: Batch(images, {}, torch.arange(6)) for name, images in views.items()}
     inputs = pretext.prepare(batches, draws=lambda stream, _: Draws(named_generator(0, stream)), runtime=RUNTIME)
     pretext.follow(backbone, progress=0.5)
     weights = torch.cat([tensor.detach().flatten().float() for tensor in pretext.state_dict().values()])
