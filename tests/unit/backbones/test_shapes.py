@@ -118,7 +118,8 @@ def test_forward__32_pixels__gives_features_and_maps_coarsest_last(name: str) ->
     with torch.inference_mode():
         features = backbone(torch.rand(2, 3, 32, 32))
     assert features.pooled.shape == (2, backbone.num_features)
-    assert list(features.maps) == list(MAPS[name])
+    assert list(features.maps) == list(backbone.map_channels) == list(MAPS[name])
+    assert backbone.map_channels == {key: channels for key, (channels, _) in MAPS[name].items()}
     assert {key: tuple(value.shape[1:]) for key, value in features.maps.items()} == {
         key: (channels, side, side) for key, (channels, side) in MAPS[name].items()
     }
