@@ -16,7 +16,7 @@ import auxo
 from auxo.backbones import BackboneConfig
 from auxo.bilevel import HessianOperator
 from auxo.evaluation import AttackConfig, adversarial_images
-from auxo.gates import GateConfig
+from auxo.gates import GateConfig, GateStep
 from auxo.interfaces import PretextConfig
 from auxo.losses import ClassLossConfig
 from auxo.options import FamilyOptions, Range, find_member, find_range, list_members
@@ -42,7 +42,7 @@ def use_gate(config):
     ]
     gate = config.build(num_features=7, num_outputs=(2, 16, 6), seed=0)
     batch = Batch(torch.zeros(10, 3, 2, 2), {}, torch.arange(10))
-    result = gate(torch.stack(columns, 1), features, batch=batch, runtime=RUNTIME)
+    result = gate(torch.stack(columns, 1), features, GateStep(batch, RUNTIME))
     return [*gate.state_dict().values(), result.loss, result.weights]
 
 

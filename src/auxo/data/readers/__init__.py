@@ -14,7 +14,7 @@ from auxo.data.readers.folder import read_folder, read_folder_tree
 from auxo.data.readers.listing import HUB_PREFIX, Listing
 from auxo.data.sources import AbstractSource, StreamingSource
 from auxo.errors import DataError
-from auxo.outside import call_outside, is_outside
+from auxo.registry.outside import call_outside, is_outside
 from auxo.types import LABEL
 
 __all__ = [
