@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from auxo.gates import AbstractGate, GateConfig
+from auxo.gates import AbstractGate, GateConfig, GateStep
 from auxo.gates._softmax import GateForm
 from auxo.gates.torchjd import Aggregator, TorchJDGate
 from auxo.options import find_member
@@ -77,7 +77,7 @@ def test_module__of_every_gate__names_source_and_builds_a_documented_gate(name):
 
 def test_loss__of_every_gate__is_a_finite_scalar_with_a_gradient_in_every_task(config, runtime):
     features, losses, batch = tasks()
-    result = make(config)(losses, features, batch=batch, runtime=runtime)
+    result = make(config)(losses, features, GateStep(batch, runtime))
     assert result.loss.shape == ()
     assert torch.isfinite(result.loss)
     assert result.weights.shape == (3,)
@@ -90,7 +90,7 @@ def test_loss__of_every_gate__is_a_finite_scalar_with_a_gradient_in_every_task(c
 def test_no_dead_gate__every_parameter__gets_a_gradient_that_moves_it_or_is_listed_frozen(config, runtime):
     gate = make(config)
     features, losses, batch = tasks()
-    gate(losses, features, batch=batch, runtime=runtime).loss.backward()
+    gate(losses, features, GateStep(batch, runtime)).loss.backward()
     frozen = gate.frozen_parameters()
     assert set(frozen) <= {name for name, _ in gate.named_parameters()}
     assert all(frozen.values())
@@ -110,7 +110,7 @@ def test_weights__where_no_task_is_preferred__sum_to_one(config, runtime):
     with torch.no_grad():
         for parameter in gate.parameters():
             parameter.zero_()
-    weights = gate(losses, features, batch=batch, runtime=runtime).weights
+    weights = gate(losses, features, GateStep(batch, runtime)).weights
     if config != TorchJDGate.Config(aggregator="cagrad"):  # which adds a part of its own to the mean
         torch.testing.assert_close(weights, torch.full((3,), 1 / 3), rtol=1e-3, atol=1e-3)
 
@@ -120,7 +120,7 @@ def test_forward__twice_from_the_same_seed__gives_the_same_bits(config, runtime)
     results = []
     for _ in range(2):
         features, losses, batch = tasks()
-        results.append(make(config)(losses, features, batch=batch, runtime=runtime))
+        results.append(make(config)(losses, features, GateStep(batch, runtime)))
     assert torch.equal(torch.random.get_rng_state(), state)
     assert torch.equal(results[0].loss, results[1].loss)
     assert torch.equal(results[0].weights, results[1].weights)
@@ -128,6 +128,6 @@ def test_forward__twice_from_the_same_seed__gives_the_same_bits(config, runtime)
 
 def test_forward__features_of_lower_precision__are_taken(config, runtime):
     features, losses, batch = tasks(torch.bfloat16)
-    result = make(config)(losses, features, batch=batch, runtime=runtime)
+    result = make(config)(losses, features, GateStep(batch, runtime))
     assert result.loss.dtype == torch.float32
     assert torch.isfinite(result.loss)

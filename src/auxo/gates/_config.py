@@ -4,6 +4,7 @@ from abc import abstractmethod
 from dataclasses import dataclass
 
 from auxo.gates._interface import AbstractGate
+from auxo.interfaces import View
 from auxo.options import FamilyOptions
 
 
@@ -12,6 +13,11 @@ class GateConfig(FamilyOptions):
     """How the losses of several tasks are weighted; each gate has options of its own, nested in it as ``Config``."""
 
     family = "gates"
+
+    @property
+    def view(self) -> View | None:
+        """A view of images that the gate wants beside those of the method; by default none."""
+        return None
 
     @abstractmethod
     def build(self, *, num_features: int, num_outputs: tuple[int, ...], seed: int) -> AbstractGate:

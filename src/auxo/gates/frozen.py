@@ -6,10 +6,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from auxo.gates._config import GateConfig
-from auxo.gates._interface import AbstractGate, GateResult
+from auxo.gates._interface import AbstractGate, GateResult, GateStep
 from auxo.gates._softmax import GateForm, GateInit, gate_layer, softmax_loss
-from auxo.runtime import Runtime
-from auxo.types import Batch
 
 SOURCE = (
     "The released code of Ruslim, Yudistira, Setiawan, Mixture of Self-Supervised Learning (arXiv 2307.14897; "
@@ -51,16 +49,11 @@ class FrozenGate(AbstractGate):
         self.layer = gate_layer(num_features, num_tasks, init=config.init, seed=seed)
 
     def forward(
-        self,
-        losses: Float[Tensor, "samples tasks"],
-        features: Float[Tensor, "samples dim"],
-        *,
-        batch: Batch,
-        runtime: Runtime,
+        self, losses: Float[Tensor, "samples tasks"], features: Float[Tensor, "samples dim"], step: GateStep
     ) -> GateResult:
         """Return the loss at weights without a gradient."""
         logits = self.layer(features.detach().to(self.layer.weight.dtype)).detach()
-        return softmax_loss(losses, logits, form=self.form, entropy=0.0, batch=batch, runtime=runtime)
+        return softmax_loss(losses, logits, form=self.form, entropy=0.0, batch=step.batch, runtime=step.runtime)
 
     def frozen_parameters(self) -> dict[str, str]:
         """Return the whole layer."""

@@ -7,11 +7,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from auxo.gates._config import GateConfig
-from auxo.gates._interface import AbstractGate, GateResult
+from auxo.gates._interface import AbstractGate, GateResult, GateStep
 from auxo.gates._softmax import GateForm, GateInit, check_choice, gate_layer, relative_losses, softmax_loss
 from auxo.options import Range
-from auxo.runtime import Runtime
-from auxo.types import Batch
 
 SOURCE = (
     "What the abstract of Ruslim, Yudistira, Setiawan, Mixture of Self-Supervised Learning (arXiv 2307.14897), says: "
@@ -68,16 +66,11 @@ class LearnedGate(AbstractGate):
         self.layer = gate_layer(num_features, len(num_outputs), init=config.init, seed=seed)
 
     def forward(
-        self,
-        losses: Float[Tensor, "samples tasks"],
-        features: Float[Tensor, "samples dim"],
-        *,
-        batch: Batch,
-        runtime: Runtime,
+        self, losses: Float[Tensor, "samples tasks"], features: Float[Tensor, "samples dim"], step: GateStep
     ) -> GateResult:
         """Return the loss at weights that keep their gradient, in the layer and in the features."""
         logits = self.layer(features.to(self.layer.weight.dtype))
         if self.config.normalise_losses:
             losses = relative_losses(losses, self.num_outputs)
         form, entropy = self.config.form, self.config.entropy
-        return softmax_loss(losses, logits, form=form, entropy=entropy, batch=batch, runtime=runtime)
+        return softmax_loss(losses, logits, form=form, entropy=entropy, batch=step.batch, runtime=step.runtime)

@@ -8,11 +8,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from auxo.gates._config import GateConfig
-from auxo.gates._interface import AbstractGate, GateResult
+from auxo.gates._interface import AbstractGate, GateResult, GateStep
 from auxo.gates._softmax import check_choice, relative_losses, softmax_loss
 from auxo.options import Range
-from auxo.runtime import Runtime
-from auxo.types import Batch
 
 SOURCE = (
     "Ours: the gate learned without its features, to tell what they add. Softmax of M free logits, which start at 0, "
@@ -53,12 +51,7 @@ class LearnedScalarGate(AbstractGate):
         self.logits = nn.Parameter(torch.zeros(len(num_outputs)))
 
     def forward(
-        self,
-        losses: Float[Tensor, "samples tasks"],
-        features: Float[Tensor, "samples dim"],
-        *,
-        batch: Batch,
-        runtime: Runtime,
+        self, losses: Float[Tensor, "samples tasks"], features: Float[Tensor, "samples dim"], step: GateStep
     ) -> GateResult:
         """Return the loss at weights that keep their gradient in the logits."""
         del features  # they have no say
@@ -66,4 +59,6 @@ class LearnedScalarGate(AbstractGate):
         if self.config.normalise_losses:
             losses = relative_losses(losses, self.num_outputs)
         entropy = self.config.entropy
-        return softmax_loss(losses, logits, form="softmax_of_mean", entropy=entropy, batch=batch, runtime=runtime)
+        return softmax_loss(
+            losses, logits, form="softmax_of_mean", entropy=entropy, batch=step.batch, runtime=step.runtime
+        )

@@ -16,10 +16,8 @@ from torch import Tensor
 
 from auxo.errors import ConfigError
 from auxo.gates._config import GateConfig
-from auxo.gates._interface import AbstractGate, GateResult
+from auxo.gates._interface import AbstractGate, GateResult, GateStep
 from auxo.random import derive_seed, global_seed
-from auxo.runtime import Runtime
-from auxo.types import Batch
 
 SOURCE = (
     "The weightings of TorchJD (Quinton & Rey, Jacobian Descent for Multi-Objective Optimization, arXiv 2406.16232; "
@@ -86,23 +84,16 @@ class TorchJDGate(AbstractGate):
             self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
 
     def forward(
-        self,
-        losses: Float[Tensor, "samples tasks"],
-        features: Float[Tensor, "samples dim"],
-        *,
-        batch: Batch,
-        runtime: Runtime,
+        self, losses: Float[Tensor, "samples tasks"], features: Float[Tensor, "samples dim"], step: GateStep
     ) -> GateResult:
         """Return the loss at weights without a gradient."""
-        weights = self._weights(self._gramian(losses, features, batch, runtime)).to(losses)
-        return GateResult(batch.mean((losses * weights).sum(1)), weights)
+        weights = self._weights(self._gramian(losses, features, step)).to(losses)
+        return GateResult(step.batch.mean((losses * weights).sum(1)), weights)
 
-    def _gramian(
-        self, losses: Tensor, features: Tensor, batch: Batch, runtime: Runtime
-    ) -> Float[Tensor, "tasks tasks"]:
+    def _gramian(self, losses: Tensor, features: Tensor, step: GateStep) -> Float[Tensor, "tasks tasks"]:
         """Return a multiple of the joined batch's Gramian, float64 on the CPU."""
         rows = [
-            torch.autograd.grad(batch.mean(column), features, retain_graph=True)[0].flatten()
+            torch.autograd.grad(step.batch.mean(column), features, retain_graph=True)[0].flatten()
             for column in losses.unbind(1)
         ]
         jacobian = torch.stack(rows)
@@ -110,7 +101,7 @@ class TorchJDGate(AbstractGate):
             jacobian = jacobian.float()
         # The features of other processes are further columns of the Jacobian, so the processes' Gramians add up.
         own = jacobian @ jacobian.T
-        (joined,) = runtime.mean([own])
+        (joined,) = step.runtime.mean([own])
         return (own if joined is None else joined).to("cpu", torch.float64)
 
     def _weights(self, gramian: Float[Tensor, "tasks tasks"]) -> Float[Tensor, " tasks"]:

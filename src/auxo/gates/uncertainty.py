@@ -7,9 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from auxo.gates._config import GateConfig
-from auxo.gates._interface import AbstractGate, GateResult
-from auxo.runtime import Runtime
-from auxo.types import Batch
+from auxo.gates._interface import AbstractGate, GateResult, GateStep
 
 SOURCE = (
     "Kendall, Gal, Cipolla, Multi-Task Learning Using Uncertainty to Weigh Losses for Scene Geometry and Semantics, "
@@ -42,15 +40,10 @@ class UncertaintyGate(AbstractGate):
         self.log_variances = nn.Parameter(torch.zeros(num_tasks))
 
     def forward(
-        self,
-        losses: Float[Tensor, "samples tasks"],
-        features: Float[Tensor, "samples dim"],
-        *,
-        batch: Batch,
-        runtime: Runtime,
+        self, losses: Float[Tensor, "samples tasks"], features: Float[Tensor, "samples dim"], step: GateStep
     ) -> GateResult:
         """Return the loss with the gradient in the variances."""
-        del features, runtime  # the features have no say, and the loss is linear in the means over the samples
+        del features  # the features have no say, and the loss is linear in the means over the samples
         weights = torch.exp(-self.log_variances) / len(self.log_variances)
-        weighted = batch.mean((losses * weights).sum(1))
+        weighted = step.batch.mean((losses * weights).sum(1))
         return GateResult(weighted + self.log_variances.mean() / 2, weights.detach())

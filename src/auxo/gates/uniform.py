@@ -6,9 +6,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from auxo.gates._config import GateConfig
-from auxo.gates._interface import AbstractGate, GateResult
-from auxo.runtime import Runtime
-from auxo.types import Batch
+from auxo.gates._interface import AbstractGate, GateResult, GateStep
 
 SOURCE = (
     "The mean of the losses: the control of every gate. The release of G-SSL (github.com/aristorenaldo/G-SSL) without "
@@ -29,14 +27,9 @@ class UniformGate(AbstractGate):
             return UniformGate()
 
     def forward(
-        self,
-        losses: Float[Tensor, "samples tasks"],
-        features: Float[Tensor, "samples dim"],
-        *,
-        batch: Batch,
-        runtime: Runtime,
+        self, losses: Float[Tensor, "samples tasks"], features: Float[Tensor, "samples dim"], step: GateStep
     ) -> GateResult:
         """Return the mean loss over samples and tasks."""
-        del features, runtime  # the weights are the same for all features
+        del features  # the weights are the same for all features
         count = losses.shape[1]
-        return GateResult(batch.mean(losses.mean(1)), losses.new_full((count,), 1 / count))
+        return GateResult(step.batch.mean(losses.mean(1)), losses.new_full((count,), 1 / count))

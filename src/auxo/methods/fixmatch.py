@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 from auxo.backbones import BackboneConfig
 from auxo.data import DataConfig
 from auxo.errors import ConfigError
+from auxo.gates import GateStep
 from auxo.interfaces import (
     AbstractBackbone,
     AbstractMethod,
@@ -126,9 +127,10 @@ class FixMatch(AbstractMethod):
             return cls(ratio=1)
 
         def required_views(self) -> dict[str, View]:
-            """Return the labelled images as ``train`` and the unlabelled ones as ``weak`` and ``strong``."""
+            """Return the labelled images as ``train``, the unlabelled as ``weak`` and ``strong``, and a gate's own."""
             strong = View("unlabelled", augment="strong", ratio=self.ratio)
-            return {"train": View(), "weak": View("unlabelled", ratio=self.ratio), "strong": strong}
+            weak = View("unlabelled", ratio=self.ratio)
+            return {"train": View(), "weak": weak, "strong": strong, **self.pretexts.views}
 
     config: Config
 
@@ -160,7 +162,7 @@ class FixMatch(AbstractMethod):
         is_sure = (confidences >= self.config.threshold).to(confidences.dtype)
         classification_loss = labelled.mean(self.task.losses(of_labelled, labelled.targets))
         unlabelled_loss = strong.mean(is_sure * cross_entropy_losses(of_strong, pseudo_labels))
-        gated = self.pretexts(features, joint.targets, batch=joint.batch, runtime=runtime)
+        gated = self.pretexts(features, joint.targets, self._gate_step(state, joint.batch, batches, runtime))
         loss = classification_loss + self.config.unlabelled_weight * unlabelled_loss + gated.loss
         runtime.step(state.optimizers["main"], loss)
         if self.averaged is not None:  # the first weights do not count
@@ -190,7 +192,7 @@ class FixMatch(AbstractMethod):
 
     def _joint(self, state: TrainState, batches: Batches) -> _Joint:
         """Change a quadrant of every image where there are pretexts, and put the three views one after the other."""
-        views = {name: batches[name] for name in self.config.required_views()}
+        views = {name: batches[name] for name in ("train", "weak", "strong")}
         made = [
             self.pretexts.make(
                 view.images, draws=state.draws(f"pretexts/{name}", view), normalisation=view.normalisation
@@ -208,6 +210,17 @@ class FixMatch(AbstractMethod):
         )
         targets = torch.cat([each.targets for each in made])
         return _Joint(batch, targets, [len(view) for view in views.values()])
+
+    def _gate_step(self, state: TrainState, joint: Batch, batches: Batches, runtime: Runtime) -> GateStep:
+        """Return what the gate may know of a step."""
+
+        def classify(features: Tensor, batch: Batch) -> Tensor:
+            with runtime.autocast():
+                logits = self.semantic(features)
+            return cross_entropy_losses(logits, batch.labels)
+
+        own = batches.get("gate")
+        return self.pretexts.gate_step(state, joint, own, runtime, backbone=self.backbone, classify=classify)
 
     @torch.no_grad()
     def _logits_as_they_are(self, weak: Batch, runtime: Runtime) -> Tensor:

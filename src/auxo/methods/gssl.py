@@ -10,9 +10,10 @@ from auxo.attacks import PGDConfig, attack_mode, projected_gradient_descent
 from auxo.backbones import BackboneConfig
 from auxo.data import DataConfig
 from auxo.errors import ConfigError
+from auxo.gates import GateStep
 from auxo.gates.learned import LearnedGate
 from auxo.gates.uniform import UniformGate
-from auxo.interfaces import AbstractMethod, AbstractNetworks, MethodConfig, PretextBatch, PretextHead, TrainState
+from auxo.interfaces import AbstractMethod, AbstractNetworks, MethodConfig, PretextBatch, PretextHead, TrainState, View
 from auxo.layers.heads import HeadKind, class_head
 from auxo.losses import LDAM, ClassLossConfig, CrossEntropy
 from auxo.optimizers import OptimizerConfig
@@ -81,6 +82,10 @@ class GSSL(AbstractMethod):
                 fix = "pass --method.pretexts.shuffle-space pixels"
                 raise ConfigError("channels shuffled among pixels under an attack", "after normalisation", fix)
 
+        def required_views(self) -> dict[str, View]:
+            """Return the training images as ``train``, and a view of the gate's own if it asks for one."""
+            return {"train": View(), **self.pretexts.views}
+
     config: Config
 
     def __init__(self, config: Config, networks: AbstractNetworks) -> None:
@@ -105,13 +110,14 @@ class GSSL(AbstractMethod):
         batch = batches["train"]
         draws = state.draws("pretexts", batch)
         made = self.pretexts.make(batch.images, draws=draws, normalisation=batch.normalisation)
-        inputs = self._attacked(made, state, batch, runtime) if self.config.attack.is_on else made.inputs
+        inputs = self._attacked(made, state, batches, runtime) if self.config.attack.is_on else made.inputs
         with runtime.autocast():
             features = self.backbone(inputs).pooled
             outputs = self.semantic(features)
         class_losses = self.class_loss.joined(outputs, batch, progress=state.progress, runtime=runtime)
         classification_loss = batch.mean(class_losses)
-        gated = self.pretexts(features, made.targets, batch=batch, runtime=runtime, class_losses=class_losses)
+        step = self._gate_step(state, batches, runtime)
+        gated = self.pretexts(features, made.targets, step, class_losses=class_losses)
         loss = gated.loss if self.pretexts.covers_class else classification_loss + gated.loss
         runtime.step(state.optimizers["main"], loss)
         return {"classification_loss": classification_loss.detach(), **gated.metrics}
@@ -128,8 +134,20 @@ class GSSL(AbstractMethod):
         """Return the released gate's parameters, or those of pretexts of weight 0."""
         return {f"pretexts.{name}": reason for name, reason in self.pretexts.frozen_parameters().items()}
 
-    def _attacked(self, made: PretextBatch, state: TrainState, batch: Batch, runtime: Runtime) -> Images:
+    def _gate_step(self, state: TrainState, batches: Batches, runtime: Runtime) -> GateStep:
+        """Return what the gate may know of a step."""
+
+        def classify(features: Tensor, batch: Batch) -> Tensor:
+            with runtime.autocast():
+                outputs = self.semantic(features)
+            return self.class_loss.joined(outputs, batch, progress=state.progress, runtime=runtime)
+
+        own, train = batches.get("gate"), batches["train"]
+        return self.pretexts.gate_step(state, train, own, runtime, backbone=self.backbone, classify=classify)
+
+    def _attacked(self, made: PretextBatch, state: TrainState, batches: Batches, runtime: Runtime) -> Images:
         """Return the transformed images, changed so that their summed loss rises."""
+        batch, step = batches["train"], self._gate_step(state, batches, runtime)
         if batch.normalisation is None:
             raise ConfigError("a batch that says how it was normalised", "none", "make it with InputPipeline")
 
@@ -140,7 +158,7 @@ class GSSL(AbstractMethod):
             losses = self.task.losses(self.class_loss.logits(outputs), batch.targets)
             if not self.config.attack_pretexts:
                 return losses.sum()
-            return self.pretexts.summed_loss(features, made.targets, losses, batch=batch, runtime=runtime)
+            return self.pretexts.summed_loss(features, made.targets, losses, step)
 
         with attack_mode(self.backbone, self.config.attack):
             return projected_gradient_descent(

@@ -1,24 +1,26 @@
 """Several label-free tasks on one image, answered from the classifier's features and weighted by a gate."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal, NamedTuple, TypeAlias
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from auxo.errors import ConfigError
-from auxo.gates import AbstractGate, GateConfig
+from auxo.gates import AbstractGate, GateConfig, GateResult, GateStep, TaskLosses
 from auxo.gates.learned import LearnedGate
-from auxo.interfaces import PretextBatch, PretextHead
+from auxo.interfaces import PretextBatch, PretextHead, TrainState, View
+from auxo.layers.batch_norm import keep_running_statistics
 from auxo.layers.heads import HeadKind, class_head
 from auxo.options import Options, Range
-from auxo.outside import absolute_name
 from auxo.pretexts._quadrants import AbstractQuadrantPretext, find_quadrant_pretexts, make_quadrants
 from auxo.pretexts.channel_shuffle import ChannelShuffle
 from auxo.pretexts.flip import Flip, FlipAxis
 from auxo.random import Draws
+from auxo.registry.outside import absolute_name
 from auxo.runtime import Runtime
 from auxo.types import Batch, Images, Losses, Metrics, Normalisation
 
@@ -74,6 +76,11 @@ class GatedPretextsConfig(Options):
         """Whether channels are exchanged after normalisation, which leads out of the range of pixels."""
         is_shuffled = any(isinstance(part, ChannelShuffle) for part in self.parts.values())
         return is_shuffled and self.shuffle_space == "normalised"
+
+    @property
+    def views(self) -> dict[str, View]:
+        """The view that the gate asks for, ``gate``, if it does and there is something to weigh."""
+        return {"gate": self.gate.view} if self.tasks and self.gate.view is not None else {}
 
     def build(
         self, num_features: int, *, seed: int, head: HeadKind = "linear", class_outputs: int | None = None
@@ -166,13 +173,44 @@ class GatedPretexts(nn.Module):
         parts = zip(self.parts.values(), outputs, targets.unbind(1), strict=True)
         return torch.stack([part.loss(output, answers) for part, output, answers in parts], 1)
 
+    def gate_step(
+        self,
+        state: TrainState,
+        batch: Batch,
+        own: Batch | None,
+        runtime: Runtime,
+        *,
+        backbone: nn.Module,
+        classify: Callable[[Tensor, Batch], Losses],
+    ) -> GateStep:
+        """Return what the gate may know of a step.
+
+        Args:
+            state: of the step.
+            batch: that the method trains on.
+            own: of the gate's own view, if it has one.
+            runtime: see :meth:`forward`.
+            backbone: what the pretexts and the classes share.
+            classify: returns the class losses of features of a batch.
+        """
+
+        def losses_at(weights: Mapping[str, Tensor], shown: Batch) -> TaskLosses:
+            draws = state.draws("gate", shown)
+            made = self.make(shown.images, draws=draws, normalisation=shown.normalisation)
+            with runtime.autocast(), keep_running_statistics(backbone):
+                features = functional_call(backbone, dict(weights), (made.inputs,)).pooled
+            primary = classify(features, shown)
+            return TaskLosses(self._weighed(self.losses(features, made.targets, runtime=runtime), primary), primary)
+
+        shared = dict(backbone.named_parameters())
+        return GateStep(batch, runtime, progress=state.progress, shared=shared, own=own, losses_at=losses_at)
+
     def forward(
         self,
         features: Float[Tensor, "samples dim"],
         targets: Int[Tensor, "samples pretexts"],
+        step: GateStep,
         *,
-        batch: Batch,
-        runtime: Runtime,
         class_losses: Losses | None = None,
     ) -> GatedLoss:
         """Return the weighted loss of the pretexts, to be added to the class loss, and the metrics.
@@ -180,20 +218,18 @@ class GatedPretexts(nn.Module):
         Args:
             features: the backbone's, of the inputs of :meth:`make`; attached to the graph.
             targets: the answers of :meth:`make`.
-            batch: says how the samples are shared out among processes; their number is a multiple of its images', the
-                same multiple in every process.
-            runtime: autocast of the heads, averages of the gate; every process must call.
+            step: what else the gate may know; which task is primary is known here.
             class_losses: shape ``(samples,)``; read only where the gate covers the class loss, which is then part of
                 the returned loss.
         """
         if self.gate is None:
             return GatedLoss(features.new_zeros(()), {}, features.new_zeros(0))
-        losses = self.losses(features, targets, runtime=runtime)
-        result = self.gate(self._weighed(losses, class_losses), features, batch=batch, runtime=runtime)
+        losses = self.losses(features, targets, runtime=step.runtime)
+        result = self._ask_gate(self.gate, self._weighed(losses, class_losses), features, step)
         scale = 1.0 if self.config.normalise_weights else float(len(self.names))
         weights = result.weights * scale
         loss = result.loss * scale if self.covers_class else result.loss * (scale * self.config.weight)
-        means = losses.detach().mean(0) * batch.share
+        means = losses.detach().mean(0) * step.batch.share
         metrics = {f"{name}_loss": mean for name, mean in zip(self.parts, means.unbind(), strict=True)}
         metrics["gated_loss"] = (result.loss * scale).detach()
         metrics |= {f"gate_{name}": weight for name, weight in zip(self.names, weights.unbind(), strict=True)}
@@ -204,9 +240,7 @@ class GatedPretexts(nn.Module):
         features: Float[Tensor, "samples dim"],
         targets: Int[Tensor, "samples pretexts"],
         class_losses: Losses,
-        *,
-        batch: Batch,
-        runtime: Runtime,
+        step: GateStep,
     ) -> Float[Tensor, ""]:
         """Return the class and pretext losses summed over the samples, the weights held fixed: what an attack raises.
 
@@ -214,9 +248,9 @@ class GatedPretexts(nn.Module):
         """
         if self.gate is None:
             return class_losses.sum()
-        losses = self.losses(features, targets, runtime=runtime)
+        losses = self.losses(features, targets, runtime=step.runtime)
         weighed = self._weighed(losses, class_losses)
-        weights: Tensor = self.gate(weighed, features, batch=batch, runtime=runtime).weights
+        weights = self._ask_gate(self.gate, weighed, features, step).weights
         if not self.config.normalise_weights:
             weights = weights * len(self.names)
         total = (weighed.sum(0) * weights).sum()
@@ -237,6 +271,11 @@ class GatedPretexts(nn.Module):
         if not self.config.weight:
             return dict.fromkeys((name for name, _ in self.named_parameters()), "the pretexts have weight 0")
         return {f"gate.{name}": reason for name, reason in self.gate.frozen_parameters().items()}
+
+    def _ask_gate(self, gate: AbstractGate, losses: Tensor, features: Tensor, step: GateStep) -> GateResult:
+        """Return what the gate makes of the losses, told which of them is the primary task's."""
+        result: GateResult = gate(losses, features, replace(step, primary=0 if self.covers_class else None))
+        return result
 
     def _weighed(self, losses: Tensor, class_losses: Losses | None) -> Tensor:
         """Return what the gate weighs: the pretexts' losses, or the class loss and those at their weight."""

@@ -6,13 +6,14 @@ import pytest
 import torch
 from torch import nn
 
+from auxo.gates import GateStep
 from auxo.gates._softmax import softmax_loss
 
 FORMS = ("mean_of_softmax", "softmax_of_mean", "per_sample")
 
 
 def call(gate, tasks, runtime):
-    return gate(tasks.losses, tasks.features, batch=tasks.batch, runtime=runtime)
+    return gate(tasks.losses, tasks.features, GateStep(tasks.batch, runtime))
 
 
 def by_hand(losses, logits, form):
@@ -100,7 +101,7 @@ def test_learned__gradient_of_the_layer__equals_finite_differences(build, tasks,
 def test_learned__gradient__reaches_the_features_through_the_weights(build, tasks, runtime):
     gate = build(name="learned", normalise_losses=False, entropy=0.0)
     fixed = tasks.losses.detach()
-    loss = gate(fixed, tasks.features, batch=tasks.batch, runtime=runtime).loss
+    loss = gate(fixed, tasks.features, GateStep(tasks.batch, runtime)).loss
     (gradient,) = torch.autograd.grad(loss, tasks.features)
     assert gradient.norm() > 1e-4
 
@@ -121,7 +122,7 @@ def test_frozen__gradient_of_the_tasks__is_weighted(build, tasks, runtime):
     result = call(build(name="frozen"), tasks, runtime)
     leaf = tasks.losses.detach().requires_grad_()
     (gradient,) = torch.autograd.grad(
-        build(name="frozen")(leaf, tasks.features, batch=tasks.batch, runtime=runtime).loss, leaf
+        build(name="frozen")(leaf, tasks.features, GateStep(tasks.batch, runtime)).loss, leaf
     )
     torch.testing.assert_close(gradient, (result.weights / 12).expand(12, 3), rtol=1e-12, atol=0)
 

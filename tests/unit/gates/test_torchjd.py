@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from auxo.errors import ConfigError
+from auxo.gates import GateStep
 from auxo.gates.torchjd import Aggregator, project_onto_dual_cone
 
 needs_torchjd = pytest.mark.skipif(importlib.util.find_spec("torchjd") is None, reason="needs the extra torchjd")
@@ -33,7 +34,7 @@ def in_conflict(count=3):
 @pytest.mark.parametrize("aggregator", WITHOUT_MORE_PACKAGES)
 def test_weights__of_every_weighting__are_finite_and_weight_the_means(build, tasks, runtime, aggregator):
     gate = build(name="torchjd", aggregator=aggregator)
-    result = gate(tasks.losses, tasks.features, batch=tasks.batch, runtime=runtime)
+    result = gate(tasks.losses, tasks.features, GateStep(tasks.batch, runtime))
     assert torch.isfinite(result.weights).all()
     expected = (result.weights * tasks.losses.mean(0)).sum().item()
     assert result.loss.item() == pytest.approx(expected, rel=1e-12)
@@ -43,7 +44,7 @@ def test_weights__of_every_weighting__are_finite_and_weight_the_means(build, tas
 @needs_torchjd
 def test_weights__mgda__give_the_shortest_combination(build, tasks, runtime):
     gate = build(name="torchjd", aggregator="mgda")
-    weights = gate(tasks.losses, tasks.features, batch=tasks.batch, runtime=runtime).weights
+    weights = gate(tasks.losses, tasks.features, GateStep(tasks.batch, runtime)).weights
     gramian = gramian_of(tasks)
     grid = torch.tensor([p for p in itertools.product(range(101), repeat=3) if sum(p) == 100], dtype=torch.float64)
     lengths = ((grid / 100) @ gramian * (grid / 100)).sum(1)
@@ -55,7 +56,7 @@ def test_weights__mgda__give_the_shortest_combination(build, tasks, runtime):
 def test_weights__in_conflict__combine_to_a_direction_that_hurts_no_task(build, tasks, runtime, aggregator):
     features, losses = in_conflict()
     gate = build(name="torchjd", aggregator=aggregator)
-    weights = gate(losses, features, batch=tasks.batch, runtime=runtime).weights
+    weights = gate(losses, features, GateStep(tasks.batch, runtime)).weights
     rows = [torch.autograd.grad(mean, features, retain_graph=True)[0].flatten() for mean in losses.mean(0)]
     products = torch.stack(rows) @ (torch.stack(rows).T @ weights)
     mean_products = torch.stack(rows) @ torch.stack(rows).mean(0)
@@ -68,7 +69,7 @@ def test_weights__in_conflict__combine_to_a_direction_that_hurts_no_task(build, 
 def test_weights__without_conflict__are_equal(build, tasks, runtime, aggregator):
     features = torch.eye(4, dtype=torch.float64, requires_grad=True)
     losses = features[:, :3] + features[:, 3:]
-    weights = build(name="torchjd", aggregator=aggregator)(losses, features, batch=tasks.batch, runtime=runtime).weights
+    weights = build(name="torchjd", aggregator=aggregator)(losses, features, GateStep(tasks.batch, runtime)).weights
     assert weights.tolist() == pytest.approx([1 / 3] * 3, abs=1e-9)
 
 
@@ -76,15 +77,15 @@ def test_weights__without_conflict__are_equal(build, tasks, runtime, aggregator)
 @pytest.mark.parametrize("aggregator", WITHOUT_MORE_PACKAGES)
 def test_weights__gradients_a_million_times_smaller__are_the_same(build, tasks, runtime, aggregator):
     one, other = (build(name="torchjd", aggregator=aggregator) for _ in range(2))
-    plain = one(tasks.losses, tasks.features, batch=tasks.batch, runtime=runtime).weights
-    small = other(tasks.losses * 1e-6, tasks.features, batch=tasks.batch, runtime=runtime).weights
+    plain = one(tasks.losses, tasks.features, GateStep(tasks.batch, runtime)).weights
+    small = other(tasks.losses * 1e-6, tasks.features, GateStep(tasks.batch, runtime)).weights
     torch.testing.assert_close(plain, small, rtol=1e-6, atol=1e-9)
 
 
 @needs_torchjd
 def test_weights__no_gradient__are_equal(build, tasks, runtime):
     losses = 0 * tasks.features[:, :3] + 1
-    result = build(name="torchjd")(losses, tasks.features, batch=tasks.batch, runtime=runtime)
+    result = build(name="torchjd")(losses, tasks.features, GateStep(tasks.batch, runtime))
     assert result.weights.tolist() == pytest.approx([1 / 3] * 3)
 
 
@@ -93,7 +94,7 @@ def test_pcgrad__order__comes_from_a_stream_that_the_state_remembers(build, task
     features, losses = in_conflict()
 
     def weights(gate, count):
-        drawn = [gate(losses, features, batch=tasks.batch, runtime=runtime).weights for _ in range(count)]
+        drawn = [gate(losses, features, GateStep(tasks.batch, runtime)).weights for _ in range(count)]
         return torch.stack(drawn)
 
     gate, again = (build(name="torchjd", aggregator="pcgrad") for _ in range(2))

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from auxo.errors import ConfigError
-from auxo.gates import GateConfig
+from auxo.gates import GateConfig, GateStep
 from auxo.gates.frozen import FrozenGate
 from auxo.gates.uniform import UniformGate
 from auxo.layers.heads import linear_head
@@ -41,7 +41,7 @@ def answered(config, class_losses=None, **options):
     made = pretexts.make(images(), draws=draws())
     features = Pool()(made.inputs).pooled.requires_grad_()
     batch = Batch(made.inputs, {"label": made.sources}, made.sources)
-    gated = pretexts(features, made.targets, batch=batch, runtime=RUNTIME, class_losses=class_losses)
+    gated = pretexts(features, made.targets, GateStep(batch, RUNTIME), class_losses=class_losses)
     return pretexts, features, made, batch, gated
 
 
@@ -160,7 +160,7 @@ def test_summed_loss__of_an_attack__is_the_sum_at_the_gates_weights(name):
     config = GatedPretextsConfig(gate=find_member(GateConfig, name)(), weight=0.3)
     pretexts, features, made, batch, gated = answered(config)
     class_losses = features.square().mean(1)
-    total = pretexts.summed_loss(features, made.targets, class_losses, batch=batch, runtime=RUNTIME)
+    total = pretexts.summed_loss(features, made.targets, class_losses, GateStep(batch, RUNTIME))
     losses = pretexts.losses(features, made.targets, runtime=RUNTIME)
     torch.testing.assert_close(total, class_losses.sum() + 0.3 * (gated.weights * losses.sum(0)).sum())
     total.backward()
@@ -171,7 +171,7 @@ def test_summed_loss__weights_of_a_sum__are_those_of_the_training_loss():
     config = GatedPretextsConfig(gate=UNIFORM, weight=0.3, normalise_weights=False)
     pretexts, features, made, batch, gated = answered(config)
     class_losses = features.square().mean(1)
-    total = pretexts.summed_loss(features, made.targets, class_losses, batch=batch, runtime=RUNTIME)
+    total = pretexts.summed_loss(features, made.targets, class_losses, GateStep(batch, RUNTIME))
     torch.testing.assert_close(total, class_losses.sum() + COUNT * gated.loss)
 
 
@@ -179,7 +179,7 @@ def test_summed_loss__gate_that_covers_the_class_loss__holds_it_once():
     class_losses = torch.linspace(1, 2, COUNT, dtype=torch.float64)
     config = GatedPretextsConfig(gate=UNIFORM, weight=0.2)
     pretexts, features, made, batch, gated = answered(config, class_losses=class_losses, class_outputs=4)
-    total = pretexts.summed_loss(features, made.targets, class_losses, batch=batch, runtime=RUNTIME)
+    total = pretexts.summed_loss(features, made.targets, class_losses, GateStep(batch, RUNTIME))
     torch.testing.assert_close(total, COUNT * gated.loss)
 
 

@@ -1,0 +1,95 @@
+"""A gate in an outside file that asks for a view, for gradients and for the losses as a function."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from auxo.backbones import BackboneConfig
+from auxo.data.fake import oriented_shapes
+from auxo.errors import ConfigError
+from auxo.gates import GateStep
+from auxo.interfaces import TrainState
+from auxo.methods.gssl import GSSL
+from auxo.pretexts import GatedPretextsConfig
+from auxo.registry.outside import import_file
+from auxo.runs import Networks
+from auxo.tasks import Classification
+from auxo.types import Batch
+
+FILE = Path(__file__).parents[2] / "outside" / "lookahead.py"
+
+
+@pytest.fixture(params=["pretexts", "all"])
+def method(request):
+    pretexts = GatedPretextsConfig(gate=import_file(FILE).LookAhead.Config())
+    config = GSSL.Config(pretexts=pretexts, covers=request.param)
+    task = Classification(("a", "b", "c", "d"), channels=3, height=16, width=16)
+    torch.manual_seed(0)
+    method = config.build(Networks(BackboneConfig(name="resnet8"), task, seed=0)).double().train()
+    with torch.no_grad():
+        method.pretexts.gate.logits.copy_(torch.randn(len(method.pretexts.gate.logits)))
+    return method
+
+
+def batch_of(start, count):
+    source = oriented_shapes(32, size=16, seed=0)
+    chosen = torch.arange(start, start + count)
+    images = source.images[chosen].double() / 127.5 - 1
+    return Batch(images, {"label": source.columns["label"].values[chosen]}, chosen)
+
+
+def test_views__of_a_method_with_the_gate__have_its_own():
+    config = GSSL.Config(pretexts=GatedPretextsConfig(gate=import_file(FILE).LookAhead.Config()))
+    assert list(config.required_views()) == ["train", "gate"]
+    assert list(GSSL.Config().required_views()) == ["train"]
+    assert list(replace(config, pretexts=replace(config.pretexts, tasks=())).required_views()) == ["train"]
+
+
+def test_gate__learned_by_looking_ahead__follows_the_slope_of_the_class_loss(method, runtime):
+    gate, batches, seen = method.pretexts.gate, {"train": batch_of(0, 12), "gate": batch_of(12, 8)}, {}
+    state = TrainState(method.optimizers(), seed=3, step=5, num_steps=10)
+    look = gate.look_ahead
+
+    def noting(weights, gradients, step):
+        seen.update(gradients=gradients, step=step)
+        return look(weights, gradients, step)
+
+    gate.look_ahead = noting
+    before = {name: tensor.clone() for name, tensor in method.backbone.named_buffers()}
+    made = method.pretexts.make(batches["train"].images, draws=state.draws("pretexts", batches["train"]))
+    features = method.backbone(made.inputs).pooled
+    after_one = {name: tensor.clone() for name, tensor in method.backbone.named_buffers()}
+    losses = method.class_loss.joined(method.semantic(features), batches["train"], progress=0.5, runtime=runtime)
+    step = method._gate_step(state, batches, runtime)
+    loss = method.pretexts(features, made.targets, step, class_losses=losses).loss
+    (found,) = torch.autograd.grad(loss, gate.logits)
+    scale = 1.0 if method.pretexts.covers_class else method.config.pretexts.weight
+
+    def outcome(logits):
+        return look(logits.softmax(0), seen["gradients"], seen["step"]).item()
+
+    direction = torch.randn(len(gate.logits), dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    ends = [outcome(gate.logits.detach() + sign * 1e-5 * direction) for sign in (1, -1)]
+    slope = (ends[0] - ends[1]) / 2e-5
+    assert (found @ direction).item() == pytest.approx(scale * slope, rel=1e-5)
+    assert abs(slope) > 1e-6
+    assert seen["step"].progress == 0.5
+    assert seen["step"].primary == (0 if method.pretexts.covers_class else None)
+    kept = method.backbone.named_buffers()
+    assert all(torch.equal(tensor, after_one[name]) for name, tensor in kept)  # looking ahead moves no statistics
+    assert any(not torch.equal(after_one[name], before[name]) for name in before)
+
+
+def test_gradients__of_each_loss__are_those_of_the_shared_weights(method, runtime):
+    batch = batch_of(0, 6)
+    features = method.backbone(batch.images).pooled
+    losses = torch.stack([features.sum(1), features.square().sum(1)], 1)
+    rows = GateStep(batch, runtime, shared=dict(method.backbone.named_parameters())).gradients(losses)
+    parameters = list(method.backbone.parameters())
+    for row, column in zip(rows, losses.unbind(1), strict=True):
+        own = torch.autograd.grad(column.mean(), parameters, retain_graph=True)
+        torch.testing.assert_close(row, torch.cat([part.reshape(-1) for part in own]))
+    with pytest.raises(ConfigError, match="a method that says which weights its losses share"):
+        GateStep(batch, runtime).gradients(losses)
