@@ -39,7 +39,7 @@ from auxo.interfaces import (
     TrainState,
     View,
 )
-from auxo.layers.heads import HiddenHead, SideBySide
+from auxo.layers.heads import SideBySide, hidden_head
 from auxo.layers.sub_classes import SubClasses, describe_labels, mean_by_class, negative_entropy
 from auxo.losses import focal_terms
 from auxo.optimizers import LearningRate, OptimizerConfig
@@ -115,7 +115,7 @@ class MAXL(AbstractMethod):
         hypergradient: _Hypergradient = "forward"
         """How the second level is differentiated: exactly, by a forward pass of tangents (forward) or through the
         gradient's own graph (second_order); by a difference; or as the released first-order file does."""
-        alpha: Annotated[float, Range(low=0)] | None = None
+        alpha: Annotated[float, Range(above=0)] | None = None
         """Length of the second level's trial step; by default the first level's learning rate."""
         early_alpha: bool = False
         """Take the learning rate of the next epoch for the trial step, as released."""
@@ -127,8 +127,8 @@ class MAXL(AbstractMethod):
         """Take the mean label over the batch (released), or over each class of it."""
         gamma: Annotated[float, Range(low=0)] = 2.0
         """Exponent of both focal losses; 0 is cross-entropy."""
-        hidden: Annotated[int, Range(low=1)] = 512
-        """Width of the hidden layer of every head."""
+        hidden: Annotated[int, Range(low=0)] = 512
+        """Width of the hidden layer of every head; 0 for heads that are linear."""
         generator_mode: Literal["train", "eval"] = "train"
         """Mode in which the labelling network labels for the first level: released, its batch norm sees the batch."""
         leak: Annotated[float, Range(low=0, high=1)] = 0.0
@@ -191,13 +191,13 @@ class MAXL(AbstractMethod):
         super().__init__(config, networks)
         num_features, hidden, seed = self.backbone.num_features, config.hidden, networks.seed
         self.sub_classes = SubClasses(config.sub_classes, num_classes=self.task.num_outputs)
-        self.semantic = HiddenHead("semantic", num_features, hidden, self.task.num_outputs, seed=seed)
+        self.semantic = hidden_head("semantic", num_features, hidden, self.task.num_outputs, seed=seed)
         if config.labels != "none":
-            self.auxiliary = HiddenHead("auxiliary", num_features, hidden, self.sub_classes.total, seed=seed)
+            self.auxiliary = hidden_head("auxiliary", num_features, hidden, self.sub_classes.total, seed=seed)
         if config.labels in ("generated", "frozen"):
             self.generator = networks.new("generator")
             size = self.generator.num_features, hidden, self.sub_classes.total
-            self.generator_head = HiddenHead("generator_head", *size, seed=seed)
+            self.generator_head = hidden_head("generator_head", *size, seed=seed)
         if config.labels == "frozen":
             for parameter in self._generator_parameters:
                 parameter.requires_grad_(False)
