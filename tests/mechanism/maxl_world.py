@@ -1,10 +1,11 @@
 """A world in which each class has four sub-clusters that differ by the class they are confused with.
 
-Six classes; twelve contexts, each shared by two classes, which lie on either side of its centre. A class has four contexts.
+Six classes; twelve contexts, each shared by two classes, which lie on either side of its centre. A class has four.
 What MAXL should find are the contexts of a class: that is what the residual of the class head shows.
 """
 
 from dataclasses import replace
+from types import MappingProxyType
 
 import torch
 from torch import nn
@@ -36,13 +37,11 @@ class Perceptron(AbstractBackbone):
     """Layers of 64 and 32 with ReLU."""
 
     num_features = 32
-    map_channels = {}
+    map_channels = MappingProxyType({})
 
     def __init__(self, *, channels, height, width):
         super().__init__()
-        self.layers = nn.Sequential(
-            nn.Linear(channels * height * width, 64), nn.ReLU(), nn.Linear(64, 32), nn.ReLU()
-        )
+        self.layers = nn.Sequential(nn.Linear(channels * height * width, 64), nn.ReLU(), nn.Linear(64, 32), nn.ReLU())
 
     def forward(self, images):
         return Features(self.layers(images.flatten(1)), {})
@@ -57,7 +56,9 @@ class World:
         centres = 3.2 * torch.randn(len(edges), 6, generator=draws)
         ways = torch.randn(len(edges), 6, generator=draws)
         ways = 0.9 * ways / ways.norm(dim=1, keepdim=True)
-        places = [(classes[side], number, sign) for number, classes in enumerate(edges) for side, sign in ((0, 1), (1, -1))]
+        places = [
+            (classes[side], number, sign) for number, classes in enumerate(edges) for side, sign in ((0, 1), (1, -1))
+        ]
         turn = torch.linalg.qr(torch.randn(INPUTS, INPUTS, generator=draws)).Q
         self.items = []
         for count in (num_train, num_test):
@@ -65,7 +66,9 @@ class World:
             labels = torch.tensor([places[k][0] for k in chosen.tolist()])
             signal = torch.stack([centres[n] + sign * ways[n] for _, n, sign in (places[k] for k in chosen.tolist())])
             signal = signal + 0.6 * torch.randn(count, 6, generator=draws)
-            loud = 6 * torch.randint(2, (count, 2), generator=draws).mul(2).sub(1) + torch.randn(count, 2, generator=draws)
+            loud = 6 * torch.randint(2, (count, 2), generator=draws).mul(2).sub(1) + torch.randn(
+                count, 2, generator=draws
+            )
             rest = torch.randn(count, 32, generator=draws) * torch.tensor([3.0] * 6 + [1.0] * 26)
             self.items.append((torch.cat([signal, loud, rest], dim=1) @ turn, labels, chosen))
         mean, std = self.items[0][0].mean(0), self.items[0][0].std(0).mean()

@@ -1,5 +1,6 @@
 """MAXL: a second network divides every class, and learns to do it so that the first one's step helps most."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -36,6 +37,7 @@ from auxo.interfaces import (
     StageStart,
     StepPlan,
     TableExhibit,
+    TextExhibit,
     TrainState,
     View,
 )
@@ -342,17 +344,24 @@ class MAXL(AbstractMethod):
         if self.config.labels not in ("generated", "frozen"):
             return ()
         reader = images["train"]
-        found = reader.read(self._generate_labels).argmax(dim=1)
-        counts = found.bincount(minlength=self.sub_classes.total).tolist()
-        classes = self.task.targets[0].names
-        names = [f"{classes[c]} / {k}" for c, count in enumerate(self.sub_classes.counts) for k in range(count)]
-        shown = [(found == k).nonzero().flatten()[:_PER_ROW] for k in range(sum(self.sub_classes.counts[:_SHOWN]))]
+        labels = reader.read(self._generate_labels)
+        found, counts = labels.argmax(dim=1), self.sub_classes.counts
+        told = describe_labels(labels, reader.targets[LABEL], num_classes=len(counts), join=lambda tensor: tensor)
+        text = (
+            f"A label has an entropy of {told.entropy:.2f} nats ({math.log(max(counts)):.2f} where it says nothing) "
+            f"and tells {told.information:.2f} nats about its image in the class; {told.num_used:.1f} labels are used."
+        )
+        classes, sizes = self.task.targets[0].names, found.bincount(minlength=sum(counts)).split(counts)
+        pad = [[""] * (max(counts) - count) for count in counts]
+        rows = [(name, *own.tolist(), *rest) for name, own, rest in zip(classes, sizes, pad, strict=True)]
+        names = [f"{name} / {k}" for name, count in zip(classes, counts, strict=True) for k in range(count)]
+        shown = [(found == k).nonzero().flatten()[:_PER_ROW] for k in range(sum(counts[:_SHOWN]))]
         captions = [names[k] for k, members in enumerate(shown) for _ in members]
+        header = ("class", *map(str, range(max(counts))))
         return (
+            TextExhibit("Invented labels", text),
             ImageExhibit("Training images by sub-class", reader.pixels(torch.cat(shown)), captions, columns=_PER_ROW),
-            TableExhibit(
-                "Training images of each sub-class", ("sub-class", "images"), list(zip(names, counts, strict=True))
-            ),
+            TableExhibit("Most likely sub-class of the training images", header, rows),
         )
 
     def _make_solver(self, state: TrainState, network: nn.Module) -> AbstractSolver:
