@@ -55,7 +55,7 @@ from typing import (
 
 from auxo import registry
 from auxo.errors import ConfigError, OptionError
-from auxo.outside import is_outside, load_outside
+from auxo.registry.outside import is_outside, load_outside
 
 _INSIDE = "Config"
 _Member = TypeVar("_Member", bound="FamilyOptions")

@@ -164,7 +164,7 @@ class Runtime:
 
     def differentiable_sum(self, tensor: Tensor) -> Tensor:
         """Sum over the processes, with the sum of the gradients as backward."""
-        return _sum_over_processes(tensor)
+        return tensor if self.num_processes == 1 else _sum_over_processes(tensor)
 
     def barrier(self) -> None:
         """Wait for the other processes."""

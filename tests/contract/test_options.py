@@ -1,6 +1,9 @@
 """Every option of what is chosen by a name reaches it: another value changes what is computed."""
 
+import importlib
 import importlib.util
+import inspect
+import pkgutil
 from collections.abc import Iterator
 from dataclasses import fields, replace
 from pathlib import Path
@@ -16,10 +19,10 @@ import auxo
 from auxo.backbones import BackboneConfig
 from auxo.bilevel import HessianOperator
 from auxo.evaluation import AttackConfig, adversarial_images
-from auxo.gates import GateConfig
+from auxo.gates import GateConfig, GateStep
 from auxo.interfaces import PretextConfig
 from auxo.losses import ClassLossConfig
-from auxo.options import FamilyOptions, Range, find_member, find_range, list_members
+from auxo.options import FamilyOptions, Options, Range, find_member, find_range, list_members
 from auxo.random import Draws, named_generator
 from auxo.runtime import Runtime, RuntimeConfig
 from auxo.solvers import LowerLevel, SolverConfig
@@ -42,7 +45,7 @@ def use_gate(config):
     ]
     gate = config.build(num_features=7, num_outputs=(2, 16, 6), seed=0)
     batch = Batch(torch.zeros(10, 3, 2, 2), {}, torch.arange(10))
-    result = gate(torch.stack(columns, 1), features, batch=batch, runtime=RUNTIME)
+    result = gate(torch.stack(columns, 1), features, GateStep(batch, RUNTIME))
     return [*gate.state_dict().values(), result.loss, result.weights]
 
 
@@ -160,3 +163,17 @@ def test_families__of_auxo__are_all_asked():
     }
     assert declared == {family.family for family in FAMILIES}
     assert all(issubclass(family, FamilyOptions) for family in FAMILIES)
+
+
+def test_checks__of_a_dataclass_of_options__begin_or_go_on_with_those_of_ranges():
+    for module in pkgutil.walk_packages(auxo.__path__, "auxo."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    waiting, seen = [Options], set()
+    while waiting:
+        kind = waiting.pop()
+        waiting += [each for each in kind.__subclasses__() if each not in seen]
+        seen.add(kind)
+        own = vars(kind).get("__post_init__")
+        if own is not None and kind is not Options and kind.__module__.startswith("auxo."):
+            assert "super().__post_init__()" in inspect.getsource(own), f"{kind.__qualname__} leaves ranges unchecked"

@@ -22,6 +22,8 @@ CASES = (
     "supervised-ldam-drw",
     "fixmatch",
     "fixmatch-gated",
+    "maxl",
+    "maxl-second-order",
 )
 
 

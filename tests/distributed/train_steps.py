@@ -15,6 +15,7 @@ from auxo.losses import LDAM
 from auxo.methods.bissl import BiSSL
 from auxo.methods.fixmatch import FixMatch
 from auxo.methods.joint_training import JointTraining
+from auxo.methods.maxl import MAXL
 from auxo.methods.ossl import OSSL, ImplicitConfig
 from auxo.methods.pretrain import Pretraining
 from auxo.methods.supervised import Supervised
@@ -38,6 +39,11 @@ CASES = {
     "ossl-synchronised-batch-norm": (OSSL.Config(), "resnet8"),
     "rotation-random": (JointTraining.Config(pretext=Rotation("random")), "lenet5"),
     "ossl-implicit": (OSSL.Config(scope="implicit", implicit=ImplicitConfig(newton_steps=6, iterations=40)), "lenet5"),
+}
+TAUGHT = MAXL.Config(passes="interleaved", hidden=16, sub_classes=(3,), gamma=2.0, entropy="class", alpha=0.1)
+CASES |= {
+    "maxl": (TAUGHT, "lenet5"),
+    "maxl-second-order": (dataclasses.replace(TAUGHT, hypergradient="second_order", entropy="batch"), "lenet5"),
 }
 # Scaled so that steps at random weights stay small: rounding must not grow from step to step.
 SLOW = OptimizerConfig(lr=1e-4)

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from auxo.cli import main
-from auxo.outside import import_file
+from auxo.registry.outside import import_file
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "my_method.py"
 

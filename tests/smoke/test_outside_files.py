@@ -126,3 +126,37 @@ def test_compare__backbone_and_data_of_files__are_run_in_processes_and_reused(au
     answer = auxo("compare", *THINGS, *words, *options)
     assert answer.code == 2
     assert "one of an earlier text of such a file" in answer.err
+
+
+GATE = """
+from dataclasses import dataclass
+from typing import Annotated
+
+from auxo.gates import GateConfig
+from auxo.gates.uniform import UniformGate
+from auxo.options import Range
+
+
+class Mine(UniformGate):
+    @dataclass(frozen=True, kw_only=True)
+    class Config(GateConfig):
+        push: Annotated[float, Range(above=0)] = 1.0
+
+        def build(self, *, num_features, num_outputs, seed):
+            return Mine()
+"""
+
+
+def test_gate__of_a_file__trains_with_its_options_and_needs_leave_to_go_on(auxo, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "gate.py").write_text(GATE)
+    words = ("--method.pretexts.gate.name", "gate.py:Mine", "--method.pretexts.gate.push")
+    answer = auxo("train", "gssl", *words, "0", "--out", "run")
+    assert "--method.pretexts.gate.push > 0, got 0" in answer.err
+    answer = auxo("train", "gssl", *words, "2", *QUICK, "--epochs", "1", "--data.num-train", "40", "--out", "run")
+    assert answer.code == 0, answer.err
+    config = json.loads((tmp_path / "run" / "config.json").read_text())["run"]
+    gate = config["stages"][0]["method"]["pretexts"]["gate"]
+    assert gate == {"name": f"{tmp_path}/gate.py:Mine", "push": 2.0}
+    assert f"--code {tmp_path}/gate.py" in auxo("train", "--resume", "run").err
+    assert auxo("train", "--resume", "run", "--code", "gate.py").code == 0

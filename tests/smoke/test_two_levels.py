@@ -10,7 +10,7 @@ import torch
 
 from auxo.cli import main
 from auxo.files import read_tensor_file
-from auxo.outside import import_file
+from auxo.registry.outside import import_file
 from auxo.runs.exhibits import read_exhibits
 from auxo.runs.records import read_records
 

@@ -10,9 +10,9 @@ import tyro
 from auxo.backbones._weights import load_weights_file, require_safetensors
 from auxo.errors import ConfigError, ShapeError
 from auxo.interfaces import AbstractBackbone
-from auxo.outside import absolute_name, call_outside, is_outside
 from auxo.random import derive_seed, global_seed
 from auxo.registry import load
+from auxo.registry.outside import absolute_name, call_outside, is_outside
 from auxo.tasks import AbstractTask
 
 _LIBRARIES = ("hf", "timm")

@@ -3,6 +3,7 @@
 from auxo.bilevel.hessian import HessianOperator
 from auxo.bilevel.hypergradient import HypergradientWarning, HypergradResult, hypergradient
 from auxo.bilevel.inner_optimizers import SGD, AbstractInnerOptimizer, Adam, Momentum
+from auxo.bilevel.labels import ClassBatch, differentiate_labels
 from auxo.bilevel.least_squares_head import LeastSquaresHeadProblem
 from auxo.bilevel.linear import (
     MINRES,
@@ -40,6 +41,7 @@ __all__ = [
     "AbstractSolver",
     "Adam",
     "BilevelProblem",
+    "ClassBatch",
     "CompositeLoss",
     "ConjugateGradient",
     "ExactHead",
@@ -67,6 +69,7 @@ __all__ = [
     "SolverInfo",
     "Unrolled",
     "WeightedLoss",
+    "differentiate_labels",
     "hypergradient",
     "solve_outer_products",
 ]

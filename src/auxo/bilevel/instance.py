@@ -131,8 +131,10 @@ class Instance:
         return layout.split(self.over_processes(layout.flatten({n: value.detach() for n, value in tensors.items()})))
 
     def average_present(self, gradients: Mapping[str, Tensor | None]) -> dict[str, Tensor | None]:
-        """Average gradients over the processes in one message; ``None`` stays ``None``."""
-        return {**gradients, **self.average({n: value for n, value in gradients.items() if value is not None})}
+        """Average gradients over the processes in one message; ``None`` stays ``None``, and what is local as it is."""
+        local = self.problem.local
+        shared = {name: value for name, value in gradients.items() if value is not None and name not in local}
+        return {**gradients, **self.average(shared)}
 
     def inner_gradient_in_hyper(self, params: Params) -> tuple[dict[str, Tensor | None], Params]:
         """Return the mean inner loss's gradients in the hyper-parameters and in the inner parameters.

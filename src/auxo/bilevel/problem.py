@@ -38,9 +38,13 @@ class BilevelProblem:
             parameters that are passed in. Read by the solvers that make inner steps from there (:class:`Unrolled`,
             :class:`FirstOrder`): meta-learning an initialisation is ``initial=lambda params, hyper: hyper``.
         frozen: names of hyper-parameters that may be without a gradient, which is then zero.
+        local: names of hyper-parameters that are of this process's part of the batch alone, such as labels that a
+            network gives to its images. Their gradients are not averaged over the processes: what they follow from is
+            for the caller to average.
     """
 
     inner_loss: Level
     outer_loss: Level
     initial: Initial | None = None
     frozen: frozenset[str] = frozenset()
+    local: frozenset[str] = frozenset()

@@ -10,7 +10,7 @@ from auxo.cli.options import parse_options
 from auxo.cli.shapes import build_options, find_absent, is_name, make_blank, make_shape, spell_field
 from auxo.errors import ConfigError, OptionError
 from auxo.options import FamilyOptions, choose_member, family_of, find_member, list_members, list_owners
-from auxo.outside import absolute_name
+from auxo.registry.outside import absolute_name
 from auxo.runs.tree import Steps, replaced, walk
 
 _Options = TypeVar("_Options")

@@ -70,22 +70,22 @@ def run(words: Sequence[str]) -> None:
         reader.require_head()
         target = reader.require_answers("estimation")
         heads = [name for name in reader.heads if name != "mean"]
-        estimation, estimates = _estimate(options, config, model, reader)
+        estimation, estimates = _estimate_sets(options, config, model, reader)
         if runtime.is_main:
             rows = estimate_records(estimation, estimates, run=options.run, heads=heads)
             text = "".join(json.dumps(row) + "\n" for row in rows)
             keep_earlier(out)
             write_atomically(out, text)
             print_table(build_estimate_table(estimation, estimates))
-            notes = _notes(options.paths, estimation, names=target.names)
-            print("\n".join([*_refusals(estimates), *notes, f"estimates: {out}"]))
+            notes = _list_notes(options.paths, estimation, names=target.names)
+            print("\n".join([*_list_refusals(estimates), *notes, f"estimates: {out}"]))
 
 
-def _estimate(
+def _estimate_sets(
     options: Options, config: ExperimentConfig, model: TrainedModel, reader: Reader
 ) -> tuple[Estimation, list[list[Estimate]]]:
     """Fit on the run's validation images and ask about every set."""
-    sources = [_read(path, config, model) for path in options.paths]
+    sources = [_read_unlabelled(path, config, model) for path in options.paths]
     splits = splits_of(config)
     model.check_splits(splits)
     measured = [read_source_indicators(reader, source) for source in sources]  # first: a damaged image is found at once
@@ -100,7 +100,7 @@ def _estimate(
     return estimation, [estimation.estimate(found, name=source.name) for source, found in pairs]
 
 
-def _read(path: str, config: ExperimentConfig, model: TrainedModel) -> AbstractSource:
+def _read_unlabelled(path: str, config: ExperimentConfig, model: TrainedModel) -> AbstractSource:
     """Return the images of a path, unlabelled and called as the path is."""
     source = read_unlabelled(path, replace(config.data, image_size=model.image_size))
     model.check_shape(source.image_shape, where=path)
@@ -108,7 +108,7 @@ def _read(path: str, config: ExperimentConfig, model: TrainedModel) -> AbstractS
     return source
 
 
-def _notes(paths: Sequence[str], estimation: Estimation, *, names: Sequence[str]) -> list[str]:
+def _list_notes(paths: Sequence[str], estimation: Estimation, *, names: Sequence[str]) -> list[str]:
     """Return what the user should know beside the table."""
     labelled = [path for path in paths if _has_class_folders(path, names)]
     notes = [f"note: the folders in {path} are called as classes, which was not used" for path in labelled]
@@ -117,7 +117,7 @@ def _notes(paths: Sequence[str], estimation: Estimation, *, names: Sequence[str]
     return notes
 
 
-def _refusals(estimates: Sequence[Sequence[Estimate]]) -> list[str]:
+def _list_refusals(estimates: Sequence[Sequence[Estimate]]) -> list[str]:
     """Return one line for every estimator that is refused, or two where the sets differ in the reason."""
     sets: dict[tuple[str, str], list[str]] = {}
     for row in (row for rows in estimates for row in rows if row.refused is not None):

@@ -15,7 +15,7 @@ from auxo.data import AbstractSource
 from auxo.data.config import Unknown
 from auxo.errors import ConfigError
 from auxo.explain import ExplainConfig, Subject, explain
-from auxo.outside import short_name
+from auxo.registry.outside import short_name
 from auxo.runs.exhibits import read_exhibits
 from auxo.runs.experiment import ExperimentConfig, method_name
 from auxo.runs.model import TrainedModel, load_model, splits_of

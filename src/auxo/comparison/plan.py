@@ -12,7 +12,7 @@ from auxo.comparison.measures import choose_measure
 from auxo.data import Splits
 from auxo.errors import ConfigError, ForeignCodeError
 from auxo.jobs import Job
-from auxo.outside import run_foreign
+from auxo.registry.outside import run_foreign
 from auxo.runs.experiment import ExperimentConfig
 from auxo.runs.model import splits_of
 from auxo.runs.results import PRIMARY, EvaluationRow, first_head

@@ -9,7 +9,7 @@ from auxo.data.decode import MIN_PIXELS
 from auxo.data.imbalance import Imbalance
 from auxo.errors import ConfigError, OptionError
 from auxo.options import Options, Range
-from auxo.outside import absolute_name
+from auxo.registry.outside import absolute_name
 from auxo.types import LABEL
 
 Augment: TypeAlias = Literal["none", "crop", "crop_flip", "crop_resize", "crop_resize_flip"]

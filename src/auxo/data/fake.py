@@ -36,13 +36,13 @@ def oriented_shapes(num_images: int, *, size: int = 32, seed: int) -> InMemorySo
     axis = (torch.arange(size) + 0.5) / size * 2 - 1
     right = (axis.view(1, 1, -1) - shift[0]) / scale
     down = (axis.view(1, -1, 1) - shift[1]) / scale
-    is_shape = _draw(right, down).gather(0, shapes.view(1, -1, 1, 1).expand(1, -1, size, size))[0].unsqueeze(1)
+    is_shape = _draw_shapes(right, down).gather(0, shapes.view(1, -1, 1, 1).expand(1, -1, size, size))[0].unsqueeze(1)
     images = torch.where(is_shape, colour, noise * darkness)
     pixels = (images * 255).round().to(torch.uint8)
     return InMemorySource("oriented-shapes", pixels, {LABEL: Column(shapes, SHAPES)})
 
 
-def _draw(
+def _draw_shapes(
     right: Float[Tensor, "n 1 width"], down: Float[Tensor, "n height 1"]
 ) -> Bool[Tensor, "shapes n height width"]:
     """Return for every shape which points of the square [-1, 1] x [-1, 1] belong to it."""

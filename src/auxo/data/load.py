@@ -42,7 +42,7 @@ def load_splits(
         DataError: a set cannot be used, is too small, differs from the others in classes or image size, or shares
             images with another.
     """
-    make = _own_splits if config.train is not None else _scenario_splits
+    make = _read_own_splits if config.train is not None else _build_scenario
     splits = make(config, seed, task)
     task.check_source(splits.train.source)
     require_columns(splits.train.source, config.columns)
@@ -60,7 +60,7 @@ def load_splits(
     if num_labelled is not None:
         splits = hide_targets(splits, num_labelled, seed=derive_seed(seed, "split", "num_labelled"))
     meta_seed = derive_seed(seed, "split", "meta")
-    splits = _with_meta(splits, config.meta_fraction, meta_seed, has_hidden_targets=num_labelled is not None)
+    splits = _cut_meta(splits, config.meta_fraction, meta_seed, has_hidden_targets=num_labelled is not None)
     splits = check_disjoint(splits, config.on_overlap)
     task.check_source(splits.train.source)
     return splits
@@ -82,7 +82,7 @@ def ood_splits(sources: Iterable[AbstractSource]) -> tuple[OODSplit, ...]:
     return tuple(splits.values())
 
 
-def _scenario_splits(config: DataConfig, seed: int, task: type[AbstractTask]) -> Splits:
+def _build_scenario(config: DataConfig, seed: int, task: type[AbstractTask]) -> Splits:
     """Build the scenario, which applies ``num_train`` itself, and add the user's sets from elsewhere and unlabelled."""
     module = registry.load("data.scenarios", config.scenario)
     splits: Splits = module.build(config, seed=seed, task=task)
@@ -90,7 +90,7 @@ def _scenario_splits(config: DataConfig, seed: int, task: type[AbstractTask]) ->
     own = [read_named(spec, config, vocabulary=vocabulary) for spec in config.ood]
     stored = store([*own, *_read_own_unlabelled(config)], config)
     elsewhere = (*(split.source for split in splits.ood), *stored[: len(own)])
-    return replace(splits, ood=ood_splits(elsewhere), unlabelled=_unlabelled_split(stored[len(own) :]))
+    return replace(splits, ood=ood_splits(elsewhere), unlabelled=_wrap_unlabelled(stored[len(own) :]))
 
 
 def _read_own_unlabelled(config: DataConfig) -> list[AbstractSource]:
@@ -98,12 +98,12 @@ def _read_own_unlabelled(config: DataConfig) -> list[AbstractSource]:
     return [] if config.unlabelled is None else [read_unlabelled(config.unlabelled, config)]
 
 
-def _unlabelled_split(sources: list[AbstractSource]) -> UnlabelledSplit | None:
+def _wrap_unlabelled(sources: list[AbstractSource]) -> UnlabelledSplit | None:
     """Return the split of no source or one."""
     return UnlabelledSplit(sources[0]) if sources else None
 
 
-def _own_splits(config: DataConfig, seed: int, task: type[AbstractTask]) -> Splits:
+def _read_own_splits(config: DataConfig, seed: int, task: type[AbstractTask]) -> Splits:
     """Read the user's sets and cut validation and test from train where they are not given."""
     specs = {"train": config.train, "val": config.val, "test": config.test}
     given = {role: spec for role, spec in specs.items() if spec is not None}
@@ -116,7 +116,7 @@ def _own_splits(config: DataConfig, seed: int, task: type[AbstractTask]) -> Spli
     by_role = dict(zip(given, rest, strict=False))
     fractions = {"val": config.val_fraction, "test": config.test_fraction}
     missing = {role: fraction for role, fraction in fractions.items() if role not in given and fraction > 0}
-    train, cut = _cut(train, missing, derive_seed(seed, "split", "cut"), task)
+    train, cut = _cut_parts(train, missing, derive_seed(seed, "split", "cut"), task)
     by_role |= cut
     train = subsample(train, config.num_train, seed=derive_seed(seed, "split", "num_train"), task=task)
     return Splits(
@@ -125,11 +125,11 @@ def _own_splits(config: DataConfig, seed: int, task: type[AbstractTask]) -> Spli
         test=TestSplit(by_role["test"]) if "test" in by_role else None,
         ood=ood_splits(rest[len(given) : len(others)]),
         task_kind=task,
-        unlabelled=_unlabelled_split(rest[len(others) :]),
+        unlabelled=_wrap_unlabelled(rest[len(others) :]),
     )
 
 
-def _cut(
+def _cut_parts(
     source: AbstractSource, fractions: dict[str, float], seed: int, task: type[AbstractTask]
 ) -> tuple[AbstractSource, dict[str, AbstractSource]]:
     """Cut stratified parts off a source; return what is left and the parts by role."""
@@ -149,11 +149,11 @@ def _cut(
     return rest, dict(zip(sizes, parts, strict=True))
 
 
-def _with_meta(splits: Splits, fraction: float, seed: int, *, has_hidden_targets: bool) -> Splits:
+def _cut_meta(splits: Splits, fraction: float, seed: int, *, has_hidden_targets: bool) -> Splits:
     """Cut the meta split off the labelled training images, for it alone to use; none for a fraction of 0."""
     if not fraction:
         return splits
-    train, parts = _cut(splits.train.source, {"meta": fraction}, seed, splits.task_kind)
+    train, parts = _cut_parts(splits.train.source, {"meta": fraction}, seed, splits.task_kind)
     unlabelled = splits.unlabelled
     if unlabelled is not None and has_hidden_targets:
         unlabelled = UnlabelledSplit(without_images(unlabelled.source, parts["meta"]))

@@ -277,7 +277,7 @@ class StreamingSource(AbstractSource):
         check_columns(self.columns, self.describe, source=name, num_images=len(self.rows))
         if not len(self.rows):
             raise DataError("at least one image", f"none in '{name}'", "check the path and the split")
-        first = self._decode(int(self.rows[0]))
+        first = self._decode_row(int(self.rows[0]))
         self.image_shape = (int(first.shape[0]), int(first.shape[1]), int(first.shape[2]))
 
     def __len__(self) -> int:
@@ -289,11 +289,11 @@ class StreamingSource(AbstractSource):
         images = torch.empty((len(indices), *self.image_shape), dtype=torch.uint8)
         for place, index in enumerate(indices.tolist()):
             row = int(self.rows[index])
-            image = self._decode(row)
+            image = self._decode_row(row)
             if image.shape != images.shape[1:]:
                 raise DataError(
                     "images of one size",
-                    f"{_size(self.image_shape)} in {self.describe(0)} and {_size(image.shape)} in "
+                    f"{_describe_size(self.image_shape)} in {self.describe(0)} and {_describe_size(image.shape)} in "
                     f"{self.encoded.describe(row)}",
                     "pass --data.image-size N to resize them all",
                 )
@@ -302,7 +302,7 @@ class StreamingSource(AbstractSource):
 
     def _hash_contents(self) -> list[str]:
         """Return one hash of the encoded bytes per image."""
-        return [_hash(self.encoded.read(row)) for row in self.rows.tolist()]
+        return [_hash_bytes(self.encoded.read(row)) for row in self.rows.tolist()]
 
     def describe(self, index: int) -> str:
         """See :meth:`AbstractSource.describe`."""
@@ -320,7 +320,7 @@ class StreamingSource(AbstractSource):
         columns = hide_columns(self.columns, names, len(self))
         return cast("StreamingSource", self.subset(torch.arange(len(self)), name).with_columns(columns))
 
-    def _decode(self, row: int) -> UInt8[Tensor, "channels height width"]:
+    def _decode_row(self, row: int) -> UInt8[Tensor, "channels height width"]:
         """Read and decode one row."""
         return decode_image(self.encoded.read(row), where=self.encoded.describe(row), image_size=self.image_size)
 
@@ -330,31 +330,31 @@ def pixel_hashes(source: AbstractSource) -> tuple[str, ...]:
 
     Cost: a streaming source is decoded once.
     """
-    return tuple(digest for chunk in _chunks(len(source)) for digest in _hash_pixels(source.fetch(chunk)))
+    return tuple(digest for chunk in _split_positions(len(source)) for digest in _hash_pixels(source.fetch(chunk)))
 
 
 def target_hashes(source: AbstractSource, name: str) -> tuple[str, ...]:
     """Return one hash of a target for every few hundred images, in their order; none where there is no such target."""
-    parts = (source.fetch_targets(chunk).get(name) for chunk in _chunks(len(source)))
+    parts = (source.fetch_targets(chunk).get(name) for chunk in _split_positions(len(source)))
     # As bytes, because numpy does not know every type of torch.
-    return tuple(_hash(part.contiguous().view(torch.uint8).numpy().data) for part in parts if part is not None)
+    return tuple(_hash_bytes(part.contiguous().view(torch.uint8).numpy().data) for part in parts if part is not None)
 
 
-def _chunks(count: int) -> Iterator[Int[Tensor, " n"]]:
+def _split_positions(count: int) -> Iterator[Int[Tensor, " n"]]:
     """Yield the positions ``0..count-1`` a few hundred at a time."""
     yield from torch.arange(count).split(_CHUNK)
 
 
-def _hash(content: bytes | memoryview) -> str:
+def _hash_bytes(content: bytes | memoryview) -> str:
     """Return a 128-bit hash."""
     return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
 def _hash_pixels(images: UInt8[Tensor, "n channels height width"]) -> list[str]:
     """Hash each image's pixels."""
-    return [_hash(row.data) for row in images.flatten(1).contiguous().numpy()]
+    return [_hash_bytes(row.data) for row in images.flatten(1).contiguous().numpy()]
 
 
-def _size(shape: Sequence[int]) -> str:
+def _describe_size(shape: Sequence[int]) -> str:
     """Return ``width x height`` of an image shape."""
     return f"{shape[-1]}x{shape[-2]}"

@@ -225,7 +225,7 @@ def stratified_indices(strata: Int[Tensor, " n"], sizes: Sequence[int], *, seed:
         )
     if not len(strata):
         return [torch.empty(0, dtype=torch.int64) for _ in sizes]
-    bounds = _controlled_rounding(torch.tensor([*sizes, rest]), counts).cumsum(0)
+    bounds = _round_controlled(torch.tensor([*sizes, rest]), counts).cumsum(0)
     shuffled = torch.randperm(len(strata), generator=named_generator(seed, "stratified"))
     ordered = shuffled[classes[shuffled].argsort(stable=True)]
     place_in_class = torch.arange(len(strata)) - (counts.cumsum(0) - counts)[classes[ordered]]
@@ -233,7 +233,7 @@ def stratified_indices(strata: Int[Tensor, " n"], sizes: Sequence[int], *, seed:
     return [ordered[part == k].sort().values for k in range(len(sizes))]
 
 
-def _controlled_rounding(sizes: Int[Tensor, " parts"], counts: Int[Tensor, " classes"]) -> Int[Tensor, "parts classes"]:
+def _round_controlled(sizes: Int[Tensor, " parts"], counts: Int[Tensor, " classes"]) -> Int[Tensor, "parts classes"]:
     """Round ``sizes * counts / n`` to whole numbers that keep both margins, each moved by at most one."""
     exact = sizes.unsqueeze(1) * counts.unsqueeze(0)
     total = int(counts.sum())
@@ -337,7 +337,7 @@ def check_disjoint(splits: Splits, on_overlap: Literal["error", "drop"] = "error
                 f"{everyone[j].source.describe(k)}",
                 "remove the copies, or pass --data.on-overlap drop",
             )
-        sources[split.name] = _without(split.source, {place for place, _ in copies}, split.name)
+        sources[split.name] = _leave_out(split.source, {place for place, _ in copies}, split.name)
     return replace(
         splits,
         train=TrainSplit(sources["train"]),
@@ -356,7 +356,7 @@ def _digest_learned(source: AbstractSource, learned: Sequence[str]) -> str:
     return hashlib.sha256(repr(tuple(content)).encode()).hexdigest()[:16]
 
 
-def _without(source: AbstractSource, places: set[int], split_name: str) -> AbstractSource:
+def _leave_out(source: AbstractSource, places: set[int], split_name: str) -> AbstractSource:
     """Return the source without the images at ``places``."""
     rest = [i for i in range(len(source)) if i not in places]
     if not rest:

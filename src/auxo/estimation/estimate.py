@@ -151,7 +151,7 @@ def fit_estimation(
     reader.require_head()
     target = reader.require_answers("estimation").name
     config = EstimationConfig() if config is None else config
-    images, targets = _drawn(split.source, target, config.images, seed=derive_seed(seed, "estimate", "images"))
+    images, targets = _draw_images(split.source, target, config.images, seed=derive_seed(seed, "estimate", "images"))
     sets = draw_meta_sets(config.sets, seed=derive_seed(seed, "estimate", "sets"))
     sets += corrupted_sets(len(sets)) if config.corruptions else []
     thresholds = fit_thresholds(read_indicators(reader, images, name=split.name, targets=targets))
@@ -186,7 +186,7 @@ def _fit_all(table: MetaTable, *, resamples: int, seed: int) -> tuple[dict[str, 
     return fitted, unavailable
 
 
-def _drawn(
+def _draw_images(
     source: AbstractSource, target: str, most: int, *, seed: int
 ) -> tuple[UInt8[Tensor, "n channels height width"], dict[str, Tensor]]:
     """Return at most so many images with their targets, in the proportions of one of these."""

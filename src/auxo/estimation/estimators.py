@@ -113,7 +113,7 @@ class FittedEstimator:
 
     def estimate(self, features: Floats) -> Floats:
         """Return the measure in percent of sets, whose features have shape ``(sets, features)``, percent."""
-        return _predict(self.line, features, self.estimator.scale)
+        return _predict_values(self.line, features, self.estimator.scale)
 
     def interval(self, features: Floats, *, confidence: float, generator: np.random.Generator) -> tuple[float, float]:
         """Return where the measure of a set plausibly lies.
@@ -129,7 +129,7 @@ class FittedEstimator:
         Returns:
             Percentages in [0, 100].
         """
-        estimates = _predict(self.resampled, features, self.estimator.scale)
+        estimates = _predict_values(self.resampled, features, self.estimator.scale)
         distance = np.abs(self.held_out[:, 0] - estimates.mean())
         near = self.held_out[np.argsort(distance, kind="stable")[: max(1, len(self.held_out) // 3)]]
         missed = near[:, 1] - near[:, 0]
@@ -175,16 +175,16 @@ def fit_estimator(estimator: Estimator, table: MetaTable, weights: Floats) -> Fi
     whole = np.ones((1, len(y)))
     families = sorted(set().union(*table.families))
     is_held = {family: np.array([family in each for each in table.families]) for family in families}
-    lines = _lines(estimator, x, y, np.stack([whole[0], *(np.where(held, 0.0, 1.0) for held in is_held.values())]))
+    lines = _fit_lines(estimator, x, y, np.stack([whole[0], *(np.where(held, 0.0, 1.0) for held in is_held.values())]))
     pairs = {
-        family: np.column_stack([_predict(line, x[held], estimator.scale), y[held]])
+        family: np.column_stack([_predict_values(line, x[held], estimator.scale), y[held]])
         for (family, held), line in zip(is_held.items(), lines[1:], strict=True)
     }
     return FittedEstimator(
         estimator=estimator,
         features=names,
         line=lines[0],
-        resampled=_lines(estimator, x, y, weights),
+        resampled=_fit_lines(estimator, x, y, weights),
         low=x.min(0),
         high=x.max(0),
         errors={family: float(np.sqrt(np.mean((pair[:, 0] - pair[:, 1]) ** 2))) for family, pair in pairs.items()},
@@ -198,7 +198,7 @@ _FIXES = {
 }
 
 
-def _lines(estimator: Estimator, x: Floats, y: Floats, weights: Floats) -> Floats:
+def _fit_lines(estimator: Estimator, x: Floats, y: Floats, weights: Floats) -> Floats:
     """Return slopes and intercept for every row of weights, shape ``(lines, features + 1)``."""
     if estimator.kind == "regression":
         return fit_resampled(x, y, weights, scale=estimator.scale)
@@ -206,6 +206,6 @@ def _lines(estimator: Estimator, x: Floats, y: Floats, weights: Floats) -> Float
     return np.tile([1.0, intercept], (len(weights), 1))
 
 
-def _predict(lines: Floats, features: Floats, scale: Scale) -> Floats:
+def _predict_values(lines: Floats, features: Floats, scale: Scale) -> Floats:
     """Return percentages of a line for every row of features, or of the line of each row."""
     return from_scale((to_scale(features, scale) * lines[..., :-1]).sum(-1) + lines[..., -1], scale)

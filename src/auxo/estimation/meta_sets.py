@@ -54,7 +54,7 @@ class MetaSet(NamedTuple):
     steps: tuple[Step, ...]
 
 
-def _pooled(name: str) -> Callable[[_Images, Tensor, torch.Generator], _Images]:
+def _take_pooled(name: str) -> Callable[[_Images, Tensor, torch.Generator], _Images]:
     """Return an operation of the pool of strong augmentation, which draws nothing itself."""
     operation = next(operation for operation in OPERATIONS if operation.name == name)
 
@@ -64,14 +64,14 @@ def _pooled(name: str) -> Callable[[_Images, Tensor, torch.Generator], _Images]:
     return apply
 
 
-def _temperature(images: _Images, magnitudes: Tensor, _generator: torch.Generator) -> _Images:
+def _change_temperature(images: _Images, magnitudes: Tensor, _generator: torch.Generator) -> _Images:
     """Weaken blue and green for a positive magnitude (warm), red and green for a negative one (cold)."""
     warm, cold = magnitudes.clamp(min=0), (-magnitudes).clamp(min=0)
     gains = torch.stack([1 - 0.7 * cold, 1 - 0.3 * (warm + cold), 1 - 0.7 * warm], dim=1)
     return images * gains.view(-1, 3, 1, 1)
 
 
-def _background(images: _Images, magnitudes: Tensor, generator: torch.Generator) -> _Images:
+def _blend_background(images: _Images, magnitudes: Tensor, generator: torch.Generator) -> _Images:
     """Blend every image with a coloured texture of its own, whose patches have many sizes."""
     size = (images.shape[2], images.shape[3])
     texture = torch.zeros_like(images)
@@ -100,12 +100,14 @@ _FAMILY_OF = {
     "TranslateY": "translate",
 }
 _TRANSFORMATIONS: dict[str, _Transformation] = {
-    operation.name: _Transformation(_FAMILY_OF[operation.name], operation.low, operation.high, _pooled(operation.name))
+    operation.name: _Transformation(
+        _FAMILY_OF[operation.name], operation.low, operation.high, _take_pooled(operation.name)
+    )
     for operation in OPERATIONS
     if operation.name in _FAMILY_OF
 } | {
-    "ColorTemperature": _Transformation("temperature", -1.0, 1.0, _temperature),
-    "Background": _Transformation("background", 0.1, 0.6, _background),
+    "ColorTemperature": _Transformation("temperature", -1.0, 1.0, _change_temperature),
+    "Background": _Transformation("background", 0.1, 0.6, _blend_background),
 }
 
 FAMILIES: tuple[str, ...] = tuple(dict.fromkeys(each.family for each in _TRANSFORMATIONS.values()))

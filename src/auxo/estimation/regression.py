@@ -48,7 +48,7 @@ class FeatureRegression:
             >>> FeatureRegression(slopes=(1.5,), intercept=-40.0).predict([80.0, 95.0, 20.0]).tolist()
             [80.0, 100.0, 0.0]
         """
-        measured = _columns("features", features)
+        measured = _check_columns("features", features)
         if measured.shape[1] != len(self.slopes):
             fix = "give those it was fitted to"
             raise ShapeError(f"{len(self.slopes)} features of each set", str(measured.shape[1]), fix)
@@ -92,7 +92,7 @@ def fit_regression(
         >>> round(line.slopes[0], 3), round(line.intercept, 2)
         (1.5, -40.0)
     """
-    x, y = _columns("features", features), _percentages("measured", measured)
+    x, y = _check_columns("features", features), _check_percentages("measured", measured)
     _require_same_length(x, y)
     if (np.ptp(x, axis=0) == 0).all():
         got = f"{len(x)} sets with one value of each feature"
@@ -128,9 +128,9 @@ def fit_resampled(
     level, height = y.mean(), y.std() or 1.0
     design = np.column_stack([(x - centre) / spread, np.ones(len(x))])
     target = (y - level) / height
-    fitted = _least_squares(design, target, weights)
+    fitted = _fit_least_squares(design, target, weights)
     if robust:
-        fitted = _huber(design, target, weights, fitted.line)
+        fitted = _fit_huber(design, target, weights, fitted.line)
     slopes = fitted.line[:, :-1] * height / spread
     intercept = fitted.line[:, -1] * height + level - slopes @ centre
     return np.column_stack([slopes, intercept])
@@ -143,7 +143,7 @@ class _Fit(NamedTuple):
     residuals: NDArray[np.float64]
 
 
-def _least_squares(design: NDArray[np.float64], target: NDArray[np.float64], weights: NDArray[np.float64]) -> _Fit:
+def _fit_least_squares(design: NDArray[np.float64], target: NDArray[np.float64], weights: NDArray[np.float64]) -> _Fit:
     """Solve the weighted normal equations of every line; of many solutions the shortest."""
     gram = np.einsum("bn,ni,nj->bij", weights, design, design, optimize=True)
     moments = (weights * target) @ design
@@ -151,7 +151,7 @@ def _least_squares(design: NDArray[np.float64], target: NDArray[np.float64], wei
     return _Fit(line, target - line @ design.T)
 
 
-def _huber(
+def _fit_huber(
     design: NDArray[np.float64],
     target: NDArray[np.float64],
     weights: NDArray[np.float64],
@@ -169,7 +169,7 @@ def _huber(
         best = np.sqrt(near / np.where(rest > 0, rest, 1.0))[:, None]
         sigma = np.where(rest[:, None] > 0, best, 2 * sigma).clip(_SMALLEST_SCALE)
         pull = np.minimum(1.0, _EPSILON * sigma / size.clip(_SMALLEST_SCALE))
-        new = _least_squares(design, target, weights * pull)
+        new = _fit_least_squares(design, target, weights * pull)
         change = float(np.abs(new.line - fit.line).max())
         fit = new
         if change < _TOLERANCE:
@@ -204,19 +204,19 @@ def rmse(estimates: Percentages, truths: Percentages) -> float:
         >>> rmse([90.0, 80.0], [93.0, 84.0])
         3.5355339059327378
     """
-    estimated, true = _percentages("estimates", estimates), _percentages("truths", truths)
+    estimated, true = _check_percentages("estimates", estimates), _check_percentages("truths", truths)
     _require_same_length(estimated, true)
     return float(np.sqrt(np.mean(np.square(estimated - true))))
 
 
-def _columns(name: str, values: Percentages) -> NDArray[np.float64]:
+def _check_columns(name: str, values: Percentages) -> NDArray[np.float64]:
     """Return ``values`` as float64 of shape (sets, features) after checking that they are percentages."""
     array = np.asarray(values, dtype=np.float64)
-    _percentages(name, array.reshape(-1) if array.ndim == 2 else array)
+    _check_percentages(name, array.reshape(-1) if array.ndim == 2 else array)
     return array.reshape(len(array), -1)
 
 
-def _percentages(name: str, values: Percentages) -> NDArray[np.float64]:
+def _check_percentages(name: str, values: Percentages) -> NDArray[np.float64]:
     """Return ``values`` as float64 after checking that they are percentages."""
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != 1 or array.size == 0:

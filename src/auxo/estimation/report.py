@@ -22,11 +22,11 @@ def build_estimate_table(estimation: Estimation, estimates: Sequence[Sequence[Es
     for place, first in enumerate(estimates[0]):
         fitted = estimation.fitted.get(first.estimator)
         error = "-" if fitted is None else f"{fitted.error:.1f}"
-        lines.append((first.estimator, error, *(_cell(rows[place]) for rows in estimates)))
-    return Table(columns, tuple(lines), _caption(estimation))
+        lines.append((first.estimator, error, *(_format_cell(rows[place]) for rows in estimates)))
+    return Table(columns, tuple(lines), _describe_table(estimation))
 
 
-def _cell(estimate: Estimate) -> str:
+def _format_cell(estimate: Estimate) -> str:
     """Return a value with its interval and the mark of the default."""
     if estimate.value is None:
         return "refused"
@@ -34,7 +34,7 @@ def _cell(estimate: Estimate) -> str:
     return f"{estimate.value:.1f} [{estimate.low:.1f}, {estimate.high:.1f}]{mark}"
 
 
-def _caption(estimation: Estimation) -> str:
+def _describe_table(estimation: Estimation) -> str:
     """Return what the numbers mean."""
     clean, config, name = estimation.table.measured[0], estimation.config, estimation.measure
     return (
@@ -69,7 +69,7 @@ def estimate_records(
         "measure": estimation.measure,
         "value": float(table.measured[0]),
         "seed": estimation.seed,
-        "thresholds": {key: _finite(value) for key, value in estimation.thresholds._asdict().items()},
+        "thresholds": {key: _drop_infinite(value) for key, value in estimation.thresholds._asdict().items()},
         **asdict(estimation.config),
     }
     for place, made in enumerate(estimation.sets):
@@ -99,6 +99,6 @@ def estimate_records(
             yield {"kind": "estimate", **asdict(row)}
 
 
-def _finite(value: float) -> float | None:
+def _drop_infinite(value: float) -> float | None:
     """Return a number that JSON has, or ``None`` for an infinite one."""
     return value if abs(value) != float("inf") else None

@@ -43,7 +43,7 @@ def arrange(subject: Subject, classes: list[int], config: ExplainConfig) -> Poin
         DataError: fewer than two images, or features that do not differ.
     """
     indices = config.spread(subject.right, classes)
-    pooled, predicted = _read(subject, indices)
+    pooled, predicted = _read_features(subject, indices)
     embedding = embed(pooled, perplexity=config.perplexity, seed=config.seed)
     return PointMap(indices, predicted, embedding, int(pooled.shape[1]))
 
@@ -89,7 +89,9 @@ def arrangement(subject: Subject, classes: list[int], config: ExplainConfig) -> 
     return Drawing([settings, *rows], picture, f"t-SNE: {text}")
 
 
-def _read(subject: Subject, indices: Int[Tensor, " n"]) -> tuple[Float[Tensor, "n dim"], Int[Tensor, " n"] | None]:
+def _read_features(
+    subject: Subject, indices: Int[Tensor, " n"]
+) -> tuple[Float[Tensor, "n dim"], Int[Tensor, " n"] | None]:
     """Return pooled features and, where there is a class head, predicted classes of the images at some positions."""
     if not subject.predicts:
         pooled = [subject.features(inputs.images).pooled for inputs in subject.inputs(indices)]

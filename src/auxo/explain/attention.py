@@ -43,13 +43,13 @@ def attend(subject: Subject, classes: list[int], config: ExplainConfig) -> Atten
     Raises:
         ConfigError: the backbone has no such layer, or the prediction does not depend on it.
     """
-    layer, size = _layer(subject, config.layer)
+    layer, size = _choose_map(subject, config.layer)
     rows: list[dict[str, Any]] = []
     grid = []
     for number in classes:
         shown = []
         for inputs in subject.inputs(config.draw(subject.right, number)):
-            made = _explained(subject, inputs, number, layer, config)
+            made = _explain_batch(subject, inputs, number, layer, config)
             rows += [row for row, _ in made]
             shown += [picture for _, picture in made]
         grid.append(shown)
@@ -90,7 +90,7 @@ def attention_grid(subject: Subject, classes: list[int], config: ExplainConfig) 
     return Drawing([settings, *rows], picture, f"Grad-CAM: {len(rows)} images, {text}")
 
 
-def _layer(subject: Subject, layer: str | None) -> tuple[str, tuple[int, int]]:
+def _choose_map(subject: Subject, layer: str | None) -> tuple[str, tuple[int, int]]:
     """Return the name of the map and its size."""
     first = next(subject.inputs(torch.tensor([0])))
     maps = subject.features(first.images).maps
@@ -98,7 +98,7 @@ def _layer(subject: Subject, layer: str | None) -> tuple[str, tuple[int, int]]:
     return name, (int(maps[name].shape[2]), int(maps[name].shape[3]))
 
 
-def _explained(
+def _explain_batch(
     subject: Subject, inputs: Inputs, right: int, layer: str, config: ExplainConfig
 ) -> list[tuple[dict[str, Any], Attention]]:
     """Return the rows and the images of a batch of one class."""
@@ -114,13 +114,13 @@ def _explained(
     made = []
     for place, index in enumerate(inputs.indices.tolist()):
         row = subject.row(index, int(answers.predicted[place]))
-        attention = _enlarged(relative[place], covered, (int(height), int(width)))
+        attention = _enlarge_map(relative[place], covered, (int(height), int(width)))
         explained = int(classes[place])
         row |= {
             "explained": names[explained],
             "probability": float(answers.probs[place, explained]),
             "largest": float(largest[place]),
-            **_places(attention),
+            **_locate_evidence(attention),
             "attention": [[round(value, _DECIMALS) for value in line] for line in relative[place].tolist()],
         }
         shown = Attention(inputs.pixels[place].numpy(), attention.numpy(), row["label"], row["predicted"], covered)
@@ -128,7 +128,7 @@ def _explained(
     return made
 
 
-def _enlarged(
+def _enlarge_map(
     attention: Float[Tensor, "rows columns"], covered: tuple[int, int], size: tuple[int, int]
 ) -> Float[Tensor, "height width"]:
     """Return a map at the size of the image, bilinearly, in the middle that it covers; nothing outside."""
@@ -139,7 +139,7 @@ def _enlarged(
     return functional.pad(inner, (left, right, top, bottom))
 
 
-def _places(attention: Float[Tensor, "height width"]) -> dict[str, object]:
+def _locate_evidence(attention: Float[Tensor, "height width"]) -> dict[str, object]:
     """Return the pixel with the most attention and the share of the middle half in both directions, if there is any.
 
     A map that is the same all over the image has a share of a quarter where the sides are multiples of four; more

@@ -60,7 +60,7 @@ def explain(subject: Subject, config: ExplainConfig) -> Explanation:
     drawings["tsne"] = arrangement(subject, classes, config)
     files: dict[str, bytes | str] = {}
     for name, drawing in drawings.items():
-        files |= {f"{name}.jsonl": _lines(drawing.rows), f"{name}.png": drawing.image}
+        files |= {f"{name}.jsonl": _write_lines(drawing.rows), f"{name}.png": drawing.image}
     notes = [drawing.note for drawing in drawings.values()]
     if not subject.predicts:
         notes.insert(0, f"Grad-CAM: left out, for {subject.run} has no class head")
@@ -69,6 +69,6 @@ def explain(subject: Subject, config: ExplainConfig) -> Explanation:
     return Explanation(files, notes)
 
 
-def _lines(rows: Sequence[Mapping[str, Any]]) -> str:
+def _write_lines(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return rows as JSON, one a line."""
     return "".join(json.dumps(row) + "\n" for row in rows)

@@ -65,14 +65,14 @@ def draw_attention(rows: Sequence[Sequence[Attention]], *, title: str, caption: 
 
     lines_below = 1 + caption.count("\n")
     side, gap, foot = 0.85, 0.22, 0.52 + 0.13 * lines_below  # inches
-    longest = max(len(line) for row in rows for line in _folded(row[0].label).split("\n"))
+    longest = max(len(line) for row in rows for line in _fold_name(row[0].label).split("\n"))
     margin = 0.2 + 0.07 * longest
     num_blocks = 2 if len(rows) > 5 else 1
     lines = -(-len(rows) // num_blocks)
     pairs = max(map(len, rows))
     block_width = margin + pairs * (2 * side + 0.1)
     width = max(num_blocks * block_width, 7.0) + 0.1
-    titles = _broken(title, width - 0.2)
+    titles = _break_title(title, width - 0.2)
     head = 0.18 + len(titles) * _LINE
     height = head + lines * (side + gap) + foot
     figure = Figure(figsize=(width, height))
@@ -87,7 +87,7 @@ def draw_attention(rows: Sequence[Sequence[Attention]], *, title: str, caption: 
         figure.text(
             (left - 0.08) / width,
             1 - (top + side / 2) / height,
-            _folded(name),
+            _fold_name(name),
             fontsize=_FONT_SIZE,
             ha="right",
             va="center",
@@ -98,7 +98,7 @@ def draw_attention(rows: Sequence[Sequence[Attention]], *, title: str, caption: 
     figure.text(0.5, 1 - 0.12 / height, "\n".join(titles), fontsize=_FONT_SIZE + 1.5, ha="center", va="top")
     figure.text(0.5, 0.12 / height, caption, fontsize=_FONT_SIZE, ha="center", va="bottom")
     _add_scale(figure, width, height, above=0.29 + 0.13 * lines_below)
-    return _png(figure)
+    return _save_png(figure)
 
 
 def _show_pair(plain: "Axes", covered: "Axes", shown: Attention) -> None:
@@ -131,12 +131,12 @@ def _show_pair(plain: "Axes", covered: "Axes", shown: Attention) -> None:
     )
     covered.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
     if shown.is_partly_covered:
-        _outline(covered, (left - 0.5, top - 0.5), columns, rows)
+        _draw_outline(covered, (left - 0.5, top - 0.5), columns, rows)
     if not is_right:
         plain.set_title(f"taken for {shown.predicted}", fontsize=_FONT_SIZE - 1.5, pad=2, loc="left", color=_WRONG)
 
 
-def _outline(axes: "Axes", corner: tuple[float, float], width: int, height: int) -> None:
+def _draw_outline(axes: "Axes", corner: tuple[float, float], width: int, height: int) -> None:
     """Draw a dotted line around a rectangle that is seen on black and on white."""
     from matplotlib.patches import Rectangle
 
@@ -184,13 +184,13 @@ def draw_points(
     if any(place is None for place in places):
         caption += "\na class that is named in the legend alone is outnumbered wherever it lies"
     width, side, foot = 8.2, 5.61, 0.4 + 0.13 * (1 + caption.count("\n"))  # inches
-    titles = _broken(title, 0.77 * width)
+    titles = _break_title(title, 0.77 * width)
     height = foot + side + 0.16 + len(titles) * _LINE
     figure = Figure(figsize=(width, height))
     axes = figure.add_axes((0.02, foot / height, 0.77, side / height))
     handles = []
     for group, place in zip(groups, places, strict=True):
-        _scatter(axes, points, group, is_right)
+        _draw_scatter(axes, points, group, is_right)
         handles.append(axes.scatter([], [], s=30, c=group.colour, marker=group.marker, label=group.folded))
         if place is not None:
             outline = [withStroke(linewidth=3, foreground="white")]
@@ -204,7 +204,7 @@ def draw_points(
     axes.set_yticks([])
     axes.set_title("\n".join(titles), fontsize=_FONT_SIZE + 1.5)
     figure.text(0.405, (foot - 0.1) / height, caption, fontsize=_FONT_SIZE, ha="center", va="top")
-    return _png(figure)
+    return _save_png(figure)
 
 
 class _Group(NamedTuple):
@@ -236,7 +236,7 @@ class _Group(NamedTuple):
         return textwrap.fill(self.name, _LONGEST_NAME)
 
 
-def _scatter(
+def _draw_scatter(
     axes: "Axes", points: Float[np.ndarray, "n 2"], group: _Group, is_right: Bool[np.ndarray, " n"] | None
 ) -> None:
     """Draw the points of a class, those of wrong answers with a black rim over the others."""
@@ -265,17 +265,17 @@ def _place_of_name(
     return place if 2 * of_class[around].sum() >= len(around) else None
 
 
-def _broken(title: str, inches: float) -> list[str]:
+def _break_title(title: str, inches: float) -> list[str]:
     """Return the lines of a title that has so much room."""
     return textwrap.wrap(title, max(1, int(inches / _LETTER))) or [""]
 
 
-def _folded(name: str) -> str:
+def _fold_name(name: str) -> str:
     """Return a name on as many lines as it needs beside a row."""
     return name.replace("_", "\n").replace(" ", "\n")
 
 
-def _png(figure: "Figure") -> bytes:
+def _save_png(figure: "Figure") -> bytes:
     """Return a figure as a PNG without date and version, so that equal figures are equal bytes."""
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=_DOTS_PER_INCH, facecolor="white", metadata={"Software": None})

@@ -31,7 +31,7 @@ def choose_layer(maps: Mapping[str, Tensor], layer: str | None) -> str:
         raise ConfigError("a backbone that gives maps", "one without any", "choose another --backbone.name to train")
     if layer is not None:
         if layer not in maps:
-            sizes = ", ".join(f"{name} ({_size(value)})" for name, value in maps.items())
+            sizes = ", ".join(f"{name} ({_describe_size(value)})" for name, value in maps.items())
             raise ConfigError("a layer that the backbone gives the maps of", repr(layer), f"pass --layer with {sizes}")
         return layer
     fine = [name for name, value in maps.items() if min(value.shape[2:]) >= _MIN_SIDE]
@@ -95,6 +95,6 @@ class _Probe(nn.Module):
         return maps
 
 
-def _size(maps: Tensor) -> str:
+def _describe_size(maps: Tensor) -> str:
     """Return height x width."""
     return f"{maps.shape[2]}x{maps.shape[3]}"

@@ -12,8 +12,8 @@ from auxo.evaluation import build_table, title_measure, to_markdown
 from auxo.export.description import Description
 from auxo.export.provenance import versions
 from auxo.export.snippets import onnx_snippet, torch_snippet
-from auxo.outside import import_file, is_outside, short_name, shorten_files, split_outside
 from auxo.registry import entries
+from auxo.registry.outside import import_file, is_outside, short_name, shorten_files, split_outside
 from auxo.runs.document import outside_files
 from auxo.runs.experiment import ExperimentConfig, method_name
 from auxo.runs.history import RunHistory

@@ -8,7 +8,7 @@ from typing import Any
 import auxo
 from auxo.data.decode import FORMATS
 from auxo.errors import CheckpointError
-from auxo.outside import short_name
+from auxo.registry.outside import short_name
 from auxo.runs.document import allow_code
 from auxo.runs.model import TrainedModel
 from auxo.tasks import AbstractTask, TaskConfig

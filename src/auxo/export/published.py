@@ -7,7 +7,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from auxo.backbones import BackboneConfig
-from auxo.outside import is_outside, shorten_files, split_outside
+from auxo.registry.outside import is_outside, shorten_files, split_outside
 from auxo.runs.document import list_files, map_json, replace_outside
 
 _PLACES = ("train", "val", "test", "unlabelled")

@@ -12,8 +12,8 @@ from auxo.interfaces.backbone import AbstractBackbone
 from auxo.interfaces.view import View
 from auxo.layers.heads import linear_head
 from auxo.options import FamilyOptions
-from auxo.outside import is_outside, split_outside
 from auxo.random import Draws
+from auxo.registry.outside import is_outside, split_outside
 from auxo.runtime import Runtime
 from auxo.types import Batch, Batches, Images, Losses
 

@@ -67,3 +67,43 @@ def class_head(kind: HeadKind, name: str, num_features: int, num_outputs: int, *
     """Return a head of the given kind; called as :func:`linear_head` is, after the kind."""
     make = linear_head if kind == "linear" else cosine_head
     return make(name, num_features, num_outputs, seed=seed)
+
+
+class HiddenHead(nn.Module):
+    """A linear layer, ReLU, and a linear layer; initialised from the random stream of its name.
+
+    Args:
+        name: of the head.
+        num_features: length of the pooled vector.
+        hidden: width in between.
+        num_outputs: numbers that it gives.
+        seed: the run's seed.
+    """
+
+    def __init__(self, name: str, num_features: int, hidden: int, num_outputs: int, *, seed: int) -> None:
+        super().__init__()
+        self.inner = linear_head(f"{name}/hidden", num_features, hidden, seed=seed)
+        self.outer = linear_head(name, hidden, num_outputs, seed=seed)
+
+    def forward(self, features: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch outputs"]:
+        """Return the outputs, shape ``(batch, num_outputs)``, of features of shape ``(batch, num_features)``."""
+        outputs: Tensor = self.outer(functional.relu(self.inner(features)))
+        return outputs
+
+
+class SideBySide(nn.Module):
+    """A backbone with several heads whose outputs stand side by side, as a level of a bilevel problem wants them.
+
+    Args:
+        backbone: gives pooled features.
+        heads: each gets them.
+    """
+
+    def __init__(self, backbone: nn.Module, *heads: nn.Module) -> None:
+        super().__init__()
+        self.backbone, self.heads = backbone, nn.ModuleList(heads)
+
+    def forward(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch outputs"]:
+        """Return the outputs of the first head, then those of the second, and so on."""
+        pooled = self.backbone(images).pooled
+        return torch.cat([head(pooled) for head in self.heads], dim=1)

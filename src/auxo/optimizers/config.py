@@ -146,6 +146,10 @@ class LearningRate(LRScheduler):
         """Return the rate of each of the optimiser's groups for the next step."""
         return [self._rate(float(lr), self.last_epoch // self.steps_per_move) for lr in self.base_lrs]
 
+    def rate_before(self, steps: int) -> float:
+        """Return the rate of the first group so many steps before the next one, which itself is 0 before."""
+        return self._rate(float(self.base_lrs[0]), max(0, self.last_epoch - steps) // self.steps_per_move)
+
     def _rate(self, lr: float, move: int) -> float:
         """Return the rate after ``move`` moves."""
         if move < self.num_warmup:

@@ -16,11 +16,11 @@ from auxo.interfaces import PretextBatch, PretextHead, TrainState, View
 from auxo.layers.batch_norm import keep_running_statistics
 from auxo.layers.heads import HeadKind, class_head
 from auxo.options import Options, Range
-from auxo.outside import absolute_name
 from auxo.pretexts._quadrants import AbstractQuadrantPretext, find_quadrant_pretexts, make_quadrants
 from auxo.pretexts.channel_shuffle import ChannelShuffle
 from auxo.pretexts.flip import Flip, FlipAxis
 from auxo.random import Draws
+from auxo.registry.outside import absolute_name
 from auxo.runtime import Runtime
 from auxo.types import Batch, Images, Losses, Metrics, Normalisation
 

@@ -13,9 +13,9 @@ from auxo.errors import OptionError
 from auxo.interfaces import AbstractImagePretext, PretextBatch, PretextConfig
 from auxo.losses import cross_entropy_losses
 from auxo.options import find_member
-from auxo.outside import short_name
 from auxo.pretexts._pixels import check_square, memory_format_of, move_pixels
 from auxo.random import Draws
+from auxo.registry.outside import short_name
 from auxo.types import Images, Losses
 
 

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from auxo.errors import OptionError, ShapeError
 from auxo.interfaces import AbstractImagePretext, PretextBatch, PretextHead
-from auxo.outside import absolute_name
 from auxo.pretexts._quadrants import AbstractQuadrantPretext, find_quadrant_pretexts, make_all_quadrants, make_quadrants
 from auxo.random import Draws
+from auxo.registry.outside import absolute_name
 from auxo.types import Images, Losses
 
 SOURCE = (

@@ -6,7 +6,7 @@ from itertools import groupby
 from os.path import commonpath
 from pathlib import Path
 
-from auxo.outside import short_name
+from auxo.registry.outside import short_name
 from auxo.runs.experiment import ExperimentConfig, method_name
 from auxo.runs.history import Evaluated, LoggedMetrics, RunHistory
 

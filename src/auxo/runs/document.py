@@ -21,7 +21,7 @@ from auxo import registry
 from auxo.errors import ConfigError, OptionError
 from auxo.interfaces import AbstractMethod, MethodConfig
 from auxo.options import FamilyOptions, family_of, find_member
-from auxo.outside import import_file, is_outside, load_outside, pair_files, run_foreign, split_outside
+from auxo.registry.outside import import_file, is_outside, load_outside, pair_files, run_foreign, split_outside
 from auxo.runs.experiment import ExperimentConfig
 from auxo.runs.tree import fold
 

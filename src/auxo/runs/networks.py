@@ -13,7 +13,7 @@ from auxo.errors import CheckpointError, ConfigError
 from auxo.files.atomic import make_folder
 from auxo.files.tensor_file import read_tensor_file, write_tensor_file
 from auxo.interfaces import AbstractBackbone, AbstractNetworks, BuildsBackbone
-from auxo.outside import is_outside
+from auxo.registry.outside import is_outside
 from auxo.runs.checkpoint import load_weights
 from auxo.runs.history import RunHistory
 from auxo.runs.tree import fold

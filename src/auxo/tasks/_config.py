@@ -5,7 +5,7 @@ from inspect import isabstract
 
 from auxo import registry
 from auxo.errors import ConfigError
-from auxo.outside import absolute_name, is_outside, load_outside
+from auxo.registry.outside import absolute_name, is_outside, load_outside
 from auxo.tasks._interface import AbstractTask
 
 

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from auxo.errors import CheckpointError, ConfigError
-from auxo.outside import guard_class
+from auxo.registry.outside import guard_class
 from auxo.types import Column, Losses
 
 Scores: TypeAlias = Mapping[str, Tensor]

@@ -19,6 +19,7 @@ OWN = (
     "resnet50",
     "resnet50_cifar",
     "resnet8",
+    "vgg16",
     "wrn_10_1",
     "wrn_28_2",
     "wrn_28_2_fixmatch",
@@ -109,6 +110,7 @@ MAPS = {
     "resnet50": {"stage1": (256, 8), "stage2": (512, 4), "stage3": (1024, 2), "stage4": (2048, 1)},
     "resnet50_cifar": {"stage1": (256, 32), "stage2": (512, 16), "stage3": (1024, 8), "stage4": (2048, 4)},
     "preact_resnet18": {"stage1": (64, 32), "stage2": (128, 16), "stage3": (256, 8), "stage4": (512, 4)},
+    "vgg16": {"stage1": (64, 16), "stage2": (128, 8), "stage3": (256, 4), "stage4": (512, 2), "stage5": (512, 1)},
 }
 
 
@@ -141,6 +143,7 @@ def test_forward__32_pixels__gives_features_and_maps_coarsest_last(name: str) ->
         ("preact_resnet18", 9, 16, (2, 2)),
         ("resnet18", 8, 8, (1, 1)),
         ("resnet50", 65, 96, (3, 3)),
+        ("vgg16", 65, 96, (2, 3)),
     ],
 )
 def test_forward__other_sizes__work(name: str, height: int, width: int, last: tuple[int, int]) -> None:

@@ -16,6 +16,7 @@ from auxo.data.sources import InMemorySource
 from auxo.data.splits import Splits
 from auxo.errors import ConfigError, DataError
 from auxo.tasks import Classification
+from auxo.types import Column
 
 
 @pytest.fixture
@@ -135,3 +136,36 @@ def test_load_splits__meta__is_cut_off_the_uneven_images_in_their_proportions(ph
 def test_config__ratio_out_of_range__is_refused(ratio: float) -> None:
     with pytest.raises(ConfigError, match=r"imbalance-ratio in \(0, 1\]"):
         DataConfig(imbalance="exp", imbalance_ratio=ratio)
+
+
+class Sites(Classification):
+    """Images that are told apart by site, in numbers with gaps and without names."""
+
+    @classmethod
+    def strata(cls, source: InMemorySource) -> Column:
+        return Column(10 * source.columns["site"].values, ())
+
+
+class Alike(Classification):
+    """Images that are not told apart."""
+
+    @classmethod
+    def strata(cls, source: InMemorySource) -> None:
+        del source
+
+
+def test_imbalanced__what_the_task_stratifies_by__becomes_uneven() -> None:
+    shapes = oriented_shapes(40, size=16, seed=0)
+    site = Column(torch.arange(40) // 20, ("north", "south"))
+    source = shapes.with_columns({**shapes.columns, "site": site})
+    uneven = imbalanced(source, "step", ratio=0.2, seed=0, task=Sites)
+    assert uneven.columns["site"].values.bincount().tolist() == [20, 4]
+    with pytest.raises(DataError, match=r"training images of every class, got none of '10' with"):
+        imbalanced(source, "step", ratio=0.01, seed=0, task=Sites)
+
+
+def test_imbalanced__task_that_tells_nothing_apart__is_refused_in_one_line() -> None:
+    shapes = oriented_shapes(8, size=16, seed=0)
+    assert imbalanced(shapes, "none", ratio=0.2, seed=0, task=Alike) is shapes
+    with pytest.raises(DataError, match=r"kinds of images for data.imbalance exp, got none in 'oriented-shapes'"):
+        imbalanced(shapes, "exp", ratio=0.2, seed=0, task=Alike)

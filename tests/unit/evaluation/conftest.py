@@ -7,7 +7,7 @@ import torch
 
 from auxo.data import InputPipeline
 from auxo.evaluation import Reader
-from auxo.outside import import_file
+from auxo.registry.outside import import_file
 from auxo.runs import Networks
 from auxo.runtime import Runtime, RuntimeConfig
 

@@ -14,7 +14,7 @@ from auxo.data import InputPipeline
 from auxo.data.fake import oriented_shapes
 from auxo.errors import ConfigError, NonFiniteError
 from auxo.explain import ExplainConfig, Subject, explain, grad_cam
-from auxo.explain.attention import _enlarged, _places
+from auxo.explain.attention import _enlarge_map, _locate_evidence
 from auxo.explain.figures import MAX_CLASSES, Attention, _place_of_name, draw_attention, draw_points
 from auxo.runs.model import TrainedModel
 from auxo.runtime import Runtime, RuntimeConfig
@@ -167,7 +167,7 @@ def test_explain__model_without_a_class_head__has_the_points_alone(subject):
 
 def test_enlarged__map_of_the_middle__leaves_the_rim_empty():
     attention = torch.ones(5, 5)
-    found = _enlarged(attention, (20, 19), (28, 28))
+    found = _enlarge_map(attention, (20, 19), (28, 28))
     assert found.shape == (28, 28)
     assert found.sum() == 20 * 19
     assert found[4:24, 4:23].all()
@@ -176,15 +176,15 @@ def test_enlarged__map_of_the_middle__leaves_the_rim_empty():
 def test_places__attention_in_a_corner__has_its_peak_there_and_no_share_in_the_centre():
     attention = torch.zeros(8, 12)
     attention[1, 10] = 2
-    assert _places(attention) == {"peak": [1, 10], "centre_share": 0}
+    assert _locate_evidence(attention) == {"peak": [1, 10], "centre_share": 0}
 
 
 def test_places__even_attention__has_a_quarter_in_the_centre():
-    assert _places(torch.ones(8, 12))["centre_share"] == 0.25
+    assert _locate_evidence(torch.ones(8, 12))["centre_share"] == 0.25
 
 
 def test_places__no_attention__has_no_place():
-    assert _places(torch.zeros(8, 8)) == {"peak": None, "centre_share": None}
+    assert _locate_evidence(torch.zeros(8, 8)) == {"peak": None, "centre_share": None}
 
 
 @pytest.mark.parametrize(("predicted", "colour", "other"), [("a", RIGHT, WRONG), ("b", WRONG, RIGHT)])

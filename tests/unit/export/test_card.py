@@ -10,7 +10,7 @@ import pytest
 from auxo.export import Description
 from auxo.export.card import Card
 from auxo.methods.supervised import Supervised
-from auxo.outside import load_outside, short_name
+from auxo.registry.outside import load_outside, short_name
 from auxo.runs.experiment import ExperimentConfig, StageConfig
 from auxo.runs.history import RunHistory
 from auxo.runs.results import Compute, EvaluationRow, Selection

@@ -7,7 +7,7 @@ import pytest
 
 from auxo.errors import CheckpointError, ConfigError
 from auxo.export import Description
-from auxo.outside import load_outside
+from auxo.registry.outside import load_outside
 from auxo.tasks import AbstractTask, Classification
 
 PIXELS = Path(__file__).parents[2] / "outside" / "pixels.py"

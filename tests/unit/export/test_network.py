@@ -26,7 +26,7 @@ from auxo.export import (
     write_network,
 )
 from auxo.export.network import difference
-from auxo.outside import call_outside
+from auxo.registry.outside import call_outside
 from auxo.runs import Networks
 from auxo.runs.document import to_json
 from auxo.runs.experiment import ExperimentConfig

@@ -12,8 +12,8 @@ from auxo.errors import ConfigError
 from auxo.gates import GateStep
 from auxo.interfaces import TrainState
 from auxo.methods.gssl import GSSL
-from auxo.outside import import_file
 from auxo.pretexts import GatedPretextsConfig
+from auxo.registry.outside import import_file
 from auxo.runs import Networks
 from auxo.tasks import Classification
 from auxo.types import Batch

@@ -14,6 +14,7 @@ from auxo.data import DataConfig
 from auxo.errors import ConfigError
 from auxo.gates.frozen import FrozenGate
 from auxo.gates.uniform import UniformGate
+from auxo.methods.bissl import BiSSL
 from auxo.methods.fixmatch import FixMatch
 from auxo.methods.ossl import OSSL
 from auxo.methods.supervised import Supervised
@@ -21,6 +22,9 @@ from auxo.optimizers import OptimizerConfig
 from auxo.runs.document import config_digest, from_json, load_recipe, to_json
 from auxo.runs.experiment import ExperimentConfig, StageConfig, TrainingConfig
 from auxo.runs.selection import SelectionRule
+from auxo.solvers.conjugate_gradient import ConjugateGradientSolver
+from auxo.solvers.identity import IdentitySolver
+from auxo.solvers.neumann import NeumannSolver
 
 RECIPES = ("supervised", "rotation", "ossl", "auxo.methods.ossl:cifar10_released")
 FILE = """
@@ -251,6 +255,22 @@ def test_from_json__member_of_a_family_that_does_not_fit__is_told(gate, message)
 def test_from_json__export_with_the_options_of_all_members__keeps_those_of_its_own(number, changes):
     flat = {"form": "per_sample", "init": "default", "normalise_losses": True, "entropy": 1.0, "aggregator": "upgrad"}
     assert read_gate({"name": "frozen", **flat}, number=number, **changes) == FrozenGate.Config(form="per_sample")
+
+
+@pytest.mark.parametrize(
+    ("name", "solver"),
+    [
+        ("conjugate_gradient", ConjugateGradientSolver(damping=2.0, iterations=3, tolerance=0.0)),
+        ("neumann", NeumannSolver(damping=2.0, iterations=3)),
+        ("identity", IdentitySolver()),
+    ],
+)
+def test_from_json__export_with_the_options_of_all_solvers__keeps_those_of_its_own(name, solver):
+    document = json.loads(to_json(load_recipe("bissl"))) | {"format": 2}
+    (method,) = [each["method"] for each in document["run"]["stages"] if each["method"]["type"] == "bissl"]
+    method |= {"solver": name, "damping": 2.0, "iterations": 3, "tolerance": 0.0}
+    made = from_json(json.dumps(document), origin="x", is_published=True)
+    assert [each.method.solver for each in made.stages if isinstance(each.method, BiSSL.Config)] == [solver]
 
 
 def test_from_json__gate_of_a_file__needs_leave_and_is_in_the_digest(tmp_path):

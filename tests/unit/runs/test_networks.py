@@ -16,7 +16,7 @@ from auxo.export import export_run
 from auxo.export.weights_file import load_network
 from auxo.interfaces import MethodConfig
 from auxo.methods.supervised import Supervised
-from auxo.outside import load_outside
+from auxo.registry.outside import load_outside
 from auxo.runs import Networks, StageConfig, from_json, load_model
 from auxo.runs.networks import read_networks, record_backbones
 from auxo.runtime import RuntimeConfig, open_runtime

@@ -8,7 +8,7 @@ import pytest
 
 from auxo.errors import ConfigError, DataError, ForeignCodeError
 from auxo.methods.supervised import Supervised
-from auxo.outside import load_outside
+from auxo.registry.outside import load_outside
 from auxo.tasks import AbstractTask, Classification, TaskConfig
 
 PIXELS = Path(__file__).parents[2] / "outside" / "pixels.py"

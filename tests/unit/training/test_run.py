@@ -16,8 +16,8 @@ from auxo.methods.joint_training import JointTraining
 from auxo.methods.ossl import OSSL, ImplicitConfig
 from auxo.methods.supervised import Supervised
 from auxo.optimizers import OptimizerConfig
-from auxo.outside import import_file
 from auxo.pretexts.rotation import Rotation
+from auxo.registry.outside import import_file
 from auxo.runs.experiment import StageConfig
 
 from .run_here import make_config, make_splits, rows, train, weights_of

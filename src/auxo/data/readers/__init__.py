@@ -14,7 +14,7 @@ from auxo.data.readers.folder import read_folder, read_folder_tree
 from auxo.data.readers.listing import HUB_PREFIX, Listing
 from auxo.data.sources import AbstractSource, StreamingSource
 from auxo.errors import DataError
-from auxo.outside import call_outside, is_outside
+from auxo.registry.outside import call_outside, is_outside
 from auxo.types import LABEL
 
 __all__ = [
@@ -131,7 +131,7 @@ def _choose_reader(spec: str, config: DataConfig, *, is_labelled: bool) -> Listi
 
         return read_hub(spec, image_column=image_column, label_column=label_column, columns=columns)
     path = Path(os.path.expanduser(spec))
-    name = _name(path)
+    name = _shorten_name(path)
     if os.path.isdir(path):  # the function, unlike the method, is false for names that cannot be
         if any(path.glob("[!.]*.parquet")):
             return _read_parquet(path, name, image_column=image_column, label_column=label_column, columns=columns)
@@ -165,7 +165,7 @@ def _read_parquet(
     return read_parquet(path, name, image_column=image_column, label_column=label_column, columns=columns)
 
 
-def _name(path: Path) -> str:
+def _shorten_name(path: Path) -> str:
     """Return a short name: the file's or folder's own, after its folder's where it is one that all sets have."""
     path = path.resolve()
     name = path.name if os.path.isdir(path) else path.stem

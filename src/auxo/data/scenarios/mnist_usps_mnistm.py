@@ -63,12 +63,12 @@ def build(config: DataConfig, *, seed: int, task: type[AbstractTask]) -> Splits:
         train=TrainSplit(train),
         val=ValSplit(val),
         test=TestSplit(test),
-        ood=(OODSplit(_usps(config, mnist)), OODSplit(mnistm)),
+        ood=(OODSplit(_read_usps(config, mnist)), OODSplit(mnistm)),
         task_kind=task,
     )
 
 
-def _usps(config: DataConfig, mnist: AbstractSource) -> InMemorySource:
+def _read_usps(config: DataConfig, mnist: AbstractSource) -> InMemorySource:
     """Return the test digits of USPS drawn as MNIST is."""
     scanned = _USPS.read("test", config, image_size=None, like=mnist)
     raw = in_memory(scanned, workers=config.workers)

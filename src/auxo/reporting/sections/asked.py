@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from auxo.errors import AuxoError
-from auxo.outside import short_name
 from auxo.registry import entries
+from auxo.registry.outside import short_name
 from auxo.reporting.blocks import Numbers, Section, SectionPart
 from auxo.reporting.judgement import Judgement
 from auxo.reporting.run_record import RunRecord

@@ -9,6 +9,8 @@ from types import ModuleType
 
 from auxo.errors import ConfigError
 
+__all__ = ["Entry", "entries", "load"]
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -36,7 +38,7 @@ def entries(kind: str) -> dict[str, Entry]:
     Args:
         kind: ``tasks``, ``methods``, ``pretexts``, ``gates``, ``backbones`` or ``data.scenarios``.
     """
-    folder = Path(__file__).parent.joinpath(*kind.split("."))
+    folder = Path(__file__).parents[1].joinpath(*kind.split("."))
     found: dict[str, Entry] = {}
     for path in sorted(folder.glob("[!_]*.py")):
         tree = ast.parse(path.read_text(encoding="utf-8"))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from auxo.errors import AuxoError, ConfigError, DataError
-from auxo.outside import (
+from auxo.registry.outside import (
     absolute_name,
     call_outside,
     import_file,

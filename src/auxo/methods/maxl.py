@@ -1,0 +1,390 @@
+"""MAXL: a second network divides every class, and learns to do it so that the first one's step helps most."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Annotated, Literal, TypeAlias
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.optim import Optimizer
+
+from auxo.backbones import BackboneConfig
+from auxo.bilevel import (
+    SGD,
+    AbstractSolver,
+    ClassBatch,
+    FiniteDifference,
+    ForwardMode,
+    HypergradResult,
+    Unrolled,
+    differentiate_labels,
+)
+from auxo.bilevel.vectors import joint_norm
+from auxo.data import DataConfig
+from auxo.errors import ConfigError
+from auxo.interfaces import (
+    AbstractImageReader,
+    AbstractMethod,
+    AbstractNetworks,
+    Exhibit,
+    ImageExhibit,
+    MethodConfig,
+    Prepared,
+    StageStart,
+    StepPlan,
+    TableExhibit,
+    TrainState,
+    View,
+)
+from auxo.layers.heads import HiddenHead, SideBySide
+from auxo.layers.sub_classes import SubClasses, describe_labels, mean_by_class, negative_entropy
+from auxo.losses import focal_terms
+from auxo.optimizers import LearningRate, OptimizerConfig
+from auxo.options import Range
+from auxo.runs.experiment import ExperimentConfig, StageConfig
+from auxo.runtime import Runtime
+from auxo.tasks import Classification
+from auxo.types import LABEL, Batch, Batches, Images, Metrics
+
+SOURCE = (
+    "Liu, Davison, Johns, Self-Supervised Generalisation with Meta Auxiliary Learning, NeurIPS 2019 (arXiv "
+    "1901.08933). Of the printed text only the abstract could be read: formulas and values are those of the released "
+    "code (github.com/lorenmt/maxl) and of the authors' ICLR 2019 submission. Its first-order file moves theta by "
+    "0.01 / |v|, which is far too long with ReLU and batch norm, and drops the gradient of the entropy: "
+    "hypergradient=first_order_released. Its mask leaks 1e-8 (leak), and its alpha is halved an epoch early "
+    "(early_alpha). Differs: the mask is a true zero; losses are computed from logits; running statistics do not move "
+    "in the second pass; the second network starts as the first does; nothing is selected on a test set."
+)
+
+_SUB_CLASS = "sub_class"
+_Labels: TypeAlias = Literal["generated", "frozen", "uniform", "random", "k_means", "column", "none"]
+_Hypergradient: TypeAlias = Literal["forward", "second_order", "finite_difference", "first_order_released"]
+_SHOWN, _PER_ROW = 3, 10  # classes whose sub-classes are shown, and images of each
+_GIVEN = ("random", "k_means", "column")
+_PLAIN = OptimizerConfig(momentum=0.0, nesterov=False, weight_decay=0.0, milestones=(0.25, 0.5, 0.75), decay=0.5)
+_PLAIN_GENERATOR = replace(_PLAIN, lr=1e-3, weight_decay=5e-4)
+
+
+class MAXL(AbstractMethod):
+    r"""A network ``f`` with a head for the classes and one for sub-classes, and a network ``g`` that labels for it.
+
+    The labels ``q`` of ``g`` are a softmax over the sub-classes of an image's class. On the first level ``f`` learns
+    both, with ``q`` fixed; on the second, ``g`` learns what makes one step of ``f`` help the classes most:
+
+    .. math:: \theta_f \leftarrow \theta_f - \eta \nabla (L_{pri} + w L_{aux}(q)), \qquad
+       \min_{\theta_g} L_{pri}(\theta_f - \alpha \nabla_{\theta_f} (L_{pri} + w L_{aux}(q(\theta_g)))) + \lambda H(q),
+
+    with the negative entropy ``H`` of the mean label. Both losses are focal, with soft targets:
+    ``-sum_k t_k (1 - p_k)^gamma log p_k``. Neither level moves the other's weights. The sub-classes are not
+    masked for ``f``. Only the head for the classes predicts, and ``g`` is not needed for it.
+
+    The derivative of the second level in ``q`` is had once, and goes through ``g`` by one backward pass.
+
+    Args:
+        config: options.
+        networks: the first level's backbone, and the second's.
+    """
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config(MethodConfig):
+        """Options of MAXL and of its baselines."""
+
+        serves = (Classification,)
+
+        optimizer: OptimizerConfig = field(default_factory=lambda: _PLAIN)
+        """How the first level follows its gradients; released: 0.01, halved every 50 of 200 epochs, nothing else."""
+        generator_optimizer: OptimizerConfig = field(default_factory=lambda: _PLAIN_GENERATOR)
+        """How the labelling network follows its gradients; released. On small networks adamw at 0.01 learns more."""
+        labels: _Labels = "generated"
+        """Where sub-classes come from: learned (generated); a network that stays as it is (frozen); equal for all of a
+        class (uniform: label smoothing); drawn once for every image (random); clusters of the backbone's first features
+        (k_means); a column of the data (column); or none, which leaves plain training."""
+        column: str = ""
+        """Of labels column: the column, each value of which must lie within one class."""
+        sub_classes: tuple[Annotated[int, Range(low=1)], ...] = (5,)
+        """Sub-classes of every class: one number for all, or one for each."""
+        passes: Literal["two", "interleaved"] = "two"
+        """Train both levels in turn for a whole pass over the images each (released), or step by step."""
+        generator_every: Annotated[int, Range(low=1)] = 1
+        """Of interleaved passes: steps of the first level for each one of the second."""
+        outer: Literal["train", "meta"] = "train"
+        """Judge the second level's step on the batch that it was made with (released), or on the split meta."""
+        hypergradient: _Hypergradient = "forward"
+        """How the second level is differentiated: exactly, by a forward pass of tangents (forward) or through the
+        gradient's own graph (second_order); by a difference; or as the released first-order file does."""
+        alpha: Annotated[float, Range(low=0)] | None = None
+        """Length of the second level's trial step; by default the first level's learning rate."""
+        early_alpha: bool = False
+        """Take the learning rate of the next epoch for the trial step, as released."""
+        auxiliary_weight: Annotated[float, Range(low=0)] = 1.0
+        """Weight of the sub-classes' loss on the first level."""
+        entropy_weight: Annotated[float, Range(low=0)] = 0.2
+        """Weight of the negative entropy of the mean label; without it few sub-classes are used."""
+        entropy: Literal["batch", "class"] = "batch"
+        """Take the mean label over the batch (released), or over each class of it."""
+        gamma: Annotated[float, Range(low=0)] = 2.0
+        """Exponent of both focal losses; 0 is cross-entropy."""
+        hidden: Annotated[int, Range(low=1)] = 512
+        """Width of the hidden layer of every head."""
+        generator_mode: Literal["train", "eval"] = "train"
+        """Mode in which the labelling network labels for the first level: released, its batch norm sees the batch."""
+        leak: Annotated[float, Range(low=0, high=1)] = 0.0
+        """What of a sub-class outside an image's class enters the softmax; released: 1e-8."""
+
+        def __post_init__(self) -> None:
+            super().__post_init__()
+            if bool(self.column) != (self.labels == "column"):
+                got = f"labels {self.labels} and column {self.column or 'none'}"
+                raise ConfigError("column with labels column, and with no others", got, "give both, or neither")
+            if self.generator_every > 1 and self.passes == "two":
+                got = f"generator-every {self.generator_every} with passes two"
+                raise ConfigError("generator-every with passes interleaved", got, "choose interleaved, or leave it out")
+
+        @classmethod
+        def tiny(cls) -> "MAXL.Config":
+            """Return options with narrow heads."""
+            return cls(hidden=16, sub_classes=(2,))
+
+        @property
+        def learned_columns(self) -> tuple[str, ...]:
+            """The column of sub-classes, if there is one."""
+            return (self.column,) if self.column else ()
+
+        def required_views(self) -> dict[str, View]:
+            """Return the first level's images; the second's, in an order of their own; and what judges its steps."""
+            views = {"train": View()}
+            if self.labels == "generated":
+                views["second"] = View(stream="second level")
+                if self.outer == "meta":
+                    views["outer"] = View("meta", stream="second level")
+            return views
+
+        def plan(self, step: int, passes: Mapping[str, int]) -> StepPlan:
+            """Return a step of one level."""
+            if self.labels != "generated":
+                return StepPlan({"train": step}, None, "first")
+            first, second = (passes["train"], passes["second"]) if self.passes == "two" else (self.generator_every, 1)
+            turn, place = divmod(step, first + second)
+            if place < first:
+                return StepPlan({"train": turn * first + place}, ("main",), "first")
+            number = turn * second + place - first
+            return StepPlan(dict.fromkeys([*self.required_views()][1:], number), ("generator",), "second")
+
+        def steps_per_epoch(self, passes: Mapping[str, int]) -> int:
+            """Return the steps of both levels in a pass over the first level's images."""
+            if self.labels != "generated":
+                return passes["train"]
+            if self.passes == "two":
+                return passes["train"] + passes["second"]
+            turns = max(1, passes["train"] // self.generator_every)
+            return turns * (self.generator_every + 1)
+
+        def schedule(self, name: str) -> OptimizerConfig:
+            """Return the options of the level's optimiser."""
+            return self.generator_optimizer if name == "generator" else self.optimizer
+
+    config: Config
+
+    def __init__(self, config: Config, networks: AbstractNetworks) -> None:
+        super().__init__(config, networks)
+        num_features, hidden, seed = self.backbone.num_features, config.hidden, networks.seed
+        self.sub_classes = SubClasses(config.sub_classes, num_classes=self.task.num_outputs)
+        self.semantic = HiddenHead("semantic", num_features, hidden, self.task.num_outputs, seed=seed)
+        if config.labels != "none":
+            self.auxiliary = HiddenHead("auxiliary", num_features, hidden, self.sub_classes.total, seed=seed)
+        if config.labels in ("generated", "frozen"):
+            self.generator = networks.new("generator")
+            size = self.generator.num_features, hidden, self.sub_classes.total
+            self.generator_head = HiddenHead("generator_head", *size, seed=seed)
+        if config.labels == "frozen":
+            for parameter in self._generator_parameters:
+                parameter.requires_grad_(False)
+
+    @property
+    def _generator_parameters(self) -> list[nn.Parameter]:
+        """Those of the second level."""
+        return [*self.generator.parameters(), *self.generator_head.parameters()]
+
+    def optimizers(self) -> dict[str, Optimizer]:
+        """Return one optimiser for each level."""
+        second = {*self._generator_parameters} if self.config.labels in ("generated", "frozen") else set()
+        built = {"main": self.config.optimizer.build(p for p in self.parameters() if p not in second)}
+        if self.config.labels == "generated":
+            built["generator"] = self.config.generator_optimizer.build(self._generator_parameters)
+        return built
+
+    def begin(self, start: StageStart) -> Prepared:
+        """Return a sub-class for every training image, where they do not come from a network."""
+        if self.config.labels not in _GIVEN:
+            return Prepared()
+        images = start.images["train"]
+        labels = images.targets[LABEL]
+        counts = torch.tensor(self.sub_classes.counts)[labels]
+        if self.config.labels == "random":
+            draws = torch.rand(len(labels), generator=start.generator("sub-classes"), dtype=torch.float64)
+            within = (draws * counts).long()
+        elif self.config.labels == "column":
+            within = self.sub_classes.rank(images.targets[self.config.column], labels, column=self.config.column)
+        else:
+            within = self.sub_classes.cluster(images.features(self.backbone), labels, seed=start.seed)
+        return Prepared(targets={"train": {_SUB_CLASS: self.sub_classes.place(labels, within)}})
+
+    def update(self, state: TrainState, batches: Batches, runtime: Runtime) -> Metrics:
+        """Take one step of the level whose turn it is."""
+        if state.kind == "second":
+            return self._teach_generator(state, batches, runtime)
+        return self._train_network(state, batches["train"], runtime)
+
+    def head_logits(self, images: Images) -> dict[str, Tensor]:
+        """Return the logits of the classes, ``semantic``."""
+        return {"semantic": self.semantic(self.backbone(images).pooled)}
+
+    def frozen_parameters(self) -> dict[str, str]:
+        """Return those of a labelling network that stays as it is."""
+        if self.config.labels != "frozen":
+            return {}
+        names = (name for name, _ in self.named_parameters() if name.startswith(("generator.", "generator_head.")))
+        return dict.fromkeys(names, "the labelling network stays at its first weights: a control")
+
+    def _train_network(self, state: TrainState, batch: Batch, runtime: Runtime) -> Metrics:
+        """Follow both losses with the labels fixed."""
+        config = self.config
+        with runtime.autocast():
+            pooled = self.backbone(batch.images).pooled
+            terms = focal_terms(self.semantic(pooled), gamma=config.gamma)
+        classification_loss = batch.mean(terms.gather(1, batch.labels.unsqueeze(1)).squeeze(1))
+        if config.labels == "none":
+            runtime.step(state.optimizers["main"], classification_loss)
+            return {"classification_loss": classification_loss.detach()}
+        with torch.no_grad(), runtime.autocast():
+            targets = self._label_images(batch)
+        with runtime.autocast():
+            auxiliary_terms = focal_terms(self.auxiliary(pooled), gamma=config.gamma)
+        auxiliary_loss = batch.mean((targets * auxiliary_terms).sum(dim=1))
+        runtime.step(state.optimizers["main"], classification_loss + config.auxiliary_weight * auxiliary_loss)
+        return {"classification_loss": classification_loss.detach(), "auxiliary_loss": auxiliary_loss.detach()}
+
+    def _label_images(self, batch: Batch) -> Float[Tensor, "n total"]:
+        """Return the auxiliary targets of the first level."""
+        if self.config.labels == "uniform":
+            return self.sub_classes.uniform(batch.labels)
+        if self.config.labels in _GIVEN:
+            return functional.one_hot(batch.targets[_SUB_CLASS], self.sub_classes.total).float()
+        was_training = self.generator.training
+        self.generator.train(was_training and self.config.generator_mode == "train")
+        targets = self._generate_labels(batch)
+        self.generator.train(was_training)
+        return targets
+
+    def _generate_labels(self, batch: Batch) -> Float[Tensor, "n total"]:
+        """Return the labelling network's answer, attached."""
+        logits = self.generator_head(self.generator(batch.images).pooled)
+        return self.sub_classes.spread(logits, batch.labels, leak=self.config.leak)
+
+    def _teach_generator(self, state: TrainState, batches: Batches, runtime: Runtime) -> Metrics:
+        """Follow the class loss after a trial step, and the entropy, through the labels."""
+        config, batch = self.config, batches["second"]
+        with runtime.autocast():
+            labels = self._generate_labels(batch)
+        result = self._differentiate_labels(labels.detach(), state, batches, runtime)
+        join = runtime.differentiable_sum
+        means, counts = mean_by_class(labels, batch.labels, num_classes=self.task.num_outputs, join=join)
+        if config.entropy == "batch":
+            entropy_loss = negative_entropy((counts / counts.sum()) @ means)
+        else:
+            entropy_loss = (counts / counts.sum()) @ negative_entropy(means)
+        parameters = self._generator_parameters
+        weight = 0.0 if config.hypergradient == "first_order_released" else config.entropy_weight
+        terms = (labels * result.grads["labels"]).sum(), weight * entropy_loss
+        taught, spread = (
+            [
+                gradient
+                for gradient in runtime.mean(torch.autograd.grad(term, parameters, retain_graph=True))
+                if gradient is not None
+            ]
+            for term in terms
+        )
+        runtime.apply(state.optimizers["generator"], [a + b for a, b in zip(taught, spread, strict=True)])
+        told = describe_labels(labels, batch.labels, num_classes=self.task.num_outputs, join=runtime.sum)
+        return {
+            "outer_loss": result.outer_loss,
+            "entropy_term": entropy_loss.detach(),
+            "taught_gradient": joint_norm(taught),
+            "entropy_gradient": joint_norm(spread),
+            "label_entropy": told.entropy,
+            "label_information": told.information,
+            "labels_used": told.num_used,
+        }
+
+    def _differentiate_labels(
+        self, labels: Float[Tensor, "n total"], state: TrainState, batches: Batches, runtime: Runtime
+    ) -> HypergradResult:
+        """Return the derivative, in the labels, of the class loss after a trial step."""
+        network = SideBySide(self.backbone, self.semantic, self.auxiliary)
+        inner, outer = (batches[name] for name in ("second", "outer" if "outer" in batches else "second"))
+        return differentiate_labels(
+            network,
+            labels,
+            num_classes=self.task.num_outputs,
+            inner=ClassBatch(inner.images, inner.labels, inner.share),
+            outer=ClassBatch(outer.images, outer.labels, outer.share),
+            terms=partial(focal_terms, gamma=self.config.gamma),
+            weight=self.config.auxiliary_weight,
+            solver=self._make_solver(state, network),
+            mean=None if runtime.num_processes == 1 else runtime.mean_of,
+            seed=state.step,
+        )
+
+    def exhibits(self, images: Mapping[str, AbstractImageReader]) -> Sequence[Exhibit]:
+        """Return images of each sub-class, for a few classes, and how many images each has."""
+        if self.config.labels not in ("generated", "frozen"):
+            return ()
+        reader = images["train"]
+        found = reader.read(self._generate_labels).argmax(dim=1)
+        counts = found.bincount(minlength=self.sub_classes.total).tolist()
+        classes = self.task.targets[0].names
+        names = [f"{classes[c]} / {k}" for c, count in enumerate(self.sub_classes.counts) for k in range(count)]
+        shown = [(found == k).nonzero().flatten()[:_PER_ROW] for k in range(sum(self.sub_classes.counts[:_SHOWN]))]
+        captions = [names[k] for k, members in enumerate(shown) for _ in members]
+        return (
+            ImageExhibit("Training images by sub-class", reader.pixels(torch.cat(shown)), captions, columns=_PER_ROW),
+            TableExhibit(
+                "Training images of each sub-class", ("sub-class", "images"), list(zip(names, counts, strict=True))
+            ),
+        )
+
+    def _make_solver(self, state: TrainState, network: nn.Module) -> AbstractSolver:
+        """Return how the trial step is differentiated, and how long it is."""
+        rate, schedule = self.config.alpha, state.schedulers.get("main")
+        if rate is None and isinstance(schedule, LearningRate):  # which has moved on to the next step, or epoch
+            rate = schedule.rate_before(0 if self.config.early_alpha else 1)
+        elif rate is None:
+            rate = float(state.optimizers["main"].param_groups[0]["lr"])
+        if self.config.hypergradient == "forward":
+            return ForwardMode(rate=rate)
+        if self.config.hypergradient == "second_order":
+            return Unrolled(optimizer=SGD(rate=rate))
+        if self.config.hypergradient == "finite_difference":
+            return FiniteDifference(rate=rate)
+        length = float(joint_norm(p.detach() for p in network.parameters()).clamp_min(1.0))
+        return FiniteDifference(rate=rate, epsilon=0.01 / length)  # an absolute length of 0.01
+
+
+def recipe() -> ExperimentConfig:
+    """Return MAXL with LeNet-5 on the built-in digits, both levels step by step."""
+    fast = OptimizerConfig(lr=0.05)
+    teacher = OptimizerConfig(name="adamw", lr=0.01)
+    method = MAXL.Config(optimizer=fast, generator_optimizer=teacher, passes="interleaved", hidden=64)
+    return ExperimentConfig(stages=(StageConfig(method=method),))
+
+
+def cifar100_released() -> ExperimentConfig:
+    """Return the released run on CIFAR-100: VGG-16, 20 classes of 5 sub-classes, 200 epochs, batches of 100."""
+    return ExperimentConfig(
+        backbone=BackboneConfig(name="vgg16"),
+        data=DataConfig(scenario="cifar100", label_column="coarse_label"),
+        stages=(StageConfig(method=MAXL.Config(), epochs=200, batch_size=100),),
+    )
