@@ -1,6 +1,9 @@
 """Every option of what is chosen by a name reaches it: another value changes what is computed."""
 
+import importlib
 import importlib.util
+import inspect
+import pkgutil
 from collections.abc import Iterator
 from dataclasses import fields, replace
 from pathlib import Path
@@ -19,7 +22,7 @@ from auxo.evaluation import AttackConfig, adversarial_images
 from auxo.gates import GateConfig, GateStep
 from auxo.interfaces import PretextConfig
 from auxo.losses import ClassLossConfig
-from auxo.options import FamilyOptions, Range, find_member, find_range, list_members
+from auxo.options import FamilyOptions, Options, Range, find_member, find_range, list_members
 from auxo.random import Draws, named_generator
 from auxo.runtime import Runtime, RuntimeConfig
 from auxo.solvers import LowerLevel, SolverConfig
@@ -160,3 +163,17 @@ def test_families__of_auxo__are_all_asked():
     }
     assert declared == {family.family for family in FAMILIES}
     assert all(issubclass(family, FamilyOptions) for family in FAMILIES)
+
+
+def test_checks__of_a_dataclass_of_options__begin_or_go_on_with_those_of_ranges():
+    for module in pkgutil.walk_packages(auxo.__path__, "auxo."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    waiting, seen = [Options], set()
+    while waiting:
+        kind = waiting.pop()
+        waiting += [each for each in kind.__subclasses__() if each not in seen]
+        seen.add(kind)
+        own = vars(kind).get("__post_init__")
+        if own is not None and kind is not Options and kind.__module__.startswith("auxo."):
+            assert "super().__post_init__()" in inspect.getsource(own), f"{kind.__qualname__} leaves ranges unchecked"

@@ -106,8 +106,8 @@ class MAXL(AbstractMethod):
         (k_means); a column of the data (column); or none, which leaves plain training."""
         column: str = ""
         """Of labels column: the column, each value of which must lie within one class."""
-        sub_classes: tuple[int, ...] = (5,)
-        """Sub-classes of every class, each >= 1: one number for all, or one for each."""
+        sub_classes: tuple[Annotated[int, Range(low=1)], ...] = (5,)
+        """Sub-classes of every class: one number for all, or one for each."""
         passes: Literal["two", "interleaved"] = "two"
         """Train both levels in turn for a whole pass over the images each (released), or step by step."""
         generator_every: Annotated[int, Range(low=1)] = 1
@@ -137,6 +137,7 @@ class MAXL(AbstractMethod):
         """What of a sub-class outside an image's class enters the softmax; released: 1e-8."""
 
         def __post_init__(self) -> None:
+            super().__post_init__()
             if bool(self.column) != (self.labels == "column"):
                 got = f"labels {self.labels} and column {self.column or 'none'}"
                 raise ConfigError("column with labels column, and with no others", got, "give both, or neither")
