@@ -24,6 +24,20 @@ def fails():
     raise KeyError("left out")
 """
 
+OLD = """
+from dataclasses import dataclass
+from auxo.interfaces import AbstractMethod, MethodConfig
+
+class Old(AbstractMethod):
+    @dataclass(frozen=True, kw_only=True)
+    class Config(MethodConfig):
+        def build(self, backbone, task, *, seed):
+            return Old(self, backbone, task, seed=seed)
+
+    def __init__(self, config, backbone, task, *, seed):
+        super().__init__()
+"""
+
 # Options of "auxo train ossl", and what the refusal says.
 OPTIONS = {
     "unknown_option": ("--epoch 3", r"unrecognized.* --epoch.*did you mean --epochs"),
@@ -265,6 +279,11 @@ def config_without_stages(place):
 @case(r"an object 'run' in .*changed.json, got none")
 def config_without_run(place):
     return changed_config(place, lambda document: document.pop("run"))
+
+
+@case(r"__init__\(self, config, networks\), got build\(self, backbone, task, seed\) .*: .*docs/moving.md says what has")
+def method_written_for_the_interface_of_0_1(place):
+    return ["train", f"{place.write('old.py', OLD)}:recipe", "--out", place.out]
 
 
 @case(r"your leave to run what is outside auxo, got .*mine.py: pass --code .*mine.py")

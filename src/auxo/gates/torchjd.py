@@ -87,10 +87,10 @@ class TorchJDGate(AbstractGate):
         self, losses: Float[Tensor, "samples tasks"], features: Float[Tensor, "samples dim"], step: GateStep
     ) -> GateResult:
         """Return the loss at weights without a gradient."""
-        weights = self._weights(self._gramian(losses, features, step)).to(losses)
+        weights = self._find_weights(self._compute_gramian(losses, features, step)).to(losses)
         return GateResult(step.batch.mean((losses * weights).sum(1)), weights)
 
-    def _gramian(self, losses: Tensor, features: Tensor, step: GateStep) -> Float[Tensor, "tasks tasks"]:
+    def _compute_gramian(self, losses: Tensor, features: Tensor, step: GateStep) -> Float[Tensor, "tasks tasks"]:
         """Return a multiple of the joined batch's Gramian, float64 on the CPU."""
         rows = [
             torch.autograd.grad(step.batch.mean(column), features, retain_graph=True)[0].flatten()
@@ -104,7 +104,7 @@ class TorchJDGate(AbstractGate):
         (joined,) = step.runtime.mean([own])
         return (own if joined is None else joined).to("cpu", torch.float64)
 
-    def _weights(self, gramian: Float[Tensor, "tasks tasks"]) -> Float[Tensor, " tasks"]:
+    def _find_weights(self, gramian: Float[Tensor, "tasks tasks"]) -> Float[Tensor, " tasks"]:
         """Return the weighting's answer to the Gramian with trace 1."""
         trace = gramian.trace()
         if not trace > 0:

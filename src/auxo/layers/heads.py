@@ -91,6 +91,13 @@ class HiddenHead(nn.Module):
         return outputs
 
 
+def hidden_head(name: str, num_features: int, hidden: int, num_outputs: int, *, seed: int) -> HiddenHead | nn.Linear:
+    """Return a :class:`HiddenHead`, or a linear one where ``hidden`` is 0; called as the class is."""
+    if not hidden:
+        return linear_head(name, num_features, num_outputs, seed=seed)
+    return HiddenHead(name, num_features, hidden, num_outputs, seed=seed)
+
+
 class SideBySide(nn.Module):
     """A backbone with several heads whose outputs stand side by side, as a level of a bilevel problem wants them.
 

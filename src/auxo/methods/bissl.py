@@ -209,7 +209,7 @@ class BiSSL(AbstractPretextMethod):
         """Take one step of the level whose turn it is."""
         if state.step == 0:
             self.pretext.restart(self.backbone)
-        distance = self._distance()
+        distance = self._measure_distance()
         level = self._lower_step if state.kind == "lower" else self._upper_step
         # The fast derivatives are the exact ones too: torch's own batch norm loses digits in channels_last on the CPU.
         with FastSecondDerivatives() if self.config.has_hessian else nullcontext():
@@ -221,7 +221,7 @@ class BiSSL(AbstractPretextMethod):
         return {"semantic": self.upper(images), "lower": self.upper.semantic(self.backbone(images).pooled)}
 
     @torch.no_grad()
-    def _distance(self) -> Float[Tensor, ""]:
+    def _measure_distance(self) -> Float[Tensor, ""]:
         """Return the distance of the backbones relative to the norm of the lower one."""
         lower = [parameter.detach() for parameter in self.backbone.parameters()]
         apart = [low - up for low, up in zip(lower, self.upper.backbone.parameters(), strict=True)]
@@ -238,7 +238,9 @@ class BiSSL(AbstractPretextMethod):
         of = dict(zip(parameters, gradients, strict=True))
         if self.config.solver.has_gradients:
             own = {name: of[parameter] for name, parameter in self.backbone.named_parameters()}
-            self.get_buffer("lower_gradients")[state.step % self.config.steps_per_epoch({})] = self._flatten(own)
+            self.get_buffer("lower_gradients")[state.step % self.config.steps_per_epoch({})] = self._flatten_gradients(
+                own
+            )
         for low, up in zip(self.backbone.parameters(), self.upper.backbone.parameters(), strict=True):
             pull, gradient = low.detach() - up.detach(), of[low]
             of[low] = self.config.coupling * pull if gradient is None else gradient + self.config.coupling * pull
@@ -251,19 +253,22 @@ class BiSSL(AbstractPretextMethod):
         for each in state.optimizers.values():
             each.zero_grad()  # or the last gradients would take memory beside the products
         head = [*self.upper.semantic.parameters()]
-        with self._statistics(), runtime.autocast():
+        with self._guard_statistics(), runtime.autocast():
             logits = self.upper.semantic(self.backbone(batch.images).pooled)
         indirect_loss = batch.mean(self.task.losses(logits, batch.targets))
         reached = [*self.backbone.parameters(), *head]
         steep = runtime.mean(torch.autograd.grad(indirect_loss, reached, materialize_grads=True))
-        vector, steep = self._flatten(dict(zip(self._names, steep, strict=False))), steep[len(self._names) :]
-        response = self._response(vector, state, batches, runtime)
+        vector, steep = (
+            self._flatten_gradients(dict(zip(self._parameter_names, steep, strict=False))),
+            steep[len(self._parameter_names) :],
+        )
+        response = self._solve_response(vector, state, batches, runtime)
         with runtime.autocast():
             logits = self.upper(batch.images)
         direct_loss = batch.mean(self.task.losses(logits, batch.targets))
         moved = [*self.upper.backbone.parameters(), *head]
         direct = runtime.mean(torch.autograd.grad(direct_loss, moved, materialize_grads=True))
-        indirect = [*self._layout.split(config.indirect_weight * response.vector).values(), *steep]
+        indirect = [*self._vector_layout.split(config.indirect_weight * response.vector).values(), *steep]
         of = {
             parameter: torch.add(first, second, alpha=config.direct_weight)
             for parameter, first, second in zip(moved, indirect, direct, strict=True)
@@ -281,7 +286,7 @@ class BiSSL(AbstractPretextMethod):
             "damping": vector.new_tensor(config.solver.added),
         }
 
-    def _response(
+    def _solve_response(
         self, vector: Float[Tensor, " size"], state: TrainState, batches: Batches, runtime: Runtime
     ) -> Response:
         """Return ``J v``."""
@@ -313,25 +318,25 @@ class BiSSL(AbstractPretextMethod):
         loss = loss_in_backbone(self.backbone, self.pretext, inputs)
         params = {name: parameter.detach() for name, parameter in self.backbone.named_parameters()}
         mean = None if runtime.num_processes == 1 else runtime.mean_of
-        with self._statistics():
+        with self._guard_statistics():
             return HessianOperator(loss, params, mean=mean)
 
-    def _statistics(self) -> AbstractContextManager[None]:
+    def _guard_statistics(self) -> AbstractContextManager[None]:
         """Return the block in which the lower level's running statistics do what the options say."""
         return nullcontext() if self.config.batch_norm == "move" else keep_running_statistics(self)
 
     @property
-    def _names(self) -> list[str]:
+    def _parameter_names(self) -> list[str]:
         """Names of the backbone's parameters."""
         return [name for name, _ in self.backbone.named_parameters()]
 
     @property
-    def _layout(self) -> Layout:
+    def _vector_layout(self) -> Layout:
         """Where the backbone's parameters lie in a vector."""
         return Layout(dict(self.backbone.named_parameters()))
 
-    def _flatten(self, gradients: dict[str, Tensor | None]) -> Float[Tensor, " size"]:
+    def _flatten_gradients(self, gradients: dict[str, Tensor | None]) -> Float[Tensor, " size"]:
         """Return the backbone's gradients as one vector, zeros where there are none."""
         own = dict(self.backbone.named_parameters())
         filled = {name: torch.zeros_like(own[name]) if g is None else g for name, g in gradients.items()}
-        return self._layout.flatten(filled).detach()
+        return self._vector_layout.flatten(filled).detach()

@@ -152,13 +152,13 @@ class FixMatch(AbstractMethod):
     def update(self, state: TrainState, batches: Batches, runtime: Runtime) -> Metrics:
         """Take one step on labelled loss, unlabelled loss and pretexts, and move the average."""
         labelled, weak, strong = (batches[name] for name in ("train", "weak", "strong"))
-        joint = self._joint(state, batches)
+        joint = self._join_views(state, batches)
         with runtime.autocast():
             features = self.backbone(joint.batch.images).pooled
             of_labelled, of_weak, of_strong = self.semantic(features).split(joint.counts)
         if self.config.pretexts.tasks and not self.config.transform_pseudo_labels:
             of_weak = self._logits_as_they_are(weak, runtime)
-        confidences, pseudo_labels = _probabilities(of_weak.detach()).max(dim=1)
+        confidences, pseudo_labels = _compute_probs(of_weak.detach()).max(dim=1)
         is_sure = (confidences >= self.config.threshold).to(confidences.dtype)
         classification_loss = labelled.mean(self.task.losses(of_labelled, labelled.targets))
         unlabelled_loss = strong.mean(is_sure * cross_entropy_losses(of_strong, pseudo_labels))
@@ -190,7 +190,7 @@ class FixMatch(AbstractMethod):
         frozen = {f"averaged.{name}": "moving average of the trained weights" for name in averaged}
         return frozen | {f"pretexts.{name}": reason for name, reason in self.pretexts.frozen_parameters().items()}
 
-    def _joint(self, state: TrainState, batches: Batches) -> _Joint:
+    def _join_views(self, state: TrainState, batches: Batches) -> _Joint:
         """Change a quadrant of every image where there are pretexts, and put the three views one after the other."""
         views = {name: batches[name] for name in ("train", "weak", "strong")}
         made = [
@@ -230,7 +230,7 @@ class FixMatch(AbstractMethod):
         return logits
 
 
-def _probabilities(logits: Tensor) -> Tensor:
+def _compute_probs(logits: Tensor) -> Tensor:
     """Return class probabilities, in float32 at least."""
     return (logits.float() if logits.dtype.itemsize < 4 else logits).softmax(dim=1)
 

@@ -110,7 +110,7 @@ class GSSL(AbstractMethod):
         batch = batches["train"]
         draws = state.draws("pretexts", batch)
         made = self.pretexts.make(batch.images, draws=draws, normalisation=batch.normalisation)
-        inputs = self._attacked(made, state, batches, runtime) if self.config.attack.is_on else made.inputs
+        inputs = self._attack_inputs(made, state, batches, runtime) if self.config.attack.is_on else made.inputs
         with runtime.autocast():
             features = self.backbone(inputs).pooled
             outputs = self.semantic(features)
@@ -145,7 +145,7 @@ class GSSL(AbstractMethod):
         own, train = batches.get("gate"), batches["train"]
         return self.pretexts.gate_step(state, train, own, runtime, backbone=self.backbone, classify=classify)
 
-    def _attacked(self, made: PretextBatch, state: TrainState, batches: Batches, runtime: Runtime) -> Images:
+    def _attack_inputs(self, made: PretextBatch, state: TrainState, batches: Batches, runtime: Runtime) -> Images:
         """Return the transformed images, changed so that their summed loss rises."""
         batch, step = batches["train"], self._gate_step(state, batches, runtime)
         if batch.normalisation is None:

@@ -1,5 +1,6 @@
 """MAXL: a second network divides every class, and learns to do it so that the first one's step helps most."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -36,10 +37,11 @@ from auxo.interfaces import (
     StageStart,
     StepPlan,
     TableExhibit,
+    TextExhibit,
     TrainState,
     View,
 )
-from auxo.layers.heads import HiddenHead, SideBySide
+from auxo.layers.heads import SideBySide, hidden_head
 from auxo.layers.sub_classes import SubClasses, describe_labels, mean_by_class, negative_entropy
 from auxo.losses import focal_terms
 from auxo.optimizers import LearningRate, OptimizerConfig
@@ -115,7 +117,7 @@ class MAXL(AbstractMethod):
         hypergradient: _Hypergradient = "forward"
         """How the second level is differentiated: exactly, by a forward pass of tangents (forward) or through the
         gradient's own graph (second_order); by a difference; or as the released first-order file does."""
-        alpha: Annotated[float, Range(low=0)] | None = None
+        alpha: Annotated[float, Range(above=0)] | None = None
         """Length of the second level's trial step; by default the first level's learning rate."""
         early_alpha: bool = False
         """Take the learning rate of the next epoch for the trial step, as released."""
@@ -127,8 +129,8 @@ class MAXL(AbstractMethod):
         """Take the mean label over the batch (released), or over each class of it."""
         gamma: Annotated[float, Range(low=0)] = 2.0
         """Exponent of both focal losses; 0 is cross-entropy."""
-        hidden: Annotated[int, Range(low=1)] = 512
-        """Width of the hidden layer of every head."""
+        hidden: Annotated[int, Range(low=0)] = 512
+        """Width of the hidden layer of every head; 0 for heads that are linear."""
         generator_mode: Literal["train", "eval"] = "train"
         """Mode in which the labelling network labels for the first level: released, its batch norm sees the batch."""
         leak: Annotated[float, Range(low=0, high=1)] = 0.0
@@ -192,13 +194,13 @@ class MAXL(AbstractMethod):
         super().__init__(config, networks)
         num_features, hidden, seed = self.backbone.num_features, config.hidden, networks.seed
         self.sub_classes = SubClasses(config.sub_classes, num_classes=self.task.num_outputs)
-        self.semantic = HiddenHead("semantic", num_features, hidden, self.task.num_outputs, seed=seed)
+        self.semantic = hidden_head("semantic", num_features, hidden, self.task.num_outputs, seed=seed)
         if config.labels != "none":
-            self.auxiliary = HiddenHead("auxiliary", num_features, hidden, self.sub_classes.total, seed=seed)
+            self.auxiliary = hidden_head("auxiliary", num_features, hidden, self.sub_classes.total, seed=seed)
         if config.labels in ("generated", "frozen"):
             self.generator = networks.new("generator")
             size = self.generator.num_features, hidden, self.sub_classes.total
-            self.generator_head = HiddenHead("generator_head", *size, seed=seed)
+            self.generator_head = hidden_head("generator_head", *size, seed=seed)
         if config.labels == "frozen":
             for parameter in self._generator_parameters:
                 parameter.requires_grad_(False)
@@ -343,17 +345,24 @@ class MAXL(AbstractMethod):
         if self.config.labels not in ("generated", "frozen"):
             return ()
         reader = images["train"]
-        found = reader.read(self._generate_labels).argmax(dim=1)
-        counts = found.bincount(minlength=self.sub_classes.total).tolist()
-        classes = self.task.targets[0].names
-        names = [f"{classes[c]} / {k}" for c, count in enumerate(self.sub_classes.counts) for k in range(count)]
-        shown = [(found == k).nonzero().flatten()[:_PER_ROW] for k in range(sum(self.sub_classes.counts[:_SHOWN]))]
+        labels = reader.read(self._generate_labels)
+        found, counts = labels.argmax(dim=1), self.sub_classes.counts
+        told = describe_labels(labels, reader.targets[LABEL], num_classes=len(counts), join=lambda tensor: tensor)
+        text = (
+            f"A label has an entropy of {told.entropy:.2f} nats ({math.log(max(counts)):.2f} where it says nothing) "
+            f"and tells {told.information:.2f} nats about its image in the class; {told.num_used:.1f} labels are used."
+        )
+        classes, sizes = self.task.targets[0].names, found.bincount(minlength=sum(counts)).split(counts)
+        pad = [[""] * (max(counts) - count) for count in counts]
+        rows = [(name, *own.tolist(), *rest) for name, own, rest in zip(classes, sizes, pad, strict=True)]
+        names = [f"{name} / {k}" for name, count in zip(classes, counts, strict=True) for k in range(count)]
+        shown = [(found == k).nonzero().flatten()[:_PER_ROW] for k in range(sum(counts[:_SHOWN]))]
         captions = [names[k] for k, members in enumerate(shown) for _ in members]
+        header = ("class", *map(str, range(max(counts))))
         return (
+            TextExhibit("Invented labels", text),
             ImageExhibit("Training images by sub-class", reader.pixels(torch.cat(shown)), captions, columns=_PER_ROW),
-            TableExhibit(
-                "Training images of each sub-class", ("sub-class", "images"), list(zip(names, counts, strict=True))
-            ),
+            TableExhibit("Most likely sub-class of the training images", header, rows),
         )
 
     def _make_solver(self, state: TrainState, network: nn.Module) -> AbstractSolver:

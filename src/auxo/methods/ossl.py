@@ -174,7 +174,7 @@ class OSSL(AbstractMethod):
         """Take step A and step B, or in scope ``implicit`` the one step on the upper level."""
         batch = batches["train"]
         with runtime.autocast():
-            features = self._features(state, batch, runtime)
+            features = self._compute_features(state, batch, runtime)
             logits = self.semantic(features.upright)
         classification_loss = batch.mean(self.task.losses(logits, batch.targets))
         metrics = {"classification_loss": classification_loss.detach()}
@@ -185,7 +185,7 @@ class OSSL(AbstractMethod):
             metrics["rotation_loss"] = rotation_loss.detach()
             loss = loss + rotation_loss
         if self.config.scope == "implicit":
-            response, report = self._response(features, batches, runtime)
+            response, report = self._solve_response(features, batches, runtime)
             runtime.step(state.optimizers["primary"], loss + self.config.implicit.weight * response)
             return {**metrics, **report}
         runtime.step(state.optimizers["primary"], loss)
@@ -210,7 +210,7 @@ class OSSL(AbstractMethod):
         reason = "set to the optimum of the lower level after every step"
         return {"auxiliary.weight": reason, "auxiliary.bias": reason}
 
-    def _features(self, state: TrainState, batch: Batch, runtime: Runtime) -> _Features:
+    def _compute_features(self, state: TrainState, batch: Batch, runtime: Runtime) -> _Features:
         """Return the features of step A.
 
         Two forward passes, so that batch norm sees the batch and the rotated images apart, as in the released code; one
@@ -242,7 +242,9 @@ class OSSL(AbstractMethod):
         runtime.step(state.optimizers["auxiliary"], loss)
         return {"auxiliary_loss": auxiliary_loss.detach(), "auxiliary_minus_classification": difference.detach()}
 
-    def _response(self, features: _Features, batches: Batches, runtime: Runtime) -> tuple[Tensor, dict[str, Tensor]]:
+    def _solve_response(
+        self, features: _Features, batches: Batches, runtime: Runtime
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """Solve the lower level and return the response, with the gradient that runs through the optimum."""
         config, batch, head = self.config.implicit, batches["train"], self._second_head()
 
@@ -260,7 +262,7 @@ class OSSL(AbstractMethod):
         )
         solution = problem.solve(newton_steps=config.newton_steps, iterations=config.iterations)
         weight = solution.weight.requires_grad_()
-        pooled, labels, judged = self._judged(features, batches, runtime)
+        pooled, labels, judged = self._find_judged(features, batches, runtime)
         logits = pooled.to(weight.dtype) @ weight[:, :-1].T + weight[:, -1]
         explicit = judged.mean(cross_entropy_losses(logits, labels))
         (outer_gradient,) = torch.autograd.grad(explicit, weight, retain_graph=True)
@@ -272,7 +274,7 @@ class OSSL(AbstractMethod):
         report = {"response_loss": explicit.detach(), "lower_level_residual": solution.residual}
         return explicit + (implicit - implicit.detach()), report
 
-    def _judged(self, features: _Features, batches: Batches, runtime: Runtime) -> tuple[Tensor, Tensor, Batch]:
+    def _find_judged(self, features: _Features, batches: Batches, runtime: Runtime) -> tuple[Tensor, Tensor, Batch]:
         """Return the features and labels on which the optimal head is judged, and the batch they come from."""
         if self.config.implicit.response == "meta":
             batch = batches["meta"]

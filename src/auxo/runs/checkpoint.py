@@ -151,7 +151,7 @@ class Checkpoints:
 
     def save_prepared(self, prepared: Prepared, progress: Progress) -> None:
         """Write what the method made before the first step, and what that cost."""
-        header = {**self._header(), "seconds": progress.start_seconds, "flops": progress.start_flops}
+        header = {**self._build_header(), "seconds": progress.start_seconds, "flops": progress.start_flops}
         write_tensor_file(self.prepared, prepared._asdict(), header)
 
     def read_prepared(self, progress: Progress) -> Prepared:
@@ -177,10 +177,10 @@ class Checkpoints:
         tree = {
             "weights": stored_state(method),
             "optimizers": {name: optimizer.state_dict() for name, optimizer in state.optimizers.items()},
-            "schedulers": {name: _plain(scheduler.state_dict()) for name, scheduler in state.schedulers.items()},
+            "schedulers": {name: _keep_plain(scheduler.state_dict()) for name, scheduler in state.schedulers.items()},
             "progress": asdict(progress),
         }
-        write_tensor_file(path, tree, {**self._header(), "step": state.step, "seed": state.seed})
+        write_tensor_file(path, tree, {**self._build_header(), "step": state.step, "seed": state.seed})
         for old in self.saved()[: -self.keep]:
             old.unlink()
         return path
@@ -208,11 +208,13 @@ class Checkpoints:
         for name, scheduler in state.schedulers.items():
             scheduler.load_state_dict(tree["schedulers"][name])
         state.step = header["step"]
-        return _progress(tree["progress"])
+        return _read_progress(tree["progress"])
 
     def save_weights(self, path: Path, method: AbstractMethod, progress: Progress) -> None:
         """Write the method's weights, and what they cost, without the rest of the state."""
-        write_tensor_file(path, {"weights": stored_state(method)}, {**self._header(), "progress": asdict(progress)})
+        write_tensor_file(
+            path, {"weights": stored_state(method)}, {**self._build_header(), "progress": asdict(progress)}
+        )
 
     def read_weights(self, path: Path) -> dict[str, Tensor]:
         """Return the weights that :meth:`save_weights` wrote.
@@ -228,9 +230,9 @@ class Checkpoints:
 
     def final_progress(self) -> Progress:
         """Return what the finished stage spent and found."""
-        return _progress(read_tensor_file(self.final).header["progress"])
+        return _read_progress(read_tensor_file(self.final).header["progress"])
 
-    def _header(self) -> dict[str, Any]:
+    def _build_header(self) -> dict[str, Any]:
         """Return what every file says of the run it belongs to."""
         return {"run": self.run_digest, "stage": self.stage, "data": dict(self.data)}
 
@@ -246,13 +248,13 @@ class Checkpoints:
         check_images(header.get("data", {}), self.data, origin=str(path), fix="put them back, or train anew")
 
 
-def _progress(values: Mapping[str, Any]) -> Progress:
+def _read_progress(values: Mapping[str, Any]) -> Progress:
     """Return a progress from its dictionary."""
     best = values["best"]
     return Progress(**{**values, "best": None if best is None else Selection(**best)})
 
 
-def _plain(state: dict[str, Any]) -> dict[str, Any]:
+def _keep_plain(state: dict[str, Any]) -> dict[str, Any]:
     """Return a scheduler's state without what its constructor sets anew (a Counter of milestones, callables)."""
     return {key: value for key, value in state.items() if isinstance(value, int | float | bool | list | None)}
 

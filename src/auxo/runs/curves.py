@@ -29,10 +29,10 @@ class CurveWriter:
         name = f"events.out.tfevents.{time.time():.0f}.{socket.gethostname()}.{os.getpid()}.{next(_numbers)}"
         self._file = AppendedFile(folder / name)
         self._events = EventFile(self._file)
-        self._write(Event(wall_time=time.time(), file_version="brain.Event:2"))
+        self._write_points(Event(wall_time=time.time(), file_version="brain.Event:2"))
         if purge_step is not None:
             start = SessionLog(status=SessionLog.START)
-            self._write(Event(wall_time=time.time(), step=purge_step, session_log=start))
+            self._write_points(Event(wall_time=time.time(), step=purge_step, session_log=start))
 
     def add(self, step: int, values: Mapping[str, float]) -> None:
         """Write one point of each named curve.
@@ -41,11 +41,11 @@ class CurveWriter:
             OutputError: the disk is full.
         """
         points = [Summary.Value(tag=name, simple_value=value) for name, value in values.items()]
-        self._write(Event(wall_time=time.time(), step=step, summary=Summary(value=points)))
+        self._write_points(Event(wall_time=time.time(), step=step, summary=Summary(value=points)))
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
 
-    def _write(self, event: Event) -> None:
+    def _write_points(self, event: Event) -> None:
         self._events.write(event.SerializeToString())

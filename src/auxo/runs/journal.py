@@ -54,25 +54,25 @@ class Journal:
     ) -> None:
         """Write the means of the losses since the last such row, with learning rates by optimiser."""
         row = {"epoch": epoch, "losses": dict(losses), "lr": dict(rates), "images_per_second": images_per_second}
-        self._write("losses", stage, step, row)
-        self._curve(stage, step, {f"train/{name}": value for name, value in losses.items()})
-        self._curve(stage, step, {f"lr/{name}": value for name, value in rates.items()})
-        self._curve(stage, step, {"train/images_per_second": images_per_second})
+        self._write_row("losses", stage, step, row)
+        self._add_points(stage, step, {f"train/{name}": value for name, value in losses.items()})
+        self._add_points(stage, step, {f"lr/{name}": value for name, value in rates.items()})
+        self._add_points(stage, step, {"train/images_per_second": images_per_second})
 
     def evaluation(
         self, stage: str, step: int, epoch: int, rows: Sequence[EvaluationRow], *, kind: str = "evaluation"
     ) -> None:
         """Write one row for every split and head; ``kind`` is "result" for the weights that a run ends with."""
         for row in rows:
-            self._write(kind, stage, step, {"epoch": epoch, **row.to_record()})
+            self._write_row(kind, stage, step, {"epoch": epoch, **row.to_record()})
             points = {f"{row.split}/{row.head}_{name}": measure.value for name, measure in row.measures.items()}
-            self._curve(stage, step, points)
+            self._add_points(stage, step, points)
 
     def write(self, kind: str, stage: str, step: int, row: Mapping[str, Any]) -> None:
         """Write a row of another kind, such as the compute that a stage took."""
-        self._write(kind, stage, step, row)
+        self._write_row(kind, stage, step, row)
 
-    def _write(self, kind: str, stage: str, step: int, row: Mapping[str, Any]) -> None:
+    def _write_row(self, kind: str, stage: str, step: int, row: Mapping[str, Any]) -> None:
         number = self._stages.index(stage)
         position = {
             "stage_number": number,
@@ -82,6 +82,6 @@ class Journal:
         }
         self._records.write({"kind": kind, **position, **row})
 
-    def _curve(self, stage: str, step: int, values: Mapping[str, float]) -> None:
+    def _add_points(self, stage: str, step: int, values: Mapping[str, float]) -> None:
         if self._curves is not None:
             self._curves.add(self._first_steps[self._stages.index(stage)] + step, values)

@@ -74,9 +74,9 @@ def read_records(path: Path) -> Iterator[dict[str, Any]]:
         except ValueError as error:
             if number == len(lines) and not line.endswith(b"\n"):
                 return
-            raise _foreign(path, number, line) from error
+            raise _refuse_line(path, number, line) from error
         if not isinstance(row, dict) or not row.keys() >= _REQUIRED:
-            raise _foreign(path, number, line)
+            raise _refuse_line(path, number, line)
         yield row
 
 
@@ -91,7 +91,7 @@ def find_end(records: Iterable[Mapping[str, Any]]) -> End | None:
     return End(selection, compute, int(last["global_step"]))
 
 
-def _foreign(path: Path, number: int, line: bytes) -> CheckpointError:
+def _refuse_line(path: Path, number: int, line: bytes) -> CheckpointError:
     """Describe a line that is no record."""
     got = ascii(line[:40].decode(errors="replace"))
     return CheckpointError(f"a record in line {number} of {path}", got, "delete the line")

@@ -66,10 +66,10 @@ class SelectionRule:
         found = Selection(split.name, row.head, name, chosen.value, self.tie_break, tie_value, step, epoch)
         if best is None:
             return found
-        ours, theirs = [_signed(chosen)], [_signed(chosen._replace(value=best.value))]
+        ours, theirs = [_sign_value(chosen)], [_sign_value(chosen._replace(value=best.value))]
         if tie is not None and best.tie_value is not None:
-            ours.append(_signed(tie))
-            theirs.append(_signed(tie._replace(value=best.tie_value)))
+            ours.append(_sign_value(tie))
+            theirs.append(_sign_value(tie._replace(value=best.tie_value)))
         return found if (*ours, step) < (*theirs, best.step) else best
 
     def rank(self, row: EvaluationRow) -> tuple[float, float]:
@@ -84,7 +84,7 @@ class SelectionRule:
             fix = "choose on validation data, judge on the rest"
             raise SelectionError("a row on val to choose a run by", f"one on {row.split}", fix)
         chosen, tie = self._find_deciding(row)
-        return _signed(chosen), 0.0 if tie is None else _signed(tie)
+        return _sign_value(chosen), 0.0 if tie is None else _sign_value(tie)
 
     def check(self, rows: Sequence[EvaluationRow], *, split: str) -> EvaluationRow:
         """Return the row that decides, refusing a rule that what was measured on a split cannot follow.
@@ -140,6 +140,6 @@ class SelectionRule:
         return f"best {measure}{of} on val, then {self.tie_break}, then the earliest"
 
 
-def _signed(measure: Measure) -> float:
+def _sign_value(measure: Measure) -> float:
     """Return the value of a measure so that less is better."""
     return -measure.value if measure.higher_is_better else measure.value

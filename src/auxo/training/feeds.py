@@ -63,10 +63,10 @@ class _Numbers:
     stop: int
 
     def __iter__(self) -> Iterator[int]:
-        for number, _ in groupby(self._wanted()):
+        for number, _ in groupby(self._list_wanted()):
             yield number
 
-    def _wanted(self) -> Iterator[int]:
+    def _list_wanted(self) -> Iterator[int]:
         for step in range(self.start, self.stop):
             batches = self.config.plan(step, self.passes).batches
             yield from (batches[name] for name in self.views if name in batches)
@@ -112,7 +112,7 @@ class Feeds:
         for view in self._views.values():
             pipeline.checked(view.augment)
         self._streams = {name: _Stream.of(view, stage.batch_size) for name, view in self._views.items()}
-        self._loaders = {stream: self._loader(stream, splits) for stream in dict.fromkeys(self._streams.values())}
+        self._loaders = {stream: self._build_loader(stream, splits) for stream in dict.fromkeys(self._streams.values())}
         self._prepared: Mapping[str, Mapping[str, Tensor]] = {}
         self._any_images = "train" if splits.unlabelled is None else "unlabelled"
         self._batches: dict[_Stream, Iterator[Batch]] = {}
@@ -154,10 +154,10 @@ class Feeds:
         images = 0
         for name, number in plan.batches.items():
             view, stream = self._views[name], self._streams[name]
-            if not _is(self._fetched.get(stream), number):
+            if not _has_number(self._fetched.get(stream), number):
                 self._fetched[stream] = _Kept(number, self._on_device(next(self._batches[stream]), stream.split))
                 images += self._fetched[stream].batch.joined_size if view.images and view.split != "meta" else 0
-            if not _is(self._shown.get(name), number):
+            if not _has_number(self._shown.get(name), number):
                 seen = self._fetched[stream].batch
                 if view.images:
                     seed = derive_seed(self._seed, "augment", name, number)  # every view has draws of its own
@@ -165,7 +165,7 @@ class Feeds:
                 self._shown[name] = _Kept(number, seen)
         return {name: self._shown[name].batch for name in plan.batches}, images
 
-    def _loader(self, stream: _Stream, splits: Splits) -> Loader:
+    def _build_loader(self, stream: _Stream, splits: Splits) -> Loader:
         """Return the loader of a split's images; of images, whatever they are, the task's targets are hidden."""
         train, unlabelled = splits.train, splits.unlabelled
         known = {"train": train, "meta": splits.meta, "unlabelled": unlabelled, "pictures": unlabelled or train}
@@ -196,6 +196,6 @@ class Feeds:
         return replace(batch, images=self._runtime.to_device(batch.images), targets=targets)
 
 
-def _is(kept: _Kept | None, number: int) -> bool:
+def _has_number(kept: _Kept | None, number: int) -> bool:
     """Return whether what is kept is the batch of this number."""
     return kept is not None and kept.number == number

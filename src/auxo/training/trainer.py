@@ -89,7 +89,7 @@ class StageTrainer:
         self.steps_per_epoch = self.stage.method.steps_per_epoch(self.feeds.passes)
         self.num_steps = self.steps_per_epoch * self.stage.epochs
         optimizers = self.method.optimizers()
-        schedulers = {name: self._schedule(name, optimizer) for name, optimizer in optimizers.items()}
+        schedulers = {name: self._build_schedule(name, optimizer) for name, optimizer in optimizers.items()}
         self.state = TrainState(
             optimizers, schedulers, self.seed, num_steps=self.num_steps, steps_per_epoch=self.steps_per_epoch
         )
@@ -136,8 +136,8 @@ class StageTrainer:
             started = time.perf_counter()
             plan = self.feeds.plan(self.state.step)
             batches, images = self.feeds.read(plan)
-            self._update(batches, plan, meter)
-            due = self._due()
+            self._take_step(batches, plan, meter)
+            due = self._find_due()
             losses = meter.flush(last_good=self._last_good()) if due.logs else {}
             seconds = time.perf_counter() - started
             self.progress.train_seconds += seconds
@@ -177,14 +177,14 @@ class StageTrainer:
             self.checkpoints.read_prepared(self.progress)
         )  # the same in every process, and when it is resumed
 
-    def _schedule(self, name: str, optimizer: Optimizer) -> LRScheduler:
+    def _build_schedule(self, name: str, optimizer: Optimizer) -> LRScheduler:
         """Return the learning rate of an optimiser over the steps that it takes."""
         plans = [self.feeds.plan(step) for step in range(self.steps_per_epoch)]
         count = sum(plan.optimizers is None or name in plan.optimizers for plan in plans)
         config = self.stage.method.schedule(name)
         return config.build_schedule(optimizer, num_epochs=self.stage.epochs, steps_per_epoch=count)
 
-    def _update(self, batches: Batches, plan: StepPlan, meter: Meter) -> None:
+    def _take_step(self, batches: Batches, plan: StepPlan, meter: Meter) -> None:
         """Do one update. Layers that draw from the global generator see numbers that follow from the step."""
         torch.manual_seed(derive_seed(self.seed, "layers", self.state.step, self.runtime.rank))
         progress, kind = self.progress, plan.kind
@@ -211,7 +211,7 @@ class StageTrainer:
             if mean is not None:
                 buffer.copy_(mean)
 
-    def _due(self) -> _Due:
+    def _find_due(self) -> _Due:
         """Return what is to be done after the step that was just taken."""
         step, every = self.state.step, self.config.training.checkpoint_every
         ends_epoch = step % self.steps_per_epoch == 0
@@ -224,7 +224,7 @@ class StageTrainer:
         """Log, evaluate, save and stop where it is time to."""
         step = self.state.step
         if due.logs:
-            self._record(losses, images_per_second)
+            self._write_losses(losses, images_per_second)
         self.observer.step_done(step, images_per_second=images_per_second, losses=losses)
         for name, scheduler in self.state.schedulers.items():
             if plan.optimizers is None or name in plan.optimizers:
@@ -232,7 +232,7 @@ class StageTrainer:
         if due.ends_epoch:
             self._end_epoch(step // self.steps_per_epoch)
         if due.saves:
-            self._save()
+            self._save_checkpoint()
         if due.stops:
             number = self.stop.signal_number or 15
             expected = f"step {self.num_steps} of stage {self.stage.name}"
@@ -255,7 +255,7 @@ class StageTrainer:
         if self.progress.best is not previous and self.runtime.is_main:
             self.checkpoints.save_weights(self.checkpoints.best, self.method, self.progress)
 
-    def _record(self, losses: dict[str, float], images_per_second: float) -> None:
+    def _write_losses(self, losses: dict[str, float], images_per_second: float) -> None:
         """Write a row of losses and learning rates."""
         if self.journal is None:
             return
@@ -263,7 +263,7 @@ class StageTrainer:
         epoch = self.state.step / self.steps_per_epoch
         self.journal.losses(self.stage.name, self.state.step, epoch, losses, rates, images_per_second)
 
-    def _save(self) -> None:
+    def _save_checkpoint(self) -> None:
         """Write a checkpoint in the main process, unless the last update spoiled the weights."""
         spoiled = [name for name, tensor in self.method.state_dict().items() if not tensor.isfinite().all()]
         if spoiled:

