@@ -57,6 +57,7 @@ def test_judge__pictures_that_changed__is_refused(own_run):
 RECIPE = """
 from auxo.runs.experiment import ExperimentConfig, StageConfig
 from auxo.methods.pretrain import Pretraining
+from auxo.pretexts.simclr import SimCLR
 
 
 def recipe():
