@@ -22,6 +22,7 @@ from auxo.methods.supervised import Supervised
 from auxo.optimizers import OptimizerConfig
 from auxo.pretexts import GatedPretextsConfig
 from auxo.pretexts.byol import BYOL
+from auxo.pretexts.jigsaw import Jigsaw
 from auxo.pretexts.rotation import Rotation
 from auxo.runs import Networks
 from auxo.runtime import RuntimeConfig, open_runtime
@@ -58,7 +59,9 @@ NARROW = BYOL.Config(hidden=16, outputs=8)
 CASES |= {
     "bissl": (TWO_LEVELS, "resnet8"),
     "bissl-mfac": (dataclasses.replace(TWO_LEVELS, solver=MFACSolver()), "resnet8"),
+    "bissl-rotation": (dataclasses.replace(TWO_LEVELS, pretext=Rotation("random")), "resnet8"),
     "pretrain-byol": (Pretraining.Config(optimizer=SLOW, pretext=NARROW), "lenet5"),
+    "pretrain-jigsaw": (Pretraining.Config(optimizer=SLOW, pretext=Jigsaw(2)), "lenet5"),
 }
 STEPS = {"lenet5": 20, "resnet8": 8}  # a convolution in float64 is slow, and two levels take turns within four steps
 

@@ -69,7 +69,7 @@ def run(words: Sequence[str]) -> None:
         reader = Reader.of(model, runtime=runtime, batch_size=options.use.batch_size)
         reader.require_head()
         target = reader.require_answers("estimation")
-        heads = [name for name in reader.heads if name != "mean"]
+        heads = list(reader.method.head_names)
         estimation, estimates = _estimate_sets(options, config, model, reader)
         if runtime.is_main:
             rows = estimate_records(estimation, estimates, run=options.run, heads=heads)

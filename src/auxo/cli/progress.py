@@ -124,5 +124,10 @@ def _summary(losses: dict[str, float], rows: list[EvaluationRow]) -> str:
     told = [
         f"{name.removesuffix('_loss')} loss {value:.3f}" for name, value in losses.items() if name.endswith("_loss")
     ]
-    told += [f"{row.split} {row.head} {row.main.describe()}" for row in rows]
+    told += [f"{row.split} {row.head} {row.main.describe()}{_describe_chance(row)}" for row in rows]
     return ", ".join(told)
+
+
+def _describe_chance(row: EvaluationRow) -> str:
+    """Return what guessing reaches at a pretext, in brackets; that of the task is below the table."""
+    return "" if row.kind == "task" or row.guessing is None else f" (guessing {row.guessing.describe()})"

@@ -10,7 +10,7 @@ from typing import Annotated
 import tyro
 from tyro.conf import Positional
 
-from auxo.cli.options import parse_options
+from auxo.cli.changes import read_options
 from auxo.cli.train import read_run_config
 from auxo.errors import ConfigError, OutputError
 from auxo.explain import ExplainConfig
@@ -43,7 +43,7 @@ def run(words: Sequence[str]) -> None:
     """Judge the runs on their own sets, write the page and say where it is."""
     description = """Write one HTML page on finished runs, which opens without a network: options, tables, curves,
     gates, confusions, reliability, t-SNE, Grad-CAM, cost."""
-    options = parse_options(Options, words, command="auxo report", description=description)
+    options = read_options(Options, words, command="auxo report", description=description)
     if options.batch_size < 1:
         raise ConfigError("batch-size >= 1", str(options.batch_size), "give the number of images per pass")
     folders = _folders(options.runs)

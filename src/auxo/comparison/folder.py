@@ -72,9 +72,9 @@ def run_folder(folder: Path, method: str, seed: int) -> Path:
 
 
 def shared_settings(config: ExperimentConfig) -> dict[str, Any]:
-    """Return all of a run but its stages and seed, as JSON has it."""
+    """Return all of a run but its seed and what is the method's own, stages and pretext, as JSON has it."""
     run: dict[str, Any] = json.loads(to_json(config))["run"]
-    return {name: value for name, value in run.items() if name not in ("stages", "seed")}
+    return {name: value for name, value in run.items() if name not in ("stages", "pretext", "seed")}
 
 
 def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> Iterable[tuple[str, Any, Any]]:

@@ -78,5 +78,5 @@ def features_of(method: AbstractMethod, images: Images, *, predicts: bool) -> Fe
     """
     if predicts:
         return observe(method, images).features
-    features: Features = method.backbone(images)
+    features: Features = method.predicting_backbone(images)
     return features

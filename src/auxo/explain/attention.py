@@ -109,7 +109,7 @@ def _explain_batch(
     largest = maps.amax(dim=(1, 2))
     relative = maps / largest.clamp(min=torch.finfo(maps.dtype).tiny).view(-1, 1, 1)
     height, width = inputs.pixels.shape[2:]
-    covered = subject.model.method.backbone.map_size(layer, height=height, width=width)
+    covered = subject.model.method.predicting_backbone.map_size(layer, height=height, width=width)
     names = subject.right.names
     made = []
     for place, index in enumerate(inputs.indices.tolist()):

@@ -96,7 +96,7 @@ class MAXL(AbstractMethod):
 
         serves = (Classification,)
 
-        optimizer: OptimizerConfig = field(default_factory=lambda: _PLAIN)
+        optimizer: OptimizerConfig = field(default_factory=lambda: _PLAIN, metadata={"search": {"lr": "around:10"}})
         """How the first level follows its gradients; released: 0.01, halved every 50 of 200 epochs, nothing else."""
         generator_optimizer: OptimizerConfig = field(default_factory=lambda: _PLAIN_GENERATOR)
         """How the labelling network follows its gradients; released. On small networks adamw at 0.01 learns more."""

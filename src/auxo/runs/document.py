@@ -232,6 +232,14 @@ def _upgrade_stage(stage: dict[str, Any], number: int) -> dict[str, Any]:
     if method["type"] == "bissl":
         options = {name: method.pop(name) for name in ("damping", "iterations", "tolerance")}
         method["solver"] = {"name": method["solver"], **options}
+    if method["type"] == "rotation":
+        options = {"mode": method.pop("rotation")}
+        method |= {"type": "joint_training", "pretext": {"name": "rotation", **options}}
+        method["pretext_weight"] = method.pop("rotation_weight")
+    if "pretexts" in method:  # LoRot was called rotation there, and the order of the names was of no account
+        named = {"flip": "flip", "rotation": "lorot", "channel_shuffle": "channel_shuffle"}
+        tasks = [new for old, new in named.items() if old in method["pretexts"]["tasks"]]
+        method["pretexts"] = {**method["pretexts"], "tasks": tasks}
     return {**stage, "method": method}
 
 

@@ -45,15 +45,20 @@ def begin_stage(reader: Reader, splits: Splits, *, seed: int, cache: Path | None
         cache: folder of features that runs share, or ``None``.
 
     Raises:
-        ConfigError: what the method returns does not fit the images.
+        ConfigError: what the method returns does not fit the images, or it has changed its weights.
     """
     runtime, started = reader.runtime, time.perf_counter()
     kept = None if cache is None else FeatureCache(cache, runtime)
     shown = [split for split in (splits.train, splits.meta, splits.unlabelled) if split is not None]
     images = {split.name: reader.images(split, cache=kept) for split in shown}
     start = StageStart(images, seed, runtime.device)
+    before = _note_versions(reader.method)
     with global_seed(derive_seed(seed, "begin")), OperationCounter() as counter:
         prepared = reader.method.begin(start)
+    for name, version in _note_versions(reader.method).items():
+        if before.get(name) != version:  # a run that goes on reads what was prepared, and would not have this change
+            got, fix = f"a change of {name}", "return it in tensors, and set it at step 0 from state.prepared"
+            raise ConfigError("weights that begin leaves as they are", got, fix)
     for split, targets in prepared.targets.items():
         if split not in images:
             fix = "name the split of the images"
@@ -61,6 +66,11 @@ def begin_stage(reader: Reader, splits: Splits, *, seed: int, cache: Path | None
         for name, values in targets.items():
             _check_target(name, values, images[split])
     return Start(prepared, time.perf_counter() - started, _count_operations(counter, kept, reader))
+
+
+def _note_versions(method: AbstractMethod) -> dict[str, int]:
+    """Return how often each tensor of a method was changed in place."""
+    return {name: tensor._version for name, tensor in method.state_dict(keep_vars=True).items()}
 
 
 def _check_target(name: str, values: Tensor, images: ImageReader) -> None:

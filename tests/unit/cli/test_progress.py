@@ -11,9 +11,10 @@ from auxo.tasks import Measure
 ROWS = [
     EvaluationRow("val", "semantic", "task", 9, "accuracy", {"accuracy": Measure(0.9761), "nll": Measure(0.1)}),
     EvaluationRow("val", "depth", "task", 9, "error", {"error": Measure(1.23456, unit="nats")}),
+    EvaluationRow("val", "lorot", "pretext", 9, "accuracy", {"accuracy": Measure(0.08)}, 1 / 16),
 ]
 LOSSES = {"classification_loss": 0.5, "embedding_std": 0.7}
-LINE = "epoch 3: classification loss 0.500, val semantic 97.6 %, val depth 1.235 nats"
+LINE = "epoch 3: classification loss 0.500, val semantic 97.6 %, val depth 1.235 nats, val lorot 8.0 % (guessing 6.2 %)"
 
 
 def test_plain_observer__evaluated__says_primary_measures_in_their_units(capsys):

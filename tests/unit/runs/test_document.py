@@ -16,9 +16,12 @@ from auxo.gates.frozen import FrozenGate
 from auxo.gates.uniform import UniformGate
 from auxo.methods.bissl import BiSSL
 from auxo.methods.fixmatch import FixMatch
+from auxo.methods.joint_training import JointTraining
 from auxo.methods.ossl import OSSL
 from auxo.methods.supervised import Supervised
 from auxo.optimizers import OptimizerConfig
+from auxo.pretexts.byol import BYOL
+from auxo.pretexts.rotation import Rotation
 from auxo.runs.document import config_digest, from_json, load_recipe, to_json
 from auxo.runs.experiment import ExperimentConfig, StageConfig, TrainingConfig
 from auxo.runs.selection import SelectionRule
@@ -365,6 +368,31 @@ def test_experiment__unlabelled_pictures_that_no_stage_uses__are_refused():
 def test_from_json__export_of_the_format_before_that_is_no_run__is_refused(document):
     with pytest.raises(ConfigError, match="a run of config format 1 in x, got another"):
         from_json(json.dumps({"format": 1, **document}), origin="x", is_published=True)
+
+
+def published(method, **options):
+    """The JSON of an export of format 2, with a run of one stage."""
+    stage = {"method": {"type": method, **options}, "selection": {"keep": "last"}}
+    return json.dumps({"format": 2, "auxo": "0.1.0", "run": {"stages": [stage]}})
+
+
+def test_from_json__export_of_the_method_rotation__is_joint_training_with_that_pretext():
+    text = published("rotation", rotation="random", rotation_weight=0.5, shared_upright=False)
+    config = from_json(text, origin="x", is_published=True)
+    expected = JointTraining.Config(pretext=Rotation("random"), pretext_weight=0.5)
+    assert [stage.method for stage in config.trained_stages] == [expected]
+
+
+def test_from_json__export_of_a_gated_mixture__has_lorot_where_it_had_rotation_in_the_order_of_that_time():
+    text = published("gssl", pretexts={"tasks": ["channel_shuffle", "rotation", "flip"]})
+    (stage,) = from_json(text, origin="x", is_published=True).stages
+    assert stage.method.pretexts.tasks == ("flip", "lorot", "channel_shuffle")
+
+
+def test_from_json__export_with_a_pretext_of_two_views__has_its_options_alone():
+    text = published("pretrain", pretext={"name": "byol", "hidden": 16, "temperature": 0.5, "momentum": 0.9})
+    (stage,) = from_json(text, origin="x", is_published=True).stages
+    assert stage.method.pretext == BYOL.Config(hidden=16, momentum=0.9)
 
 
 def test_stages__called_scratch__is_refused():

@@ -130,6 +130,18 @@ def test_begin__targets_that_do_not_fit__are_refused_in_one_line(targets, says, 
     assert "\n" not in str(caught.value)
 
 
+def test_begin__that_changes_weights__is_refused_as_a_run_that_goes_on_would_not_have_them(tmp_path, monkeypatch):
+    def change(self, start):
+        with torch.no_grad():
+            self.semantic.weight.add_(1)
+        return Prepared()
+
+    monkeypatch.setattr(Starting, "begin", change)
+    says = "weights that begin leaves as they are, got a change of semantic.weight: .* step 0 from state.prepared"
+    with pytest.raises(ConfigError, match=says):
+        run(tmp_path / "run")
+
+
 def test_begin__operations_and_seconds__count_as_compute(tmp_path):
     def prepare(start):
         start.images["train"].features()
