@@ -43,7 +43,7 @@ SOLVERS = {
     "unrolled": Unrolled(steps=3, optimizer=SGD(rate=0.1)),
     "unrolled_momentum": Unrolled(steps=4, optimizer=Momentum(rate=0.05), checkpointing=True),
     "unrolled_adam": Unrolled(steps=3, optimizer=Adam(rate="rate"), truncate=2),
-    "finite_difference": FiniteDifference(rate=0.1),
+    "finite_difference": FiniteDifference(rate=0.1, epsilon=1e-4),
     "forward_mode": ForwardMode(rate=0.1),
     "penalty": Penalty(weight=10.0, steps=4, optimizer=SGD(rate=0.1)),
     "first_order": FirstOrder(steps=3, optimizer=SGD(rate=0.1)),

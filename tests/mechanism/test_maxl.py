@@ -8,6 +8,7 @@ import pytest
 from .maxl_world import CONFIG, label, quality, train
 
 SEEDS = range(20, 28)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]  # half a minute each alone, but never a matter of load
 
 
 def measure(config):
@@ -19,7 +20,6 @@ def measure(config):
     return [statistics.mean(column) for column in zip(*found, strict=True)]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("way", ["forward", "second_order"])
 def test_labels__learned__are_the_planted_sub_clusters(way):
     information, num_used = measure(replace(CONFIG, hypergradient=way))
@@ -27,7 +27,6 @@ def test_labels__learned__are_the_planted_sub_clusters(way):
     assert num_used >= 3
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("broken", [{"alpha": 1e-9}, {"entropy_weight": 0.0}], ids=["no hypergradient", "no entropy"])
 def test_labels__of_a_broken_twin__are_not(broken):
     information, _ = measure(replace(CONFIG, **broken))

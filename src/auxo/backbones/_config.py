@@ -34,7 +34,7 @@ class BackboneConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", absolute_name(self.name))
-        if self.pretrained and self._key not in _LIBRARIES:
+        if self.pretrained and self._find_key not in _LIBRARIES:
             raise ConfigError(
                 "a timm:* or hf:* backbone with backbone.pretrained",
                 repr(self.name),
@@ -48,7 +48,7 @@ class BackboneConfig:
             raise ConfigError("backbone.pretrained or backbone.weights", got, "leave one of them out")
 
     @property
-    def _key(self) -> str:
+    def _find_key(self) -> str:
         """The registry's key: the name, without the model that follows timm: or hf:."""
         library, colon, _ = self.name.partition(":")
         return library if colon and library in _LIBRARIES else self.name
@@ -62,14 +62,14 @@ class BackboneConfig:
         Raises:
             ConfigError: the model cannot be found, or transformers is missing.
         """
-        if self._key != "hf":
+        if self._find_key != "hf":
             return replace(self, architecture="") if self.architecture else self
-        if self._noted():
+        if self._read_note():
             return self
         noted = json.loads(load("backbones", "hf").read_architecture(self.name))
         return replace(self, architecture=json.dumps({self.name: noted}))
 
-    def _noted(self) -> str:
+    def _read_note(self) -> str:
         """Return what was noted of this model, or nothing."""
         try:
             noted = json.loads(self.architecture or "{}").get(self.name)
@@ -84,9 +84,11 @@ class BackboneConfig:
         Raises:
             ConfigError: the model cannot be found, or its package is missing.
         """
-        if self._key not in _LIBRARIES:
+        if self._find_key not in _LIBRARIES:
             return None
-        found: tuple[tuple[float, ...], tuple[float, ...]] = load("backbones", self._key).read_normalisation(self.name)
+        found: tuple[tuple[float, ...], tuple[float, ...]] = load("backbones", self._find_key).read_normalisation(
+            self.name
+        )
         return found
 
     def build(
@@ -112,7 +114,7 @@ class BackboneConfig:
         """
         if is_outside(self.name):
             return self._build_outside(task, derive_seed(seed, "init", stream), first_weights=first_weights)
-        module = load("backbones", self._key)
+        module = load("backbones", self._find_key)
         minimum = getattr(module, "MINIMUM_PIXELS", 1)
         if min(task.height, task.width) < minimum:
             raise ShapeError(
@@ -121,10 +123,10 @@ class BackboneConfig:
                 f"pass --data.image-size {minimum} or more, or another --backbone.name (auxo list backbones)",
             )
         options: dict[str, object] = {}
-        if self._key in _LIBRARIES:
+        if self._find_key in _LIBRARIES:
             options["pretrained"] = self.pretrained and first_weights
-        if self._key == "hf":
-            options["architecture"] = self._noted()
+        if self._find_key == "hf":
+            options["architecture"] = self._read_note()
         with global_seed(derive_seed(seed, "init", stream)):
             backbone: AbstractBackbone = module.build(
                 self.name, channels=task.channels, height=task.height, width=task.width, **options

@@ -59,9 +59,9 @@ def load_weights_file(backbone: nn.Module, path: Path, *, name: str) -> None:
     try:
         with safe_open(path, framework="pt") as file:
             given = list(file.keys())
-            prefix = _prefix(given, own.keys(), path)
+            prefix = _find_prefix(given, own.keys(), path)
             names = {key.removeprefix(prefix) for key in given if key.startswith(prefix)}
-            _compare(names, own.keys(), computed, path, name)
+            _check_names(names, own.keys(), computed, path, name)
             tensors = {key: file.get_tensor(prefix + key) for key in own if key in names}
     except (SafetensorError, OSError) as error:
         raise CheckpointError(
@@ -74,7 +74,7 @@ def load_weights_file(backbone: nn.Module, path: Path, *, name: str) -> None:
             own[key].copy_(tensor)  # the state's tensors share memory with the backbone's
 
 
-def _prefix(given: Iterable[str], own: Collection[str], path: Path) -> str:
+def _find_prefix(given: Iterable[str], own: Collection[str], path: Path) -> str:
     """Return what stands before the backbone's names in a file."""
     found: Counter[str] = Counter()
     for key in given:
@@ -91,7 +91,9 @@ def _prefix(given: Iterable[str], own: Collection[str], path: Path) -> str:
     return (ours or best or [""])[0]
 
 
-def _compare(names: Collection[str], own: Collection[str], computed: Collection[str], path: Path, name: str) -> None:
+def _check_names(
+    names: Collection[str], own: Collection[str], computed: Collection[str], path: Path, name: str
+) -> None:
     """Refuse a file without all weights of the backbone, or with weights of a larger one."""
     absent = sorted(key for key in own if key not in names and _is_needed(key))
     if absent:

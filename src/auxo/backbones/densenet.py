@@ -43,11 +43,11 @@ class DenseNet(AbstractBackbone):
         widths = [_INITIAL_CHANNELS + i * grown for i in range(3)]
         self.convolution = nn.Conv2d(channels, _INITIAL_CHANNELS, 3, padding=1, bias=False)
         self.map_channels = {f"stage{i + 1}": width + grown for i, width in enumerate(widths)}
-        self.block1 = _block(widths[0])
+        self.block1 = _make_block(widths[0])
         self.transition1 = _Transition(widths[1])
-        self.block2 = _block(widths[1])
+        self.block2 = _make_block(widths[1])
         self.transition2 = _Transition(widths[2])
-        self.block3 = _block(widths[2])
+        self.block3 = _make_block(widths[2])
         self.norm = nn.BatchNorm2d(self.num_features)
         initialise_convolutions(self)
 
@@ -84,7 +84,7 @@ class _Transition(nn.Module):
         return functional.avg_pool2d(self.convolution(functional.relu(self.norm(maps))), 2)
 
 
-def _block(in_channels: int) -> nn.Sequential:
+def _make_block(in_channels: int) -> nn.Sequential:
     """Return a dense block; its output has ``in_channels`` and twelve times twelve more."""
     return nn.Sequential(*(_Layer(in_channels + i * _GROWTH) for i in range(_LAYERS_PER_BLOCK)))
 

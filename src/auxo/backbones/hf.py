@@ -68,7 +68,7 @@ class HFBackbone(AbstractBackbone):
 
     def forward(self, images: Images) -> Features:
         """Return the pooled output or class token, and the maps of every stage or block."""
-        return _features(self.model, images)
+        return _pool_features(self.model, images)
 
 
 def build(
@@ -101,10 +101,10 @@ def build(
             raise ShapeError(expected, str(channels), "convert the images, or pass --backbone.no-pretrained")
         config = _read_config(transformers, architecture, num_channels=channels)
     options = {"add_pooling_layer": False} if config.model_type in _WITHOUT_POOLER else {}
-    model = (_load if pretrained else _make)(transformers, name, config, options)
+    model = (_load_model if pretrained else _make_model)(transformers, name, config, options)
     if getattr(model, "main_input_name", None) != "pixel_values":
         raise ConfigError("a model of transformers for images", f"{name} ({config.model_type})", "choose another")
-    widths = try_out(model, _features, name=name, channels=channels, height=height, width=width)
+    widths = try_out(model, _pool_features, name=name, channels=channels, height=height, width=width)
     return HFBackbone(model, widths)
 
 
@@ -117,7 +117,7 @@ def read_architecture(name: str) -> str:
     Raises:
         ConfigError: transformers is missing, or there is no such model.
     """
-    place = _place(name)
+    place = _find_place(name)
     transformers = _import_transformers()
     try:
         config: Any = transformers.AutoConfig.from_pretrained(place, trust_remote_code=False)
@@ -143,14 +143,14 @@ def read_normalisation(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]
     _import_transformers()
     processors = importlib.import_module("transformers.image_processing_base").ImageProcessingMixin
     try:
-        found, _ = processors.get_image_processor_dict(_place(name))
+        found, _ = processors.get_image_processor_dict(_find_place(name))
         return tuple(map(float, found["image_mean"])), tuple(map(float, found["image_std"]))
     except (OSError, ValueError, KeyError, TypeError) as error:
         got = f"none for {name!r} ({first_line(error)})"
         raise ConfigError("a preprocessor_config.json with image_mean and image_std", got, "give both") from error
 
 
-def _place(name: str) -> str:
+def _find_place(name: str) -> str:
     """Return the hub's name or the folder that follows ``hf:``."""
     place = name.partition(":")[2]
     if not place:
@@ -182,7 +182,7 @@ def _read_config(transformers: ModuleType, architecture: str, **changes: int) ->
     return config
 
 
-def _make(transformers: ModuleType, name: str, config: _Architecture, options: dict[str, bool]) -> nn.Module:
+def _make_model(transformers: ModuleType, name: str, config: _Architecture, options: dict[str, bool]) -> nn.Module:
     """Return the model with random weights."""
     try:
         made = transformers.AutoModel.from_config(config, dtype=torch.float32, trust_remote_code=False, **options)
@@ -192,12 +192,12 @@ def _make(transformers: ModuleType, name: str, config: _Architecture, options: d
     return cast("nn.Module", made)
 
 
-def _load(transformers: ModuleType, name: str, config: _Architecture, options: dict[str, bool]) -> nn.Module:
+def _load_model(transformers: ModuleType, name: str, config: _Architecture, options: dict[str, bool]) -> nn.Module:
     """Return the model with the weights of the hub or the folder, all of them."""
     try:
         with _without_report():
             model, found = transformers.AutoModel.from_pretrained(
-                _place(name),
+                _find_place(name),
                 config=config,
                 dtype=torch.float32,
                 use_safetensors=True,
@@ -229,7 +229,7 @@ def _without_report() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _features(model: nn.Module, images: Images) -> Features:
+def _pool_features(model: nn.Module, images: Images) -> Features:
     """Return the pooled features and maps of a model of transformers."""
     output = model(pixel_values=images, output_hidden_states=True)
     last: Tensor = output.last_hidden_state
@@ -241,7 +241,7 @@ def _features(model: nn.Module, images: Images) -> Features:
         maps = [*hidden, last] if last.ndim == 4 and last is not hidden[-1] else list(hidden)
         class_token = None
     else:
-        height, width = _grid(model, images)
+        height, width = _find_grid(model, images)
         num_others = last.shape[1] - height * width
         maps = [state[:, num_others:].transpose(1, 2).unflatten(2, (height, width)) for state in hidden]
         class_token = last[:, 0] if num_others else None
@@ -250,7 +250,7 @@ def _features(model: nn.Module, images: Images) -> Features:
     return Features(pooled.flatten(1), {f"stage{number}" if number else "stem": m for number, m in enumerate(maps)})
 
 
-def _grid(model: nn.Module, images: Images) -> tuple[int, int]:
+def _find_grid(model: nn.Module, images: Images) -> tuple[int, int]:
     """Return the rows and columns of patches."""
     config = cast("Any", model).config
     if config.model_type not in _TOKEN_MODELS:

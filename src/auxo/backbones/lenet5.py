@@ -47,8 +47,8 @@ class LeNet5(AbstractBackbone):
 
     def forward(self, images: Images) -> Features:
         """Return 84 pooled features, after ReLU, and the two stages' maps."""
-        stage1 = _halve(self.convolution1(images))
-        stage2 = _halve(self.convolution2(stage1))
+        stage1 = _halve_maps(self.convolution1(images))
+        stage2 = _halve_maps(self.convolution2(stage1))
         hidden = functional.relu(self.linear1(stage2.flatten(1)))
         return Features(functional.relu(self.linear2(hidden)), {"stage1": stage1, "stage2": stage2})
 
@@ -58,7 +58,7 @@ class LeNet5(AbstractBackbone):
         return _MAP_SIZES[name], _MAP_SIZES[name]
 
 
-def _halve(maps: Tensor) -> Tensor:
+def _halve_maps(maps: Tensor) -> Tensor:
     """Return the maps after ReLU and max pooling; the two commute, and this order has a quarter of the work."""
     return functional.relu(functional.max_pool2d(maps, 2))
 

@@ -40,9 +40,9 @@ class ResNetCIFAR(AbstractBackbone):
         super().__init__()
         self.convolution = nn.Conv2d(channels, 16, 3, padding=1, bias=False)
         self.norm = nn.BatchNorm2d(16)
-        self.stage1 = stage_of_blocks(_block, 16, 16, num_blocks=blocks_per_stage, stride=1)
-        self.stage2 = stage_of_blocks(_block, 16, 32, num_blocks=blocks_per_stage, stride=2)
-        self.stage3 = stage_of_blocks(_block, 32, 64, num_blocks=blocks_per_stage, stride=2)
+        self.stage1 = stage_of_blocks(_make_block, 16, 16, num_blocks=blocks_per_stage, stride=1)
+        self.stage2 = stage_of_blocks(_make_block, 16, 32, num_blocks=blocks_per_stage, stride=2)
+        self.stage3 = stage_of_blocks(_make_block, 32, 64, num_blocks=blocks_per_stage, stride=2)
         initialise_convolutions(self)
 
     def forward(self, images: Images) -> Features:
@@ -68,7 +68,7 @@ class _PaddedShortcut(nn.Module):
         )
 
 
-def _block(in_channels: int, out_channels: int, stride: int) -> ResidualBlock:
+def _make_block(in_channels: int, out_channels: int, stride: int) -> ResidualBlock:
     """Return a block whose shortcut has no parameters."""
     is_identity = stride == 1 and in_channels == out_channels
     shortcut = nn.Identity() if is_identity else _PaddedShortcut(out_channels - in_channels, stride)

@@ -37,7 +37,7 @@ class TimmBackbone(AbstractBackbone):
 
     def forward(self, images: Images) -> Features:
         """Return the features before the classifier and the maps of every stage."""
-        return _features(self.model, images)
+        return _pool_features(self.model, images)
 
 
 class _Model(Protocol):
@@ -48,7 +48,7 @@ class _Model(Protocol):
     def forward_head(self, last: Tensor, *, pre_logits: bool) -> Tensor: ...
 
 
-def _features(model: nn.Module, images: Images) -> Features:
+def _pool_features(model: nn.Module, images: Images) -> Features:
     """Return the pooled features and maps of a model of timm."""
     typed = cast("_Model", model)
     last, maps = typed.forward_intermediates(images, output_fmt="NCHW")
@@ -76,12 +76,12 @@ def build(name: str, *, channels: int, height: int, width: int, pretrained: bool
     if not model_name:
         raise ConfigError("timm: and the name of a model of timm", repr(name), "write for instance timm:resnet18")
     timm = _import_timm()
-    model = _create(timm, model_name, channels=channels, pretrained=pretrained)
+    model = _create_model(timm, model_name, channels=channels, pretrained=pretrained)
     if getattr(model, "forward_intermediates", None) is None:
         raise ConfigError(
             "a model of timm that gives its maps", repr(model_name), "choose one with forward_intermediates"
         )
-    widths = try_out(model, _features, name=name, channels=channels, height=height, width=width)
+    widths = try_out(model, _pool_features, name=name, channels=channels, height=height, width=width)
     return TimmBackbone(model, widths)
 
 
@@ -115,7 +115,7 @@ def _import_timm() -> ModuleType:
         ) from error
 
 
-def _create(timm: ModuleType, model_name: str, *, channels: int, pretrained: bool) -> nn.Module:
+def _create_model(timm: ModuleType, model_name: str, *, channels: int, pretrained: bool) -> nn.Module:
     """Create a model without its classifier, turning timm's and the download's errors into one line."""
     try:
         model: nn.Module = timm.create_model(model_name, pretrained=pretrained, num_classes=0, in_chans=channels)

@@ -57,7 +57,7 @@ def differentiating(device: torch.device, order: Order, *, used_by: str) -> Iter
         try:
             yield
         except RuntimeError as error:
-            explained = _explain(error, used_by)
+            explained = _explain_error(error, used_by)
             if explained is None:
                 raise
             raise explained from error
@@ -134,7 +134,7 @@ def widen(value: Data) -> Data:
     return value
 
 
-def _explain(error: RuntimeError, used_by: str) -> HypergradientError | None:
+def _explain_error(error: RuntimeError, used_by: str) -> HypergradientError | None:
     """Return a one-line error for torch's known complaints, and ``None`` for any other."""
     for pattern, expected, fix in _CAUSES:
         match = re.search(pattern, str(error))

@@ -131,9 +131,9 @@ class HessianOperator:
         require_differentiable({"parameter": params})
         points = leaves(widen(dict(params)))
         self.layout = Layout(points)
-        self._mean: Mean = mean or _keep
+        self._mean: Mean = mean or _keep_vector
         self._graph: GradientGraph | None = None
-        with self._differentiating():
+        with self._enable_derivatives():
             with FastSecondDerivatives():
                 value = loss(points)
             require_scalar("the loss", value)
@@ -141,20 +141,20 @@ class HessianOperator:
 
     def gradient(self) -> Float[Tensor, " size"]:
         """Return the loss's gradient, averaged over the processes; detached."""
-        graph = self._built()
+        graph = self._require_graph()
         parts = {name: value.detach() for name, value in {**graph.gradients, **graph.fixed}.items()}
         missing = self.layout.split(torch.zeros(self.layout.size, dtype=self.layout.dtype, device=self.layout.device))
         return self._mean(self.layout.flatten({**missing, **parts}))
 
     def product(self, vector: Float[Tensor, " size"]) -> Float[Tensor, " size"]:
         """Return the Hessian times a vector, averaged over the processes; detached."""
-        with self._differentiating():
-            return multiply(self._pull, self.layout, self._mean, vector.detach())
+        with self._enable_derivatives():
+            return multiply(self._pull_back, self.layout, self._mean, vector.detach())
 
     def products(self, vectors: Float[Tensor, "count size"]) -> Float[Tensor, "count size"]:
         """Return the Hessian times several vectors at once; memory grows with their number."""
-        with self._differentiating():
-            return multiply_together(self._pull, self.layout, self._mean, vectors.detach())
+        with self._enable_derivatives():
+            return multiply_together(self._pull_back, self.layout, self._mean, vectors.detach())
 
     def operator(self, scale: float = 1.0) -> Operator:
         """Return ``scale`` times the Hessian as what linear solvers take; it holds on to this object and its graph."""
@@ -168,12 +168,12 @@ class HessianOperator:
         """Give the graph's memory back; there are no products after it."""
         self._graph = None
 
-    def _pull(self, weights: Params, is_batched: bool) -> Params:
+    def _pull_back(self, weights: Params, is_batched: bool) -> Params:
         """Return the product by name, with zeros for the parameters that the gradient does not move with."""
-        pulled = self._built().pull(weights, is_batched)
+        pulled = self._require_graph().pull(weights, is_batched)
         return {name: pulled[name] if name in pulled else torch.zeros_like(weights[name]) for name in weights}
 
-    def _built(self) -> GradientGraph:
+    def _require_graph(self) -> GradientGraph:
         """Return the graph, or say that there is none."""
         if self._graph is None:
             raise HypergradientError(
@@ -181,11 +181,11 @@ class HessianOperator:
             )
         return self._graph
 
-    def _differentiating(self) -> AbstractContextManager[None]:
+    def _enable_derivatives(self) -> AbstractContextManager[None]:
         """Return the context in which graph and products are made."""
         return differentiating(self.layout.device, "second", used_by="HessianOperator")
 
 
-def _keep(vector: Tensor) -> Tensor:
+def _keep_vector(vector: Tensor) -> Tensor:
     """Return the vector: the average over one process."""
     return vector

@@ -109,17 +109,19 @@ def hypergradient(
         NonFiniteError: the answer is not finite (``"raise"``).
     """
     buffers, start = buffers or {}, (inner_state or {}, warm_start or {})
-    instance = _bind(problem, params, hyper, inner, outer, buffers, mean, *start, solver.derivatives == "second")
-    answer = _solve(solver, instance)
-    grads = _join(answer, problem, hyper, solver)
+    instance = _bind_arguments(
+        problem, params, hyper, inner, outer, buffers, mean, *start, solver.derivatives == "second"
+    )
+    answer = _run_solver(solver, instance)
+    grads = _join_parts(answer, problem, hyper, solver)
     flags = [torch.isfinite(value).all() for value in grads.values()]
     info = replace(answer.info, is_finite=torch.stack([*flags, answer.info.is_finite]).all())
-    moved = _like(answer.params, params), _like(answer.buffers, buffers)
+    moved = _restore_dtypes(answer.params, params), _restore_dtypes(answer.buffers, buffers)
     result = HypergradResult(grads, answer.outer_loss, *moved, answer.inner_state, info)
     return _handle_failure(result, instance, on_failure)
 
 
-def _bind(
+def _bind_arguments(
     problem: BilevelProblem,
     params: Mapping[str, Tensor],
     hyper: Mapping[str, Tensor],
@@ -156,18 +158,20 @@ def _bind(
     )
 
 
-def _solve(solver: AbstractSolver, instance: Instance) -> SolverAnswer:
+def _run_solver(solver: AbstractSolver, instance: Instance) -> SolverAnswer:
     """Run the solver where layers have the derivatives it takes, in full precision; explain torch's complaints."""
     with differentiating(instance.device, solver.derivatives, used_by=type(solver).__name__):
         return solver.solve(instance)
 
 
-def _like(values: Params, given: Mapping[str, Tensor]) -> Params:
+def _restore_dtypes(values: Params, given: Mapping[str, Tensor]) -> Params:
     """Return detached values in the dtypes that were given."""
     return {name: v.detach().to(given[name].dtype if name in given else v.dtype) for name, v in values.items()}
 
 
-def _join(answer: SolverAnswer, problem: BilevelProblem, hyper: Mapping[str, Tensor], solver: AbstractSolver) -> Params:
+def _join_parts(
+    answer: SolverAnswer, problem: BilevelProblem, hyper: Mapping[str, Tensor], solver: AbstractSolver
+) -> Params:
     """Add the direct and the indirect part; refuse hyper-parameters that have neither."""
     grads: Params = {}
     for name, value in hyper.items():
@@ -192,14 +196,14 @@ def _handle_failure(result: HypergradResult, instance: Instance, on_failure: OnF
         return result._replace(grads=zeros)
     if not bool(failed):
         return result
-    error = _describe(result, instance)
+    error = _describe_failure(result, instance)
     if on_failure == "raise":
         raise error
     warnings.warn(str(error), HypergradientWarning, stacklevel=3)
     return result
 
 
-def _describe(result: HypergradResult, instance: Instance) -> AuxoError:
+def _describe_failure(result: HypergradResult, instance: Instance) -> AuxoError:
     """Say what went wrong, and in which parameter."""
     breakdown = result.info.breakdown
     if breakdown is not None and bool(breakdown.occurred):

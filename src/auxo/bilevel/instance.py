@@ -97,7 +97,7 @@ class Instance:
     def inner_loss(self, params: Params, buffers: Params, batch: Data) -> tuple[Float[Tensor, ""], Params]:
         """Return the inner loss, attached, and the buffers after it, detached."""
         with FastSecondDerivatives() if self.is_second_order else nullcontext():
-            return self._evaluate("inner_loss", self.problem.inner_loss, params, buffers, batch)
+            return self._evaluate_loss("inner_loss", self.problem.inner_loss, params, buffers, batch)
 
     def mean_inner_loss(self, params: Params) -> Float[Tensor, ""]:
         """Return the mean inner loss over the inner batches, each from the same buffers."""
@@ -107,7 +107,7 @@ class Instance:
     def outer_gradient(self, params: Params, buffers: Params) -> OuterGradient:
         """Return the outer loss at the inner parameters, with its gradients in them and in the hyper-parameters."""
         params = leaves(params)
-        loss, _ = self._evaluate("outer_loss", self.problem.outer_loss, params, buffers, self.outer)
+        loss, _ = self._evaluate_loss("outer_loss", self.problem.outer_loss, params, buffers, self.outer)
         if not loss.requires_grad:
             raise HypergradientError(
                 "an outer loss that depends on the inner parameters or on the hyper-parameters",
@@ -177,7 +177,7 @@ class Instance:
             )
         return self
 
-    def _evaluate(
+    def _evaluate_loss(
         self,
         name: str,
         level: Level,

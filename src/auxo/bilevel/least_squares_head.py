@@ -39,8 +39,8 @@ class LeastSquaresHeadProblem:
             scale = self.share / len(inputs)
             moments = self.average(inputs.T @ inputs * scale)
             right_hand_side = self.average(inputs.T @ self.targets.to(inputs.dtype) * scale)
-            weight = torch.linalg.solve(self._damped(moments), right_hand_side)
-            residual = (self._damped(moments) @ weight - right_hand_side).norm()
+            weight = torch.linalg.solve(self._add_damping(moments), right_hand_side)
+            residual = (self._add_damping(moments) @ weight - right_hand_side).norm()
         return HeadSolution(weight.T, residual)
 
     def response(
@@ -55,12 +55,12 @@ class LeastSquaresHeadProblem:
         inputs = with_ones(self.features)
         with torch.no_grad():
             moments = self.average(inputs.T @ inputs * (self.share / len(inputs)))
-            adjoint: Tensor = torch.linalg.solve(self._damped(moments), outer_gradient.to(inputs.dtype).T).T
+            adjoint: Tensor = torch.linalg.solve(self._add_damping(moments), outer_gradient.to(inputs.dtype).T).T
         errors = inputs @ solution.weight.T - self.targets.to(inputs.dtype)
         paired = (errors * (inputs @ adjoint.T)).sum(dim=1).mean() * self.share
         shrunk: Tensor = (solution.weight * adjoint).sum()
         return -paired - self.proximal * shrunk
 
-    def _damped(self, moments: Tensor) -> Tensor:
+    def _add_damping(self, moments: Tensor) -> Tensor:
         """Return the matrix of the normal equations."""
         return moments + self.proximal * torch.eye(len(moments), dtype=moments.dtype, device=moments.device)

@@ -56,7 +56,7 @@ class _ConvolutionGradient(torch.autograd.Function):
         ctx.save_for_backward(images, weight, *_MADE_OF.get(gradient, (gradient,)))
         ctx.options = options
         ctx.set_materialize_grads(False)
-        return _gradients(gradient, images, weight, options, wanted)
+        return _differentiate_convolution(gradient, images, weight, options, wanted)
 
     @staticmethod
     def backward(
@@ -72,7 +72,7 @@ class _ConvolutionGradient(torch.autograd.Function):
         )
         second: _Gradients = (None, None, None)
         if any(wanted):
-            second = _gradients(
+            second = _differentiate_convolution(
                 kept[0] if len(kept) == 1 else _gradient_in_values(*kept),
                 images if in_images is None else in_images,
                 weight if in_weight is None else in_weight,
@@ -91,7 +91,7 @@ class _ConvolutionGradient(torch.autograd.Function):
         return through, second[0], second[1], None, None
 
 
-def _gradients(
+def _differentiate_convolution(
     gradient: Tensor, images: Tensor, weight: Tensor, options: tuple[Any, ...], wanted: tuple[bool, bool, bool]
 ) -> _Gradients:
     """Return a convolution's gradients in its images, weight and bias; ``None`` for those that are not wanted."""
@@ -119,9 +119,9 @@ class _BatchNorm(torch.autograd.Function):
         momentum: float,
         eps: float,
     ) -> Tensor:
-        mean = values.mean(_axes(values))
-        centred = _centre(values, mean)
-        variance = centred.square().mean(_axes(values))
+        mean = values.mean(_find_axes(values))
+        centred = _centre_values(values, mean)
+        variance = centred.square().mean(_find_axes(values))
         inverse = torch.rsqrt(variance + eps)
         running_mean, running_var = running
         if running_mean is not None and running_var is not None:
@@ -129,7 +129,7 @@ class _BatchNorm(torch.autograd.Function):
             running_mean.lerp_(mean, momentum)
             running_var.lerp_(variance * (count / (count - 1)), momentum)
         ctx.save_for_backward(values, weight, mean, inverse)
-        return centred.mul_(_beside(inverse * weight, values)).add_(_beside(bias, values))
+        return centred.mul_(_expand_channels(inverse * weight, values)).add_(_expand_channels(bias, values))
 
     @staticmethod
     def backward(ctx: _Context, gradient: Tensor) -> _Gradients:
@@ -154,7 +154,7 @@ class _BatchNormGradient(torch.autograd.Function):
         ctx: _Context, gradient: Tensor, values: Tensor, weight: Tensor, mean: Tensor, inverse: Tensor
     ) -> _Gradients:
         ctx.set_materialize_grads(False)
-        means = _means(gradient, _centre(values, mean), inverse)
+        means = _take_means(gradient, _centre_values(values, mean), inverse)
         made_of = (gradient, values, weight, mean, inverse, *means)
         ctx.save_for_backward(*made_of)
         in_values = _gradient_in_values(*made_of)
@@ -169,61 +169,65 @@ class _BatchNormGradient(torch.autograd.Function):
         _refuse_third_derivatives()
         gradient, values, weight, mean, inverse, *means = ctx.saved_tensors
         zero = torch.zeros_like(weight)
-        in_weight, in_bias = (_beside(zero if part is None else part, values) for part in (in_weight, in_bias))
-        centred = _centre(values, mean)
+        in_weight, in_bias = (_expand_channels(zero if part is None else part, values) for part in (in_weight, in_bias))
+        centred = _centre_values(values, mean)
         count = values.numel() / values.shape[1]
-        slope = in_weight * _beside(inverse, values)
+        slope = in_weight * _expand_channels(inverse, values)
         if in_values is None:
             # Only the weight's and the bias's cotangents: a z + b and a P(g).
             through = torch.addcmul(in_bias, centred, slope)
-            return through, _project(gradient, centred, inverse, *means) * in_weight, zero, None, None
-        cotangent_means = _means(in_values, centred, inverse)
-        along = _project(in_values, centred, inverse, *cotangent_means)
-        in_scale = (gradient * along).sum(_axes(values))  # P is symmetric, so this is sum(u P(g))
+            return through, _project_cotangent(gradient, centred, inverse, *means) * in_weight, zero, None, None
+        cotangent_means = _take_means(in_values, centred, inverse)
+        along = _project_cotangent(in_values, centred, inverse, *cotangent_means)
+        in_scale = (gradient * along).sum(_find_axes(values))  # P is symmetric, so this is sum(u P(g))
         # Multiples of P(u), of P(g), written out, and of z. Where several vectors are stacked, every tensor that is
         # changed in place is stacked too.
         scale = inverse * weight
-        of_gradient = in_weight - _beside(scale * cotangent_means[1], values)
-        bend = _beside(-scale * in_scale / count, values) - of_gradient * _beside(inverse * means[1], values)
-        second = along * _beside(-scale * means[1], values)
-        second.addcmul_(gradient, of_gradient * _beside(inverse, values))
-        second.addcmul_(centred, bend * _beside(inverse, values))
-        second.sub_(of_gradient * _beside(inverse * means[0], values))
-        through = along.mul_(_beside(weight, values)).addcmul_(centred, slope).add_(in_bias)
+        of_gradient = in_weight - _expand_channels(scale * cotangent_means[1], values)
+        bend = _expand_channels(-scale * in_scale / count, values) - of_gradient * _expand_channels(
+            inverse * means[1], values
+        )
+        second = along * _expand_channels(-scale * means[1], values)
+        second.addcmul_(gradient, of_gradient * _expand_channels(inverse, values))
+        second.addcmul_(centred, bend * _expand_channels(inverse, values))
+        second.sub_(of_gradient * _expand_channels(inverse * means[0], values))
+        through = along.mul_(_expand_channels(weight, values)).addcmul_(centred, slope).add_(in_bias)
         return through, second, in_scale, None, None
 
 
-def _axes(values: Tensor) -> list[int]:
+def _find_axes(values: Tensor) -> list[int]:
     """Return the axes that batch norm averages over."""
     return [0, *range(2, values.dim())]
 
 
-def _beside(channels: Tensor, values: Tensor) -> Tensor:
+def _expand_channels(channels: Tensor, values: Tensor) -> Tensor:
     """Return a number for each channel in a shape that goes with values."""
     return channels.view(1, -1, *(1,) * (values.dim() - 2))
 
 
-def _centre(values: Tensor, mean: Tensor) -> Tensor:
+def _centre_values(values: Tensor, mean: Tensor) -> Tensor:
     """Return ``z / s``. Everything is made of it and not of the values, whose mean may be far larger than they vary."""
-    return values - _beside(mean, values)
+    return values - _expand_channels(mean, values)
 
 
-def _means(cotangent: Tensor, centred: Tensor, inverse: Tensor) -> tuple[Tensor, Tensor]:
+def _take_means(cotangent: Tensor, centred: Tensor, inverse: Tensor) -> tuple[Tensor, Tensor]:
     """Return ``[u]`` and ``[u z]`` of a cotangent ``u``, a number for each channel."""
-    return cotangent.mean(_axes(centred)), (cotangent * centred).mean(_axes(centred)) * inverse
+    return cotangent.mean(_find_axes(centred)), (cotangent * centred).mean(_find_axes(centred)) * inverse
 
 
-def _project(cotangent: Tensor, centred: Tensor, inverse: Tensor, mean: Tensor, paired: Tensor) -> Tensor:
+def _project_cotangent(cotangent: Tensor, centred: Tensor, inverse: Tensor, mean: Tensor, paired: Tensor) -> Tensor:
     """Return ``P(u)`` from ``[u]`` and ``[u z]``."""
-    result = _centre(cotangent, mean).mul_(_beside(inverse, centred))
-    return result.addcmul_(centred, _beside(-inverse.square() * paired, centred))
+    result = _centre_values(cotangent, mean).mul_(_expand_channels(inverse, centred))
+    return result.addcmul_(centred, _expand_channels(-inverse.square() * paired, centred))
 
 
 def _gradient_in_values(
     gradient: Tensor, values: Tensor, weight: Tensor, mean: Tensor, inverse: Tensor, *means: Tensor
 ) -> Tensor:
     """Return batch norm's gradient in its values from what its node keeps."""
-    return _project(gradient, _centre(values, mean), inverse, *means).mul_(_beside(weight, values))
+    return _project_cotangent(gradient, _centre_values(values, mean), inverse, *means).mul_(
+        _expand_channels(weight, values)
+    )
 
 
 _convolution: Callable[..., Any] = _Convolution.apply
@@ -256,13 +260,13 @@ class FastSecondDerivatives(TorchFunctionMode):
     ) -> object:
         """Replace the two functions where the tensor to act on comes first by position, pass on all other calls."""
         if function is torch.conv2d and args:
-            return _convolve(*args, **(kwargs or {}))
+            return _convolve_images(*args, **(kwargs or {}))
         if function is functional.batch_norm and args:
-            return _normalise(*args, **(kwargs or {}))
+            return _normalise_batch(*args, **(kwargs or {}))
         return function(*args, **(kwargs or {}))
 
 
-def _convolve(
+def _convolve_images(
     images: Tensor,
     weight: Tensor,
     bias: Tensor | None = None,
@@ -284,7 +288,7 @@ def _convolve(
     return result
 
 
-def _normalise(
+def _normalise_batch(
     values: Tensor,
     running_mean: Tensor | None,
     running_var: Tensor | None,

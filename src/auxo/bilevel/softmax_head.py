@@ -76,11 +76,11 @@ class SoftmaxHeadProblem:
             targets = functional.one_hot(self.labels, len(self.anchor)).to(inputs.dtype)
             weight = self.anchor.to(inputs.dtype)
             for _ in range(newton_steps):
-                gradient = self._gradient(inputs, targets, weight)
+                gradient = self._compute_gradient(inputs, targets, weight)
                 solver = ConjugateGradient(iterations=iterations, tolerance=1e-8, measure_residual=False)
-                move = solver.solve(self._hessian(inputs, weight), gradient)
+                move = solver.solve(self._make_hessian(inputs, weight), gradient)
                 weight = weight - self._best_step(inputs, weight, move.solution) * move.solution
-            residual = self._gradient(inputs, targets, weight).norm()
+            residual = self._compute_gradient(inputs, targets, weight).norm()
         return HeadSolution(weight, residual)
 
     def response(
@@ -97,7 +97,7 @@ class SoftmaxHeadProblem:
             ``-<grad_W l(W*, h) + rho (W* - W_0), V>``, attached. Only its gradient has a meaning.
         """
         inputs = with_ones(self.features)
-        hessian = self._hessian(inputs.detach(), solution.weight)
+        hessian = self._make_hessian(inputs.detach(), solution.weight)
         solver = ConjugateGradient(iterations=iterations, tolerance=1e-8, measure_residual=False)
         adjoint = solver.solve(hessian, outer_gradient.to(inputs.dtype))
         errors = torch.softmax(inputs @ solution.weight.T, dim=1)
@@ -106,7 +106,7 @@ class SoftmaxHeadProblem:
         offset = solution.weight - self.anchor.to(inputs.dtype)
         return -paired - self.proximal * (offset * adjoint.solution).sum()
 
-    def _gradient(self, inputs: Tensor, targets: Tensor, weight: Tensor) -> Tensor:
+    def _compute_gradient(self, inputs: Tensor, targets: Tensor, weight: Tensor) -> Tensor:
         """Gradient of the objective in the weight."""
         errors = torch.softmax(inputs @ weight.T, dim=1) - targets
         gradient = self.average(errors.T @ inputs * (self.share / len(inputs)))
@@ -128,7 +128,7 @@ class SoftmaxHeadProblem:
         is_least = objective <= objective.min() * (1 + 16 * torch.finfo(weight.dtype).eps)
         return lengths[is_least.int().argmax()]  # the longest of those that rounding cannot tell apart
 
-    def _hessian(self, inputs: Tensor, weight: Tensor) -> Operator:
+    def _make_hessian(self, inputs: Tensor, weight: Tensor) -> Operator:
         """Return the product with the Hessian of the objective at ``weight``."""
         probs = torch.softmax(inputs @ weight.T, dim=1)
 

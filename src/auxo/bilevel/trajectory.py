@@ -149,7 +149,9 @@ class Trajectory:
             [slopes[name] for name in reached],
             allow_unused=True,
         )
-        gradients = {name: _add(rates[name], value) for name, value in zip(hyper, through[len(wanted) :], strict=True)}
+        gradients = {
+            name: _add_gradients(rates[name], value) for name, value in zip(hyper, through[len(wanted) :], strict=True)
+        }
         if wanted:
             curved = {name: _or_zeros(value, wanted[name]) for name, value in zip(wanted, through, strict=False)}
             before = shift(before, 1.0, self.instance.average(curved))
@@ -178,7 +180,7 @@ def _or_zeros(value: Tensor | None, like: Tensor) -> Tensor:
     return torch.zeros_like(like) if value is None else value
 
 
-def _add(left: Tensor | None, right: Tensor | None) -> Tensor | None:
+def _add_gradients(left: Tensor | None, right: Tensor | None) -> Tensor | None:
     """Add two gradients, either of which may be missing."""
     if left is None or right is None:
         return right if left is None else left

@@ -91,7 +91,7 @@ class _Request(NamedTuple):
 
 def run(words: Sequence[str]) -> int:
     """Make the runs, print and write the tables, and return 1 if a run failed, else 0."""
-    asked = _read(list(words))
+    asked = _read_words(list(words))
     options, out = asked.options, asked.out
     earlier = read_contents(out)
     _check_baseline(options.baseline, asked.choices, earlier)
@@ -122,28 +122,28 @@ def run(words: Sequence[str]) -> int:
         results = read_results(out, grid.contents)
         comparison = compare_results(grid.contents, results, baseline=options.baseline, measures=asked.measures)
         files = write_files(comparison, out)
-    _show(comparison)
+    _print_results(comparison)
     has_failures = print_failures(outcomes)
     print("files: " + "\n       ".join(str(path) for path in files))
     return int(has_failures)
 
 
-def _read(words: list[str]) -> _Request:
+def _read_words(words: list[str]) -> _Request:
     """Return what the words ask for; nothing is looked for but recipes."""
-    scenario, options, shared = _parse(words)
+    scenario, options, shared = _parse_words(words)
     title = scenario or "own"
     return _Request(
         options,
         title,
         _split_measures(options.measure),
-        _seeds(options.seeds),
-        _choices(scenario, options, shared),
+        _parse_seeds(options.seeds),
+        _list_choices(scenario, options, shared),
         options.where.build(),
         Path(options.out or f"runs/compare-{title}"),
     )
 
 
-def _parse(words: list[str]) -> tuple[str | None, Options, list[str]]:
+def _parse_words(words: list[str]) -> tuple[str | None, Options, list[str]]:
     """Return the scenario, the options of this command and the words for the recipes."""
     scenario = words.pop(0) if words and not words[0].startswith("-") else None
     own: list[str] = []
@@ -174,7 +174,7 @@ def _split_measures(text: str) -> list[str]:
     return names
 
 
-def _seeds(text: str) -> list[int]:
+def _parse_seeds(text: str) -> list[int]:
     """Return the seeds that a text names: a number of them, a list or ranges."""
     text, seeds = text.strip(), list[int]()
     for part in text.split(",") if re.search(r"[,-]", text) else [f"0-{int(text) - 1}" if text.isdecimal() else text]:
@@ -188,7 +188,7 @@ def _seeds(text: str) -> list[int]:
     return seeds
 
 
-def _choices(scenario: str | None, options: Options, shared: list[str]) -> list[Choice]:
+def _list_choices(scenario: str | None, options: Options, shared: list[str]) -> list[Choice]:
     """Return the methods with the settings that all of them have."""
     recipes = [recipe.strip() for word in options.methods for recipe in word.split(",") if recipe.strip()]
     if not recipes:
@@ -203,7 +203,7 @@ def _choices(scenario: str | None, options: Options, shared: list[str]) -> list[
             config = with_epochs(config, options.epochs)
         config = with_options(config, shared, command="auxo compare") if shared else config
         config = record_backbones(config)
-        name = _name(recipe)
+        name = _name_method(recipe)
         if name in choices:
             fix = "call the files differently" if ".py" in recipe else "name each once"
             raise ConfigError("methods of different names", f"{name} twice", fix)
@@ -211,7 +211,7 @@ def _choices(scenario: str | None, options: Options, shared: list[str]) -> list[
     return list(choices.values())
 
 
-def _name(recipe: str) -> str:
+def _name_method(recipe: str) -> str:
     """Return what a method is called in the table: its recipe's module or file, and the function if it has another."""
     function = recipe.partition(":")[2]
     return recipe_name(recipe) + (f"-{function}" if function not in ("", "recipe") else "")
@@ -249,7 +249,7 @@ def _describe_run(outcome: Outcome, name: str) -> str:
     return f"{shown.title} {row.measures[shown.name].describe()}" + ("" if split == "test" else f" on {split}")
 
 
-def _show(comparison: Comparison) -> None:
+def _print_results(comparison: Comparison) -> None:
     """Print the tables of results and differences, and the notes."""
     if not comparison.results:
         print("no run is finished, so there is no table")

@@ -59,23 +59,25 @@ def main(argv: Sequence[str] | None = None) -> None:
     """
     words = list(sys.argv[1:] if argv is None else argv)
     try:
-        code = _dispatch(words)
+        code = _run_command(words)
         sys.stdout.flush()
     except AuxoError as error:
-        code = _complain(error)
+        code = _report_error(error)
     except KeyboardInterrupt:
         fix = "start it again; a run goes on from its last checkpoint with auxo train --resume"
-        code = _complain(InterruptedRunError("the command to end", "signal 2", fix))
+        code = _report_error(InterruptedRunError("the command to end", "signal 2", fix))
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 141
     except OSError as error:  # a path or a disk that its user did not foresee
         reason = (error.strerror or type(error).__name__).lower()
-        code = _complain(ConfigError("paths that can be used", f"{reason}: {error.filename}", "check path and disk"))
+        code = _report_error(
+            ConfigError("paths that can be used", f"{reason}: {error.filename}", "check path and disk")
+        )
     sys.exit(code)
 
 
-def _complain(error: AuxoError) -> int:
+def _report_error(error: AuxoError) -> int:
     """Print an error on one line and return its exit code."""
     rank = int(os.environ.get("RANK", "0"))
     speaker = f"auxo (process {rank})" if rank else "auxo"
@@ -83,7 +85,7 @@ def _complain(error: AuxoError) -> int:
     return error.exit_code
 
 
-def _dispatch(words: list[str]) -> int:
+def _run_command(words: list[str]) -> int:
     """Run the command that the first word names and return the exit code."""
     if not words or words[0] in ("-h", "--help", "help"):
         print(HELP, end="")

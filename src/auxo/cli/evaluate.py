@@ -145,7 +145,7 @@ def run(words: Sequence[str]) -> None:
         own = None if options.data and not options.probe else splits_of(config)
         if own is not None:
             model.check_splits(own)
-        splits = _splits(options, config, model, own)
+        splits = _choose_splits(options, config, model, own)
         judge = _Judge.of(options, attacks, config, model, runtime, own)
         rows = [row for split in splits for row in judge.rows(split)]
         if runtime.is_main:
@@ -159,7 +159,7 @@ def run(words: Sequence[str]) -> None:
             print("\n".join([*told, *notes, f"results: {out}"]))
 
 
-def _splits(
+def _choose_splits(
     options: Options, config: ExperimentConfig, model: TrainedModel, own: Splits | None
 ) -> list[EvaluationSplit]:
     """Return the run's own sets, one of them, or the ones that are named, or part of each."""
@@ -175,10 +175,10 @@ def _splits(
             if wanted not in names:
                 raise ConfigError(f"a split of {', '.join(names)}", repr(wanted), "name one of them with --split")
             splits = [splits[names.index(wanted)]]
-    return [_part(split, options.images, config) for split in splits]
+    return [_limit_images(split, options.images, config) for split in splits]
 
 
-def _part(split: EvaluationSplit, count: int | None, config: ExperimentConfig) -> EvaluationSplit:
+def _limit_images(split: EvaluationSplit, count: int | None, config: ExperimentConfig) -> EvaluationSplit:
     """Return at most so many images of a split under its name."""
     source = split.source
     if count is None or count >= len(source):

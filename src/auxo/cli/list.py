@@ -45,11 +45,11 @@ def run(words: Sequence[str]) -> None:
             for _, group in groupby(entries(package).values(), key=lambda entry: entry.module):
                 members = list(group)
                 print(f"  {', '.join(member.name for member in members)}: {members[0].summary}")
-                print(_paragraph(members[0].source))
+                print(_wrap_lines(members[0].source))
             print()
 
 
-def _paragraph(text: str) -> str:
+def _wrap_lines(text: str) -> str:
     """Return indented lines, with names and addresses whole."""
     indent = " " * 6
     return fill(

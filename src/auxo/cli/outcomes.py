@@ -33,10 +33,10 @@ class OutcomePrinter:
         said.append(self._describe(outcome))
         if outcome.status == "finished":
             said.append(spoken_time(outcome.seconds))
-            said.append(self._left(done))
+            said.append(self._estimate_rest(done))
         print(" ".join(word for word in said if word), flush=True)
 
-    def _left(self, done: int) -> str:
+    def _estimate_rest(self, done: int) -> str:
         """Return about how long the rest will take, at the pace up to now."""
         made = done - self._counts["reused"]
         left = 0 if self._total is None else self._total - done

@@ -54,7 +54,7 @@ def run(words: Sequence[str]) -> None:
     paths = [path for place in options.images for path in _find_images(Path(place))]
     out = Path(options.out)
     images = out.with_name(f"{out.stem}-images")
-    with _predictor(options) as predictor:
+    with _open_predictor(options) as predictor:
         lines = list(
             _answer_images(predictor, paths, images=images, read=options.images, batch_size=options.use.batch_size)
         )
@@ -126,7 +126,7 @@ def _find_images(place: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _predictor(options: Options) -> Iterator[Predictor]:
+def _open_predictor(options: Options) -> Iterator[Predictor]:
     """Open the network that the first word names."""
     path = _network_file(Path(options.model))
     if path.suffix in (".pt2", ".onnx"):

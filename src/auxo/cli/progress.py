@@ -48,7 +48,7 @@ class PlainObserver(QuietObserver):
 
     def evaluated(self, epoch: int, rows: list[EvaluationRow]) -> None:
         """Print losses and what was measured."""
-        print(f"epoch {epoch}: {_summary(self._losses, rows)}, {self._speed:,.0f} images/s", flush=True)
+        print(f"epoch {epoch}: {_summarise_metrics(self._losses, rows)}, {self._speed:,.0f} images/s", flush=True)
 
 
 class TerminalObserver(QuietObserver):
@@ -101,7 +101,7 @@ class TerminalObserver(QuietObserver):
 
     def evaluated(self, epoch: int, rows: list[EvaluationRow]) -> None:
         """Print a line above the bar."""
-        self._progress.console.print(f"epoch {epoch}: {_summary(self._losses, rows)}", highlight=False)
+        self._progress.console.print(f"epoch {epoch}: {_summarise_metrics(self._losses, rows)}", highlight=False)
 
     def close(self) -> None:
         """Leave the terminal as it was."""
@@ -119,7 +119,7 @@ def _loss_values(losses: dict[str, float]) -> list[float]:
     return [value for name, value in losses.items() if name.endswith("_loss")]
 
 
-def _summary(losses: dict[str, float], rows: list[EvaluationRow]) -> str:
+def _summarise_metrics(losses: dict[str, float], rows: list[EvaluationRow]) -> str:
     """Return losses and primary measures in a line."""
     told = [
         f"{name.removesuffix('_loss')} loss {value:.3f}" for name, value in losses.items() if name.endswith("_loss")

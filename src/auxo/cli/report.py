@@ -46,8 +46,8 @@ def run(words: Sequence[str]) -> None:
     options = read_options(Options, words, command="auxo report", description=description)
     if options.batch_size < 1:
         raise ConfigError("batch-size >= 1", str(options.batch_size), "give the number of images per pass")
-    folders = _folders(options.runs)
-    out = _place(options.out, folders)
+    folders = _check_folders(options.runs)
+    out = _choose_file(options.out, folders)
     records = [
         read_run_record(folder, read_run_config(folder, code=options.code), name=name)
         for folder, name in zip(folders, run_names(folders), strict=True)
@@ -63,7 +63,7 @@ def run(words: Sequence[str]) -> None:
             print(f"report: {out} ({len(page.encode()) / 1e6:.1f} MB; open it in a browser)")
 
 
-def _place(out: str | None, folders: Sequence[Path]) -> Path:
+def _choose_file(out: str | None, folders: Sequence[Path]) -> Path:
     """Return the file for the page, which can be written."""
     if out is not None:
         place = Path(out)
@@ -77,7 +77,7 @@ def _place(out: str | None, folders: Sequence[Path]) -> Path:
     return place
 
 
-def _folders(runs: Sequence[str]) -> list[Path]:
+def _check_folders(runs: Sequence[str]) -> list[Path]:
     """Return the run directories, each of which is there and none twice."""
     if not runs:
         raise ConfigError("run directories", "none", "name them: auxo report runs/ossl-digits-seed0")

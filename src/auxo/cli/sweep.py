@@ -97,7 +97,7 @@ class _Request(NamedTuple):
 
 def run(words: Sequence[str]) -> int:
     """Make the trials, print and write what they found, and return 1 if one failed, else 0."""
-    asked = _read(list(words))
+    asked = _read_words(list(words))
     space, out = asked.space, asked.out
     require_optuna()
     check_contents(out, asked.contents)
@@ -120,15 +120,15 @@ def run(words: Sequence[str]) -> int:
         make_trials(study, out, num_trials=asked.num_trials, executor=asked.executor, on_outcome=tell)
         sweep = read_sweep(study, out)
         files = write_files(sweep)
-    _show(sweep)
+    _print_results(sweep)
     has_failures = print_failures(outcomes)
     print("files: " + "\n       ".join(str(path) for path in files))
     return int(has_failures)
 
 
-def _read(words: list[str]) -> _Request:
+def _read_words(words: list[str]) -> _Request:
     """Return what the words ask for; nothing is looked for but the recipe."""
-    recipe, options, shared = _parse(words)
+    recipe, options, shared = _parse_words(words)
     config = load_recipe(recipe)
     config = with_options(config, shared, command=f"auxo sweep {recipe}") if shared else config
     config, rule = _with_rule(config, options.selection)
@@ -153,7 +153,7 @@ def _with_rule(config: ExperimentConfig, given: _TrialSelection) -> tuple[Experi
     return config, rule
 
 
-def _parse(words: list[str]) -> tuple[str, Options, list[str]]:
+def _parse_words(words: list[str]) -> tuple[str, Options, list[str]]:
     """Return the recipe, the options of this command and the words for the recipe."""
     recipe = words.pop(0) if words and not words[0].startswith("-") else None
     names = {"search", *(item.name for part in (Options, ExecutorOptions) for item in fields(part)), "help"}
@@ -199,7 +199,7 @@ def _describe_trial(outcome: Outcome, rule: SelectionRule) -> str:
     return "val " + ", ".join(f"{title_measure(name)} {score.row.measures[name].describe()}" for name in names)
 
 
-def _show(sweep: Sweep) -> None:
+def _print_results(sweep: Sweep) -> None:
     """Print the best trials, what mattered, and what the chosen one achieves on test sets."""
     if sweep.best is None:
         print("no trial is finished, so none is chosen")

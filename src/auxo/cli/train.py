@@ -46,11 +46,11 @@ class _Plan(NamedTuple):
 
 def run(words: Sequence[str]) -> None:
     """Train, print the table and name the run directory."""
-    plan = _plan(list(words))
+    plan = _plan_run(list(words))
     if not plan.is_resumed:  # a run that is resumed has its own record
         plan = plan._replace(config=record_backbones(plan.config))
     with open_runtime(plan.config.runtime) as runtime:
-        observer = make_observer(is_main=runtime.is_main, headline=_headline(plan, runtime))
+        observer = make_observer(is_main=runtime.is_main, headline=_write_headline(plan, runtime))
         try:
             result = train_run(
                 plan.config,
@@ -68,7 +68,7 @@ def run(words: Sequence[str]) -> None:
             print(f"curves: tensorboard --logdir {result.folder}")
 
 
-def _headline(plan: _Plan, runtime: Runtime) -> str:
+def _write_headline(plan: _Plan, runtime: Runtime) -> str:
     """Return what is said when a run begins, goes on, or turns out to be finished."""
     if plan.is_new:
         return f"training in {plan.folder} on {runtime.device}"
@@ -95,7 +95,7 @@ def _read_config(path: Path, code: Sequence[str]) -> ExperimentConfig:
     return from_json(text, origin=str(path), code=code)
 
 
-def _plan(words: list[str]) -> _Plan:
+def _plan_run(words: list[str]) -> _Plan:
     """Return what the words ask for."""
     recipe = words.pop(0) if not words[0].startswith("-") else None
     start, rest = parse_known_options(_Start, words)
@@ -120,10 +120,10 @@ def _plan(words: list[str]) -> _Plan:
         config = with_options(config, rest, command=f"auxo train --config {path}", is_strict=True)
     else:
         config = with_options(load_recipe(str(recipe)), rest, command=f"auxo train {recipe}")
-    return _choose_folder(config, start.out, name=_name(recipe, config))
+    return _choose_folder(config, start.out, name=_name_run(recipe, config))
 
 
-def _name(recipe: str | None, config: ExperimentConfig) -> str:
+def _name_run(recipe: str | None, config: ExperimentConfig) -> str:
     """Return what a run is called: its recipe's method or file, else the method of its last stage."""
     if recipe is None:
         return method_name(config.stages[-1]).lower()

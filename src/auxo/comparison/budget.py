@@ -44,7 +44,7 @@ def with_epochs(config: ExperimentConfig, epochs: int) -> ExperimentConfig:
     """
     if epochs < 1:
         raise ConfigError("epochs >= 1", str(epochs), "train for at least one epoch")
-    return _stretched(config, epochs / config.stages[-1].epochs)
+    return _stretch_run(config, epochs / config.stages[-1].epochs)
 
 
 def fit_to_budget(config: ExperimentConfig, costs: Sequence[StageCost], budget: float) -> Plan:
@@ -73,16 +73,20 @@ def fit_to_budget(config: ExperimentConfig, costs: Sequence[StageCost], budget: 
     for stage in config.stages:
         below = int(factor * stage.epochs)
         factors |= {number / stage.epochs for number in (below, below + 1) if number}
-    plans = [Plan(made, total_flops(made, costs)) for made in (_stretched(config, f) for f in sorted(factors))]
+    plans = [Plan(made, total_flops(made, costs)) for made in (_stretch_run(config, f) for f in sorted(factors))]
     return min(plans, key=lambda plan: abs(plan.flops - budget))
 
 
-def _stretched(config: ExperimentConfig, factor: float) -> ExperimentConfig:
+def _stretch_run(config: ExperimentConfig, factor: float) -> ExperimentConfig:
     """Return the run with epochs multiplied and rounded, at least one in every stage."""
-    return config if factor == 1 else replace(config, stages=tuple(_longer(stage, factor) for stage in config.stages))
+    return (
+        config
+        if factor == 1
+        else replace(config, stages=tuple(_stretch_stage(stage, factor) for stage in config.stages))
+    )
 
 
-def _longer(stage: StageConfig, factor: float) -> StageConfig:
+def _stretch_stage(stage: StageConfig, factor: float) -> StageConfig:
     """Return a stage of more or fewer epochs."""
     epochs = max(1, round(factor * stage.epochs))
     warmups = {

@@ -60,13 +60,13 @@ def to_latex(table: Table, *, label: str) -> str:
         >>> print(to_latex(Table(("a", "b_c"), (("x & y", "1.0 ± 0.5"),), "50 %."), label="t").splitlines()[8])
             x \& y & 1.0 $\pm$ 0.5 \\
     """
-    header = " & ".join(map(_escaped, table.columns))
-    lines = [f"    {' & '.join(map(_escaped, line))} \\\\" for line in table.lines]
+    header = " & ".join(map(_escape_latex, table.columns))
+    lines = [f"    {' & '.join(map(_escape_latex, line))} \\\\" for line in table.lines]
     return "\n".join(
         [
             r"\begin{table}",
             r"  \centering",
-            f"  \\caption{{{_escaped(table.caption)}}}",
+            f"  \\caption{{{_escape_latex(table.caption)}}}",
             f"  \\label{{tab:{label}}}",
             f"  \\begin{{tabular}}{{l{'r' * (len(table.columns) - 1)}}}",
             r"    \toprule",
@@ -128,8 +128,8 @@ def to_statistics_csv(comparison: Comparison) -> str:
             "baseline": comparison.baseline,
             "pairs": None if each is None else len(each.seeds),
             "difference": None if each is None else each.mean,
-            **_ends("bootstrap", None if each is None else each.bootstrap),
-            **_ends("t", None if each is None else each.t),
+            **_split_interval("bootstrap", None if each is None else each.bootstrap),
+            **_split_interval("t", None if each is None else each.t),
             "p": None if each is None else each.p,
             "p_holm": None if each is None else each.p_holm,
         }
@@ -146,13 +146,13 @@ def _latex_document(comparison: Comparison) -> str:
     return "% needs \\usepackage{booktabs}\n" + notes + "\n".join(to_latex(table, label=name) for table, name in tables)
 
 
-def _escaped(text: str) -> str:
+def _escape_latex(text: str) -> str:
     """Return text as LaTeX shows it, minus signs of numbers as such."""
     escaped = "".join(_SPECIAL.get(character, character) for character in text)
     return re.sub(r"(?<![\w.])-(?=\d)", "$-$", escaped)
 
 
-def _ends(name: str, interval: Interval | None) -> dict[str, float | None]:
+def _split_interval(name: str, interval: Interval | None) -> dict[str, float | None]:
     """Return the ends of an interval by column."""
     low, high = (None, None) if interval is None else interval
     return {f"{name}_low": low, f"{name}_high": high}

@@ -102,13 +102,13 @@ def plan_grid(
     """
     _check_budget(earlier, budget, flops, folder)
     _check_epochs(earlier, epochs, folder)
-    splits = _splits(choices[0], seeds[0])
+    splits = _load_splits(choices[0], seeds[0])
     _require_measures(choices, measures, seeds[0], splits=splits, runtime=runtime)
-    costs, notes = _measure(choices, seeds[0], is_needed=budget == "equal", splits=splits, runtime=runtime)
+    costs, notes = _measure_costs(choices, seeds[0], is_needed=budget == "equal", splits=splits, runtime=runtime)
     lengths = {choice.name: choice.config for choice in choices}
     chosen = "as long as the recipes say"
     if budget == "equal":
-        flops, chosen = _amount(choices, costs, earlier, flops, epochs, notes)
+        flops, chosen = _choose_budget(choices, costs, earlier, flops, epochs, notes)
         for choice in choices:
             if choice.name in costs:
                 plan = fit_to_budget(choice.config, costs[choice.name], flops)
@@ -125,7 +125,7 @@ def plan_grid(
     return Grid(earlier.added(entries), jobs, tuple(notes))
 
 
-def _splits(choice: Choice, seed: int) -> Splits:
+def _load_splits(choice: Choice, seed: int) -> Splits:
     """Return the data of a seed, with something to judge on."""
     splits = splits_of(replace(choice.config, seed=seed))
     if splits.test is None and not splits.ood:
@@ -178,7 +178,7 @@ def _check_epochs(earlier: Contents | None, epochs: int | None, folder: Path) ->
         raise ConfigError(f"{given}, as for the runs in {folder}", got, "choose another --out")
 
 
-def _measure(
+def _measure_costs(
     choices: Sequence[Choice], seed: int, *, is_needed: bool, splits: Splits, runtime: Runtime
 ) -> tuple[dict[str, tuple[StageCost, ...]], list[str]]:
     """Return what the stages of each method cost, and notes on those that raise.
@@ -208,7 +208,7 @@ def _measure(
     return costs, notes
 
 
-def _amount(
+def _choose_budget(
     choices: Sequence[Choice],
     costs: Mapping[str, tuple[StageCost, ...]],
     earlier: Contents | None,

@@ -113,7 +113,7 @@ def compare_results(
         measures=shown,
         cells=tuple(cells),
         baseline=chosen,
-        differences=_corrected([each for each in differences if each is not None]),
+        differences=_correct_p_values([each for each in differences if each is not None]),
         missing=tuple(run for run in contents.runs() if run not in finished),
     )
 
@@ -130,7 +130,7 @@ def _list_cells(contents: Contents, results: Sequence[Result], measure: str) -> 
     return cells
 
 
-def _corrected(differences: Sequence[Difference]) -> tuple[Difference, ...]:
+def _correct_p_values(differences: Sequence[Difference]) -> tuple[Difference, ...]:
     """Return differences with p-values corrected for the number of all that were tested, defined or not."""
     tested = [each for each in differences if len(each.seeds) > 1]
     corrected = holm([1.0 if each.p is None else each.p for each in tested])

@@ -29,7 +29,7 @@ def _tabulate_results(comparison: Comparison, measure: ShownMeasure, *, has_cost
         found = [cells.get((method, split)) for split in splits]
         values = tuple(_MISSING if cell is None else measure.spell_spread(list(cell.values.values())) for cell in found)
         parameters = _MISSING if entry.num_parameters is None else f"{entry.num_parameters:,}"
-        costs = (*_cost(comparison.results_of(method), comparison.contents.flops), parameters)
+        costs = (*_make_cost_table(comparison.results_of(method), comparison.contents.flops), parameters)
         lines.append((method, *values, *(costs if has_costs else ())))
     columns = ("operations", "of budget", "seconds", "images", "parameters") if has_costs else ()
     return Table(
@@ -69,8 +69,8 @@ def _difference_lines(comparison: Comparison, measure: ShownMeasure) -> tuple[tu
             measure.spell_difference(each.mean),
             _MISSING if each.bootstrap is None else measure.spell_interval(each.bootstrap),
             _MISSING if each.t is None else measure.spell_interval(each.t),
-            _p(each.p),
-            _p(each.p_holm),
+            _format_p_value(each.p),
+            _format_p_value(each.p_holm),
         )
         for each in comparison.differences
         if each.measure == measure.name and len(each.seeds) > 1
@@ -122,7 +122,7 @@ def notes_of(comparison: Comparison) -> list[str]:
     if contents.budget == "recipe":
         notes.append("compute is not equal: every method is as long as its recipe says")
     elif contents.flops is not None:
-        notes += _uneven(comparison, contents.flops)
+        notes += _note_uneven_costs(comparison, contents.flops)
     return notes
 
 
@@ -154,7 +154,7 @@ def _told_by_the_task(comparison: Comparison) -> list[str]:
     return [f"{', '.join(splits)}: {note}" for note, splits in told.items()]
 
 
-def _uneven(comparison: Comparison, budget: float) -> list[str]:
+def _note_uneven_costs(comparison: Comparison, budget: float) -> list[str]:
     """Return notes on methods whose runs cost more or less than the budget by more than a tenth."""
     notes = []
     for method in comparison.contents.methods:
@@ -202,7 +202,7 @@ def _describe_rules(results: Sequence[Result]) -> str:
     return f"as each recipe says: {told}"
 
 
-def _cost(results: Sequence[Result], budget: float | None) -> tuple[str, str, str, str]:
+def _make_cost_table(results: Sequence[Result], budget: float | None) -> tuple[str, str, str, str]:
     """Return operations, their ratio to the budget, seconds and images of a run, mean over seeds."""
     if not results:
         return (_MISSING,) * 4
@@ -216,6 +216,6 @@ def _cost(results: Sequence[Result], budget: float | None) -> tuple[str, str, st
     )
 
 
-def _p(value: float | None) -> str:
+def _format_p_value(value: float | None) -> str:
     """Return a p-value."""
     return _MISSING if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}"

@@ -137,7 +137,7 @@ def draw_squares(
     return rows.view(count, 1, height, 1) & columns.view(count, 1, 1, width)
 
 
-def _blend(other: _Images, images: _Images, weight: _Magnitudes) -> _Images:
+def _blend_images(other: _Images, images: _Images, weight: _Magnitudes) -> _Images:
     """Go from ``other`` (weight 0) towards the images (weight 1)."""
     return torch.lerp(other, images, weight.view(-1, 1, 1, 1)).clamp(0, 1)
 
@@ -149,49 +149,49 @@ def _auto_contrast(images: _Images, _magnitudes: _Magnitudes) -> _Images:
     return torch.where(high > low, stretched, images).clamp(0, 1)
 
 
-def _brightness(images: _AnyImages, magnitudes: _Magnitudes) -> _AnyImages:
+def _change_brightness(images: _AnyImages, magnitudes: _Magnitudes) -> _AnyImages:
     """Blend with black."""
     return (images * magnitudes.view(-1, 1, 1, 1)).clamp(max=1)
 
 
-def _colour(images: _Images, magnitudes: _Magnitudes) -> _Images:
+def _change_colour(images: _Images, magnitudes: _Magnitudes) -> _Images:
     """Blend with the grey image."""
-    return _blend(rgb_to_grayscale(images).expand_as(images), images, magnitudes)
+    return _blend_images(rgb_to_grayscale(images).expand_as(images), images, magnitudes)
 
 
-def _contrast(images: _Images, magnitudes: _Magnitudes) -> _Images:
+def _change_contrast(images: _Images, magnitudes: _Magnitudes) -> _Images:
     """Blend with the image's mean grey, a whole number of 255 as in Pillow and so the same however a mean is summed."""
     mean = (rgb_to_grayscale(images).mean((2, 3), keepdim=True) * 255).round() / 255
-    return _blend(mean.expand_as(images), images, magnitudes)
+    return _blend_images(mean.expand_as(images), images, magnitudes)
 
 
-def _equalize(images: _Images, _magnitudes: _Magnitudes) -> _Images:
+def _equalize_histogram(images: _Images, _magnitudes: _Magnitudes) -> _Images:
     """Flatten each channel's histogram."""
     return equalize(images)
 
 
-def _identity(images: _AnyImages, _magnitudes: _Magnitudes) -> _AnyImages:
+def _change_nothing(images: _AnyImages, _magnitudes: _Magnitudes) -> _AnyImages:
     """Change nothing."""
     return images
 
 
-def _posterize(images: _Images, magnitudes: _Magnitudes) -> _Images:
+def _drop_bits(images: _Images, magnitudes: _Magnitudes) -> _Images:
     """Keep so many bits of each pixel, the magnitude rounded down."""
     # Shifted bits, as a power of floats need not be exact on every device.
     step = (1 << (8 - magnitudes.floor()).int()).to(images.dtype).view(-1, 1, 1, 1)
     return ((images * 255).round() / step).floor() * step / 255
 
 
-def _sharpness(images: _Images, magnitudes: _Magnitudes) -> _Images:
+def _change_sharpness(images: _Images, magnitudes: _Magnitudes) -> _Images:
     """Blend with a smoothed image: the mean of nine neighbours in which the middle counts five times; edges stay."""
     rows = images[:, :, :-2] + images[:, :, 1:-1] + images[:, :, 2:]
     around = rows[..., :-2] + rows[..., 1:-1] + rows[..., 2:]
     smooth = images.clone()
     smooth[:, :, 1:-1, 1:-1] = (around + 4 * images[:, :, 1:-1, 1:-1]) / 13
-    return _blend(smooth, images, magnitudes)
+    return _blend_images(smooth, images, magnitudes)
 
 
-def _solarize(images: _AnyImages, magnitudes: _Magnitudes) -> _AnyImages:
+def _invert_bright(images: _AnyImages, magnitudes: _Magnitudes) -> _AnyImages:
     """Invert pixels from a value upwards."""
     return torch.where(images < magnitudes.view(-1, 1, 1, 1), images, 1 - images)
 
@@ -248,21 +248,21 @@ def _translate_y(images: _AnyImages, magnitudes: _Magnitudes) -> _AnyImages:
 
 OPERATIONS = (
     Operation("AutoContrast", 0.0, 1.0, _auto_contrast),
-    Operation("Brightness", 0.05, 0.95, _brightness),
-    Operation("Color", 0.05, 0.95, _colour),
-    Operation("Contrast", 0.05, 0.95, _contrast),
-    Operation("Equalize", 0.0, 1.0, _equalize),
-    Operation("Identity", 0.0, 1.0, _identity),
-    Operation("Posterize", 4.0, 8.0, _posterize),
+    Operation("Brightness", 0.05, 0.95, _change_brightness),
+    Operation("Color", 0.05, 0.95, _change_colour),
+    Operation("Contrast", 0.05, 0.95, _change_contrast),
+    Operation("Equalize", 0.0, 1.0, _equalize_histogram),
+    Operation("Identity", 0.0, 1.0, _change_nothing),
+    Operation("Posterize", 4.0, 8.0, _drop_bits),
     Operation("Rotate", -30.0, 30.0, _turn_images, moves=True),
-    Operation("Sharpness", 0.05, 0.95, _sharpness),
+    Operation("Sharpness", 0.05, 0.95, _change_sharpness),
     Operation("ShearX", -0.3, 0.3, _shear_x, moves=True),
     Operation("ShearY", -0.3, 0.3, _shear_y, moves=True),
-    Operation("Solarize", 0.0, 1.0, _solarize),
+    Operation("Solarize", 0.0, 1.0, _invert_bright),
     Operation("TranslateX", -0.3, 0.3, _translate_x, moves=True),
     Operation("TranslateY", -0.3, 0.3, _translate_y, moves=True),
 )
 """The pool of FixMatch with its ranges of magnitude; AutoContrast, Equalize and Identity ignore theirs."""
 
-MOVES = tuple(operation if operation.moves else operation._replace(apply=_identity) for operation in OPERATIONS)
+MOVES = tuple(operation if operation.moves else operation._replace(apply=_change_nothing) for operation in OPERATIONS)
 """The pool with every operation that only recolours replaced by none: what a target with places goes through."""

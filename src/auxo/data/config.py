@@ -62,7 +62,7 @@ class DataConfig(Options):
     image_column: str = "image"
     """Column of the images in Parquet and hf:// sets."""
     label_column: str = "label"
-    """Column of the labels in Parquet, CSV and hf:// sets."""
+    """Column of the labels in Parquet, CSV and hf:// sets; of cifar100 also the level of its classes."""
     path_column: str = "path"
     """Column of the image paths in a CSV; relative paths start at the CSV's folder."""
     columns: tuple[str, ...] = ()

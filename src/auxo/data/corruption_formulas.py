@@ -40,7 +40,7 @@ def impulse_noise(images: Tensor, generator: torch.Generator, share: float) -> T
 
 def defocus_blur(images: Tensor, _: torch.Generator, radius: float) -> Tensor:
     """Average over a disk; a pixel at its rim weighs as much as the disk covers of it."""
-    radius = _pixels(images, radius)
+    radius = _scale_length(images, radius)
     half = math.ceil(radius)
     width = 2 * half + 1
     offsets = (torch.arange(width * _DISK_SAMPLES) + 0.5) / _DISK_SAMPLES - width / 2
@@ -57,7 +57,7 @@ def glass_blur(images: Tensor, generator: torch.Generator, deviation: float, rea
     """
     count, channels, height, width = images.shape
     images = _gaussian_blur(images, deviation)
-    shifts = _pixels(images, reach) * (2 * torch.rand((2, count, height, width), generator=generator) - 1)
+    shifts = _scale_length(images, reach) * (2 * torch.rand((2, count, height, width), generator=generator) - 1)
     rows = (torch.arange(height)[:, None] + shifts[0].round().long()).clamp(0, height - 1)
     columns = (torch.arange(width) + shifts[1].round().long()).clamp(0, width - 1)
     origins = (rows * width + columns).to(images.device).flatten(1)[:, None].expand(-1, channels, -1)
@@ -67,13 +67,13 @@ def glass_blur(images: Tensor, generator: torch.Generator, deviation: float, rea
 
 def motion_blur(images: Tensor, generator: torch.Generator, half_length: float) -> Tensor:
     """Average along a line of ``2 * half_length + 1`` pixels, at an angle within 45 degrees of the horizontal."""
-    return _streak(images, generator, half_length, centre_degrees=0.0)
+    return _blur_along(images, generator, half_length, centre_degrees=0.0)
 
 
 def zoom_blur(images: Tensor, _: torch.Generator, largest: float) -> Tensor:
     """Average the image enlarged by factors from 1 to ``largest``."""
     factors = torch.linspace(1.0, largest, _ZOOM_STEPS).tolist()
-    return torch.stack([_enlarge(images, factor) for factor in factors]).mean(0)
+    return torch.stack([_enlarge_middle(images, factor) for factor in factors]).mean(0)
 
 
 def snow(
@@ -93,9 +93,9 @@ def snow(
     """
     count, _, height, width = images.shape
     noise = torch.randn((count, 1, height, width), generator=generator).to(images.device)
-    flakes = _enlarge(mean + deviation * noise, flake_size)
+    flakes = _enlarge_middle(mean + deviation * noise, flake_size)
     flakes = flakes.masked_fill(flakes < threshold, 0.0).clamp(max=1.0)
-    flakes = _streak(flakes, generator, half_length, centre_degrees=90.0)
+    flakes = _blur_along(flakes, generator, half_length, centre_degrees=90.0)
     whitened = torch.maximum(images, 1.5 * rgb_to_grayscale(images) + 0.5)
     return kept * images + (1 - kept) * whitened + flakes + flakes.rot90(2, (2, 3))
 
@@ -106,8 +106,8 @@ def frost(images: Tensor, generator: torch.Generator, kept: float, ice: float) -
     The paper pastes photographs of frost. Ours is drawn: veins ``(1 - |n|)^2`` of smooth noise ``n`` at several
     scales, stretched to 0..1 and tinted bluish white.
     """
-    octaves = [(1 - layer.abs()).square() for layer in _octaves(images, generator)]
-    crystals = _stretch(torch.stack([layer * 0.7**level for level, layer in enumerate(octaves)]).sum(0))
+    octaves = [(1 - layer.abs()).square() for layer in _make_noise(images, generator)]
+    crystals = _stretch_range(torch.stack([layer * 0.7**level for level, layer in enumerate(octaves)]).sum(0))
     colour = torch.tensor(_ICE_COLOUR, device=images.device)[:, None, None]
     return kept * images + ice * crystals * colour
 
@@ -118,8 +118,8 @@ def fog(images: Tensor, generator: torch.Generator, density: float, decay: float
     The cloud is noise at scales halving from the whole image down, each weaker by ``decay``, stretched to 0..1: the
     paper's diamond-square fractal in another rendering.
     """
-    octaves = _octaves(images, generator)
-    cloud = _stretch(torch.stack([layer / decay**level for level, layer in enumerate(octaves)]).sum(0))
+    octaves = _make_noise(images, generator)
+    cloud = _stretch_range(torch.stack([layer / decay**level for level, layer in enumerate(octaves)]).sum(0))
     largest = images.amax((1, 2, 3), keepdim=True)
     return (images + density * cloud) * largest / (largest + density)
 
@@ -142,10 +142,10 @@ def elastic_transform(images: Tensor, generator: torch.Generator, displacement: 
     The paper's random affine map before it is left out.
     """
     count, _, height, width = images.shape
-    smoothness = _pixels(images, _ELASTIC_SMOOTHNESS_PIXELS)
+    smoothness = _scale_length(images, _ELASTIC_SMOOTHNESS_PIXELS)
     noise = 2 * torch.rand((count, 2, height, width), generator=generator).to(images.device) - 1
     deviation = math.sqrt(1 / 3) / (2 * smoothness * math.sqrt(math.pi))  # of the noise once smoothed
-    length = _pixels(images, displacement) / deviation
+    length = _scale_length(images, displacement) / deviation
     kernel = 2 * math.ceil(3 * smoothness) + 1
     return elastic_transform2d(
         images,
@@ -169,27 +169,27 @@ def jpeg_compression(images: Tensor, _: torch.Generator, quality: float) -> Tens
     return jpeg_codec_differentiable(images, torch.tensor([quality], device=images.device))
 
 
-def _pixels(images: Tensor, length: float) -> float:
+def _scale_length(images: Tensor, length: float) -> float:
     """Return a length in this image's pixels from one in pixels of a 32-pixel image."""
     return length * min(images.shape[2:]) / 32
 
 
 def _gaussian_blur(images: Tensor, deviation: float) -> Tensor:
     """Blur by a Gaussian of that width, in pixels of a 32-pixel image."""
-    deviation = _pixels(images, deviation)
+    deviation = _scale_length(images, deviation)
     kernel = 2 * math.ceil(3 * deviation) + 1
     return gaussian_blur2d(images, kernel, (deviation, deviation))
 
 
-def _streak(images: Tensor, generator: torch.Generator, half_length: float, *, centre_degrees: float) -> Tensor:
+def _blur_along(images: Tensor, generator: torch.Generator, half_length: float, *, centre_degrees: float) -> Tensor:
     """Blur each image along a line within 45 degrees of ``centre_degrees``."""
     degrees = centre_degrees + 90 * torch.rand(len(images), generator=generator) - 45
-    kernel = 2 * max(1, round(_pixels(images, half_length))) + 1
+    kernel = 2 * max(1, round(_scale_length(images, half_length))) + 1
     direction = torch.zeros(len(images), device=images.device)
     return kornia_motion_blur(images, kernel, degrees.to(images.device), direction, mode="bilinear")
 
 
-def _enlarge(images: Tensor, factor: float) -> Tensor:
+def _enlarge_middle(images: Tensor, factor: float) -> Tensor:
     """Return the middle of the images, enlarged by ``factor`` to the same size."""
     corners = torch.tensor([[[1 / factor, 0.0, 0.0], [0.0, 1 / factor, 0.0]]], device=images.device)
     grid = functional.affine_grid(corners.expand(len(images), -1, -1), list(images.shape), align_corners=False)
@@ -205,7 +205,7 @@ def _box_weights(size: int, share: float) -> Tensor:
     return overlaps.clamp(min=0) * (boxes / size)
 
 
-def _octaves(images: Tensor, generator: torch.Generator) -> list[Tensor]:
+def _make_noise(images: Tensor, generator: torch.Generator) -> list[Tensor]:
     """Return smooth noise in -1..1 on grids of 2, 4, 8, ... cells up to the image's size, one channel each."""
     height, width = images.shape[2:]
     layers, cells = [], 2
@@ -216,7 +216,7 @@ def _octaves(images: Tensor, generator: torch.Generator) -> list[Tensor]:
     return layers
 
 
-def _stretch(layers: Tensor) -> Tensor:
+def _stretch_range(layers: Tensor) -> Tensor:
     """Map each image's values to 0..1."""
     lowest, highest = layers.amin((1, 2, 3), keepdim=True), layers.amax((1, 2, 3), keepdim=True)
     return (layers - lowest) / (highest - lowest).clamp(min=torch.finfo(layers.dtype).eps)

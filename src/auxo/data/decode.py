@@ -71,7 +71,7 @@ def decode_image(content: bytes, *, where: str, image_size: int | None) -> UInt8
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
             with Image.open(io.BytesIO(content), formats=FORMATS) as opened:
-                _check(opened, where)
+                _check_header(opened, where)
                 if image_size is not None:
                     opened.draft(opened.mode, (2 * image_size, 2 * image_size))
                 opened.load()
@@ -89,7 +89,7 @@ def decode_image(content: bytes, *, where: str, image_size: int | None) -> UInt8
     return torch.from_numpy(np.array(image)).permute(2, 0, 1)
 
 
-def _check(image: Image.Image, where: str) -> None:
+def _check_header(image: Image.Image, where: str) -> None:
     """Refuse an image by its header, and float images also by their pixels."""
     if min(image.size) < MIN_PIXELS:
         got = f"{image.width}x{image.height} in {where}"

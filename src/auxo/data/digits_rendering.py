@@ -32,7 +32,7 @@ def centre_digits(digits: UInt8[Tensor, "digits height width"]) -> UInt8[Tensor,
     if bool(blank.any()):
         raise DataError("a digit with ink", f"digit {int(blank.nonzero()[0])}, which is blank", "leave it out")
     strokes = digits.float()
-    height, width = _extent(ink.any(2)), _extent(ink.any(1))
+    height, width = _measure_extent(ink.any(2)), _measure_extent(ink.any(1))
     pixels_per_pixel = torch.maximum(height, width) / _DIGIT_SIDE
     rows = _sampling_positions(_mean_position(strokes.sum(2)), pixels_per_pixel, digits.shape[1])
     columns = _sampling_positions(_mean_position(strokes.sum(1)), pixels_per_pixel, digits.shape[2])
@@ -44,7 +44,7 @@ def centre_digits(digits: UInt8[Tensor, "digits height width"]) -> UInt8[Tensor,
     return (drawn * (255 / drawn.amax((1, 2), keepdim=True))).round().to(torch.uint8)
 
 
-def _extent(occupied: Tensor) -> Tensor:
+def _measure_extent(occupied: Tensor) -> Tensor:
     """Return the distance from the first to the last occupied place in each row of flags, both included."""
     places = occupied.float()
     return occupied.shape[1] - places.flip(1).argmax(1) - places.argmax(1)

@@ -102,7 +102,7 @@ class InputPipeline(nn.Module):
         Raises:
             DataError: all pixels of a channel are equal.
         """
-        mean, std = _statistics(source)
+        mean, std = _measure_channels(source)
         return cls(mean, std, image_shape=source.image_shape, augment=augment, place_fill=place_fill)
 
     def with_places(self, fills: Mapping[str, int | float]) -> "InputPipeline":
@@ -127,7 +127,7 @@ class InputPipeline(nn.Module):
         """
         images, targets = batch.images.float() / 255, batch.targets
         if seed is not None:
-            images, places = self._augmented(self.checked(augment), images, batch, seed)
+            images, places = self._augment_batch(self.checked(augment), images, batch, seed)
             if places is not None:
                 moved = {
                     name: _move_target(name, targets[name], places, fill)
@@ -158,7 +158,7 @@ class InputPipeline(nn.Module):
             raise ConfigError("images of 3 channels for strong augmentation", str(channels), "repeat or drop channels")
         return augment
 
-    def _augmented(
+    def _augment_batch(
         self, name: str, images: Float[Tensor, "batch c h w"], batch: Batch, seed: int
     ) -> tuple[Float[Tensor, "batch c h w"], Float[Tensor, "batch 1 h w"] | None]:
         """Apply the augmentation called ``name``; the memory format stays.
@@ -236,11 +236,13 @@ def _draw_shifts(
     with global_seed(seed):
         drawn = augmentation.forward_parameters(torch.Size((batch.joined_size, *images.shape[1:])))
     return [
-        ParamItem(item.name, _part(item.data, batch.first, len(batch))) for item in drawn if isinstance(item.data, dict)
+        ParamItem(item.name, _keep_draws(item.data, batch.first, len(batch)))
+        for item in drawn
+        if isinstance(item.data, dict)
     ]
 
 
-def _part(drawn: Mapping[str, Tensor], first: int, count: int) -> dict[str, Tensor]:
+def _keep_draws(drawn: Mapping[str, Tensor], first: int, count: int) -> dict[str, Tensor]:
     """Keep the draws of the images ``first`` to ``first + count - 1``; the batch shape becomes theirs."""
     part = {key: value[first : first + count] for key, value in drawn.items() if key != _SHAPE_KEY}
     shape = drawn[_SHAPE_KEY].clone()
@@ -248,7 +250,7 @@ def _part(drawn: Mapping[str, Tensor], first: int, count: int) -> dict[str, Tens
     return {**part, _SHAPE_KEY: shape}
 
 
-def _statistics(source: AbstractSource) -> tuple[Float[Tensor, " channels"], Float[Tensor, " channels"]]:
+def _measure_channels(source: AbstractSource) -> tuple[Float[Tensor, " channels"], Float[Tensor, " channels"]]:
     """Return mean and standard deviation of each channel in [0, 1], from exact integer sums."""
     indices = torch.arange(len(source))
     if not isinstance(source, InMemorySource) and len(source) > _MAX_STREAMED:

@@ -134,10 +134,10 @@ def recolour_view(images: Images, draws: Draws, *, view: SimCLRView) -> Images:
     """
     if images.shape[1] == 3:
         images = colour_jitter(images, draws, prob=_JITTER_PROB)
-        images = _sometimes(images, draws, _GREY, _GREY_PROB)
+        images = _apply_sometimes(images, draws, _GREY, _GREY_PROB)
     if min(images.shape[-2:]) >= _MIN_BLURRED_PIXELS:
-        images = _sometimes(images, draws, _BLUR, view.blur_prob)
-    return _sometimes(images, draws, _HALF_SOLARIZE, view.solarize_prob)
+        images = _apply_sometimes(images, draws, _BLUR, view.blur_prob)
+    return _apply_sometimes(images, draws, _HALF_SOLARIZE, view.solarize_prob)
 
 
 def colour_jitter(
@@ -162,7 +162,7 @@ def colour_jitter(
     return images
 
 
-def _sometimes(images: Images, draws: Draws, operation: Operation, prob: float) -> Images:
+def _apply_sometimes(images: Images, draws: Draws, operation: Operation, prob: float) -> Images:
     """Apply an operation with a probability, its magnitude uniform over its range."""
     count = len(images)
     is_changed, strength = draws.uniform(count) < prob, draws.uniform(count)
@@ -203,13 +203,13 @@ def _cubic_weights(
     return weights / weights.sum(2, keepdim=True)
 
 
-def _blur(images: Images, sigmas: Float[Tensor, " n"]) -> Images:
+def _blur_images(images: Images, sigmas: Float[Tensor, " n"]) -> Images:
     """Blur, each image by its own deviation in pixels; the image goes on outside as in a mirror."""
     taps = 2 * (min(images.shape[-2:]) // 20) + 1
     return gaussian_blur2d(images, (taps, taps), sigmas.view(-1, 1).expand(-1, 2)).clamp(0, 1)
 
 
-def _hue(images: Images, turns: Float[Tensor, " n"]) -> Images:
+def _turn_hue(images: Images, turns: Float[Tensor, " n"]) -> Images:
     """Turn the hue by a part of the circle; largest and smallest value of a pixel stay."""
     high, low = images.amax(1, keepdim=True), images.amin(1, keepdim=True)
     spread = high - low
@@ -225,12 +225,12 @@ def _hue(images: Images, turns: Float[Tensor, " n"]) -> Images:
 _POOL = {operation.name: operation for operation in OPERATIONS}
 _IDENTITY = _POOL["Identity"]
 _GREY = _POOL["Color"]._replace(low=0.0, high=0.0)
-_BLUR = Operation("GaussianBlur", 0.1, 2.0, _blur)
+_BLUR = Operation("GaussianBlur", 0.1, 2.0, _blur_images)
 _HALF_SOLARIZE = _POOL["Solarize"]._replace(low=0.5, high=0.5)
 JITTER = (
     _POOL["Brightness"]._replace(low=0.6, high=1.4),
     _POOL["Contrast"]._replace(low=0.6, high=1.4),
     _POOL["Color"]._replace(low=0.8, high=1.2),
-    Operation("Hue", -0.1, 0.1, _hue),
+    Operation("Hue", -0.1, 0.1, _turn_hue),
 )
 """The operations of :func:`colour_jitter` with the ranges of BYOL; the hue's are parts of the colour circle."""

@@ -62,7 +62,7 @@ class Card:
     def data(self) -> str:
         """The name of the data: a scenario, or the last part of the user's own place."""
         own = self.config.data.train
-        return self.config.data.scenario if own is None else _last(own)
+        return self.config.data.scenario if own is None else _take_last_part(own)
 
     @property
     def title(self) -> str:
@@ -85,24 +85,24 @@ class Card:
             metadata: begin with the YAML block that the Hugging Face hub reads.
         """
         parts = [
-            *([self._metadata()] if metadata else []),
+            *([self._write_metadata()] if metadata else []),
             f"# {self.title}",
-            self._what(),
-            *self._use(),
-            *self._data(),
-            *self._training(),
-            *self._results(),
-            *self._limits(),
-            *self._end(),
+            self._describe_model(),
+            *self._describe_use(),
+            *self._describe_data(),
+            *self._describe_training(),
+            *self._describe_results(),
+            *self._describe_limits(),
+            *self._describe_licence(),
         ]
         return "\n\n".join(part.strip("\n") for part in parts) + "\n"
 
-    def _metadata(self) -> str:
+    def _write_metadata(self) -> str:
         """Return the YAML block; its values are JSON, which YAML contains."""
         results = [
             {
                 "task": {"type": self.description.task.hub_tag},
-                "dataset": {"type": _slug(self.data), "name": self.data, "split": row.split},
+                "dataset": {"type": _make_slug(self.data), "name": self.data, "split": row.split},
                 "metrics": [{"type": row.primary, "value": row.main.value}],
             }
             for row in self.history.first_head()
@@ -112,12 +112,12 @@ class Card:
             "license": self.licence.lower(),
             "library_name": "auxo",
             "pipeline_tag": self.description.task.hub_tag,
-            "tags": [self.description.task.hub_tag, _slug(self.method), _slug(self.backbone)],
+            "tags": [self.description.task.hub_tag, _make_slug(self.method), _make_slug(self.backbone)],
             "model-index": [{"name": self.title, "results": results}],
         }
         return "\n".join(["---", *(f"{key}: {json.dumps(value)}" for key, value in values.items()), "---"])
 
-    def _what(self) -> str:
+    def _describe_model(self) -> str:
         """Return what the model is and what its outputs stand for."""
         names = self.description.names
         shown = json.dumps(list(names[:_MANY_CLASSES]), ensure_ascii=False)
@@ -128,7 +128,7 @@ class Card:
             + (f"\n\nClasses, in the order of the outputs:\n\n```json\n{shown}\n```\n{rest}" if names else "")
         )
 
-    def _use(self) -> list[str]:
+    def _describe_use(self) -> list[str]:
         """Return the sections on files, use and input."""
         parts = ["## Files", "\n".join(f"* `{name}`: {what}" for name, what in self.files.items()), "## Use"]
         parts.append(f"With auxo, where this folder is called `export`:\n\n```text\n{self.command('export')}\n```")
@@ -146,7 +146,7 @@ class Card:
         note = "The network normalises by itself; give it values in [0, 1], any number of images at a time."
         return [*parts, "## Input and output", f"{numbered}\n\n{note} Output: {output}."]
 
-    def _data(self) -> list[str]:
+    def _describe_data(self) -> list[str]:
         """Return the section on data: where from, how many, and digests."""
         config, counts = self.config.data, self.description.task.train_counts
         if config.train is None:
@@ -154,10 +154,10 @@ class Card:
             origin = f"The scenario `{config.scenario}` of auxo. {' '.join(source.split())}"
         else:
             given = ((name, getattr(config, name)) for name in ("train", "val", "test", "unlabelled"))
-            places = [f"{name} `{_last(place)}`" for name, place in given if place is not None]
+            places = [f"{name} `{_take_last_part(place)}`" for name, place in given if place is not None]
             origin = f"Images of the maker's own; of their places only the last part is told: {', '.join(places)}."
         if config.ood:
-            origin += f" From elsewhere: {', '.join(f'`{_last(place)}`' for place in config.ood)}."
+            origin += f" From elsewhere: {', '.join(f'`{_take_last_part(place)}`' for place in config.ood)}."
         measured = {row.split: f"{row.n:,}" for row in self.history.first_head()}
         numbers = {"train": f"{sum(counts):,}" if counts else "", **measured}
         names = dict.fromkeys([*self.digests, *measured])
@@ -172,7 +172,7 @@ class Card:
         )
         return ["## Data", origin, table, note + (", ".join(_changed_options(config)) or "none") + "."]
 
-    def _training(self) -> list[str]:
+    def _describe_training(self) -> list[str]:
         """Return the section on how the model was trained."""
         lines = []
         for stage in self.config.stages:
@@ -181,7 +181,7 @@ class Card:
             if stage.start_from == "scratch" and self.config.backbone.pretrained:
                 start = "the backbone's published weights"
             elif stage.start_from == "scratch" and self.config.backbone.weights is not None:
-                start = f"the weights in `{_last(self.config.backbone.weights)}`"
+                start = f"the weights in `{_take_last_part(self.config.backbone.weights)}`"
             lines.append(
                 f"* Stage `{stage.name}`: method `{method_name(stage)}`, epochs {stage.epochs}, batch size "
                 f"{stage.batch_size}, starts from {start}. Source: {' '.join(str(source).split())}"
@@ -197,7 +197,7 @@ class Card:
             return str(getattr(import_file(split_outside(name)[0]), "SOURCE", "no source is given"))
         return entries("backbones")[name.partition(":")[0]].source
 
-    def _results(self) -> list[str]:
+    def _describe_results(self) -> list[str]:
         """Return the section on what was measured."""
         history = self.history
         table = to_markdown(build_table(history.rows, selection=history.selection, compute=history.compute))
@@ -209,7 +209,7 @@ class Card:
         measure = title_measure(history.first_head()[0].primary)
         return ["## Results", table, *([f"Lowest {measure} of one class: {worst}."] if worst else []), trace]
 
-    def _limits(self) -> list[str]:
+    def _describe_limits(self) -> list[str]:
         """Return the section on what the numbers do not say."""
         task, history, names = self.description.task, self.history, self.description.names
         gives_one = bool(names) and not task.targets[0].has_places
@@ -231,7 +231,7 @@ class Card:
             lines.append("The val split chose the checkpoint, so its numbers are too good.")
         return ["## Limits", "\n".join(f"* {line}" for line in lines)]
 
-    def _end(self) -> list[str]:
+    def _describe_licence(self) -> list[str]:
         """Return the sections on licence and versions."""
         licence = f"`{self.licence}`, as the model's maker chose."
         if self.licence == "unknown":
@@ -262,11 +262,11 @@ def _changed_options(config: DataConfig) -> list[str]:
     return [f"`data.{name.replace('_', '-')} {getattr(config, name)}`" for name in changed]
 
 
-def _last(place: str) -> str:
+def _take_last_part(place: str) -> str:
     """Return the last part of a path; an address stays."""
     return place if "://" in place else PurePath(place).name
 
 
-def _slug(name: str) -> str:
+def _make_slug(name: str) -> str:
     """Return a name in small letters, digits and hyphens."""
     return "-".join("".join(c if c.isalnum() else " " for c in name.lower()).split()) or "unnamed"

@@ -82,8 +82,8 @@ def export_run(
         CheckpointError: the run has no results.
         OutputError: ``out`` holds files, or cannot be written.
     """
-    _check(formats, licence)
-    folder = _free_folder(run) if out is None else _checked(out)
+    _check_request(formats, licence)
+    folder = _free_folder(run) if out is None else _check_folder(out)
     history, document = RunHistory.read_finished(run), (run / "config.json").read_text(encoding="utf-8")
     if not history.first_head():
         fix = "name a whole run directory"
@@ -111,13 +111,13 @@ def export_run(
         _write_network(temporary, program, model, files=card.files, document=published(document))
         for name, text in texts.items():
             write_atomically(temporary / name, text)
-        _move(temporary, folder)
+        _move_folder(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return Export(folder, card.title, dict(card.files), card.command(str(folder)))
 
 
-def _check(formats: Sequence[ExportFormat], licence: str) -> None:
+def _check_request(formats: Sequence[ExportFormat], licence: str) -> None:
     """Refuse what cannot be written, before any work."""
     unknown = [name for name in formats if name not in FORMATS]
     if unknown or not formats:
@@ -138,7 +138,7 @@ def _free_folder(run: Path) -> Path:
     return folder
 
 
-def _checked(out: Path) -> Path:
+def _check_folder(out: Path) -> Path:
     """Return a folder that is not there or empty, and refuse others."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         got = f"{out} with files in it" if out.is_dir() else f"{out}, a file"
@@ -177,7 +177,7 @@ def _write_network(
         write_atomically(folder / "model.pt2", to_pt2(program, description))
 
 
-def _move(source: Path, target: Path) -> None:
+def _move_folder(source: Path, target: Path) -> None:
     """Give a folder its name."""
     try:
         os.replace(source, target)

@@ -65,7 +65,7 @@ def capture(model: TrainedModel) -> ExportedProgram:
         parameter.data = parameter.data.contiguous()
     generator = named_generator(0, "export", "images")
     images = torch.rand(_CHECKED_IMAGES, task.channels, task.height, task.width, generator=generator)
-    program = _traced(_pruned(_traced(network, images).module()), images)
+    program = _trace_network(_prune_graph(_trace_network(network, images).module()), images)
     with torch.no_grad():
         answers, expected = program.module()(images), network(images)
     names = task.targets[0].names
@@ -96,7 +96,7 @@ def difference(
     return float((gaps / sizes.clamp(min=torch.finfo(torch.float32).tiny)).max())
 
 
-def _traced(network: nn.Module, images: Images) -> ExportedProgram:
+def _trace_network(network: nn.Module, images: Images) -> ExportedProgram:
     """Return the graph of a network, whose first axis may have any length."""
     shapes = {"images": {0: Dim("batch")}}
     try:
@@ -113,7 +113,7 @@ def _traced(network: nn.Module, images: Images) -> ExportedProgram:
         raise ConfigError("a network that torch.export can trace", f"{type(error).__name__}: {reason}", fix) from error
 
 
-def _pruned(graph: nn.Module) -> nn.Module:
+def _prune_graph(graph: nn.Module) -> nn.Module:
     """Drop operations whose results nothing reads, then weights that no operation reads, in place."""
     if isinstance(graph, GraphModule):
         graph.graph.eliminate_dead_code()

@@ -33,7 +33,7 @@ def to_onnx(program: ExportedProgram, description: Description) -> bytes:
         ConfigError: onnx or onnxscript is missing, or the network has an operation that ONNX lacks.
     """
     require_onnx()
-    with _quiet():
+    with _quiet_exporter():
         try:
             made = torch.onnx.export(
                 program, (), dynamo=True, input_names=[_INPUT], output_names=[_OUTPUT], verbose=False
@@ -55,7 +55,7 @@ def require_onnx() -> None:
         ConfigError: onnx or onnxscript cannot be imported.
     """
     for name in ("onnx", "onnxscript"):
-        _import(name, purpose="to write ONNX files")
+        _import_extra(name, purpose="to write ONNX files")
 
 
 def open_onnx(path: Path, *, code: Sequence[str] = ()) -> Predictor:
@@ -68,7 +68,7 @@ def open_onnx(path: Path, *, code: Sequence[str] = ()) -> Predictor:
     fix = "name a model.onnx that auxo export wrote"
     if not path.is_file():
         raise CheckpointError(f"the file {path}", "nothing there", fix)
-    runtime = _import("onnxruntime", purpose="to run ONNX files")
+    runtime = _import_extra("onnxruntime", purpose="to run ONNX files")
     options = runtime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     state = runtime.capi.onnxruntime_pybind11_state
@@ -92,7 +92,7 @@ def open_onnx(path: Path, *, code: Sequence[str] = ()) -> Predictor:
     return Predictor(description, path, logits)
 
 
-def _import(name: str, *, purpose: str) -> ModuleType:
+def _import_extra(name: str, *, purpose: str) -> ModuleType:
     """Import a package of the extra onnx."""
     try:
         return importlib.import_module(name)
@@ -103,7 +103,7 @@ def _import(name: str, *, purpose: str) -> ModuleType:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def _quiet_exporter() -> Iterator[None]:
     """Keep two notes of torch's ONNX exporter that concern nobody here off the terminal."""
     # The first says that torchvision, which auxo does not need, is not installed.
     with quiet_logger("torch.onnx._internal.exporter._registration", level=logging.ERROR), warnings.catch_warnings():

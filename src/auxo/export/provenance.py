@@ -27,10 +27,10 @@ def source_commit() -> str | None:
     except importlib.metadata.PackageNotFoundError:
         installed = None
     commit = json.loads(installed or "{}").get("vcs_info", {}).get("commit_id")
-    return str(commit) if commit else _head(Path(auxo.__file__).parents[2] / ".git")
+    return str(commit) if commit else _read_head(Path(auxo.__file__).parents[2] / ".git")
 
 
-def _head(git: Path) -> str | None:
+def _read_head(git: Path) -> str | None:
     """Return the commit that a repository's HEAD names."""
     try:
         head = (git / "HEAD").read_text(encoding="ascii").strip()

@@ -40,12 +40,12 @@ for label, probability in zip(json.load(open("labels.json")), probabilities):
 
 def torch_snippet(description: Description) -> str:
     """Return lines that print the probabilities of ``picture.png`` with torch, from the folder of the export."""
-    return _TORCH.format(fit=_fit(description), show=_choose_lines(description, _SHOW_TORCH))
+    return _TORCH.format(fit=_write_resizing(description), show=_choose_lines(description, _SHOW_TORCH))
 
 
 def onnx_snippet(description: Description) -> str:
     """Return lines that print the probabilities of ``picture.png`` with onnxruntime, from the folder of the export."""
-    return _ONNX.format(fit=_fit(description), show=_choose_lines(description, _SHOW_ONNX))
+    return _ONNX.format(fit=_write_resizing(description), show=_choose_lines(description, _SHOW_ONNX))
 
 
 def _choose_lines(description: Description, of_classes: str) -> str:
@@ -54,7 +54,7 @@ def _choose_lines(description: Description, of_classes: str) -> str:
     return of_classes if target.names and not target.has_places else "print(logits)"
 
 
-def _fit(description: Description) -> str:
+def _write_resizing(description: Description) -> str:
     """Return the lines that bring an image to the input's size and colours."""
     upright = 'ImageOps.exif_transpose(image).convert("RGB")'
     size = description.image_size

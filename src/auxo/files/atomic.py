@@ -26,7 +26,7 @@ def write_atomically(path: Path, content: bytes | str) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        _remove(temporary)
+        _delete_file(temporary)
         raise _output_error(path, error) from error
 
 
@@ -43,10 +43,10 @@ def require_folder_of(path: Path) -> None:
 def remove_temporaries(folder: Path) -> None:
     """Delete what a process that was killed in :func:`write_atomically` left in a folder, where nobody writes now."""
     for path in folder.glob(f".*{_ENDING}"):
-        _remove(path)
+        _delete_file(path)
 
 
-def _remove(path: Path) -> None:
+def _delete_file(path: Path) -> None:
     """Delete a file if that can be done."""
     with suppress(OSError):
         path.unlink()

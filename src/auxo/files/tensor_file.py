@@ -43,7 +43,7 @@ def write_tensor_file(path: Path, tree: Mapping[str, Any], header: Mapping[str, 
     tensors: dict[str, Tensor] = {}
     skeleton = _take_out(tree, "", tensors)
     content = json.dumps({"header": dict(header), "tree": skeleton})
-    description = {"format": FORMAT, "content": content, "digest": _digest(tensors, content)}
+    description = {"format": FORMAT, "content": content, "digest": _digest_content(tensors, content)}
     # One entry only: safetensors writes several in an order that changes from process to process.
     write_atomically(path, save(tensors, metadata={"auxo": json.dumps(description)}))
 
@@ -64,20 +64,20 @@ def read_tensor_file(path: Path) -> TensorFile:
     except (SafetensorError, OSError) as error:
         fix = "delete it to go on from an older one, or take it from a copy"
         raise CheckpointError(f"a whole safetensors file at {path}", f"a damaged one ({error})", fix) from error
-    metadata = _parse(description)
+    metadata = _parse_header(description)
     if metadata is None or (metadata.get("format") == FORMAT and not isinstance(metadata.get("content"), str)):
         raise CheckpointError(f"a file written by auxo at {path}", "a foreign safetensors file", "name an auxo run")
     if metadata.get("format") != FORMAT:
         fix = "use the version of auxo that wrote it"
         raise CheckpointError(f"file format {FORMAT} in {path}", f"format {metadata.get('format')}", fix)
-    if _digest(tensors, metadata["content"]) != metadata.get("digest"):
+    if _digest_content(tensors, metadata["content"]) != metadata.get("digest"):
         fix = "delete it to go on from an older one, or take it from a copy"
         raise CheckpointError(f"unchanged numbers in {path}", "other bytes than were written", fix)
     content = json.loads(metadata["content"])
     return TensorFile(_put_back(content["tree"], tensors), content["header"])
 
 
-def _parse(description: str | None) -> dict[str, Any] | None:
+def _parse_header(description: str | None) -> dict[str, Any] | None:
     """Return what a file says of itself, or nothing if auxo did not write it."""
     try:
         parsed = json.loads(description or "")
@@ -111,7 +111,7 @@ def _put_back(value: object, tensors: Mapping[str, Tensor]) -> object:
     return {key: _put_back(item, tensors) for key, item in value["items"]}
 
 
-def _digest(tensors: Mapping[str, Tensor], content: str) -> str:
+def _digest_content(tensors: Mapping[str, Tensor], content: str) -> str:
     """Return a digest of names, types, shapes, bytes and the rest of the content."""
     digest = hashlib.sha256(content.encode())
     for name in sorted(tensors):

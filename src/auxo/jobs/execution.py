@@ -70,7 +70,7 @@ def run_jobs(
     if isinstance(jobs, Sequence):
         ordered = list(jobs)
         check_jobs(ordered)
-    number = executor.execute(_unfinished(jobs if ordered is None else ordered, report), report)
+    number = executor.execute(_find_unfinished(jobs if ordered is None else ordered, report), report)
     if number is not None:
         got = f"signal {number} after {len(outcomes)}{'' if ordered is None else f' of {len(ordered)}'}"
         fix = "give the same command again; what is finished is kept, and what was begun goes on"
@@ -81,7 +81,7 @@ def run_jobs(
     return outcomes
 
 
-def _unfinished(jobs: Iterable[Job], report: Callable[[Outcome], None]) -> Iterator[Job]:
+def _find_unfinished(jobs: Iterable[Job], report: Callable[[Outcome], None]) -> Iterator[Job]:
     """Yield the jobs whose run is not finished; report the others, all of a sequence first."""
     waiting: list[Job] = []
     for job in jobs:

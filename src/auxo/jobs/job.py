@@ -95,7 +95,7 @@ def check_job(job: Job) -> bool:
         return False
     stored = from_json(path.read_text(encoding="utf-8"), origin=str(path), code=[str(file) for file in code])
     if to_json(stored) != to_json(job.config):
-        different = ", ".join(_differences(stored, job.config)) or "all"
+        different = ", ".join(_find_differences(stored, job.config)) or "all"
         fix = "choose another folder, or delete that run"
         raise ConfigError(f"the run {job.name} in {job.folder}", f"one of another config ({different})", fix)
     if not is_finished(job.folder):
@@ -119,7 +119,7 @@ def _has_trained(folder: Path) -> bool:
     return (folder / "model.safetensors").is_file() or any((folder / "checkpoints").glob("*.safetensors"))
 
 
-def _differences(stored: ExperimentConfig, wanted: ExperimentConfig) -> list[str]:
+def _find_differences(stored: ExperimentConfig, wanted: ExperimentConfig) -> list[str]:
     """Return the first places where two configs differ, each with both values."""
     flat = [_describe_config(config) for config in (stored, wanted)]
     names = [name for name in {**flat[0], **flat[1]} if flat[0].get(name) != flat[1].get(name)]

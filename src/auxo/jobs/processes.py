@@ -52,12 +52,12 @@ class LocalProcesses(AbstractExecutor):
         running: list[tuple[Job, WorkerProcess]] = []
         with wish_to_stop() as stop:
             try:
-                self._work(jobs, report, running, stop, threads)
+                self._fill_places(jobs, report, running, stop, threads)
             finally:
                 end_all([worker for _, worker in running])
             return stop.signal_number
 
-    def _work(
+    def _fill_places(
         self,
         jobs: Iterator[Job],
         report: Callable[[Outcome], None],
@@ -72,7 +72,7 @@ class LocalProcesses(AbstractExecutor):
                 job = next(jobs, None)
                 is_empty = job is None
                 if job is not None:
-                    self._start(job, report, running, threads)
+                    self._start_run(job, report, running, threads)
             if is_empty and not running:
                 return
             time.sleep(_LOOK_SECONDS)
@@ -82,7 +82,7 @@ class LocalProcesses(AbstractExecutor):
                     running.remove((job, worker))
                     report(judged(job, reason, worker.seconds))
 
-    def _start(
+    def _start_run(
         self, job: Job, report: Callable[[Outcome], None], running: list[tuple[Job, WorkerProcess]], threads: int
     ) -> None:
         """Start a run; one that cannot even begin has failed."""

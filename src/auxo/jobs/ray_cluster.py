@@ -114,12 +114,12 @@ class _Board:
         """Keep every place of the cluster taken, and one run waiting, so that a cluster that can grow does."""
         is_empty = False
         while not stop:
-            places = self._places()
+            places = self._count_places()
             while len(self.running) <= places and not is_empty and not stop:
                 job = next(jobs, None)
                 is_empty = job is None
                 if job is not None:
-                    self._submit(job)
+                    self._submit_run(job)
             if is_empty and not self.running:
                 return
             done, _ = self.ray.wait(list(self.running), num_returns=1, timeout=_LOOK_SECONDS)
@@ -135,13 +135,13 @@ class _Board:
         for folder, token in self.tokens.items():
             (folder / token).unlink(missing_ok=True)
 
-    def _places(self) -> int:
+    def _count_places(self) -> int:
         """Return how many runs the cluster has room for."""
         has = self.ray.cluster_resources()
         places = int(has.get("CPU", 0) // self.cpus)
         return max(1, min(places, int(has.get("GPU", 0) / self.gpus)) if self.gpus else places)
 
-    def _submit(self, job: Job) -> None:
+    def _submit_run(self, job: Job) -> None:
         """Hand a run over to the cluster; one whose folder cannot be written has failed."""
         try:
             parent = make_folder(job.folder).resolve().parent

@@ -89,7 +89,7 @@ def work(order: Order) -> Answer:
             place = Path(name)
             _check_version(order)
             code = [_find_code(file, text, place) for file, text in order["code"].items()]
-            if _sees(folder, order["token"]):
+            if _sees_folder(folder, order["token"]):
                 return Answer(
                     reason=_supervise_worker(order, code, folder), seconds=time.monotonic() - started, files=None
                 )
@@ -109,7 +109,7 @@ def _check_version(order: Order) -> None:
         raise ConfigError(f"auxo {order['version']} on every machine", got, "install one version everywhere")
 
 
-def _sees(folder: Path, token: str) -> bool:
+def _sees_folder(folder: Path, token: str) -> bool:
     """Return whether the folder of the machine that asks is visible here."""
     try:
         return (folder.parent / token).read_text(encoding="utf-8") == token

@@ -73,7 +73,7 @@ class WorkerProcess:
             self._place.cleanup()
             reason = (error.strerror or "an error").lower()
             raise OutputError(f"to write {log} and start a process", reason, "check the disk") from error
-        self._send(request)
+        self._send_request(request)
 
     @property
     def seconds(self) -> float:
@@ -85,8 +85,8 @@ class WorkerProcess:
         code = self._process.poll()
         if code is None:
             return None
-        reason = "" if code == 0 else self._reason(code)
-        self._release()
+        reason = "" if code == 0 else self._read_reason(code)
+        self._close_pipe()
         return reason
 
     def terminate(self) -> None:
@@ -97,9 +97,9 @@ class WorkerProcess:
         """End it at once."""
         self._process.kill()
         self._process.wait()
-        self._release()
+        self._close_pipe()
 
-    def _send(self, request: Request) -> None:
+    def _send_request(self, request: Request) -> None:
         """Write the request; the pipe stays open."""
         pipe = self._process.stdin
         assert pipe is not None  # it was asked for
@@ -107,7 +107,7 @@ class WorkerProcess:
             pipe.write(json.dumps(request).encode() + b"\n")
             pipe.flush()
 
-    def _reason(self, code: int) -> str:
+    def _read_reason(self, code: int) -> str:
         """Return why it failed."""
         if self._error_file.exists():
             return self._error_file.read_text(encoding="utf-8")
@@ -118,7 +118,7 @@ class WorkerProcess:
             return f"its process was stopped by {signal.Signals(code - 128).name}; its state is saved"
         return f"its process left with code {code}"
 
-    def _release(self) -> None:
+    def _close_pipe(self) -> None:
         """Close the pipe of a process that is gone, and delete its temporary folder."""
         self._place.cleanup()
         if self._process.stdin is not None and not self._process.stdin.closed:

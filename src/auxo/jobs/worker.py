@@ -51,15 +51,15 @@ class _LogObserver(SilentObserver):
 
     def noted(self, note: str) -> None:
         """Say what a person should know of the data."""
-        _say(f"note: {note}")
+        _write_log(f"note: {note}")
 
     def stage_started(self, stage: str, *, step: int, num_steps: int) -> None:
         """Say where the stage begins."""
-        _say(f"{stage}: step {step} of {num_steps}")
+        _write_log(f"{stage}: step {step} of {num_steps}")
 
     def evaluated(self, epoch: int, rows: list[EvaluationRow]) -> None:
         """Say how good every head is."""
-        _say(f"epoch {epoch}: " + ", ".join(f"{row.split} {row.head} {row.main.describe()}" for row in rows))
+        _write_log(f"epoch {epoch}: " + ", ".join(f"{row.split} {row.head} {row.main.describe()}" for row in rows))
 
 
 def main() -> None:
@@ -67,21 +67,21 @@ def main() -> None:
     request: Request = json.loads(sys.stdin.buffer.readline())
     sys.path.extend(place for place in request["path"] if place not in sys.path)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    _say(f"process {os.getpid()} begins at {time.strftime('%Y-%m-%d %H:%M:%S')}")
+    _write_log(f"process {os.getpid()} begins at {time.strftime('%Y-%m-%d %H:%M:%S')}")
     try:
-        _train(request)
+        _train_run(request)
     except InterruptedRunError as error:
-        _say(str(error))
+        _write_log(str(error))
         sys.exit(error.exit_code)
     except AuxoError as error:
-        _fail(request, " ".join(str(error).split()))
+        _write_failure(request, " ".join(str(error).split()))
         sys.exit(error.exit_code)
     except Exception as error:  # noqa: BLE001  # a stranger's method may raise anything
-        _fail(request, _one_line(error))
+        _write_failure(request, _one_line(error))
         sys.exit(1)
 
 
-def _train(request: Request) -> None:
+def _train_run(request: Request) -> None:
     """Make the run, or go on with it."""
     folder = Path(request["folder"])
     config = from_json(request["document"], origin=str(folder / "config.json"), code=request["code"])
@@ -122,7 +122,7 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _fail(request: Request, reason: str) -> None:
+def _write_failure(request: Request, reason: str) -> None:
     """Leave the traceback in the log and the reason where it is looked for."""
     traceback.print_exc()
     Path(request["error_file"]).write_text(reason, encoding="utf-8")
@@ -135,7 +135,7 @@ def _one_line(error: Exception) -> str:
     return f"{type(error).__name__}{': ' if reason else ''}{reason} ({Path(frame.filename).name}, line {frame.lineno})"
 
 
-def _say(line: str) -> None:
+def _write_log(line: str) -> None:
     """Write a line into the log."""
     sys.stdout.write(line + "\n")
     sys.stdout.flush()

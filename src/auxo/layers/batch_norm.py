@@ -81,14 +81,14 @@ class _AbstractSynchronisedBatchNorm(_BatchNorm):
         mean = sums / count
         centred = values - mean.view(shape)
         squares = self.all_reduce(centred.square().sum(axes))
-        self._track(mean.detach(), squares.detach() / (count.detach() - 1))
+        self._update_statistics(mean.detach(), squares.detach() / (count.detach() - 1))
         normalised = centred * torch.rsqrt(squares / count + self.eps).view(shape)
         if self.affine:
             normalised = normalised * self.weight.view(shape) + self.bias.view(shape)
         result: Tensor = normalised.to(inputs.dtype)
         return result
 
-    def _track(self, mean: Tensor, unbiased_variance: Tensor) -> None:
+    def _update_statistics(self, mean: Tensor, unbiased_variance: Tensor) -> None:
         """Update the running statistics as torch's batch norm does."""
         if (
             not self.track_running_stats

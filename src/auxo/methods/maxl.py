@@ -394,6 +394,6 @@ def cifar100_released() -> ExperimentConfig:
     """Return the released run on CIFAR-100: VGG-16, 20 classes of 5 sub-classes, 200 epochs, batches of 100."""
     return ExperimentConfig(
         backbone=BackboneConfig(name="vgg16"),
-        data=DataConfig(scenario="cifar100", label_column="coarse_label"),
+        data=DataConfig(scenario="cifar100", label_column="coarse"),
         stages=(StageConfig(method=MAXL.Config(), epochs=200, batch_size=100),),
     )

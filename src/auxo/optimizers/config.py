@@ -68,7 +68,7 @@ class OptimizerConfig(Options):
 
     def build(self, parameters: Iterable[nn.Parameter]) -> Optimizer:
         """Return the optimiser over ``parameters``; torch groups its kernels (foreach) where the device allows."""
-        groups = self._groups(list(parameters))
+        groups = self._group_parameters(list(parameters))
         if self.name == "adamw":
             return torch.optim.AdamW(groups, lr=self.lr, weight_decay=self.weight_decay)
         if self.name == "lars":
@@ -100,7 +100,7 @@ class OptimizerConfig(Options):
         """
         return LearningRate(optimizer, self, num_epochs=num_epochs, steps_per_epoch=steps_per_epoch)
 
-    def _groups(self, parameters: list[nn.Parameter]) -> list[nn.Parameter] | list[dict[str, Any]]:
+    def _group_parameters(self, parameters: list[nn.Parameter]) -> list[nn.Parameter] | list[dict[str, Any]]:
         """Return the parameters, or those that decay in one group and the others in a second."""
         if self.decay_norms:
             return parameters
@@ -144,13 +144,13 @@ class LearningRate(LRScheduler):
 
     def get_lr(self) -> list[float | Tensor]:
         """Return the rate of each of the optimiser's groups for the next step."""
-        return [self._rate(float(lr), self.last_epoch // self.steps_per_move) for lr in self.base_lrs]
+        return [self._compute_rate(float(lr), self.last_epoch // self.steps_per_move) for lr in self.base_lrs]
 
     def rate_before(self, steps: int) -> float:
         """Return the rate of the first group so many steps before the next one, which itself is 0 before."""
-        return self._rate(float(self.base_lrs[0]), max(0, self.last_epoch - steps) // self.steps_per_move)
+        return self._compute_rate(float(self.base_lrs[0]), max(0, self.last_epoch - steps) // self.steps_per_move)
 
-    def _rate(self, lr: float, move: int) -> float:
+    def _compute_rate(self, lr: float, move: int) -> float:
         """Return the rate after ``move`` moves."""
         if move < self.num_warmup:
             return lr * (move + 1) / self.num_warmup

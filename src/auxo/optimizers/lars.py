@@ -95,10 +95,10 @@ class Lars(Optimizer):
         for group in self.param_groups:
             gradients = {weight: weight.grad for weight in group["params"] if weight.grad is not None}
             if gradients:
-                self._move(gradients, group)
+                self._move_parameters(gradients, group)
         return loss
 
-    def _move(self, gradients: dict[Tensor, Tensor], group: dict[str, Any]) -> None:
+    def _move_parameters(self, gradients: dict[Tensor, Tensor], group: dict[str, Any]) -> None:
         """Move parameters that share their options, each along its gradient."""
         parameters = [*gradients]
         updates = [*torch._foreach_add([*gradients.values()], parameters, alpha=group["weight_decay"])]
@@ -107,13 +107,13 @@ class Lars(Optimizer):
             ratios = group["trust_coefficient"] * sizes / lengths
             torch._foreach_mul_(updates, torch.where((sizes > 0) & (lengths > 0), ratios, 1.0).unbind())
         if group["momentum"]:
-            velocities = [self._velocity(parameter) for parameter in parameters]
+            velocities = [self._read_velocity(parameter) for parameter in parameters]
             torch._foreach_mul_(velocities, group["momentum"])
             torch._foreach_add_(velocities, updates)
             updates = velocities
         torch._foreach_add_(parameters, updates, alpha=-group["lr"])
 
-    def _velocity(self, parameter: Tensor) -> Tensor:
+    def _read_velocity(self, parameter: Tensor) -> Tensor:
         """Return the velocity of a parameter, zero before its first step."""
         state = self.state[parameter]
         if "momentum_buffer" not in state:

@@ -103,7 +103,7 @@ class _Tables(NamedTuple):
 
 # A transformation only moves numbers, so each is applied once, to a quadrant of positions, and then looked up.
 @lru_cache(maxsize=16)
-def _tables(tasks: tuple[AbstractQuadrantPretext, ...], channels: int, side: int, device: torch.device) -> _Tables:
+def _make_tables(tasks: tuple[AbstractQuadrantPretext, ...], channels: int, side: int, device: torch.device) -> _Tables:
     """Return the positions for every combination of codes; the last task's code runs fastest."""
     half = side // 2
     with torch.inference_mode(mode=False):  # the tables outlive the block they are first needed in
@@ -145,7 +145,7 @@ def change_quadrants(
         ShapeError: the images are not square, or the side is odd.
     """
     check_square(images, purpose="quadrants", even=True)
-    tables = _tables(tasks, images.shape[1], images.shape[2], images.device)
+    tables = _make_tables(tasks, images.shape[1], images.shape[2], images.device)
     combination = torch.zeros_like(quadrants)
     for task, code in zip(tasks, codes, strict=True):
         combination = combination * task.num_codes + code
@@ -163,7 +163,7 @@ def make_quadrants(images: Images, tasks: tuple[AbstractQuadrantPretext, ...], d
     count, device = len(images), images.device
     quadrants = draws.integers(4, count).to(device)
     codes = tuple(draws.integers(task.num_codes, count).to(device) for task in tasks)
-    return _batch(images, tasks, quadrants, codes, torch.arange(count, device=device))
+    return _make_batch(images, tasks, quadrants, codes, torch.arange(count, device=device))
 
 
 def make_all_quadrants(images: Images, tasks: tuple[AbstractQuadrantPretext, ...]) -> PretextBatch:
@@ -178,10 +178,10 @@ def make_all_quadrants(images: Images, tasks: tuple[AbstractQuadrantPretext, ...
     kinds = torch.cartesian_prod(*(torch.arange(size) for size in (4, *(task.num_codes for task in tasks))))
     quadrants, *codes = (kind.to(device).repeat_interleave(count) for kind in kinds.unbind(1))
     repeated = images.repeat(len(kinds), 1, 1, 1).contiguous(memory_format=memory_format_of(images))
-    return _batch(repeated, tasks, quadrants, tuple(codes), torch.arange(count, device=device).repeat(len(kinds)))
+    return _make_batch(repeated, tasks, quadrants, tuple(codes), torch.arange(count, device=device).repeat(len(kinds)))
 
 
-def _batch(
+def _make_batch(
     images: Tensor,
     tasks: tuple[AbstractQuadrantPretext, ...],
     quadrants: Tensor,

@@ -63,23 +63,23 @@ class Inpaint(AbstractImagePretext):
             Targets: of the images' dtype, shape ``(batch, num_outputs)``, detached.
         """
         count, device = len(images), images.device
-        side = self._side(images)
+        side = self._choose_side(images)
         height, width = images.shape[-2:]
         if self.place == "center":
             return self.make_all(images)
         rows, columns = (draws.integers(length - side + 1, count).to(device) for length in (height, width))
-        return self._emptied(images, rows, columns, torch.arange(count, device=device))
+        return self._empty_squares(images, rows, columns, torch.arange(count, device=device))
 
     def make_all(self, images: Images) -> PretextBatch:
         """Make every image with the square in the middle; for ``"random"`` in the four corners before that."""
         count, device = len(images), images.device
         height, width = images.shape[-2:]
-        places = five_places(height, width, self._side(images))
+        places = five_places(height, width, self._choose_side(images))
         if self.place == "center":
             places = places[-1:]
         rows, columns = torch.tensor(places, device=device).repeat_interleave(count, 0).unbind(1)
         repeated = images.repeat(len(places), 1, 1, 1).contiguous(memory_format=memory_format_of(images))
-        return self._emptied(repeated, rows, columns, torch.arange(count, device=device).repeat(len(places)))
+        return self._empty_squares(repeated, rows, columns, torch.arange(count, device=device).repeat(len(places)))
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Losses:
         """Return the mean squared error of every image over its cells, in squared units of the normalised images."""
@@ -87,7 +87,7 @@ class Inpaint(AbstractImagePretext):
             outputs = outputs.float()
         return (outputs - targets).square().mean(1)
 
-    def _side(self, images: Tensor) -> int:
+    def _choose_side(self, images: Tensor) -> int:
         """Return the side of the square, refusing images that it does not fit."""
         _, channels, height, width = images.shape
         if channels != self.channels:
@@ -98,9 +98,9 @@ class Inpaint(AbstractImagePretext):
             raise ShapeError(expected, f"{height}x{width} pixels", "pass --data.image-size N, or take fewer cells")
         return side
 
-    def _emptied(self, images: Tensor, rows: Tensor, columns: Tensor, sources: Tensor) -> PretextBatch:
+    def _empty_squares(self, images: Tensor, rows: Tensor, columns: Tensor, sources: Tensor) -> PretextBatch:
         """Return images with their squares set to zero, and what the squares showed."""
-        side = self._side(images)
+        side = self._choose_side(images)
         height, width = images.shape[-2:]
         hidden = functional.avg_pool2d(squares(images, rows, columns, side), side // self.cells)
         inside = is_inside(rows, side, height)[:, None, :, None] & is_inside(columns, side, width)[:, None, None, :]

@@ -110,7 +110,7 @@ class Jigsaw(AbstractImagePretext):
         """Make one shuffled image of every image; draws its class, uniform over all orders."""
         count, device = len(images), images.device
         targets = draws.integers(self.num_outputs, count).to(device)
-        return PretextBatch(self._shuffled(images, targets), targets, torch.arange(count, device=device))
+        return PretextBatch(self._shuffle_tiles(images, targets), targets, torch.arange(count, device=device))
 
     def make_all(self, images: Images) -> PretextBatch:
         """Make every order of every image, in blocks of the size of the batch, one for each class."""
@@ -118,25 +118,25 @@ class Jigsaw(AbstractImagePretext):
         targets = torch.arange(self.num_outputs, device=device).repeat_interleave(count)
         repeated = images.repeat(self.num_outputs, 1, 1, 1).contiguous(memory_format=memory_format_of(images))
         sources = torch.arange(count, device=device).repeat(self.num_outputs)
-        return PretextBatch(self._shuffled(repeated, targets), targets, sources)
+        return PretextBatch(self._shuffle_tiles(repeated, targets), targets, sources)
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Losses:
         """Return the cross-entropy of every image in nats."""
         return cross_entropy_losses(outputs, targets)
 
-    def _shuffled(self, images: Tensor, classes: Tensor) -> Tensor:
+    def _shuffle_tiles(self, images: Tensor, classes: Tensor) -> Tensor:
         """Return every image with its tiles in the order of its class."""
         height, width = images.shape[-2:]
         if min(height, width) < self.grid:
             got = f"{height}x{width} pixels"
             raise ShapeError(f"images of at least {self.grid}x{self.grid} pixels", got, "pass --data.image-size N")
-        sources = _positions(self, height, width, images.device)[classes].expand(-1, images.shape[1], -1)
+        sources = _list_positions(self, height, width, images.device)[classes].expand(-1, images.shape[1], -1)
         shuffled = images.flatten(2).gather(2, sources).view(images.shape)
         return shuffled.contiguous(memory_format=memory_format_of(images))
 
 
 @lru_cache(maxsize=16)
-def _positions(jigsaw: Jigsaw, height: int, width: int, device: torch.device) -> Tensor:
+def _list_positions(jigsaw: Jigsaw, height: int, width: int, device: torch.device) -> Tensor:
     """Return for every class which pixel, ``row * width + column``, comes to each place: ``(orders, 1, pixels)``."""
     grid = jigsaw.grid
     rows, columns = height // grid, width // grid

@@ -68,23 +68,23 @@ class RelativePatch(AbstractImagePretext):
     def make(self, images: Images, *, draws: Draws) -> PretextBatch:
         """Make one pair of every image; draws the answer, the place of the block and a shift of each patch."""
         count, device = len(images), images.device
-        layout = _layout(images)
+        layout = _lay_out_patches(images)
         targets = draws.integers(self.num_outputs, count).to(device)
         down, right = (layout.jitter + draws.integers(slack + 1, count) for slack in layout.slack)
         shifts = [draws.integers(2 * layout.jitter + 1, count) - layout.jitter for _ in range(4)]
         middle = (down + shifts[0]).to(device), (right + shifts[1]).to(device)
         neighbour = (down + shifts[2]).to(device), (right + shifts[3]).to(device)
-        inputs = _pairs(images, targets, middle, neighbour, layout)
+        inputs = _pair_patches(images, targets, middle, neighbour, layout)
         return PretextBatch(inputs, targets, torch.arange(count, device=device))
 
     def make_all(self, images: Images) -> PretextBatch:
         """Make all eight pairs of every image, unshifted and from the middle, in blocks of the size of the batch."""
         count, device = len(images), images.device
-        layout = _layout(images)
+        layout = _lay_out_patches(images)
         targets = torch.arange(self.num_outputs, device=device).repeat_interleave(count)
         down, right = (torch.full_like(targets, layout.jitter + slack // 2) for slack in layout.slack)
         repeated = images.repeat(self.num_outputs, 1, 1, 1).contiguous(memory_format=memory_format_of(images))
-        inputs = _pairs(repeated, targets, (down, right), (down, right), layout)
+        inputs = _pair_patches(repeated, targets, (down, right), (down, right), layout)
         return PretextBatch(inputs, targets, torch.arange(count, device=device).repeat(self.num_outputs))
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Losses:
@@ -92,7 +92,7 @@ class RelativePatch(AbstractImagePretext):
         return cross_entropy_losses(outputs, targets)
 
 
-def _layout(images: Tensor) -> _Layout:
+def _lay_out_patches(images: Tensor) -> _Layout:
     """Return the largest patches that fit three times with gaps and shifts.
 
     Raises:
@@ -107,7 +107,7 @@ def _layout(images: Tensor) -> _Layout:
     raise ShapeError("images of at least 13x13 pixels", f"{height}x{width} pixels", "pass --data.image-size N")
 
 
-def _pairs(
+def _pair_patches(
     images: Tensor, targets: Tensor, middle: tuple[Tensor, Tensor], neighbour: tuple[Tensor, Tensor], layout: _Layout
 ) -> Tensor:
     """Return the middle patch beside the neighbour that the answer names.

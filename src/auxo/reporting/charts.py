@@ -93,8 +93,8 @@ def build_lines(
             "type": "scatter",
             "mode": "lines+markers" if line.sizes or len(line.x) < 3 else "lines",
             "name": plain(line.name),
-            "x": _rounded(line.x),
-            "y": _rounded(line.y),
+            "x": _round_values(line.x),
+            "y": _round_values(line.y),
             "line": {"color": style.colour, "dash": style.dash, "width": 1.8},
             "marker": {"color": style.colour, "symbol": style.symbol, "size": list(line.sizes) or 7},
             "showlegend": has_legend,
@@ -102,12 +102,12 @@ def build_lines(
         if line.texts:
             trace |= {"text": [plain(text) for text in line.texts], "hovertemplate": "%{text}<extra></extra>"}
         data.append(trace)
-    layout = _layout(x_title, y_title, has_legend=has_legend)
+    layout = _make_layout(x_title, y_title, has_legend=has_legend)
     if is_square:
         layout["xaxis"]["range"] = layout["yaxis"]["range"] = [0, 103]
-        layout["shapes"] = [_line(0, 0, 100, 100)]
+        layout["shapes"] = [_make_line(0, 0, 100, 100)]
     if marks:
-        layout["shapes"] = [{**_line(x, 0, x, 1), "yref": "paper"} for x in marks.values()]
+        layout["shapes"] = [{**_make_line(x, 0, x, 1), "yref": "paper"} for x in marks.values()]
         layout["annotations"] = [
             {
                 "x": x,
@@ -123,7 +123,7 @@ def build_lines(
             for place, (name, x) in enumerate(marks.items())
         ]
         layout["margin"]["t"] = 36
-    return _checked(data, layout)
+    return _check_figure(data, layout)
 
 
 def build_intervals(
@@ -149,13 +149,13 @@ def build_intervals(
                 "type": "scatter",
                 "mode": "markers",
                 "name": plain(name),
-                "x": _rounded([value for _, value, _, _ in points]),
+                "x": _round_values([value for _, value, _, _ in points]),
                 "y": [number + offset for number, *_ in points],
                 "error_x": {
                     "type": "data",
                     "symmetric": False,
-                    "array": _rounded([high - value for _, value, _, high in points]),
-                    "arrayminus": _rounded([value - low for _, value, low, _ in points]),
+                    "array": _round_values([high - value for _, value, _, high in points]),
+                    "arrayminus": _round_values([value - low for _, value, low, _ in points]),
                     "color": style.colour,
                     "thickness": 1.6,
                     "width": 4,
@@ -169,7 +169,7 @@ def build_intervals(
                 "showlegend": False,
             }
         )
-    layout = _layout(x_title, "")
+    layout = _make_layout(x_title, "")
     layout["yaxis"] |= {
         "tickvals": list(range(len(names))),
         "ticktext": [plain(name) for name in names],
@@ -178,11 +178,11 @@ def build_intervals(
         "tickfont": {"color": INK},
     }
     layout["shapes"] = [
-        {**_line(0, place - 0.5, 1, place - 0.5), "xref": "paper", "line": {"color": GRID, "width": 1}}
+        {**_make_line(0, place - 0.5, 1, place - 0.5), "xref": "paper", "line": {"color": GRID, "width": 1}}
         for place in range(1, len(names))
     ]
     layout["hovermode"] = "closest"
-    return _checked(data, layout)
+    return _check_figure(data, layout)
 
 
 def build_scatter(
@@ -207,8 +207,8 @@ def build_scatter(
             "type": "scatter",
             "mode": "markers",
             "name": plain(group.name),
-            "x": _rounded(group.x),
-            "y": _rounded(group.y),
+            "x": _round_values(group.x),
+            "y": _round_values(group.y),
             "marker": marker,
             "showlegend": has_legend,
             "hoverinfo": "none",
@@ -226,13 +226,13 @@ def build_scatter(
             ]
             trace |= {"mode": "markers+text", "text": names, "textposition": sides, "cliponaxis": False}
         data.append(trace)
-    layout = _layout(x_title, y_title, has_legend=has_legend)
+    layout = _make_layout(x_title, y_title, has_legend=has_legend)
     layout["hovermode"] = "closest"
     if is_map:
         layout["xaxis"] |= {"visible": False}
         layout["yaxis"] |= {"visible": False, "scaleanchor": "x"}
         layout["margin"] = {"l": 4, "r": 4, "t": 4, "b": 4}
-    return _checked(data, layout)
+    return _check_figure(data, layout)
 
 
 def build_heat(counts: Sequence[Sequence[int]], names: Sequence[str]) -> dict[str, Any]:
@@ -244,7 +244,7 @@ def build_heat(counts: Sequence[Sequence[int]], names: Sequence[str]) -> dict[st
     ]
     trace = {
         "type": "heatmap",
-        "z": [_rounded(row) for row in shares],
+        "z": [_round_values(row) for row in shares],
         "zmin": 0,
         "zmax": 100,
         "text": texts,
@@ -252,15 +252,15 @@ def build_heat(counts: Sequence[Sequence[int]], names: Sequence[str]) -> dict[st
         "colorscale": [[0, "#ffffff"], [0.1, "#9ecbf0"], [1, "#0069a8"]],
         "showscale": False,
     }
-    layout = _layout("prediction", "class")
+    layout = _make_layout("prediction", "class")
     ticks = {"tickvals": list(range(len(names))), "ticktext": [plain(name) for name in names], "showgrid": False}
     layout["xaxis"] |= {**ticks, "tickangle": 90, "tickfont": {"size": 9}}
     layout["yaxis"] |= {**ticks, "autorange": "reversed", "tickfont": {"size": 9}}
     layout["hovermode"] = "closest"
-    return _checked([trace], layout)
+    return _check_figure([trace], layout)
 
 
-def _layout(x_title: str, y_title: str, *, has_legend: bool = False) -> dict[str, Any]:
+def _make_layout(x_title: str, y_title: str, *, has_legend: bool = False) -> dict[str, Any]:
     """Return what the charts share: no background, so that the page shows through."""
     axis = {
         "gridcolor": GRID,
@@ -285,18 +285,18 @@ def _layout(x_title: str, y_title: str, *, has_legend: bool = False) -> dict[str
     }
 
 
-def _line(left: Number, low: Number, right: Number, high: Number) -> dict[str, Any]:
+def _make_line(left: Number, low: Number, right: Number, high: Number) -> dict[str, Any]:
     """Return a thin broken line behind the data."""
     line = {"color": AXIS, "width": 1, "dash": "dot"}
     return {"type": "line", "x0": left, "y0": low, "x1": right, "y1": high, "line": line, "layer": "below"}
 
 
-def _rounded(values: Sequence[Number]) -> list[float | None]:
+def _round_values(values: Sequence[Number]) -> list[float | None]:
     """Return values with five digits, and nothing for what is not finite."""
     return [float(f"{value:.{_DIGITS}g}") if isfinite(value) else None for value in values]
 
 
-def _checked(data: list[dict[str, Any]], layout: dict[str, Any]) -> dict[str, Any]:
+def _check_figure(data: list[dict[str, Any]], layout: dict[str, Any]) -> dict[str, Any]:
     """Return a figure whose names and values plotly knows."""
     from plotly.graph_objects import Figure
 

@@ -111,20 +111,20 @@ def judge(run: RunRecord, config: ExplainConfig, *, runtime: Runtime, batch_size
     Cost: reading all sets, one forward pass of each, and what Grad-CAM and t-SNE take.
     """
     model = load_model(run.config, run.folder, runtime=runtime)
-    splits = _attempt(lambda: splits_of(run.config))
+    splits = _attempt_making(lambda: splits_of(run.config))
     reader = Reader.of(model, runtime=runtime, batch_size=batch_size)
     head = next((row.head for row in run.history.first_head()), "")
     if isinstance(splits, Omission):
-        return _judgement(model, head, splits, splits)
+        return _make_judgement(model, head, splits, splits)
     model.check_splits(splits)
     if not head:
         sets: list[SetJudgement] | Omission = Omission("no head predicts")
     else:
         sets = [_judge_set(reader, split, head=head) for split in splits.evaluation()]
-    return _judgement(model, head, sets, _look(run, model, splits, config, runtime, batch_size))
+    return _make_judgement(model, head, sets, _look_at_images(run, model, splits, config, runtime, batch_size))
 
 
-def _judgement(
+def _make_judgement(
     model: TrainedModel, head: str, sets: list[SetJudgement] | Omission, looked_at: LookedAt | Omission
 ) -> Judgement:
     """Return a judgement with what the model itself says."""
@@ -139,26 +139,26 @@ def _judge_set(reader: Reader, split: EvaluationSplit, *, head: str) -> SetJudge
     return SetJudgement(split.name, row, task.confusion(scores), task.reliability(scores))
 
 
-def _look(
+def _look_at_images(
     run: RunRecord, model: TrainedModel, splits: Splits, config: ExplainConfig, runtime: Runtime, batch_size: int
 ) -> LookedAt | Omission:
     """Return what Grad-CAM and t-SNE find on the test images, or on those of validation where there are none."""
     split = splits.test or splits.val
     subject = Subject(model, split.source, run.name, split.name, runtime, batch_size)
-    right = _attempt(lambda: subject.right)
+    right = _attempt_making(lambda: subject.right)
     if isinstance(right, Omission):
         return Omission("Grad-CAM and t-SNE ask for one class per image")
-    classes = _attempt(lambda: config.choose_classes(right, source=split.source.name))
+    classes = _attempt_making(lambda: config.choose_classes(right, source=split.source.name))
     if isinstance(classes, Omission):
         return classes
     attention: AttentionGrid | Omission = Omission("no head predicts, and Grad-CAM asks what speaks for an answer")
     if subject.predicts:
-        attention = _attempt(lambda: attend(subject, classes, config))
-    points = _attempt(lambda: arrange(subject, classes, config))
+        attention = _attempt_making(lambda: attend(subject, classes, config))
+    points = _attempt_making(lambda: arrange(subject, classes, config))
     return LookedAt(split.name, split.source, right, classes, points, attention, config.per_class)
 
 
-def _attempt(make: Callable[[], Made]) -> Made | Omission:
+def _attempt_making(make: Callable[[], Made]) -> Made | Omission:
     """Return what is made, or why it cannot be."""
     try:
         return make()

@@ -31,8 +31,8 @@ def render_page(page: Page) -> str:
     charts = page.charts()
     return environment.get_template("report.html").render(
         page=page,
-        css=_own("report.css"),
-        script=_own("report.js"),
+        css=_read_own_file("report.css"),
+        script=_read_own_file("report.js"),
         plotly=Markup(get_plotlyjs()) if charts else "",  # plotly's own file
         charts={chart.key: script_json(chart.figure) for chart in charts},
         dark=script_json(DARK),
@@ -52,6 +52,6 @@ def script_json(value: object) -> Markup:
     return Markup(text)  # nothing in it can end the element
 
 
-def _own(name: str) -> Markup:
+def _read_own_file(name: str) -> Markup:
     """Return a file of the package as it is."""
     return Markup((_FOLDER / name).read_text(encoding="utf-8"))  # the package's own file

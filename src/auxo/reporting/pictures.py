@@ -26,19 +26,19 @@ def sprite_of(images: UInt8[Tensor, "n channels height width"]) -> Sprite:
     Args:
         images: shape ``(n, channels, height, width)``; uint8; one channel or three.
     """
-    small = _shrunk(images, _SPRITE_SIDE)
+    small = _shrink_images(images, _SPRITE_SIDE)
     count, _, height, width = small.shape
     columns = ceil(sqrt(count))
     rows = ceil(count / columns)
     padded = torch.zeros((columns * rows, 3, height, width), dtype=torch.uint8)
     padded[:count] = small
     sheet = padded.view(rows, columns, 3, height, width).permute(0, 3, 1, 4, 2).reshape(rows * height, -1, 3)
-    return Sprite(_uri(sheet.numpy()), columns, rows)
+    return Sprite(_encode_uri(sheet.numpy()), columns, rows)
 
 
 def picture_uri(pixels: UInt8[np.ndarray, "channels height width"]) -> str:
     """Return an image, at most 96 pixels high and wide."""
-    return _uri(_pixels(pixels, _LARGEST_SIDE))
+    return _encode_uri(_move_colours_last(pixels, _LARGEST_SIDE))
 
 
 def covered_uri(shown: Attention) -> str:
@@ -58,14 +58,16 @@ def covered_uri(shown: Attention) -> str:
     return picture_uri(grey.round().astype(np.uint8))
 
 
-def _pixels(pixels: UInt8[np.ndarray, "channels height width"], side: int) -> UInt8[np.ndarray, "height width 3"]:
+def _move_colours_last(
+    pixels: UInt8[np.ndarray, "channels height width"], side: int
+) -> UInt8[np.ndarray, "height width 3"]:
     """Return one image with the colours last."""
-    small = _shrunk(torch.from_numpy(pixels)[None], side)[0]
+    small = _shrink_images(torch.from_numpy(pixels)[None], side)[0]
     shown: UInt8[np.ndarray, "height width 3"] = small.permute(1, 2, 0).numpy()
     return shown
 
 
-def _shrunk(images: UInt8[Tensor, "n channels height width"], side: int) -> UInt8[Tensor, "n 3 rows columns"]:
+def _shrink_images(images: UInt8[Tensor, "n channels height width"], side: int) -> UInt8[Tensor, "n 3 rows columns"]:
     """Return images with three channels and no side longer than asked for."""
     coloured = images if images.shape[1] == 3 else images[:, :1].expand(-1, 3, -1, -1)
     height, width = coloured.shape[2:]
@@ -79,7 +81,7 @@ def _shrunk(images: UInt8[Tensor, "n channels height width"], side: int) -> UInt
     return small.round().clamp(0, 255).to(torch.uint8)
 
 
-def _uri(pixels: UInt8[np.ndarray, "height width 3"]) -> str:
+def _encode_uri(pixels: UInt8[np.ndarray, "height width 3"]) -> str:
     """Return WebP as a data URI."""
     stream = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(pixels)).save(stream, format="WEBP", quality=_QUALITY, method=4)

@@ -54,14 +54,14 @@ def build_page(runs: Sequence[RunRecord], judgements: Sequence[Judgement]) -> Pa
         cost_section(ordered, judged),
     ]
     return Page(
-        title=_title(ordered),
+        title=_write_title(ordered),
         summary=_summarise_runs(ordered),
         sections=[section for section in sections if section is not None],
         made_with=f"Made by auxo {auxo.__version__} from records and weights; the page asks no server for anything.",
     )
 
 
-def _title(runs: Sequence[RunRecord]) -> str:
+def _write_title(runs: Sequence[RunRecord]) -> str:
     """Return methods, data and seeds."""
     methods = listed(list(dict.fromkeys(run.methods for run in runs)), most=3)
     data = listed(list(dict.fromkeys(run.config.data.train or run.config.data.scenario for run in runs)), most=2)

@@ -91,12 +91,12 @@ def _thin_rows(rows: Sequence[LoggedMetrics], per_point: int) -> list[LoggedMetr
         own = list(members)
         for chunk in (own[start : start + per_point] for start in range(0, len(own), per_point)):
             names = dict.fromkeys(name for row in chunk for name in row.values)
-            values = {name: _mean([row.values[name] for row in chunk if name in row.values]) for name in names}
+            values = {name: _take_mean([row.values[name] for row in chunk if name in row.values]) for name in names}
             points.append(replace(chunk[-1], values=values))
     return points
 
 
-def _mean(values: Sequence[float]) -> float:
+def _take_mean(values: Sequence[float]) -> float:
     """Return the mean of some values, at least one."""
     return sum(values) / len(values)
 

@@ -77,7 +77,7 @@ def member_fields(config: ExperimentConfig, chooser: Field, names: Sequence[Valu
         for option in walk(choose_member(cast("FamilyOptions", current), str(name))):
             shape = None if option.steps == ("name",) else _find_shape(option)
             if shape is not None:
-                path = prefix + _word(".".join(option.steps))
+                path = prefix + _spell_name(".".join(option.steps))
                 found[name][path] = Field(path, (*place, *option.steps), *shape, cast("Value", option.value))
     return found
 
@@ -94,7 +94,7 @@ def find_field(path: str, known: Mapping[str, Field]) -> Field:
     Raises:
         ConfigError: there is none that can be searched; the message gives the nearest names.
     """
-    word = _word(path)
+    word = _spell_name(path)
     if word in known:
         return known[word]
     last = word.rpartition(".")[2]
@@ -126,18 +126,18 @@ def declared_samplers(config: ExperimentConfig) -> dict[str, str]:
     options by ``{"search": {"lr": "around:10"}}``, a sampler for each of their names.
     """
     method = config.stages[-1].method
-    prefix = "method." if len(config.stages) == 1 else f"{_word(config.stages[-1].name)}.method."
+    prefix = "method." if len(config.stages) == 1 else f"{_spell_name(config.stages[-1].name)}.method."
     found: dict[str, str] = {}
     for item in fields(method):
         declared = item.metadata.get("search", {})
         nested = {item.name: declared} if isinstance(declared, str) else declared
         for name, sampler in nested.items():
             path = name if isinstance(declared, str) else f"{item.name}.{name}"
-            found[prefix + _word(path)] = sampler
+            found[prefix + _spell_name(path)] = sampler
     return found
 
 
-def _word(name: str) -> str:
+def _spell_name(name: str) -> str:
     """Return a name as the command line has it."""
     return name.replace("_", "-")
 

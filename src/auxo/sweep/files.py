@@ -44,9 +44,9 @@ def trial_table(sweep: Sweep, *, most: int | None = None) -> Table:
         lines.append(
             (
                 trial.name,
-                *(_short(trial.values[path]) if path in trial.values else "-" for path in paths),
+                *(_shorten_value(trial.values[path]) if path in trial.values else "-" for path in paths),
                 *(_value_cell(score.row, name) for name in names),
-                _epochs(sweep, trial),
+                _list_epochs(sweep, trial),
                 "-" if cost.flops is None else f"{cost.flops:.3g}",
                 f"{cost.train_seconds:.1f}",
             )
@@ -54,10 +54,10 @@ def trial_table(sweep: Sweep, *, most: int | None = None) -> Table:
     measured = tuple(f"val {_title_column(scores[0].row, name)}" for name in names)
     shown = "" if most is None or len(ranking) <= most else f"The best {most}. "
     columns = ("trial", *paths, *measured, "epochs", "operations", "seconds")
-    return Table(columns, tuple(lines), shown + _caption(sweep))
+    return Table(columns, tuple(lines), shown + _write_caption(sweep))
 
 
-def _caption(sweep: Sweep) -> str:
+def _write_caption(sweep: Sweep) -> str:
     """Return how the order of the table came about."""
     count = f"{len(sweep.results)} of {len(sweep.trials)} trials finished"
     if sweep.best is None:
@@ -133,7 +133,7 @@ def to_trial_csv(sweep: Sweep) -> str:
                 **{path: spelled(own[path]) if path in own else None for path in sweep.study.space.paths},
                 **{f"val_{name}": found.get(name) for name in names},
                 "val_images": None if result is None else result.score.row.n,
-                "epochs": None if result is None else _epochs(sweep, trial),
+                "epochs": None if result is None else _list_epochs(sweep, trial),
                 "flops": None if result is None else result.compute.flops,
                 "train_seconds": None if result is None else result.compute.train_seconds,
                 "error": trial.error,
@@ -160,11 +160,11 @@ def _value_cell(row: EvaluationRow, name: str) -> str:
     return f"{measure.shown:.{1 if measure.unit == '%' else 4}f}"
 
 
-def _epochs(sweep: Sweep, trial: Trial) -> str:
+def _list_epochs(sweep: Sweep, trial: Trial) -> str:
     """Return the epochs of a trial's stages."""
     return "+".join(str(stage.epochs) for stage in sweep.study.space.run(trial.values).stages)
 
 
-def _short(value: Value) -> str:
+def _shorten_value(value: Value) -> str:
     """Return a value for a table."""
     return f"{value:.4g}" if isinstance(value, float) else spelled(value)

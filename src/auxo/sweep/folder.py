@@ -60,7 +60,9 @@ def check_contents(folder: Path, contents: Contents) -> None:
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
         number, version = stored["format"], stored["auxo"]
-        differing = [name for name, value in _plain(contents).items() if number == FORMAT and stored[name] != value]
+        differing = [
+            name for name, value in _make_plain(contents).items() if number == FORMAT and stored[name] != value
+        ]
     except (ValueError, KeyError, TypeError) as error:
         fix = "choose another --out, or take the file from a copy"
         raise CheckpointError(f"a sweep's description in {path}", "something else", fix) from error
@@ -80,11 +82,11 @@ def write_contents(folder: Path, contents: Contents) -> None:
     Raises:
         OutputError: it cannot be written.
     """
-    document = {"format": FORMAT, "auxo": auxo.__version__, **_plain(contents)}
+    document = {"format": FORMAT, "auxo": auxo.__version__, **_make_plain(contents)}
     write_atomically(make_folder(folder) / _FILE, json.dumps(document, indent=2) + "\n")
 
 
-def _plain(contents: Contents) -> dict[str, Any]:
+def _make_plain(contents: Contents) -> dict[str, Any]:
     """Return the contents as JSON has them."""
     plain: dict[str, Any] = json.loads(json.dumps(asdict(contents)))
     return plain

@@ -108,20 +108,20 @@ def parse_sampler(text: str, field: Field) -> Sampler:
     return _PARSERS[kind](text, parts, field)
 
 
-def _interval(text: str, parts: list[str], field: Field) -> Sampler:
+def _parse_interval(text: str, parts: list[str], field: Field) -> Sampler:
     """Return a range of real numbers."""
-    _require(field, float, text)
-    low, high = _ends(text, parts, field)
+    _require_number(field, float, text)
+    low, high = _parse_ends(text, parts, field)
     is_log = text.startswith("log:")
     if is_log and low <= 0:
         raise ConfigError(f"LOW > 0 in log:LOW,HIGH for {field.path}", text, "use uniform:LOW,HIGH to begin at 0")
     return Interval(low, high, is_log)
 
 
-def _around(text: str, parts: list[str], field: Field) -> Sampler:
+def _parse_around(text: str, parts: list[str], field: Field) -> Sampler:
     """Return a range of real numbers around the value of the run."""
-    _require(field, float, text)
-    factor = _number(parts[0]) if len(parts) == 1 else math.nan
+    _require_number(field, float, text)
+    factor = _parse_number(parts[0]) if len(parts) == 1 else math.nan
     if not 1 < factor < math.inf:
         raise ConfigError(f"around:FACTOR with FACTOR > 1 for {field.path}", text, "write for instance around:10")
     if not isinstance(field.value, int | float) or field.value <= 0:
@@ -130,39 +130,45 @@ def _around(text: str, parts: list[str], field: Field) -> Sampler:
     return Interval(field.value / factor, field.value * factor, is_log=True)
 
 
-def _integers(text: str, parts: list[str], field: Field) -> Sampler:
+def _parse_integers(text: str, parts: list[str], field: Field) -> Sampler:
     """Return a range of whole numbers."""
-    _require(field, int, text)
-    low, high = _ends(text, parts, field)
+    _require_number(field, int, text)
+    low, high = _parse_ends(text, parts, field)
     if not (low.is_integer() and high.is_integer()):
         raise ConfigError(f"whole numbers in int:LOW,HIGH for {field.path}", text, "write for instance int:5,20")
     return Integers(int(low), int(high))
 
 
-def _choice(text: str, parts: list[str], field: Field) -> Sampler:
+def _parse_choice(text: str, parts: list[str], field: Field) -> Sampler:
     """Return a choice among values of the option's type."""
-    values = tuple(_value(part, text, field) for part in parts)
+    values = tuple(_parse_value(part, text, field) for part in parts)
     if len(set(values)) < max(2, len(values)):
         fix = "name two or more, each once"
         raise ConfigError(f"different values in choice:A,B,... for {field.path}", text, fix)
     return Choice(values)
 
 
-_PARSERS = {"uniform": _interval, "log": _interval, "around": _around, "int": _integers, "choice": _choice}
+_PARSERS = {
+    "uniform": _parse_interval,
+    "log": _parse_interval,
+    "around": _parse_around,
+    "int": _parse_integers,
+    "choice": _parse_choice,
+}
 
 
-def _require(field: Field, kind: type, text: str) -> None:
+def _require_number(field: Field, kind: type, text: str) -> None:
     """Refuse a range of numbers for an option of another type."""
     if field.kind is kind and not field.allowed:
         return
     proper = {int: "int:LOW,HIGH or choice:A,B", float: "uniform:LOW,HIGH or log:LOW,HIGH"}
     fix = f"use {proper.get(field.kind, 'choice:A,B') if not field.allowed else 'choice:A,B'}"
-    raise ConfigError(f"a sampler for {field.path}, {_described(field)}", text, fix)
+    raise ConfigError(f"a sampler for {field.path}, {_describe_option(field)}", text, fix)
 
 
-def _ends(text: str, parts: list[str], field: Field) -> tuple[float, float]:
+def _parse_ends(text: str, parts: list[str], field: Field) -> tuple[float, float]:
     """Return the ends of a range."""
-    low, high = (_number(part) for part in parts) if len(parts) == 2 else (math.nan, math.nan)
+    low, high = (_parse_number(part) for part in parts) if len(parts) == 2 else (math.nan, math.nan)
     if not -math.inf < low < high < math.inf:
         kind = text.partition(":")[0]
         raise ConfigError(
@@ -171,7 +177,7 @@ def _ends(text: str, parts: list[str], field: Field) -> tuple[float, float]:
     return low, high
 
 
-def _number(text: str) -> float:
+def _parse_number(text: str) -> float:
     """Return a number, or NaN of anything else."""
     try:
         return float(text)
@@ -179,7 +185,7 @@ def _number(text: str) -> float:
         return math.nan
 
 
-def _value(part: str, text: str, field: Field) -> Value:
+def _parse_value(part: str, text: str, field: Field) -> Value:
     """Return the value that a part of a choice spells."""
     if field.is_optional and part.lower() == "none":
         return None
@@ -192,14 +198,14 @@ def _value(part: str, text: str, field: Field) -> Value:
     elif field.kind is str and part:
         return part
     elif field.kind in (int, float):
-        number = _number(part)
+        number = _parse_number(part)
         if math.isfinite(number) and (field.kind is float or number.is_integer()):
             return int(number) if field.kind is int else number
     fix = f"choose among {', '.join(known)}" if known else "correct it"
-    raise ConfigError(f"values of {field.path}, {_described(field)}", f"{part!r} in {text}", fix)
+    raise ConfigError(f"values of {field.path}, {_describe_option(field)}", f"{part!r} in {text}", fix)
 
 
-def _described(field: Field) -> str:
+def _describe_option(field: Field) -> str:
     """Return what an option holds, in words."""
     if field.allowed:
         return f"one of {', '.join(map(spelled, field.allowed))}"

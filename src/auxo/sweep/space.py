@@ -121,13 +121,13 @@ class SearchSpace:
         """
         for parameter in self.parameters:
             for value in parameter.sampler.values:
-                yield parameter, self._example(parameter, value)
+                yield parameter, self._make_example(parameter, value)
 
     def _change(self, values: Mapping[str, Value]) -> ExperimentConfig:
         """Return the run with these values, as far as it has the options then."""
         return with_values(self.config, {p.field: values[p.field.path] for p in self.parameters if p.is_there(values)})
 
-    def _example(self, parameter: Parameter, value: Value) -> ExperimentConfig:
+    def _make_example(self, parameter: Parameter, value: Value) -> ExperimentConfig:
         """Return a run in which an option has a value: the others as they are, else at ends of theirs."""
         own = {p.field.path: p.field.value for p in self.parameters}
         needed = {path: own[path] if own[path] in names else names[0] for path, names in parameter.names.items()}

@@ -90,7 +90,7 @@ class Study:
         The first has the run's own values, if they could be drawn.
         """
         number = len(self.study.get_trials(deepcopy=False))
-        values = self._suggest(number)
+        values = self._suggest_values(number)
         if values is None:
             return None
         make, running = self.optuna.trial.create_trial, self.optuna.trial.TrialState.RUNNING
@@ -124,7 +124,7 @@ class Study:
         found = self.optuna.importance.get_param_importances(self.study, params=varied)
         return {path: float(share) for path, share in found.items()}
 
-    def _suggest(self, number: int) -> dict[str, Value] | None:
+    def _suggest_values(self, number: int) -> dict[str, Value] | None:
         """Return the values of a trial."""
         if self.strategy == "grid":
             grid = self.space.grid()
@@ -133,14 +133,14 @@ class Study:
             return own
         tried = [trial.values for trial in self.trials]
         for attempt in range(_MOST_ATTEMPTS):
-            drawn = self._draw(
+            drawn = self._draw_values(
                 derive_seed(self.seed, "sweep", number, attempt) % 2**32, strays=attempt >= _MOST_ATTEMPTS // 5
             )
             if drawn not in tried:  # the same run again would tell nothing
                 return drawn
         return None
 
-    def _draw(self, seed: int, *, strays: bool) -> dict[str, Value]:
+    def _draw_values(self, seed: int, *, strays: bool) -> dict[str, Value]:
         """Return values of a trial, at random if it strays."""
         samplers = self.optuna.samplers
         is_random = strays or self.strategy == "random"
@@ -186,7 +186,7 @@ def open_study(folder: Path, space: SearchSpace, *, strategy: Strategy, objectiv
     """
     optuna = require_optuna()
     path = folder / JOURNAL
-    _mend(path)
+    _mend_journal(path)
     try:
         backend = importlib.import_module("optuna.storages.journal").JournalFileBackend(str(path))
         storage = optuna.storages.JournalStorage(backend)
@@ -197,7 +197,7 @@ def open_study(folder: Path, space: SearchSpace, *, strategy: Strategy, objectiv
     return Study(space, strategy, objective, seed, optuna, storage, study)
 
 
-def _mend(path: Path) -> None:
+def _mend_journal(path: Path) -> None:
     """Drop what a process that was killed left: its lock, and a last line that is half written."""
     path.with_name(f"{path.name}.lock").unlink(missing_ok=True)
     if path.exists():

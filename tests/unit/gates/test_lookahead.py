@@ -15,6 +15,7 @@ from auxo.methods.gssl import GSSL
 from auxo.pretexts import GatedPretextsConfig
 from auxo.registry.outside import import_file
 from auxo.runs import Networks
+from auxo.runs.records import read_records
 from auxo.tasks import Classification
 from auxo.types import Batch
 
@@ -93,3 +94,14 @@ def test_gradients__of_each_loss__are_those_of_the_shared_weights(method, runtim
         torch.testing.assert_close(row, torch.cat([part.reshape(-1) for part in own]))
     with pytest.raises(ConfigError, match="a method that says which weights its losses share"):
         GateStep(batch, runtime).gradients(losses)
+
+
+def test_train__with_the_gate_by_option__learns_its_weights(auxo, shapes_folder, tiny_options, tmp_path):
+    out, gate = tmp_path / "run", "--method.pretexts.gate"
+    words = ("train", "gssl", f"{gate}.name", f"{FILE}:LookAhead", f"{gate}.rate", "0.2", "--training.log-every", "1")
+    answer = auxo(*words, "--data.train", shapes_folder, *tiny_options, "--device", "cpu", "--out", out)
+    assert answer.code == 0, answer.err
+    *_, last = (row for row in read_records(out / "records.jsonl") if row["kind"] == "losses")
+    weights = [value for name, value in last["losses"].items() if name.startswith("gate_")]
+    assert sum(weights) == pytest.approx(1)
+    assert len(set(weights)) == 3

@@ -59,7 +59,7 @@ class ConjugateGradient(AbstractLinearSolver):
     def solve(self, matrix: Operator, right_hand_side: Tensor, *, initial: Tensor | None = None) -> LinearSolution:
         """See :meth:`AbstractLinearSolver.solve`."""
         shape = right_hand_side.shape
-        condition = self.preconditioner or _keep
+        condition = self.preconditioner or _keep_vector
         total = right_hand_side.square().sum()
         unit = torch.finfo(right_hand_side.dtype).eps
         enough = max(self.tolerance, unit)  # below it there is only rounding
@@ -109,6 +109,6 @@ class ConjugateGradient(AbstractLinearSolver):
         return LinearSolution(answer, told, count, self.iterations, breakdown)
 
 
-def _keep(vector: Tensor) -> Tensor:
+def _keep_vector(vector: Tensor) -> Tensor:
     """Return the vector: the preconditioner of plain conjugate gradients."""
     return vector

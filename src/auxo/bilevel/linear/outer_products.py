@@ -61,7 +61,7 @@ def solve_outer_products(vectors: Tensor, right_hand_side: Tensor, *, damping: f
     inside = basis @ ((basis.T @ along) / (values.clamp(min=0) + damping)) / count
     solution = torch.cat([(right.double() - inside @ rows.double()).div_(damping).to(right) for rows, right in pieces])
     answers = solution.split(_COLUMNS)
-    residual = _residual([(*piece, answer) for piece, answer in zip(pieces, answers, strict=True)], damping)
+    residual = _measure_residual([(*piece, answer) for piece, answer in zip(pieces, answers, strict=True)], damping)
     return LinearSolution(solution, residual.to(right_hand_side), 0, count)
 
 
@@ -77,7 +77,7 @@ def _require_usable(vectors: Tensor, right_hand_side: Tensor, damping: float) ->
         )
 
 
-def _residual(pieces: list[tuple[Tensor, Tensor, Tensor]], damping: float) -> Float[Tensor, ""]:
+def _measure_residual(pieces: list[tuple[Tensor, Tensor, Tensor]], damping: float) -> Float[Tensor, ""]:
     """Return the relative residual, given vectors, right-hand side and solution column by column."""
     inside = torch.stack([rows.double() @ answer.double() / len(rows) for rows, _, answer in pieces]).sum(0)
     squares, totals = [], []

@@ -66,7 +66,7 @@ class Unrolled(AbstractSolver):
         zeros = {name: torch.zeros_like(value) for name, value in last.state.items()}
         adjoint, indirect = sweep.backward(Adjoint(outer.in_params, zeros))
         if sweep.is_start_wanted:
-            _accumulate(indirect, instance.through_start(start, adjoint.params))
+            _add_in_place(indirect, instance.through_start(start, adjoint.params))
         info = SolverInfo(
             is_finite=torch.isfinite(outer.loss),
             iterations=self.steps,
@@ -113,13 +113,13 @@ class _Sweep:
     def backward(self, adjoint: Adjoint) -> tuple[Adjoint, dict[str, Tensor | None]]:
         """Differentiate the steps from the last to the first."""
         total: dict[str, Tensor | None] = dict.fromkeys(self._trajectory.instance.hyper)
-        for step, record in self._recorded():
+        for step, record in self._replay_steps():
             is_first = step == self._first and not self.is_start_wanted
             adjoint, gradients = self._trajectory.pull_back(record, adjoint, is_first=is_first)
-            _accumulate(total, gradients)
+            _add_in_place(total, gradients)
         return adjoint, total
 
-    def _recorded(self) -> Iterator[tuple[int, Record]]:
+    def _replay_steps(self) -> Iterator[tuple[int, Record]]:
         """Yield every step with its record, last first, recomputing what was not kept; nothing is held on to."""
         while self._records:
             yield self._records.pop()
@@ -136,7 +136,7 @@ class _Sweep:
             end = begin
 
 
-def _accumulate(total: dict[str, Tensor | None], gradients: dict[str, Tensor | None]) -> None:
+def _add_in_place(total: dict[str, Tensor | None], gradients: dict[str, Tensor | None]) -> None:
     """Add gradients to a running total in place of its entries."""
     for name, value in gradients.items():
         before = total[name]

@@ -1,6 +1,10 @@
 """Well-known sets by name: a copy under the user's root, or the Hugging Face hub."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import cast
+
+import torch
 
 from auxo.data.config import DataConfig
 from auxo.data.readers import read_streaming
@@ -8,7 +12,25 @@ from auxo.data.sources import AbstractSource, StreamingSource
 from auxo.data.splits import stratified_positions
 from auxo.errors import DataError
 from auxo.tasks import AbstractTask
-from auxo.types import LABEL
+from auxo.types import LABEL, Column
+
+
+@dataclass(frozen=True)
+class Level:
+    """A coarser division of the classes of a set.
+
+    Args:
+        names: of its classes.
+        of_class: for each class of the set, the number of its class here.
+    """
+
+    names: tuple[str, ...]
+    of_class: tuple[int, ...]
+
+    def divide(self, classes: Column) -> Column:
+        """Return the classes here of images whose classes in the set are known; -1 stays -1."""
+        numbers = torch.tensor([*self.of_class, -1])
+        return Column(numbers[classes.values], self.names)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +43,8 @@ class KnownSet:
         hub_image_column: column of the images there.
         hub_label_column: column there of what is called ``label`` here.
         hub_parts: what the training and the test part are called there.
+        levels: coarser divisions by name; each can be a further column, or with ``data.label_column`` the label.
+        finest: the name of the set's own classes among them.
     """
 
     name: str
@@ -28,6 +52,8 @@ class KnownSet:
     hub_image_column: str = "image"
     hub_label_column: str = "label"
     hub_parts: tuple[str, str] = ("train", "test")
+    levels: Mapping[str, Level] = field(default_factory=dict)
+    finest: str = ""
 
     def read(
         self, part: str, config: DataConfig, *, image_size: int | None, like: AbstractSource | None = None
@@ -43,8 +69,19 @@ class KnownSet:
         Raises:
             DataError: the copy is not there or cannot be used, or the hub cannot be reached.
         """
-        config = replace(config, image_column="image", label_column="label", image_size=image_size)
-        vocabulary = {} if like is None else {LABEL: like.vocabulary[LABEL]}
+        derived = [name for name in config.columns if name in (*self.levels, self.finest)]
+        label = config.label_column if config.label_column in self.levels else ""
+        columns = tuple(name for name in config.columns if name not in derived)
+        config = replace(config, image_column="image", label_column="label", image_size=image_size, columns=columns)
+        vocabulary = {} if like is None or label else {LABEL: like.vocabulary[LABEL]}
+        source = self._read_part(part, config, vocabulary)
+        classes = source.columns[LABEL]
+        made = {name: self.levels[name].divide(classes) if name in self.levels else classes for name in derived}
+        made |= {LABEL: self.levels[label].divide(classes)} if label else {}
+        return cast("StreamingSource", source.with_columns({**source.columns, **made})) if made else source
+
+    def _read_part(self, part: str, config: DataConfig, vocabulary: Mapping[str, tuple[str, ...]]) -> StreamingSource:
+        """Return one part with the columns that it has itself."""
         root = config.data_root
         if root is not None:
             path = root / self.name / f"{part}.parquet"

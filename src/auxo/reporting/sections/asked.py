@@ -20,26 +20,28 @@ def asked_section(runs: Sequence[RunRecord], judgements: Sequence[Judgement]) ->
         runs: at least one.
         judgements: one per run.
     """
-    facts = [_facts(run, judgement) for run, judgement in zip(runs, judgements, strict=True)]
-    options = _changed(runs)
+    facts = [_list_facts(run, judgement) for run, judgement in zip(runs, judgements, strict=True)]
+    options = _find_changed_options(runs)
     lines = [(key, *(each[key] for each in facts)) for key in facts[0]]
     if len(runs) == 1:
-        blocks = [_worded("What the run is", ["", "value"], lines, is_open=True)]
-        blocks += [_worded("Options that are not at the recipe's default", ["option", "value"], options)]
+        blocks = [_make_word_table("What the run is", ["", "value"], lines, is_open=True)]
+        blocks += [_make_word_table("Options that are not at the recipe's default", ["option", "value"], options)]
     else:
-        same, different = _parted(lines)
-        shared, apart = _parted(options)
+        same, different = _split_shared_lines(lines)
+        shared, apart = _split_shared_lines(options)
         names = [run.name for run in runs]
         blocks = [
-            _worded("The same in all runs", ["", "value"], same, is_open=True),
-            _worded("Where the runs differ", ["", *names], [*apart, *different], is_open=True),
-            _worded("Options that are not at the recipe's default, the same in all runs", ["option", "value"], shared),
+            _make_word_table("The same in all runs", ["", "value"], same, is_open=True),
+            _make_word_table("Where the runs differ", ["", *names], [*apart, *different], is_open=True),
+            _make_word_table(
+                "Options that are not at the recipe's default, the same in all runs", ["option", "value"], shared
+            ),
         ]
-    sentences = [_who(runs), _of_options(options)]
+    sentences = [_count_runs(runs), _of_options(options)]
     return Section("asked", "What was asked", [SectionPart("", sentences, [block for block in blocks if block.lines])])
 
 
-def _parted(lines: Sequence[tuple[str, ...]]) -> tuple[list[tuple[str, ...]], list[tuple[str, ...]]]:
+def _split_shared_lines(lines: Sequence[tuple[str, ...]]) -> tuple[list[tuple[str, ...]], list[tuple[str, ...]]]:
     """Return the lines whose values are the same in all runs, with one of them, and the others."""
     same = [line[:2] for line in lines if len(set(line[1:])) == 1]
     return same, [line for line in lines if len(set(line[1:])) > 1]
@@ -55,12 +57,14 @@ def _of_options(options: Sequence[Sequence[str]]) -> str:
     return f"{counted(len(options), 'option')} {verb} not at the recipe's default{where}.{between}"
 
 
-def _worded(caption: str, columns: Sequence[str], lines: Sequence[Sequence[str]], *, is_open: bool = False) -> Numbers:
+def _make_word_table(
+    caption: str, columns: Sequence[str], lines: Sequence[Sequence[str]], *, is_open: bool = False
+) -> Numbers:
     """Return a table whose cells are words."""
     return Numbers(caption, columns, lines, is_open=is_open, has_words=True)
 
 
-def _who(runs: Sequence[RunRecord]) -> str:
+def _count_runs(runs: Sequence[RunRecord]) -> str:
     """Return how many runs of which methods on which data."""
     methods = list(dict.fromkeys(run.methods for run in runs))
     backbones = list(dict.fromkeys(short_name(run.config.backbone.name) for run in runs))
@@ -72,10 +76,10 @@ def _who(runs: Sequence[RunRecord]) -> str:
     )
 
 
-def _facts(run: RunRecord, judgement: Judgement) -> dict[str, str]:
+def _list_facts(run: RunRecord, judgement: Judgement) -> dict[str, str]:
     """Return what a run is, by what is asked."""
     config, selection = run.config, run.history.selection
-    stages = "; ".join(_stage(stage, is_only=len(config.stages) == 1) for stage in config.stages)
+    stages = "; ".join(_describe_stage(stage, is_only=len(config.stages) == 1) for stage in config.stages)
     sets = {row.split: f"{row.split} {row.n:,}" for row in run.history.rows if row.kind == "task"}
     elsewhere = f" and {listed(config.data.ood)}" if config.data.ood else ""
     chosen = selection.describe() if selection else "last epoch; nothing was selected"
@@ -93,17 +97,17 @@ def _facts(run: RunRecord, judgement: Judgement) -> dict[str, str]:
     }
 
 
-def _stage(stage: StageConfig, *, is_only: bool) -> str:
+def _describe_stage(stage: StageConfig, *, is_only: bool) -> str:
     """Return what a stage does."""
     start = f", from {listed(stage.sources)}" if stage.sources else ""
     budget = f"{counted(stage.epochs, 'epoch')} of batches of {stage.batch_size}{start}"
     return f"{method_name(stage)}, {budget}" if is_only else f"{stage.name} ({method_name(stage)}), {budget}"
 
 
-def _changed(runs: Sequence[RunRecord]) -> list[tuple[str, ...]]:
+def _find_changed_options(runs: Sequence[RunRecord]) -> list[tuple[str, ...]]:
     """Return the options that are not at their defaults in some run or differ between runs, with every run's value."""
-    chosen = [_options(run.config) for run in runs]
-    defaults = [_options(_default(run.config)) for run in runs]
+    chosen = [_name_options(run.config) for run in runs]
+    defaults = [_name_options(_find_default(run.config)) for run in runs]
     names = dict.fromkeys(name for options in chosen for name in options if name != "seed")
     return [
         (name, *(options.get(name, "-") for options in chosen))
@@ -113,19 +117,19 @@ def _changed(runs: Sequence[RunRecord]) -> list[tuple[str, ...]]:
     ]
 
 
-def _default(config: ExperimentConfig) -> ExperimentConfig:
+def _find_default(config: ExperimentConfig) -> ExperimentConfig:
     """Return the recipe of the same stages if there is one, else the run with the defaults of its parts."""
-    shape = _shape(config)
+    shape = _describe_shape(config)
     for name in (*entries("recipes"), *entries("methods")):
         if name in {method_name(stage) for stage in config.stages}:
             recipe = load_recipe(name)
-            if _shape(recipe) == shape:
+            if _describe_shape(recipe) == shape:
                 return recipe
     stages = tuple(_plain_stage(stage) for stage in config.stages)
     return ExperimentConfig(stages=stages)
 
 
-def _shape(config: ExperimentConfig) -> list[tuple[str, type]]:
+def _describe_shape(config: ExperimentConfig) -> list[tuple[str, type]]:
     """Return names and methods of the stages."""
     return [(stage.name, type(stage.method)) for stage in config.stages]
 
@@ -139,12 +143,12 @@ def _plain_stage(stage: StageConfig) -> StageConfig:
     return StageConfig(method=method, name=stage.name, start_from=stage.start_from, transfers=stage.transfers)
 
 
-def _options(config: ExperimentConfig) -> dict[str, str]:
+def _name_options(config: ExperimentConfig) -> dict[str, str]:
     """Return every option's value by the name it has at the command line."""
-    return {name: _text(option.value) for name, option in named_options(config).items()}
+    return {name: _format_option(option.value) for name, option in named_options(config).items()}
 
 
-def _text(value: object) -> str:
+def _format_option(value: object) -> str:
     """Return an option's value as it is typed."""
     if isinstance(value, tuple):
         return " ".join(map(str, value)) or "none"

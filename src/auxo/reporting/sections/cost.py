@@ -36,10 +36,10 @@ def cost_section(runs: Sequence[RunRecord], judgements: Sequence[Judgement]) -> 
         "kind. Parameters are those of the last stage's network, with heads that only training needs."
     )
     table = Numbers("What training took", columns, lines, is_open=True, note=note)
-    return Section("cost", "Cost", [SectionPart("", [_sentence(runs)], [table])])
+    return Section("cost", "Cost", [SectionPart("", [_write_sentence(runs)], [table])])
 
 
-def _sentence(runs: Sequence[RunRecord]) -> str:
+def _write_sentence(runs: Sequence[RunRecord]) -> str:
     """Return what all cost together, and the cheapest and the dearest."""
     seconds = [run.history.compute.train_seconds for run in runs]
     images = sum(run.history.compute.images for run in runs)

@@ -22,13 +22,15 @@ def curves_section(runs: Sequence[RunRecord], styles: Mapping[str, Style]) -> Se
     numbers = count()
     heads = [head for head in _list_heads(runs) if any(len(_list_measurements(run, head)) > 1 for run in runs)]
     panels = [_validation_panel(runs, styles, head, number=next(numbers)) for head in heads]
-    names = _names(runs, _is_loss)
-    panels += [_panel(runs, styles, name, key=f"loss-{next(numbers)}") for name in names]
-    sentences = [_course(run, has_name=len(runs) > 1) for run in runs]
+    names = _list_names(runs, _is_loss)
+    panels += [_make_panel(runs, styles, name, key=f"loss-{next(numbers)}") for name in names]
+    sentences = [_describe_course(run, has_name=len(runs) > 1) for run in runs]
     blocks: list[Block] = [*legend_of(runs, styles), *([Charts(panels)] if panels else [])]
     for run in runs:
         blocks += [
-            table for table in (_validation(run, runs), _metrics_table(run, runs, _is_loss, "Losses")) if table.lines
+            table
+            for table in (_make_validation_table(run, runs), _metrics_table(run, runs, _is_loss, "Losses"))
+            if table.lines
         ]
     part = SectionPart("", [], blocks, sentences) if len(runs) > 1 else SectionPart("", sentences, blocks)
     return Section("curves", "Learning curves", [part])
@@ -38,26 +40,26 @@ def gates_section(runs: Sequence[RunRecord]) -> Section | None:
     """Return the weights that gates gave to pretexts; nothing where no run has a gate."""
     parts = []
     for number, run in enumerate(runs):
-        names = _names([run], _is_gate)
+        names = _list_names([run], _is_gate)
         if names:
-            parts.append(_gates(run, names, key=f"gates-{number}", title=run.name if len(runs) > 1 else ""))
+            parts.append(_make_gate_panel(run, names, key=f"gates-{number}", title=run.name if len(runs) > 1 else ""))
     return Section("gates", "Gates", parts) if parts else None
 
 
 def metrics_section(runs: Sequence[RunRecord], styles: Mapping[str, Style]) -> Section | None:
     """Return every other metric of the records and the learning rates; nothing where there are none."""
-    names = _names(runs, _is_other)
+    names = _list_names(runs, _is_other)
     rates = list(dict.fromkeys(name for run in runs for row in run.measured for name in row.rates))
-    panels = [_panel(runs, styles, name, key=f"metric-{number}") for number, name in enumerate(names)]
+    panels = [_make_panel(runs, styles, name, key=f"metric-{number}") for number, name in enumerate(names)]
     for number, name in enumerate(rates):
-        panels.append(_panel(runs, styles, name, key=f"rate-{number}", of_rate=True))
+        panels.append(_make_panel(runs, styles, name, key=f"rate-{number}", of_rate=True))
     if not panels:
         return None
     sentences = [
         f"{counted(len(rates), 'learning rate')}"
         + (f", and {listed(names)} as the methods report them." if names else ".")
     ]
-    signs = [sign for run in runs for sign in _signs(run, has_name=len(runs) > 1)]
+    signs = [sign for run in runs for sign in _describe_collapse(run, has_name=len(runs) > 1)]
     blocks: list[Block] = [*legend_of(runs, styles), Charts(panels)]
     blocks += [table for run in runs if (table := _metrics_table(run, runs, _is_other, "Other metrics")).lines]
     part = SectionPart("", sentences, blocks, signs) if len(runs) > 1 else SectionPart("", [*sentences, *signs], blocks)
@@ -79,7 +81,7 @@ def _is_other(name: str) -> bool:
     return not _is_loss(name) and not _is_gate(name)
 
 
-def _names(runs: Sequence[RunRecord], is_wanted: Callable[[str], bool]) -> list[str]:
+def _list_names(runs: Sequence[RunRecord], is_wanted: Callable[[str], bool]) -> list[str]:
     """Return the metrics of some kind, in the order of the records."""
     names = dict.fromkeys(name for run in runs for row in run.measured for name in row.values)
     return [name for name in names if is_wanted(name)]
@@ -96,13 +98,13 @@ def _list_measurements(run: RunRecord, head: Head) -> list[Evaluated]:
     return [each for each in run.evaluated if find_head(each.row) == head]
 
 
-def _marks(runs: Sequence[RunRecord]) -> dict[str, int]:
+def _mark_stages(runs: Sequence[RunRecord]) -> dict[str, int]:
     """Return where stages begin, if the runs agree and there are several."""
     starts = [run.stage_starts for run in runs]
     return dict(starts[0]) if len(starts[0]) > 1 and all(each == starts[0] for each in starts) else {}
 
 
-def _panel(
+def _make_panel(
     runs: Sequence[RunRecord], styles: Mapping[str, Style], name: str, *, key: str, of_rate: bool = False
 ) -> Chart:
     """Return one metric, or one learning rate, over the steps of all runs that have it."""
@@ -111,14 +113,14 @@ def _panel(
         rows = [row for row in run.measured if name in (row.rates if of_rate else row.values)]
         points = [(row.stage, row.epoch, row.step, (row.rates if of_rate else row.values)[name]) for row in rows]
         if points:
-            lines.append(_line(run.name, points, styles[run.name]))
+            lines.append(_make_line(run.name, points, styles[run.name]))
             words.append(f"{run.name} from {said(points[0][-1])} to {said(points[-1][-1])}")
     title = f"learning rate, {name}" if of_rate else name.replace("_", " ")
     return Chart(
         key,
         title,
         f"{title} over the steps: {listed(words)}.",
-        build_lines(lines, x_title="step", y_title="", marks=_marks(runs)),
+        build_lines(lines, x_title="step", y_title="", marks=_mark_stages(runs)),
         height=240,
     )
 
@@ -131,19 +133,19 @@ def _validation_panel(runs: Sequence[RunRecord], styles: Mapping[str, Style], he
         own = _list_measurements(run, head)
         points = [(each.stage, each.epoch, each.step, each.row.main.shown) for each in own]
         if points:
-            lines.append(_line(run.name, points, styles[run.name], size=6))
+            lines.append(_make_line(run.name, points, styles[run.name], size=6))
             words.append(f"{run.name} from {own[0].row.main.describe()} to {own[-1].row.main.describe()}")
     measure, chance = titled(rows[0]), describe_guessing(rows)
     return Chart(
         f"validation-{number}",
         f"{head.title} on validation, {measure}{chance}",
         f"{measure} of {head.title} on the validation set over the steps{chance}: {listed(words)}.",
-        build_lines(lines, x_title="step", y_title="", marks=_marks(runs)),
+        build_lines(lines, x_title="step", y_title="", marks=_mark_stages(runs)),
         height=240,
     )
 
 
-def _line(name: str, points: Sequence[tuple[str, float, int, float]], style: Style, *, size: int = 0) -> Line:
+def _make_line(name: str, points: Sequence[tuple[str, float, int, float]], style: Style, *, size: int = 0) -> Line:
     """Return a line with a gap between stages.
 
     Args:
@@ -166,7 +168,7 @@ def _line(name: str, points: Sequence[tuple[str, float, int, float]], style: Sty
     return Line(name, x, y, style, texts, [size] * len(x) if size else ())
 
 
-def _course(run: RunRecord, *, has_name: bool) -> str:
+def _describe_course(run: RunRecord, *, has_name: bool) -> str:
     """Return how the first loss of the last stage and the primary measure went."""
     parts = []
     last = [row for row in run.measured if row.stage == run.config.stages[-1].name]
@@ -194,7 +196,7 @@ def _course(run: RunRecord, *, has_name: bool) -> str:
     return (f"{run.name}: {text}." if has_name else f"{text[0].upper()}{text[1:]}.") + thinned
 
 
-def _gates(run: RunRecord, names: Sequence[str], *, key: str, title: str) -> SectionPart:
+def _make_gate_panel(run: RunRecord, names: Sequence[str], *, key: str, title: str) -> SectionPart:
     """Return the weights of one run's gate."""
     rows = [row for row in run.measured if any(name in row.values for name in names)]
     lines, ends = [], {}
@@ -202,20 +204,20 @@ def _gates(run: RunRecord, names: Sequence[str], *, key: str, title: str) -> Sec
         own = [row for row in rows if name in row.values]
         short, values = name.removeprefix(_GATE), [row.values[name] for row in own]
         points = [(row.stage, row.epoch, row.step, value) for row, value in zip(own, values, strict=True)]
-        lines.append(_line(short, points, style_of(number)))
+        lines.append(_make_line(short, points, style_of(number)))
         ends[short] = (values[0], values[-1])
     final = listed([f"{name} {end:.2f}" for name, (_, end) in sorted(ends.items(), key=lambda item: -item[1][1])])
     name, (start, end) = max(ends.items(), key=lambda item: abs(item[1][1] - item[1][0]))
     sentence = (
         f"At the end the weights are {final}. The largest change is that of {name}, from {start:.2f} to {end:.2f}."
     )
-    figure = build_lines(lines, x_title="step", y_title="weight", marks=_marks([run]), has_legend=True)
+    figure = build_lines(lines, x_title="step", y_title="weight", marks=_mark_stages([run]), has_legend=True)
     chart = Chart(key, "Weights of the gate over the steps", f"Weights of the gate over the steps. {sentence}", figure)
     table = _metrics_table(run, [run], _is_gate, "Weights of the gate")
     return SectionPart(title, [sentence], [Charts([chart]), table])
 
 
-def _signs(run: RunRecord, *, has_name: bool) -> list[str]:
+def _describe_collapse(run: RunRecord, *, has_name: bool) -> list[str]:
     """Return what the signs of collapse say, where they were recorded."""
     rows = [row for row in run.measured if {"embedding_std", "effective_rank"} <= row.values.keys()]
     if not rows:
@@ -228,7 +230,7 @@ def _signs(run: RunRecord, *, has_name: bool) -> list[str]:
     return [f"{run.name}: {text}." if has_name else f"{text[0].upper()}{text[1:]}."]
 
 
-def _validation(run: RunRecord, runs: Sequence[RunRecord]) -> Numbers:
+def _make_validation_table(run: RunRecord, runs: Sequence[RunRecord]) -> Numbers:
     """Return the primary measures on validation as a table."""
     heads = _list_heads([run])
     found = {(each.stage, each.step, each.epoch) for each in run.evaluated}
@@ -238,12 +240,12 @@ def _validation(run: RunRecord, runs: Sequence[RunRecord]) -> Numbers:
         cells = [rows[head].main.describe() if head in rows else "-" for head in heads]
         lines.append((f"{step:,}", stage, f"{epoch:.4g}", *cells))
     names = [head.title + describe_guessing([each.row for each in _list_measurements(run, head)]) for head in heads]
-    return Numbers(_caption("Measures on validation", run, runs), ["step", "stage", "epoch", *names], lines)
+    return Numbers(_write_caption("Measures on validation", run, runs), ["step", "stage", "epoch", *names], lines)
 
 
 def _metrics_table(run: RunRecord, runs: Sequence[RunRecord], is_wanted: Callable[[str], bool], what: str) -> Numbers:
     """Return the metrics of some kind as a table, one line for every point of their charts."""
-    names = _names([run], is_wanted)
+    names = _list_names([run], is_wanted)
     rates = list(dict.fromkeys(name for row in run.measured for name in row.rates)) if is_wanted is _is_other else []
 
     def cells(row: LoggedMetrics) -> list[str]:
@@ -252,9 +254,9 @@ def _metrics_table(run: RunRecord, runs: Sequence[RunRecord], is_wanted: Callabl
     rows = [row for row in run.measured if rates or any(name in row.values for name in names)]
     columns = [*names, *(f"learning rate, {name}" for name in rates)]
     lines = [(f"{row.step:,}", row.stage, f"{row.epoch:.4g}", *cells(row)) for row in rows]
-    return Numbers(_caption(what, run, runs), ["step", "stage", "epoch", *columns], lines)
+    return Numbers(_write_caption(what, run, runs), ["step", "stage", "epoch", *columns], lines)
 
 
-def _caption(what: str, run: RunRecord, runs: Sequence[RunRecord]) -> str:
+def _write_caption(what: str, run: RunRecord, runs: Sequence[RunRecord]) -> str:
     """Return what a table holds."""
     return f"{what} by step, {run.name}" if len(runs) > 1 else f"{what} by step"

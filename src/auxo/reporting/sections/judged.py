@@ -44,7 +44,7 @@ def confusion_section(runs: Sequence[RunRecord], judgements: Sequence[Judgement]
         for place, (name, counts) in enumerate(sets):
             is_open, key = name == main and len(runs) <= _MOST_OPEN, f"confusion-{number}-{place}"
             blocks += _show_confusions(name, counts, judgement.answers, key=key, is_open=is_open)
-        sentences = [_describe_worst(sets, judgement.answers), *_differences(run, judgement.sets)]
+        sentences = [_describe_worst(sets, judgement.answers), *_note_differences(run, judgement.sets)]
         parts.append(SectionPart(title, sentences, blocks))
     return Section("confusion", "Confusions", parts) if parts else None
 
@@ -75,17 +75,17 @@ def reliability_section(
     panels, lines = [], []
     for number, name in enumerate(names):
         own = [(run, each) for run, sets in judged for each in sets if each.name == name]
-        panels.append(_diagram(own, styles, name, key=f"reliability-{number}"))
+        panels.append(_draw_diagram(own, styles, name, key=f"reliability-{number}"))
         lines += [line for run, each in own for line in _bin_lines(run, each)]
     items = []
     for run, sets in judged:
         worst = max(sets, key=lambda each: calibration_error(each.bins))
-        text = _sureness(worst)
+        text = _describe_sureness(worst)
         items.append(f"{run.name}: {text}" if len(runs) > 1 else f"{text[0].upper()}{text[1:]}")
     blocks: list[Block] = []
     if panels:
         columns = ["set", "run", "confidence, %", "images", "mean confidence, %", "accuracy, %"]
-        blocks = [*legend_of([run for run, _ in judged], styles), Charts(panels), _errors(judged)]
+        blocks = [*legend_of([run for run, _ in judged], styles), Charts(panels), _make_error_table(judged)]
         blocks.append(Numbers("The points of the diagrams", columns, lines))
     part = SectionPart("", sentences, blocks, items) if len(runs) > 1 else SectionPart("", [*sentences, *items], blocks)
     return Section("reliability", "Reliability", [part])
@@ -140,7 +140,7 @@ def _show_confusions(name: str, counts: _Counts, answers: Sequence[str], *, key:
     return [Charts([chart]), Numbers(caption, ["class", "prediction", "images"], pairs[:_MOST_PAIRS])]
 
 
-def _differences(run: RunRecord, sets: Sequence[SetJudgement]) -> list[str]:
+def _note_differences(run: RunRecord, sets: Sequence[SetJudgement]) -> list[str]:
     """Return a sentence for each set whose answers are not those of the end of the run."""
     recorded = {row.split: row for row in run.history.first_head()}
     sentences = []
@@ -153,7 +153,7 @@ def _differences(run: RunRecord, sets: Sequence[SetJudgement]) -> list[str]:
     return sentences
 
 
-def _diagram(
+def _draw_diagram(
     own: Sequence[tuple[RunRecord, SetJudgement]], styles: Mapping[str, Style], name: str, *, key: str
 ) -> Chart:
     """Return the reliability diagram of a set, one line per run."""
@@ -181,7 +181,7 @@ def _diagram(
     return Chart(key, name if len(own) > 1 else f"{name}: ECE {words[0]}", label, figure)
 
 
-def _sureness(each: SetJudgement) -> str:
+def _describe_sureness(each: SetJudgement) -> str:
     """Return whether a set's answers were surer than right."""
     total = sum(part.n for part in each.bins)
     mean_confidence = sum(part.n * part.confidence for part in each.bins) / total
@@ -194,7 +194,7 @@ def _sureness(each: SetJudgement) -> str:
     )
 
 
-def _errors(judged: Sequence[tuple[RunRecord, Sequence[SetJudgement]]]) -> Numbers:
+def _make_error_table(judged: Sequence[tuple[RunRecord, Sequence[SetJudgement]]]) -> Numbers:
     """Return calibration errors, one line per set, one column per run."""
     names = list(dict.fromkeys(each.name for _, sets in judged for each in sets))
     errors = {(run.name, each.name): calibration_error(each.bins) for run, sets in judged for each in sets}

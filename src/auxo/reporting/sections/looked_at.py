@@ -33,7 +33,7 @@ def points_section(runs: Sequence[RunRecord], judgements: Sequence[Judgement]) -
         runs: at least one.
         judgements: one per run.
     """
-    return _section("points", "How images are arranged", _HOW_TO_READ_A_MAP, runs, judgements, _points_or_reason)
+    return _make_section("points", "How images are arranged", _HOW_TO_READ_A_MAP, runs, judgements, _points_or_reason)
 
 
 def attention_section(runs: Sequence[RunRecord], judgements: Sequence[Judgement]) -> Section:
@@ -43,10 +43,12 @@ def attention_section(runs: Sequence[RunRecord], judgements: Sequence[Judgement]
         runs: at least one.
         judgements: one per run.
     """
-    return _section("attention", "What the model looks at", _HOW_TO_READ_A_GRID, runs, judgements, _attention_or_reason)
+    return _make_section(
+        "attention", "What the model looks at", _HOW_TO_READ_A_GRID, runs, judgements, _attention_or_reason
+    )
 
 
-def _section(
+def _make_section(
     key: str,
     title: str,
     how_to_read: str,
@@ -69,13 +71,15 @@ def _section(
 def _points_or_reason(looked_at: LookedAt, key: str, title: str) -> SectionPart:
     """Return the map of one run, or why there is none."""
     found = looked_at.points
-    return _left_out(title, found) if isinstance(found, Omission) else _points(looked_at, found, key=key, title=title)
+    return (
+        _left_out(title, found) if isinstance(found, Omission) else _show_points(looked_at, found, key=key, title=title)
+    )
 
 
 def _attention_or_reason(looked_at: LookedAt, _key: str, title: str) -> SectionPart:
     """Return the Grad-CAM maps of one run, or why there are none."""
     found = looked_at.attention
-    return _left_out(title, found) if isinstance(found, Omission) else _attention(looked_at, found, title=title)
+    return _left_out(title, found) if isinstance(found, Omission) else _show_saliency(looked_at, found, title=title)
 
 
 def _left_out(title: str, omission: Omission) -> SectionPart:
@@ -83,7 +87,7 @@ def _left_out(title: str, omission: Omission) -> SectionPart:
     return SectionPart(title, [f"Left out: {omission.reason}."])
 
 
-def _points(looked_at: LookedAt, found: PointMap, *, key: str, title: str) -> SectionPart:
+def _show_points(looked_at: LookedAt, found: PointMap, *, key: str, title: str) -> SectionPart:
     """Return the map of one run."""
     source, places = looked_at.source, found.embedding.points.tolist()
     names, right = looked_at.right.names, looked_at.right.values[found.indices].tolist()
@@ -125,10 +129,10 @@ def _of_points(looked_at: LookedAt, found: PointMap, right: Sequence[int], answe
     )
 
 
-def _attention(looked_at: LookedAt, found: AttentionGrid, *, title: str) -> SectionPart:
+def _show_saliency(looked_at: LookedAt, found: AttentionGrid, *, title: str) -> SectionPart:
     """Return the maps of one run."""
     shown = [picture for row in found.grid for picture in row]
-    items = [_picture(picture, row) for picture, row in zip(shown, found.rows, strict=True)]
+    items = [_make_image(picture, row) for picture, row in zip(shown, found.rows, strict=True)]
     wrong = sum(not item.is_right for item in items)
     shares = [row["centre_share"] for row in found.rows if row["centre_share"] is not None]
     middle = f"; on average {percent(sum(shares) / len(shares))} of it lies in the middle half" if shares else ""
@@ -148,12 +152,12 @@ def _attention(looked_at: LookedAt, found: AttentionGrid, *, title: str) -> Sect
         "column",
         "in the middle",
     ]
-    lines = [_line(row) for row in found.rows]
+    lines = [_make_line(row) for row in found.rows]
     table = Numbers("Where the evidence lies, by image", columns_of_table, lines)
     return SectionPart(title, [sentence], [Pictures(items), table])
 
 
-def _picture(shown: Attention, row: dict[str, Any]) -> Picture:
+def _make_image(shown: Attention, row: dict[str, Any]) -> Picture:
     """Return an image with its map."""
     is_right = shown.label == shown.predicted
     answer = f"{shown.label}, correct" if is_right else f"{shown.label}, predicted as {shown.predicted}"
@@ -173,7 +177,7 @@ def _picture(shown: Attention, row: dict[str, Any]) -> Picture:
     )
 
 
-def _line(row: dict[str, Any]) -> tuple[str, ...]:
+def _make_line(row: dict[str, Any]) -> tuple[str, ...]:
     """Return a image's line of the table."""
     peak = row["peak"] or ("-", "-")
     share = row["centre_share"]

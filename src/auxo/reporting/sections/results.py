@@ -35,7 +35,7 @@ def results_section(groups: Sequence[Sequence[RunRecord]], styles: Mapping[str, 
         if found.lines:
             blocks.append(Numbers(caption, found.columns, found.lines, is_open=len(runs) == 1, note=found.caption))
     blocks += [table for run in runs for table in _list_groups(run, has_name=len(runs) > 1)]
-    sentences = _sentences(groups)
+    sentences = _write_sentences(groups)
     if len(runs) == 1:
         return Section("results", "Results", [SectionPart("", sentences, blocks)])
     note = (
@@ -45,7 +45,7 @@ def results_section(groups: Sequence[Sequence[RunRecord]], styles: Mapping[str, 
     return Section("results", "Results", [SectionPart("", [note], blocks, sentences)])
 
 
-def _sentences(groups: Sequence[Sequence[RunRecord]]) -> list[str]:
+def _write_sentences(groups: Sequence[Sequence[RunRecord]]) -> list[str]:
     """Return what the numbers say."""
     runs = [run for members in groups for run in members]
     sentences = []
