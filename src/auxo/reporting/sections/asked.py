@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from auxo.errors import AuxoError
+from auxo.interfaces import PretextMethodConfig
 from auxo.registry import entries
 from auxo.registry.outside import short_name
 from auxo.reporting.blocks import Numbers, Section, SectionPart
@@ -126,7 +127,8 @@ def _find_default(config: ExperimentConfig) -> ExperimentConfig:
             if _describe_shape(recipe) == shape:
                 return recipe
     stages = tuple(_plain_stage(stage) for stage in config.stages)
-    return ExperimentConfig(stages=stages)
+    trains = any(stage.method.needs_pretext for stage in stages if isinstance(stage.method, PretextMethodConfig))
+    return ExperimentConfig(stages=stages, pretext=config.pretext if trains else None)
 
 
 def _describe_shape(config: ExperimentConfig) -> list[tuple[str, type]]:
@@ -138,6 +140,8 @@ def _plain_stage(stage: StageConfig) -> StageConfig:
     """Return a stage with the defaults of its method, as far as that has any."""
     try:
         method = type(stage.method)()
+        if isinstance(method, PretextMethodConfig) and isinstance(stage.method, PretextMethodConfig):
+            method = method.with_pretext(stage.method.pretext)
     except (TypeError, AuxoError):  # a method of the user's whose options have no defaults
         method = stage.method
     return StageConfig(method=method, name=stage.name, start_from=stage.start_from, transfers=stage.transfers)
