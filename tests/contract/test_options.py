@@ -175,5 +175,6 @@ def test_checks__of_a_dataclass_of_options__begin_or_go_on_with_those_of_ranges(
         waiting += [each for each in kind.__subclasses__() if each not in seen]
         seen.add(kind)
         own = vars(kind).get("__post_init__")
-        if own is not None and kind is not Options and kind.__module__.startswith("auxo."):
+        is_shape = own is not None and own.__name__ == "<lambda>"  # of the command line, from an earlier test
+        if own is not None and not is_shape and kind is not Options and kind.__module__.startswith("auxo."):
             assert "super().__post_init__()" in inspect.getsource(own), f"{kind.__qualname__} leaves ranges unchecked"
