@@ -17,11 +17,11 @@ import pytest
 import auxo
 from auxo.cli import main
 from auxo.cli.compare import Options as ComparisonOptions
-from auxo.cli.compare import _read
+from auxo.cli.compare import _read_words
 from auxo.cli.executor import ExecutorOptions
 from auxo.cli.sweep import Options as SweepOptions
-from auxo.cli.sweep import _read as read_sweep_options
-from auxo.cli.train import _plan
+from auxo.cli.sweep import _read_words as read_sweep_options
+from auxo.cli.train import _plan_run
 from auxo.data import DataConfig
 from auxo.optimizers import OptimizerConfig
 from auxo.registry import entries
@@ -119,9 +119,9 @@ def test_python_blocks__in_order__run(page, tmp_path, monkeypatch):
 def run_auxo(words):
     """Run a command, or for training only read its options."""
     if words[:1] == ["train"] and not {"-h", "--help"} & set(words):
-        _plan(words[1:])
+        _plan_run(words[1:])
     elif words[:1] == ["compare"]:
-        _read(words[1:])
+        _read_words(words[1:])
     elif words[:1] == ["sweep"]:
         read_sweep_options(words[1:])
     else:
