@@ -200,7 +200,9 @@ class GatedPretexts(nn.Module):
             with runtime.autocast(), keep_running_statistics(backbone):
                 features = functional_call(backbone, dict(weights), (made.inputs,)).pooled
             primary = classify(features, shown)
-            return TaskLosses(self._weighed(self.losses(features, made.targets, runtime=runtime), primary), primary)
+            return TaskLosses(
+                self._stack_weighed(self.losses(features, made.targets, runtime=runtime), primary), primary
+            )
 
         shared = dict(backbone.named_parameters())
         return GateStep(batch, runtime, progress=state.progress, shared=shared, own=own, losses_at=losses_at)
@@ -225,7 +227,7 @@ class GatedPretexts(nn.Module):
         if self.gate is None:
             return GatedLoss(features.new_zeros(()), {}, features.new_zeros(0))
         losses = self.losses(features, targets, runtime=step.runtime)
-        result = self._ask_gate(self.gate, self._weighed(losses, class_losses), features, step)
+        result = self._ask_gate(self.gate, self._stack_weighed(losses, class_losses), features, step)
         scale = 1.0 if self.config.normalise_weights else float(len(self.names))
         weights = result.weights * scale
         loss = result.loss * scale if self.covers_class else result.loss * (scale * self.config.weight)
@@ -249,7 +251,7 @@ class GatedPretexts(nn.Module):
         if self.gate is None:
             return class_losses.sum()
         losses = self.losses(features, targets, runtime=step.runtime)
-        weighed = self._weighed(losses, class_losses)
+        weighed = self._stack_weighed(losses, class_losses)
         weights = self._ask_gate(self.gate, weighed, features, step).weights
         if not self.config.normalise_weights:
             weights = weights * len(self.names)
@@ -277,7 +279,7 @@ class GatedPretexts(nn.Module):
         result: GateResult = gate(losses, features, replace(step, primary=0 if self.covers_class else None))
         return result
 
-    def _weighed(self, losses: Tensor, class_losses: Losses | None) -> Tensor:
+    def _stack_weighed(self, losses: Tensor, class_losses: Losses | None) -> Tensor:
         """Return what the gate weighs: the pretexts' losses, or the class loss and those at their weight."""
         if not self.covers_class:
             return losses

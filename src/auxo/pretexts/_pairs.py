@@ -14,7 +14,7 @@ from auxo.runtime import Runtime
 from auxo.types import Batch, Batches, Images
 
 
-def _alone(rows: Tensor) -> Tensor:
+def _keep_rows(rows: Tensor) -> Tensor:
     """Return the rows: one process holds the joined batch."""
     return rows
 
@@ -35,7 +35,7 @@ class Pair:
 
     first: Images
     second: Float[Tensor, "_batch channels height width"]
-    gather: Callable[[Tensor], Tensor] = _alone
+    gather: Callable[[Tensor], Tensor] = _keep_rows
 
     def __post_init__(self) -> None:
         if len(self.first) != len(self.second):
@@ -62,7 +62,7 @@ def gather_from(runtime: Runtime, batch: Batch) -> Callable[[Tensor], Tensor]:
         fix = "choose a batch size that leaves more images in an epoch's last batch, or pass --drop-last"
         raise ShapeError("two images or more to compare", str(batch.joined_size), fix)
     if runtime.num_processes == 1:
-        return _alone
+        return _keep_rows
     if len(batch) < 2 and not runtime.config.sync_batch_norm:
         fix = "pass --runtime.sync-batch-norm, or choose another batch size"
         raise ShapeError("two images or more in every process, without synchronised batch norm", str(len(batch)), fix)

@@ -43,13 +43,13 @@ def redundancy_loss(
     Returns:
         A scalar; attached, twice differentiable. Embeddings that are all alike give their length ``dim``.
     """
-    correlation = _standardised(first).T @ _standardised(second) / len(first)
+    correlation = _standardise_columns(first).T @ _standardise_columns(second) / len(first)
     diagonal = correlation.diagonal()
     off_diagonal = correlation - torch.diag(diagonal)
     return (1 - diagonal).square().sum() + off_diagonal_weight * off_diagonal.square().sum()
 
 
-def _standardised(rows: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch dim"]:
+def _standardise_columns(rows: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch dim"]:
     """Return the rows with mean 0 and variance 1 in each column."""
     centred = rows - rows.mean(0)
     return centred * torch.rsqrt(centred.square().mean(0) + _EPSILON)
