@@ -45,7 +45,7 @@ def run_alone_and_together(*command):
         port = free_port()
         processes = [start(rank, len(ranks), port, *command) for rank in ranks]
         for process in processes:
-            _, errors = process.communicate(timeout=240)
+            _, errors = process.communicate(timeout=1500)
             assert process.returncode == 0, errors
 
 

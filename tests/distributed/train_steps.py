@@ -63,7 +63,7 @@ CASES |= {
     "pretrain-byol": (Pretraining.Config(optimizer=SLOW, pretext=NARROW), "lenet5"),
     "pretrain-jigsaw": (Pretraining.Config(optimizer=SLOW, pretext=Jigsaw(2)), "lenet5"),
 }
-STEPS = {"lenet5": 20, "resnet8": 8}  # a convolution in float64 is slow, and two levels take turns within four steps
+STEPS = {"lenet5": 12, "resnet8": 6}  # a convolution in float64 is slow, and two levels take turns within four steps
 
 
 def main(folder, batch_size):

@@ -142,7 +142,7 @@ def test_train__port_in_use__is_told_in_one_line_and_nothing_is_written(place):
         process = launch(
             place.train(), RANK="0", LOCAL_RANK="0", WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=port
         )
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=1500)
     print(errors)
     assert process.returncode == 2
     assert re.fullmatch(r"auxo: expected 2 processes to find each other, got .+: .+--master-port.+\n", errors)
@@ -155,7 +155,7 @@ def test_train__interrupted_while_it_reads__leaves_with_one_line_and_writes_noth
     process = launch(place.train(data=pipe))
     with pipe.open("w"):  # returns when the command opens it to read
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=1500)
     assert process.returncode == 130
     assert re.fullmatch(r"auxo: expected the command to end, got signal 2: .+\n", errors)
     assert not place.out.exists()

@@ -71,7 +71,7 @@ def test_compare__killed_with_one_run_done__goes_on_and_repeats_nothing(recipes,
     before = state_of(short)
 
     process = start(recipes, shapes_folder)
-    out, errors = process.communicate(timeout=280)
+    out, errors = process.communicate(timeout=1500)
     assert process.returncode == 0, errors
     assert "[1/2] reused short-seed0" in out
     assert "[2/2] finished long-seed0" in out
@@ -90,7 +90,7 @@ def test_compare__signalled__workers_save_and_the_command_says_how_to_go_on(reci
     wait_until(lambda: steps(long) > 10, process)
     children = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(number)
-    _, errors = process.communicate(timeout=120)
+    _, errors = process.communicate(timeout=1500)
     assert process.returncode == code
     assert len(errors.splitlines()) == 1
     assert "give the same command again" in errors

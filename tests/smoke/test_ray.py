@@ -105,7 +105,7 @@ def test_compare__over_a_local_cluster_with_a_method_that_raises__table_and_code
     words = ["compare", "--data.train", str(shapes_folder), "--methods", "supervised,failing.py", "--seeds", "2"]
     options = ["--epochs", "1", "--ray", "local", "--training.no-tensorboard", "--out", "grid"]
     program = [sys.executable, "-W", "error", "-m", "auxo", *words, *options]
-    made = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=280)
+    made = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=1500)
     assert made.returncode == 1, made.stderr
     assert "TypeError: not here either (failing.py, line 16)" in made.stdout
     assert made.stdout.count("finished supervised-seed") == 2
@@ -126,7 +126,7 @@ def test_compare__interrupted_over_a_local_cluster__saves_and_goes_on(shapes_fol
         assert time.monotonic() < deadline
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=120)
+    _, errors = process.communicate(timeout=1500)
     assert process.returncode == 130, errors
     assert "give the same command again" in errors
     assert len(errors.splitlines()) == 1

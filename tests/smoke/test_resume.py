@@ -38,7 +38,7 @@ def launch(words, processes, restarts=0):
 
 
 def finish(process):
-    _, errors = process.communicate(timeout=240)
+    _, errors = process.communicate(timeout=1500)
     assert process.returncode == 0, errors
 
 
@@ -128,7 +128,7 @@ def test_resume__of_a_run_that_still_trains__refused_in_one_line(shapes_folder, 
     process = launch(["ossl", "--data.train", str(shapes_folder), *OPTIONS, "--out", str(out)], 1)
     wait_for_growth(out / "records.jsonl", process)
     second = launch(["--resume", str(out)], 1)
-    _, errors = second.communicate(timeout=120)
+    _, errors = second.communicate(timeout=1500)
     kill_with_children(process)
     assert second.returncode == 2
     assert errors.startswith(f"auxo: expected to be alone in {out}, got another process")
@@ -141,7 +141,7 @@ def test_run__signalled__saves_and_leaves_with_one_line(shapes_folder, tmp_path,
     process = launch(["ossl", "--data.train", str(shapes_folder), *OPTIONS, "--out", str(out)], 1)
     wait_for_growth(out / "records.jsonl", process)
     process.send_signal(number)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=1500)
     assert process.returncode == code
     assert len(errors.splitlines()) == 1
     assert f"auxo train --resume {out}" in errors

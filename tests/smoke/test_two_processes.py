@@ -31,7 +31,7 @@ def run_together(*words):
         for rank in (0, 1)
     ]
     for process in processes:
-        _, errors = process.communicate(timeout=240)
+        _, errors = process.communicate(timeout=1500)
         assert process.returncode == 0, errors
 
 

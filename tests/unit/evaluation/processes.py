@@ -20,5 +20,5 @@ def in_processes(program: str, folder: Path, *words: object, num_processes: int 
         command = [sys.executable, Path(__file__).with_name(program), folder / f"{rank}.json", *words]
         environment = os.environ | {key: str(value) for key, value in variables.items()}
         running.append(subprocess.Popen([str(word) for word in command], env=environment))
-    assert [process.wait(timeout=120) for process in running] == [0] * num_processes
+    assert [process.wait(timeout=1500) for process in running] == [0] * num_processes
     return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(num_processes)]
