@@ -304,6 +304,8 @@ def open_runtime(config: RuntimeConfig) -> Iterator[Runtime]:
             rank=rank,
             num_processes=num_processes,
         )
+        if num_processes > 1:
+            dist.barrier()  # or one that leaves first may break what another has not heard yet
     except RuntimeError as error:
         if num_processes > 1 and any(sign in str(error) for sign in _SIGNS_OF_A_LOST_PROCESS):
             fix = "see what the process that failed first says, then --resume"

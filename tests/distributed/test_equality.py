@@ -44,9 +44,14 @@ def run_alone_and_together(*command):
     for ranks in ([0], [0, 1]):
         port = free_port()
         processes = [start(rank, len(ranks), port, *command) for rank in ranks]
-        for process in processes:
-            _, errors = process.communicate(timeout=1500)
-            assert process.returncode == 0, errors
+        try:
+            for process in processes:
+                _, errors = process.communicate(timeout=1500)
+                assert process.returncode == 0, errors
+        finally:
+            for process in processes:  # one that waits for another that is gone
+                process.kill()
+                process.communicate()
 
 
 def compare_with_one_process(folder, case, *, rtol, atol):

@@ -7,6 +7,7 @@ import pytest
 import torch
 from scipy.spatial.distance import cdist
 
+from auxo.pretexts._quadrants import make_all_quadrants
 from auxo.pretexts.channel_shuffle import ChannelShuffle
 from auxo.pretexts.compose import Compose
 from auxo.pretexts.flip import Flip
@@ -46,7 +47,7 @@ def test_turn__one_quarter__is_counter_clockwise():
 @pytest.mark.parametrize("axis", ["horizontal", "vertical"])
 def test_compose__all_192_draws__inputs_and_labels_of_the_rendering(axis):
     (image,) = images(1)
-    made = Compose((Flip(axis), LoRot(), ChannelShuffle())).make_all(image[None])
+    made = make_all_quadrants(image[None], (Flip(axis), LoRot(), ChannelShuffle()))
     seen = {}
     for inputs, labels in zip(made.inputs, made.targets.tolist(), strict=True):
         seen[tuple(labels)] = inputs

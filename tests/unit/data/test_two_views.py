@@ -19,7 +19,7 @@ from auxo.data.two_views import (
     JITTER,
     SIMCLR_VIEWS,
     SimCLRView,
-    _blur,
+    _blur_images,
     colour_jitter,
     crop_images,
     draw_crops,
@@ -245,7 +245,7 @@ def test_recolour_view__large_images__are_blurred_with_the_views_probability():
 def test_recolour_view__blur__has_a_kernel_of_about_a_tenth_of_the_side(side, taps):
     point = torch.zeros(1, 3, side, side)
     point[:, :, side // 2, side // 2] = 1
-    blurred = _blur(point, torch.tensor([2.0]))[0, 0]
+    blurred = _blur_images(point, torch.tensor([2.0]))[0, 0]
     is_touched = blurred > 0
     assert int(is_touched.any(0).sum()) == int(is_touched.any(1).sum()) == taps
     kernel = torch.exp(-(torch.arange(taps) - taps // 2).square() / 8)
