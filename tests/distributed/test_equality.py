@@ -67,7 +67,9 @@ def compare_with_one_process(folder, case, *, rtol, atol):
 
 
 # 16 shares out evenly; 15 into 8 and 7, and the last batch of 10 into 5 and 5.
-@pytest.fixture(scope="module", params=[16, 15], ids=["equal parts", "unequal parts"])
+@pytest.fixture(
+    scope="module", params=[pytest.param(16, marks=pytest.mark.slow), 15], ids=["equal parts", "unequal parts"]
+)
 def folder(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("weights")
     run_alone_and_together(SCRIPT, folder, request.param)

@@ -10,7 +10,9 @@ from .two_view_steps import CASES
 SCRIPT = Path(__file__).parent / "two_view_steps.py"
 
 
-@pytest.fixture(scope="module", params=[8, 7], ids=["equal parts", "unequal parts"])
+@pytest.fixture(
+    scope="module", params=[pytest.param(8, marks=pytest.mark.slow), 7], ids=["equal parts", "unequal parts"]
+)
 def folder(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("pairs")
     run_alone_and_together(SCRIPT, folder, request.param)

@@ -15,7 +15,7 @@ OPTIONS = (
     *("--training.log-every", "3", "--training.checkpoint-every", "7", "--training.evaluate-every", "9"),
     *("--training.no-tensorboard", "--runtime.threads", "1"),
 )
-KILLS = 5
+KILLS = 3
 
 
 def command(words, processes, restarts):
@@ -54,7 +54,7 @@ def kill_with_children(process):
 def wait_for_growth(path, process):
     """Wait until a file is longer than now."""
     size = path.stat().st_size if path.exists() else 0
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 1500
     while (path.stat().st_size if path.exists() else 0) <= size:
         assert process.poll() is None, process.stderr.read()
         assert time.monotonic() < deadline, f"{path} does not grow"
@@ -62,7 +62,7 @@ def wait_for_growth(path, process):
 
 
 @pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.slow)])
-def test_run__killed_five_times_and_resumed__same_bytes_as_uninterrupted(shapes_folder, tmp_path, processes):
+def test_run__killed_again_and_again_and_resumed__same_bytes_as_uninterrupted(shapes_folder, tmp_path, processes):
     recipe = ["ossl", "--data.train", str(shapes_folder), *OPTIONS]
     finish(launch([*recipe, "--out", str(tmp_path / "whole")], processes))
 
@@ -92,6 +92,7 @@ FOUR_STAGES = (
 )
 
 
+@pytest.mark.slow
 def test_four_stages__killed_in_each_and_resumed__same_bytes_as_uninterrupted(shapes_folder, tmp_path):
     recipe = ["bissl", "--data.train", str(shapes_folder), "--data.num-labelled", "None", *FOUR_STAGES]
     finish(launch([*recipe, "--out", str(tmp_path / "whole")], 1))
