@@ -2,6 +2,7 @@
 
 import ast
 import difflib
+import functools
 import importlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +31,7 @@ class Entry:
 
 
 def entries(kind: str) -> dict[str, Entry]:
-    """Return the entries of the package ``auxo.<kind>`` by name, without importing them.
+    """Return the entries of the package ``auxo.<kind>`` by name, without importing them; read once in a process.
 
     A module gives one entry named after it, or one for each string in its ``NAMES``. Modules whose name starts with
     an underscore are private.
@@ -38,6 +39,12 @@ def entries(kind: str) -> dict[str, Entry]:
     Args:
         kind: ``tasks``, ``methods``, ``pretexts``, ``gates``, ``backbones`` or ``data.scenarios``.
     """
+    return dict(_scan_package(kind))
+
+
+@functools.cache  # every configuration that is read asks for names several times
+def _scan_package(kind: str) -> dict[str, Entry]:
+    """Return :func:`entries`, not to be changed."""
     folder = Path(__file__).parents[1].joinpath(*kind.split("."))
     found: dict[str, Entry] = {}
     for path in sorted(folder.glob("[!_]*.py")):

@@ -91,7 +91,7 @@ def test_json__of_a_recipe__comes_back_equal(name):
     assert from_json(to_json(config), origin="config.json") == config
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     lr=st.floats(1e-6, 10),
     epochs=st.integers(1, 1000),
