@@ -160,3 +160,27 @@ def test_gate__of_a_file__trains_with_its_options_and_needs_leave_to_go_on(auxo,
     assert gate == {"name": f"{tmp_path}/gate.py:Mine", "push": 2.0}
     assert f"--code {tmp_path}/gate.py" in auxo("train", "--resume", "run").err
     assert auxo("train", "--resume", "run", "--code", "gate.py").code == 0
+
+
+def test_solver__of_a_file__answers_in_the_bilevel_stage_with_its_options(auxo, tmp_path, monkeypatch, shapes_folder):
+    monkeypatch.chdir(tmp_path)
+    text = (Path(__file__).parents[1] / "outside" / "shrunk.py").read_text()
+    (tmp_path / "shrunk.py").write_text(text)
+    words = ["--data.train", shapes_folder, "--data.num-labelled", "None"]
+    words += ["--bilevel.method.solver.name", "shrunk.py:Shrunk"]
+    for stage in ("pretrain", "warm-up", "bilevel", "fine-tune"):
+        words += [f"--{stage}.epochs", "1", f"--{stage}.batch-size", "16"]
+    words += ["--bilevel.method.lower-steps", "2", "--bilevel.method.upper-steps", "2", "--device", "cpu"]
+    words += ["--training.no-tensorboard", "--runtime.threads", "1", "--training.log-every", "1"]
+    answer = auxo("train", "bissl", *words, "--bilevel.method.solver.part", "2", "--out", "run")
+    assert "--bilevel.method.solver.part in (0, 1], got 2" in answer.err
+    answer = auxo("train", "bissl", *words, "--bilevel.method.solver.part", "0.5", "--out", "run")
+    assert answer.code == 0, answer.err
+    config = json.loads((tmp_path / "run" / "config.json").read_text())["run"]
+    solver = next(stage for stage in config["stages"] if stage["name"] == "bilevel")["method"]["solver"]
+    assert (solver["name"], solver["part"]) == (f"{tmp_path}/shrunk.py:Shrunk", 0.5)
+    records = [json.loads(line) for line in (tmp_path / "run" / "records.jsonl").read_text().splitlines()]
+    told = [row["losses"]["response_residual"] for row in records if "response_residual" in row.get("losses", {})]
+    assert told
+    assert all(value > 0 for value in told)  # the product was taken
+    assert f"--code {tmp_path}/shrunk.py" in auxo("evaluate", "run").err
