@@ -82,12 +82,12 @@ class Range:
     below: int | float | None = None
 
     def __contains__(self, value: int | float) -> bool:
-        low, high = self._ends
+        low, high = self._find_ends()
         is_over = value > low if self.low is None else value >= low
         return is_over and (value < high if self.high is None else value <= high)
 
     def __str__(self) -> str:
-        low, high = self._ends
+        low, high = self._find_ends()
         if high == math.inf:
             return f"{'>' if self.low is None else '>='} {low:g}"
         if low == -math.inf:
@@ -99,9 +99,8 @@ class Range:
         is_open = self.high is None and self.below is None
         return f"{self} and finite" if is_open and not math.isfinite(value) else str(self)
 
-    @property
-    def _ends(self) -> tuple[int | float, int | float]:
-        """The smallest and the largest value, whether they are taken or not."""
+    def _find_ends(self) -> tuple[int | float, int | float]:
+        """Return the smallest and the largest value, whether they are taken or not."""
         lows, highs = (self.low, self.above, -math.inf), (self.high, self.below, math.inf)
         low, high = (next(end for end in ends if end is not None) for ends in (lows, highs))
         return low, high

@@ -12,6 +12,7 @@ from torch import nn
 
 from auxo.backbones import BackboneConfig
 from auxo.interfaces import AbstractBackbone, TrainState
+from auxo.layers.sub_classes import negative_entropy
 from auxo.methods.maxl import MAXL
 from auxo.optimizers import OptimizerConfig
 from auxo.runs.networks import Networks
@@ -123,8 +124,7 @@ def quality(found, world):
         table.index_put_((found[own], true[own]), torch.ones(int(own.sum()), dtype=torch.float64), accumulate=True)
         table /= table.sum()
         rows, columns = table.sum(1), table.sum(0)
-        entropy = lambda p: -(p * p.clamp_min(1e-30).log()).sum()  # noqa: E731
-        shared += float(entropy(rows) + entropy(columns) - entropy(table.flatten()))
-        whole += float(entropy(columns))
+        shared += float(negative_entropy(table.flatten()) - negative_entropy(rows) - negative_entropy(columns))
+        whole -= float(negative_entropy(columns))
         used += int((rows > 0).sum()) / CLASSES
     return shared / whole, used

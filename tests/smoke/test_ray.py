@@ -120,10 +120,8 @@ def test_compare__interrupted_over_a_local_cluster__saves_and_goes_on(shapes_fol
     program = [sys.executable, "-m", "auxo", *words, *options, "--training.checkpoint-every", "1000"]
     process = subprocess.Popen(program, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     records = tmp_path / "grid" / "rotation-seed0" / "records.jsonl"
-    deadline = time.monotonic() + 120
     while not (records.exists() and records.stat().st_size):
         assert process.poll() is None, process.stderr.read()
-        assert time.monotonic() < deadline
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=1500)

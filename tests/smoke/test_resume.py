@@ -54,10 +54,8 @@ def kill_with_children(process):
 def wait_for_growth(path, process):
     """Wait until a file is longer than now."""
     size = path.stat().st_size if path.exists() else 0
-    deadline = time.monotonic() + 1500
     while (path.stat().st_size if path.exists() else 0) <= size:
         assert process.poll() is None, process.stderr.read()
-        assert time.monotonic() < deadline, f"{path} does not grow"
         time.sleep(0.01)
 
 

@@ -101,10 +101,8 @@ def test_train__two_processes__have_the_numbers_of_one(words, run, tmp_path):
 def test_train__killed_and_resumed__ends_with_the_same_bits_and_does_not_cluster_again(auxo, words, run, tmp_path):
     out, calls = tmp_path / "killed", import_file(FILE).CALLS
     process = launch([*words[1:], "--epochs", "12", "--out", str(out)], 1)
-    deadline = time.monotonic() + 120
     while not list((out / "checkpoints").glob("train-0*.safetensors")):
         assert process.poll() is None, process.stderr.read()
-        assert time.monotonic() < deadline
         time.sleep(0.01)
     kill_with_children(process)
     assert not (out / "model.safetensors").exists()

@@ -84,7 +84,7 @@ class SearchSpace:
         Raises:
             ConfigError: they do not go together.
         """
-        return record_backbones(self._change(values))
+        return record_backbones(self._change_run(values))
 
     def keep_there(self, values: Mapping[str, Value]) -> dict[str, Value]:
         """Return the values of those options that a run with the names among them has."""
@@ -123,7 +123,7 @@ class SearchSpace:
             for value in parameter.sampler.values:
                 yield parameter, self._make_example(parameter, value)
 
-    def _change(self, values: Mapping[str, Value]) -> ExperimentConfig:
+    def _change_run(self, values: Mapping[str, Value]) -> ExperimentConfig:
         """Return the run with these values, as far as it has the options then."""
         return with_values(self.config, {p.field: values[p.field.path] for p in self.parameters if p.is_there(values)})
 
@@ -143,7 +143,7 @@ class SearchSpace:
             if not parameter.is_there(values):
                 continue
             try:
-                return self._change(values)
+                return self._change_run(values)
             except ConfigError as error:
                 first = first or error
         assert first is not None  # there was an attempt

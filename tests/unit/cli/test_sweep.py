@@ -153,10 +153,8 @@ def test_sweep__killed__goes_on_and_repeats_nothing(words, tmp_path):
     own = ["--trials", "3", "--processes", "1", "--threads", "1", "--training.checkpoint-every", "5"]
     program = [sys.executable, "-W", "error", "-m", "auxo", *words, *own]
     process = subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 200
     while not list((out / "trial-0001" / "checkpoints").glob("train-*.safetensors")):
         assert process.poll() is None, process.stderr.read()
-        assert time.monotonic() < deadline
         time.sleep(0.02)
     children = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(signal.SIGKILL)

@@ -6,7 +6,7 @@ from auxo.interfaces import CurveExhibit, ImageExhibit, TableExhibit
 from auxo.reporting.blocks import Block, Chart, Charts, ImageGrid, Numbers, Section, SectionPart
 from auxo.reporting.charts import Line, build_lines
 from auxo.reporting.colours import style_of
-from auxo.reporting.pictures import picture_uri
+from auxo.reporting.images import image_uri
 from auxo.reporting.run_record import RunRecord
 from auxo.runs.exhibits import ShownExhibit, read_exhibits
 
@@ -35,7 +35,7 @@ def _build_blocks(shown: Sequence[ShownExhibit], *, key: str) -> tuple[list[str]
     for number, each in enumerate(shown):
         exhibit = each.exhibit
         if isinstance(exhibit, ImageExhibit):
-            addresses = [picture_uri(image.numpy()) for image in exhibit.images]
+            addresses = [image_uri(image.numpy()) for image in exhibit.images]
             captions = exhibit.captions or [""] * len(addresses)
             blocks.append(ImageGrid(exhibit.title, list(zip(addresses, captions, strict=True))))
         elif isinstance(exhibit, CurveExhibit):

@@ -9,8 +9,8 @@ from auxo.explain import Attention, AttentionGrid, PointMap
 from auxo.reporting.blocks import Chart, Numbers, Picture, Pictures, Points, Section, SectionPart
 from auxo.reporting.charts import Scatter, build_scatter
 from auxo.reporting.colours import INK, style_of
+from auxo.reporting.images import covered_uri, image_uri, sprite_of
 from auxo.reporting.judgement import Judgement, LookedAt, Omission
-from auxo.reporting.pictures import covered_uri, picture_uri, sprite_of
 from auxo.reporting.run_record import RunRecord
 from auxo.reporting.sections.words import counted, percent, said
 
@@ -168,7 +168,7 @@ def _make_image(shown: Attention, row: dict[str, Any]) -> Picture:
         else f"the most at row {peak[0]}, column {peak[1]}, {percent(row['centre_share'])} in the middle half"
     )
     return Picture(
-        plain=picture_uri(shown.pixels),
+        plain=image_uri(shown.pixels),
         covered=covered_uri(shown),
         text=f"{row['picture']}, of class {shown.label}",
         attention=f"Evidence for {row['explained']}: {where}",

@@ -36,7 +36,7 @@ def sprite_of(images: UInt8[Tensor, "n channels height width"]) -> Sprite:
     return Sprite(_encode_uri(sheet.numpy()), columns, rows)
 
 
-def picture_uri(pixels: UInt8[np.ndarray, "channels height width"]) -> str:
+def image_uri(pixels: UInt8[np.ndarray, "channels height width"]) -> str:
     """Return an image, at most 96 pixels high and wide."""
     return _encode_uri(_move_colours_last(pixels, _LARGEST_SIDE))
 
@@ -55,7 +55,7 @@ def covered_uri(shown: Attention) -> str:
     top, left = (height - rows) // 2, (width - columns) // 2
     part = (slice(None), slice(top, top + rows), slice(left, left + columns))
     grey[part] = (1 - _OPACITY) * grey[part] + _OPACITY * colours[part]
-    return picture_uri(grey.round().astype(np.uint8))
+    return image_uri(grey.round().astype(np.uint8))
 
 
 def _move_colours_last(
