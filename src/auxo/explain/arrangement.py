@@ -77,7 +77,7 @@ def arrangement(subject: Subject, classes: list[int], config: ExplainConfig) -> 
     right = subject.right
     of_points = right.values[indices]
     text = f"{len(indices)} images, perplexity {perplexity:g}"
-    picture = draw_points(
+    figure = draw_points(
         points,
         np.array([classes.index(number) for number in of_points.tolist()]),
         None if predicted is None else (of_points == predicted).numpy(),
@@ -86,7 +86,7 @@ def arrangement(subject: Subject, classes: list[int], config: ExplainConfig) -> 
         caption=f"{text}, divergence {divergence:.2f} nats, seed {config.seed}\n"
         "neighbours mean something; distances between groups and their sizes do not",
     )
-    return Drawing([settings, *rows], picture, f"t-SNE: {text}")
+    return Drawing([settings, *rows], figure, f"t-SNE: {text}")
 
 
 def _read_features(

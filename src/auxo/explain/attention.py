@@ -51,7 +51,7 @@ def attend(subject: Subject, classes: list[int], config: ExplainConfig) -> Atten
         for inputs in subject.inputs(config.draw(subject.right, number)):
             made = _explain_batch(subject, inputs, number, layer, config)
             rows += [row for row, _ in made]
-            shown += [picture for _, picture in made]
+            shown += [image for _, image in made]
         grid.append(shown)
     return AttentionGrid(layer, size, rows, grid)
 
@@ -73,7 +73,7 @@ def attention_grid(subject: Subject, classes: list[int], config: ExplainConfig) 
     captions = ["blue, solid: the answer was right; orange, dashed: it was wrong"]
     if any(shown.is_partly_covered for row in grid for shown in row):
         captions.append("the map ends at the dotted line: it says nothing of what is outside")
-    picture = draw_attention(
+    figure = draw_attention(
         grid,
         title=f"Grad-CAM for the {of_class}: {subject.run}, split {subject.split}, {text}",
         caption="\n".join(captions),
@@ -87,7 +87,7 @@ def attention_grid(subject: Subject, classes: list[int], config: ExplainConfig) 
         "class": config.explained,
         "seed": config.seed,
     }
-    return Drawing([settings, *rows], picture, f"Grad-CAM: {len(rows)} images, {text}")
+    return Drawing([settings, *rows], figure, f"Grad-CAM: {len(rows)} images, {text}")
 
 
 def _choose_map(subject: Subject, layer: str | None) -> tuple[str, tuple[int, int]]:

@@ -106,12 +106,12 @@ def _show_pair(plain: "Axes", covered: "Axes", shown: Attention) -> None:
 
     Where the map leaves a rim out, the rim stays as it is and a dotted line goes around the map.
     """
-    picture = np.moveaxis(shown.pixels, 0, -1)
-    picture = picture if picture.shape[-1] == 3 else picture[..., :1].repeat(3, axis=-1)
+    pixels = np.moveaxis(shown.pixels, 0, -1)
+    pixels = pixels if pixels.shape[-1] == 3 else pixels[..., :1].repeat(3, axis=-1)
     is_right = shown.label == shown.predicted
     colour, style = (_RIGHT, "-") if is_right else (_WRONG, (0, (3, 2)))
-    grey = picture.mean(axis=-1)
-    for axes, image in ((plain, picture), (covered, grey)):
+    grey = pixels.mean(axis=-1)
+    for axes, image in ((plain, pixels), (covered, grey)):
         axes.imshow(image, cmap="Greys_r", vmin=0, vmax=255, interpolation="nearest")
         axes.set_xticks([])
         axes.set_yticks([])

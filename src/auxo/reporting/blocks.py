@@ -145,7 +145,7 @@ class Points:
 
 
 @dataclass(frozen=True)
-class Picture:
+class ExplainedImage:
     """An image beside itself under its map of attention.
 
     Args:
@@ -166,15 +166,15 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Pictures:
+class ExplainedImages:
     """Images with their maps.
 
     Args:
         items: class after class.
     """
 
-    items: Sequence[Picture]
-    kind: str = "pictures"
+    items: Sequence[ExplainedImage]
+    kind: str = "explained_images"
 
 
 @dataclass(frozen=True)
@@ -191,7 +191,7 @@ class ImageGrid:
     kind: str = "images"
 
 
-Block: TypeAlias = Legend | Charts | Numbers | Confusion | Points | Pictures | ImageGrid
+Block: TypeAlias = Legend | Charts | Numbers | Confusion | Points | ExplainedImages | ImageGrid
 
 
 @dataclass(frozen=True)

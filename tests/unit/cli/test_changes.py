@@ -1,6 +1,7 @@
 """Configurations changed by words: names choose the options, options keep their ranges, errors name what was typed."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated
 
 import pytest
@@ -17,21 +18,7 @@ from auxo.losses import LDAM
 from auxo.options import Options, Range
 from auxo.runs.document import load_recipe
 
-OUTSIDE = """
-from dataclasses import dataclass
-
-from auxo.gates import GateConfig
-from auxo.gates.uniform import UniformGate
-
-
-class Mine(UniformGate):
-    @dataclass(frozen=True, kw_only=True)
-    class Config(GateConfig):
-        push: float = 1.0
-
-        def build(self, *, num_features, num_outputs, seed):
-            return Mine()
-"""
+OUTSIDE = (Path(__file__).parents[2] / "outside" / "pushed.py").read_text()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,6 +4,7 @@ import copy
 import dataclasses
 import json
 import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -205,21 +206,7 @@ def test_from_json__field_that_does_not_fit__is_named(path, value, message):
 
 
 GSSL_DOCUMENT = json.loads(to_json(load_recipe("gssl")))
-GATE_FILE = """
-from dataclasses import dataclass
-
-from auxo.gates import GateConfig
-from auxo.gates.uniform import UniformGate
-
-
-class Mine(UniformGate):
-    @dataclass(frozen=True, kw_only=True)
-    class Config(GateConfig):
-        push: float = 1.0
-
-        def build(self, *, num_features, num_outputs, seed):
-            return Mine()
-"""
+GATE_FILE = (Path(__file__).parents[2] / "outside" / "pushed.py").read_text()
 
 
 def read_gate(gate, *, number=3, code=None, **changes):

@@ -6,7 +6,7 @@ from typing import Any
 from scipy.spatial import KDTree
 
 from auxo.explain import Attention, AttentionGrid, PointMap
-from auxo.reporting.blocks import Chart, Numbers, Picture, Pictures, Points, Section, SectionPart
+from auxo.reporting.blocks import Chart, ExplainedImage, ExplainedImages, Numbers, Points, Section, SectionPart
 from auxo.reporting.charts import Scatter, build_scatter
 from auxo.reporting.colours import INK, style_of
 from auxo.reporting.images import covered_uri, image_uri, sprite_of
@@ -131,8 +131,8 @@ def _of_points(looked_at: LookedAt, found: PointMap, right: Sequence[int], answe
 
 def _show_saliency(looked_at: LookedAt, found: AttentionGrid, *, title: str) -> SectionPart:
     """Return the maps of one run."""
-    shown = [picture for row in found.grid for picture in row]
-    items = [_make_image(picture, row) for picture, row in zip(shown, found.rows, strict=True)]
+    shown = [image for row in found.grid for image in row]
+    items = [_make_image(image, row) for image, row in zip(shown, found.rows, strict=True)]
     wrong = sum(not item.is_right for item in items)
     shares = [row["centre_share"] for row in found.rows if row["centre_share"] is not None]
     middle = f"; on average {percent(sum(shares) / len(shares))} of it lies in the middle half" if shares else ""
@@ -154,10 +154,10 @@ def _show_saliency(looked_at: LookedAt, found: AttentionGrid, *, title: str) -> 
     ]
     lines = [_make_line(row) for row in found.rows]
     table = Numbers("Where the evidence lies, by image", columns_of_table, lines)
-    return SectionPart(title, [sentence], [Pictures(items), table])
+    return SectionPart(title, [sentence], [ExplainedImages(items), table])
 
 
-def _make_image(shown: Attention, row: dict[str, Any]) -> Picture:
+def _make_image(shown: Attention, row: dict[str, Any]) -> ExplainedImage:
     """Return an image with its map."""
     is_right = shown.label == shown.predicted
     answer = f"{shown.label}, correct" if is_right else f"{shown.label}, predicted as {shown.predicted}"
@@ -167,7 +167,7 @@ def _make_image(shown: Attention, row: dict[str, Any]) -> Picture:
         if peak is None
         else f"the most at row {peak[0]}, column {peak[1]}, {percent(row['centre_share'])} in the middle half"
     )
-    return Picture(
+    return ExplainedImage(
         plain=image_uri(shown.pixels),
         covered=covered_uri(shown),
         text=f"{row['picture']}, of class {shown.label}",
