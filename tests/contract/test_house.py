@@ -27,7 +27,7 @@ ROWS = [
     ["tasks", "bilevel", "attacks"],
     ["interfaces"],
     ["gates"],
-    ["backbones", "pretexts", "solvers", "data"],
+    ["backbones", "pretexts", "labelling", "solvers", "data"],
     ["runs"],
     ["methods"],
     ["evaluation", "recipes"],

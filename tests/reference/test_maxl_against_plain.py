@@ -57,13 +57,13 @@ def second_level(method, batch):
 
 
 def generator_parameters(method):
-    return [*method.generator.parameters(), *method.generator_head.parameters()]
+    return [*method.generator.parameters()]
 
 
 def plain_loss(method, batch, *, entropy_weight, rate=RATE, gamma=2.0, counts=COUNTS):
     return generator_loss(
         Both(method),
-        lambda images: method.generator_head(method.generator(images).pooled),
+        lambda images: method.generator.head(method.generator.backbone(images).pooled),
         batch.images,
         batch.labels,
         counts=list(counts),

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -163,6 +163,30 @@ def mean_by_class(
     return join(members.T @ probabilities) / counts.clamp_min(1).unsqueeze(1), counts
 
 
+def mean_label_entropy_loss(
+    probabilities: Float[Tensor, "n total"],
+    labels: Int[Tensor, " n"],
+    *,
+    num_classes: int,
+    join: Callable[[Tensor], Tensor],
+    over: Literal["batch", "class"] = "batch",
+) -> Float[Tensor, ""]:
+    """Return the negative entropy of the mean label, attached; called as :func:`mean_by_class` is.
+
+    It is lowest where all sub-classes are used equally often, be the single labels sure or not.
+
+    Args:
+        probabilities: a label for each image.
+        labels: the class of each image.
+        num_classes: how many there are.
+        join: adds a tensor up over the processes, with its gradient.
+        over: take the mean label over the batch, or over each class of it and then the mean by the classes' sizes.
+    """
+    means, counts = mean_by_class(probabilities, labels, num_classes=num_classes, join=join)
+    share = counts / counts.sum()
+    return negative_entropy(share @ means) if over == "batch" else share @ negative_entropy(means)
+
+
 @torch.no_grad()
 def describe_labels(
     probabilities: Float[Tensor, "n total"],
@@ -175,7 +199,7 @@ def describe_labels(
     means, counts = mean_by_class(probabilities, labels, num_classes=num_classes, join=join)
     share = counts / counts.sum()
     spread = -negative_entropy(means)
-    entropy = -join(negative_entropy(probabilities).sum()) / counts.sum()
+    entropy = join(negative_entropy(probabilities).sum()).abs() / counts.sum()  # a plain minus makes -0
     is_there = (counts > 0).to(spread)
     used = (spread.exp() * is_there).sum() / is_there.sum()
     return LabelStatistics(entropy, ((share * spread).sum() - entropy).clamp_min(0), used)

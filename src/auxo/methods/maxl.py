@@ -1,6 +1,5 @@
 """MAXL: a second network divides every class, and learns to do it so that the first one's step helps most."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -31,18 +30,16 @@ from auxo.interfaces import (
     AbstractMethod,
     AbstractNetworks,
     Exhibit,
-    ImageExhibit,
     MethodConfig,
     Prepared,
     StageStart,
     StepPlan,
-    TableExhibit,
-    TextExhibit,
     TrainState,
     View,
 )
+from auxo.labelling import LabellingNetwork, exhibit_labels, measure_labels
 from auxo.layers.heads import SideBySide, hidden_head
-from auxo.layers.sub_classes import SubClasses, describe_labels, mean_by_class, negative_entropy
+from auxo.layers.sub_classes import SubClasses, mean_label_entropy_loss
 from auxo.losses import focal_terms
 from auxo.optimizers import LearningRate, OptimizerConfig
 from auxo.options import Range
@@ -64,7 +61,6 @@ SOURCE = (
 _SUB_CLASS = "sub_class"
 _Labels: TypeAlias = Literal["generated", "frozen", "uniform", "random", "k_means", "column", "none"]
 _Hypergradient: TypeAlias = Literal["forward", "second_order", "finite_difference", "first_order_released"]
-_SHOWN, _PER_ROW = 3, 10  # classes whose sub-classes are shown, and images of each
 _GIVEN = ("random", "k_means", "column")
 _PLAIN = OptimizerConfig(momentum=0.0, nesterov=False, weight_decay=0.0, milestones=(0.25, 0.5, 0.75), decay=0.5)
 _PLAIN_GENERATOR = replace(_PLAIN, lr=1e-3, weight_decay=5e-4)
@@ -198,24 +194,16 @@ class MAXL(AbstractMethod):
         if config.labels != "none":
             self.auxiliary = hidden_head("auxiliary", num_features, hidden, self.sub_classes.total, seed=seed)
         if config.labels in ("generated", "frozen"):
-            self.generator = networks.new("generator")
-            size = self.generator.num_features, hidden, self.sub_classes.total
-            self.generator_head = hidden_head("generator_head", *size, seed=seed)
+            self.generator = LabellingNetwork(networks, self.sub_classes, hidden=hidden, leak=config.leak)
         if config.labels == "frozen":
-            for parameter in self._generator_parameters:
-                parameter.requires_grad_(False)
-
-    @property
-    def _generator_parameters(self) -> list[nn.Parameter]:
-        """Those of the second level."""
-        return [*self.generator.parameters(), *self.generator_head.parameters()]
+            self.generator.requires_grad_(False)
 
     def optimizers(self) -> dict[str, Optimizer]:
         """Return one optimiser for each level."""
-        second = {*self._generator_parameters} if self.config.labels in ("generated", "frozen") else set()
+        second = {*self.generator.parameters()} if self.config.labels in ("generated", "frozen") else set()
         built = {"main": self.config.optimizer.build(p for p in self.parameters() if p not in second)}
         if self.config.labels == "generated":
-            built["generator"] = self.config.generator_optimizer.build(self._generator_parameters)
+            built["generator"] = self.config.generator_optimizer.build(self.generator.parameters())
         return built
 
     def begin(self, start: StageStart) -> Prepared:
@@ -248,7 +236,7 @@ class MAXL(AbstractMethod):
         """Return those of a labelling network that stays as it is."""
         if self.config.labels != "frozen":
             return {}
-        names = (name for name, _ in self.named_parameters() if name.startswith(("generator.", "generator_head.")))
+        names = (f"generator.{name}" for name, _ in self.generator.named_parameters())
         return dict.fromkeys(names, "the labelling network stays at its first weights: a control")
 
     def _train_network(self, state: TrainState, batch: Batch, runtime: Runtime) -> Metrics:
@@ -275,16 +263,12 @@ class MAXL(AbstractMethod):
             return self.sub_classes.uniform(batch.labels)
         if self.config.labels in _GIVEN:
             return functional.one_hot(batch.targets[_SUB_CLASS], self.sub_classes.total).float()
-        was_training = self.generator.training
-        self.generator.train(was_training and self.config.generator_mode == "train")
-        targets = self._generate_labels(batch)
-        self.generator.train(was_training)
-        return targets
+        return self.generator.label(batch.images, batch.labels, mode=self.config.generator_mode)
 
     def _generate_labels(self, batch: Batch) -> Float[Tensor, "n total"]:
         """Return the labelling network's answer, attached."""
-        logits = self.generator_head(self.generator(batch.images).pooled)
-        return self.sub_classes.spread(logits, batch.labels, leak=self.config.leak)
+        labels: Tensor = self.generator(batch.images, batch.labels)
+        return labels
 
     def _teach_generator(self, state: TrainState, batches: Batches, runtime: Runtime) -> Metrics:
         """Follow the class loss after a trial step, and the entropy, through the labels."""
@@ -293,12 +277,10 @@ class MAXL(AbstractMethod):
             labels = self._generate_labels(batch)
         result = self._differentiate_labels(labels.detach(), state, batches, runtime)
         join = runtime.differentiable_sum
-        means, counts = mean_by_class(labels, batch.labels, num_classes=self.task.num_outputs, join=join)
-        if config.entropy == "batch":
-            entropy_loss = negative_entropy((counts / counts.sum()) @ means)
-        else:
-            entropy_loss = (counts / counts.sum()) @ negative_entropy(means)
-        parameters = self._generator_parameters
+        entropy_loss = mean_label_entropy_loss(
+            labels, batch.labels, num_classes=self.task.num_outputs, over=config.entropy, join=join
+        )
+        parameters = [*self.generator.parameters()]
         weight = 0.0 if config.hypergradient == "first_order_released" else config.entropy_weight
         terms = (labels * result.grads["labels"]).sum(), weight * entropy_loss
         taught, spread = (
@@ -310,15 +292,12 @@ class MAXL(AbstractMethod):
             for term in terms
         )
         runtime.apply(state.optimizers["generator"], [a + b for a, b in zip(taught, spread, strict=True)])
-        told = describe_labels(labels, batch.labels, num_classes=self.task.num_outputs, join=runtime.sum)
         return {
             "outer_loss": result.outer_loss,
             "entropy_term": entropy_loss.detach(),
             "taught_gradient": joint_norm(taught),
             "entropy_gradient": joint_norm(spread),
-            "label_entropy": told.entropy,
-            "label_information": told.information,
-            "labels_used": told.num_used,
+            **measure_labels(labels, batch.labels, num_classes=self.task.num_outputs, join=runtime.sum),
         }
 
     def _differentiate_labels(
@@ -344,26 +323,8 @@ class MAXL(AbstractMethod):
         """Return images of each sub-class, for a few classes, and how many images each has."""
         if self.config.labels not in ("generated", "frozen"):
             return ()
-        reader = images["train"]
-        labels = reader.read(self._generate_labels)
-        found, counts = labels.argmax(dim=1), self.sub_classes.counts
-        told = describe_labels(labels, reader.targets[LABEL], num_classes=len(counts), join=lambda tensor: tensor)
-        text = (
-            f"A label has an entropy of {told.entropy:.2f} nats ({math.log(max(counts)):.2f} where it says nothing) "
-            f"and tells {told.information:.2f} nats about its image in the class; {told.num_used:.1f} labels are used."
-        )
-        classes, sizes = self.task.targets[0].names, found.bincount(minlength=sum(counts)).split(counts)
-        pad = [[""] * (max(counts) - count) for count in counts]
-        rows = [(name, *own.tolist(), *rest) for name, own, rest in zip(classes, sizes, pad, strict=True)]
-        names = [f"{name} / {k}" for name, count in zip(classes, counts, strict=True) for k in range(count)]
-        shown = [(found == k).nonzero().flatten()[:_PER_ROW] for k in range(sum(counts[:_SHOWN]))]
-        captions = [names[k] for k, members in enumerate(shown) for _ in members]
-        header = ("class", *map(str, range(max(counts))))
-        return (
-            TextExhibit("Invented labels", text),
-            ImageExhibit("Training images by sub-class", reader.pixels(torch.cat(shown)), captions, columns=_PER_ROW),
-            TableExhibit("Most likely sub-class of the training images", header, rows),
-        )
+        names = self.task.targets[0].names
+        return exhibit_labels(images["train"], self._generate_labels, sub_classes=self.sub_classes, class_names=names)
 
     def _make_solver(self, state: TrainState, network: nn.Module) -> AbstractSolver:
         """Return how the trial step is differentiated, and how long it is."""

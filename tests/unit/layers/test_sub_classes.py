@@ -6,7 +6,13 @@ import pytest
 import torch
 
 from auxo.errors import ConfigError, DataError
-from auxo.layers.sub_classes import SubClasses, describe_labels, mean_by_class, negative_entropy
+from auxo.layers.sub_classes import (
+    SubClasses,
+    describe_labels,
+    mean_by_class,
+    mean_label_entropy_loss,
+    negative_entropy,
+)
 
 COUNTS = SubClasses([2, 3, 4], num_classes=3)
 LABELS = torch.tensor([0, 1, 2, 1])
@@ -107,3 +113,16 @@ def test_cluster__two_heaps_in_each_class__found():
 def test_sub_classes__that_do_not_fit__refused(counts):
     with pytest.raises(ConfigError, match="one number of sub-classes for all, or one for each of 3 classes"):
         SubClasses(counts, num_classes=3)
+
+
+@pytest.mark.parametrize("over", ["batch", "class"])
+def test_mean_label_entropy_loss__sure_or_uniform_labels_of_equal_use__its_lowest_value(over):
+    labels = torch.tensor([0, 0, 1, 1])
+    counts = SubClasses([2], num_classes=2)
+    lowest = {"batch": -math.log(4), "class": -math.log(2)}[over]
+    options = {"num_classes": 2, "join": lambda tensor: tensor, "over": over}
+    sure = torch.eye(4)
+    for probabilities in (sure, counts.uniform(labels)):
+        assert float(mean_label_entropy_loss(probabilities, labels, **options)) == pytest.approx(lowest)
+    one_each = torch.eye(4)[[0, 0, 2, 2]]
+    assert float(mean_label_entropy_loss(one_each, labels, **options)) == pytest.approx(lowest + math.log(2))

@@ -54,7 +54,7 @@ def test_levels__each_step__leaves_the_other_level_to_the_bit(way):
     assert {"semantic.outer.weight", "auxiliary.outer.weight", "backbone.convolution1.weight"} <= moved
     moved = step(make(config), "second")
     assert moved <= second
-    assert {"generator.convolution1.weight", "generator_head.outer.weight"} <= moved
+    assert {"generator.backbone.convolution1.weight", "generator.head.outer.weight"} <= moved
 
 
 def test_plan__two_passes__a_whole_pass_of_each_level_in_turn():
