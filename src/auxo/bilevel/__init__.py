@@ -19,6 +19,7 @@ from auxo.bilevel.linear import (
 )
 from auxo.bilevel.losses import CompositeLoss, LinearHeadLoss, WeightedLoss
 from auxo.bilevel.module import FunctionalModule
+from auxo.bilevel.parameters import ModuleLoss, differentiate_parameters
 from auxo.bilevel.problem import BilevelProblem, Params
 from auxo.bilevel.softmax_head import HeadSolution, SoftmaxHeadProblem
 from auxo.bilevel.solvers import (
@@ -59,6 +60,7 @@ __all__ = [
     "LeastSquaresHeadProblem",
     "LinearHeadLoss",
     "LinearSolution",
+    "ModuleLoss",
     "Momentum",
     "Neumann",
     "Nystrom",
@@ -70,6 +72,7 @@ __all__ = [
     "Unrolled",
     "WeightedLoss",
     "differentiate_labels",
+    "differentiate_parameters",
     "hypergradient",
     "solve_outer_products",
 ]

@@ -32,7 +32,8 @@ class Neumann(AbstractLinearSolver):
     The leading factor ``s`` belongs to the sum: without it the answer has the wrong length. Equal to ``t`` gradient
     steps of rate ``s`` on the quadratic, and to unrolling ``t`` steps at a fixed point. The error falls by
     ``max |1 - s lambda|`` a term, so it needs ``0 < s < 2 / lambda_max`` and all eigenvalues positive. A series
-    that grows is a breakdown.
+    that grows is a breakdown, unless it may: a few terms are wanted for what so many gradient steps make, not as the
+    solution of a system that an indefinite matrix does not have.
 
     Source: Lorraine, Vicol and Duvenaud, Optimizing Millions of Hyperparameters by Implicit Differentiation, AISTATS
     2020, Algorithm 3.
@@ -44,6 +45,7 @@ class Neumann(AbstractLinearSolver):
         damping: added to the diagonal.
         tolerance: relative residual at which the answer counts as converged.
         measure_residual: spend one product on the residual of the answer; without it that of one term fewer is told.
+        may_grow: take the terms as they are, whatever the matrix.
 
     Example:
         >>> answer = Neumann(terms=50, scale=0.4).solve(Operator(lambda x: 2 * x), torch.tensor([4.0]))
@@ -55,6 +57,7 @@ class Neumann(AbstractLinearSolver):
     scale: float | Literal["auto"] = "auto"
     power_iterations: int = 5
     measure_residual: bool = True
+    may_grow: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -96,6 +99,8 @@ class Neumann(AbstractLinearSolver):
         relative = relative_norm(rest.square().sum(), total)
         if self.measure_residual:
             relative, count = remaining(matrix, self.damping, solution, right_hand_side), count + 1
+        if self.may_grow:
+            return LinearSolution(solution, relative, count, self.terms)
         occurred = ~(rest.square().sum() <= start)
         fix = "use scale='auto' or a smaller one if the curvature is positive, more damping if it is negative"
         return LinearSolution(solution, relative, count, self.terms, Breakdown(occurred, direction, curvature, fix))

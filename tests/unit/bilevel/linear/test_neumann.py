@@ -42,6 +42,16 @@ def test_neumann__negative_eigenvalue__breakdown_with_negative_curvature():
     assert answer.breakdown.curvature < 0
 
 
+def test_neumann__that_may_grow__the_same_terms_and_no_breakdown():
+    matrix = torch.diag(torch.tensor([-2.0, 1.0], dtype=torch.float64))
+    right = torch.ones(2, dtype=torch.float64)
+    solvers = (Neumann(terms=4, scale=0.5, measure_residual=False, may_grow=grows) for grows in (False, True))
+    stopped, free = (solver.solve(Operator(lambda x: matrix @ x), right) for solver in solvers)
+    assert stopped.breakdown.occurred
+    assert free.breakdown is None
+    assert torch.equal(free.solution, stopped.solution)
+
+
 def test_neumann__warm_start__the_same_sum_from_there():
     matrix = symmetric(log_spaced(6, 4))
     right = torch.ones(6, dtype=torch.float64)
