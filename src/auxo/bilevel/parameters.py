@@ -16,6 +16,9 @@ ModuleLoss: TypeAlias = Callable[[], Float[Tensor, ""]]
 """Returns a scalar loss of a module's parameters as they are."""
 
 
+_PREFIX = "module."  # of the names within _Called
+
+
 class _Called(nn.Module):
     """A module that evaluates a loss of another one, whose parameters and buffers may have been replaced."""
 
@@ -41,12 +44,11 @@ def differentiate_parameters(
 ) -> HypergradResult:
     """Return the gradient of an outer loss in some of a module's parameters, through an inner loss in all others.
 
-    For a method whose parts are one module, some of which weight or make the losses that others learn by. The losses
-    are written as for plain training, with the module's own layers. The module stays as it is: parameters, running
-    statistics and gradients.
+    The losses are written as for plain training, with the module's own layers. The module stays as it is: parameters,
+    running statistics and gradients.
 
     Args:
-        module: holds everything that the losses read, in the mode in which it is to run.
+        module: holds all that the losses read, in the mode in which it is to run.
         hyper: parameters of it to be differentiated in; all other trainable parameters are the inner ones. Those that
             the outer loss does not reach have a gradient of zero there.
         inner_loss: evaluated with the parameters replaced; may draw nothing but through layers of the module.
@@ -60,9 +62,7 @@ def differentiate_parameters(
         The gradients by the names that the module has for them, in the order of ``hyper``, and how well it went.
 
     Raises:
-        HypergradientError: a parameter of ``hyper`` is none of the module's that are trained, or gets no gradient; see
-            also :func:`auxo.bilevel.hypergradient`.
-        NonFiniteError: see :func:`auxo.bilevel.hypergradient`.
+        AuxoError: as :func:`auxo.bilevel.hypergradient` does; or a parameter is none of the module's that are trained.
 
     Example:
         >>> import torch
@@ -79,17 +79,8 @@ def differentiate_parameters(
         -0.75
     """
     net = FunctionalModule(_Called(module), seed=seed)
-    prefix = "module."
-    names = {parameter: name for name, parameter in module.named_parameters()}
-    params = net.params
-    given: dict[str, Tensor] = {}
-    for parameter in hyper:
-        name = names.get(parameter, "")
-        if prefix + name not in params:
-            got = repr(name) if name else "another"
-            fix = "pass parameters of the module that require gradient"
-            raise HypergradientError("trained parameters of the module as hyper", got, fix)
-        given[prefix + name] = params.pop(prefix + name)
+    chosen = _name_parameters(module, hyper, trained=net.params)
+    params = {name: value for name, value in net.params.items() if name not in chosen}
 
     def level(params: Params, hyper: Params, buffers: Params, loss: ModuleLoss) -> tuple[Tensor, Params]:
         return net({**params, **hyper}, buffers, loss)
@@ -97,7 +88,7 @@ def differentiate_parameters(
     result = hypergradient(
         BilevelProblem(inner_loss=level, outer_loss=level),
         params,
-        given,
+        chosen,
         inner=[inner_loss],
         outer=outer_loss,
         solver=solver,
@@ -105,9 +96,22 @@ def differentiate_parameters(
         mean=mean,
         on_failure=on_failure,
     )
-    return result._replace(grads=_cut_prefix(result.grads, prefix), params=_cut_prefix(result.params, prefix))
+    return result._replace(grads=_cut_prefix(result.grads), params=_cut_prefix(result.params))
 
 
-def _cut_prefix(tensors: Mapping[str, Tensor], prefix: str) -> Params:
-    """Return tensors under their names without a prefix."""
-    return {name.removeprefix(prefix): value for name, value in tensors.items()}
+def _name_parameters(module: nn.Module, hyper: Sequence[nn.Parameter], *, trained: Params) -> Params:
+    """Return the parameters by name, as the functional module has them, or refuse one that is not trained there."""
+    names = {parameter: name for name, parameter in module.named_parameters()}
+    chosen: Params = {}
+    for parameter in hyper:
+        name = names.get(parameter)
+        if name is None or _PREFIX + name not in trained:
+            fix = "pass parameters of the module that require gradient"
+            raise HypergradientError("trained parameters of the module as hyper", repr(name or "another"), fix)
+        chosen[_PREFIX + name] = trained[_PREFIX + name]
+    return chosen
+
+
+def _cut_prefix(tensors: Mapping[str, Tensor]) -> Params:
+    """Return tensors under the names that the module has for them."""
+    return {name.removeprefix(_PREFIX): value for name, value in tensors.items()}

@@ -99,7 +99,7 @@ def test_differentiate_parameters__batch_norm_and_dropout__module_as_it_was_and_
 
 def test_differentiate_parameters__one_that_is_not_trained_there__refused():
     module = Quadratic()
-    with pytest.raises(HypergradientError, match="trained parameters of the module as hyper, got another"):
+    with pytest.raises(HypergradientError, match="trained parameters of the module as hyper, got 'another'"):
         differentiate(module, [nn.Parameter(torch.ones(1))], Implicit())
     module.hyper.requires_grad_(False)
     with pytest.raises(HypergradientError, match="got 'hyper'"):
