@@ -60,6 +60,11 @@ class AbstractSource(ABC):
         """What the numbers of each target stand for, by its name: those of columns here, in a subclass also of maps."""
         return {name: column.names for name, column in self.columns.items()}
 
+    @property
+    def places(self) -> dict[str, int]:
+        """The targets that have places, each with its value to ignore: none here, in a subclass its maps."""
+        return {}
+
     def fetch_targets(self, indices: Int[Tensor, " n"]) -> dict[str, Shaped[Tensor, "n ..."]]:
         """Return what is known of the images at ``indices``, by name: columns here, in a subclass also maps."""
         return {name: column.values[indices] for name, column in self.columns.items()}
@@ -188,6 +193,11 @@ class InMemorySource(AbstractSource):
     def vocabulary(self) -> dict[str, tuple[str, ...]]:
         """See :attr:`AbstractSource.vocabulary`."""
         return {**super().vocabulary, **{name: place.names for name, place in self.maps.items()}}
+
+    @property
+    def places(self) -> dict[str, int]:
+        """See :attr:`AbstractSource.places`."""
+        return {name: place.ignore for name, place in self.maps.items()}
 
     def fetch(self, indices: Int[Tensor, " n"]) -> UInt8[Tensor, "n channels height width"]:
         """See :meth:`AbstractSource.fetch`."""

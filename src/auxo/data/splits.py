@@ -9,11 +9,11 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from auxo.data.columns import find_names
+from auxo.data.columns import HIDDEN, find_names
 from auxo.data.sources import AbstractSource, pixel_hashes, target_hashes
 from auxo.errors import DataError
 from auxo.random import named_generator
-from auxo.tasks import AbstractTask, Classification
+from auxo.tasks import AbstractTask, Classification, Target
 
 
 @dataclass(frozen=True)
@@ -164,6 +164,16 @@ class Splits:
     def learned_targets(self) -> tuple[str, ...]:
         """Names of the task's targets and of the further columns that are learned."""
         return (*(target.name for target in self.task().targets), *self.learned)
+
+    def columns(self) -> dict[str, Target]:
+        """Return the further columns that are learned, by name, as the training images have them."""
+        vocabulary, places = self.train.source.vocabulary, self.train.source.places
+        return {name: Target(name, vocabulary[name], name in places, places.get(name, HIDDEN)) for name in self.learned}
+
+    def places(self) -> dict[str, int]:
+        """Return all that is learned and has places, each with its value to ignore."""
+        learned = {name: target.ignore for name, target in self.columns().items() if target.has_places}
+        return {**self.task().places, **learned}
 
     def _check_hidden(self, unlabelled: AbstractSource) -> None:
         """Refuse unlabelled images whose targets can be read."""

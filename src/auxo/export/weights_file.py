@@ -17,7 +17,7 @@ from auxo.runs.checkpoint import load_weights
 from auxo.runs.document import outside_files
 from auxo.runs.experiment import ExperimentConfig
 from auxo.runs.model import TrainedModel
-from auxo.runs.networks import Kept, Networks
+from auxo.runs.networks import Kept, Networks, read_columns, record_columns
 from auxo.runtime import Runtime
 
 _PREFIX = "method."
@@ -45,6 +45,7 @@ def write_network(folder: Path, program: ExportedProgram, model: TrainedModel, *
         "config": config_of(document),
         "data": dict(model.data),
         "networks": {name: _publish_record(kept.record) for name, kept in model.frozen.items()},
+        "columns": record_columns(model.columns),
     }
     write_tensor_file(folder / "model.safetensors", tree, header)
     write_atomically(folder / "config.json", document)
@@ -75,13 +76,21 @@ def load_network(config: ExperimentConfig, folder: Path, *, runtime: Runtime) ->
     pipeline = InputPipeline(torch.zeros(task.channels), torch.ones(task.channels), image_shape=task.image_shape)
     load_weights(pipeline, tree["pipeline"], origin=str(path))
     kept = {name: Kept(record) for name, record in header.get("networks", {}).items()}
+    columns = read_columns(header)
     networks = Networks(
-        config.backbone, task, seed=config.seed, given=pipeline.normalisation, first_weights=False, kept=kept
+        config.backbone,
+        task,
+        seed=config.seed,
+        given=pipeline.normalisation,
+        first_weights=False,
+        kept=kept,
+        columns=columns,
     )
     method = config.trained_stages[-1].method.build(networks)
     load_weights(method, {**method.state_dict(), **tree["weights"]}, origin=str(path))
     runtime.prepare(method, networks=method.networks)
-    return TrainedModel(method.eval(), pipeline.to(runtime.device), task, header["data"], path, description.task_name)
+    own_pipeline, data = pipeline.to(runtime.device), header["data"]
+    return TrainedModel(method.eval(), own_pipeline, task, data, path, description.task_name, columns=columns)
 
 
 def _publish_record(record: Mapping[str, Any]) -> dict[str, Any]:

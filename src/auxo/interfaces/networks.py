@@ -1,14 +1,15 @@
 """The networks that a method is built around."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Protocol, runtime_checkable
 
 from torch import nn
 
 from auxo.interfaces.backbone import AbstractBackbone
 from auxo.layers.heads import linear_head
-from auxo.tasks import AbstractTask
+from auxo.tasks import AbstractTask, Target
 
 
 @runtime_checkable
@@ -28,11 +29,14 @@ class AbstractNetworks(ABC):
         backbone: the shared one, with the first weights of the stream ``init/backbone``.
         task: what is to be predicted, and the size of images.
         seed: of the run, for the first weights of heads.
+        columns: further columns of the data that the run learns, by name, as the training images have them: those in
+            the :attr:`MethodConfig.learned_columns` of its stages.
     """
 
     backbone: AbstractBackbone
     task: AbstractTask
     seed: int
+    columns: Mapping[str, Target] = MappingProxyType({})
 
     def linear_head(self, name: str, num_outputs: int | None = None) -> nn.Linear:
         """Return a linear head on the shared backbone, its first weights from the stream ``init/NAME``.

@@ -1,5 +1,6 @@
 """Heads: what turns pooled features into answers."""
 
+from collections.abc import Mapping
 from typing import Literal, TypeAlias
 
 import torch
@@ -96,6 +97,32 @@ def hidden_head(name: str, num_features: int, hidden: int, num_outputs: int, *, 
     if not hidden:
         return linear_head(name, num_features, num_outputs, seed=seed)
     return HiddenHead(name, num_features, hidden, num_outputs, seed=seed)
+
+
+class PlaceHead(nn.Module):
+    """A linear layer on every cell of a map, its answers enlarged to the image; from the random stream of its name.
+
+    Every pixel has the answer of the cell that lies over it: enlarging by the nearest is deterministic on any device.
+
+    Args:
+        name: of the head.
+        map_name: the map of the backbone that it reads; it must lie over the whole image.
+        num_channels: of that map.
+        num_outputs: numbers that it gives for every pixel.
+        seed: the run's seed.
+    """
+
+    def __init__(self, name: str, map_name: str, num_channels: int, num_outputs: int, *, seed: int) -> None:
+        super().__init__()
+        self.map_name = map_name
+        self.layer = linear_head(name, num_channels, num_outputs, seed=seed)
+
+    def forward(
+        self, maps: Mapping[str, Float[Tensor, "batch _ _ _"]], size: tuple[int, int]
+    ) -> Float[Tensor, "batch outputs height width"]:
+        """Return the outputs for images of a size, ``(height, width)``, from a backbone's maps by name."""
+        outputs = self.layer(maps[self.map_name].movedim(1, -1)).movedim(-1, 1)
+        return functional.interpolate(outputs, size=size, mode="nearest")
 
 
 class SideBySide(nn.Module):

@@ -3,6 +3,7 @@
 from auxo.pretexts._collapse import collapse_metrics, effective_rank, embedding_std
 from auxo.pretexts._functional import loss_in_backbone
 from auxo.pretexts._gated import GatedLoss, GatedPretexts, GatedPretextsConfig
+from auxo.pretexts._given import GivenInputs, GivenTasks, GivenTasksConfig, place_head
 from auxo.pretexts._pairs import AbstractPairModule, Pair, PairConfig, gather_from
 from auxo.pretexts._projector import ProjectorConfig
 from auxo.pretexts._quadrants import AbstractQuadrantPretext
@@ -13,6 +14,9 @@ __all__ = [
     "GatedLoss",
     "GatedPretexts",
     "GatedPretextsConfig",
+    "GivenInputs",
+    "GivenTasks",
+    "GivenTasksConfig",
     "Pair",
     "PairConfig",
     "ProjectorConfig",
@@ -21,4 +25,5 @@ __all__ = [
     "embedding_std",
     "gather_from",
     "loss_in_backbone",
+    "place_head",
 ]

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
@@ -12,9 +13,9 @@ from auxo.files.tensor_file import TensorFile, read_tensor_file
 from auxo.interfaces import AbstractMethod
 from auxo.runs.checkpoint import Checkpoints, check_images, load_weights
 from auxo.runs.experiment import ExperimentConfig
-from auxo.runs.networks import Kept, Networks, read_networks
+from auxo.runs.networks import Kept, Networks, read_columns, read_networks
 from auxo.runtime import Runtime
-from auxo.tasks import AbstractTask
+from auxo.tasks import AbstractTask, Target
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class TrainedModel:
         path: the file it was read from.
         task_name: what the run's options call the task.
         frozen: networks in it that no training moved, as the run keeps them.
+        columns: further columns of the data that it has learned, by name.
     """
 
     method: AbstractMethod
@@ -38,6 +40,7 @@ class TrainedModel:
     path: Path
     task_name: str
     frozen: Mapping[str, Kept] = field(default_factory=dict)
+    columns: Mapping[str, Target] = field(default_factory=dict)
 
     @property
     def image_size(self) -> int | None:
@@ -121,7 +124,7 @@ def load_model(config: ExperimentConfig, folder: Path, *, runtime: Runtime, stag
         finished = "run" if stage is None else f"stage {stage}"
         raise CheckpointError(f"a finished {finished} in {folder}", f"no {path.name}", f"auxo train --resume {folder}")
     file = read_tensor_file(path)
-    task, pipeline = _task_and_pipeline(config, end, path, file)
+    task, pipeline, columns = _read_inputs(config, end, path, file)
     chosen = config.trained_stages[-1 if stage is None else names.index(stage)]
     networks = Networks(
         config.backbone,
@@ -130,18 +133,25 @@ def load_model(config: ExperimentConfig, folder: Path, *, runtime: Runtime, stag
         given=pipeline.normalisation,
         first_weights=False,
         kept=read_networks(folder),
+        columns=columns,
     )
     method = chosen.method.build(networks)
     load_weights(method, file.tree["weights"], origin=str(path))
     runtime.prepare(method, networks=method.networks)
     data, own_pipeline = file.header.get("data", {}), pipeline.to(runtime.device)
-    return TrainedModel(method.eval(), own_pipeline, task, data, path, config.task.name, networks.loaded)
+    return TrainedModel(method.eval(), own_pipeline, task, data, path, config.task.name, networks.loaded, columns)
 
 
-def _task_and_pipeline(
-    config: ExperimentConfig, end: Path, path: Path, file: TensorFile
-) -> tuple[AbstractTask, InputPipeline]:
-    """Return the task of a run and what normalises its images.
+class _Inputs(NamedTuple):
+    """What a run learns from, and what normalises its images."""
+
+    task: AbstractTask
+    pipeline: InputPipeline
+    columns: Mapping[str, Target]
+
+
+def _read_inputs(config: ExperimentConfig, end: Path, path: Path, file: TensorFile) -> _Inputs:
+    """Return the task of a run, what normalises its images, and the further columns that it learns.
 
     Args:
         config: of the run.
@@ -153,7 +163,7 @@ def _task_and_pipeline(
         splits = splits_of(config)
         recorded, fix = file.header.get("data", {}), "put them back, or train anew"
         check_images(recorded, splits.digests(), origin=str(path), fix=fix)
-        return splits.task(), InputPipeline.from_source(splits.train.source)
+        return _Inputs(splits.task(), InputPipeline.from_source(splits.train.source), splits.columns())
     tree, header = file if path == end else read_tensor_file(end)
     if "task" not in header:
         raise CheckpointError(f"a trained model at {end}", "another file of auxo's", "take the one that the run wrote")
@@ -162,4 +172,4 @@ def _task_and_pipeline(
     task = config.task.kind().from_record(header["task"], origin=str(end))
     pipeline = InputPipeline(torch.zeros(task.channels), torch.ones(task.channels), image_shape=task.image_shape)
     load_weights(pipeline, tree["pipeline"], origin=str(end))
-    return task, pipeline
+    return _Inputs(task, pipeline, read_columns(header))

@@ -17,7 +17,7 @@ from auxo.registry.outside import is_outside
 from auxo.runs.checkpoint import load_weights
 from auxo.runs.history import RunHistory
 from auxo.runs.tree import fold
-from auxo.tasks import AbstractTask
+from auxo.tasks import AbstractTask, Target
 from auxo.types import Normalisation
 
 _SHARED = "backbone"
@@ -49,6 +49,7 @@ class Networks(AbstractNetworks):
         first_weights: whether first weights matter; without, where others take their place, published ones are not
             read.
         kept: frozen networks that the run keeps, by name.
+        columns: further columns of the data that the run learns, by name.
 
     Example:
         >>> from auxo.tasks import Classification
@@ -66,8 +67,9 @@ class Networks(AbstractNetworks):
         given: Normalisation | None = None,
         first_weights: bool = True,
         kept: Mapping[str, Kept] | None = None,
+        columns: Mapping[str, Target] | None = None,
     ) -> None:
-        self.task, self.seed = task, seed
+        self.task, self.seed, self.columns = task, seed, dict(columns or {})
         self._given, self._first_weights, self._kept = given, first_weights, dict(kept or {})
         self._config = shared if isinstance(shared, BackboneConfig) else None
         self._names = {_SHARED}
@@ -209,6 +211,16 @@ def write_networks(folder: Path, networks: Mapping[str, Kept]) -> None:
         path = make_folder(folder / _FOLDER) / f"{name}.safetensors"
         if not path.exists():
             write_tensor_file(path, {"weights": kept.weights}, {"network": dict(kept.record)})
+
+
+def record_columns(columns: Mapping[str, Target]) -> list[list[Any]]:
+    """Return columns as JSON values, for the header of a file."""
+    return [[target.name, list(target.names), target.has_places, target.ignore] for target in columns.values()]
+
+
+def read_columns(header: Mapping[str, Any]) -> dict[str, Target]:
+    """Return the columns in the header of a trained model; none in one of a run that learns no columns."""
+    return {name: Target(name, tuple(names), *rest) for name, names, *rest in header.get("columns", ())}
 
 
 def record_backbones(config: _Config) -> _Config:

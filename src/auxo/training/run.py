@@ -22,7 +22,7 @@ from auxo.runs.exhibits import write_exhibits
 from auxo.runs.experiment import ExperimentConfig, StageConfig
 from auxo.runs.journal import Journal
 from auxo.runs.model import splits_of
-from auxo.runs.networks import Kept, Networks, read_networks, write_networks
+from auxo.runs.networks import Kept, Networks, read_networks, record_columns, write_networks
 from auxo.runs.results import Compute, EvaluationRow
 from auxo.runtime import Runtime
 from auxo.training.observer import Observer, SilentObserver
@@ -173,9 +173,9 @@ def untrained_stages(config: ExperimentConfig, *, splits: Splits, runtime: Runti
 
 def _build_pipeline(config: ExperimentConfig, splits: Splits, runtime: Runtime) -> InputPipeline:
     """Return what normalises and augments the images of a run, on the device."""
-    return InputPipeline.from_source(
-        splits.train.source, augment=config.data.augment, place_fill=splits.task().places
-    ).to(runtime.device)
+    return InputPipeline.from_source(splits.train.source, augment=config.data.augment, place_fill=splits.places()).to(
+        runtime.device
+    )
 
 
 def _find_position(run: _Run) -> tuple[int, Path | None]:
@@ -232,6 +232,7 @@ def _build_untrained(run: _Run, stage: StageConfig, *, first_weights: bool) -> S
         given=run.pipeline.normalisation,
         first_weights=first_weights,
         kept=run.networks,
+        columns=run.splits.columns(),
     )
     method = stage.method.build(networks)
     run.networks.update(networks.loaded)
@@ -270,7 +271,8 @@ def _finish_run(run: _Run, method: AbstractMethod, step: int, journal: Journal |
     for split in run.splits.evaluation():
         rows += reader.evaluate(split)
     if journal is not None:  # the model first: nothing after it can lose what was trained
-        header = {"auxo": auxo.__version__, "task": run.splits.task().to_record(), "run": run.digest, "data": run.data}
+        known = {"task": run.splits.task().to_record(), "columns": record_columns(run.splits.columns())}
+        header = {"auxo": auxo.__version__, "run": run.digest, "data": run.data, **known}
         tree = {"weights": stored_state(method), "pipeline": run.pipeline.state_dict()}
         write_tensor_file(run.folder / "model.safetensors", tree, header)
     table = build_table(rows, selection=selection, compute=compute)

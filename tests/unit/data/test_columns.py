@@ -1,11 +1,13 @@
 """What is known of images beside their pixels: columns and maps, cut, hidden, exchanged and checked."""
 
 import hashlib
+from dataclasses import replace
 
 import pytest
 import torch
 
 from auxo.data import InMemorySource, PlaceMap, Splits, TrainSplit, ValSplit
+from auxo.data.readers.agreement import align_splits
 from auxo.data.sources import target_hashes
 from auxo.errors import DataError
 from auxo.tasks import Classification, Target
@@ -213,3 +215,25 @@ def test_digests__column_that_is_learned__counts_with_its_names():
     found = [digests(columns)(("site",))["train"] for columns in ({"site": SITE}, flipped, renamed)]
     assert len(set(found)) == 3
     assert digests({"site": SITE, "more": SITE})(("site",))["train"] == found[0]
+
+
+def splits_with_maps(val_maps):
+    """Splits that learn a map beside the label."""
+    splits = Splits(TrainSplit(make(maps={"mask": MASK})), ValSplit(make(maps=val_maps)), test=None)
+    return replace(align_splits(splits, ("mask",)), learned=("mask",))
+
+
+def test_splits__learned_column_with_places__says_how_it_is_told_and_moved():
+    splits = splits_with_maps({"mask": MASK})
+    assert splits.columns() == {"mask": Target("mask", MASK.names, has_places=True, ignore=255)}
+    assert splits.places() == {"mask": 255}
+
+
+def test_splits__learned_column_with_places_of_other_numbers__is_refused():
+    with pytest.raises(DataError, match=r"the values of 'mask' of 'set', .* got \['stripe', 'square', 'ground'\]"):
+        splits_with_maps({"mask": MASK._replace(names=MASK.names[::-1])})
+
+
+def test_splits__learned_column_with_places_in_some_splits_only__is_refused():
+    with pytest.raises(DataError, match="a target 'mask' of every image, got none in 'set'"):
+        splits_with_maps({})

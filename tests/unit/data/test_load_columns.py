@@ -16,7 +16,7 @@ from auxo.data.readers import read_source
 from auxo.data.sources import AbstractSource, InMemorySource
 from auxo.data.splits import Splits
 from auxo.errors import DataError
-from auxo.tasks import Classification
+from auxo.tasks import Classification, Target
 from auxo.types import Column
 
 MakeDataset = Callable[[InMemorySource], datasets.Dataset]
@@ -134,6 +134,8 @@ def test_load_splits__learned__has_trains_values_and_groups_their_own(write: Wri
     assert learned.ood[0].source.columns["site"].names == SITES
     check_sites(learned.ood[0].source, ("south", "north"))
     assert learned.learned_targets == ("label", "site")
+    assert learned.columns() == {"site": Target("site", SITES)}
+    assert learned.places() == {}
 
 
 @pytest.mark.parametrize("storage", ["memory", "stream"])

@@ -18,9 +18,9 @@ from auxo.interfaces import MethodConfig
 from auxo.methods.supervised import Supervised
 from auxo.registry.outside import load_outside
 from auxo.runs import Networks, StageConfig, from_json, load_model
-from auxo.runs.networks import read_networks, record_backbones
+from auxo.runs.networks import read_columns, read_networks, record_backbones, record_columns
 from auxo.runtime import RuntimeConfig, open_runtime
-from auxo.tasks import Classification
+from auxo.tasks import Classification, Target
 from auxo.types import Normalisation
 
 from ..training.run_here import make_config, make_splits, run_here, weights_of
@@ -221,3 +221,13 @@ def test_record_backbones__in_the_options_of_a_method__are_recorded_too(tmp_path
     assert record_backbones(make_config(StageConfig(method=Supervised.Config()))) == make_config(
         StageConfig(method=Supervised.Config())
     )
+
+
+def test_read_columns__header_of_a_model__has_what_was_recorded():
+    columns = {
+        "fine": Target("fine", ("p", "q")),
+        "mask": Target("mask", ("ground",), has_places=True, ignore=255),
+    }
+    header = json.loads(json.dumps({"columns": record_columns(columns)}))
+    assert read_columns(header) == columns
+    assert read_columns({}) == {}

@@ -68,7 +68,8 @@ def align_splits(splits: Splits, learned: Collection[str], *, unknown: Unknown =
     """
     train = splits.train.source
     _require_learned(train, learned)
-    vocabulary = {name: train.columns[name].names for name in learned}
+    # Numbers of targets with places are compared as they are, by the splits themselves.
+    vocabulary = {name: train.columns[name].names for name in learned if name in train.columns}
 
     def align(split: _Split) -> _Split:
         is_hidden = {name for name, column in split.source.columns.items() if not column.names}
@@ -108,6 +109,6 @@ def _require_learned(source: AbstractSource, names: Collection[str]) -> None:
 
 def _refuse_missing(source: AbstractSource, names: Collection[str], expected: str, fix: str) -> None:
     """Refuse a source that lacks one of some columns."""
-    own = [name for name, column in source.columns.items() if column.names]  # others are hidden
+    own = [name for name, values in source.vocabulary.items() if values]  # others are hidden
     if not set(names) <= set(own):
         raise DataError(expected, f"{', '.join(own) or 'none'} in '{source.name}'", fix)
