@@ -6,7 +6,7 @@ from typing import TypeAlias
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from auxo.bilevel.hypergradient import HypergradResult, OnFailure, hypergradient
+from auxo.bilevel.hypergradient import HypergradResult, hypergradient
 from auxo.bilevel.module import FunctionalModule
 from auxo.bilevel.problem import BilevelProblem, Mean, Params
 from auxo.bilevel.solvers import AbstractSolver
@@ -40,7 +40,6 @@ def differentiate_parameters(
     solver: AbstractSolver,
     mean: Mean | None = None,
     seed: int = 0,
-    on_failure: OnFailure = "raise",
 ) -> HypergradResult:
     """Return the gradient of an outer loss in some of a module's parameters, through an inner loss in all others.
 
@@ -56,7 +55,6 @@ def differentiate_parameters(
         solver: how to differentiate.
         mean: see :func:`auxo.bilevel.hypergradient`.
         seed: of layers that draw random numbers.
-        on_failure: see :func:`auxo.bilevel.hypergradient`.
 
     Returns:
         The gradients by the names that the module has for them, in the order of ``hyper``, and how well it went.
@@ -68,14 +66,10 @@ def differentiate_parameters(
         >>> import torch
         >>> from auxo.bilevel import ConjugateGradient, Implicit
         >>> net = nn.ParameterDict({"w": torch.tensor([1.5]), "h": torch.tensor([1.0])})
-        >>> result = differentiate_parameters(  # w* = 3 / (1 + h), and the outer loss is w
-        ...     net,
-        ...     [net["h"]],
-        ...     inner_loss=lambda: ((net["w"] - 3) ** 2 + net["h"] * net["w"] ** 2).sum() / 2,
-        ...     outer_loss=lambda: net["w"].sum(),
-        ...     solver=Implicit(linear=ConjugateGradient(iterations=1)),
-        ... )
-        >>> result.grads["h"].item()
+        >>> lower = lambda: ((net["w"] - 3) ** 2 + net["h"] * net["w"] ** 2).sum() / 2  # w* = 3 / (1 + h)
+        >>> losses = {"inner_loss": lower, "outer_loss": lambda: net["w"].sum()}
+        >>> solver = Implicit(linear=ConjugateGradient(iterations=1))
+        >>> differentiate_parameters(net, [net["h"]], **losses, solver=solver).grads["h"].item()
         -0.75
     """
     net = FunctionalModule(_Called(module), seed=seed)
@@ -94,7 +88,6 @@ def differentiate_parameters(
         solver=solver,
         buffers=net.buffers,
         mean=mean,
-        on_failure=on_failure,
     )
     return result._replace(grads=_cut_prefix(result.grads), params=_cut_prefix(result.params))
 
