@@ -6,18 +6,15 @@ from typing import get_args
 
 import pytest
 import torch
-from torch.nn.functional import cross_entropy
 
-from auxo.gates import AbstractGate, GateConfig, GateStep
+from auxo.gates import AbstractGate, GateConfig
 from auxo.gates._softmax import GateForm
 from auxo.gates.torchjd import Aggregator, TorchJDGate
 from auxo.options import find_member
 from auxo.registry import entries
-from auxo.runtime import Runtime, RuntimeConfig
-from auxo.types import Batch
 
-NUM_OUTPUTS = (2, 16, 6)
-COUNT, NUM_FEATURES = 10, 7
+from .gate_world import NUM_FEATURES, NUM_OUTPUTS, World
+
 VARIANTS = {name: find_member(GateConfig, name)() for name in entries("gates")}
 VARIANTS |= {
     f"{name}-{form}": find_member(GateConfig, name)(form=form)
@@ -41,26 +38,14 @@ def config(request):
     return VARIANTS[request.param]
 
 
-@pytest.fixture
-def runtime():
-    return Runtime(config=RuntimeConfig(device="cpu"), device=torch.device("cpu"))
-
-
 def make(config, seed=0):
     return config.build(num_features=NUM_FEATURES, num_outputs=NUM_OUTPUTS, seed=seed)
 
 
-def tasks(dtype=torch.float32):
-    """Features that need a gradient, and the losses of three tasks."""
-    generator = torch.Generator().manual_seed(0)
-    features = torch.randn(COUNT, NUM_FEATURES, generator=generator).to(dtype).requires_grad_()
-    columns = []
-    for count in NUM_OUTPUTS:
-        head = torch.randn(NUM_FEATURES, count, generator=generator).to(dtype)
-        answers = torch.randint(count, (COUNT,), generator=generator)
-        columns.append(cross_entropy((features @ head).float(), answers, reduction="none"))
-    whole = torch.arange(COUNT)
-    return features, torch.stack(columns, 1), Batch(torch.zeros(COUNT, 3, 2, 2), {"label": whole}, whole)
+def call(gate, world, **options):
+    """The gate's answer to the losses of a world, and the losses."""
+    found = world.answer(world.train)
+    return gate(found.losses, found.features, world.step(found.primary, **options)), found.losses
 
 
 @pytest.mark.parametrize("name", entries("gates"))
@@ -75,9 +60,8 @@ def test_module__of_every_gate__names_source_and_builds_a_documented_gate(name):
         assert type(gate).__doc__
 
 
-def test_loss__of_every_gate__is_a_finite_scalar_with_a_gradient_in_every_task(config, runtime):
-    features, losses, batch = tasks()
-    result = make(config)(losses, features, GateStep(batch, runtime))
+def test_loss__of_every_gate__is_a_finite_scalar_with_a_gradient_in_every_task(config):
+    result, losses = call(make(config), World())
     assert result.loss.shape == ()
     assert torch.isfinite(result.loss)
     assert result.weights.shape == (3,)
@@ -87,10 +71,9 @@ def test_loss__of_every_gate__is_a_finite_scalar_with_a_gradient_in_every_task(c
     assert (gradient.abs().sum(0) > 0).equal(weighs)
 
 
-def test_no_dead_gate__every_parameter__gets_a_gradient_that_moves_it_or_is_listed_frozen(config, runtime):
+def test_no_dead_gate__every_parameter__gets_a_gradient_that_moves_it_or_is_listed_frozen(config):
     gate = make(config)
-    features, losses, batch = tasks()
-    gate(losses, features, GateStep(batch, runtime)).loss.backward()
+    call(gate, World())[0].loss.backward()
     frozen = gate.frozen_parameters()
     assert set(frozen) <= {name for name, _ in gate.named_parameters()}
     assert all(frozen.values())
@@ -103,31 +86,62 @@ def test_no_dead_gate__every_parameter__gets_a_gradient_that_moves_it_or_is_list
             assert parameter.grad.abs().max() > 1e-6, f"{name} does not move"
 
 
-def test_weights__where_no_task_is_preferred__sum_to_one(config, runtime):
-    gate = make(config)
-    features, _, batch = tasks()
-    losses = features[:, :3] * 0.01 + 1
+def test_weights__where_no_task_is_preferred__sum_to_one(config):
+    gate, world = make(config), World()
+    found = world.answer(world.train)
+    losses = found.features[:, :3] * 0.01 + 1
     with torch.no_grad():
         for parameter in gate.parameters():
             parameter.zero_()
-    weights = gate(losses, features, GateStep(batch, runtime)).weights
+    weights = gate(losses, found.features, world.step(losses.mean(1))).weights
     if config != TorchJDGate.Config(aggregator="cagrad"):  # which adds a part of its own to the mean
         torch.testing.assert_close(weights, torch.full((3,), 1 / 3), rtol=1e-3, atol=1e-3)
 
 
-def test_forward__twice_from_the_same_seed__gives_the_same_bits(config, runtime):
+def test_forward__twice_from_the_same_seed__gives_the_same_bits(config):
     state = torch.random.get_rng_state()
-    results = []
-    for _ in range(2):
-        features, losses, batch = tasks()
-        results.append(make(config)(losses, features, GateStep(batch, runtime)))
+    results = [call(make(config), World())[0] for _ in range(2)]
     assert torch.equal(torch.random.get_rng_state(), state)
     assert torch.equal(results[0].loss, results[1].loss)
     assert torch.equal(results[0].weights, results[1].weights)
 
 
-def test_forward__features_of_lower_precision__are_taken(config, runtime):
-    features, losses, batch = tasks(torch.bfloat16)
-    result = make(config)(losses, features, GateStep(batch, runtime))
+def test_forward__features_of_lower_precision__are_taken(config):
+    result, _ = call(make(config), World(torch.bfloat16))
     assert result.loss.dtype == torch.float32
     assert torch.isfinite(result.loss)
+
+
+def take_steps(gate, world, steps):
+    """The weights of each step; the world moves along the gate's loss, the gate's parameters along their own."""
+    seen = []
+    for number in steps:
+        result, _ = call(gate, world, epoch=number // 2, progress=number / 8)
+        moved = [*world.shared.values(), *world.heads.values(), *gate.parameters()]
+        gradients = torch.autograd.grad(result.loss, moved, allow_unused=True)
+        with torch.no_grad():
+            for value, gradient in zip(moved, gradients, strict=True):
+                if gradient is not None:
+                    value.sub_(0.1 * gradient)
+        seen.append(result.weights)
+    return seen
+
+
+def test_state__saved_and_read_between_two_steps__goes_on_to_the_bit(config):
+    whole, first, second = make(config), make(config), make(config, seed=1)
+    expected = take_steps(whole, World(), range(8))
+    world = World()
+    take_steps(first, world, range(3))
+    second.load_state_dict(first.state_dict())
+    if config == TorchJDGate.Config(aggregator="pcgrad"):
+        second.seed = first.seed  # of the run, and no state
+    found = take_steps(second, world, range(3, 8))
+    assert all(torch.equal(one, other) for one, other in zip(expected[3:], found, strict=True))
+
+
+def test_state__of_a_gate_that_is_only_asked__stays(config):
+    gate, world = make(config), World()
+    take_steps(gate, world, range(5))
+    before = {name: tensor.clone() for name, tensor in gate.state_dict().items()}
+    call(gate, world, epoch=3, learns=False)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in gate.state_dict().items())

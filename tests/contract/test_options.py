@@ -13,13 +13,12 @@ from typing import Annotated, Literal, Union, get_args, get_origin, get_type_hin
 import pytest
 import torch
 from torch import nn
-from torch.nn.functional import cross_entropy
 
 import auxo
 from auxo.backbones import BackboneConfig
 from auxo.bilevel import HessianOperator
 from auxo.evaluation import AttackConfig, adversarial_images
-from auxo.gates import GateConfig, GateStep
+from auxo.gates import GateConfig
 from auxo.interfaces import PretextConfig
 from auxo.losses import ClassLossConfig
 from auxo.options import FamilyOptions, Options, Range, find_member, find_range, list_members
@@ -29,6 +28,8 @@ from auxo.solvers import LowerLevel, SolverConfig
 from auxo.tasks import Classification
 from auxo.types import Batch
 
+from .gate_world import NUM_FEATURES, NUM_OUTPUTS, World
+
 RUNTIME = Runtime(config=RuntimeConfig(device="cpu"), device=torch.device("cpu"))
 
 
@@ -37,16 +38,19 @@ def seeded():
 
 
 def use_gate(config):
-    """First weights, loss and weights of three tasks."""
-    features = torch.randn(10, 7, generator=seeded(), requires_grad=True)
-    columns = [
-        cross_entropy(features @ torch.randn(7, count, generator=seeded()), torch.arange(10) % 2, reduction="none")
-        for count in (2, 16, 6)
-    ]
-    gate = config.build(num_features=7, num_outputs=(2, 16, 6), seed=0)
-    batch = Batch(torch.zeros(10, 3, 2, 2), {}, torch.arange(10))
-    result = gate(torch.stack(columns, 1), features, GateStep(batch, RUNTIME))
-    return [*gate.state_dict().values(), result.loss, result.weights]
+    """First weights, loss and weights of three tasks, over steps of three epochs."""
+    world = World()
+    gate = config.build(num_features=NUM_FEATURES, num_outputs=NUM_OUTPUTS, seed=0)
+    seen = [tensor.clone() for tensor in gate.state_dict().values()]
+    for epoch in range(3):
+        found = world.answer(world.train)
+        result = gate(found.losses, found.features, world.step(found.primary, epoch=epoch))
+        seen += [result.loss, result.weights]
+        gradients = torch.autograd.grad(result.loss, [*world.shared.values()])
+        with torch.no_grad():
+            for value, gradient in zip(world.shared.values(), gradients, strict=True):
+                value.sub_(0.1 * gradient)
+    return seen
 
 
 def use_loss(config):

@@ -37,9 +37,11 @@ def gated(name, weight=1.0, **options):
 
 
 CASES = {
+    "dwa": gated("dwa", temperature=0.01),
     "frozen A": gated("frozen"),
     "frozen B": gated("frozen", form="softmax_of_mean", init="kaiming"),
     "frozen, per sample": gated("frozen", form="per_sample"),
+    "gcs": gated("gcs", weighted=True),
     "learned A": gated("learned"),
     "learned B": gated("learned", form="softmax_of_mean", init="kaiming"),
     "learned, per sample": gated("learned", form="per_sample"),
@@ -49,6 +51,7 @@ CASES = {
     "covers all, LDAM-DRW": dataclasses.replace(
         gated("learned", weight=0.3), covers="all", class_loss=LDAM_DRW, head="cosine"
     ),
+    "gcs, covers all, attack": dataclasses.replace(gated("gcs"), covers="all", attack=PGDConfig(steps=2)),
     "attack": dataclasses.replace(gated("learned", weight=0.3), attack=PGDConfig(steps=2)),
 }
 if HAS_TORCHJD:
@@ -68,7 +71,7 @@ def main(folder, batch_size):
             method = config.build(Networks(BackboneConfig(name="resnet8"), task, seed=0)).double()
             runtime.prepare(method, networks=method.networks)
             method.train()
-            state = TrainState(method.optimizers(), seed=0, num_steps=STEPS)
+            state = TrainState(method.optimizers(), seed=0, num_steps=STEPS, steps_per_epoch=1)
             saved = {}
             for batch in loader.batches(range(STEPS)):
                 ready = pipeline(batch, seed=None)

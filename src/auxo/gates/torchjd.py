@@ -88,6 +88,8 @@ class TorchJDGate(AbstractGate):
     ) -> GateResult:
         """Return the loss at weights without a gradient."""
         weights = self._find_weights(self._compute_gramian(losses, features, step)).to(losses)
+        if step.learns and self.aggregator == "pcgrad":
+            self.calls += 1
         return GateResult(step.batch.mean((losses * weights).sum(1)), weights)
 
     def _compute_gramian(self, losses: Tensor, features: Tensor, step: GateStep) -> Float[Tensor, "tasks tasks"]:
@@ -112,7 +114,6 @@ class TorchJDGate(AbstractGate):
         if self.aggregator == "pcgrad":
             with global_seed(derive_seed(self.seed, "gate", "pcgrad", int(self.calls))):
                 weights: Tensor = self.weighting(gramian / trace) / len(gramian)  # PCGrad sums, the others average
-            self.calls += 1
         else:
             weights = self.weighting(gramian / trace)
         return weights

@@ -162,7 +162,8 @@ class FixMatch(AbstractMethod):
         is_sure = (confidences >= self.config.threshold).to(confidences.dtype)
         classification_loss = labelled.mean(self.task.losses(of_labelled, labelled.targets))
         unlabelled_loss = strong.mean(is_sure * cross_entropy_losses(of_strong, pseudo_labels))
-        gated = self.pretexts(features, joint.targets, self._gate_step(state, joint.batch, batches, runtime))
+        step = self._gate_step(state, joint.batch, batches, runtime, classification_loss)
+        gated = self.pretexts(features, joint.targets, step)
         loss = classification_loss + self.config.unlabelled_weight * unlabelled_loss + gated.loss
         runtime.step(state.optimizers["main"], loss)
         if self.averaged is not None:  # the first weights do not count
@@ -211,16 +212,24 @@ class FixMatch(AbstractMethod):
         targets = torch.cat([each.targets for each in made])
         return _Joint(batch, targets, [len(view) for view in views.values()])
 
-    def _gate_step(self, state: TrainState, joint: Batch, batches: Batches, runtime: Runtime) -> GateStep:
-        """Return what the gate may know of a step."""
+    def _gate_step(
+        self, state: TrainState, joint: Batch, batches: Batches, runtime: Runtime, classification_loss: Tensor
+    ) -> GateStep:
+        """Return what the gate may know of a step; the primary loss is that of the labelled images."""
 
-        def classify(features: Tensor, batch: Batch) -> Tensor:
-            with runtime.autocast():
-                logits = self.semantic(features)
+        def classify(logits: Tensor, batch: Batch) -> Tensor:
             return cross_entropy_losses(logits, batch.labels)
 
-        own = batches.get("gate")
-        return self.pretexts.gate_step(state, joint, own, runtime, backbone=self.backbone, classify=classify)
+        return self.pretexts.gate_step(
+            state,
+            joint,
+            batches,
+            runtime,
+            backbone=self.backbone,
+            head=self.semantic,
+            classify=classify,
+            primary_loss=classification_loss,
+        )
 
     @torch.no_grad()
     def _logits_as_they_are(self, weak: Batch, runtime: Runtime) -> Tensor:

@@ -137,13 +137,12 @@ class GSSL(AbstractMethod):
     def _gate_step(self, state: TrainState, batches: Batches, runtime: Runtime) -> GateStep:
         """Return what the gate may know of a step."""
 
-        def classify(features: Tensor, batch: Batch) -> Tensor:
-            with runtime.autocast():
-                outputs = self.semantic(features)
+        def classify(outputs: Tensor, batch: Batch) -> Tensor:
             return self.class_loss.joined(outputs, batch, progress=state.progress, runtime=runtime)
 
-        own, train = batches.get("gate"), batches["train"]
-        return self.pretexts.gate_step(state, train, own, runtime, backbone=self.backbone, classify=classify)
+        return self.pretexts.gate_step(
+            state, batches["train"], batches, runtime, backbone=self.backbone, head=self.semantic, classify=classify
+        )
 
     def _attack_inputs(self, made: PretextBatch, state: TrainState, batches: Batches, runtime: Runtime) -> Images:
         """Return the transformed images, changed so that their summed loss rises."""

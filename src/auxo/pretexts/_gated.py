@@ -1,6 +1,6 @@
 """Several label-free tasks on one image, answered from the classifier's features and weighted by a gate."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal, NamedTuple, TypeAlias
 
@@ -22,7 +22,9 @@ from auxo.pretexts.flip import Flip, FlipAxis
 from auxo.random import Draws
 from auxo.registry.outside import absolute_name
 from auxo.runtime import Runtime
-from auxo.types import Batch, Images, Losses, Metrics, Normalisation
+from auxo.types import Batch, Batches, Images, Losses, Metrics, Normalisation
+
+_BACKBONE = "backbone."
 
 _ShuffleSpace: TypeAlias = Literal["normalised", "pixels"]
 
@@ -87,6 +89,25 @@ class GatedPretextsConfig(Options):
     ) -> "GatedPretexts":
         """Return the pretexts' heads and the gate; see :class:`GatedPretexts` for the arguments."""
         return GatedPretexts(self, num_features, seed=seed, head=head, class_outputs=class_outputs)
+
+
+class _Network(nn.Module):
+    """All that losses follow from, under one name for each weight.
+
+    Args:
+        backbone: gives pooled features.
+        heads: of the pretexts.
+        head: of the classes.
+    """
+
+    def __init__(self, backbone: nn.Module, heads: nn.ModuleDict, head: nn.Module) -> None:
+        super().__init__()
+        self.backbone, self.heads, self.head = backbone, heads, head
+
+    def forward(self, images: Images) -> tuple[list[Tensor], Tensor]:
+        """Return the outputs of the pretexts' heads and those of the class head."""
+        features = self.backbone(images).pooled
+        return [head(features) for head in self.heads.values()], self.head(features)
 
 
 class GatedPretexts(nn.Module):
@@ -170,42 +191,57 @@ class GatedPretexts(nn.Module):
         """Return every sample's loss at every pretext, nats, attached to the graph."""
         with runtime.autocast():
             outputs = [head(features) for head in self.heads.values()]
-        parts = zip(self.parts.values(), outputs, targets.unbind(1), strict=True)
-        return torch.stack([part.loss(output, answers) for part, output, answers in parts], 1)
+        return self._stack_losses(outputs, targets)
 
     def gate_step(
         self,
         state: TrainState,
         batch: Batch,
-        own: Batch | None,
+        batches: Batches,
         runtime: Runtime,
         *,
         backbone: nn.Module,
+        head: nn.Module,
         classify: Callable[[Tensor, Batch], Losses],
+        primary_loss: Float[Tensor, ""] | None = None,
     ) -> GateStep:
         """Return what the gate may know of a step.
 
         Args:
             state: of the step.
             batch: that the method trains on.
-            own: of the gate's own view, if it has one.
+            batches: its labelled images as ``train``, and those of the gate's own view, if it has one, as ``gate``.
             runtime: see :meth:`forward`.
             backbone: what the pretexts and the classes share.
-            classify: returns the class losses of features of a batch.
+            head: of the classes.
+            classify: returns the class losses of the head's outputs for a batch.
+            primary_loss: of the classes, where :meth:`forward` does not get their losses.
         """
+        network = _Network(backbone, self.heads, head)
 
         def losses_at(weights: Mapping[str, Tensor], shown: Batch) -> TaskLosses:
             draws = state.draws("gate", shown)
             made = self.make(shown.images, draws=draws, normalisation=shown.normalisation)
-            with runtime.autocast(), keep_running_statistics(backbone):
-                features = functional_call(backbone, dict(weights), (made.inputs,)).pooled
-            primary = classify(features, shown)
-            return TaskLosses(
-                self._stack_weighed(self.losses(features, made.targets, runtime=runtime), primary), primary
-            )
+            with keep_running_statistics(backbone):
+                answers, outputs = functional_call(network, dict(weights), (made.inputs,))
+            primary = classify(outputs, shown)
+            return TaskLosses(self._stack_weighed(self._stack_losses(answers, made.targets), primary), primary)
 
-        shared = dict(backbone.named_parameters())
-        return GateStep(batch, runtime, progress=state.progress, shared=shared, own=own, losses_at=losses_at)
+        trained = {name: value for name, value in network.named_parameters() if value.requires_grad}
+        scale = 1.0 if self.config.normalise_weights else float(len(self.names))
+        return GateStep(
+            batch,
+            runtime,
+            progress=state.progress,
+            epoch=state.epoch,
+            primary_loss=primary_loss,
+            scale=scale if self.covers_class else scale * self.config.weight,
+            shared={name: value for name, value in trained.items() if name.startswith(_BACKBONE)},
+            heads={name: value for name, value in trained.items() if not name.startswith(_BACKBONE)},
+            train=batches["train"],
+            own=batches.get("gate"),
+            losses_at=losses_at,
+        )
 
     def forward(
         self,
@@ -221,13 +257,13 @@ class GatedPretexts(nn.Module):
             features: the backbone's, of the inputs of :meth:`make`; attached to the graph.
             targets: the answers of :meth:`make`.
             step: what else the gate may know; which task is primary is known here.
-            class_losses: shape ``(samples,)``; read only where the gate covers the class loss, which is then part of
-                the returned loss.
+            class_losses: shape ``(samples,)``; their mean is the primary loss, unless the step says it. Part of the
+                returned loss where the gate covers the class loss.
         """
         if self.gate is None:
             return GatedLoss(features.new_zeros(()), {}, features.new_zeros(0))
         losses = self.losses(features, targets, runtime=step.runtime)
-        result = self._ask_gate(self.gate, self._stack_weighed(losses, class_losses), features, step)
+        result = self._ask_gate(self.gate, losses, class_losses, features, step)
         scale = 1.0 if self.config.normalise_weights else float(len(self.names))
         weights = result.weights * scale
         loss = result.loss * scale if self.covers_class else result.loss * (scale * self.config.weight)
@@ -251,11 +287,11 @@ class GatedPretexts(nn.Module):
         if self.gate is None:
             return class_losses.sum()
         losses = self.losses(features, targets, runtime=step.runtime)
-        weighed = self._stack_weighed(losses, class_losses)
-        weights = self._ask_gate(self.gate, weighed, features, step).weights
+        asked = replace(step, learns=False)
+        weights = self._ask_gate(self.gate, losses, class_losses, features, asked).weights
         if not self.config.normalise_weights:
             weights = weights * len(self.names)
-        total = (weighed.sum(0) * weights).sum()
+        total = (self._stack_weighed(losses, class_losses).sum(0) * weights).sum()
         return total if self.covers_class else class_losses.sum() + self.config.weight * total
 
     def pretext_heads(self, backbone: nn.Module) -> dict[str, PretextHead]:
@@ -274,10 +310,20 @@ class GatedPretexts(nn.Module):
             return dict.fromkeys((name for name, _ in self.named_parameters()), "the pretexts have weight 0")
         return {f"gate.{name}": reason for name, reason in self.gate.frozen_parameters().items()}
 
-    def _ask_gate(self, gate: AbstractGate, losses: Tensor, features: Tensor, step: GateStep) -> GateResult:
-        """Return what the gate makes of the losses, told which of them is the primary task's."""
-        result: GateResult = gate(losses, features, replace(step, primary=0 if self.covers_class else None))
+    def _ask_gate(
+        self, gate: AbstractGate, losses: Tensor, class_losses: Losses | None, features: Tensor, step: GateStep
+    ) -> GateResult:
+        """Return what the gate makes of the losses, told which is the primary task's, and how large that is."""
+        step = replace(step, primary=0 if self.covers_class else None)
+        if step.primary_loss is None and class_losses is not None:
+            step = replace(step, primary_loss=step.batch.mean(class_losses))
+        result: GateResult = gate(self._stack_weighed(losses, class_losses), features, step)
         return result
+
+    def _stack_losses(self, outputs: Sequence[Tensor], targets: Tensor) -> Float[Tensor, "samples pretexts"]:
+        """Return every sample's loss at every pretext from the heads' outputs."""
+        parts = zip(self.parts.values(), outputs, targets.unbind(1), strict=True)
+        return torch.stack([part.loss(output, answers) for part, output, answers in parts], 1)
 
     def _stack_weighed(self, losses: Tensor, class_losses: Losses | None) -> Tensor:
         """Return what the gate weighs: the pretexts' losses, or the class loss and those at their weight."""

@@ -45,7 +45,9 @@ def test_entropy__out_of_range__is_refused(kind, entropy):
 def test_options__of_every_gate__are_its_own():
     own = {name: set(vars(find_member(GateConfig, name)())) for name in list_members(GateConfig)}
     assert own == {
+        "dwa": {"temperature"},
         "frozen": {"form", "init"},
+        "gcs": {"weighted"},
         "learned": {"form", "init", "normalise_losses", "entropy"},
         "learned_scalar": {"normalise_losses", "entropy"},
         "torchjd": {"aggregator"},

@@ -9,13 +9,14 @@ import torch
 from auxo.backbones import BackboneConfig
 from auxo.data.fake import oriented_shapes
 from auxo.errors import ConfigError
-from auxo.gates import GateStep
+from auxo.gates import GateResult, GateStep
 from auxo.interfaces import TrainState
 from auxo.methods.gssl import GSSL
 from auxo.pretexts import GatedPretextsConfig
 from auxo.registry.outside import import_file
 from auxo.runs import Networks
 from auxo.runs.records import read_records
+from auxo.runtime import Runtime
 from auxo.tasks import Classification
 from auxo.types import Batch
 
@@ -94,6 +95,51 @@ def test_gradients__of_each_loss__are_those_of_the_shared_weights(method, runtim
         torch.testing.assert_close(row, torch.cat([part.reshape(-1) for part in own]))
     with pytest.raises(ConfigError, match="a method that says which weights its losses share"):
         GateStep(batch, runtime).gradients(losses)
+
+
+def test_step__of_a_method__says_its_losses_as_a_function_of_backbone_and_heads(method, runtime):
+    batches = {"train": batch_of(0, 12), "gate": batch_of(12, 8)}
+    state = TrainState(method.optimizers(), seed=3, step=5, num_steps=10, steps_per_epoch=2)
+    step = method._gate_step(state, batches, runtime)
+    assert (step.progress, step.epoch, step.learns) == (0.5, 2, True)
+    assert step.train is batches["train"]
+    assert len(step.shared) == len([*method.backbone.parameters()])
+    modules = {"backbone": method.backbone, "head": method.semantic, "heads": method.pretexts.heads}
+    known = {f"{place}.{name}": value for place, part in modules.items() for name, value in part.named_parameters()}
+    assert step.weights.keys() == known.keys()
+    assert all(step.weights[name] is value for name, value in known.items())
+    before = step.losses_at({}, batches["gate"])
+    moved = {"heads.lorot.weight": step.heads["heads.lorot.weight"].detach() + 1}
+    after = step.losses_at(moved, batches["gate"])
+    torch.testing.assert_close(after.primary, before.primary)
+    changed = (after.weighed != before.weighed).any(0).tolist()
+    assert changed == [name == "lorot" for name in method.pretexts.names]
+
+
+@pytest.mark.parametrize("normalise", [True, False])
+def test_step__of_a_method__says_what_its_loss_is_made_of(method, runtime, normalise):
+    pretexts = replace(method.pretexts.config, normalise_weights=normalise)
+    seen = {}
+
+    def noting(losses, features, step):
+        seen["step"] = step
+        seen["loss"] = losses.square().mean()
+        return GateResult(seen["loss"], losses.new_full((losses.shape[1],), 1 / losses.shape[1]))
+
+    method.pretexts.config, method.pretexts.gate.forward = pretexts, noting
+    batches = {"train": batch_of(0, 12), "gate": batch_of(12, 8)}
+    state = TrainState(method.optimizers(), seed=3)
+    taken = {}
+
+    class Noting(Runtime):
+        def step(self, optimizer, loss):
+            taken["loss"] = loss.detach()
+
+    method.update(state, batches, Noting(config=runtime.config, device=runtime.device))
+    step = seen["step"]
+    weighed = step.scale * seen["loss"]
+    expected = weighed if step.primary is not None else step.primary_loss + weighed
+    torch.testing.assert_close(taken["loss"], expected.detach())
 
 
 def test_train__with_the_gate_by_option__learns_its_weights(auxo, shapes_folder, tiny_options, tmp_path):
