@@ -14,9 +14,13 @@ import torch
 import auxo.jobs
 from auxo.comparison import paired_t
 from auxo.errors import AuxoError
+from auxo.runs.document import config_digest, to_json
 from auxo.runs.experiment import ExperimentConfig
 from auxo.runs.history import RunHistory
+from auxo.runs.model import splits_of
 from auxo.runs.results import EvaluationRow
+from auxo.runtime import open_runtime
+from auxo.training import SilentObserver, train_run
 
 __all__ = [
     "Job",
@@ -31,6 +35,7 @@ __all__ = [
     "read_evaluation",
     "spread",
     "train_all",
+    "train_here",
 ]
 
 Results: TypeAlias = dict[str, list[dict[str, float]]]
@@ -66,6 +71,38 @@ def train_all(jobs: Sequence[Job], *, processes: int) -> None:
         raise SystemExit(str(error)) from error
     if any(outcome.error for outcome in outcomes):
         raise SystemExit("some runs failed; mend that and start again")
+
+
+def train_here(jobs: Sequence[Job]) -> None:
+    """Make the runs that are not finished yet, one after another in this process, where starting one costs more than it.
+
+    Args:
+        jobs: those next to each other with the same images have them read once.
+
+    Raises:
+        SystemExit: a run cannot be made.
+    """
+    splits, images = None, ""
+    try:
+        with open_runtime(jobs[0].config.runtime) as runtime:
+            for config, folder in jobs:
+                if folder.exists() and RunHistory.read(folder).is_finished:
+                    continue
+                learned = [stage.method.learned_columns for stage in config.stages]
+                if splits is None or images != repr((config.data, config.seed, learned)):
+                    splits, images = splits_of(config), repr((config.data, config.seed, learned))
+                train_run(
+                    config,
+                    document=to_json(config),
+                    digest=config_digest(config),
+                    folder=folder,
+                    runtime=runtime,
+                    observer=SilentObserver(),
+                    splits=splits,
+                )
+                print(f"done: {folder}", flush=True)
+    except AuxoError as error:
+        raise SystemExit(str(error)) from error
 
 
 def _tell(outcome: auxo.jobs.Outcome) -> None:
