@@ -34,6 +34,11 @@ class World:
         }
         self.train, self.own = (self.make_batch(torch.arange(start, start + COUNT)) for start in (0, COUNT))
 
+    def show(self, view):
+        """Let a gate's own batch be of the images that its view asks for."""
+        start = COUNT if view.split == "train" else COUNT - 2
+        self.own = self.make_batch(torch.arange(start, start + round(COUNT * min(view.ratio, 1))))
+
     def make_batch(self, indices):
         return Batch(torch.zeros(len(indices), 3, 2, 2), {}, indices)
 
@@ -51,12 +56,12 @@ class World:
         found = self.answer(batch, weights)
         return TaskLosses(found.losses, found.primary)
 
-    def step(self, primary, **options):
+    def step(self, class_losses, **options):
         """What a gate may know of a step on the training batch, with the losses of the classes."""
         return GateStep(
             self.train,
             RUNTIME,
-            primary_loss=self.train.mean(primary),
+            primary_loss=self.train.mean(class_losses),
             shared=self.shared,
             heads=self.heads,
             train=self.train,

@@ -17,11 +17,14 @@ from torch import nn
 import auxo
 from auxo.backbones import BackboneConfig
 from auxo.bilevel import HessianOperator
+from auxo.errors import OptionError
 from auxo.evaluation import AttackConfig, adversarial_images
 from auxo.gates import GateConfig
+from auxo.gates.combinations import CombinationConfig
+from auxo.gates.combinations.nonlinear import NonlinearCombination
 from auxo.interfaces import PretextConfig
 from auxo.losses import ClassLossConfig
-from auxo.options import FamilyOptions, Options, Range, find_member, find_range, list_members
+from auxo.options import FamilyOptions, Options, Range, family_of, find_member, find_range, list_members
 from auxo.random import Draws, named_generator
 from auxo.runtime import Runtime, RuntimeConfig
 from auxo.solvers import LowerLevel, SolverConfig
@@ -39,18 +42,36 @@ def seeded():
 
 def use_gate(config):
     """First weights, loss and weights of three tasks, over steps of three epochs."""
+    cases = [(config, None), (config, 0)]  # the first is the primary task, or none is
+    if hasattr(config, "monotone"):
+        cases.append((replace(config, network=NonlinearCombination.Config(low=-1.0)), None))
+    return [tensor for case in cases for tensor in train_gate(*case)]
+
+
+def train_gate(config, primary):
+    """The gate's first state, and its answers while the weights that the losses share learn by them."""
     world = World()
+    if config.view is not None:
+        world.show(config.view)
     gate = config.build(num_features=NUM_FEATURES, num_outputs=NUM_OUTPUTS, seed=0)
     seen = [tensor.clone() for tensor in gate.state_dict().values()]
     for epoch in range(3):
         found = world.answer(world.train)
-        result = gate(found.losses, found.features, world.step(found.primary, epoch=epoch))
+        result = gate(found.losses, found.features, world.step(found.primary, epoch=epoch, primary=primary))
         seen += [result.loss, result.weights]
         gradients = torch.autograd.grad(result.loss, [*world.shared.values()])
         with torch.no_grad():
             for value, gradient in zip(world.shared.values(), gradients, strict=True):
                 value.sub_(0.1 * gradient)
     return seen
+
+
+def use_combination(config):
+    """First weights and values of a combination of maps of losses, or of their means, and what is added."""
+    network = config.build(num_tasks=3, seed=0)
+    losses = torch.rand(5, 3, 8, 8, generator=seeded())
+    values = network(losses if network.reads_places else losses.mean((2, 3)))
+    return [*network.parameters(), values, torch.tensor(network.adds_primary)]
 
 
 def use_loss(config):
@@ -104,6 +125,7 @@ def use_pretext(config):
 FAMILIES = {
     PretextConfig: use_pretext,
     GateConfig: use_gate,
+    CombinationConfig: use_combination,
     ClassLossConfig: use_loss,
     SolverConfig: use_solver,
     AttackConfig: use_attack,
@@ -116,10 +138,16 @@ def has_package(name):
 
 def other_values(hint, value) -> Iterator[object]:
     """Yield values that an option may have instead."""
+    if isinstance(value, FamilyOptions):
+        family = family_of(type(value))
+        names = reversed(list_members(family))  # the first combination takes other losses
+        yield from (find_member(family, name)() for name in names if name != value.name)
+        return
     limits = find_range(hint) or Range()
     hint = get_args(hint)[0] if get_origin(hint) is Annotated else hint
-    if get_origin(hint) is tuple:  # of names
+    if get_origin(hint) is tuple:  # of names, or of sizes
         yield from (value[:count] for count in range(1, len(value)))
+        yield from ((*value, size) for size in value if isinstance(size, int))
     elif get_origin(hint) in (Union, UnionType) and value is None:
         yield 3  # the options that may be left out are whole numbers
     elif hint is bool:
@@ -153,9 +181,15 @@ def test_option__of_every_member_of_a_family__reaches_it(family, name, option):
     for value in other_values(hint, getattr(kind(), option)):
         if value == "cagrad" and not has_package("cvxpy"):
             continue
+        try:
+            changed = kind(**{option: value})
+        except OptionError:  # it does not go with another option's default
+            continue
         tried.append(value)
-        after = use(kind(**{option: value}))
-        if any(not torch.equal(one, other) for one, other in zip(before, after, strict=True)):
+        after = use(changed)
+        if len(before) != len(after) or any(
+            not torch.equal(one, other) for one, other in zip(before, after, strict=True)
+        ):
             return
     pytest.fail(f"{option} of {name} changes nothing at {tried}")
 

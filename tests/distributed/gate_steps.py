@@ -13,6 +13,7 @@ from auxo.backbones import BackboneConfig
 from auxo.data import InputPipeline, Loader
 from auxo.data.fake import oriented_shapes
 from auxo.gates import GateConfig
+from auxo.gates.combinations.nonlinear import NonlinearCombination
 from auxo.interfaces import TrainState
 from auxo.losses import LDAM
 from auxo.methods.gssl import GSSL
@@ -42,6 +43,10 @@ CASES = {
     "frozen B": gated("frozen", form="softmax_of_mean", init="kaiming"),
     "frozen, per sample": gated("frozen", form="per_sample"),
     "gcs": gated("gcs", weighted=True),
+    "hypergradient": gated("hypergradient", every=2, ratio=0.5),
+    "hypergradient, nonlinear, covers all": dataclasses.replace(
+        gated("hypergradient", network=NonlinearCombination.Config(), rule="sgd"), covers="all"
+    ),
     "learned A": gated("learned"),
     "learned B": gated("learned", form="softmax_of_mean", init="kaiming"),
     "learned, per sample": gated("learned", form="per_sample"),
@@ -58,6 +63,12 @@ if HAS_TORCHJD:
     CASES |= {f"torchjd {name}": gated("torchjd", aggregator=name) for name in ("upgrad", "mgda", "pcgrad", "imtl_g")}
 
 
+def widen(batch):
+    """The batch in float64."""
+    exact = Normalisation(*(part.double() for part in batch.normalisation))
+    return dataclasses.replace(batch, images=batch.images.double(), normalisation=exact)
+
+
 def main(folder, batch_size):
     torch.set_num_threads(1)
     source = oriented_shapes(30, size=SIDE, seed=2)
@@ -65,19 +76,26 @@ def main(folder, batch_size):
     task = Classification(source.vocabulary["label"], *source.image_shape, class_counts=(400, 30, 20, 1))
     with open_runtime(RuntimeConfig(device="cpu", channels_last=False)) as runtime:
         for name, config in CASES.items():
-            loader = Loader(
-                source, batch_size=batch_size, seed=7, rank=runtime.rank, num_processes=runtime.num_processes
-            )
+            views = config.required_views()
+            loaders = {
+                view: Loader(
+                    source,
+                    batch_size=views[view].count_images(batch_size),
+                    seed=7 + len(view),
+                    rank=runtime.rank,
+                    num_processes=runtime.num_processes,
+                )
+                for view in views
+            }
             method = config.build(Networks(BackboneConfig(name="resnet8"), task, seed=0)).double()
             runtime.prepare(method, networks=method.networks)
             method.train()
             state = TrainState(method.optimizers(), seed=0, num_steps=STEPS, steps_per_epoch=1)
             saved = {}
-            for batch in loader.batches(range(STEPS)):
-                ready = pipeline(batch, seed=None)
-                exact = Normalisation(*(part.double() for part in ready.normalisation))
-                ready = dataclasses.replace(ready, images=ready.images.double(), normalisation=exact)
-                metrics = method.update(state, {"train": ready}, runtime)
+            feeds = (loader.batches(range(STEPS)) for loader in loaders.values())
+            for parts in zip(*feeds, strict=True):
+                batches = {view: widen(pipeline(batch, seed=None)) for view, batch in zip(views, parts, strict=True)}
+                metrics = method.update(state, batches, runtime)
                 averaged = runtime.mean(metrics.values())
                 saved |= {f"{state.step} {key}": value for key, value in zip(metrics, averaged, strict=True)}
                 state.step += 1

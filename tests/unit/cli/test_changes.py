@@ -15,7 +15,7 @@ from auxo.gates.frozen import FrozenGate
 from auxo.gates.learned import LearnedGate
 from auxo.gates.uniform import UniformGate
 from auxo.losses import LDAM
-from auxo.options import Options, Range
+from auxo.options import Options, Range, list_members
 from auxo.runs.document import load_recipe
 
 OUTSIDE = (Path(__file__).parents[2] / "outside" / "pushed.py").read_text()
@@ -120,7 +120,7 @@ def test_change_config__help__shows_the_members_options_its_ranges_and_the_names
     assert "--gate.entropy" in said
     assert "(>= 0; default: 1.0)" in said
     assert "--gate.form" not in said
-    assert "one of frozen, learned, learned_scalar, torchjd, uncertainty, uniform or your file.py:Name" in said
+    assert f"one of {', '.join(list_members(GateConfig))} or your file.py:Name" in said
 
 
 def test_change_config__member_that_goes_only_with_another_option__is_set_with_it_at_once():
