@@ -9,9 +9,12 @@ from auxo.backbones import BackboneConfig
 from auxo.data.fake import oriented_shapes
 from auxo.errors import ConfigError
 from auxo.gates.frozen import FrozenGate
+from auxo.gates.gcs import GCSGate
 from auxo.gates.uncertainty import UncertaintyGate
 from auxo.interfaces import TrainState
+from auxo.labelling import InventedTaskConfig
 from auxo.losses import LDAM, Focal
+from auxo.methods.auxilearn import AuxiLearn
 from auxo.methods.bissl import BiSSL
 from auxo.methods.fixmatch import FixMatch
 from auxo.methods.gssl import GSSL
@@ -21,7 +24,7 @@ from auxo.methods.maxl import MAXL
 from auxo.methods.ossl import OSSL, ImplicitConfig
 from auxo.methods.pretrain import Pretraining
 from auxo.methods.supervised import Supervised
-from auxo.pretexts import GatedPretextsConfig
+from auxo.pretexts import GatedPretextsConfig, GivenTasksConfig
 from auxo.pretexts.byol import BYOL
 from auxo.pretexts.rotation import Rotation
 from auxo.pretexts.simclr import SimCLR
@@ -33,7 +36,7 @@ from auxo.runs.document import from_json, load_recipe, to_json
 from auxo.runtime import Runtime, RuntimeConfig
 from auxo.solvers.layerwise import LayerwiseSolver
 from auxo.solvers.mfac import MFACSolver
-from auxo.tasks import Classification
+from auxo.tasks import Classification, Target
 from auxo.types import Batch
 
 LDAM_DRW = LDAM(class_weights="effective_number", reweight_after=0.0)
@@ -43,6 +46,14 @@ CONFIGS = {
     name: next(s.method for s in recipe.trained_stages if type(s.method).__module__ == f"auxo.methods.{name}")
     for name, recipe in RECIPES.items()
 } | {
+    "auxilearn": AuxiLearn.Config.tiny(),
+    "auxilearn-covers-all": replace(AuxiLearn.Config.tiny(), covers="all", gate=UncertaintyGate.Config()),
+    "auxilearn-column": AuxiLearn.Config(given=GivenTasksConfig(columns=("fine",)), gate=GCSGate.Config()),
+    "auxilearn-invented": AuxiLearn.Config(
+        invented=InventedTaskConfig(sub_classes=(3,), every=1, split="meta", entropy_weight=0.2, mode="eval", hidden=0),
+        gamma=2.0,
+    ),
+    "auxilearn-nothing": AuxiLearn.Config(weight=0.0),
     "bissl": BiSSL.Config.tiny(),
     "bissl-mfac": replace(BiSSL.Config.tiny(), solver=MFACSolver()),
     "bissl-byol": replace(BiSSL.Config.tiny(), pretext=BYOL, solver=LayerwiseSolver(), batch_norm="move"),
@@ -85,7 +96,8 @@ def runtime():
 def make(config, seed=0):
     names = ("arrow", "l", "t", "wedge")
     task = Classification(class_names=names, channels=3, height=SIDE, width=SIDE, class_counts=(6, 6, 6, 6))
-    method = config.build(Networks(BackboneConfig(), task, seed=seed)).train()
+    columns = {"fine": Target("fine", ("p", "q", "r"))}
+    method = config.build(Networks(BackboneConfig(), task, seed=seed, columns=columns)).train()
     return method, TrainState(method.optimizers(), seed=seed)
 
 
@@ -99,7 +111,7 @@ def batches(config, step=0):
     for number, (name, view) in enumerate(config.required_views().items()):
         chosen = places[view.split]
         known = labels[chosen] if view.split in ("train", "meta") else torch.full_like(chosen, -1)
-        made[name] = Batch(images[chosen] * (1 - 0.1 * number), {"label": known}, chosen)
+        made[name] = Batch(images[chosen] * (1 - 0.1 * number), {"label": known, "fine": chosen % 3}, chosen)
     return {name: made[name] for name in config.plan(step, {}).batches}
 
 

@@ -22,6 +22,8 @@ CASES = (
     "supervised-ldam-drw",
     "fixmatch",
     "fixmatch-gated",
+    "auxilearn",
+    "auxilearn-gcs",
     "maxl",
     "maxl-second-order",
 )

@@ -10,8 +10,12 @@ from safetensors.torch import save_file
 from auxo.backbones import BackboneConfig
 from auxo.data import InputPipeline, Loader
 from auxo.data.fake import oriented_shapes
+from auxo.gates.gcs import GCSGate
+from auxo.gates.uncertainty import UncertaintyGate
 from auxo.interfaces import TrainState
+from auxo.labelling import InventedTaskConfig
 from auxo.losses import LDAM
+from auxo.methods.auxilearn import AuxiLearn
 from auxo.methods.bissl import BiSSL
 from auxo.methods.fixmatch import FixMatch
 from auxo.methods.joint_training import JointTraining
@@ -20,7 +24,7 @@ from auxo.methods.ossl import OSSL, ImplicitConfig
 from auxo.methods.pretrain import Pretraining
 from auxo.methods.supervised import Supervised
 from auxo.optimizers import OptimizerConfig
-from auxo.pretexts import GatedPretextsConfig
+from auxo.pretexts import GatedPretextsConfig, GivenTasksConfig
 from auxo.pretexts.byol import BYOL
 from auxo.pretexts.jigsaw import Jigsaw
 from auxo.pretexts.rotation import Rotation
@@ -45,6 +49,25 @@ TAUGHT = MAXL.Config(passes="interleaved", hidden=16, sub_classes=(3,), gamma=2.
 CASES |= {
     "maxl": (TAUGHT, "lenet5"),
     "maxl-second-order": (dataclasses.replace(TAUGHT, hypergradient="second_order", entropy="batch"), "lenet5"),
+}
+INVENTED = InventedTaskConfig(sub_classes=(3,), every=2, hidden=16, entropy_weight=0.2, weight=1.0)
+CASES |= {
+    "auxilearn": (
+        AuxiLearn.Config(
+            given=GivenTasksConfig(pretexts=("rotation", "jigsaw")),
+            invented=INVENTED,
+            gate=UncertaintyGate.Config(),
+            covers="all",
+            monitor_every=2,
+        ),
+        "lenet5",
+    ),
+    "auxilearn-gcs": (
+        AuxiLearn.Config(
+            given=GivenTasksConfig(pretexts=("flip",)), invented=INVENTED, gate=GCSGate.Config(), monitor_every=3
+        ),
+        "lenet5",
+    ),
 }
 # Scaled so that steps at random weights stay small: rounding must not grow from step to step.
 SLOW = OptimizerConfig(lr=1e-4)

@@ -120,6 +120,16 @@ def train(config):
     return make_source("pixels", 120, seed=0)
 
 
+def halved(config):
+    """Return training images that also say of every pixel, but for a frame, on which side of the square it is."""
+    source = make_source("halved", 120, seed=0)
+    middle = (source.maps["mask"].values == 1).any(1).float().argmax(1) + 3
+    halves = (torch.arange(SIDE) >= middle[:, None])[:, None].expand(-1, SIDE, -1).long().clone()
+    halves[:, 0] = -1
+    maps = {**source.maps, "half": PlaceMap(halves, ("left", "right"))}
+    return InMemorySource(source.name, source.images, source.columns, maps=maps)
+
+
 def elsewhere(config):
     """Return brighter images."""
     return make_source("brighter", 24, seed=1, offset=10)

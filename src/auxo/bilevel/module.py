@@ -1,7 +1,7 @@
 """A torch module as a pure function of its parameters and buffers."""
 
-from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,25 @@ from auxo.errors import HypergradientError
 from auxo.random import global_seed
 
 _SEED = "random_seed"
+_Result = TypeVar("_Result")
+
+
+class CalledModule(nn.Module):
+    """A module that calls a function of another one, whose parameters and buffers may have been replaced.
+
+    Losses are then written as for plain training, with the layers of the module.
+
+    Args:
+        module: what the function reads; its names begin with ``module.`` here.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, function: Callable[[], _Result]) -> _Result:
+        """Return what the function returns."""
+        return function()
 
 
 class _Slot(NamedTuple):

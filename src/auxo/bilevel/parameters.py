@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from auxo.bilevel.hypergradient import HypergradResult, hypergradient
-from auxo.bilevel.module import FunctionalModule
+from auxo.bilevel.module import CalledModule, FunctionalModule
 from auxo.bilevel.problem import BilevelProblem, Mean, Params
 from auxo.bilevel.solvers import AbstractSolver
 from auxo.errors import HypergradientError
@@ -16,19 +16,7 @@ ModuleLoss: TypeAlias = Callable[[], Float[Tensor, ""]]
 """Returns a scalar loss of a module's parameters as they are."""
 
 
-_PREFIX = "module."  # of the names within _Called
-
-
-class _Called(nn.Module):
-    """A module that evaluates a loss of another one, whose parameters and buffers may have been replaced."""
-
-    def __init__(self, module: nn.Module) -> None:
-        super().__init__()
-        self.module = module
-
-    def forward(self, loss: ModuleLoss) -> Tensor:
-        """Return the loss."""
-        return loss()
+_PREFIX = "module."  # of the names within CalledModule
 
 
 def differentiate_parameters(
@@ -72,7 +60,7 @@ def differentiate_parameters(
         >>> differentiate_parameters(net, [net["h"]], **losses, solver=solver).grads["h"].item()
         -0.75
     """
-    net = FunctionalModule(_Called(module), seed=seed)
+    net = FunctionalModule(CalledModule(module), seed=seed)
     chosen = _name_parameters(module, hyper, trained=net.params)
     params = {name: value for name, value in net.params.items() if name not in chosen}
 

@@ -1,6 +1,7 @@
 """Gates: weights for the losses of several tasks, one module each, built by name."""
 
 from auxo.gates._config import GateConfig
+from auxo.gates._conflicts import ConflictMonitor
 from auxo.gates._interface import AbstractGate, GateResult, GateStep, TaskLosses
 
-__all__ = ["AbstractGate", "GateConfig", "GateResult", "GateStep", "TaskLosses"]
+__all__ = ["AbstractGate", "ConflictMonitor", "GateConfig", "GateResult", "GateStep", "TaskLosses"]

@@ -130,7 +130,13 @@ class AbstractGate(nn.Module, ABC):
     others weight every one of M tasks by 1/M where they have no reason to prefer any.
 
     What a gate carries from step to step, beside its parameters, is in buffers: they are part of a checkpoint.
+
+    Attributes:
+        reads_places: whether it takes losses with places after the tasks, where all tasks have them; others are given
+            the means over the places.
     """
+
+    reads_places: bool = False
 
     @abstractmethod
     def forward(

@@ -3,7 +3,7 @@
 from auxo.pretexts._collapse import collapse_metrics, effective_rank, embedding_std
 from auxo.pretexts._functional import loss_in_backbone
 from auxo.pretexts._gated import GatedLoss, GatedPretexts, GatedPretextsConfig
-from auxo.pretexts._given import GivenInputs, GivenTasks, GivenTasksConfig, place_head
+from auxo.pretexts._given import GivenInputs, GivenTasks, GivenTasksConfig, mean_over_places, place_head
 from auxo.pretexts._pairs import AbstractPairModule, Pair, PairConfig, gather_from
 from auxo.pretexts._projector import ProjectorConfig
 from auxo.pretexts._quadrants import AbstractQuadrantPretext
@@ -25,5 +25,6 @@ __all__ = [
     "embedding_std",
     "gather_from",
     "loss_in_backbone",
+    "mean_over_places",
     "place_head",
 ]

@@ -48,7 +48,7 @@ class GivenTasksConfig(Options):
     pretexts: tuple[str, ...] = ()
     """Pretexts of one image, each with its own defaults: rotation, jigsaw and others, or your own, file.py:Name."""
     map_name: str = ""
-    """Of columns with a value for every pixel: the map of the backbone that is read; by default its finest."""
+    """Of what has a value for every pixel: the map of the backbone that heads read; by default its finest."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -150,13 +150,15 @@ class GivenTasks(nn.Module):
         batch = inputs.batch
         size = (batch.images.shape[-2], batch.images.shape[-1])
         losses: list[Tensor] = []
-        with runtime.autocast():
-            for target, head in zip(self.targets, self.column_heads, strict=True):
+        for target, head in zip(self.targets, self.column_heads, strict=True):
+            with runtime.autocast():
                 outputs = head(features.maps, size) if target.has_places else head(features.pooled)
-                losses.append(_tell_column(target, outputs, batch))
-            for name, module in self._modules_of_pretexts().items():
-                made = inputs.made[name]
-                losses.append(_mean_by_source(_answer_pretext(module, network, made), made, len(batch)))
+            losses.append(_tell_column(target, outputs, batch))
+        for name, module in self._modules_of_pretexts().items():
+            made = inputs.made[name]
+            with runtime.autocast():
+                outputs = module.head(network(made.inputs).pooled)
+            losses.append(_mean_by_source(module.pretext.loss(outputs, made.targets), made, len(batch)))
         return losses
 
     def forward(
@@ -174,7 +176,7 @@ class GivenTasks(nn.Module):
         losses = self.loss_list(network, features, inputs, runtime=runtime)
         if not losses:
             return features.pooled.new_zeros(len(features.pooled), 0)
-        return torch.stack([each.flatten(1).mean(1) if each.dim() > 1 else each for each in losses], 1)
+        return torch.stack([mean_over_places(each) for each in losses], 1)
 
     def pretext_heads(self, backbone: nn.Module) -> dict[str, PretextHead]:
         """Return the pretexts' heads on ``backbone`` whose answers are classes, for evaluation."""
@@ -221,6 +223,11 @@ def _build_head(target: Target, networks: AbstractNetworks, *, map_name: str) ->
     return place_head(name, networks, count, map_name=map_name)
 
 
+def mean_over_places(losses: Float[Tensor, "batch ..."]) -> Losses:
+    """Return the mean of each image's losses over its places; losses without places as they are."""
+    return losses.flatten(1).mean(1) if losses.dim() > 1 else losses
+
+
 def place_head(name: str, networks: AbstractNetworks, num_outputs: int, *, map_name: str = "") -> PlaceHead:
     """Return a head that answers for every pixel from a map of the shared backbone.
 
@@ -253,11 +260,6 @@ def _tell_column(target: Target, outputs: Tensor, batch: Batch) -> Float[Tensor,
         raise ShapeError(f"one value of {target.name!r} for each image or place", got, "give maps of (height, width)")
     wide = outputs.float() if outputs.dtype.itemsize < 4 else outputs
     return functional.cross_entropy(wide, values.long(), ignore_index=target.ignore, reduction="none")
-
-
-def _answer_pretext(module: ImagePretextModule, network: Callable[[Images], Features], made: PretextBatch) -> Losses:
-    """Return the loss of every input of a pretext."""
-    return module.pretext.loss(module.head(network(made.inputs).pooled), made.targets)
 
 
 def _mean_by_source(losses: Losses, made: PretextBatch, count: int) -> Float[Tensor, " images"]:
