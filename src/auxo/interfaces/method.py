@@ -222,6 +222,11 @@ class MethodConfig(Options):
         """Further columns of the data that the method learns, beside the task's targets; by default none."""
         return ()
 
+    @property
+    def inherited_parts(self) -> tuple[str, ...]:
+        """Modules of the method that must start from an earlier stage's weights; by default none."""
+        return ()
+
     @classmethod
     def tiny(cls) -> "MethodConfig":
         """Return options under which one update takes milliseconds, for tests."""

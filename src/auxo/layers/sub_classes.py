@@ -79,6 +79,21 @@ class SubClasses(nn.Module):
         counts = torch.tensor(self.counts, device=labels.device)
         return (counts.cumsum(0) - counts)[labels] + within
 
+    def draw(self, labels: Int[Tensor, " n"], *, generator: torch.Generator) -> Int[Tensor, " n"]:
+        """Return a place within its class for each image, drawn at random, all of a class's as likely."""
+        draws = torch.rand(len(labels), generator=generator, dtype=torch.float64)
+        return (draws * torch.tensor(self.counts)[labels]).long()
+
+    def shuffle(
+        self, values: Int[Tensor, " n"], labels: Int[Tensor, " n"], *, generator: torch.Generator
+    ) -> Int[Tensor, " n"]:
+        """Return the values, exchanged at random among the images of each class: as many of each, of other images."""
+        mixed = values.clone()
+        for number in range(len(self.counts)):
+            own = (labels == number).nonzero().flatten()
+            mixed[own] = values[own[torch.randperm(len(own), generator=generator)]]
+        return mixed
+
     def rank(self, values: Int[Tensor, " n"], labels: Int[Tensor, " n"], *, column: str) -> Int[Tensor, " n"]:
         """Return the place of each image's value among those of its class, in the order of the values.
 

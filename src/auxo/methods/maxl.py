@@ -6,12 +6,11 @@ from functools import partial
 from typing import Annotated, Literal, TypeAlias
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import Optimizer
 
-from auxo.backbones import BackboneConfig
 from auxo.bilevel import (
     SGD,
     AbstractSolver,
@@ -23,7 +22,6 @@ from auxo.bilevel import (
     differentiate_labels,
 )
 from auxo.bilevel.vectors import joint_norm
-from auxo.data import DataConfig
 from auxo.errors import ConfigError
 from auxo.interfaces import (
     AbstractImageReader,
@@ -37,13 +35,12 @@ from auxo.interfaces import (
     TrainState,
     View,
 )
-from auxo.labelling import LabellingNetwork, exhibit_labels, measure_labels
+from auxo.labelling import LabellingNetwork, encode_images, exhibit_labels, measure_labels
 from auxo.layers.heads import SideBySide, hidden_head
 from auxo.layers.sub_classes import SubClasses, mean_label_entropy_loss
 from auxo.losses import focal_terms
 from auxo.optimizers import LearningRate, OptimizerConfig
 from auxo.options import Range
-from auxo.runs.experiment import ExperimentConfig, StageConfig
 from auxo.runtime import Runtime
 from auxo.tasks import Classification
 from auxo.types import LABEL, Batch, Batches, Images, Metrics
@@ -59,9 +56,13 @@ SOURCE = (
 )
 
 _SUB_CLASS = "sub_class"
-_Labels: TypeAlias = Literal["generated", "frozen", "uniform", "random", "k_means", "column", "none"]
+_Labels: TypeAlias = Literal[
+    "generated", "frozen", "uniform", "random", "k_means", "column", "earlier", "shuffled", "none"
+]
 _Hypergradient: TypeAlias = Literal["forward", "second_order", "finite_difference", "first_order_released"]
-_GIVEN = ("random", "k_means", "column")
+_INHERITED = ("earlier", "shuffled")
+_GIVEN = ("random", "k_means", "column", *_INHERITED)
+_HAS_NETWORK = ("generated", "frozen", *_INHERITED)
 _PLAIN = OptimizerConfig(momentum=0.0, nesterov=False, weight_decay=0.0, milestones=(0.25, 0.5, 0.75), decay=0.5)
 _PLAIN_GENERATOR = replace(_PLAIN, lr=1e-3, weight_decay=5e-4)
 
@@ -98,10 +99,14 @@ class MAXL(AbstractMethod):
         """How the labelling network follows its gradients; released. On small networks adamw at 0.01 learns more."""
         labels: _Labels = "generated"
         """Where sub-classes come from: learned (generated); a network that stays as it is (frozen); equal for all of a
-        class (uniform: label smoothing); drawn once for every image (random); clusters of the backbone's first features
-        (k_means); a column of the data (column); or none, which leaves plain training."""
+        class (uniform: label smoothing); drawn once for every image (random); clusters (k_means); a column of the data
+        (column); the most likely ones of an earlier stage's labelling network (earlier), or those exchanged at random
+        within each class (shuffled); or none, which leaves plain training."""
         column: str = ""
         """Of labels column: the column, each value of which must lie within one class."""
+        clusters_of: Literal["autoencoder", "backbone"] = "autoencoder"
+        """Of labels k_means: cluster latents of an autoencoder of the training images, or the backbone's first
+        features."""
         sub_classes: tuple[Annotated[int, Range(low=1)], ...] = (5,)
         """Sub-classes of every class: one number for all, or one for each."""
         passes: Literal["two", "interleaved"] = "two"
@@ -137,6 +142,9 @@ class MAXL(AbstractMethod):
             if bool(self.column) != (self.labels == "column"):
                 got = f"labels {self.labels} and column {self.column or 'none'}"
                 raise ConfigError("column with labels column, and with no others", got, "give both, or neither")
+            if self.clusters_of == "backbone" and self.labels != "k_means":
+                got = f"clusters-of backbone with labels {self.labels}"
+                raise ConfigError("clusters-of with labels k_means", got, "choose k_means, or leave it out")
             if self.generator_every > 1 and self.passes == "two":
                 got = f"generator-every {self.generator_every} with passes two"
                 raise ConfigError("generator-every with passes interleaved", got, "choose interleaved, or leave it out")
@@ -150,6 +158,11 @@ class MAXL(AbstractMethod):
         def learned_columns(self) -> tuple[str, ...]:
             """The column of sub-classes, if there is one."""
             return (self.column,) if self.column else ()
+
+        @property
+        def inherited_parts(self) -> tuple[str, ...]:
+            """The labelling network, where it was trained before."""
+            return ("generator",) if self.labels in _INHERITED else ()
 
         def required_views(self) -> dict[str, View]:
             """Return the first level's images; the second's, in an order of their own; and what judges its steps."""
@@ -193,14 +206,13 @@ class MAXL(AbstractMethod):
         self.semantic = hidden_head("semantic", num_features, hidden, self.task.num_outputs, seed=seed)
         if config.labels != "none":
             self.auxiliary = hidden_head("auxiliary", num_features, hidden, self.sub_classes.total, seed=seed)
-        if config.labels in ("generated", "frozen"):
+        if config.labels in _HAS_NETWORK:
             self.generator = LabellingNetwork(networks, self.sub_classes, hidden=hidden, leak=config.leak)
-        if config.labels == "frozen":
-            self.generator.requires_grad_(False)
+            self.generator.requires_grad_(config.labels == "generated")
 
     def optimizers(self) -> dict[str, Optimizer]:
         """Return one optimiser for each level."""
-        second = {*self.generator.parameters()} if self.config.labels in ("generated", "frozen") else set()
+        second = {*self.generator.parameters()} if self.config.labels in _HAS_NETWORK else set()
         built = {"main": self.config.optimizer.build(p for p in self.parameters() if p not in second)}
         if self.config.labels == "generated":
             built["generator"] = self.config.generator_optimizer.build(self.generator.parameters())
@@ -210,17 +222,7 @@ class MAXL(AbstractMethod):
         """Return a sub-class for every training image, where they do not come from a network."""
         if self.config.labels not in _GIVEN:
             return Prepared()
-        images = start.images["train"]
-        labels = images.targets[LABEL]
-        counts = torch.tensor(self.sub_classes.counts)[labels]
-        if self.config.labels == "random":
-            draws = torch.rand(len(labels), generator=start.generator("sub-classes"), dtype=torch.float64)
-            within = (draws * counts).long()
-        elif self.config.labels == "column":
-            within = self.sub_classes.rank(images.targets[self.config.column], labels, column=self.config.column)
-        else:
-            within = self.sub_classes.cluster(images.features(self.backbone), labels, seed=start.seed)
-        return Prepared(targets={"train": {_SUB_CLASS: self.sub_classes.place(labels, within)}})
+        return Prepared(targets={"train": {_SUB_CLASS: self._give_sub_classes(start)}})
 
     def update(self, state: TrainState, batches: Batches, runtime: Runtime) -> Metrics:
         """Take one step of the level whose turn it is."""
@@ -234,10 +236,27 @@ class MAXL(AbstractMethod):
 
     def frozen_parameters(self) -> dict[str, str]:
         """Return those of a labelling network that stays as it is."""
-        if self.config.labels != "frozen":
+        if self.config.labels not in ("frozen", *_INHERITED):
             return {}
         names = (f"generator.{name}" for name, _ in self.generator.named_parameters())
-        return dict.fromkeys(names, "the labelling network stays at its first weights: a control")
+        return dict.fromkeys(names, "the labelling network stays as it was made or trained before")
+
+    def _give_sub_classes(self, start: StageStart) -> Int[Tensor, " n"]:
+        """Return the number of a sub-class for every training image."""
+        source, divided, images = self.config.labels, self.sub_classes, start.images["train"]
+        classes, draws = images.targets[LABEL], start.generator("sub-classes")
+        if source in _INHERITED:
+            found = images.read(self._generate_labels).argmax(dim=1)
+            return found if source == "earlier" else divided.shuffle(found, classes, generator=draws)
+        if source == "random":
+            within = divided.draw(classes, generator=draws)
+        elif source == "column":
+            within = divided.rank(images.targets[self.config.column], classes, column=self.config.column)
+        else:
+            of_backbone = self.config.clusters_of == "backbone"
+            features = images.features(self.backbone) if of_backbone else encode_images(images, start)
+            within = divided.cluster(features, classes, seed=start.seed)
+        return divided.place(classes, within)
 
     def _train_network(self, state: TrainState, batch: Batch, runtime: Runtime) -> Metrics:
         """Follow both losses with the labels fixed."""
@@ -321,7 +340,7 @@ class MAXL(AbstractMethod):
 
     def exhibits(self, images: Mapping[str, AbstractImageReader]) -> Sequence[Exhibit]:
         """Return images of each sub-class, for a few classes, and how many images each has."""
-        if self.config.labels not in ("generated", "frozen"):
+        if self.config.labels not in ("generated", "frozen", "earlier"):
             return ()
         names = self.task.targets[0].names
         return exhibit_labels(images["train"], self._generate_labels, sub_classes=self.sub_classes, class_names=names)
@@ -341,20 +360,3 @@ class MAXL(AbstractMethod):
             return FiniteDifference(rate=rate)
         length = float(joint_norm(p.detach() for p in network.parameters()).clamp_min(1.0))
         return FiniteDifference(rate=rate, epsilon=0.01 / length)  # an absolute length of 0.01
-
-
-def recipe() -> ExperimentConfig:
-    """Return MAXL with LeNet-5 on the built-in digits, both levels step by step."""
-    fast = OptimizerConfig(lr=0.05)
-    teacher = OptimizerConfig(name="adamw", lr=0.01)
-    method = MAXL.Config(optimizer=fast, generator_optimizer=teacher, passes="interleaved", hidden=64)
-    return ExperimentConfig(stages=(StageConfig(method=method),))
-
-
-def cifar100_released() -> ExperimentConfig:
-    """Return the released run on CIFAR-100: VGG-16, 20 classes of 5 sub-classes, 200 epochs, batches of 100."""
-    return ExperimentConfig(
-        backbone=BackboneConfig(name="vgg16"),
-        data=DataConfig(scenario="cifar100", label_column="coarse"),
-        stages=(StageConfig(method=MAXL.Config(), epochs=200, batch_size=100),),
-    )

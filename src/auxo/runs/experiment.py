@@ -123,6 +123,7 @@ class ExperimentConfig(Options):
         if self.data.unlabelled is not None and not any(view.split in ("unlabelled", "pictures") for view in views):
             got = ", ".join(map(method_name, self.stages))
             raise ConfigError("a method that trains on unlabelled images", got, "use fixmatch, or no data.unlabelled")
+        self._check_inherited()
         for index, stage in enumerate(self.stages):
             unknown = [name for name in stage.sources if name not in names[:index]]
             if unknown:
@@ -162,6 +163,14 @@ class ExperimentConfig(Options):
                     expected = f"one pretext in the stages {transfer.stage} and {stage.name}, which share its heads"
                     fix = "name it once, with --pretext.name"
                     raise ConfigError(expected, f"{one.label} and {other.label}", fix)
+
+    def _check_inherited(self) -> None:
+        """Refuse a stage without weights of an earlier one that its method cannot do without."""
+        for stage in self.stages:
+            lost = set(stage.method.inherited_parts) - {transfer.to for transfer in stage.transfers}
+            if lost:
+                got, fix = f"none in stage {stage.name}", "take a recipe that trains it first and transfers it"
+                raise ConfigError(f"the {min(lost)} of an earlier stage for {method_name(stage)}", got, fix)
 
     def _check_names(self, names: list[str]) -> None:
         """Refuse names of stages that could not all begin options of their own, such as ``--warm-up.epochs``."""

@@ -126,3 +126,20 @@ def test_mean_label_entropy_loss__sure_or_uniform_labels_of_equal_use__its_lowes
         assert float(mean_label_entropy_loss(probabilities, labels, **options)) == pytest.approx(lowest)
     one_each = torch.eye(4)[[0, 0, 2, 2]]
     assert float(mean_label_entropy_loss(one_each, labels, **options)) == pytest.approx(lowest + math.log(2))
+
+
+def test_draw__many_images__every_place_of_a_class_as_often():
+    labels = torch.tensor([0, 1, 2]).repeat_interleave(3000)
+    within = COUNTS.draw(labels, generator=torch.Generator().manual_seed(0))
+    for number, count in enumerate(COUNTS.counts):
+        shares = within[labels == number].bincount(minlength=count) / 3000
+        torch.testing.assert_close(shares, torch.full((count,), 1 / count), atol=0.04, rtol=0)
+
+
+def test_shuffle__values_of_each_class__as_many_of_each_on_other_images():
+    labels = torch.arange(300) % 3
+    values = torch.arange(300)
+    mixed = COUNTS.shuffle(values, labels, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(mixed % 3, labels)
+    assert torch.equal(mixed.sort().values, values)
+    assert (mixed == values).float().mean() < 0.1

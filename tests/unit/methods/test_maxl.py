@@ -1,6 +1,7 @@
 """MAXL: what each level moves, its order of steps, its baselines, its trial step, and what is refused."""
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -12,9 +13,12 @@ from auxo.data.splits import TrainSplit
 from auxo.errors import ConfigError
 from auxo.evaluation.images import ImageReader
 from auxo.interfaces import StageStart, TrainState
+from auxo.labelling import encode_images
 from auxo.layers.sub_classes import SubClasses
-from auxo.methods.maxl import MAXL, cifar100_released
+from auxo.methods import maxl
+from auxo.methods.maxl import MAXL
 from auxo.optimizers import OptimizerConfig
+from auxo.recipes.maxl import cifar100_released, relabelled
 from auxo.runs.networks import Networks
 from auxo.runtime import Runtime, RuntimeConfig
 from auxo.tasks import Classification
@@ -40,7 +44,8 @@ def step(method, kind):
     """The names of the parameters that a step moves."""
     before = {name: value.detach().clone() for name, value in method.named_parameters()}
     state = TrainState(method.optimizers(), kind=kind)
-    method.update(state, {"train": make_batch(), "second": make_batch(), "outer": make_batch()}, RUNTIME)
+    first = make_batch(sub_class=torch.arange(12) % 8)
+    method.update(state, {"train": first, "second": make_batch(), "outer": make_batch()}, RUNTIME)
     return {name for name, value in method.named_parameters() if not torch.equal(value, before[name])}
 
 
@@ -112,7 +117,7 @@ def test_baselines__uniform__is_label_smoothing_within_the_class():
     torch.testing.assert_close(metrics["auxiliary_loss"], expected.detach())
 
 
-@pytest.mark.parametrize("labels", ["random", "k_means", "column"])
+@pytest.mark.parametrize("labels", ["random", "k_means", "column", "earlier", "shuffled"])
 def test_baselines__given_labels__are_learned_as_they_are(labels):
     column = "fine" if labels == "column" else ""
     method = make(replace(TINY, labels=labels, column=column, gamma=0.0))
@@ -158,6 +163,11 @@ def test_released__vgg16_for_twenty_classes__published_numbers_of_parameters():
         ({"labels": "column"}, "column with labels column"),
         ({"column": "fine"}, "column with labels column"),
         ({"generator_every": 2}, "generator-every with passes interleaved"),
+        (
+            {"clusters_of": "backbone"},
+            "clusters-of with labels k_means, got clusters-of backbone with labels generated",
+        ),
+        ({"alpha": 0.0}, "alpha"),
     ],
 )
 def test_options__that_contradict_each_other__refused(options, message):
@@ -169,6 +179,17 @@ def test_sub_classes__that_do_not_fit_the_classes__refused():
     with pytest.raises(ConfigError, match="one number of sub-classes for all, or one for each of 4 classes"):
         make(replace(TINY, sub_classes=(2, 3)))
     assert isinstance(make(replace(TINY, sub_classes=(2, 3, 1, 1))).sub_classes, SubClasses)
+
+
+@pytest.mark.parametrize("labels", ["earlier", "shuffled"])
+def test_labels_of_an_earlier_network__without_one__refused(labels):
+    config = relabelled()
+    first, second = config.stages
+    assert second.transfers[0].to == "generator"
+    wanting = replace(second, method=replace(second.method, labels=labels), transfers=())
+    says = "the generator of an earlier stage for maxl, got none in stage learn: take a recipe that trains it first"
+    with pytest.raises(ConfigError, match=says):
+        replace(config, stages=(first, wanting))
 
 
 def read_images(method):
@@ -190,8 +211,46 @@ def test_exhibits__after_a_stage__images_of_each_sub_class_and_their_numbers():
     assert make(replace(TINY, labels="uniform")).exhibits({"train": reader}) == ()
 
 
+@pytest.fixture
+def quick_autoencoder(monkeypatch):
+    monkeypatch.setattr(maxl, "encode_images", partial(encode_images, steps=5))
+
+
+def test_begin__clusters_of_autoencoder_or_backbone__are_others(quick_autoencoder):
+    found = []
+    for clusters_of in ("autoencoder", "backbone"):
+        method = make(replace(TINY, labels="k_means", clusters_of=clusters_of))
+        reader, source = read_images(method)
+        start = StageStart({"train": reader}, seed=1, device=torch.device("cpu"))
+        found.append(method.begin(start).targets["train"]["sub_class"])
+    expected = method.sub_classes.cluster(reader.features(method.backbone), source.columns["label"].values, seed=1)
+    classes = source.columns["label"].values
+    assert torch.equal(found[1], method.sub_classes.place(classes, expected))
+    assert not torch.equal(found[0], found[1])
+
+
+def test_begin__labels_of_an_earlier_network__its_most_likely_ones_or_those_shuffled_within_each_class():
+    made = {}
+    for labels in ("earlier", "shuffled"):
+        method = make(replace(TINY, labels=labels))
+        reader, source = read_images(method)
+        start = StageStart({"train": reader}, seed=1, device=torch.device("cpu"))
+        made[labels] = method.begin(start).targets["train"]["sub_class"]
+        assert not step(method, "first") & set(method.frozen_parameters())
+        assert {f"generator.{name}" for name, _ in method.generator.named_parameters()} == set(
+            method.frozen_parameters()
+        )
+    classes, reader = source.columns["label"].values, read_images(method)[0]
+    likely = reader.read(lambda batch: method.generator(batch.images, batch.labels)).argmax(1)
+    assert torch.equal(made["earlier"], likely)
+    assert not torch.equal(made["shuffled"], likely)
+    for number in range(4):
+        own = classes == number
+        assert torch.equal(made["shuffled"][own].sort().values, likely[own].sort().values)
+
+
 @pytest.mark.parametrize("labels", ["random", "k_means", "column"])
-def test_begin__labels_that_are_given__a_sub_class_of_its_class_for_every_image(labels):
+def test_begin__labels_that_are_given__a_sub_class_of_its_class_for_every_image(labels, quick_autoencoder):
     method = make(replace(TINY, labels=labels, column="half" if labels == "column" else ""))
     reader, source = read_images(method)
     classes = source.columns["label"].values
@@ -200,6 +259,7 @@ def test_begin__labels_that_are_given__a_sub_class_of_its_class_for_every_image(
         source.columns = {**source.columns, "half": half}
     start = StageStart({"train": reader}, seed=1, device=torch.device("cpu"))
     found = method.begin(start).targets["train"]["sub_class"]
+    torch.rand(3)  # what the global generator does elsewhere is nothing to it
     assert torch.equal(found, method.begin(start).targets["train"]["sub_class"])
     assert (found // 2 == classes).all()
     assert found.bincount(minlength=8).min() > 0
