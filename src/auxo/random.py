@@ -94,3 +94,16 @@ class Draws:
         """
         joined = torch.rand((self.total or count, *shape), generator=self.generator, dtype=torch.float64)
         return joined[self.first : self.first + count]
+
+    def partners(self, count: int) -> Int[Tensor, " count"]:
+        """Draw another image of the joined batch for each image of this process; int64 positions on the CPU.
+
+        Over the joined batch each image is drawn once and none is its own: all of them lie on one random cycle.
+
+        Args:
+            count: images of this process; the joined batch has two or more.
+        """
+        order = torch.randperm(self.total or count, generator=self.generator)
+        joined = torch.empty_like(order)
+        joined[order] = order.roll(-1)
+        return joined[self.first : self.first + count]

@@ -16,6 +16,7 @@ from auxo.labelling import InventedTaskConfig
 from auxo.losses import LDAM, Focal
 from auxo.methods.auxilearn import AuxiLearn
 from auxo.methods.bissl import BiSSL
+from auxo.methods.dtg_auxl import DTGAuxL
 from auxo.methods.fixmatch import FixMatch
 from auxo.methods.gssl import GSSL
 from auxo.methods.joint_training import JointTraining
@@ -69,6 +70,14 @@ CONFIGS = {
     "maxl-second-order": replace(MAXL.Config.tiny(), passes="interleaved", hypergradient="second_order"),
     "maxl-frozen": replace(MAXL.Config.tiny(), labels="frozen"),
     "maxl-uniform": replace(MAXL.Config.tiny(), labels="uniform", gamma=0.0),
+    "dtg_auxl": DTGAuxL.Config.tiny(),
+    "dtg_auxl-features": replace(DTGAuxL.Config.tiny(), generate="features", anchor=1.0, upper="meta"),
+    "dtg_auxl-sub-classes": replace(DTGAuxL.Config.tiny(), sub_classes=(2,), generate="labels"),
+    "dtg_auxl-frozen": replace(DTGAuxL.Config.tiny(), generator="frozen"),
+    "dtg_auxl-mixup": replace(
+        DTGAuxL.Config.tiny(), generator="manifold_mixup", given=GivenTasksConfig(pretexts=("rotation",))
+    ),
+    "dtg_auxl-nothing": replace(DTGAuxL.Config.tiny(), weight=0.0),
     "ossl-head_only": OSSL.Config(scope="head_only"),
     "ossl-difference": OSSL.Config(scope="difference"),
     "ossl-implicit": OSSL.Config(scope="implicit"),

@@ -26,6 +26,9 @@ CASES = (
     "auxilearn-gcs",
     "maxl",
     "maxl-second-order",
+    "dtg_auxl",
+    "dtg_auxl-batch-norm",
+    "dtg_auxl-mixup",
 )
 
 

@@ -17,6 +17,7 @@ from auxo.labelling import InventedTaskConfig
 from auxo.losses import LDAM
 from auxo.methods.auxilearn import AuxiLearn
 from auxo.methods.bissl import BiSSL
+from auxo.methods.dtg_auxl import DTGAuxL
 from auxo.methods.fixmatch import FixMatch
 from auxo.methods.joint_training import JointTraining
 from auxo.methods.maxl import MAXL
@@ -85,6 +86,14 @@ CASES |= {
     "bissl-rotation": (dataclasses.replace(TWO_LEVELS, pretext=Rotation("random")), "resnet8"),
     "pretrain-byol": (Pretraining.Config(optimizer=SLOW, pretext=NARROW), "lenet5"),
     "pretrain-jigsaw": (Pretraining.Config(optimizer=SLOW, pretext=Jigsaw(2)), "lenet5"),
+}
+GENERATED = dataclasses.replace(DTGAuxL.Config.tiny(), optimizer=SLOW, anchor=0.5, upper_every=2)
+GIVEN = GivenTasksConfig(pretexts=("rotation",))
+MIXED = dataclasses.replace(GENERATED, generator="manifold_mixup")
+CASES |= {
+    "dtg_auxl": (dataclasses.replace(GENERATED, given=GIVEN), "lenet5"),
+    "dtg_auxl-batch-norm": (dataclasses.replace(GENERATED, sub_classes=(2,)), "resnet8"),
+    "dtg_auxl-mixup": (MIXED, "lenet5"),
 }
 STEPS = {"lenet5": 12, "resnet8": 6}  # a convolution in float64 is slow, and two levels take turns within four steps
 

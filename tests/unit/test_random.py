@@ -94,3 +94,22 @@ def test_draws__many_uniform__have_the_moments_of_the_unit_interval():
 def test_draws__many__are_uniform():
     counts = Draws(named_generator(0, "uniform")).integers(4, 40_000).bincount(minlength=4)
     assert (counts - 10_000).abs().max() < 500
+
+
+@given(total=st.integers(2, 40), num_processes=st.integers(1, 5))
+def test_draws__partners_shared_among_processes__each_once_none_its_own(total, num_processes):
+    whole = Draws(named_generator(0, "x")).partners(total)
+    assert whole.sort().values.tolist() == list(range(total))
+    assert not (whole == torch.arange(total)).any()
+    parts = []
+    for part in torch.arange(total).tensor_split(num_processes):
+        first = int(part[0]) if len(part) else 0
+        parts.append(Draws(named_generator(0, "x"), first=first, total=total).partners(len(part)))
+    assert torch.equal(torch.cat(parts), whole)
+
+
+def test_draws__many_partners__every_other_image_as_often():
+    generator = named_generator(0, "pairs")
+    counts = torch.stack([Draws(generator).partners(4) for _ in range(9000)])[:, 0].bincount(minlength=4)
+    assert counts[0] == 0
+    assert (counts[1:] - 3000).abs().max() < 200

@@ -3,6 +3,7 @@
 from auxo.pretexts._collapse import collapse_metrics, effective_rank, embedding_std
 from auxo.pretexts._functional import loss_in_backbone
 from auxo.pretexts._gated import GatedLoss, GatedPretexts, GatedPretextsConfig
+from auxo.pretexts._generated import GeneratedTask, ItemPair, Pairing, show_generated
 from auxo.pretexts._given import GivenInputs, GivenTasks, GivenTasksConfig, mean_over_places, place_head
 from auxo.pretexts._pairs import AbstractPairModule, Pair, PairConfig, gather_from
 from auxo.pretexts._projector import ProjectorConfig
@@ -14,11 +15,14 @@ __all__ = [
     "GatedLoss",
     "GatedPretexts",
     "GatedPretextsConfig",
+    "GeneratedTask",
     "GivenInputs",
     "GivenTasks",
     "GivenTasksConfig",
+    "ItemPair",
     "Pair",
     "PairConfig",
+    "Pairing",
     "ProjectorConfig",
     "collapse_metrics",
     "effective_rank",
@@ -27,4 +31,5 @@ __all__ = [
     "loss_in_backbone",
     "mean_over_places",
     "place_head",
+    "show_generated",
 ]

@@ -10,7 +10,18 @@ from auxo.tasks._answers import (
     sum_answers,
 )
 from auxo.tasks._config import TaskConfig
-from auxo.tasks._interface import AbstractTask, Answer, Measure, Measured, Part, Reliability, Scores, Source, Target
+from auxo.tasks._interface import (
+    AbstractTask,
+    Answer,
+    Measure,
+    Measured,
+    Part,
+    Reliability,
+    Scores,
+    Source,
+    Target,
+    TargetNumbers,
+)
 from auxo.tasks._intervals import Interval, auroc_interval, bootstrap_interval, clustered_interval, wilson_interval
 from auxo.tasks.classification import Classification
 
@@ -27,6 +38,7 @@ __all__ = [
     "Scores",
     "Source",
     "Target",
+    "TargetNumbers",
     "TaskConfig",
     "auroc_interval",
     "bootstrap_interval",

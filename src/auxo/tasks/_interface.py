@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
+from torch.nn import functional
 
-from auxo.errors import CheckpointError, ConfigError
+from auxo.errors import CheckpointError, ConfigError, ShapeError
 from auxo.registry.outside import guard_class
 from auxo.types import Column, Losses
 
@@ -49,6 +50,19 @@ class Target(NamedTuple):
     names: tuple[str, ...] = ()
     has_places: bool = False
     ignore: int = -1
+
+
+class TargetNumbers(NamedTuple):
+    """Targets as numbers, side by side in the order of a task's targets.
+
+    Args:
+        values: shape ``(n, k)``, or ``(n, k, height, width)`` with places; indicators of classes, or quantities; zeros
+            where a target says nothing.
+        known: shape ``(n, targets)``, or ``(n, targets, height, width)``; 1 where a target says something, else 0.
+    """
+
+    values: Float[Tensor, "n k ..."]
+    known: Float[Tensor, "n targets ..."]
 
 
 class Measure(NamedTuple):
@@ -225,6 +239,35 @@ class AbstractTask(ABC):
             outputs: of a head: shape ``(n, num_outputs)``, or ``(n, num_outputs, height, width)`` with places.
             targets: of the same images.
         """
+
+    @property
+    def target_widths(self) -> tuple[int, ...]:
+        """Numbers that each target has in :meth:`encode_targets`: one for each class, or one for a quantity."""
+        return tuple(len(target.names) or 1 for target in self.targets)
+
+    def encode_targets(self, targets: Mapping[str, Tensor]) -> TargetNumbers:
+        """Return targets as numbers, for methods that mix or make them; quantities as they are, unless a task says.
+
+        A task whose quantities are far from 1 in size should scale them here, and one that has several numbers for a
+        target give their number in :attr:`target_widths`.
+
+        Raises:
+            ShapeError: a quantity has several numbers, and the task does not say how.
+        """
+        values, known = [], []
+        for target in self.targets:
+            given = targets[target.name]
+            is_known = given != target.ignore
+            if target.names:
+                numbers = functional.one_hot(torch.where(is_known, given, 0), len(target.names)).movedim(-1, 1)
+            elif given.dim() != (3 if target.has_places else 1):
+                got, fix = f"the shape {tuple(given.shape)} for {target.name!r}", "override encode_targets of the task"
+                raise ShapeError("one number for each image or place of a quantity", got, fix)
+            else:
+                numbers = given.unsqueeze(1)
+            known.append(is_known.unsqueeze(1).to(torch.get_default_dtype()))
+            values.append(numbers * known[-1])
+        return TargetNumbers(torch.cat(values, 1), torch.cat(known, 1))
 
     @abstractmethod
     def score(self, outputs: Float[Tensor, "n ..."], targets: Mapping[str, Tensor]) -> Scores:
