@@ -43,7 +43,7 @@ class Items(NamedTuple):
     known: Tensor
 
     def pick(self, places: Int[Tensor, " n"], gather: Callable[[Tensor], Tensor]) -> "Items":
-        """Return the items at some places of the joined batch, features attached; a cell's partner is the cell at its place.
+        """Return the items at some places of the joined batch, features attached; of a cell the cell at its place.
 
         Args:
             places: for each of this process's images.
