@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from auxo.layers.joint_generator import Generated, TargetBlock, mean_of_cells
+from auxo.layers.joint_generator import Generated, TargetBlock
 from auxo.layers.sub_classes import negative_entropy
 
 Features = Float[Tensor, "n *cells dim"]
@@ -31,12 +31,14 @@ class LabelInformation(NamedTuple):
         return self.spread - self.entropy
 
 
-def measure_distances(made: Features, own: Features) -> Float[Tensor, "n ..."]:
-    """Return how far generated features lie from their own item's, relative to its length."""
-    tiny = torch.finfo(own.dtype).tiny
-    distances: Tensor = torch.linalg.vector_norm(made - own, dim=-1)
-    lengths: Tensor = torch.linalg.vector_norm(own, dim=-1)
-    return distances / lengths.clamp_min(tiny)
+def measure_distances(made: Features, own: Features) -> Float[Tensor, " n"]:
+    """Return how far each image's generated features lie from its own, relative to their length over all its cells.
+
+    0 where an image has no feature above zero: nothing is relative to it.
+    """
+    distances: Tensor = torch.linalg.vector_norm((made - own).flatten(1), dim=1)
+    lengths: Tensor = torch.linalg.vector_norm(own.flatten(1), dim=1)
+    return torch.where(lengths > 0, distances / torch.where(lengths > 0, lengths, 1.0), 0.0)
 
 
 def anchor_losses(made: Features, own: Features, *, low: float, high: float) -> Float[Tensor, " n"]:
@@ -44,12 +46,12 @@ def anchor_losses(made: Features, own: Features, *, low: float, high: float) -> 
 
     Args:
         made: generated.
-        own: of the item that they belong to.
-        low: relative distance from which they are different enough.
+        own: of the images that they belong to.
+        low: relative distance from which they are different enough; see :func:`measure_distances`.
         high: relative distance up to which they are near enough.
     """
     distances = measure_distances(made, own)
-    return mean_of_cells(functional.relu(distances - high) + functional.relu(low - distances))
+    return functional.relu(distances - high) + functional.relu(low - distances)
 
 
 def discriminate_losses(

@@ -175,11 +175,11 @@ class JointGenerator(nn.Module):
 
 def generated_losses(
     outputs: Float[Tensor, "n *cells total"], made: Generated, blocks: Sequence[TargetBlock]
-) -> Float[Tensor, " n"]:
-    """Return the loss of every image on its generated items, attached to outputs and targets; at least float32.
+) -> Float[Tensor, "n ..."]:
+    """Return the loss of every generated item, attached to outputs and targets; at least float32.
 
     Cross-entropy with soft labels where targets are classes, squared error where they are quantities; 0 where one of
-    the two items' targets says nothing. Summed over the targets, averaged over an image's cells.
+    the two items' targets says nothing. Summed over the targets.
 
     Args:
         outputs: of a head on the generated features.
@@ -193,12 +193,7 @@ def generated_losses(
     for answer, target, known, block in parts:
         each = -target * functional.log_softmax(answer, -1) if block.is_class else (answer - target).square()
         losses = losses + known * each.sum(-1)
-    return mean_of_cells(losses)
-
-
-def mean_of_cells(values: Float[Tensor, "n ..."]) -> Float[Tensor, " n"]:
-    """Return the mean over each image's cells; the values themselves where an image is one item."""
-    return values.flatten(1).mean(1) if values.dim() > 1 else values
+    return losses
 
 
 def _build_perceptron(num_inputs: int, hidden: int, num_outputs: int) -> nn.Sequential:

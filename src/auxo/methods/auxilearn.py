@@ -180,7 +180,9 @@ class AuxiLearn(AbstractMethod):
         super().__init__(config, networks)
         self.has_places = bool(self.task.places)
         if self.has_places:
-            self.semantic: nn.Module = place_head("semantic", networks, self.task.num_outputs, map_name=config.given.map_name)
+            self.semantic: nn.Module = place_head(
+                "semantic", networks, self.task.num_outputs, map_name=config.given.map_name
+            )
         else:
             self.semantic = networks.linear_head("semantic")
         self.gate: AbstractGate | None = None

@@ -27,10 +27,18 @@ from auxo.interfaces import (
 from auxo.layers.batch_norm import keep_running_statistics
 from auxo.layers.heads import PlaceHead
 from auxo.layers.instance_terms import anchor_losses, discriminate_losses, measure_labels
-from auxo.layers.joint_generator import Made, mean_of_cells
+from auxo.layers.joint_generator import Made
 from auxo.optimizers import OptimizerConfig
 from auxo.options import Range
-from auxo.pretexts import GeneratedTask, GivenInputs, GivenTasksConfig, Pairing, place_head, show_generated
+from auxo.pretexts import (
+    GeneratedTask,
+    GivenInputs,
+    GivenTasksConfig,
+    Pairing,
+    mean_over_places,
+    place_head,
+    show_generated,
+)
 from auxo.random import derive_seed, global_seed
 from auxo.runs.experiment import ExperimentConfig, StageConfig
 from auxo.runtime import Runtime, parameters_of
@@ -258,7 +266,7 @@ class DTGAuxL(AbstractMethod):
 
     def _primary_loss(self, features: Features, batch: Batch) -> Float[Tensor, ""]:
         """Return the mean loss of the task over the joined batch."""
-        return batch.mean(mean_of_cells(self.task.losses(self._answer(features, batch.images), batch.targets)))
+        return batch.mean(mean_over_places(self.task.losses(self._answer(features, batch.images), batch.targets)))
 
     def _lower_losses(self, inputs: _LowerInputs, runtime: Runtime) -> dict[str, Float[Tensor, ""]]:
         """Return the means of the task model's losses by name, the primary one first, without their weights."""

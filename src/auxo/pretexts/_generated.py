@@ -26,10 +26,10 @@ from auxo.layers.joint_generator import (
     Made,
     TargetBlock,
     generated_losses,
-    mean_of_cells,
     mix_items,
 )
 from auxo.layers.sub_classes import SubClasses
+from auxo.pretexts._given import mean_over_places
 from auxo.pretexts._pairs import gather_from
 from auxo.random import Draws, named_generator
 from auxo.runtime import Runtime
@@ -153,7 +153,7 @@ class GeneratedTask(nn.Module):
     def forward(self, features: Features, pairing: Pairing) -> Losses:
         """Return every image's loss on its generated items, at least float32."""
         made = self.generate(self.pair(features, pairing), pairing)
-        return generated_losses(self.head(made.features), made, self.blocks)
+        return mean_over_places(generated_losses(self.head(made.features), made, self.blocks))
 
     @torch.no_grad()
     def describe(self, pair: ItemPair, made: Generated, pairing: Pairing, runtime: Runtime) -> Metrics:
@@ -166,9 +166,7 @@ class GeneratedTask(nn.Module):
         return {
             "generated_variance": variances[0],
             "feature_variance": variances[1],
-            "generated_distance": pairing.batch.mean(
-                mean_of_cells(measure_distances(made.features, pair.own.features))
-            ),
+            "generated_distance": pairing.batch.mean(measure_distances(made.features, pair.own.features)),
             "label_entropy": told.entropy,
             "label_information": told.information,
         }

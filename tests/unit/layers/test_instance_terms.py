@@ -20,6 +20,16 @@ def test_distances__known_vectors__relative_to_the_items_length():
     torch.testing.assert_close(measure_distances(made, OWN), torch.tensor([1.0, 0.5, 0.0]))
 
 
+def test_distances__cells__over_all_of_an_image_of_which_some_or_all_are_zero():
+    own = torch.zeros(2, 1, 3, 2)
+    own[0, 0, 0] = torch.tensor([3.0, 4.0])
+    made = (own + torch.tensor([0.0, 1.0])).requires_grad_()
+    found = measure_distances(made, own)
+    torch.testing.assert_close(found, torch.tensor([3**0.5 / 5, 0.0]))
+    (slope,) = torch.autograd.grad(anchor_losses(made, own, low=0.9, high=1.0).sum(), made)
+    assert torch.isfinite(slope).all()
+
+
 def test_anchor__too_near_in_range_and_too_far__by_how_much():
     made = OWN + torch.tensor([[0.0, 5.0], [0.6, 0.0], [0.0, 0.0]])
     torch.testing.assert_close(anchor_losses(made, OWN, low=0.2, high=0.8), torch.tensor([0.2, 0.0, 0.2]))
