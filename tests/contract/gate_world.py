@@ -1,4 +1,4 @@
-"""A small method for gates: one shared weight, a head for each task, and all that a step may say."""
+"""A small method for gates: two shared weights, a head for each task, and all that a step may say."""
 
 from types import SimpleNamespace
 
@@ -28,7 +28,10 @@ class World:
         counts = (*NUM_OUTPUTS, NUM_CLASSES)
         self.inputs = torch.randn(2 * COUNT, NUM_INPUTS, generator=generator)
         self.answers = [torch.randint(count, (2 * COUNT,), generator=generator) for count in counts]
-        self.shared = {"shared": nn.Parameter(torch.randn(NUM_INPUTS, NUM_FEATURES, generator=generator))}
+        self.shared = {
+            "first": nn.Parameter(torch.eye(NUM_INPUTS)),
+            "last": nn.Parameter(torch.randn(NUM_INPUTS, NUM_FEATURES, generator=generator)),
+        }
         self.heads = {
             f"head{count}": nn.Parameter(torch.randn(NUM_FEATURES, count, generator=generator)) for count in counts
         }
@@ -45,7 +48,7 @@ class World:
     def answer(self, batch, weights=None):
         """The features, the losses of the tasks, and those of the classes."""
         weights = {**self.shared, **self.heads, **(weights or {})}
-        features = (self.inputs[batch.indices] @ weights["shared"]).to(self.dtype)
+        features = (self.inputs[batch.indices] @ weights["first"] @ weights["last"]).to(self.dtype)
         *columns, primary = (
             cross_entropy((features @ weights[name].to(self.dtype)).float(), answers[batch.indices], reduction="none")
             for name, answers in zip(self.heads, self.answers, strict=True)

@@ -55,9 +55,9 @@ def train_gate(config, primary):
         world.show(config.view)
     gate = config.build(num_features=NUM_FEATURES, num_outputs=NUM_OUTPUTS, seed=0)
     seen = [tensor.clone() for tensor in gate.state_dict().values()]
-    for epoch in range(3):
+    for number in range(6):
         found = world.answer(world.train)
-        result = gate(found.losses, found.features, world.step(found.primary, epoch=epoch, primary=primary))
+        result = gate(found.losses, found.features, world.step(found.primary, epoch=number // 2, primary=primary))
         seen += [result.loss, result.weights]
         gradients = torch.autograd.grad(result.loss, [*world.shared.values()])
         with torch.no_grad():

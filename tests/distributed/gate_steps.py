@@ -43,6 +43,7 @@ CASES = {
     "frozen B": gated("frozen", form="softmax_of_mean", init="kaiming"),
     "frozen, per sample": gated("frozen", form="per_sample"),
     "gcs": gated("gcs", weighted=True),
+    "gradnorm": gated("gradnorm", where="all"),
     "hypergradient": gated("hypergradient", every=2, ratio=0.5),
     "hypergradient, nonlinear, covers all": dataclasses.replace(
         gated("hypergradient", network=NonlinearCombination.Config(), rule="sgd"), covers="all"

@@ -48,6 +48,7 @@ def test_options__of_every_gate__are_its_own():
         "dwa": {"temperature"},
         "frozen": {"form", "init"},
         "gcs": {"weighted"},
+        "gradnorm": {"alpha", "lr", "where"},
         "hypergradient": {
             "network",
             "monotone",
