@@ -24,6 +24,7 @@ VARIANTS |= {
     for form in get_args(GateForm)
 }
 VARIANTS |= {f"torchjd-{name}": TorchJDGate.Config(aggregator=name) for name in get_args(Aggregator)}
+VARIANTS["torchjd-weights"] = TorchJDGate.Config(gradients="weights")
 HYPERGRADIENTS = {
     f"hypergradient-{name}": HypergradientGate.Config(network=find_member(CombinationConfig, name)())
     for name in entries("gates.combinations")

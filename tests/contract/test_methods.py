@@ -10,7 +10,9 @@ from auxo.data.fake import oriented_shapes
 from auxo.errors import ConfigError
 from auxo.gates.frozen import FrozenGate
 from auxo.gates.gcs import GCSGate
+from auxo.gates.torchjd import TorchJDGate
 from auxo.gates.uncertainty import UncertaintyGate
+from auxo.gates.uniform import UniformGate
 from auxo.interfaces import TrainState
 from auxo.labelling import InventedTaskConfig
 from auxo.losses import LDAM, Focal
@@ -53,6 +55,10 @@ CONFIGS = {
     "auxilearn-invented": AuxiLearn.Config(
         invented=InventedTaskConfig(sub_classes=(3,), every=1, split="meta", entropy_weight=0.2, mode="eval", hidden=0),
         gamma=2.0,
+    ),
+    "auxilearn-uniform": replace(AuxiLearn.Config.tiny(), gate=UniformGate.Config()),
+    "auxilearn-torchjd": replace(
+        AuxiLearn.Config.tiny(), gate=TorchJDGate.Config(aggregator="mgda", gradients="weights"), covers="all"
     ),
     "auxilearn-nothing": AuxiLearn.Config(weight=0.0),
     "bissl": BiSSL.Config.tiny(),

@@ -24,6 +24,7 @@ CASES = (
     "fixmatch-gated",
     "auxilearn",
     "auxilearn-gcs",
+    "auxilearn-hypergradient",
     "maxl",
     "maxl-second-order",
     "dtg_auxl",

@@ -63,6 +63,10 @@ CASES |= {
         ),
         "lenet5",
     ),
+    "auxilearn-hypergradient": (
+        AuxiLearn.Config(given=GivenTasksConfig(pretexts=("jigsaw",)), invented=INVENTED, covers="all"),
+        "lenet5",
+    ),
     "auxilearn-gcs": (
         AuxiLearn.Config(
             given=GivenTasksConfig(pretexts=("flip",)), invented=INVENTED, gate=GCSGate.Config(), monitor_every=3

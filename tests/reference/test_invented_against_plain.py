@@ -6,6 +6,7 @@ import torch
 from auxo.backbones import BackboneConfig
 from auxo.bilevel import ClassBatch, Implicit, Neumann, differentiate_labels
 from auxo.data.fake import oriented_shapes
+from auxo.gates.uniform import UniformGate
 from auxo.interfaces import TrainState
 from auxo.labelling import InventedTaskConfig
 from auxo.layers.heads import SideBySide
@@ -30,6 +31,7 @@ def make(**options):
     config = AuxiLearn.Config(
         given=GivenTasksConfig(columns=("fine",), pretexts=("rotation",)),
         invented=InventedTaskConfig(**invented),
+        gate=UniformGate.Config(),
         optimizer=STILL,
         weight=0.7,
     )

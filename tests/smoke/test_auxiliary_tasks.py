@@ -50,7 +50,8 @@ def sided(shapes_folder, tmp_path_factory):
 
 def words_for(folder, out, *more):
     options = ("--data.train", folder, "--data.columns", "side", "--method.given.columns", "side")
-    return ["train", "auxilearn", *options, "--epochs", "2", "--batch-size", "32", *QUICK, "--out", out, *more]
+    tasks = ("--method.given.pretexts", "flip", "--epochs", "2", "--batch-size", "32")
+    return ["train", "auxilearn", *options, *tasks, *QUICK, "--out", out, *more]
 
 
 def train(words):
@@ -63,7 +64,7 @@ def train(words):
 def run(sided, tmp_path_factory):
     """A finished run with a column, a pretext and an invented task."""
     out = tmp_path_factory.mktemp("runs") / "run"
-    tasks = ("--method.given.pretexts", "flip", "--method.invented.sub-classes", "2", "--method.invented.every", "2")
+    tasks = ("--method.invented.sub-classes", "2", "--method.invented.every", "2")
     train(words_for(sided, out, *tasks, "--method.monitor-every", "3", "--training.log-every", "1"))
     return out
 
@@ -121,20 +122,23 @@ def test_resume__from_the_checkpoint_before_the_last__ends_with_the_same_bits(ru
 
 
 def test_train__bf16__is_finite_in_every_metric(auxo, sided, tmp_path):
-    tasks = ("--method.given.pretexts", "flip", "--method.invented.sub-classes", "2", "--method.invented.every", "2")
+    tasks = ("--method.invented.sub-classes", "2", "--method.invented.every", "2")
     answer = auxo(*words_for(sided, tmp_path / "run", *tasks, "--runtime.precision", "bf16", "--epochs", "1"))
     assert answer.code == 0, answer.err
     assert all(torch.isfinite(torch.tensor(value)) for value in read_metrics(tmp_path / "run").values())
 
 
-def test_train__column_of_every_pixel__is_told_beside_a_task_of_every_pixel(auxo, tmp_path):
+@pytest.mark.parametrize("network", ["linear", "conv"])
+def test_train__column_of_every_pixel__is_told_beside_a_task_of_every_pixel(auxo, tmp_path, network):
     run = tmp_path / "run"
-    tasks = ("--method.given.columns", "half", "side", "--method.monitor-every", "2", "--training.log-every", "1")
-    answer = auxo("train", "auxilearn", *PLACES, *tasks, *QUICK, "--out", run)
+    gate = ("--method.gate.network.name", network, "--method.covers", "all")
+    columns = ("half",) if network == "conv" else ("half", "side")
+    tasks = ("--method.given.columns", *columns, "--method.given.pretexts", "--method.monitor-every", "2")
+    answer = auxo("train", "auxilearn", *PLACES, *tasks, *gate, *QUICK, "--training.log-every", "1", "--out", run)
     assert answer.code == 0, answer.err
     rows = [row["losses"] for row in read_records(run, "losses")]
     assert rows[-1]["half_loss"] < rows[0]["half_loss"]
-    assert {"half_cosine", "side_cosine"} <= set(rows[0])
+    assert {f"{name}_cosine" for name in columns} <= set(rows[0])
     header = read_tensor_file(run / "model.safetensors").header
     assert header["columns"][0] == ["half", ["left", "right"], True, -1]
     answer = auxo("evaluate", run, *CODE)
@@ -165,6 +169,6 @@ def test_train__value_that_training_images_do_not_have__is_refused(assert_refuse
 
 
 def test_train__invented_task_without_classes__is_refused(assert_refused, place):
-    tasks = ("--method.given.columns", "half", "--method.invented.sub-classes", "2")
+    tasks = ("--method.given.columns", "half", "--method.given.pretexts", "--method.invented.sub-classes", "2")
     words = ("train", "auxilearn", *PLACES, *tasks, "--out", place.out)
     assert_refused(*words, says=r"a task of classes with invented\.sub-classes, got PixelClasses")

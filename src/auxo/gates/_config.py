@@ -19,6 +19,11 @@ class GateConfig(FamilyOptions):
         """A view of images that the gate wants beside those of the method; by default none."""
         return None
 
+    @property
+    def needs_shared_features(self) -> bool:
+        """Whether all tasks must be answered from the features that the gate is shown; by default not."""
+        return False
+
     @abstractmethod
     def build(self, *, num_features: int, num_outputs: tuple[int, ...], seed: int) -> AbstractGate:
         """Return the gate, on the CPU; its first weights come from the stream ``init/gate``.

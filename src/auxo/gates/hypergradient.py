@@ -121,6 +121,7 @@ class HypergradientGate(AbstractGate):
         super().__init__()
         self.config = config
         self.network = config.network.build(num_tasks=num_tasks, seed=seed)
+        self.reads_places = self.network.reads_places
         self.rule = (
             Adam(rate=config.lr, betas=(config.momentum, 0.999))
             if config.rule == "adam"

@@ -45,11 +45,11 @@ _REGULARISATION = 1e-4  # of the Gramian with trace 1, as TorchJD's own projecto
 
 
 class TorchJDGate(AbstractGate):
-    r"""Weights that TorchJD extracts from the Gramian of the tasks' gradients in the features.
+    r"""Weights that TorchJD extracts from the Gramian of the tasks' gradients in the features, or in the weights.
 
-    With ``J`` the gradients of the tasks' mean losses in all features of the joined batch, one row for each task, the
-    weights are a function of ``J J^T``, computed in float64 and not differentiated. Where there is no gradient all
-    weights are 1/M. ``pcgrad`` counts its calls, since every step draws another order of the tasks.
+    With ``J`` the gradients of the tasks' mean losses in all features of the joined batch, or in all shared weights,
+    one row for each task, the weights are a function of ``J J^T``, computed in float64 and not differentiated. Where
+    there is no gradient all weights are 1/M. ``pcgrad`` counts its calls, as every step draws another order of tasks.
 
     Args:
         config: options.
@@ -58,7 +58,8 @@ class TorchJDGate(AbstractGate):
     Raises:
         ConfigError: TorchJD, or a package that the weighting needs, is missing.
 
-    Cost: one backward pass through each head, and a sum of M x M numbers over the processes.
+    Cost: one backward pass through each head, and a sum of M x M numbers over the processes. In the weights: one
+        backward pass through the backbone for each task, and a mean of M gradients over the processes.
     """
 
     calls: Tensor
@@ -69,6 +70,14 @@ class TorchJDGate(AbstractGate):
 
         aggregator: Aggregator = "upgrad"
         """How weights follow from the gradients; cagrad needs the package cvxpy."""
+        gradients: Literal["features", "weights"] = "features"
+        """Gradients in the features that all tasks are answered from, or in all shared weights: a backward pass through
+        the backbone for each task, for tasks that make inputs of their own, too."""
+
+        @property
+        def needs_shared_features(self) -> bool:
+            """Whether the gradients are those in the features."""
+            return self.gradients == "features"
 
         def build(self, *, num_features: int, num_outputs: tuple[int, ...], seed: int) -> "TorchJDGate":
             """Return the gate."""
@@ -77,7 +86,7 @@ class TorchJDGate(AbstractGate):
 
     def __init__(self, config: Config, *, seed: int) -> None:
         super().__init__()
-        self.aggregator = config.aggregator
+        self.aggregator, self.gradients = config.aggregator, config.gradients
         self.seed = seed
         self.weighting = _build_weighting(config.aggregator)
         if config.aggregator == "pcgrad":
@@ -86,7 +95,11 @@ class TorchJDGate(AbstractGate):
     def forward(
         self, losses: Float[Tensor, "samples tasks"], features: Float[Tensor, "samples dim"], step: GateStep
     ) -> GateResult:
-        """Return the loss at weights without a gradient."""
+        """Return the loss at weights without a gradient.
+
+        Raises:
+            ConfigError: the gradients are those in the weights, and the method does not say which are shared.
+        """
         weights = self._find_weights(self._compute_gramian(losses, features, step)).to(losses)
         if step.learns and self.aggregator == "pcgrad":
             self.calls += 1
@@ -94,6 +107,9 @@ class TorchJDGate(AbstractGate):
 
     def _compute_gramian(self, losses: Tensor, features: Tensor, step: GateStep) -> Float[Tensor, "tasks tasks"]:
         """Return a multiple of the joined batch's Gramian, float64 on the CPU."""
+        if self.gradients == "weights":
+            jacobian = step.gradients(losses)
+            return (jacobian @ jacobian.T).to("cpu", torch.float64)
         rows = [
             torch.autograd.grad(step.batch.mean(column), features, retain_graph=True)[0].flatten()
             for column in losses.unbind(1)

@@ -14,7 +14,8 @@ from auxo.bilevel.module import CalledModule
 from auxo.bilevel.problem import Params
 from auxo.bilevel.vectors import joint_norm
 from auxo.errors import ConfigError
-from auxo.interfaces import AbstractNetworks, View
+from auxo.interfaces import AbstractImageReader, AbstractNetworks, Exhibit, View
+from auxo.labelling.exhibits import exhibit_labels
 from auxo.labelling.network import LabellingNetwork, measure_labels
 from auxo.layers.sub_classes import SubClasses, mean_label_entropy_loss
 from auxo.losses import focal_terms
@@ -73,6 +74,25 @@ class InventedTaskConfig(Options):
         """The view of the images that judge the labels, ``outer``."""
         return {"outer": View(self.split, stream="upper level")} if self.is_on else {}
 
+    def find_turn(self, step: int, *, length: int) -> int | None:
+        """Return the number of the labelling network's step that follows a step of the network; ``None`` if none does.
+
+        There are as many in every epoch, so that learning rates move with epochs; at least one.
+
+        Args:
+            step: of the network, from 0.
+            length: steps of an epoch.
+
+        Example:
+            >>> config = InventedTaskConfig(sub_classes=(2,), every=3)
+            >>> [config.find_turn(step, length=7) for step in range(14)]
+            [None, None, None, 0, None, None, 1, None, None, None, 2, None, None, 3]
+        """
+        count = max(1, round(length / self.every))
+        epoch, place = divmod(step, length)
+        before, after = (count * number // length for number in (place, place + 1))
+        return epoch * count + before if self.is_on and before < after else None
+
 
 class InventedTask(nn.Module):
     r"""A head for sub-classes on the network's features, and a second network that gives their labels.
@@ -97,8 +117,8 @@ class InventedTask(nn.Module):
     def __init__(self, config: InventedTaskConfig, networks: AbstractNetworks) -> None:
         super().__init__()
         self.config = config
-        num_classes = Classification.require(networks.task).num_outputs
-        self.sub_classes = SubClasses(config.sub_classes, num_classes=num_classes)
+        self.class_names = Classification.require(networks.task).class_names
+        self.sub_classes = SubClasses(config.sub_classes, num_classes=len(self.class_names))
         self.head = networks.linear_head("auxiliary", self.sub_classes.total)
         self.generator = LabellingNetwork(networks, self.sub_classes, hidden=config.hidden, leak=config.leak)
 
@@ -116,6 +136,15 @@ class InventedTask(nn.Module):
             outputs = self.head(features)
         terms = focal_terms(outputs, gamma=self.config.gamma)
         return self.config.weight * (labels * terms).sum(1)
+
+    def exhibits(self, reader: AbstractImageReader) -> tuple[Exhibit, ...]:
+        """Return what the labels of a reader's images say, and images of each sub-class."""
+        return exhibit_labels(
+            reader,
+            lambda batch: self.generator(batch.images, batch.labels),
+            sub_classes=self.sub_classes,
+            class_names=self.class_names,
+        )
 
     def teach(
         self,
@@ -152,7 +181,7 @@ class InventedTask(nn.Module):
         scale = config.scale or rate
         result = self._differentiate(labels.detach(), lower, inner_loss, outer_loss, scale, seed=seed, runtime=runtime)
         slopes = result.grads[_LABELS] / (scale if config.released_factor else 1.0)
-        num_classes = len(self.sub_classes.counts)
+        num_classes = len(self.class_names)
         told = measure_labels(labels, batch.labels, num_classes=num_classes, join=runtime.sum)
         entropy_loss = mean_label_entropy_loss(
             labels, batch.labels, num_classes=num_classes, over=config.entropy, join=runtime.differentiable_sum

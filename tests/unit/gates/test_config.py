@@ -66,7 +66,7 @@ def test_options__of_every_gate__are_its_own():
         },
         "learned": {"form", "init", "normalise_losses", "entropy"},
         "learned_scalar": {"normalise_losses", "entropy"},
-        "torchjd": {"aggregator"},
+        "torchjd": {"aggregator", "gradients"},
         "uncertainty": set(),
         "uniform": set(),
     }

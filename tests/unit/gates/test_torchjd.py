@@ -10,7 +10,8 @@ import torch
 
 from auxo.errors import ConfigError
 from auxo.gates import GateStep
-from auxo.gates.torchjd import Aggregator, project_onto_dual_cone
+from auxo.gates.torchjd import Aggregator, TorchJDGate, project_onto_dual_cone
+from auxo.types import Batch
 
 needs_torchjd = pytest.mark.skipif(importlib.util.find_spec("torchjd") is None, reason="needs the extra torchjd")
 WITHOUT_MORE_PACKAGES = [name for name in get_args(Aggregator) if name != "cagrad"]
@@ -133,3 +134,19 @@ def test_build__without_torchjd__is_one_line_that_names_the_extra(build, monkeyp
     monkeypatch.setitem(sys.modules, "torchjd.aggregation", None)
     with pytest.raises(ConfigError, match=r"auxo\[torchjd\]"):
         build(name="torchjd")
+
+
+@needs_torchjd
+def test_weights__in_the_shared_weights__are_those_of_their_gramian(runtime):
+    generator = torch.Generator().manual_seed(2)
+    inputs = torch.randn(2, 6, 5, generator=generator, dtype=torch.float64)  # of their own for each task
+    shared = torch.nn.Parameter(torch.randn(5, generator=generator, dtype=torch.float64))
+    losses = torch.stack([(each @ shared - 1).square() for each in inputs], 1)
+    batch = Batch(torch.zeros(6, 3, 2, 2), {}, torch.arange(6))
+    step = GateStep(batch, runtime, shared={"w": shared})
+    features = inputs[0] * shared
+    config = TorchJDGate.Config(aggregator="mgda", gradients="weights")
+    weights = config.build(num_features=5, num_outputs=(2, 2), seed=0)(losses, features, step).weights
+    one, other = (torch.autograd.grad(mean, shared, retain_graph=True)[0] for mean in losses.mean(0))
+    share = float(((other - one) @ other / (other - one).square().sum()).clamp(0, 1))  # the shortest on the segment
+    assert weights.tolist() == pytest.approx([share, 1 - share], abs=1e-2)

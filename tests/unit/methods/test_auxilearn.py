@@ -12,10 +12,12 @@ from auxo.data.splits import TrainSplit
 from auxo.errors import ConfigError, OptionError
 from auxo.evaluation.images import ImageReader
 from auxo.gates import GateStep, TaskLosses
+from auxo.gates.hypergradient import HypergradientGate
+from auxo.gates.torchjd import TorchJDGate
 from auxo.gates.uniform import UniformGate
 from auxo.interfaces import ImageExhibit, TableExhibit, TextExhibit, TrainState
 from auxo.labelling import InventedTaskConfig
-from auxo.methods.auxilearn import AuxiLearn
+from auxo.methods.auxilearn import AuxiLearn, pet_released
 from auxo.methods.supervised import Supervised
 from auxo.optimizers import OptimizerConfig
 from auxo.pretexts import GivenTasksConfig
@@ -45,7 +47,7 @@ def make_batch(first=0):
     return Batch(images[part], {"label": labels[part], "fine": part % 3}, part)
 
 
-def take_steps(method, count=1, *, names=("train",), state=None):
+def take_steps(method, count=1, *, names=("train", "gate"), state=None):
     """Metrics of the last of several steps."""
     state = state or TrainState(method.optimizers())
     batches = {"train": make_batch(), "outer": make_batch(12), "gate": make_batch(12)}
@@ -64,9 +66,9 @@ def moved_by(method, names):
 
 
 def test_levels__step_of_the_network__leaves_the_labelling_network_to_the_bit():
-    method = make(replace(TINY, optimizer=FAST))
+    method = make(replace(TINY, optimizer=FAST, gate=UniformGate.Config()))
     generator = {f"invented.generator.{name}" for name, _ in method.invented.generator.named_parameters()}
-    assert moved_by(method, ("train",)) == {name for name, _ in method.named_parameters()} - generator
+    assert moved_by(method, ("train", "gate")) == {name for name, _ in method.named_parameters()} - generator
 
 
 def test_levels__step_of_the_labelling_network__leaves_the_network_to_the_bit():
@@ -206,9 +208,41 @@ def test_exhibits__no_look__are_none():
         ({"invented": InventedTaskConfig(every=3), "weight": 0.0}, r"an invented task with invented\.sub-classes"),
         ({"given": GivenTasksConfig(columns=("primary",))}, "other names than metrics have, got primary"),
         ({"given": GivenTasksConfig(columns=("fine",)), "weight": -1.0}, "weight >= 0"),
+        (
+            {"given": GivenTasksConfig(pretexts=("flip",)), "gate": TorchJDGate.Config()},
+            "pretexts, which make inputs of their own: pass --method.gate.gradients weights",
+        ),
     ],
 )
 def test_options__that_make_no_sense__are_refused_in_one_line(options, message):
     with pytest.raises((ConfigError, OptionError), match=message) as refused:
         AuxiLearn.Config(**options)
     assert "\n" not in str(refused.value)
+
+
+def test_gate__hypergradient__moves_its_network_along_the_primary_loss_and_stays_under_the_optimiser():
+    gate = HypergradientGate.Config(every=2, lr=0.1)
+    method = make(AuxiLearn.Config(given=GivenTasksConfig(columns=("fine",)), gate=gate, optimizer=FAST))
+    state, seen = TrainState(method.optimizers()), []
+    for _ in range(4):
+        take_steps(method, state=state, names=("train", "gate"))
+        seen.append(method.gate.network.layer.weight.item())
+    assert seen[0] == seen[1] == 1.0
+    assert seen[1] != seen[2] == seen[3]
+    assert set(method.frozen_parameters()) == {"gate.network.layer.weight"}
+
+
+def test_recipe__of_pets__has_the_released_values():
+    stage = pet_released().stages[0]
+    invented, gate = stage.method.invented, stage.method.gate
+    assert (stage.epochs, stage.batch_size) == (150, 16)
+    assert (invented.sub_classes, invented.weight, invented.gamma, invented.every) == ((5,), 0.25, 2.0, 30)
+    assert (invented.terms, invented.scale, invented.clip, invented.entropy_weight) == (3, 1e-3, 50.0, 0.0)
+    assert (gate.terms, gate.scale, gate.every, gate.clip, gate.network.skip) == (3, 1e-3, 30, 50.0, True)
+    for optimizer in (stage.method.optimizer, invented.optimizer):
+        assert (optimizer.lr, optimizer.momentum, optimizer.nesterov, optimizer.weight_decay) == (
+            1e-3,
+            0.9,
+            False,
+            5e-3,
+        )
