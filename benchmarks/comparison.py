@@ -74,7 +74,7 @@ def train_all(jobs: Sequence[Job], *, processes: int) -> None:
 
 
 def train_here(jobs: Sequence[Job]) -> None:
-    """Make the runs that are not finished yet, one after another in this process, where starting one costs more than it.
+    """Make the runs that are not finished yet, one after another in this process: for runs of seconds.
 
     Args:
         jobs: those next to each other with the same images have them read once.

@@ -125,8 +125,9 @@ def job(options: Options, name: str, line: Line, seed: int, *, images: str = "")
         data, batch_size = replace(data, augment="crop_flip"), 100
     else:
         data, batch_size = _own(images, *_SETS[images]), 50
+    epochs = 25 if options.study == "sets" else 40
     config = ExperimentConfig(
-        stages=(StageConfig(method=line.method, epochs=round(40 * line.times_epochs), batch_size=batch_size),),
+        stages=(StageConfig(method=line.method, epochs=round(epochs * line.times_epochs), batch_size=batch_size),),
         backbone=BackboneConfig(name=options.backbone),
         data=data,
         training=TrainingConfig(evaluate_every=1000, keep_checkpoints=1, tensorboard=False),
@@ -169,7 +170,7 @@ def print_labels(folders: dict[str, list[Path]]) -> None:
             print(f"| {name} | " + " | ".join(f"{mean(each[n] for each in found):.3g}" for n in names) + " |")
 
 
-def print_study(options: Options, jobs: dict[str, list[Job]]) -> None:
+def print_study(jobs: dict[str, list[Job]]) -> None:
     """Print accuracy on the test part, paired differences, compute, and what the labels say."""
     folders = {name: [run.folder for run in runs] for name, runs in jobs.items()}
     results = {n: [{"test": accuracies(run)["test", "semantic"]} for run in runs] for n, runs in folders.items()}
@@ -182,10 +183,10 @@ def print_study(options: Options, jobs: dict[str, list[Job]]) -> None:
     print_labels(folders)
 
 
-def print_sets(options: Options, jobs: dict[str, dict[str, list[Job]]]) -> None:
+def print_sets(jobs: dict[str, dict[str, list[Job]]]) -> None:
     """Print one line for each set: accuracy alone, and what each labelling adds."""
     print(
-        "\n| set | single | uniform − single | random − single | MAXL − single | MAXL − uniform |\n" + "|---" * 6 + "|"
+        "\n| set | single | uniform - single | random - single | MAXL - single | MAXL - uniform |\n" + "|---" * 6 + "|"
     )
     for images, lines in jobs.items():
         found = {name: [accuracies(run.folder)["test", "semantic"] for run in runs] for name, runs in lines.items()}
@@ -206,9 +207,9 @@ def main(options: Options) -> None:
     train_here([runs[number] for group in jobs.values() for number in seeds for runs in group.values()])
     print("\n" + describe(f"{options.study}: seeds {options.seeds}"))
     if options.study == "sets":
-        print_sets(options, jobs)
+        print_sets(jobs)
     else:
-        print_study(options, jobs[""])
+        print_study(jobs[""])
 
 
 if __name__ == "__main__":
