@@ -8,8 +8,10 @@ import torch
 from auxo.backbones import BackboneConfig
 from auxo.data.fake import oriented_shapes
 from auxo.errors import ConfigError
+from auxo.gates.dwa import DWAGate
 from auxo.gates.frozen import FrozenGate
 from auxo.gates.gcs import GCSGate
+from auxo.gates.gradnorm import GradNormGate
 from auxo.gates.torchjd import TorchJDGate
 from auxo.gates.uncertainty import UncertaintyGate
 from auxo.gates.uniform import UniformGate
@@ -57,6 +59,8 @@ CONFIGS = {
         gamma=2.0,
     ),
     "auxilearn-uniform": replace(AuxiLearn.Config.tiny(), gate=UniformGate.Config()),
+    "auxilearn-dwa": replace(AuxiLearn.Config.tiny(), covers="all", gate=DWAGate.Config()),
+    "auxilearn-gradnorm": replace(AuxiLearn.Config.tiny(), covers="all", gate=GradNormGate.Config()),
     "auxilearn-torchjd": replace(
         AuxiLearn.Config.tiny(), gate=TorchJDGate.Config(aggregator="mgda", gradients="weights"), covers="all"
     ),

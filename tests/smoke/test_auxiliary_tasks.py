@@ -81,6 +81,7 @@ def test_train__column_pretext_and_invented_task__are_recorded_and_shown(run, au
     page = (tmp_path / "report.html").read_text()
     assert "Agreement of gradients" in page
     assert "Invented labels" in page
+    assert "The last cosines with the primary gradient are side" in page
 
 
 def test_explain__run__names_what_the_method_shows(run, auxo):

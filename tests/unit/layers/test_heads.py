@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from auxo.layers.heads import class_head, cosine_head, linear_head
+from auxo.layers.heads import PlaceHead, class_head, cosine_head, linear_head
 
 
 def test_cosine_head__outputs__are_the_cosines():
@@ -53,3 +53,13 @@ def test_class_head__kind__is_the_head_of_that_kind(kind):
     assert type(head) is type(other)
     assert torch.equal(head.weight, other.weight)
     assert (head.in_features, head.out_features) == (6, 4)
+
+
+def test_place_head__outputs__are_the_linear_answers_of_the_cells_over_the_pixels():
+    head = PlaceHead("mask", "fine", 5, 3, seed=0)
+    cells = torch.randn(2, 5, 4, 2, generator=torch.Generator().manual_seed(0))
+    outputs = head({"coarse": torch.zeros(2, 1, 1, 1), "fine": cells}, (8, 6))
+    assert outputs.shape == (2, 3, 8, 6)
+    plain = linear_head("mask", 5, 3, seed=0)
+    for row, column in ((0, 0), (7, 5), (3, 2)):
+        torch.testing.assert_close(outputs[:, :, row, column], plain(cells[:, :, row // 2, column // 3]))

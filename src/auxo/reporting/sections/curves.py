@@ -14,6 +14,7 @@ from auxo.reporting.sections.words import counted, listed, said, titled
 from auxo.runs.history import Evaluated, LoggedMetrics
 
 _GATE = "gate_"
+_COSINE = "_cosine"
 _LOSS = "_loss"
 
 
@@ -198,14 +199,7 @@ def _describe_course(run: RunRecord, *, has_name: bool) -> str:
 
 def _make_gate_panel(run: RunRecord, names: Sequence[str], *, key: str, title: str) -> SectionPart:
     """Return the weights of one run's gate."""
-    rows = [row for row in run.measured if any(name in row.values for name in names)]
-    lines, ends = [], {}
-    for number, name in enumerate(names):
-        own = [row for row in rows if name in row.values]
-        short, values = name.removeprefix(_GATE), [row.values[name] for row in own]
-        points = [(row.stage, row.epoch, row.step, value) for row, value in zip(own, values, strict=True)]
-        lines.append(_make_line(short, points, style_of(number)))
-        ends[short] = (values[0], values[-1])
+    lines, ends = _gather_lines(run, {name.removeprefix(_GATE): name for name in names})
     final = listed([f"{name} {end:.2f}" for name, (_, end) in sorted(ends.items(), key=lambda item: -item[1][1])])
     name, (start, end) = max(ends.items(), key=lambda item: abs(item[1][1] - item[1][0]))
     sentence = (
@@ -213,8 +207,29 @@ def _make_gate_panel(run: RunRecord, names: Sequence[str], *, key: str, title: s
     )
     figure = build_lines(lines, x_title="step", y_title="weight", marks=_mark_stages([run]), has_legend=True)
     chart = Chart(key, "Weights of the gate over the steps", f"Weights of the gate over the steps. {sentence}", figure)
+    charts, sentences = [chart], [sentence]
+    tasks = [name.removeprefix(_GATE) for name in names]
+    cosines, last = _gather_lines(run, {task: f"{task}{_COSINE}" for task in tasks})
+    if cosines:
+        told = listed([f"{task} {end:.2f}" for task, (_, end) in last.items()])
+        sentences.append(f"The last cosines with the primary gradient are {told}; below 0 is a conflict.")
+        figure = build_lines(cosines, x_title="step", y_title="cosine", marks=_mark_stages([run]), has_legend=True)
+        words = "Cosines of the tasks' gradients with the primary one over the steps"
+        charts.append(Chart(f"{key}-cosines", words, f"{words}. {sentences[-1]}", figure))
     table = _metrics_table(run, [run], _is_gate, "Weights of the gate")
-    return SectionPart(title, [sentence], [Charts([chart]), table])
+    return SectionPart(title, sentences, [Charts(charts), table])
+
+
+def _gather_lines(run: RunRecord, names: Mapping[str, str]) -> tuple[list[Line], dict[str, tuple[float, float]]]:
+    """Return lines of metrics over the steps, and their first and last values, by what they are to be called."""
+    lines, ends = [], {}
+    for number, (short, name) in enumerate(names.items()):
+        own = [row for row in run.measured if name in row.values]
+        if own:
+            points = [(row.stage, row.epoch, row.step, row.values[name]) for row in own]
+            lines.append(_make_line(short, points, style_of(number)))
+            ends[short] = (points[0][-1], points[-1][-1])
+    return lines, ends
 
 
 def _describe_collapse(run: RunRecord, *, has_name: bool) -> list[str]:
