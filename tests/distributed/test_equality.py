@@ -30,6 +30,7 @@ CASES = (
     "dtg_auxl",
     "dtg_auxl-batch-norm",
     "dtg_auxl-mixup",
+    "maxl-meta-two-passes",
 )
 
 

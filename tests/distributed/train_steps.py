@@ -50,6 +50,7 @@ TAUGHT = MAXL.Config(passes="interleaved", hidden=16, sub_classes=(3,), gamma=2.
 CASES |= {
     "maxl": (TAUGHT, "lenet5"),
     "maxl-second-order": (dataclasses.replace(TAUGHT, hypergradient="second_order", entropy="batch"), "lenet5"),
+    "maxl-meta-two-passes": (dataclasses.replace(TAUGHT, outer="meta", passes="two", monitor_every=2), "lenet5"),
 }
 INVENTED = InventedTaskConfig(sub_classes=(3,), every=2, hidden=16, entropy_weight=0.2, weight=1.0)
 CASES |= {
@@ -99,6 +100,7 @@ CASES |= {
     "dtg_auxl-batch-norm": (dataclasses.replace(GENERATED, sub_classes=(2,)), "resnet8"),
     "dtg_auxl-mixup": (MIXED, "lenet5"),
 }
+PASSES = {"train": 3, "second": 3}
 STEPS = {"lenet5": 12, "resnet8": 6}  # a convolution in float64 is slow, and two levels take turns within four steps
 
 
@@ -119,12 +121,13 @@ def main(folder, batch_size):
             state = TrainState(method.optimizers(), seed=0, num_steps=STEPS[backbone])
             for fetched in zip(*(loader.batches(range(STEPS[backbone])) for loader in loaders), strict=True):
                 ready = {}
-                plan = config.plan(state.step, {})
+                plan = config.plan(state.step, PASSES if name == "maxl-meta-two-passes" else {})
                 state.kind = plan.kind
                 for view_name in plan.batches:
                     view = views[view_name]
                     batch = pipeline(fetched[ratios.index(view.ratio)], seed=state.step, augment=view.augment)
-                    ready[view_name] = dataclasses.replace(batch, images=batch.images.double())
+                    images = batch.images.double()
+                    ready[view_name] = dataclasses.replace(batch, images=-images if view.split == "meta" else images)
                 method.update(state, ready, runtime)
                 state.step += 1
             save_file(method.state_dict(), folder / f"{name}-{runtime.rank}-of-{runtime.num_processes}.safetensors")

@@ -12,7 +12,7 @@ from torch import nn
 
 from auxo.backbones import BackboneConfig
 from auxo.interfaces import AbstractBackbone, TrainState
-from auxo.layers.sub_classes import negative_entropy
+from auxo.layers.sub_classes import SubClasses, negative_entropy
 from auxo.methods.maxl import MAXL
 from auxo.optimizers import OptimizerConfig
 from auxo.runs.networks import Networks
@@ -21,6 +21,7 @@ from auxo.tasks import Classification
 from auxo.types import Batch, Features
 
 CLASSES, SUB_CLASSES, INPUTS = 6, 4, 40
+DIVIDED = SubClasses((SUB_CLASSES,), num_classes=CLASSES)
 RUNTIME = Runtime(config=RuntimeConfig(device="cpu"), device=torch.device("cpu"))
 CONFIG = MAXL.Config(
     optimizer=OptimizerConfig(lr=0.1, momentum=0.0, nesterov=False, weight_decay=1e-4, schedule="constant"),
@@ -53,20 +54,13 @@ class World:
 
     def __init__(self, seed, *, num_train=480, num_test=2000):
         draws = torch.Generator().manual_seed(seed)
-        edges = [(a, (a + step) % CLASSES) for step in (1, 2) for a in range(CLASSES)]
-        centres = 3.2 * torch.randn(len(edges), 6, generator=draws)
-        ways = torch.randn(len(edges), 6, generator=draws)
-        ways = 0.9 * ways / ways.norm(dim=1, keepdim=True)
-        places = [
-            (classes[side], number, sign) for number, classes in enumerate(edges) for side, sign in ((0, 1), (1, -1))
-        ]
+        owners, means = self.place(draws)
         turn = torch.linalg.qr(torch.randn(INPUTS, INPUTS, generator=draws)).Q
         self.items = []
         for count in (num_train, num_test):
-            chosen = torch.arange(count) % len(places)
-            labels = torch.tensor([places[k][0] for k in chosen.tolist()])
-            signal = torch.stack([centres[n] + sign * ways[n] for _, n, sign in (places[k] for k in chosen.tolist())])
-            signal = signal + 0.6 * torch.randn(count, 6, generator=draws)
+            chosen = torch.arange(count) % len(means)
+            labels = owners[chosen]
+            signal = means[chosen] + 0.6 * torch.randn(count, 6, generator=draws)
             loud = 6 * torch.randint(2, (count, 2), generator=draws).mul(2).sub(1) + torch.randn(
                 count, 2, generator=draws
             )
@@ -75,6 +69,15 @@ class World:
         mean, std = self.items[0][0].mean(0), self.items[0][0].std(0).mean()
         self.items = [((values - mean) / std, labels, chosen) for values, labels, chosen in self.items]
 
+    def place(self, draws):
+        """Return the class and the mean of each sub-cluster."""
+        edges = [(a, (a + step) % CLASSES) for step in (1, 2) for a in range(CLASSES)]
+        centres = 3.2 * torch.randn(len(edges), 6, generator=draws)
+        ways = torch.randn(len(edges), 6, generator=draws)
+        ways = 0.9 * ways / ways.norm(dim=1, keepdim=True)
+        means = torch.stack([centres + ways, centres - ways], dim=1).flatten(0, 1)
+        return torch.tensor(edges).flatten(), means
+
     def batch(self, number, noise=None):
         values, labels, _ = self.items[number]
         if noise is not None:
@@ -82,9 +85,19 @@ class World:
         return Batch(values.view(len(values), INPUTS, 1, 1), {"label": labels}, torch.arange(len(values)))
 
 
-def train(config, seed, *, steps=300, given=None):
+class CornerWorld(World):
+    """Sub-clusters at corners of a cube, given to the classes at random: none is confused with one class alone."""
+
+    def place(self, draws):
+        """Return the class and the mean of each sub-cluster."""
+        corners = torch.cartesian_prod(*[torch.tensor([-1.5, 1.5])] * 6)
+        count = CLASSES * SUB_CLASSES
+        return torch.arange(count) % CLASSES, corners[torch.randperm(len(corners), generator=draws)[:count]]
+
+
+def train(config, seed, *, steps=300, given=None, world=None):
     """Return the method after so many steps of each level, and the world."""
-    world, noise = World(seed), torch.Generator().manual_seed(seed + 500)
+    world, noise = world or World(seed), torch.Generator().manual_seed(seed + 500)
     task = Classification(tuple(map(str, range(CLASSES))), INPUTS, 1, 1, class_counts=(80,) * CLASSES)
     method = config.build(Networks(BackboneConfig(name=f"{__file__}:Perceptron"), task, seed=seed)).train()
     state = TrainState(method.optimizers(), seed=seed)
@@ -112,6 +125,24 @@ def accuracy(method, world):
     """Return the percentage of test items that are right."""
     batch = world.batch(1)
     return 100 * float((method.predict(batch.images).argmax(1) == batch.labels).double().mean())
+
+
+def shuffle(found, world, seed):
+    """Return the same labels on other items of each class."""
+    draws = torch.Generator().manual_seed(seed + 900)
+    return DIVIDED.shuffle(found, world.items[0][1], generator=draws)
+
+
+def cluster(world, seed):
+    """Return the clusters of each class in the inputs, by k-means."""
+    values, labels, _ = world.items[0]
+    return DIVIDED.place(labels, DIVIDED.cluster(values, labels, seed=seed))
+
+
+def true_labels(world):
+    """Return the true sub-clusters as sub-classes."""
+    _, labels, chosen = world.items[0]
+    return DIVIDED.place(labels, DIVIDED.rank(chosen, labels, column="sub-cluster"))
 
 
 def quality(found, world):

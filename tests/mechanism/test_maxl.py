@@ -4,10 +4,13 @@ import statistics
 from dataclasses import replace
 
 import pytest
+from scipy import stats
 
-from .maxl_world import CONFIG, label, quality, train
+from .maxl_world import CONFIG, CornerWorld, accuracy, cluster, label, quality, shuffle, train, true_labels
 
 SEEDS = range(20, 28)
+TWELVE = range(20, 32)
+GIVEN = replace(CONFIG, labels="earlier")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]  # half a minute each alone, but never a matter of load
 
 
@@ -31,3 +34,37 @@ def test_labels__learned__are_the_planted_sub_clusters(way):
 def test_labels__of_a_broken_twin__are_not(broken):
     information, _ = measure(replace(CONFIG, **broken))
     assert information <= 0.23
+
+
+def lower_end(ours, theirs):
+    """The lower end of the 95 % interval of a paired difference."""
+    differences = [one - other for one, other in zip(ours, theirs, strict=True)]
+    return stats.ttest_1samp(differences, 0.0).confidence_interval(0.95).low
+
+
+def test_labels__learned_anew__help_and_the_same_on_other_items_of_the_class_or_clusters_do_not():
+    found = {name: [] for name in ("invented", "anew", "shuffled", "k-means")}
+    shuffled_quality = []
+    for seed in TWELVE:
+        method, world = train(CONFIG, seed)
+        found["invented"].append(accuracy(method, world))
+        invented = label(method, world)
+        shuffled = shuffle(invented, world, seed)
+        shuffled_quality.append(quality(shuffled, world)[0])
+        for name, given in (("anew", invented), ("shuffled", shuffled), ("k-means", cluster(world, seed))):
+            found[name].append(accuracy(train(GIVEN, seed, given=given)[0], world))
+    assert statistics.mean(shuffled_quality) <= 0.1
+    assert lower_end(found["anew"], found["shuffled"]) > 0
+    assert lower_end(found["invented"], found["k-means"]) > 0
+
+
+def test_labels__of_sub_clusters_that_are_not_confused_with_one_class__are_worth_learning_and_not_found():
+    found = {name: [] for name in ("none", "true")}
+    information = []
+    for seed in SEEDS:
+        world = CornerWorld(seed)
+        information.append(quality(label(*train(CONFIG, seed, world=world)), world)[0])
+        found["none"].append(accuracy(train(replace(CONFIG, labels="none"), seed, world=world)[0], world))
+        found["true"].append(accuracy(train(GIVEN, seed, given=true_labels(world), world=world)[0], world))
+    assert lower_end(found["true"], found["none"]) > 0
+    assert statistics.mean(information) <= 0.23

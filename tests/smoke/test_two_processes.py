@@ -7,7 +7,9 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
+from auxo.files.tensor_file import read_tensor_file
 from auxo.runs.records import read_records
 
 
@@ -60,3 +62,16 @@ def test_train__batch_norm_of_each_process_alone__reports_what_the_saved_model_a
     for ours, theirs in zip(again, reported, strict=True):
         assert ours["measures"]["nll"]["value"] == pytest.approx(theirs["measures"]["nll"]["value"], rel=1e-6)
         assert ours["parts"]["class"] == theirs["parts"]["class"]
+
+
+def test_train__labels_learned_anew__found_by_two_processes_as_by_one(auxo, tmp_path, shapes_folder):
+    out, checkpoints = tmp_path / "two", tmp_path / "two" / "checkpoints"
+    words = ("--invent.epochs", "1", "--learn.epochs", "1", "--training.no-tensorboard", "--runtime.threads", "1")
+    recipe = "auxo.recipes.maxl:relabelled"
+    run_together("train", recipe, "--data.train", shapes_folder, *words, "--device", "cpu", "--out", out)
+    prepared = checkpoints / "learn-prepared.safetensors"
+    found = read_tensor_file(prepared).tree["targets"]["train"]["sub_class"]
+    for path in (*checkpoints.glob("learn-*"), out / "model.safetensors"):
+        path.unlink()
+    assert auxo("train", "--resume", out).code == 0
+    assert torch.equal(read_tensor_file(prepared).tree["targets"]["train"]["sub_class"], found)

@@ -23,6 +23,7 @@ from auxo.bilevel import (
 )
 from auxo.bilevel.vectors import joint_norm
 from auxo.errors import ConfigError
+from auxo.gates import ConflictMonitor, GateStep
 from auxo.interfaces import (
     AbstractImageReader,
     AbstractMethod,
@@ -134,6 +135,8 @@ class MAXL(AbstractMethod):
         """Width of the hidden layer of every head; 0 for heads that are linear."""
         generator_mode: Literal["train", "eval"] = "train"
         """Mode in which the labelling network labels for the first level: released, its batch norm sees the batch."""
+        monitor_every: Annotated[int, Range(low=0)] = 50
+        """First-level steps from one look at the cosine of both losses' gradients to the next; 0 never looks."""
         leak: Annotated[float, Range(low=0, high=1)] = 0.0
         """What of a sub-class outside an image's class enters the softmax; released: 1e-8."""
 
@@ -176,13 +179,19 @@ class MAXL(AbstractMethod):
         def plan(self, step: int, passes: Mapping[str, int]) -> StepPlan:
             """Return a step of one level."""
             if self.labels != "generated":
-                return StepPlan({"train": step}, None, "first")
+                return StepPlan({"train": step}, None, self._name_first(step))
             first, second = (passes["train"], passes["second"]) if self.passes == "two" else (self.generator_every, 1)
             turn, place = divmod(step, first + second)
             if place < first:
-                return StepPlan({"train": turn * first + place}, ("main",), "first")
+                number = turn * first + place
+                return StepPlan({"train": number}, ("main",), self._name_first(number))
             number = turn * second + place - first
             return StepPlan(dict.fromkeys([*self.required_views()][1:], number), ("generator",), "second")
+
+        def _name_first(self, number: int) -> str:
+            """Return the kind of a step of the first level."""
+            looks = self.labels != "none" and self.monitor_every > 0 and number % self.monitor_every == 0
+            return "first, monitored" if looks else "first"
 
         def steps_per_epoch(self, passes: Mapping[str, int]) -> int:
             """Return the steps of both levels in a pass over the first level's images."""
@@ -205,6 +214,7 @@ class MAXL(AbstractMethod):
         self.sub_classes = SubClasses(config.sub_classes, num_classes=self.task.num_outputs)
         self.semantic = hidden_head("semantic", num_features, hidden, self.task.num_outputs, seed=seed)
         if config.labels != "none":
+            self.monitor = ConflictMonitor(("auxiliary",))
             self.auxiliary = hidden_head("auxiliary", num_features, hidden, self.sub_classes.total, seed=seed)
         if config.labels in _HAS_NETWORK:
             self.generator = LabellingNetwork(networks, self.sub_classes, hidden=hidden, leak=config.leak)
@@ -273,8 +283,15 @@ class MAXL(AbstractMethod):
         with runtime.autocast():
             auxiliary_terms = focal_terms(self.auxiliary(pooled), gamma=config.gamma)
         auxiliary_loss = batch.mean((targets * auxiliary_terms).sum(dim=1))
+        metrics = {"classification_loss": classification_loss.detach(), "auxiliary_loss": auxiliary_loss.detach()}
+        if state.kind == "first, monitored":
+            if state.step == 0:
+                self.monitor.restart()
+            shared = dict(self.backbone.named_parameters())
+            step = GateStep(batch, runtime, primary_loss=classification_loss, shared=shared)
+            metrics.update(self.monitor.look(step, {"auxiliary": auxiliary_loss}))
         runtime.step(state.optimizers["main"], classification_loss + config.auxiliary_weight * auxiliary_loss)
-        return {"classification_loss": classification_loss.detach(), "auxiliary_loss": auxiliary_loss.detach()}
+        return metrics
 
     def _label_images(self, batch: Batch) -> Float[Tensor, "n total"]:
         """Return the auxiliary targets of the first level."""
@@ -339,11 +356,14 @@ class MAXL(AbstractMethod):
         )
 
     def exhibits(self, images: Mapping[str, AbstractImageReader]) -> Sequence[Exhibit]:
-        """Return images of each sub-class, for a few classes, and how many images each has."""
-        if self.config.labels not in ("generated", "frozen", "earlier"):
-            return ()
+        """Return how far both losses agreed, images of each sub-class for a few classes, and how many each has."""
+        config = self.config
+        shown = () if config.labels == "none" else self.monitor.exhibits()
+        if config.labels not in ("generated", "frozen", "earlier"):
+            return shown
         names = self.task.targets[0].names
-        return exhibit_labels(images["train"], self._generate_labels, sub_classes=self.sub_classes, class_names=names)
+        labels = exhibit_labels(images["train"], self._generate_labels, sub_classes=self.sub_classes, class_names=names)
+        return (*shown, *labels)
 
     def _make_solver(self, state: TrainState, network: nn.Module) -> AbstractSolver:
         """Return how the trial step is differentiated, and how long it is."""

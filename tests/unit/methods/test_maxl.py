@@ -24,7 +24,7 @@ from auxo.runtime import Runtime, RuntimeConfig
 from auxo.tasks import Classification
 from auxo.types import Batch, Column
 
-TINY = MAXL.Config.tiny()
+TINY = replace(MAXL.Config.tiny(), monitor_every=0)
 RUNTIME = Runtime(config=RuntimeConfig(device="cpu"), device=torch.device("cpu"))
 
 
@@ -81,6 +81,50 @@ def test_plan__interleaved__a_step_of_the_second_level_after_so_many_of_the_firs
     ]  # fmt: skip
     assert plans[2].optimizers == ("generator",)
     assert config.steps_per_epoch({"train": 4}) == 6
+
+
+def test_plan__monitored__every_so_many_steps_of_the_first_level():
+    config = replace(TINY, passes="interleaved", generator_every=2, monitor_every=3)
+    kinds = [config.plan(number, {"train": 4, "second": 4}).kind for number in range(9)]
+    assert kinds == ["first, monitored", "first", "second", "first", "first, monitored", "second"] + ["first"] * 2 + [
+        "second"
+    ]
+    assert replace(config, labels="none", generator_every=1).plan(0, {"train": 4}).kind == "first"
+
+
+@pytest.mark.parametrize("labels", ["generated", "uniform"])
+def test_monitor__one_look__the_cosine_of_both_gradients_and_the_same_step(labels):
+    method, plain, batch = make(replace(TINY, labels=labels)), make(replace(TINY, labels=labels)), make_batch()
+    weights = [*method.backbone.parameters()]
+    gradients = []
+    for name in ("classification_loss", "auxiliary_loss"):
+        gradients.append(
+            torch.cat([slope.reshape(-1) for slope in torch.autograd.grad(losses_of(method, batch)[name], weights)])
+        )
+    found = method.update(TrainState(method.optimizers(), kind="first, monitored"), {"train": batch}, RUNTIME)
+    plain.update(TrainState(plain.optimizers(), kind="first"), {"train": batch}, RUNTIME)
+    cosine = torch.nn.functional.cosine_similarity(*gradients, dim=0)
+    torch.testing.assert_close(found["auxiliary_cosine"], cosine)
+    assert 0.01 < abs(float(cosine)) < 0.99
+    torch.testing.assert_close(found["primary_gradient"], gradients[0].norm())
+    torch.testing.assert_close(found["auxiliary_gradient"], gradients[1].norm())
+    assert all(
+        torch.equal(value, tensor) for value, tensor in zip(method.parameters(), plain.parameters(), strict=True)
+    )
+    assert [exhibit.title for exhibit in method.exhibits({"train": read_images(method)[0]})][:2] == [
+        "Agreement of gradients", "Cosines with the primary task",
+    ]  # fmt: skip
+
+
+def losses_of(method, batch):
+    """Both losses of the first level, from the formulas."""
+    pooled = method.backbone(batch.images).pooled
+    log_p, log_a = (torch.log_softmax(head(pooled), 1) for head in (method.semantic, method.auxiliary))
+    targets = method._label_images(batch).detach()
+    return {
+        "classification_loss": -((1 - log_p.exp()) ** 2 * log_p)[torch.arange(12), batch.labels].mean(),
+        "auxiliary_loss": -(targets * (1 - log_a.exp()) ** 2 * log_a).sum(1).mean(),
+    }
 
 
 @pytest.mark.parametrize(("is_early", "expected"), [(False, [0.4, 0.4, 0.2]), (True, [0.4, 0.2, 0.2])])
