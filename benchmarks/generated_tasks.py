@@ -2,7 +2,8 @@
 
     AUXO_DATA=... OMP_NUM_THREADS=1 python benchmarks/generated_tasks.py --study invented
     AUXO_DATA=... OMP_NUM_THREADS=1 python benchmarks/generated_tasks.py --study fine
-    AUXO_DATA=... OMP_NUM_THREADS=1 python benchmarks/generated_tasks.py --study sets
+    AUXO_DATA=... OMP_NUM_THREADS=1 python benchmarks/generated_tasks.py --study sets --seeds 0 1 2 3 4 5 6 7 8 9
+    AUXO_DATA=... OMP_NUM_THREADS=1 python benchmarks/generated_tasks.py --study varied --seeds 0 1 2 3 4 5 6 7 8 9
 
 Every run is a run directory under --out; finished ones are read, not repeated, so an interrupted comparison goes on.
 """
@@ -18,7 +19,11 @@ import tyro
 
 from auxo.backbones import BackboneConfig
 from auxo.data import DataConfig
+from auxo.gates.uniform import UniformGate
 from auxo.interfaces import MethodConfig
+from auxo.labelling import InventedTaskConfig
+from auxo.methods.auxilearn import AuxiLearn
+from auxo.methods.dtg_auxl import DTGAuxL
 from auxo.methods.maxl import MAXL
 from auxo.optimizers import OptimizerConfig
 from auxo.runs.experiment import ExperimentConfig, StageConfig, TrainingConfig
@@ -26,7 +31,7 @@ from auxo.runs.history import RunHistory
 from auxo.runtime import RuntimeConfig
 from comparison import Job, accuracies, describe, difference, print_accuracies, print_differences, train_here
 
-Study = Literal["invented", "fine", "sets"]
+Study = Literal["invented", "fine", "sets", "varied"]
 
 _FOLDER = Path(os.environ.get("AUXO_DATA", "."))
 _SETS = {  # labels, and whether images may be mirrored
@@ -45,7 +50,8 @@ class Options:
     """What to compare, and where."""
 
     study: Study = "invented"
-    """CIFAR-10 with 750 labels, the 20 classes of CIFAR-100 beside their fine labels, or seven sets."""
+    """CIFAR-10 with 750 labels, the 20 classes of CIFAR-100 beside their fine labels, seven sets, or MAXL's options on
+    USPS."""
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     """Every method sees the same splits, first weights and order of data under one seed."""
     lines: tuple[str, ...] = ()
@@ -80,9 +86,26 @@ def small_maxl() -> MAXL.Config:
     )
 
 
-def given(labels: str) -> MAXL.Config:
+def given(labels: str, *, column: str = "") -> MAXL.Config:
     """Return the same with sub-classes that are not learned."""
-    return replace(small_maxl(), labels=labels, generator_every=1)
+    return replace(small_maxl(), labels=labels, column=column, generator_every=1)
+
+
+def small_auxilearn() -> AuxiLearn.Config:
+    """Return AuxiLearn that invents labels with the same networks, optimisers and turns; its heads are linear."""
+    maxl = small_maxl()
+    task = InventedTaskConfig(
+        sub_classes=maxl.sub_classes, weight=1.0, every=4, optimizer=maxl.generator_optimizer, hidden=maxl.hidden
+    )
+    return AuxiLearn.Config(
+        optimizer=maxl.optimizer, invented=task, gate=UniformGate.Config(), gamma=maxl.gamma, monitor_every=0
+    )
+
+
+def small_dtg() -> DTGAuxL.Config:
+    """Return joint data-task generation with the same network, optimisers and turns; its heads are linear."""
+    maxl = small_maxl()
+    return DTGAuxL.Config(optimizer=maxl.optimizer, generator_optimizer=maxl.generator_optimizer, upper_every=4)
 
 
 def invented() -> dict[str, Line]:
@@ -97,14 +120,18 @@ def invented() -> dict[str, Line]:
         "frozen generator": Line(given("frozen")),
         "MAXL": Line(small_maxl()),
         "MAXL, entropy 0.02": Line(replace(small_maxl(), entropy_weight=0.02)),
+        "single, linear heads": Line(replace(given("none"), hidden=0)),
+        "uniform, linear heads": Line(replace(given("uniform"), hidden=0)),
+        "AuxiLearn, linear heads": Line(small_auxilearn()),
+        "DTG, linear heads": Line(small_dtg()),
     }
 
 
 def fine() -> dict[str, Line]:
     """Return the lines on the 20 classes of CIFAR-100."""
     lines = invented()
-    human = replace(given("column"), column="fine")
-    return {"human": Line(human), **{name: lines[name] for name in ("single", "uniform", "random", "MAXL")}}
+    human = Line(given("column", column="fine"))
+    return {"human": human, **{name: lines[name] for name in ("single", "uniform", "random", "MAXL")}}
 
 
 def sets() -> dict[str, Line]:
@@ -113,7 +140,24 @@ def sets() -> dict[str, Line]:
     return {name: lines[name] for name in ("single", "uniform", "random", "MAXL")}
 
 
-STUDIES: dict[Study, Callable[[], dict[str, Line]]] = {"invented": invented, "fine": fine, "sets": sets}
+def varied() -> dict[str, Line]:
+    """Return MAXL with other numbers of sub-classes, and without the entropy term."""
+    maxl = small_maxl()
+    return {
+        "single": Line(given("none")),
+        "MAXL, 2": Line(replace(maxl, sub_classes=(2,))),
+        "MAXL, 5": Line(maxl),
+        "MAXL, 10": Line(replace(maxl, sub_classes=(10,))),
+        "MAXL, no entropy": Line(replace(maxl, entropy_weight=0.0)),
+    }
+
+
+STUDIES: dict[Study, Callable[[], dict[str, Line]]] = {
+    "invented": invented,
+    "fine": fine,
+    "sets": sets,
+    "varied": varied,
+}
 
 
 def job(options: Options, name: str, line: Line, seed: int, *, images: str = "") -> Job:
@@ -124,8 +168,8 @@ def job(options: Options, name: str, line: Line, seed: int, *, images: str = "")
         data = DataConfig(scenario="cifar100", label_column="coarse", columns=("fine",), num_train=2000)
         data, batch_size = replace(data, augment="crop_flip"), 100
     else:
-        data, batch_size = _own(images, *_SETS[images]), 50
-    epochs = 25 if options.study == "sets" else 40
+        data, batch_size = _own(images or "usps", *_SETS[images or "usps"]), 50
+    epochs = 25 if options.study in ("sets", "varied") else 40
     config = ExperimentConfig(
         stages=(StageConfig(method=line.method, epochs=round(epochs * line.times_epochs), batch_size=batch_size),),
         backbone=BackboneConfig(name=options.backbone),
@@ -176,7 +220,7 @@ def print_study(jobs: dict[str, list[Job]]) -> None:
     results = {n: [{"test": accuracies(run)["test", "semantic"]} for run in runs] for n, runs in folders.items()}
     print("\nAccuracy, %, mean ± standard deviation\n")
     print_accuracies(results, folders)
-    for baseline in ("single", "uniform", "human"):
+    for baseline in ("single", "uniform", "frozen generator", "human"):
         if baseline in results:
             print(f"\nPaired difference to {baseline}, points, mean [95 % t interval]\n")
             print_differences(results, baseline)
