@@ -352,7 +352,7 @@ def recipe() -> ExperimentConfig:
 
 
 def invented() -> ExperimentConfig:
-    """Return one invented task beside the classes of the built-in digits, with a LeNet-5 that labels often."""
+    """Return one invented task beside the classes of the built-in digits, whose labels come to say nothing more."""
     teacher = OptimizerConfig(name="adamw", lr=0.01)
     task = InventedTaskConfig(sub_classes=(3,), weight=1.0, every=2, optimizer=teacher, hidden=64)
     method = AuxiLearn.Config(invented=task, gate=UniformGate.Config())
