@@ -87,6 +87,7 @@ CONFIGS = {
     "dtg_auxl-mixup": replace(
         DTGAuxL.Config.tiny(), generator="manifold_mixup", given=GivenTasksConfig(pretexts=("rotation",))
     ),
+    "dtg_auxl-shared-head": replace(DTGAuxL.Config.tiny(), shared_head=True),
     "dtg_auxl-nothing": replace(DTGAuxL.Config.tiny(), weight=0.0),
     "ossl-head_only": OSSL.Config(scope="head_only"),
     "ossl-difference": OSSL.Config(scope="difference"),

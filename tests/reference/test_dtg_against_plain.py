@@ -78,7 +78,7 @@ def plain_parts(method, *, detach=False):
     lower = (
         cross_entropy(method.semantic(z), one_hot[batch.labels])
         + 0.4 * cross_entropy(column(z), one_hot[batch.targets["side"]][:, :2])
-        + 0.7 * cross_entropy(method.generated.head(new), targets)
+        + 0.7 * cross_entropy((method.generated.own_head or method.semantic)(new), targets)
     )
     upper = cross_entropy(method.semantic(method.backbone(judge.images).pooled), one_hot[judge.labels])
     return lower, upper, (new, targets, z), theta, phi
@@ -118,6 +118,7 @@ VARIANTS = {
     "no regulariser": {"regularizer": 0.0},
     "one step unrolled": {"products": 0},
     "twelve products": {"products": 12},
+    "the primary head": {"shared_head": True},
 }
 
 
@@ -187,10 +188,10 @@ def test_upper_step__features_keep_their_graph__the_implicit_part_is_not_zero_as
 
 
 def mixup_task(made, share):
-    """A generated task with its draws set, and what manifold mixup says of it."""
+    """A generated task with its draws set, and what manifold mixup says of it: with the primary head, as published."""
     mixes = made == "mixup"
     options = {"generator": "manifold_mixup"} if mixes else {"generate": "features"}
-    method, batch = make(replace(CONFIG, **options)), make_batch(0)
+    method, batch = make(replace(CONFIG, shared_head=True, **options)), make_batch(0)
     state, runtime = TrainState({}), Runtime(config=RuntimeConfig(device="cpu"), device=torch.device("cpu"))
     if not mixes:  # no residual, and a gate that is the share everywhere
         generator = method.generated.generator
@@ -200,16 +201,16 @@ def mixup_task(made, share):
     draws = state.draws("pairs", batch)
     pairing = method.generated.prepare(batch, draws=draws, share=share, runtime=runtime)
     features = method.backbone(batch.images)
-    head = method.generated.head
+    head = method.semantic
     plain = mixup_loss(features.pooled, batch.labels, pairing.partners, share, head.weight, head.bias, num_classes=4)
-    return method, method.generated(features, pairing).mean(), plain
+    return method, method.generated(features, pairing, head).mean(), plain
 
 
 @pytest.mark.parametrize("made", ["mixup", "limit of the generator"])
 def test_generated_task__no_residual_and_one_share__manifold_mixup_in_loss_and_gradient(made):
     method, ours, plain = mixup_task(made, torch.tensor(0.3, dtype=torch.float64))
     torch.testing.assert_close(ours, plain, rtol=1e-12, atol=0)
-    parameters = [*method.backbone.parameters(), *method.generated.head.parameters()]
+    parameters = [*method.backbone.parameters(), *method.semantic.parameters()]
     slopes = [torch.autograd.grad(loss, parameters, retain_graph=True) for loss in (ours, plain)]
     for a, b in zip(*slopes, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-14)

@@ -112,6 +112,8 @@ class DTGAuxL(AbstractMethod):
         """Generate features and labels; features alone, whose targets are mixed; or labels of the images' features."""
         sub_classes: tuple[Annotated[int, Range(low=1)], ...] = ()
         """Generate sub-classes of both images' classes instead of classes: one number for all, or one for each."""
+        shared_head: bool = False
+        """Learn generated items with the primary head itself, as mixup does, instead of a head of their own."""
         hidden: Annotated[int, Range(low=0)] = 0
         """Width of the generator's hidden layers; 0 is the number of features."""
         map_name: str = ""
@@ -211,6 +213,7 @@ class DTGAuxL(AbstractMethod):
                 hidden=config.hidden,
                 sub_classes=config.sub_classes,
                 mixes=config.generator == "manifold_mixup",
+                has_head=not config.shared_head,
             )
             if self.generated.generator is not None and config.generator == "frozen":
                 self.generated.generator.requires_grad_(False)
@@ -255,6 +258,13 @@ class DTGAuxL(AbstractMethod):
             return outputs
         return cast("Tensor", self.semantic(features.pooled))
 
+    @property
+    def _shared_head(self) -> nn.Module | None:
+        """The primary head's layer, if it learns generated items, too."""
+        if not self.config.shared_head:
+            return None
+        return self.semantic.layer if isinstance(self.semantic, PlaceHead) else self.semantic
+
     def _prepare_inputs(self, state: TrainState, batch: Batch, runtime: Runtime) -> _LowerInputs:
         """Draw what the losses of a batch depend on."""
         given, pairing = self.given.prepare(batch, state.draws), None
@@ -280,7 +290,7 @@ class DTGAuxL(AbstractMethod):
         }
         if self.generated is not None and inputs.pairing is not None:
             with runtime.autocast():
-                losses["generated_loss"] = batch.mean(self.generated(features, inputs.pairing))
+                losses["generated_loss"] = batch.mean(self.generated(features, inputs.pairing, self._shared_head))
         return losses
 
     def _add_losses(self, losses: Mapping[str, Float[Tensor, ""]]) -> Float[Tensor, ""]:

@@ -74,10 +74,11 @@ class GeneratedTask(nn.Module):
         hidden: width of the generator's hidden layers; 0 is that of the features.
         sub_classes: how many sub-classes of each class are generated, none for the targets themselves.
         mixes: whether items are mixed with one share for the batch, without a generator.
+        has_head: whether generated items have a head of their own; else one that gives the task's outputs is passed in.
 
     Attributes:
         generator: what makes items; ``None`` where they are mixed.
-        head: what learns them.
+        own_head: what learns them; ``None`` where it is given.
         given_blocks: what the numbers of the task's targets are.
         blocks: what those of the generated targets are.
 
@@ -94,6 +95,7 @@ class GeneratedTask(nn.Module):
         hidden: int,
         sub_classes: tuple[int, ...],
         mixes: bool,
+        has_head: bool = True,
     ) -> None:
         super().__init__()
         self.task, backbone, seed = networks.task, networks.backbone, networks.seed
@@ -117,7 +119,13 @@ class GeneratedTask(nn.Module):
                 dim, self.blocks, made=made, hidden=hidden or dim, sub_classes=divided, seed=seed
             )
             self.blocks = self.generator.blocks
-        self.head = linear_head("generated", dim, sum(block.width for block in self.blocks), seed=seed)
+        total = sum(block.width for block in self.blocks)
+        self.own_head = linear_head("generated", dim, total, seed=seed) if has_head else None
+        if not has_head and (divided is not None or total != self.task.num_outputs):
+            got = "sub-classes" if divided is not None else f"{total} numbers for {self.task.num_outputs} outputs"
+            raise ConfigError(
+                "generated targets that are the outputs of a shared head", got, "give them their own head"
+            )
 
     def prepare(self, batch: Batch, *, draws: Draws, share: Tensor, runtime: Runtime) -> Pairing:
         """Return how the images of a batch are paired: at random, none with itself, each once.
@@ -150,10 +158,19 @@ class GeneratedTask(nn.Module):
         made: Generated = self.generator(*pair)
         return made
 
-    def forward(self, features: Features, pairing: Pairing) -> Losses:
-        """Return every image's loss on its generated items, at least float32."""
+    def forward(self, features: Features, pairing: Pairing, head: nn.Module | None = None) -> Losses:
+        """Return every image's loss on its generated items, at least float32.
+
+        Args:
+            features: of the batch.
+            pairing: of the same.
+            head: maps features to outputs, in place of a head of its own.
+        """
+        head = self.own_head if head is None else head
+        if head is None:
+            raise ValueError("a head for generated items, which have none of their own")
         made = self.generate(self.pair(features, pairing), pairing)
-        return mean_over_places(generated_losses(self.head(made.features), made, self.blocks))
+        return mean_over_places(generated_losses(head(made.features), made, self.blocks))
 
     @torch.no_grad()
     def describe(self, pair: ItemPair, made: Generated, pairing: Pairing, runtime: Runtime) -> Metrics:
@@ -190,8 +207,9 @@ def show_generated(task: GeneratedTask, backbone: AbstractBackbone, reader: Abst
     chosen = torch.randperm(len(reader), generator=named_generator(0, "exhibits"))[:_SHOWN]
     if len(chosen) < 2:
         return ()
-    device = task.head.weight.device
-    features = Features(reader.features(backbone)[chosen].to(device, task.head.weight.dtype), {})
+    like = next(backbone.parameters())
+    device = like.device
+    features = Features(reader.features(backbone)[chosen].to(device, like.dtype), {})
     targets = {target.name: reader.targets[target.name][chosen].to(device) for target in task.task.targets}
     batch = Batch(features.pooled[:, :, None, None], targets, chosen)
     partners = Draws(named_generator(0, "exhibit pairs")).partners(len(chosen)).to(device)

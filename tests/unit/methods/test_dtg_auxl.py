@@ -90,7 +90,7 @@ def test_levels__each_step__leaves_the_other_level_and_running_statistics_to_the
     phi = {name for name in method.state_dict() if name.startswith("generated.generator.")}
     _, moved = take_step(method, "lower")
     assert moved.isdisjoint(phi)
-    parts = ("backbone.", "semantic.", "given.", "generated.head.")
+    parts = ("backbone.", "semantic.", "given.", "generated.own_head.")
     assert {part for part in parts if any(name.startswith(part) for name in moved)} == {*parts}
     _, moved = take_step(method, "upper")
     assert moved
@@ -182,6 +182,19 @@ def test_upper_step__norm__clipped_for_the_optimiser():
     assert norms == [pytest.approx(1e-3, rel=1e-3)]
 
 
+def test_shared_head__generated_items__learned_by_the_primary_head_alone():
+    method = make(replace(TINY, shared_head=True))
+    assert not any("own_head" in name for name in method.state_dict())
+    features = method.backbone(make_batch().images)
+    state = TrainState({})
+    pairing = method._prepare_inputs(state, make_batch(), RUNTIME).pairing
+    loss = method.generated(features, pairing, method.semantic).mean()
+    (slope,) = torch.autograd.grad(loss, [method.semantic.weight])
+    assert slope.abs().max() > 0
+    with pytest.raises(ValueError, match="a head for generated items"):
+        method.generated(features, pairing)
+
+
 def test_series__scale__the_task_models_learning_rate_unless_it_is_given():
     for config, scale in ((replace(TINY, scale=None, optimizer=OptimizerConfig(lr=0.07)), 0.07), (TINY, 0.1)):
         method = make(config)
@@ -220,7 +233,7 @@ def test_bf16__both_levels__finite_and_second_derivatives_in_full_precision():
 def test_any_task__a_quantity__generated_and_judged_with_squared_error(options):
     method = make(replace(TINY, **options), Angle())
     metrics, moved = take_step(method, "lower")
-    assert "generated.head.weight" in moved
+    assert "generated.own_head.weight" in moved
     assert metrics["generated_loss"] > 0
     metrics, moved = take_step(method, "upper")
     assert metrics["implicit_gradient"] > 0
@@ -237,13 +250,14 @@ def make_pixels(config):
     return make(config, task, backbone), Batch(images, {"mask": mask}, torch.arange(12))
 
 
-@pytest.mark.parametrize("options", [{}, {"generator": "manifold_mixup"}, {"sub_classes": (2,)}])
+@pytest.mark.parametrize("options", [{}, {"generator": "manifold_mixup"}, {"shared_head": True}, {"sub_classes": (2,)}])
 def test_any_task__a_class_for_every_pixel__generated_cell_by_cell(options):
     config = replace(TINY, **options)
     method, batch = make_pixels(config)
     assert method.predict(batch.images).shape == (12, 3, 16, 16)
     metrics, moved = take_step(method, "lower", batch)
-    assert {"generated.head.weight", "semantic.layer.weight"} <= moved
+    assert "semantic.layer.weight" in moved
+    assert ("generated.own_head.weight" in moved) != config.shared_head
     if config.has_upper_level:
         state = TrainState(method.optimizers(), kind="upper")
         metrics = method.update(state, {"train": batch, "upper": batch}, RUNTIME)
@@ -281,6 +295,11 @@ def test_refused__options_that_contradict_each_other__in_one_line(options, messa
 def test_refused__sub_classes_of_a_quantity__in_one_line():
     with pytest.raises(ConfigError, match="a task of one target with classes for sub-classes, got Angle"):
         make(replace(TINY, sub_classes=(2,)), Angle())
+
+
+def test_refused__sub_classes_for_the_primary_head__in_one_line():
+    with pytest.raises(ConfigError, match="the outputs of a shared head, got sub-classes"):
+        make(replace(TINY, sub_classes=(2,), shared_head=True))
 
 
 def test_refused__a_map_that_the_backbone_has_not__in_one_line():
