@@ -12,6 +12,7 @@ from auxo.gates.dwa import DWAGate
 from auxo.gates.frozen import FrozenGate
 from auxo.gates.gcs import GCSGate
 from auxo.gates.gradnorm import GradNormGate
+from auxo.gates.hypergradient import HypergradientGate
 from auxo.gates.torchjd import TorchJDGate
 from auxo.gates.uncertainty import UncertaintyGate
 from auxo.gates.uniform import UniformGate
@@ -97,6 +98,7 @@ CONFIGS = {
     "ossl-two-classifiers": OSSL.Config(rotation="off"),
     "gssl-frozen": GSSL.Config(pretexts=GatedPretextsConfig(gate=FrozenGate.Config(form="softmax_of_mean"))),
     "gssl-uncertainty": GSSL.Config(pretexts=GatedPretextsConfig(gate=UncertaintyGate.Config())),
+    "gssl-hypergradient": GSSL.Config(pretexts=GatedPretextsConfig(gate=HypergradientGate.Config())),
     "gssl-transform-only": GSSL.Config(pretexts=GatedPretextsConfig(weight=0.0)),
     "gssl-covers-all": GSSL.Config(covers="all", head="cosine"),
 }

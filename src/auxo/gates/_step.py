@@ -24,7 +24,7 @@ def build_gate_step(
     parts: Mapping[str, nn.Module],
     answer: Callable[[Batch], TaskLosses],
     primary: int | None,
-    primary_loss: Float[Tensor, ""],
+    primary_loss: Float[Tensor, ""] | None,
     scale: float,
 ) -> GateStep:
     """Return what a gate may know of a step on the view ``train``, its own images those of the view ``gate``.

@@ -1,19 +1,17 @@
 """Several label-free tasks on one image, answered from the classifier's features and weighted by a gate."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal, NamedTuple, TypeAlias
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from auxo.errors import ConfigError
-from auxo.gates import AbstractGate, GateConfig, GateResult, GateStep, TaskLosses
+from auxo.gates import AbstractGate, GateConfig, GateResult, GateStep, TaskLosses, build_gate_step
 from auxo.gates.learned import LearnedGate
 from auxo.interfaces import PretextBatch, PretextHead, TrainState, View
-from auxo.layers.batch_norm import keep_running_statistics
 from auxo.layers.heads import HeadKind, class_head
 from auxo.options import Options, Range
 from auxo.pretexts._quadrants import AbstractQuadrantPretext, find_quadrant_pretexts, make_quadrants
@@ -23,8 +21,6 @@ from auxo.random import Draws
 from auxo.registry.outside import absolute_name
 from auxo.runtime import Runtime
 from auxo.types import Batch, Batches, Images, Losses, Metrics, Normalisation
-
-_BACKBONE = "backbone."
 
 _ShuffleSpace: TypeAlias = Literal["normalised", "pixels"]
 
@@ -89,25 +85,6 @@ class GatedPretextsConfig(Options):
     ) -> "GatedPretexts":
         """Return the pretexts' heads and the gate; see :class:`GatedPretexts` for the arguments."""
         return GatedPretexts(self, num_features, seed=seed, head=head, class_outputs=class_outputs)
-
-
-class _Network(nn.Module):
-    """All that losses follow from, under one name for each weight.
-
-    Args:
-        backbone: gives pooled features.
-        heads: of the pretexts.
-        head: of the classes.
-    """
-
-    def __init__(self, backbone: nn.Module, heads: nn.ModuleDict, head: nn.Module) -> None:
-        super().__init__()
-        self.backbone, self.heads, self.head = backbone, heads, head
-
-    def forward(self, images: Images) -> tuple[list[Tensor], Tensor]:
-        """Return the outputs of the pretexts' heads and those of the class head."""
-        features = self.backbone(images).pooled
-        return [head(features) for head in self.heads.values()], self.head(features)
 
 
 class GatedPretexts(nn.Module):
@@ -217,31 +194,27 @@ class GatedPretexts(nn.Module):
             classify: returns the class losses of the head's outputs for a batch.
             primary_loss: of the classes, where :meth:`forward` does not get their losses.
         """
-        network = _Network(backbone, self.heads, head)
 
-        def losses_at(weights: Mapping[str, Tensor], shown: Batch) -> TaskLosses:
+        def answer(shown: Batch) -> TaskLosses:
             draws = state.draws("gate", shown)
             made = self.make(shown.images, draws=draws, normalisation=shown.normalisation)
-            with keep_running_statistics(backbone):
-                answers, outputs = functional_call(network, dict(weights), (made.inputs,))
-            primary = classify(outputs, shown)
-            return TaskLosses(self._stack_weighed(self._stack_losses(answers, made.targets), primary), primary)
+            features = backbone(made.inputs).pooled
+            primary = classify(head(features), shown)
+            losses = self._stack_losses([each(features) for each in self.heads.values()], made.targets)
+            return TaskLosses(self._stack_weighed(losses, primary), primary)
 
-        trained = {name: value for name, value in network.named_parameters() if value.requires_grad}
         scale = 1.0 if self.config.normalise_weights else float(len(self.names))
-        return GateStep(
-            batch,
+        step = build_gate_step(
+            state,
+            batches,
             runtime,
-            progress=state.progress,
-            epoch=state.epoch,
+            parts={"backbone": backbone, "head": head, "heads": self.heads},
+            answer=answer,
+            primary=0 if self.covers_class else None,
             primary_loss=primary_loss,
             scale=scale if self.covers_class else scale * self.config.weight,
-            shared={name: value for name, value in trained.items() if name.startswith(_BACKBONE)},
-            heads={name: value for name, value in trained.items() if not name.startswith(_BACKBONE)},
-            train=batches["train"],
-            own=batches.get("gate"),
-            losses_at=losses_at,
         )
+        return replace(step, batch=batch)
 
     def forward(
         self,
