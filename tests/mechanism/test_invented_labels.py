@@ -1,4 +1,4 @@
-"""AuxiLearn's labelling network in MAXL's world: it finds the planted sub-clusters; without its gradient it does not."""
+"""AuxiLearn's labelling network finds the planted sub-clusters of MAXL's world; without its gradient it does not."""
 
 import statistics
 from dataclasses import replace
