@@ -107,7 +107,11 @@ def test_weights__where_no_task_is_preferred__sum_to_one(config):
             for parameter in gate.parameters():
                 parameter.zero_()
     weights = gate(losses, found.features, world.step(losses.mean(1))).weights
-    if config != TorchJDGate.Config(aggregator="cagrad"):  # which adds a part of its own to the mean
+    prefers = [  # cagrad adds a part of its own to the mean; in the first weight the tasks' gradients differ
+        TorchJDGate.Config(aggregator="cagrad"),
+        TorchJDGate.Config(gradients="weights"),
+    ]
+    if config not in prefers:
         torch.testing.assert_close(weights, torch.full((3,), 1 / 3), rtol=1e-3, atol=1e-3)
 
 
