@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 
 from auxo.bilevel import Implicit, Neumann, differentiate_parameters
 from auxo.bilevel.vectors import joint_norm
-from auxo.errors import ConfigError
+from auxo.errors import ConfigError, OptionError
 from auxo.interfaces import (
     AbstractImageReader,
     AbstractMethod,
@@ -143,6 +143,9 @@ class DTGAuxL(AbstractMethod):
 
         def __post_init__(self) -> None:
             super().__post_init__()
+            taken = {"primary", "generated", "upper"} & {*self.given.columns, *self.given.find_pretexts()}
+            if taken:
+                raise OptionError("given", "of tasks with other names than metrics have", min(taken), "rename it")
             if self.generator == "manifold_mixup" and (self.generate != "both" or self.sub_classes):
                 got = f"generate {self.generate}" if self.generate != "both" else "sub-classes"
                 raise ConfigError("features and targets mixed alike with manifold_mixup", got, "leave it out")
@@ -274,16 +277,18 @@ class DTGAuxL(AbstractMethod):
             pairing = self.generated.prepare(batch, draws=state.draws("pairs", batch), share=share, runtime=runtime)
         return _LowerInputs(batch, given, pairing)
 
-    def _primary_loss(self, features: Features, batch: Batch) -> Float[Tensor, ""]:
+    def _primary_loss(self, features: Features, batch: Batch, runtime: Runtime) -> Float[Tensor, ""]:
         """Return the mean loss of the task over the joined batch."""
-        return batch.mean(mean_over_places(self.task.losses(self._answer(features, batch.images), batch.targets)))
+        with runtime.autocast():
+            outputs = self._answer(features, batch.images)
+        return batch.mean(mean_over_places(self.task.losses(outputs, batch.targets)))
 
     def _lower_losses(self, inputs: _LowerInputs, runtime: Runtime) -> dict[str, Float[Tensor, ""]]:
         """Return the means of the task model's losses by name, the primary one first, without their weights."""
         batch = inputs.batch
         with runtime.autocast():
             features = self.backbone(batch.images)
-            losses = {"primary_loss": self._primary_loss(features, batch)}
+        losses = {"primary_loss": self._primary_loss(features, batch, runtime)}
         given = self.given(self.backbone, features, inputs.given, runtime=runtime)
         losses |= {
             f"{name}_loss": batch.mean(each) for name, each in zip(self.given.names, given.unbind(1), strict=True)
@@ -307,7 +312,7 @@ class DTGAuxL(AbstractMethod):
             self,
             phi,
             inner_loss=lambda: self._add_losses(self._lower_losses(inputs, exact)),
-            outer_loss=lambda: self._primary_loss(self.backbone(upper.images), upper),
+            outer_loss=lambda: self._primary_loss(self.backbone(upper.images), upper, exact),
             solver=self._make_solver(state),
             mean=None if runtime.num_processes == 1 else runtime.mean_of,
             seed=state.step,

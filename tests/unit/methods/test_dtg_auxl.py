@@ -285,6 +285,10 @@ def test_refused__a_batch_of_one_image__in_one_line():
         ({"generate": "features", "sub_classes": (2,)}, "sub-classes with labels that are generated"),
         ({"anchor_range": (2.0, 1.0)}, "anchor-range with the least distance first"),
         ({"regularizer": -1.0}, "regularizer >= 0"),
+        (
+            {"given": GivenTasksConfig(columns=("upper",))},
+            "given of tasks with other names than metrics have, got upper",
+        ),
     ],
 )
 def test_refused__options_that_contradict_each_other__in_one_line(options, message):
