@@ -211,7 +211,8 @@ def print_labels(folders: dict[str, list[Path]]) -> None:
     for name, runs in folders.items():
         found = [metrics for metrics in map(last_metrics, runs) if metrics]
         if found:
-            print(f"| {name} | " + " | ".join(f"{mean(each[n] for each in found):.3g}" for n in names) + " |")
+            cells = [f"{mean(each[key] for each in found):.3g}" if key in found[0] else "" for key in names]
+            print(f"| {name} | {' | '.join(cells)} |")
 
 
 def print_study(jobs: dict[str, list[Job]]) -> None:

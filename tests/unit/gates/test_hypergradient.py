@@ -271,7 +271,7 @@ def test_upper_step__curvature_below_zero__is_cut_off_without_a_warning(runtime)
 def test_upper_step__loss_that_is_not_finite__says_so(runtime):
     world = Quadratic(runtime)
     world.aim = world.aim * math.nan
-    with pytest.raises(NonFiniteError, match="a finite gradient for the gate's network"):
+    with pytest.raises(NonFiniteError, match="a finite hypergradient"):
         build().differentiate(world.step)
 
 
