@@ -21,11 +21,11 @@ from auxo.backbones import BackboneConfig
 from auxo.data import DataConfig
 from auxo.gates.uniform import UniformGate
 from auxo.interfaces import MethodConfig
-from auxo.labelling import InventedTaskConfig
 from auxo.methods.auxilearn import AuxiLearn
 from auxo.methods.dtg_auxl import DTGAuxL
 from auxo.methods.maxl import MAXL
 from auxo.optimizers import OptimizerConfig
+from auxo.pretexts.labelling import InventedTaskConfig
 from auxo.runs.experiment import ExperimentConfig, StageConfig, TrainingConfig
 from auxo.runs.history import RunHistory
 from auxo.runtime import RuntimeConfig

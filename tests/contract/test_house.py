@@ -27,7 +27,7 @@ ROWS = [
     ["tasks", "bilevel", "attacks"],
     ["interfaces"],
     ["gates"],
-    ["backbones", "pretexts", "labelling", "solvers", "data"],
+    ["backbones", "pretexts", "solvers", "data"],
     ["runs"],
     ["methods"],
     ["evaluation", "recipes"],

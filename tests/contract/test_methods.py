@@ -17,7 +17,6 @@ from auxo.gates.torchjd import TorchJDGate
 from auxo.gates.uncertainty import UncertaintyGate
 from auxo.gates.uniform import UniformGate
 from auxo.interfaces import TrainState
-from auxo.labelling import InventedTaskConfig
 from auxo.losses import LDAM, Focal
 from auxo.methods.auxilearn import AuxiLearn
 from auxo.methods.bissl import BiSSL
@@ -32,6 +31,7 @@ from auxo.methods.pretrain import Pretraining
 from auxo.methods.supervised import Supervised
 from auxo.pretexts import GatedPretextsConfig, GivenTasksConfig
 from auxo.pretexts.byol import BYOL
+from auxo.pretexts.labelling import InventedTaskConfig
 from auxo.pretexts.rotation import Rotation
 from auxo.pretexts.simclr import SimCLR
 from auxo.pretexts.vicreg import VICReg

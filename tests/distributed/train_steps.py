@@ -13,7 +13,6 @@ from auxo.data.fake import oriented_shapes
 from auxo.gates.gcs import GCSGate
 from auxo.gates.uncertainty import UncertaintyGate
 from auxo.interfaces import TrainState
-from auxo.labelling import InventedTaskConfig
 from auxo.losses import LDAM
 from auxo.methods.auxilearn import AuxiLearn
 from auxo.methods.bissl import BiSSL
@@ -28,6 +27,7 @@ from auxo.optimizers import OptimizerConfig
 from auxo.pretexts import GatedPretextsConfig, GivenTasksConfig
 from auxo.pretexts.byol import BYOL
 from auxo.pretexts.jigsaw import Jigsaw
+from auxo.pretexts.labelling import InventedTaskConfig
 from auxo.pretexts.rotation import Rotation
 from auxo.runs import Networks
 from auxo.runtime import RuntimeConfig, open_runtime

@@ -9,8 +9,8 @@ import torch
 from auxo.backbones import BackboneConfig
 from auxo.gates.uniform import UniformGate
 from auxo.interfaces import TrainState
-from auxo.labelling import InventedTaskConfig
 from auxo.methods.auxilearn import AuxiLearn
+from auxo.pretexts.labelling import InventedTaskConfig
 from auxo.runs.networks import Networks
 from auxo.tasks import Classification
 

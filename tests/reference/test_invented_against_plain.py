@@ -8,12 +8,12 @@ from auxo.bilevel import ClassBatch, Implicit, Neumann, differentiate_labels
 from auxo.data.fake import oriented_shapes
 from auxo.gates.uniform import UniformGate
 from auxo.interfaces import TrainState
-from auxo.labelling import InventedTaskConfig
 from auxo.layers.heads import SideBySide
 from auxo.losses import focal_terms
 from auxo.methods.auxilearn import AuxiLearn
 from auxo.optimizers import OptimizerConfig
 from auxo.pretexts import GivenTasksConfig
+from auxo.pretexts.labelling import InventedTaskConfig
 from auxo.runs.networks import Networks
 from auxo.runtime import Runtime, RuntimeConfig
 from auxo.tasks import Classification, Target

@@ -28,12 +28,12 @@ from auxo.interfaces import (
     TrainState,
     View,
 )
-from auxo.labelling import InventedTask, InventedTaskConfig, require_sub_classes
 from auxo.layers.batch_norm import keep_running_statistics
 from auxo.losses import focal_losses
 from auxo.optimizers import OptimizerConfig
 from auxo.options import Range
 from auxo.pretexts import GivenTasksConfig, mean_over_places, place_head
+from auxo.pretexts.labelling import InventedTask, InventedTaskConfig, require_sub_classes
 from auxo.runs.experiment import ExperimentConfig, StageConfig
 from auxo.runtime import Runtime
 from auxo.tasks import AbstractTask, Classification

@@ -36,12 +36,12 @@ from auxo.interfaces import (
     TrainState,
     View,
 )
-from auxo.labelling import LabellingNetwork, encode_images, exhibit_labels, measure_labels
 from auxo.layers.heads import SideBySide, hidden_head
 from auxo.layers.sub_classes import SubClasses, mean_label_entropy_loss
 from auxo.losses import focal_terms
 from auxo.optimizers import LearningRate, OptimizerConfig
 from auxo.options import Range
+from auxo.pretexts.labelling import LabellingNetwork, encode_images, exhibit_labels, measure_labels
 from auxo.runtime import Runtime
 from auxo.tasks import Classification
 from auxo.types import LABEL, Batch, Batches, Images, Metrics

@@ -16,11 +16,11 @@ from auxo.gates.hypergradient import HypergradientGate
 from auxo.gates.torchjd import TorchJDGate
 from auxo.gates.uniform import UniformGate
 from auxo.interfaces import ImageExhibit, TableExhibit, TextExhibit, TrainState
-from auxo.labelling import InventedTaskConfig
 from auxo.methods.auxilearn import AuxiLearn, pet_released
 from auxo.methods.supervised import Supervised
 from auxo.optimizers import OptimizerConfig
 from auxo.pretexts import GivenTasksConfig
+from auxo.pretexts.labelling import InventedTaskConfig
 from auxo.runs.networks import Networks
 from auxo.runtime import Runtime, RuntimeConfig
 from auxo.tasks import Classification, Target

@@ -13,11 +13,11 @@ from auxo.data.splits import TrainSplit
 from auxo.errors import ConfigError
 from auxo.evaluation.images import ImageReader
 from auxo.interfaces import StageStart, TrainState
-from auxo.labelling import encode_images
 from auxo.layers.sub_classes import SubClasses
 from auxo.methods import maxl
 from auxo.methods.maxl import MAXL
 from auxo.optimizers import OptimizerConfig
+from auxo.pretexts.labelling import encode_images
 from auxo.recipes.maxl import cifar100_released, relabelled
 from auxo.runs.networks import Networks
 from auxo.runtime import Runtime, RuntimeConfig

@@ -10,10 +10,10 @@ import torch
 from auxo.backbones import BackboneConfig
 from auxo.data import MetaSplit
 from auxo.errors import InterruptedRunError
-from auxo.labelling import encode_images
 from auxo.methods import maxl
 from auxo.methods.maxl import MAXL
 from auxo.optimizers import OptimizerConfig
+from auxo.pretexts.labelling import encode_images
 from auxo.recipes.maxl import relabelled
 from auxo.runs.experiment import StageConfig
 from auxo.runs.networks import Networks

@@ -15,12 +15,12 @@ from auxo.bilevel.problem import Params
 from auxo.bilevel.vectors import joint_norm
 from auxo.errors import ConfigError
 from auxo.interfaces import AbstractImageReader, AbstractNetworks, Exhibit, View
-from auxo.labelling.exhibits import exhibit_labels
-from auxo.labelling.network import LabellingNetwork, measure_labels
 from auxo.layers.sub_classes import SubClasses, mean_label_entropy_loss
 from auxo.losses import focal_terms
 from auxo.optimizers import OptimizerConfig
 from auxo.options import Options, Range
+from auxo.pretexts.labelling.exhibits import exhibit_labels
+from auxo.pretexts.labelling.network import LabellingNetwork, measure_labels
 from auxo.runtime import Runtime
 from auxo.tasks import Classification
 from auxo.types import Batch, Losses, Metrics

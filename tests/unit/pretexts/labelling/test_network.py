@@ -7,8 +7,8 @@ import torch
 
 from auxo.backbones import BackboneConfig
 from auxo.interfaces import AbstractImageReader
-from auxo.labelling import LabellingNetwork, exhibit_labels, measure_labels
 from auxo.layers.sub_classes import SubClasses
+from auxo.pretexts.labelling import LabellingNetwork, exhibit_labels, measure_labels
 from auxo.runs.networks import Networks
 from auxo.tasks import Classification
 from auxo.types import Batch

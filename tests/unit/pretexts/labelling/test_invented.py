@@ -8,7 +8,7 @@ import torch
 from auxo.backbones import BackboneConfig
 from auxo.data.fake import oriented_shapes
 from auxo.errors import ConfigError
-from auxo.labelling import InventedTask, InventedTaskConfig, require_sub_classes
+from auxo.pretexts.labelling import InventedTask, InventedTaskConfig, require_sub_classes
 from auxo.runs.networks import Networks
 from auxo.runtime import Runtime, RuntimeConfig
 from auxo.tasks import Classification

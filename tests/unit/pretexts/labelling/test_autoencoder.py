@@ -5,7 +5,7 @@ import torch
 
 from auxo.data.fake import oriented_shapes
 from auxo.interfaces import AbstractImageReader, StageStart
-from auxo.labelling import Autoencoder, encode_images
+from auxo.pretexts.labelling import Autoencoder, encode_images
 
 START = StageStart({}, seed=3, device=torch.device("cpu"))
 
