@@ -120,6 +120,7 @@ def invented() -> dict[str, Line]:
         "frozen generator": Line(given("frozen")),
         "MAXL": Line(small_maxl()),
         "MAXL, entropy 0.02": Line(replace(small_maxl(), entropy_weight=0.02)),
+        "MAXL, image rewards": Line(replace(small_maxl(), image_rewards=True, entropy_weight=0.005)),
         "single, linear heads": Line(replace(given("none"), hidden=0)),
         "uniform, linear heads": Line(replace(given("uniform"), hidden=0)),
         "AuxiLearn, linear heads": Line(small_auxilearn()),

@@ -258,6 +258,23 @@ def draw_report() -> None:
     whole.quantize(128).save(ASSETS / "report.png", optimize=True)
 
 
+def draw_labels() -> None:
+    """Train MAXL on the digits and enlarge what it shows of its labels: a minute and a half."""
+    with TemporaryDirectory() as place:
+        folder = Path(place) / "maxl"
+        run_auxo("train", "maxl", "--out", folder)
+        enlarge_labels(folder)
+
+
+def enlarge_labels(folder: Path) -> None:
+    """Write the training images by sub-class of a run of MAXL."""
+    (path,) = (folder / "exhibits" / "train").glob("*-training-images-by-sub-class.png")
+    with Image.open(path) as shown:
+        shown.resize((2 * shown.width, 2 * shown.height), Image.Resampling.NEAREST).save(
+            ASSETS / "maxl_labels.png", optimize=True
+        )
+
+
 def run_auxo(*words: str | Path) -> str:
     """Run a command on the CPU and return what it prints."""
     program = [sys.executable, "-m", "auxo", *words, "--device", "cpu"]
@@ -298,6 +315,7 @@ def main() -> None:
     draw_patches(photo)
     draw_two_views({"photograph": (photograph(96), 0.5), "digit": (one_of_each(train)[5:6], 0.0)})
     draw_explanation()
+    draw_labels()
     draw_report()
     draw_demo()
     draw_hypergradients()

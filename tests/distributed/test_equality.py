@@ -27,6 +27,7 @@ CASES = (
     "auxilearn-hypergradient",
     "maxl",
     "maxl-second-order",
+    "maxl-image-rewards",
     "dtg_auxl",
     "dtg_auxl-batch-norm",
     "dtg_auxl-mixup",

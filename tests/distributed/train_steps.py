@@ -50,6 +50,7 @@ TAUGHT = MAXL.Config(passes="interleaved", hidden=16, sub_classes=(3,), gamma=2.
 CASES |= {
     "maxl": (TAUGHT, "lenet5"),
     "maxl-second-order": (dataclasses.replace(TAUGHT, hypergradient="second_order", entropy="batch"), "lenet5"),
+    "maxl-image-rewards": (dataclasses.replace(TAUGHT, image_rewards=True), "lenet5"),
     "maxl-meta-two-passes": (dataclasses.replace(TAUGHT, outer="meta", passes="two", monitor_every=2), "lenet5"),
 }
 INVENTED = InventedTaskConfig(sub_classes=(3,), every=2, hidden=16, entropy_weight=0.2, weight=1.0)

@@ -178,6 +178,18 @@ def mean_by_class(
     return join(members.T @ probabilities) / counts.clamp_min(1).unsqueeze(1), counts
 
 
+@torch.no_grad()
+def center_by_class(
+    values: Float[Tensor, "n total"],
+    labels: Int[Tensor, " n"],
+    *,
+    num_classes: int,
+    join: Callable[[Tensor], Tensor],
+) -> Float[Tensor, "n total"]:
+    """Return values less their mean over the images of the same class; called as :func:`mean_by_class` is."""
+    return values - mean_by_class(values, labels, num_classes=num_classes, join=join)[0][labels]
+
+
 def mean_label_entropy_loss(
     probabilities: Float[Tensor, "n total"],
     labels: Int[Tensor, " n"],

@@ -37,7 +37,7 @@ from auxo.interfaces import (
     View,
 )
 from auxo.layers.heads import SideBySide, hidden_head
-from auxo.layers.sub_classes import SubClasses, mean_label_entropy_loss
+from auxo.layers.sub_classes import SubClasses, center_by_class, mean_label_entropy_loss
 from auxo.losses import focal_terms
 from auxo.optimizers import LearningRate, OptimizerConfig
 from auxo.options import Range
@@ -129,6 +129,9 @@ class MAXL(AbstractMethod):
         """Weight of the negative entropy of the mean label; without it few sub-classes are used."""
         entropy: Literal["batch", "class"] = "batch"
         """Take the mean label over the batch (released), or over each class of it."""
+        image_rewards: bool = False
+        """Teach only what differs between the images of a class: from each label's gradient its mean over the class in
+        the batch is taken away, and features of the labelling network are normalised over the batch; ours."""
         gamma: Annotated[float, Range(low=0)] = 2.0
         """Exponent of both focal losses; 0 is cross-entropy."""
         hidden: Annotated[int, Range(low=0)] = 512
@@ -217,7 +220,9 @@ class MAXL(AbstractMethod):
             self.monitor = ConflictMonitor(("auxiliary",))
             self.auxiliary = hidden_head("auxiliary", num_features, hidden, self.sub_classes.total, seed=seed)
         if config.labels in _HAS_NETWORK:
-            self.generator = LabellingNetwork(networks, self.sub_classes, hidden=hidden, leak=config.leak)
+            self.generator = LabellingNetwork(
+                networks, self.sub_classes, hidden=hidden, leak=config.leak, normalises=config.image_rewards
+            )
             self.generator.requires_grad_(config.labels == "generated")
 
     def optimizers(self) -> dict[str, Optimizer]:
@@ -312,13 +317,15 @@ class MAXL(AbstractMethod):
         with runtime.autocast():
             labels = self._generate_labels(batch)
         result = self._differentiate_labels(labels.detach(), state, batches, runtime)
-        join = runtime.differentiable_sum
+        join, num_classes, rewards = runtime.differentiable_sum, self.task.num_outputs, result.grads["labels"]
+        if config.image_rewards:
+            rewards = center_by_class(rewards, batch.labels, num_classes=num_classes, join=runtime.sum)
         entropy_loss = mean_label_entropy_loss(
-            labels, batch.labels, num_classes=self.task.num_outputs, over=config.entropy, join=join
+            labels, batch.labels, num_classes=num_classes, over=config.entropy, join=join
         )
         parameters = [*self.generator.parameters()]
         weight = 0.0 if config.hypergradient == "first_order_released" else config.entropy_weight
-        terms = (labels * result.grads["labels"]).sum(), weight * entropy_loss
+        terms = (labels * rewards).sum(), weight * entropy_loss
         taught, spread = (
             [
                 gradient
@@ -333,7 +340,7 @@ class MAXL(AbstractMethod):
             "entropy_term": entropy_loss.detach(),
             "taught_gradient": joint_norm(taught),
             "entropy_gradient": joint_norm(spread),
-            **measure_labels(labels, batch.labels, num_classes=self.task.num_outputs, join=runtime.sum),
+            **measure_labels(labels, batch.labels, num_classes=num_classes, join=runtime.sum),
         }
 
     def _differentiate_labels(

@@ -1,5 +1,7 @@
 """MAXL on the built-in digits, its labels learned anew by a network that starts afresh, and the released run."""
 
+from dataclasses import replace
+
 from auxo.backbones import BackboneConfig
 from auxo.data import DataConfig
 from auxo.methods.maxl import MAXL
@@ -8,7 +10,15 @@ from auxo.runs.experiment import ExperimentConfig, StageConfig, Transfer
 
 _FAST = OptimizerConfig(lr=0.05)
 _TEACHER = OptimizerConfig(name="adamw", lr=0.01)
-_DIGITS = MAXL.Config(optimizer=_FAST, generator_optimizer=_TEACHER, passes="interleaved", hidden=64)
+_DIGITS = MAXL.Config(
+    optimizer=_FAST,
+    generator_optimizer=_TEACHER,
+    passes="interleaved",
+    hidden=64,
+    gamma=0.0,
+    entropy_weight=0.005,  # at the released 0.2 the labels end uniform: see the method's page
+    image_rewards=True,
+)
 
 
 def recipe() -> ExperimentConfig:
@@ -18,7 +28,7 @@ def recipe() -> ExperimentConfig:
 
 def relabelled() -> ExperimentConfig:
     """Return two stages: MAXL, and a network with first weights that learns the sub-classes that MAXL ended with."""
-    anew = MAXL.Config(optimizer=_FAST, hidden=64, labels="earlier")
+    anew = replace(_DIGITS, labels="earlier")
     taken = Transfer(stage="invent", part="generator", to="generator")
     return ExperimentConfig(
         stages=(

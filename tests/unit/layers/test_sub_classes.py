@@ -8,6 +8,7 @@ import torch
 from auxo.errors import ConfigError, DataError
 from auxo.layers.sub_classes import (
     SubClasses,
+    center_by_class,
     describe_labels,
     mean_by_class,
     mean_label_entropy_loss,
@@ -143,3 +144,9 @@ def test_shuffle__values_of_each_class__as_many_of_each_on_other_images():
     assert torch.equal(mixed % 3, labels)
     assert torch.equal(mixed.sort().values, values)
     assert (mixed == values).float().mean() < 0.1
+
+
+def test_center_by_class__values_of_two_classes__less_the_mean_of_their_own():
+    values = torch.tensor([[1.0, 2.0], [3.0, 6.0], [5.0, 7.0]])
+    found = center_by_class(values, torch.tensor([0, 0, 2]), num_classes=3, join=lambda tensor: tensor)
+    assert found.tolist() == [[-1.0, -2.0], [1.0, 2.0], [0.0, 0.0]]

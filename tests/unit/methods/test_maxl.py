@@ -62,6 +62,18 @@ def test_levels__each_step__leaves_the_other_level_to_the_bit(way):
     assert {"generator.backbone.convolution1.weight", "generator.head.outer.weight"} <= moved
 
 
+@pytest.mark.parametrize(("image_rewards", "is_taught"), [(False, True), (True, False)])
+def test_image_rewards__images_of_a_class_that_are_alike__nothing_to_teach(image_rewards, is_taught):
+    method = make(replace(TINY, image_rewards=image_rewards, alpha=0.5))
+    batch = make_batch()
+    alike = torch.stack([batch.images[int((batch.labels == label).nonzero()[0])] for label in batch.labels])
+    state = TrainState(method.optimizers(), kind="second")
+    told = method.update(state, {"second": replace(batch, images=alike)}, RUNTIME)
+    assert (float(told["taught_gradient"]) > 1e-6) == is_taught
+    told = method.update(state, {"second": batch}, RUNTIME)
+    assert float(told["taught_gradient"]) > 1e-6
+
+
 def test_plan__two_passes__a_whole_pass_of_each_level_in_turn():
     passes = {"train": 3, "second": 3}
     plans = [TINY.plan(number, passes) for number in range(8)]

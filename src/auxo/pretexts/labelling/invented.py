@@ -15,7 +15,7 @@ from auxo.bilevel.problem import Params
 from auxo.bilevel.vectors import joint_norm
 from auxo.errors import ConfigError
 from auxo.interfaces import AbstractImageReader, AbstractNetworks, Exhibit, View
-from auxo.layers.sub_classes import SubClasses, mean_label_entropy_loss
+from auxo.layers.sub_classes import SubClasses, center_by_class, mean_label_entropy_loss
 from auxo.losses import focal_terms
 from auxo.optimizers import OptimizerConfig
 from auxo.options import Options, Range
@@ -57,6 +57,9 @@ class InventedTaskConfig(Options):
     """Weight of the negative entropy of the mean label, as in MAXL; the release has none."""
     entropy: Literal["batch", "class"] = "batch"
     """Take the mean label over the batch, or over each class of it."""
+    image_rewards: bool = False
+    """Teach only what differs between the images of a class: from each label's gradient its mean over the class in the
+    batch is taken away, and the labelling network's features are normalised over the batch; ours."""
     hidden: Annotated[int, Range(low=0)] = 512
     """Width of the hidden layer of the labelling network's head; 0 for a linear one."""
     mode: Literal["train", "eval"] = "train"
@@ -120,7 +123,9 @@ class InventedTask(nn.Module):
         self.class_names = Classification.require(networks.task).class_names
         self.sub_classes = SubClasses(config.sub_classes, num_classes=len(self.class_names))
         self.head = networks.linear_head("auxiliary", self.sub_classes.total)
-        self.generator = LabellingNetwork(networks, self.sub_classes, hidden=config.hidden, leak=config.leak)
+        self.generator = LabellingNetwork(
+            networks, self.sub_classes, hidden=config.hidden, leak=config.leak, normalises=config.image_rewards
+        )
 
     def label(self, batch: Batch, *, runtime: Runtime) -> Float[Tensor, "batch total"]:
         """Return the labels of a batch without a graph."""
@@ -182,6 +187,8 @@ class InventedTask(nn.Module):
         result = self._differentiate(labels.detach(), lower, inner_loss, outer_loss, scale, seed=seed, runtime=runtime)
         slopes = result.grads[_LABELS] / (scale if config.released_factor else 1.0)
         num_classes = len(self.class_names)
+        if config.image_rewards:
+            slopes = center_by_class(slopes, batch.labels, num_classes=num_classes, join=runtime.sum)
         told = measure_labels(labels, batch.labels, num_classes=num_classes, join=runtime.sum)
         entropy_loss = mean_label_entropy_loss(
             labels, batch.labels, num_classes=num_classes, over=config.entropy, join=runtime.differentiable_sum

@@ -23,6 +23,8 @@ class LabellingNetwork(nn.Module):
         sub_classes: which sub-classes belong to which class.
         hidden: width of the head's hidden layer; 0 for a linear head.
         leak: see :meth:`auxo.layers.sub_classes.SubClasses.spread`.
+        normalises: bring every feature to mean 0 and variance 1 over the batch in front of the head: else labels that
+            are all pushed alike can end in features that no longer depend on the image.
         name: of the network; that of its head is ``NAME_head``.
 
     Attributes:
@@ -37,11 +39,13 @@ class LabellingNetwork(nn.Module):
         *,
         hidden: int,
         leak: float = 0.0,
+        normalises: bool = False,
         name: str = "generator",
     ) -> None:
         super().__init__()
         self.backbone = networks.new(name)
         size = self.backbone.num_features, hidden, sub_classes.total
+        self.norm = nn.BatchNorm1d(size[0], affine=False) if normalises else nn.Identity()
         self.head = hidden_head(f"{name}_head", *size, seed=networks.seed)
         self.sub_classes, self._leak = sub_classes, leak
 
@@ -52,7 +56,8 @@ class LabellingNetwork(nn.Module):
             images: normalised.
             labels: the class of each image.
         """
-        return self.sub_classes.spread(self.head(self.backbone(images).pooled), labels, leak=self._leak)
+        features = self.norm(self.backbone(images).pooled)
+        return self.sub_classes.spread(self.head(features), labels, leak=self._leak)
 
     @torch.no_grad()
     def label(

@@ -52,6 +52,17 @@ def test_label__in_train_mode__depends_on_the_batch_and_in_eval_mode_does_not():
     assert not any(module.training for module in network.modules())
 
 
+@pytest.mark.parametrize(("normalises", "tells"), [(False, False), (True, True)])
+def test_labels__of_features_that_hardly_differ__tell_images_apart_only_if_normalised(normalises, tells):
+    network = make(backbone="lenet5", normalises=normalises)
+    inner = [module for module in network.backbone.modules() if isinstance(module, torch.nn.Linear)][-1]
+    with torch.no_grad():
+        inner.weight.mul_(0.05)
+        inner.bias.fill_(1.0)  # no feature is cut off
+        inside = network(IMAGES, torch.ones(6, dtype=torch.long))[:, 2:5]
+    assert (float(inside.std(0).mean()) > 0.02) is tells
+
+
 def test_first_weights__of_another_name__are_others():
     one, same, other = make(), make(), make(name="second")
     assert all(torch.equal(tensor, same.state_dict()[name]) for name, tensor in one.state_dict().items())
