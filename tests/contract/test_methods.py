@@ -46,6 +46,7 @@ from auxo.tasks import Classification, Target
 from auxo.types import Batch
 
 LDAM_DRW = LDAM(class_weights="effective_number", reweight_after=0.0)
+PASSES = {"train": 2, "second": 2}
 BYOL = BYOL.Config(hidden=16, outputs=8)
 RECIPES = {name: load_recipe(name) for name in entries("methods")}
 CONFIGS = {
@@ -134,12 +135,12 @@ def batches(config, step=0):
         chosen = places[view.split]
         known = labels[chosen] if view.split in ("train", "meta") else torch.full_like(chosen, -1)
         made[name] = Batch(images[chosen] * (1 - 0.1 * number), {"label": known, "fine": chosen % 3}, chosen)
-    return {name: made[name] for name in config.plan(step, {}).batches}
+    return {name: made[name] for name in config.plan(step, PASSES).batches}
 
 
 def advance(method, state, runtime, count):
     for _ in range(count):
-        state.kind = method.config.plan(state.step, {}).kind
+        state.kind = method.config.plan(state.step, PASSES).kind
         metrics = method.update(state, batches(method.config, state.step), runtime)
         state.step += 1
     return metrics

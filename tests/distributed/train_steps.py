@@ -122,7 +122,7 @@ def main(folder, batch_size):
             state = TrainState(method.optimizers(), seed=0, num_steps=STEPS[backbone])
             for fetched in zip(*(loader.batches(range(STEPS[backbone])) for loader in loaders), strict=True):
                 ready = {}
-                plan = config.plan(state.step, PASSES if name == "maxl-meta-two-passes" else {})
+                plan = config.plan(state.step, PASSES)
                 state.kind = plan.kind
                 for view_name in plan.batches:
                     view = views[view_name]

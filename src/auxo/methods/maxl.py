@@ -183,13 +183,20 @@ class MAXL(AbstractMethod):
             """Return a step of one level."""
             if self.labels != "generated":
                 return StepPlan({"train": step}, None, self._name_first(step))
-            first, second = (passes["train"], passes["second"]) if self.passes == "two" else (self.generator_every, 1)
-            turn, place = divmod(step, first + second)
-            if place < first:
-                number = turn * first + place
-                return StepPlan({"train": number}, ("main",), self._name_first(number))
-            number = turn * second + place - first
-            return StepPlan(dict.fromkeys([*self.required_views()][1:], number), ("generator",), "second")
+            first, second = self._count_steps(passes)
+            epoch, place = divmod(step, first + second)
+            run = first if self.passes == "two" else min(self.generator_every, first)  # of one level without the other
+            turn, within = divmod(place, run + 1) if self.passes == "interleaved" else (0, place)
+            if within >= run and turn < second:
+                number = epoch * second + turn + within - run
+                return StepPlan(dict.fromkeys([*self.required_views()][1:], number), ("generator",), "second")
+            number = epoch * first + place - min(turn, second)
+            return StepPlan({"train": number}, ("main",), self._name_first(number))
+
+        def _count_steps(self, passes: Mapping[str, int]) -> tuple[int, int]:
+            """Return the steps of each level in an epoch; of the first always a whole pass."""
+            first = passes["train"]
+            return first, passes["second"] if self.passes == "two" else max(1, first // self.generator_every)
 
         def _name_first(self, number: int) -> str:
             """Return the kind of a step of the first level."""
@@ -200,10 +207,7 @@ class MAXL(AbstractMethod):
             """Return the steps of both levels in a pass over the first level's images."""
             if self.labels != "generated":
                 return passes["train"]
-            if self.passes == "two":
-                return passes["train"] + passes["second"]
-            turns = max(1, passes["train"] // self.generator_every)
-            return turns * (self.generator_every + 1)
+            return sum(self._count_steps(passes))
 
         def schedule(self, name: str) -> OptimizerConfig:
             """Return the options of the level's optimiser."""

@@ -95,6 +95,19 @@ def test_plan__interleaved__a_step_of_the_second_level_after_so_many_of_the_firs
     assert config.steps_per_epoch({"train": 4}) == 6
 
 
+@pytest.mark.parametrize(
+    ("every", "length", "kinds"),
+    [(4, 6, "ffffsff"), (2, 5, "ffsffsf"), (1, 2, "fsfs"), (9, 3, "fffs")],
+)
+def test_plan__interleaved__an_epoch_shows_all_images_once_whatever_the_turns(every, length, kinds):
+    config, passes = replace(TINY, passes="interleaved", generator_every=every), {"train": length, "second": length}
+    assert config.steps_per_epoch(passes) == len(kinds)
+    plans = [config.plan(number, passes) for number in range(2 * len(kinds))]
+    assert "".join(plan.kind[0] for plan in plans) == 2 * kinds
+    assert [plan.batches["train"] for plan in plans if "train" in plan.batches] == [*range(2 * length)]
+    assert [plan.batches["second"] for plan in plans if "second" in plan.batches] == [*range(2 * kinds.count("s"))]
+
+
 def test_plan__monitored__every_so_many_steps_of_the_first_level():
     config = replace(TINY, passes="interleaved", generator_every=2, monitor_every=3)
     kinds = [config.plan(number, {"train": 4, "second": 4}).kind for number in range(9)]
