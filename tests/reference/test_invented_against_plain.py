@@ -64,7 +64,10 @@ def take_step(method, train, outer):
 
 def plain_losses(method, train, outer, weights):
     """The combined and the primary loss, and the parameters of both levels."""
-    network = lambda images: method.backbone(images).pooled  # noqa: E731  a rendering in one line
+
+    def network(images):
+        return method.backbone(images).pooled
+
     heads = {
         "semantic": method.semantic,
         "column": method.given.column_heads[0],

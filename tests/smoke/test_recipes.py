@@ -19,8 +19,8 @@ RECIPES = {
     "auxo.methods.gssl:nomoe": FEW,
     "auxo.methods.gssl:lorot": FEW,
     "auxo.methods.gssl:transform_only": FEW,
-    "auxo.methods.auxilearn:recipe": FEW,
-    "auxo.methods.auxilearn:invented": FEW,
+    "auxo.recipes.auxilearn:recipe": FEW,
+    "auxo.recipes.auxilearn:invented": FEW,
     "auxo.methods.fixmatch:cifar10_released": ["--data.num-train", "120", "--data.num-labelled", "60"],
 }
 

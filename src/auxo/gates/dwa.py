@@ -68,7 +68,7 @@ class DWAGate(AbstractGate):
         """Return the loss at weights that stay the same for an epoch."""
         del features  # they have no say
         if step.learns:
-            self._follow(losses.detach(), step)
+            self._follow_losses(losses.detach(), step)
         weights = self._find_weights().to(losses)
         return GateResult(step.batch.mean((losses * weights).sum(1)), weights)
 
@@ -79,7 +79,7 @@ class DWAGate(AbstractGate):
         ratios = self.last / self.before_last.clamp_min(_SMALLEST)
         return (ratios / self.temperature).softmax(0)
 
-    def _follow(self, losses: Float[Tensor, "samples tasks"], step: GateStep) -> None:
+    def _follow_losses(self, losses: Float[Tensor, "samples tasks"], step: GateStep) -> None:
         """Take a step's losses into the mean of its epoch; the first step of an epoch ends the one before."""
         if step.epoch != int(self.epoch):
             if self.num_steps > 0:

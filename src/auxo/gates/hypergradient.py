@@ -147,9 +147,9 @@ class HypergradientGate(AbstractGate):
             self.calls += 1
         with torch.enable_grad():
             values = losses.detach().requires_grad_()
-            (slope,) = torch.autograd.grad(self._combine(values, self._hyper(), step), values)
+            (slope,) = torch.autograd.grad(self._combine_losses(values, self._read_hyper(), step), values)
         weights = step.runtime.mean_of(slope.transpose(0, 1).flatten(1).sum(1))
-        return GateResult(self._combine(losses, self._hyper(), step), weights)
+        return GateResult(self._combine_losses(losses, self._read_hyper(), step), weights)
 
     def frozen_parameters(self) -> dict[str, str]:
         """Return the network."""
@@ -167,7 +167,7 @@ class HypergradientGate(AbstractGate):
 
         def inner_loss(params: Params, hyper: Params, buffers: Params, batch: Batch) -> tuple[Tensor, Params]:
             found = functions.losses_at(params, batch)
-            loss = step.scale * self._combine(found.weighed, hyper, step, batch=batch)
+            loss = step.scale * self._combine_losses(found.weighed, hyper, step, batch=batch)
             return (loss + batch.mean(found.primary) if step.primary is None else loss), buffers
 
         def outer_loss(params: Params, _hyper: Params, buffers: Params, batch: Batch) -> tuple[Tensor, Params]:
@@ -179,7 +179,7 @@ class HypergradientGate(AbstractGate):
         result = hypergradient(
             BilevelProblem(inner_loss=inner_loss, outer_loss=outer_loss),
             step.weights,
-            self._hyper(),
+            self._read_hyper(),
             inner=[functions.train],
             outer=functions.own,
             solver=Implicit(linear=linear),
@@ -208,7 +208,7 @@ class HypergradientGate(AbstractGate):
         if self.config.monotone:
             self.network.clamp()
 
-    def _hyper(self) -> Params:
+    def _read_hyper(self) -> Params:
         """Return the network's parameters by name, detached."""
         return {name: value.detach() for name, value in self.network.named_parameters()}
 
@@ -216,7 +216,7 @@ class HypergradientGate(AbstractGate):
         """Return the network's parameters as one vector."""
         return torch.cat([value.detach().flatten() for value in self.network.parameters()])
 
-    def _combine(
+    def _combine_losses(
         self,
         losses: Float[Tensor, "samples tasks *places"],
         hyper: Params,

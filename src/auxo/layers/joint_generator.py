@@ -164,11 +164,13 @@ class JointGenerator(nn.Module):
         answers = answers.float() if answers.dtype.itemsize < 4 else answers
         if self.sub_classes is not None:
             return _choose_sub_classes(answers, mixed, own.numbers + partner.numbers, self.sub_classes.owner)
-        parts = zip(answers.split(self._widths, -1), mixed.split(self._widths, -1), self.blocks, strict=True)
+        parts = zip(
+            answers.split(self._given_widths, -1), mixed.split(self._given_widths, -1), self.blocks, strict=True
+        )
         return torch.cat([_smooth_logs(b, a).softmax(-1) if kind.is_class else a + b for b, a, kind in parts], -1)
 
     @property
-    def _widths(self) -> list[int]:
+    def _given_widths(self) -> list[int]:
         """Numbers of each given target."""
         return [block.width for block in self._given]
 

@@ -10,13 +10,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from auxo.backbones import BackboneConfig
-from auxo.data import DataConfig
 from auxo.errors import ConfigError, OptionError
 from auxo.gates import AbstractGate, ConflictMonitor, GateConfig, GateStep, TaskLosses, build_gate_step
-from auxo.gates.combinations.linear import LinearCombination
 from auxo.gates.hypergradient import HypergradientGate
-from auxo.gates.uniform import UniformGate
 from auxo.interfaces import (
     AbstractImageReader,
     AbstractMethod,
@@ -34,7 +30,6 @@ from auxo.optimizers import OptimizerConfig
 from auxo.options import Range
 from auxo.pretexts import GivenTasksConfig, mean_over_places, place_head
 from auxo.pretexts.labelling import InventedTask, InventedTaskConfig, require_sub_classes
-from auxo.runs.experiment import ExperimentConfig, StageConfig
 from auxo.runtime import Runtime
 from auxo.tasks import AbstractTask, Classification
 from auxo.types import Batch, Batches, Features, Images, Losses, Metrics
@@ -192,7 +187,7 @@ class AuxiLearn(AbstractMethod):
         self.monitor = ConflictMonitor(self.names)
 
     @property
-    def _lower(self) -> dict[str, nn.Module]:
+    def _lower_parts(self) -> dict[str, nn.Module]:
         """All that learns by the combined loss, by name, but for the gate."""
         parts = {"backbone": self.backbone, "semantic": self.semantic}
         if self.config.weight:
@@ -216,7 +211,7 @@ class AuxiLearn(AbstractMethod):
             loss = batch.mean(mean_over_places(self._primary_losses(features, batch, runtime)))
             runtime.step(state.optimizers["main"], loss)
             return {"primary_loss": loss.detach()}
-        answers = self._answer(state, batch, runtime)
+        answers = self._answer_tasks(state, batch, runtime)
         step = self._gate_step(state, batches, answers, runtime)
         result = self.gate(self._stack_weighed(answers), answers.features, step)
         losses = {name: batch.mean(each) for name, each in zip(self.names, answers.means.unbind(1), strict=True)}
@@ -230,7 +225,7 @@ class AuxiLearn(AbstractMethod):
         runtime.step(state.optimizers["main"], loss)
         weights = step.scale * result.weights
         told = {f"gate_{name}": weight for name, weight in zip(self._weighed_names, weights.unbind(), strict=True)}
-        taught = self._teach(state, batches, weights, runtime) if "outer" in batches else {}
+        taught = self._teach_labels(state, batches, weights, runtime) if "outer" in batches else {}
         return {name: value.detach() for name, value in {**metrics, **told, **taught}.items()}
 
     def head_logits(self, images: Images) -> dict[str, Tensor]:
@@ -272,7 +267,9 @@ class AuxiLearn(AbstractMethod):
             return focal_losses(outputs, batch.labels, gamma=self.config.gamma)
         return self.task.losses(outputs, batch.targets)
 
-    def _answer(self, state: TrainState, batch: Batch, runtime: Runtime, *, labels: Tensor | None = None) -> _Answers:
+    def _answer_tasks(
+        self, state: TrainState, batch: Batch, runtime: Runtime, *, labels: Tensor | None = None
+    ) -> _Answers:
         """Return the losses of every image; with labels of the invented task, or with those that its network gives."""
         with runtime.autocast():
             features = self.backbone(batch.images)
@@ -300,7 +297,7 @@ class AuxiLearn(AbstractMethod):
 
         def answer(batch: Batch) -> TaskLosses:
             with keep_running_statistics(self):  # those of the labelling network, too
-                found = self._answer(state, batch, plain)
+                found = self._answer_tasks(state, batch, plain)
             return TaskLosses(self._stack_weighed(found), found.primary_means)
 
         scale = float(len(self._weighed_names)) if self.config.sum_tasks else 1.0
@@ -308,20 +305,20 @@ class AuxiLearn(AbstractMethod):
             state,
             batches,
             runtime,
-            parts=self._lower,
+            parts=self._lower_parts,
             answer=answer,
             primary=0 if covers_all else None,
             primary_loss=batches["train"].mean(answers.primary_means),
             scale=scale if covers_all else scale * self.config.weight,
         )
 
-    def _teach(self, state: TrainState, batches: Batches, weights: Tensor, runtime: Runtime) -> Metrics:
+    def _teach_labels(self, state: TrainState, batches: Batches, weights: Tensor, runtime: Runtime) -> Metrics:
         """Let the labelling network follow the primary loss on other images, the gate's weights held fixed."""
         assert self.invented is not None  # the plan asks for an upper step
         batch, outer, plain = batches["train"], batches["outer"], replace(runtime, autocast_dtype=None)
 
         def inner_loss(labels: Tensor) -> Tensor:
-            answers = self._answer(state, batch, plain, labels=labels)
+            answers = self._answer_tasks(state, batch, plain, labels=labels)
             weighed = self._stack_weighed(answers)
             means = torch.stack([batch.mean(mean_over_places(each)) for each in weighed.unbind(1)])
             loss = (weights * means).sum()
@@ -335,66 +332,10 @@ class AuxiLearn(AbstractMethod):
         return self.invented.teach(
             optimizers["generator"],
             batch,
-            self._lower,
+            self._lower_parts,
             inner_loss=inner_loss,
             outer_loss=outer_loss,
             rate=float(optimizers["main"].param_groups[0]["lr"]),
             seed=state.step,
             runtime=runtime,
         )
-
-
-def recipe() -> ExperimentConfig:
-    """Return two pretexts beside the classes of the built-in digits, with a LeNet-5 and few upper steps."""
-    given = GivenTasksConfig(pretexts=("rotation", "jigsaw"))
-    method = AuxiLearn.Config(given=given, gate=HypergradientGate.Config(every=10))
-    return ExperimentConfig(stages=(StageConfig(method=method, epochs=8),))
-
-
-def invented() -> ExperimentConfig:
-    """Return one invented task beside the classes of the built-in digits, whose labels come to say nothing more."""
-    teacher = OptimizerConfig(name="adamw", lr=0.01)
-    task = InventedTaskConfig(sub_classes=(3,), weight=1.0, every=2, optimizer=teacher, hidden=64)
-    method = AuxiLearn.Config(invented=task, gate=UniformGate.Config())
-    return ExperimentConfig(stages=(StageConfig(method=method),))
-
-
-def cifar100_fine() -> ExperimentConfig:
-    """Return the 20 coarse classes of CIFAR-100, the fine ones an auxiliary column, with a ResNet-20; ours."""
-    method = AuxiLearn.Config(given=GivenTasksConfig(columns=("fine",)), gate=HypergradientGate.Config(every=10))
-    return ExperimentConfig(
-        backbone=BackboneConfig(name="resnet20"),
-        data=DataConfig(scenario="cifar100", label_column="coarse", columns=("fine",), augment="crop_flip"),
-        stages=(StageConfig(method=method, epochs=100, batch_size=128),),
-    )
-
-
-def pet_released() -> ExperimentConfig:
-    """Return the released setting for Oxford-IIIT Pet, 30 images a class: an invented task, ResNet-18, 150 epochs.
-
-    Gate and labelling network each have the release's optimiser. Differs: training images judge the labels, where the
-    release holds about 9 out, fewer than there are classes; crops are random parts of the image, not 224 of 256 pixels;
-    classes are drawn with their proportions. Written offline: the way over the hub is untested.
-    """
-    method = AuxiLearn.Config(
-        optimizer=OptimizerConfig(lr=1e-3, nesterov=False, weight_decay=5e-3, schedule="cosine"),
-        invented=InventedTaskConfig(sub_classes=(5,), scale=1e-3, released_factor=True, leak=1e-8),
-        gate=HypergradientGate.Config(
-            network=LinearCombination.Config(skip=True),
-            every=30,
-            scale=1e-3,
-            released_factor=True,
-            rule="sgd",
-            lr=1e-3,
-            weight_decay=5e-3,
-            clip=50.0,
-        ),
-        covers="all",
-        gamma=2.0,
-    )
-    data = DataConfig(train="hf://timm/oxford-iiit-pet:train", test="hf://timm/oxford-iiit-pet:test")
-    return ExperimentConfig(
-        backbone=BackboneConfig(name="resnet18"),
-        data=replace(data, num_train=1110, val_fraction=0.3, image_size=224, augment="crop_resize_flip"),
-        stages=(StageConfig(method=method, epochs=150, batch_size=16),),
-    )

@@ -241,7 +241,7 @@ class DTGAuxL(AbstractMethod):
 
     def head_logits(self, images: Images) -> dict[str, Tensor]:
         """Return the outputs of the primary head, ``semantic``."""
-        return {"semantic": self._answer(self.backbone(images), images)}
+        return {"semantic": self._answer_primary(self.backbone(images), images)}
 
     def pretext_heads(self) -> dict[str, PretextHead]:
         """Return the heads of the given pretexts."""
@@ -254,7 +254,7 @@ class DTGAuxL(AbstractMethod):
         names = (name for name, _ in self.named_parameters() if name.startswith("generated.generator."))
         return dict.fromkeys(names, "the generator stays at its first weights: a control")
 
-    def _answer(self, features: Features, images: Images) -> Tensor:
+    def _answer_primary(self, features: Features, images: Images) -> Tensor:
         """Return the primary head's outputs."""
         if isinstance(self.semantic, PlaceHead):
             outputs: Tensor = self.semantic(features.maps, (images.shape[-2], images.shape[-1]))
@@ -280,7 +280,7 @@ class DTGAuxL(AbstractMethod):
     def _primary_loss(self, features: Features, batch: Batch, runtime: Runtime) -> Float[Tensor, ""]:
         """Return the mean loss of the task over the joined batch."""
         with runtime.autocast():
-            outputs = self._answer(features, batch.images)
+            outputs = self._answer_primary(features, batch.images)
         return batch.mean(mean_over_places(self.task.losses(outputs, batch.targets)))
 
     def _lower_losses(self, inputs: _LowerInputs, runtime: Runtime) -> dict[str, Float[Tensor, ""]]:
@@ -317,7 +317,7 @@ class DTGAuxL(AbstractMethod):
             mean=None if runtime.num_processes == 1 else runtime.mean_of,
             seed=state.step,
         )
-        term, told = self._regularize(inputs, exact)
+        term, told = self._regularize_items(inputs, exact)
         slopes: Sequence[Tensor] = [torch.zeros_like(each) for each in phi]
         if term.requires_grad:  # else labels of quantities alone are generated, of which no term is
             slopes = torch.autograd.grad(config.regularizer * term, phi, allow_unused=True, materialize_grads=True)
@@ -339,7 +339,7 @@ class DTGAuxL(AbstractMethod):
         terms = self.config.products + 1
         return Implicit(linear=Neumann(terms=terms, scale=scale, measure_residual=False, may_grow=True))
 
-    def _regularize(self, inputs: _LowerInputs, runtime: Runtime) -> tuple[Float[Tensor, ""], Metrics]:
+    def _regularize_items(self, inputs: _LowerInputs, runtime: Runtime) -> tuple[Float[Tensor, ""], Metrics]:
         """Return the instance regularisation, attached to the generator alone, and what would show a collapse."""
         config, batch = self.config, inputs.batch
         if self.generated is None or inputs.pairing is None:

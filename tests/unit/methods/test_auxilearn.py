@@ -16,11 +16,12 @@ from auxo.gates.hypergradient import HypergradientGate
 from auxo.gates.torchjd import TorchJDGate
 from auxo.gates.uniform import UniformGate
 from auxo.interfaces import ImageExhibit, TableExhibit, TextExhibit, TrainState
-from auxo.methods.auxilearn import AuxiLearn, pet_released
+from auxo.methods.auxilearn import AuxiLearn
 from auxo.methods.supervised import Supervised
 from auxo.optimizers import OptimizerConfig
 from auxo.pretexts import GivenTasksConfig
 from auxo.pretexts.labelling import InventedTaskConfig
+from auxo.recipes.auxilearn import pet_released
 from auxo.runs.networks import Networks
 from auxo.runtime import Runtime, RuntimeConfig
 from auxo.tasks import Classification, Target
@@ -75,7 +76,7 @@ def test_levels__step_of_the_labelling_network__leaves_the_network_to_the_bit():
     method = make(AuxiLearn.Config(invented=INVENTED, given=GivenTasksConfig(columns=("fine",))))
     state, batch = TrainState(method.optimizers()), make_batch()
     before = {name: value.detach().clone() for name, value in method.state_dict().items()}
-    method._teach(state, {"train": batch, "outer": make_batch(12)}, torch.ones(2), RUNTIME)
+    method._teach_labels(state, {"train": batch, "outer": make_batch(12)}, torch.ones(2), RUNTIME)
     changed = {name for name, value in method.state_dict().items() if not torch.equal(value, before[name])}
     assert changed == {f"invented.generator.{name}" for name, _ in method.invented.generator.named_parameters()}
 
@@ -114,7 +115,7 @@ def test_loss__gate_that_covers_all__has_the_primary_loss_in_it():
 def test_gate_step__losses_at_the_weights_as_they_are__are_those_of_the_step():
     method = make(replace(TINY, covers="all"))
     state, batches = TrainState(method.optimizers(), step=3), {"train": make_batch(), "gate": make_batch(12)}
-    answers = method._answer(state, batches["train"], RUNTIME)
+    answers = method._answer_tasks(state, batches["train"], RUNTIME)
     step = method._gate_step(state, batches, answers, RUNTIME)
     assert isinstance(step, GateStep)
     before = method.state_dict()["backbone.convolution1.weight"].clone()
@@ -126,7 +127,7 @@ def test_gate_step__losses_at_the_weights_as_they_are__are_those_of_the_step():
     other = step.losses_at(moved, batches["train"])
     assert (other.weighed != found.weighed).any(0).tolist() == [False, True, False]
     assert torch.equal(method.state_dict()["backbone.convolution1.weight"], before)
-    lower = {f"{name}.{inner}" for name, part in method._lower.items() for inner, _ in part.named_parameters()}
+    lower = {f"{name}.{inner}" for name, part in method._lower_parts.items() for inner, _ in part.named_parameters()}
     assert step.weights.keys() == lower
 
 
@@ -151,7 +152,7 @@ def test_plan__monitor__has_a_kind_of_its_own():
 def test_monitor__cosine_and_norms__are_those_of_the_gradients():
     method = make(AuxiLearn.Config(given=GivenTasksConfig(columns=("fine",)), monitor_every=2))
     batch, state = make_batch(), TrainState(method.optimizers())
-    answers = method._answer(state, batch, RUNTIME)
+    answers = method._answer_tasks(state, batch, RUNTIME)
     shared = [*method.backbone.parameters()]
     gradients = [
         torch.cat([part.flatten() for part in torch.autograd.grad(loss, shared, retain_graph=True)])

@@ -22,7 +22,7 @@ from auxo.pretexts import GivenTasksConfig
 from auxo.registry.outside import import_file
 from auxo.runs.networks import Networks
 from auxo.runtime import Runtime, RuntimeConfig
-from auxo.tasks import AbstractTask, Classification, Target
+from auxo.tasks import AbstractTask, Classification, Measure, Measured, Target
 from auxo.types import Batch
 
 TINY = DTGAuxL.Config.tiny()
@@ -54,7 +54,7 @@ class Angle(AbstractTask):
         return {"error": self.losses(outputs.detach(), targets)}
 
     def measure(self, scores, columns):
-        raise NotImplementedError
+        return Measured({"error": Measure(float(scores["error"].mean()), higher_is_better=False)}, {})
 
     def answer_columns(self):
         return ("angle",)

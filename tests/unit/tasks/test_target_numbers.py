@@ -6,40 +6,22 @@ import pytest
 import torch
 
 from auxo.errors import ShapeError
-from auxo.tasks import AbstractTask, Classification, Target
+from auxo.tasks import Classification, Target
 
 
 @dataclass(frozen=True)
-class Anything(AbstractTask):
-    """A task that is nothing but its targets."""
+class Told(Classification):
+    """A task with other targets than the class."""
 
-    given: tuple[Target, ...]
-
-    primary = "none"
-    num_outputs, chance = 1, None
+    told: tuple[Target, ...] = ()
 
     @property
     def targets(self):
-        return self.given
+        return self.told
 
-    @classmethod
-    def from_source(cls, source):
-        raise NotImplementedError
 
-    def losses(self, outputs, targets):
-        raise NotImplementedError
-
-    def score(self, outputs, targets):
-        raise NotImplementedError
-
-    def measure(self, scores, columns):
-        raise NotImplementedError
-
-    def answer_columns(self):
-        return ()
-
-    def answers(self, outputs):
-        return []
+def make(*targets):
+    return Told(("a", "b"), 3, 8, 8, told=targets)
 
 
 def test_target_numbers__classes__indicators_and_zeros_where_hidden():
@@ -51,7 +33,7 @@ def test_target_numbers__classes__indicators_and_zeros_where_hidden():
 
 
 def test_target_numbers__several_targets__side_by_side():
-    task = Anything((Target("kind", ("a", "b")), Target("size", ignore=-9)))
+    task = make(Target("kind", ("a", "b")), Target("size", ignore=-9))
     found = task.encode_targets({"kind": torch.tensor([1, 0]), "size": torch.tensor([7, -9])})
     assert task.target_widths == (2, 1)
     assert found.values.tolist() == [[0, 1, 7], [1, 0, 0]]
@@ -59,7 +41,7 @@ def test_target_numbers__several_targets__side_by_side():
 
 
 def test_target_numbers__places__channels_of_maps():
-    task = Anything((Target("mask", ("a", "b"), True, 255), Target("depth", (), True)))
+    task = make(Target("mask", ("a", "b"), True, 255), Target("depth", (), True))
     mask, depth = torch.tensor([[[0, 255], [1, 1]]]), torch.tensor([[[2.5, 3.0], [-1.0, 4.0]]])
     found = task.encode_targets({"mask": mask, "depth": depth})
     assert found.values[0].tolist() == [[[1, 0], [0, 0]], [[0, 0], [1, 1]], [[2.5, 3], [0, 4]]]
@@ -68,6 +50,6 @@ def test_target_numbers__places__channels_of_maps():
 
 @pytest.mark.parametrize(("has_places", "shape"), [(False, (2, 3)), (True, (2, 3, 4, 4))])
 def test_target_numbers__several_numbers_of_a_quantity__refused_unless_the_task_says(has_places, shape):
-    task = Anything((Target("normals", (), has_places),))
+    task = make(Target("normals", (), has_places))
     with pytest.raises(ShapeError, match="one number for each image or place of a quantity"):
         task.encode_targets({"normals": torch.zeros(shape)})

@@ -1,10 +1,8 @@
 """What a combination network is: from the losses of each sample to one loss of it."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import ClassVar
 
 import torch
@@ -54,12 +52,6 @@ class CombinationConfig(FamilyOptions):
             num_tasks: losses to combine.
             seed: the run's seed.
         """
-
-
-def build_layers(num_tasks: int, hidden: tuple[int, ...], *, has_biases: bool) -> Iterator[nn.Linear]:
-    """Yield linear layers from the losses over hidden ones to one output, the last without a bias."""
-    for number, (width, following) in enumerate(pairwise((num_tasks, *hidden, 1))):
-        yield nn.Linear(width, following, bias=has_biases and number < len(hidden))
 
 
 def first_weights(seed: int) -> AbstractContextManager[None]:

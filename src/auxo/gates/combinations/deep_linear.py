@@ -1,21 +1,12 @@
 """Linear layers one after the other: a linear function of the losses that is learned through a product."""
 
 from dataclasses import dataclass
-from typing import Annotated
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from auxo.gates.combinations._interface import (
-    AbstractCombination,
-    CombinationConfig,
-    build_layers,
-    check_bounds,
-    check_hidden,
-    draw_weights,
-    first_weights,
-)
-from auxo.options import Range
+from auxo.gates.combinations._interface import AbstractCombination, draw_weights, first_weights
+from auxo.gates.combinations._layers import LayersConfig
 
 SOURCE = (
     "Deep linear combination of AuxiLearn (github.com/AvivNavon/AuxiLearn), without weight normalisation; the sizes "
@@ -32,20 +23,8 @@ class DeepLinearCombination(AbstractCombination):
     """
 
     @dataclass(frozen=True, kw_only=True)
-    class Config(CombinationConfig):
+    class Config(LayersConfig):
         """Options of the product of linear layers."""
-
-        hidden: tuple[Annotated[int, Range(low=1)], ...] = (3,)
-        """Sizes of the hidden layers."""
-        low: float = 0.0
-        """Least first weight."""
-        high: float = 1.0
-        """Largest first weight."""
-
-        def __post_init__(self) -> None:
-            super().__post_init__()
-            check_hidden("hidden", self.hidden)
-            check_bounds(self.low, self.high)
 
         def build(self, *, num_tasks: int, seed: int) -> "DeepLinearCombination":
             """Return the network."""
@@ -54,7 +33,7 @@ class DeepLinearCombination(AbstractCombination):
 
     def __init__(self, config: Config, num_tasks: int) -> None:
         super().__init__()
-        self.layers = nn.Sequential(*build_layers(num_tasks, config.hidden, has_biases=False))
+        self.layers = nn.Sequential(*config.layers(num_tasks, has_biases=False))
         draw_weights(self, low=config.low, high=config.high)
 
     def forward(self, losses: Float[Tensor, "samples tasks"]) -> Float[Tensor, " samples"]:

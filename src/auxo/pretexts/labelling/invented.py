@@ -184,7 +184,9 @@ class InventedTask(nn.Module):
         with runtime.autocast():
             labels = self.generator(batch.images, batch.labels)
         scale = config.scale or rate
-        result = self._differentiate(labels.detach(), lower, inner_loss, outer_loss, scale, seed=seed, runtime=runtime)
+        result = self._differentiate_labels(
+            labels.detach(), lower, inner_loss, outer_loss, scale, seed=seed, runtime=runtime
+        )
         slopes = result.grads[_LABELS] / (scale if config.released_factor else 1.0)
         num_classes = len(self.class_names)
         if config.image_rewards:
@@ -198,7 +200,7 @@ class InventedTask(nn.Module):
         runtime.apply(optimizer, gradients, max_norm=config.clip)
         return {"outer_loss": result.outer_loss, "generator_gradient": joint_norm(gradients), **told}
 
-    def _differentiate(
+    def _differentiate_labels(
         self,
         labels: Float[Tensor, "batch total"],
         lower: Mapping[str, nn.Module],

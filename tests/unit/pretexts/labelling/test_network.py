@@ -6,12 +6,10 @@ import pytest
 import torch
 
 from auxo.backbones import BackboneConfig
-from auxo.interfaces import AbstractImageReader
 from auxo.layers.sub_classes import SubClasses
 from auxo.pretexts.labelling import LabellingNetwork, exhibit_labels, measure_labels
 from auxo.runs.networks import Networks
 from auxo.tasks import Classification
-from auxo.types import Batch
 
 NAMES = ("arrow", "l", "t")
 COUNTS = SubClasses([2, 3, 1], num_classes=3)
@@ -82,35 +80,14 @@ def test_measures__of_sure_and_uniform_labels__closed_forms():
     assert [*found] == ["label_entropy", "label_information", "labels_used"]
 
 
-class Held(AbstractImageReader):
-    """Images in memory, each of one grey."""
-
-    split = "train"
-
-    @property
-    def targets(self):
-        return {"label": LABELS}
-
-    def __len__(self):
-        return len(LABELS)
-
-    def read(self, function):
-        return function(Batch(IMAGES, self.targets, torch.arange(len(LABELS))))
-
-    def features(self, network=None):
-        raise NotImplementedError
-
-    def pixels(self, positions):
-        return positions.to(torch.uint8).view(-1, 1, 1, 1).expand(-1, 1, 2, 2)
-
-
-def test_exhibits__of_sure_labels__images_in_rows_by_sub_class_and_their_numbers():
+def test_exhibits__of_sure_labels__images_in_rows_by_sub_class_and_their_numbers(read):
     given = torch.tensor([1, 4, 5, 2, 1, 5])
+    greys = torch.arange(6, dtype=torch.uint8).view(6, 1, 1, 1).expand(6, 3, 28, 28).clone()
 
     def give(batch):
         return torch.nn.functional.one_hot(given[batch.indices], COUNTS.total).float()
 
-    text, grid, table = exhibit_labels(Held(), give, sub_classes=COUNTS, class_names=NAMES)
+    text, grid, table = exhibit_labels(read(greys, LABELS), give, sub_classes=COUNTS, class_names=NAMES)
     assert [*table.rows] == [("arrow", 0, 2, ""), ("l", 1, 0, 1), ("t", 2, "", "")]
     assert grid.images[:, 0, 0, 0].tolist() == [0, 4, 3, 1, 2, 5]
     assert list(grid.captions) == ["arrow / 1", "arrow / 1", "l / 0", "l / 2", "t / 0", "t / 0"]
