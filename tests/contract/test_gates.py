@@ -133,7 +133,7 @@ def take_steps(gate, world, steps):
     """The weights of each step; the world moves along the gate's loss, the gate's parameters along their own."""
     seen = []
     for number in steps:
-        result, _ = call(gate, world, epoch=number // 2, progress=number / 8)
+        result, _ = call(gate, world, number=number, epoch=number // 2, progress=number / 8)
         moved = [*world.shared.values(), *world.heads.values(), *gate.parameters()]
         gradients = torch.autograd.grad(result.loss, moved, allow_unused=True)
         with torch.no_grad():
@@ -160,5 +160,5 @@ def test_state__of_a_gate_that_is_only_asked__stays(config):
     gate, world = make(config), World()
     take_steps(gate, world, range(5))
     before = {name: tensor.clone() for name, tensor in gate.state_dict().items()}
-    call(gate, world, epoch=3, learns=False)
+    call(gate, world, number=6, epoch=3, learns=False)
     assert all(torch.equal(tensor, before[name]) for name, tensor in gate.state_dict().items())

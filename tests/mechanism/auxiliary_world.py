@@ -108,6 +108,7 @@ class Training:
             batch,
             RUNTIME,
             progress=number / STEPS,
+            number=number,
             primary_loss=losses.primary.mean(),
             shared={name: value for name, value in named.items() if name.startswith("trunk.")},
             heads={name: value for name, value in named.items() if not name.startswith("trunk.")},

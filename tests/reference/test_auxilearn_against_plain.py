@@ -33,7 +33,7 @@ def train(gate):
     batches = zip(plain.draw_batches(STEPS, 12, seed=1), plain.draw_batches(STEPS, 8, seed=2), strict=True)
     shared = {"trunk": net.weights["trunk"]}
     heads = {name: value for name, value in net.weights.items() if name not in shared}
-    for (inputs, answers), (own_inputs, own_answers) in batches:
+    for number, ((inputs, answers), (own_inputs, own_answers)) in enumerate(batches):
         shown = {len(own_inputs): (own_inputs, own_answers), len(inputs): (inputs, answers)}
         batch, own = (Batch(torch.zeros(count, 1, 1, 1), {}, torch.arange(count)) for count in (12, 8))
 
@@ -43,7 +43,16 @@ def train(gate):
 
         # The release neither divides by the number of tasks nor multiplies the series by alpha.
         step = GateStep(
-            batch, RUNTIME, primary=0, scale=3.0, shared=shared, heads=heads, train=batch, own=own, losses_at=losses_at
+            batch,
+            RUNTIME,
+            primary=0,
+            scale=3.0,
+            shared=shared,
+            heads=heads,
+            train=batch,
+            own=own,
+            losses_at=losses_at,
+            number=number,
         )
         losses = net.losses(net.weights, inputs, answers)
         loss = step.scale * gate(losses, inputs, step).loss

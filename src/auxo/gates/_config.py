@@ -4,7 +4,7 @@ from abc import abstractmethod
 from dataclasses import dataclass
 
 from auxo.gates._interface import AbstractGate
-from auxo.interfaces import View
+from auxo.interfaces import StepPlan, View
 from auxo.options import FamilyOptions
 
 
@@ -18,6 +18,22 @@ class GateConfig(FamilyOptions):
     def view(self) -> View | None:
         """A view of images that the gate wants beside those of the method; by default none."""
         return None
+
+    def reads_view_at(self, step: int) -> bool:
+        """Whether the gate reads its view in a step of the stage, counted from 0; by default in all of them."""
+        del step
+        return True
+
+    def plan_view(self, plan: StepPlan, step: int) -> StepPlan:
+        """Return a method's plan without the gate's view, ``gate``, where it is not read.
+
+        A step that reads it is of a kind of its own where others do not: such a step may cost much more.
+        """
+        if "gate" not in plan.batches or all(map(self.reads_view_at, (0, 1, step))):
+            return plan
+        if self.reads_view_at(step):
+            return plan._replace(kind=f"{plan.kind}, gate")
+        return plan._replace(batches={name: number for name, number in plan.batches.items() if name != "gate"})
 
     @property
     def needs_shared_features(self) -> bool:

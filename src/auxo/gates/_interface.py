@@ -52,6 +52,7 @@ class GateStep:
             multiple in every process.
         runtime: averages over the processes; every process must call.
         progress: part of the stage that is done, in [0, 1).
+        number: of the step in the stage, from 0.
         epoch: number of the epoch that the step is part of, from 0.
         learns: whether the gate may change its state. It may not where it is asked for its weights once more within a
             step, as an attack does.
@@ -73,6 +74,7 @@ class GateStep:
     batch: Batch
     runtime: Runtime
     progress: float = 0.0
+    number: int = 0
     epoch: int = 0
     learns: bool = True
     primary: int | None = None

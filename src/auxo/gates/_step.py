@@ -52,6 +52,7 @@ def build_gate_step(
         batches["train"],
         runtime,
         progress=state.progress,
+        number=state.step,
         epoch=state.epoch,
         primary=primary,
         primary_loss=primary_loss,

@@ -73,8 +73,6 @@ class HypergradientGate(AbstractGate):
     about two gradients each, and a mixed product. A batch of the gate's own is read at every step.
     """
 
-    calls: Tensor
-
     @dataclass(frozen=True, kw_only=True)
     class Config(GateConfig):
         """Options of the combination that is learned by hypergradients."""
@@ -111,6 +109,10 @@ class HypergradientGate(AbstractGate):
             """Images for the outer loss."""
             return View(self.split, ratio=self.ratio, stream="gate")
 
+        def reads_view_at(self, step: int) -> bool:
+            """Whether the step begins with an upper one: as released, after so many steps of training."""
+            return step > 0 and step % self.every == 0
+
         def build(self, *, num_features: int, num_outputs: tuple[int, ...], seed: int) -> "HypergradientGate":
             """Return the gate."""
             del num_features  # the features have no say
@@ -126,7 +128,6 @@ class HypergradientGate(AbstractGate):
             if config.rule == "adam"
             else Momentum(rate=config.lr, momentum=config.momentum)
         )
-        self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
         for name, value in self.rule.initial_state({_PHI: self._read_phi()}).items():
             self.register_buffer(name.partition(".")[0], value)
 
@@ -140,11 +141,8 @@ class HypergradientGate(AbstractGate):
             NonFiniteError: the hypergradient is not finite.
         """
         del features  # they have no say
-        if step.learns:
-            # As released, so many steps of training first; the network that an upper step leaves trains the next ones.
-            if self.calls > 0 and int(self.calls) % self.config.every == 0:
-                self.take_upper_step(step)
-            self.calls += 1
+        if step.learns and self.config.reads_view_at(step.number):
+            self.take_upper_step(step)
         with torch.enable_grad():
             values = losses.detach().requires_grad_()
             (slope,) = torch.autograd.grad(self._combine_losses(values, self._read_hyper(), step), values)

@@ -155,9 +155,10 @@ class AuxiLearn(AbstractMethod):
             kind = "monitored" if looks else "step"
             batches = dict.fromkeys((name for name in self.required_views() if name != "outer"), step)
             turn = self.invented.find_turn(step, length=passes.get("train", self.invented.every))
+            plan = self.gate.plan_view(StepPlan(batches, ("main",), kind), step)
             if not self.weight or turn is None:
-                return StepPlan(batches, ("main",), kind)
-            return StepPlan({**batches, "outer": turn}, None, f"{kind}, taught")
+                return plan
+            return StepPlan({**plan.batches, "outer": turn}, None, f"{plan.kind}, taught")
 
         def schedule(self, name: str) -> OptimizerConfig:
             """Return the options of the optimiser."""

@@ -1,5 +1,6 @@
 """FixMatch: a few labels, and sure answers to weak views of other images as labels of their strong views."""
 
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Annotated, NamedTuple
@@ -18,6 +19,7 @@ from auxo.interfaces import (
     AbstractNetworks,
     MethodConfig,
     PretextHead,
+    StepPlan,
     TrainState,
     View,
 )
@@ -131,6 +133,10 @@ class FixMatch(AbstractMethod):
             strong = View("unlabelled", augment="strong", ratio=self.ratio)
             weak = View("unlabelled", ratio=self.ratio)
             return {"train": View(), "weak": weak, "strong": strong, **self.pretexts.views}
+
+        def plan(self, step: int, passes: Mapping[str, int]) -> StepPlan:
+            """Return a step on every view, the gate's own where it reads it."""
+            return self.pretexts.gate.plan_view(super().plan(step, passes), step)
 
     config: Config
 

@@ -1,5 +1,6 @@
 """G-SSL: classification and several tasks on one quadrant of the image, their losses weighted by a gate."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
@@ -13,7 +14,16 @@ from auxo.errors import ConfigError
 from auxo.gates import GateStep
 from auxo.gates.learned import LearnedGate
 from auxo.gates.uniform import UniformGate
-from auxo.interfaces import AbstractMethod, AbstractNetworks, MethodConfig, PretextBatch, PretextHead, TrainState, View
+from auxo.interfaces import (
+    AbstractMethod,
+    AbstractNetworks,
+    MethodConfig,
+    PretextBatch,
+    PretextHead,
+    StepPlan,
+    TrainState,
+    View,
+)
 from auxo.layers.heads import HeadKind, class_head
 from auxo.losses import LDAM, ClassLossConfig, CrossEntropy
 from auxo.optimizers import OptimizerConfig
@@ -85,6 +95,10 @@ class GSSL(AbstractMethod):
         def required_views(self) -> dict[str, View]:
             """Return the training images as ``train``, and a view of the gate's own if it asks for one."""
             return {"train": View(), **self.pretexts.views}
+
+        def plan(self, step: int, passes: Mapping[str, int]) -> StepPlan:
+            """Return a step on every view, the gate's own where it reads it."""
+            return self.pretexts.gate.plan_view(super().plan(step, passes), step)
 
     config: Config
 

@@ -15,6 +15,7 @@ from auxo.gates.combinations.deep_linear import DeepLinearCombination
 from auxo.gates.combinations.linear import LinearCombination
 from auxo.gates.combinations.nonlinear import NonlinearCombination
 from auxo.gates.hypergradient import HypergradientGate
+from auxo.interfaces import StepPlan
 from auxo.types import Batch
 
 SIZE = 8  # of the weights of the quadratic, and the number of its losses
@@ -208,12 +209,21 @@ def test_forward__every_so_many_steps__moves_the_network_alone(runtime, every):
     world, gate = Quadratic(runtime), build(every=every)
     kept = [value.detach().clone() for value in (world.solution, world.head)]
     moved = []
-    for _ in range(7):
+    for number in range(7):
         before = gate.network.layer.weight.detach().clone()
-        ask(gate, world)
+        ask(gate, world, number=number)
         moved.append(not torch.equal(before, gate.network.layer.weight))
     assert moved == [number > 0 and number % every == 0 for number in range(7)]
     assert all(torch.equal(value, old) for value, old in zip((world.solution, world.head), kept, strict=True))
+
+
+@pytest.mark.parametrize(("every", "due"), [(1, [1, 2, 3, 4]), (3, [3])])
+def test_plan__of_the_gates_view__reads_and_names_the_steps_with_an_upper_one(every, due):
+    config = HypergradientGate.Config(every=every)
+    plans = [config.plan_view(StepPlan({"train": step, "gate": step}), step) for step in range(5)]
+    assert [step for step, plan in enumerate(plans) if "gate" in plan.batches] == due
+    assert [step for step, plan in enumerate(plans) if plan.kind == "step, gate"] == due
+    assert all(plan.batches["train"] == step for step, plan in enumerate(plans))
 
 
 def test_loss__of_the_gate__has_no_gradient_in_its_network(runtime):

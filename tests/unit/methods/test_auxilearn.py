@@ -132,7 +132,7 @@ def test_gate_step__losses_at_the_weights_as_they_are__are_those_of_the_step():
 
 
 def test_plan__invented_task__is_taught_equally_often_in_every_epoch():
-    config = AuxiLearn.Config(invented=replace(INVENTED, every=3), monitor_every=0)
+    config = AuxiLearn.Config(invented=replace(INVENTED, every=3), gate=UniformGate.Config(), monitor_every=0)
     plans = [config.plan(number, {"train": 7}) for number in range(14)]
     assert [dict(plan.batches).get("outer") for plan in plans] == [
         None, None, None, 0, None, None, 1, None, None, None, 2, None, None, 3,
@@ -146,7 +146,10 @@ def test_plan__invented_task__is_taught_equally_often_in_every_epoch():
 
 def test_plan__monitor__has_a_kind_of_its_own():
     config = AuxiLearn.Config(given=GivenTasksConfig(columns=("fine",)), monitor_every=3)
-    assert [config.plan(number, {}).kind for number in range(4)] == ["monitored", "step", "step", "monitored"]
+    kinds = ["monitored", "step, gate", "step, gate", "monitored, gate"]  # the gate has no upper step before the first
+    assert [config.plan(number, {}).kind for number in range(4)] == kinds
+    plain = replace(config, gate=UniformGate.Config())
+    assert [plain.plan(number, {}).kind for number in range(4)] == ["monitored", "step", "step", "monitored"]
 
 
 def test_monitor__cosine_and_norms__are_those_of_the_gradients():
