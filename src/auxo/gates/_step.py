@@ -39,7 +39,7 @@ def build_gate_step(
         primary_loss: see there.
         scale: see there.
     """
-    called = CalledModule(nn.ModuleDict(parts))
+    called = CalledModule(nn.ModuleDict(parts))  # functional_call replaces weights of a module, while it is called
 
     def losses_at(weights: Mapping[str, Tensor], shown: Batch) -> TaskLosses:
         given = {f"module.{name}": value for name, value in weights.items()}

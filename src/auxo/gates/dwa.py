@@ -89,6 +89,7 @@ class DWAGate(AbstractGate):
             self.epoch.fill_(step.epoch)
             self.num_steps.zero_()
         self.num_steps += 1
+        # A running mean: the losses of an epoch need not be kept, and a checkpoint within it has all there is to know.
         joined = step.runtime.mean_of(losses.mean(0) * step.batch.share)
         if int(self.num_steps) == 1:
             self.mean.copy_(joined)

@@ -94,6 +94,7 @@ class GradNormGate(AbstractGate):
         self.calls += 1
         left = (means / self.first_losses).clamp_min(_SMALLEST)
         weighed = self.task_weights * norms
+        # With the target held fixed, the slope of |w g - target| in w is g times a sign: no graph through gradients.
         target = weighed.mean() * (left / left.mean()) ** self.config.alpha
         moved = (self.task_weights - self.config.lr * (weighed - target).sign() * norms).clamp_min(0)
         # One that lies below its target moves up, so not all of them are 0.

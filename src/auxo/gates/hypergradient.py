@@ -143,7 +143,7 @@ class HypergradientGate(AbstractGate):
         del features  # they have no say
         if step.learns and self.config.reads_view_at(step.number):
             self.take_upper_step(step)
-        with torch.enable_grad():
+        with torch.enable_grad():  # an attack asks without a graph, and the weights are slopes
             values = losses.detach().requires_grad_()
             (slope,) = torch.autograd.grad(self._combine_losses(values, self._read_hyper(), step), values)
         weights = step.runtime.mean_of(slope.transpose(0, 1).flatten(1).sum(1))
@@ -191,6 +191,7 @@ class HypergradientGate(AbstractGate):
         """Move the network along its gradient."""
         with torch.enable_grad():
             gradients = self.differentiate(step)
+        # Not a torch optimiser: one that the method does not know of would be left out of its checkpoints.
         gradient = torch.cat([value.flatten() for value in gradients.values()])
         gradient = gradient * (self.config.clip / gradient.norm().clamp_min(self.config.clip))
         phi = self._read_phi()

@@ -219,7 +219,7 @@ class AuxiLearn(AbstractMethod):
         metrics = {"primary_loss": batch.mean(answers.primary_means), "gated_loss": step.scale * result.loss}
         metrics |= {f"{name}_loss": loss for name, loss in losses.items()}
         if state.kind.startswith("monitored"):
-            if state.step == 0:
+            if state.step == 0:  # weights, and with them the totals, may come from an earlier stage
                 self.monitor.restart()
             metrics.update(self.monitor.look(step, losses))
         loss = metrics["gated_loss"] + (0.0 if self.config.covers == "all" else metrics["primary_loss"])

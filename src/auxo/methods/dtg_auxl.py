@@ -344,6 +344,7 @@ class DTGAuxL(AbstractMethod):
         config, batch = self.config, inputs.batch
         if self.generated is None or inputs.pairing is None:
             raise ValueError("nothing is generated")
+        # Without a graph: what ties items to images must not move the features that they are made of.
         with torch.no_grad(), keep_running_statistics(self.backbone):
             features = self.backbone(batch.images)
         pair = self.generated.pair(features, inputs.pairing)

@@ -186,6 +186,7 @@ class MAXL(AbstractMethod):
             first, second = self._count_steps(passes)
             epoch, place = divmod(step, first + second)
             run = first if self.passes == "two" else min(self.generator_every, first)  # of one level without the other
+            # What is left of the pass after the last whole turn ends the epoch: every image is shown in each of them.
             turn, within = divmod(place, run + 1) if self.passes == "interleaved" else (0, place)
             if within >= run and turn < second:
                 number = epoch * second + turn + within - run
@@ -323,12 +324,14 @@ class MAXL(AbstractMethod):
         result = self._differentiate_labels(labels.detach(), state, batches, runtime)
         join, num_classes, rewards = runtime.differentiable_sum, self.task.num_outputs, result.grads["labels"]
         if config.image_rewards:
+            # What all images of a class have in common would move their labels together, to one sub-class or to none.
             rewards = center_by_class(rewards, batch.labels, num_classes=num_classes, join=runtime.sum)
         entropy_loss = mean_label_entropy_loss(
             labels, batch.labels, num_classes=num_classes, over=config.entropy, join=join
         )
         parameters = [*self.generator.parameters()]
         weight = 0.0 if config.hypergradient == "first_order_released" else config.entropy_weight
+        # Two passes through the labelling network, though one would do: the records tell the size of each part.
         terms = (labels * rewards).sum(), weight * entropy_loss
         taught, spread = (
             [

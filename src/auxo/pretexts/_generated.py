@@ -147,6 +147,7 @@ class GeneratedTask(nn.Module):
         """Return the items of a batch and their partners, attached to the features."""
         found = features.maps[self.map_name].movedim(1, -1) if self.map_name else features.pooled
         numbers, known = self.task.encode_targets(pairing.batch.targets)
+        # Under autocast features may be bfloat16, in which the probabilities of many classes would lose their digits.
         kind = torch.float32 if found.dtype.itemsize < 4 else found.dtype
         own = Items(found, *(_place_numbers(each, found).to(found.device, kind) for each in (numbers, known)))
         return ItemPair(own, own.pick(pairing.partners, pairing.gather))

@@ -156,6 +156,7 @@ class GivenTasks(nn.Module):
             losses.append(_tell_column(target, outputs, batch))
         for name, module in self._modules_of_pretexts().items():
             made = inputs.made[name]
+            # A pass of its own: turned or cut images would move the batch statistics that the classes are told by.
             with runtime.autocast():
                 outputs = module.head(network(made.inputs).pooled)
             losses.append(_mean_by_source(module.pretext.loss(outputs, made.targets), made, len(batch)))

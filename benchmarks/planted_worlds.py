@@ -1,0 +1,141 @@
+"""Measure the planted worlds of tests/mechanism over more seeds than the tests take, and print the tables.
+
+    OMP_NUM_THREADS=1 python benchmarks/planted_worlds.py                   all worlds, about an hour of one core
+    OMP_NUM_THREADS=1 python benchmarks/planted_worlds.py --worlds corners --seeds 12
+
+In each the truth is known. A difference is of accuracy in points, paired over the seeds, with its 95 % t interval.
+"""
+
+import importlib
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import mean
+from types import ModuleType
+from typing import Literal, TypeAlias
+
+import torch
+import tyro
+
+from auxo.gates.hypergradient import HypergradientGate
+from comparison import describe, difference
+
+_World: TypeAlias = Literal["confused", "corners", "tasks", "harm", "between"]
+_Found: TypeAlias = dict[str, list[float]]
+
+sys.path.append(str(Path(__file__).parents[1] / "tests" / "mechanism"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What to measure."""
+
+    worlds: tuple[_World, ...] = ("confused", "corners", "tasks", "harm", "between")
+    """MAXL's sub-clusters that are confused with other classes, or are not; a helpful task among three; a harmful task
+    beside a generated one; classes between others."""
+    seeds: int = 10
+    """Each draws the world, first weights and orders anew."""
+
+
+def measure_maxl(seeds: int, *, is_corner: bool) -> tuple[_Found, _Found]:
+    """Return accuracies by labels, and how much labels tell of the true sub-clusters."""
+    world: ModuleType = importlib.import_module("maxl_world")
+    given = replace(world.CONFIG, labels="earlier")
+    found: _Found = {}
+    told: _Found = {}
+    for seed in range(20, 20 + seeds):
+        shown = world.CornerWorld(seed) if is_corner else world.World(seed)
+        for name, changes in {
+            "none": {"labels": "none"},
+            "uniform": {"labels": "uniform"},
+            "MAXL": {},
+            "image rewards": {"image_rewards": True},
+            "entropy 0": {"entropy_weight": 0.0},
+            "no hypergradient": {"alpha": 1e-9},
+        }.items():
+            method, _ = world.train(replace(world.CONFIG, **changes), seed, world=shown)
+            found.setdefault(name, []).append(world.accuracy(method, shown))
+            if replace(world.CONFIG, **changes).labels == "generated":
+                told.setdefault(name, []).append(world.quality(world.label(method, shown), shown)[0])
+            if name == "MAXL":
+                invented = world.label(method, shown)
+        fixed = {
+            "true": world.true_labels(shown),
+            "k-means": world.cluster(shown, seed),
+            "learned anew": invented,
+            "shuffled": world.shuffle(invented, shown, seed),
+        }
+        for name, labels in fixed.items():
+            method, _ = world.train(given, seed, given=labels, world=shown)
+            found.setdefault(name, []).append(world.accuracy(method, shown))
+    return found, told
+
+
+def measure_tasks(seeds: int) -> tuple[_Found, _Found]:
+    """Return accuracies by weights, and the share of the helpful task in those that are learned."""
+    world: ModuleType = importlib.import_module("auxiliary_world")
+    equal, helpful = torch.full((3,), 1 / 3), torch.tensor([1.0, 0.0, 0.0])
+    counts = tuple(world.COUNTS[name] for name in world.TASKS)
+    found: _Found = {"single": [], "equal": [], "helpful alone": [], "learned": []}
+    told: _Found = {"learned": []}
+    for seed in range(seeds):
+        gate = HypergradientGate.Config(split="meta", lr=0.03).build(num_features=4, num_outputs=counts, seed=seed)
+        weights = world.learn_weights(seed, gate)
+        told["learned"].append(float(weights[world.TASKS.index("helpful")] / weights.sum()))
+        for name, used in zip(found, (torch.zeros(3), equal, helpful, weights), strict=True):
+            found[name].append(world.train_anew(seed, used))
+    return found, told
+
+
+def measure_harm(seeds: int) -> tuple[_Found, _Found]:
+    """Return accuracies by line of the world whose given task does harm."""
+    world: ModuleType = importlib.import_module("dtg_world")
+    return {name: [_judge(world, line, seed) for seed in range(seeds)] for name, line in world.LINES.items()}, {}
+
+
+def measure_between(seeds: int) -> tuple[_Found, _Found]:
+    """Return accuracies by line of the world whose classes lie between others."""
+    world: ModuleType = importlib.import_module("dtg_classes_between")
+    found = {name: [_judge(world, line, seed) for seed in range(seeds)] for name, line in world.LINES.items()}
+    mixed, alone = world.LINES["manifold mixup"], world.LINES["alone"]
+    found["true labels of mixtures"] = [_judge(world, mixed, s, is_oracle=True) for s in range(seeds)]
+    splits = ("train", "meta")
+    found["trained on what judges, too"] = [_judge(world, alone, s, splits=splits) for s in range(seeds)]
+    return found, {}
+
+
+def _judge(world: ModuleType, config: object, seed: int, **more: object) -> float:
+    """Return the accuracy of a line."""
+    accuracy: float = world.accuracy(*world.train(config, seed, **more)[:2])
+    return accuracy
+
+
+def print_world(name: str, found: _Found, told: _Found, baselines: tuple[str, ...]) -> None:
+    """Print accuracies, their differences to the baselines, and what labels or weights say of the truth."""
+    print(f"\n### {name}, {len(next(iter(found.values())))} seeds\n")
+    print("| line | accuracy, % | " + " | ".join(f"- {each}" for each in baselines) + " | of the truth |")
+    print("|---" * (len(baselines) + 3) + "|")
+    for line, values in found.items():
+        cells = [difference(values, found[each]) if line != each else "" for each in baselines]
+        truth = f"{mean(told[line]):.2f}" if line in told else ""
+        print(f"| {line} | {mean(values):.1f} | {' | '.join(cells)} | {truth} |", flush=True)
+
+
+def main(options: Options) -> None:
+    """Measure and print."""
+    print(describe("planted worlds"))
+    measures: dict[_World, tuple[Callable[[int], tuple[_Found, _Found]], tuple[str, ...]]] = {
+        "confused": (lambda seeds: measure_maxl(seeds, is_corner=False), ("none", "uniform", "k-means", "shuffled")),
+        "corners": (lambda seeds: measure_maxl(seeds, is_corner=True), ("none", "uniform", "k-means", "shuffled")),
+        "tasks": (measure_tasks, ("single", "equal", "helpful alone")),
+        "harm": (measure_harm, ("single", "equal")),
+        "between": (measure_between, ("alone",)),
+    }
+    for name in options.worlds:
+        measure, baselines = measures[name]
+        print_world(name, *measure(options.seeds), baselines)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options))
