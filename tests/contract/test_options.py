@@ -57,7 +57,9 @@ def train_gate(config, primary):
     seen = [tensor.clone() for tensor in gate.state_dict().values()]
     for number in range(6):
         found = world.answer(world.train)
-        result = gate(found.losses, found.features, world.step(found.primary, epoch=number // 2, primary=primary))
+        result = gate(
+            found.losses, found.features, world.step(found.primary, number=number, epoch=number // 2, primary=primary)
+        )
         seen += [result.loss, result.weights]
         gradients = torch.autograd.grad(result.loss, [*world.shared.values()])
         with torch.no_grad():
