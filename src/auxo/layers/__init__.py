@@ -1,1 +1,1 @@
-"""Layers that several methods and backbones share: heads and batch norm."""
+"""Layers and terms that several methods and measures share: heads, batch norm, discrepancies, weights of cells."""
