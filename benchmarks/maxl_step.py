@@ -3,7 +3,8 @@
 The step of the labelling network: its gradient and the optimiser's step. Every variant lives in a process of its own;
 they take turns, one measurement each in every round, so that whatever else the machine does falls on all alike. Times
 are medians with quartiles; nothing here asserts a time. Memory is the most that tensors made during one step hold at
-once. Errors are those of the gradient: the length of its difference to the plain one's in float64, over its length.
+once. Errors are those of the gradient: the length of its difference to the plain one's in float64, over its length, the
+mean over some batches.
 
     python benchmarks/maxl_step.py                  both networks, some minutes on one core
     python benchmarks/maxl_step.py --quick          a smoke test of seconds; its numbers mean nothing
@@ -15,6 +16,7 @@ import importlib
 import importlib.util
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
@@ -61,6 +63,8 @@ class Options:
     """Images of a step."""
     rounds: int = 9
     """Measurements of every variant."""
+    draws: int = 8
+    """Batches over which the errors of gradients are averaged."""
     threads: int = 1
     """Threads of each process; 0 leaves torch's choice."""
     quick: bool = False
@@ -112,13 +116,18 @@ class Trainee:
         if threads:
             torch.set_num_threads(threads)
         self.dtype = torch.float64 if is_double else torch.float32
-        draws = torch.Generator().manual_seed(0)
-        images = torch.randn(setting.batch_size, 3, 32, 32, generator=draws, dtype=torch.float64)
-        self.labels = torch.randint(setting.num_classes, (setting.batch_size,), generator=draws)
-        self.images, self.counts = images.to(self.dtype), (5,) * setting.num_classes
+        self.batch_size, self.counts = setting.batch_size, (5,) * setting.num_classes
+        self.draw_batch(0)
         self.method = self._build(variant, setting)
         self.optimizer = torch.optim.SGD(self.method.generator.parameters(), lr=_RATE)
         self.step: Callable[[], object] = self._make_step(variant)
+
+    def draw_batch(self, seed: int) -> None:
+        """Draw the images and labels of the next steps."""
+        draws = torch.Generator().manual_seed(seed)
+        images = torch.randn(self.batch_size, 3, 32, 32, generator=draws, dtype=torch.float64)
+        self.images = images.to(self.dtype)
+        self.labels = torch.randint(len(self.counts), (self.batch_size,), generator=draws)
 
     def _build(self, variant: str, setting: Setting) -> MAXL:
         """Return MAXL with the same weights in every variant."""
@@ -140,8 +149,10 @@ class Trainee:
         if variant in _AUXO:
             runtime = Runtime(config=RuntimeConfig(device="cpu"), device=torch.device("cpu"))
             state = TrainState({"main": self.optimizer, "generator": self.optimizer}, kind="second")
-            batch = Batch(self.images, {"label": self.labels}, torch.arange(len(self.images)))
-            return lambda: self.method.update(state, {"second": batch}, runtime)
+            indices = torch.arange(self.batch_size)
+            return lambda: self.method.update(
+                state, {"second": Batch(self.images, {"label": self.labels}, indices)}, runtime
+            )
         method = self.method
         network = SideBySide(method.backbone, method.semantic, method.auxiliary)
         generator = Pooled(method.generator.backbone, method.generator.head)
@@ -194,11 +205,17 @@ class Trainee:
         torchopt.recover_state_dict(network, before)
         return loss
 
-    def gradient(self) -> np.ndarray:
-        """Return the gradient of the labelling network that a step follows, float64 in one row."""
-        self.step()
-        found = [p.grad for p in self.method.generator.parameters() if p.grad is not None]
-        return torch.cat([gradient.double().reshape(-1) for gradient in found]).numpy()
+    def gradients(self, draws: int) -> list[np.ndarray]:
+        """Return the labelling network's gradients on some batches at its first weights, float64 in one row each."""
+        found = []
+        first = deepcopy(self.method.generator.state_dict())
+        for seed in range(draws):
+            self.draw_batch(seed)
+            self.step()
+            gradients = [p.grad for p in self.method.generator.parameters() if p.grad is not None]
+            found.append(torch.cat([gradient.double().reshape(-1) for gradient in gradients]).numpy())
+            self.method.generator.load_state_dict(first)
+        return found
 
     def time(self, count: int) -> float:
         """Return the mean seconds of ``count`` steps."""
@@ -215,10 +232,10 @@ def measure_steps(setting: Setting, options: Options) -> None:
     exact = {}
     for variant in variants:
         with Remote(Trainee, variant, setting, True, options.threads) as remote:
-            exact[variant] = remote.call("gradient")
+            exact[variant] = remote.call("gradients", options.draws)
     with ExitStack() as stack:
         remotes = {v: stack.enter_context(Remote(Trainee, v, setting, False, options.threads)) for v in variants}
-        single = {variant: remote.call("gradient") for variant, remote in remotes.items()}
+        single = {variant: remote.call("gradients", options.draws) for variant, remote in remotes.items()}
         peaks = {variant: remote.call("peak") for variant, remote in remotes.items()}
         times: dict[str, list[float]] = {variant: [] for variant in variants}
         for _ in range(options.rounds):
@@ -242,9 +259,10 @@ def measure_steps(setting: Setting, options: Options) -> None:
     print(markdown_table(header, rows), flush=True)
 
 
-def _relative(values: np.ndarray, exact: np.ndarray) -> str:
-    """Return the length of the difference over that of the exact gradient."""
-    return f"{np.linalg.norm(values - exact) / np.linalg.norm(exact):.1e}"
+def _relative(values: list[np.ndarray], exact: list[np.ndarray]) -> str:
+    """Return the length of the difference over that of the exact gradient, the mean over the batches."""
+    pairs = zip(values, exact, strict=True)
+    return f"{np.mean([np.linalg.norm(one - other) / np.linalg.norm(other) for one, other in pairs]):.1e}"
 
 
 def _settings(options: Options) -> Sequence[Setting]:
@@ -259,7 +277,7 @@ def main() -> None:
     """Measure and print."""
     options = tyro.cli(Options, description=__doc__)
     if options.quick:
-        options = replace(options, rounds=1)
+        options = replace(options, rounds=1, draws=2)
     open_benchmark("cpu", options.threads)
     for setting in _settings(options):
         measure_steps(setting, options)
