@@ -1,12 +1,13 @@
 """What to train and test on, as options."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
 from auxo.data.decode import MIN_PIXELS
 from auxo.data.imbalance import Imbalance
+from auxo.data.shortcuts import ShortcutConfig
 from auxo.errors import ConfigError, OptionError
 from auxo.options import Options, Range
 from auxo.registry.outside import absolute_name
@@ -14,6 +15,8 @@ from auxo.types import LABEL
 
 Augment: TypeAlias = Literal["none", "crop", "crop_flip", "crop_resize", "crop_resize_flip"]
 Unknown: TypeAlias = Literal["refuse", "ignore"]
+
+_WITH_SHORTCUT = ("coloured_digits", "patched_digits", "digits_on_scenes", "objects_on_scenes")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +84,9 @@ class DataConfig(Options):
     to the image's size (crop_resize), or either with flips (not for digits or text)."""
     on_overlap: Literal["error", "drop"] = "error"
     """What to do when one image is in two splits: stop, or drop the copy on the training side."""
+    shortcut: ShortcutConfig = field(default_factory=ShortcutConfig)
+    """Of the scenarios that have one, coloured_digits, patched_digits, digits_on_scenes and objects_on_scenes: the
+    shortcut that the images are given."""
 
     def __post_init__(self) -> None:
         for name in ("train", "val", "test", "unlabelled"):
@@ -94,6 +100,10 @@ class DataConfig(Options):
             got = f"{self.val_fraction + self.test_fraction}"
             raise OptionError("val_fraction", "+ test-fraction < 1", got, "lower one of them")
         self._check_columns()
+        if self.shortcut != ShortcutConfig() and (self.train is not None or self.scenario not in _WITH_SHORTCUT):
+            got = f"data.shortcut with {self.scenario if self.train is None else 'data.train'}"
+            fix = "choose one of them, or leave data.shortcut out"
+            raise ConfigError(f"data.shortcut with data.scenario {', '.join(_WITH_SHORTCUT)}", got, fix)
         given = [name for name in ("val", "test") if getattr(self, name) is not None]
         if self.train is None and given:
             raise ConfigError(

