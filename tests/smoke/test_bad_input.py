@@ -75,7 +75,7 @@ OPTIONS = {
     ),
     "unknown_device": ("--runtime.device gpu", r"a device such as auto, cpu, cuda"),
     "device_not_there": ("--device cuda:99", r"CUDA device 99, got \d+ CUDA devices"),
-    "pretrained_lenet5": ("--backbone.pretrained", r"a timm:\* or hf:\* backbone.*'lenet5'"),
+    "pretrained_lenet5": ("--backbone.pretrained", r"published weights.*'lenet5'.*efficientnet_lite0, hf:\*, timm:\*"),
     "weights_not_safetensors": ("--backbone.weights resnet50.pth", r"a .safetensors file.*'resnet50.pth'.*save_file"),
     "weights_missing": ("--backbone.weights gone.safetensors", r"a file at gone.safetensors.*nothing there"),
     "head_only_with_semantic": ("--method.scope head_only --method.second-head semantic", r"scope reference"),

@@ -11,11 +11,36 @@ from auxo.backbones._weights import load_weights_file, require_safetensors
 from auxo.errors import ConfigError, ShapeError
 from auxo.interfaces import AbstractBackbone
 from auxo.random import derive_seed, global_seed
-from auxo.registry import load
+from auxo.registry import entries, load
 from auxo.registry.outside import absolute_name, call_outside, is_outside
 from auxo.tasks import AbstractTask
 
-_LIBRARIES = ("hf", "timm")
+_LIBRARIES = ("hf", "timm")  # whose models are named behind a colon
+
+
+def has_published_weights(name: str) -> bool:
+    """Return whether a backbone can start from weights that its authors published.
+
+    Its module says so by a ``read_normalisation``, because such weights are of no use without the mean and deviation
+    that they were trained with.
+
+    Args:
+        name: as ``backbone.name``; one that auxo does not have has none.
+    """
+    key = _key_of(name)
+    return key in entries("backbones") and hasattr(load("backbones", key), "read_normalisation")
+
+
+def _key_of(name: str) -> str:
+    """Return the registry's key: the name, without the model that follows timm: or hf:."""
+    library, colon, _ = name.partition(":")
+    return library if colon and library in _LIBRARIES else name
+
+
+def _list_published() -> list[str]:
+    """Return the names of the backbones that have published weights, as an option takes them."""
+    names = [name for name in entries("backbones") if has_published_weights(name)]
+    return [f"{name}:*" if name in _LIBRARIES else name for name in names]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +51,8 @@ class BackboneConfig:
     """A backbone's name (auxo list), or timm: and the name of a model of timm, such as timm:resnet18, or hf: and the
     name or folder of a model of transformers, such as hf:microsoft/resnet-50, or one of your own, file.py:Name."""
     pretrained: bool = False
-    """Start from the published weights instead of random ones; only for timm:* and hf:*, the others refuse."""
+    """Start from the published weights instead of random ones; only for efficientnet_lite0, timm:* and hf:*, the others
+    refuse."""
     weights: str | None = None
     """Start from the weights in this safetensors file: of this network, or the model.safetensors of a run."""
     architecture: Annotated[str, tyro.conf.Suppress] = ""
@@ -34,11 +60,11 @@ class BackboneConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", absolute_name(self.name))
-        if self.pretrained and self._find_key not in _LIBRARIES:
+        if self.pretrained and not has_published_weights(self.name):
             raise ConfigError(
-                "a timm:* or hf:* backbone with backbone.pretrained",
+                "a backbone that has published weights with backbone.pretrained",
                 repr(self.name),
-                "pass --backbone.no-pretrained, or name a model of timm such as timm:resnet18",
+                f"pass --backbone.no-pretrained, or name one of {', '.join(_list_published())}",
             )
         if self.weights is None:
             return
@@ -49,9 +75,8 @@ class BackboneConfig:
 
     @property
     def _find_key(self) -> str:
-        """The registry's key: the name, without the model that follows timm: or hf:."""
-        library, colon, _ = self.name.partition(":")
-        return library if colon and library in _LIBRARIES else self.name
+        """The registry's key."""
+        return _key_of(self.name)
 
     def recorded(self) -> "BackboneConfig":
         """Return the same backbone with all that is needed to build it again without a download.
@@ -84,7 +109,7 @@ class BackboneConfig:
         Raises:
             ConfigError: the model cannot be found, or its package is missing.
         """
-        if self._find_key not in _LIBRARIES:
+        if not has_published_weights(self.name):
             return None
         found: tuple[tuple[float, ...], tuple[float, ...]] = load("backbones", self._find_key).read_normalisation(
             self.name
@@ -123,7 +148,7 @@ class BackboneConfig:
                 f"pass --data.image-size {minimum} or more, or another --backbone.name (auxo list backbones)",
             )
         options: dict[str, object] = {}
-        if self._find_key in _LIBRARIES:
+        if has_published_weights(self.name):
             options["pretrained"] = self.pretrained and first_weights
         if self._find_key == "hf":
             options["architecture"] = self._read_note()

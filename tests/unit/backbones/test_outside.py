@@ -118,5 +118,5 @@ def test_config__file__is_not_run_before_it_is_built(tmp_path: Path) -> None:
 
 
 def test_config__pretrained_with_a_file__is_refused(file: Path) -> None:
-    with pytest.raises(ConfigError, match=r"timm:\* or hf:\*"):
+    with pytest.raises(ConfigError, match=r"a backbone that has published weights"):
         BackboneConfig(name=f"{file}:Tiny", pretrained=True)

