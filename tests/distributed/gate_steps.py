@@ -27,7 +27,7 @@ from auxo.types import Normalisation
 
 LDAM_DRW = LDAM(class_weights="effective_number", reweight_after=0.5)
 HAS_TORCHJD = importlib.util.find_spec("torchjd") is not None
-STEPS, SIDE = 4, 12
+STEPS, SIDE = 3, 12  # a gate that looks back over two epochs, or begins after two steps, has done so
 
 
 def gated(name, weight=1.0, **options):
