@@ -6,7 +6,7 @@ from auxo.comparison.folder import Contents, MethodEntry, read_contents, write_c
 from auxo.comparison.measures import ShownMeasure, choose_measure
 from auxo.comparison.plan import Choice, Grid, plan_grid, require_one_setting
 from auxo.comparison.results import Result, read_result, read_results
-from auxo.comparison.statistics import Difference, bootstrap_mean, holm, paired_difference, paired_t
+from auxo.comparison.statistics import Difference, bootstrap_mean, paired_difference, paired_t
 from auxo.comparison.summary import Cell, Comparison, compare_results
 from auxo.comparison.tables import difference_tables, notes_of, result_tables, run_table
 
@@ -25,7 +25,6 @@ __all__ = [
     "compare_results",
     "difference_tables",
     "fit_to_budget",
-    "holm",
     "notes_of",
     "paired_difference",
     "paired_t",

@@ -1,13 +1,11 @@
 """Paired differences between methods: intervals and p-values, corrected for their number."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import isfinite
 
 import numpy as np
 from scipy.special import stdtr, stdtrit
 
-from auxo.errors import ConfigError
 from auxo.tasks import Interval
 
 _RESAMPLES = 9999
@@ -127,34 +125,6 @@ def bootstrap_mean(deltas: np.ndarray, *, size: float = 0.0, seed: int = 0) -> I
         if isfinite(found.low) and isfinite(found.high):
             break
     return Interval(float(found.low), float(found.high))
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Return p-values corrected for their number, so that any error among those below a level is as rare as the level.
-
-    Sorted upwards, the k-th of m is multiplied by ``m - k + 1``, and none is smaller than one before it, nor above 1.
-
-    Args:
-        p_values: each in [0, 1].
-
-    Raises:
-        ConfigError: one is no probability.
-
-    Source: Holm, A Simple Sequentially Rejective Multiple Test Procedure, Scandinavian Journal of Statistics 6, 1979
-        (https://www.jstor.org/stable/4615733).
-
-    Example:
-        >>> holm([0.01, 0.04, 0.03])
-        [0.03, 0.06, 0.06]
-    """
-    if not all(0 <= p <= 1 for p in p_values):
-        raise ConfigError("p-values in [0, 1]", str(list(p_values)[:3]), "compute them anew")
-    corrected = [0.0] * len(p_values)
-    largest = 0.0
-    for rank, place in enumerate(sorted(range(len(p_values)), key=lambda place: p_values[place])):
-        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[place]))
-        corrected[place] = largest
-    return corrected
 
 
 def _is_constant(deltas: np.ndarray, size: float) -> bool:

@@ -7,9 +7,10 @@ from statistics import fmean, stdev
 from auxo.comparison.folder import Contents
 from auxo.comparison.measures import ShownMeasure, choose_measure
 from auxo.comparison.results import ELSEWHERE, Result, sets_of, values_of
-from auxo.comparison.statistics import Difference, holm, paired_difference
+from auxo.comparison.statistics import Difference, paired_difference
 from auxo.errors import ConfigError
 from auxo.runs.results import PRIMARY
+from auxo.tasks import holm
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Columns of a source: joined, cut, hidden and counted."""
 
+import itertools
 import math
 from collections.abc import Callable, Collection, Mapping
 
@@ -12,6 +13,8 @@ from auxo.types import Column
 
 HIDDEN = -1
 """The value of a column for an image of which it says nothing."""
+
+_MOST_GROUPS = 10  # different numbers that are groups by themselves
 
 
 def take_columns(columns: Mapping[str, Column], indices: Int[Tensor, " n"]) -> dict[str, Column]:
@@ -39,6 +42,38 @@ def find_names(vocabulary: Mapping[str, tuple[str, ...]], name: str, *, source: 
 def hide_columns(columns: Mapping[str, Column], names: Collection[str], count: int) -> dict[str, Column]:
     """Return columns of which some say nothing of any image."""
     return {**columns, **{name: Column(torch.full((count,), HIDDEN), ()) for name in names}}
+
+
+def bin_quantities(column: Column, *, bins: int) -> Column | None:
+    """Return a column of many different numbers in as many groups of like size, or ``None`` where it is none.
+
+    The values must be written as numbers, and be more than ``bins`` and more than ten different ones: fewer are groups
+    by themselves. The groups lie between quantiles, each with its lower end and without its upper one, but for the last;
+    groups that equal numbers would tear apart are joined.
+
+    Args:
+        column: of a source; its names are what is written.
+        bins: groups, >= 2.
+
+    Example:
+        >>> column = Column(torch.arange(12), tuple(str(k / 2) for k in range(12)))
+        >>> bin_quantities(column, bins=3).names
+        ('0 to < 2', '2 to < 4', '4 to 5.5')
+    """
+    present = column.values.unique().tolist()
+    if len(present) <= max(bins, _MOST_GROUPS):
+        return None
+    numbers = [_read_quantity(name) for name in column.names]
+    if any(numbers[place] is None for place in present):
+        return None
+    values = torch.tensor([number or 0.0 for number in numbers], dtype=torch.float64)[column.values]
+    levels = torch.linspace(0, 1, bins + 1, dtype=torch.float64)
+    edges = values.quantile(levels, interpolation="higher").unique()
+    groups = torch.bucketize(values, edges[1:-1], right=True)
+    ends = [f"{edge:.4g}" for edge in edges.tolist()]
+    names = [f"{low} to < {high}" for low, high in itertools.pairwise(ends)]
+    names[-1] = names[-1].replace("< ", "")
+    return Column(groups, tuple(names))
 
 
 def check_columns(
@@ -74,6 +109,15 @@ def check_columns(
                 f"{int(column.values[index])} at {describe(index)}",
                 "number what it tells apart from 0, and leave images without a value out",
             )
+
+
+def _read_quantity(name: str) -> float | None:
+    """Return the finite number that a value is written as, or ``None``."""
+    try:
+        number = float(name)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
 
 
 def can_hold(dtype: torch.dtype, value: int | float) -> bool:

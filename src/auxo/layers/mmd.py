@@ -1,7 +1,5 @@
 """Maximum mean discrepancy: how far apart two weighted groups of feature vectors are."""
 
-from typing import NamedTuple
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -15,20 +13,6 @@ SOURCE = (
     "Labels, AISTATS 2022 (github.com/mymakar/causally_motivated_shortcut_removal). The unbiased form for weights is "
     "ours: the diagonal is left out and the rest is scaled to the sum 1."
 )
-
-
-class _Mixture(NamedTuple):
-    """A group as weights of images.
-
-    Args:
-        weights: shape ``(..., n)``, of the sum 1, or 0 where the group is missing.
-        squares: shape ``(...,)``; sum of their squares.
-        is_there: shape ``(...,)``; whether the group has what the estimate needs.
-    """
-
-    weights: Float[Tensor, "*sets n"]
-    squares: Float[Tensor, "*sets"]
-    is_there: Tensor
 
 
 def gaussian_kernel(
@@ -94,28 +78,41 @@ def squared_mmd(
         >>> float(squared_mmd(kernel, torch.tensor([1.0, 1, 0, 0]), torch.tensor([0.0, 0, 1, 1])))
         2.0
     """
-    mixtures = [_scale_group(weights.to(kernel.dtype), is_unbiased=is_unbiased) for weights in (first, second)]
-    diagonal = kernel.diagonal()
-    within = []
-    for mixture in mixtures:
-        term = ((mixture.weights @ kernel) * mixture.weights).sum(-1)
-        if is_unbiased:
-            term = (term - mixture.weights**2 @ diagonal) / torch.where(mixture.is_there, 1 - mixture.squares, 1.0)
-        within.append(term)
-    between = ((mixtures[0].weights @ kernel) * mixtures[1].weights).sum(-1)
-    value = within[0] + within[1] - 2 * between
-    if not is_unbiased:
-        value = value.clamp_min(0)  # it is a square, up to rounding
-    return torch.where(mixtures[0].is_there & mixtures[1].is_there, value, 0.0)
+    groups = torch.stack(torch.broadcast_tensors(first, second), dim=-2)
+    return pairwise_squared_mmd(kernel, groups, is_unbiased=is_unbiased)[..., 0, 1]
 
 
-def _scale_group(weights: Float[Tensor, "*sets n"], *, is_unbiased: bool) -> _Mixture:
-    """Return weights scaled to the sum 1."""
+def pairwise_squared_mmd(
+    kernel: Float[Tensor, "n n"], groups: Float[Tensor, "*sets groups n"], *, is_unbiased: bool = False
+) -> Float[Tensor, "*sets groups groups"]:
+    """Return the squared discrepancy between every two of several groups; see :func:`squared_mmd`.
+
+    Args:
+        kernel: of all images; symmetric.
+        groups: weights of the images in every group, >= 0; 0 for those outside; any scale.
+        is_unbiased: whether the diagonal is left out.
+
+    Returns:
+        For every two groups; 0 of a group with itself and where a group has no image, or for the unbiased estimate
+        fewer than two.
+
+    Cost: ``groups n^2`` multiplications for every leading set.
+    """
+    weights = groups.to(kernel.dtype)
     total = weights.sum(-1, keepdim=True)
-    scaled = weights / torch.where(total > 0, total, 1.0)
-    squares = (scaled**2).sum(-1)
-    enough = (weights > 0).sum(-1) > (1 if is_unbiased else 0)
-    return _Mixture(scaled, squares, enough)
+    weights = weights / torch.where(total > 0, total, 1.0)
+    is_there = (weights > 0).sum(-1) > (1 if is_unbiased else 0)
+    products = weights @ kernel @ weights.mT
+    within = products.diagonal(dim1=-2, dim2=-1)
+    if is_unbiased:
+        own = weights**2
+        within = (within - own @ kernel.diagonal()) / torch.where(is_there, 1 - own.sum(-1), 1.0)
+    values = within[..., :, None] + within[..., None, :] - 2 * products
+    if not is_unbiased:
+        values = values.clamp_min(0)  # each is a square, up to rounding
+    is_pair = is_there[..., :, None] & is_there[..., None, :]
+    is_pair = is_pair & ~torch.eye(weights.shape[-2], dtype=torch.bool, device=weights.device)
+    return torch.where(is_pair, values, 0.0)
 
 
 def _square_distances(features: Float[Tensor, "n dim"]) -> Float[Tensor, "n n"]:

@@ -22,7 +22,17 @@ from auxo.tasks._interface import (
     Target,
     TargetNumbers,
 )
-from auxo.tasks._intervals import Interval, auroc_interval, bootstrap_interval, clustered_interval, wilson_interval
+from auxo.tasks._intervals import (
+    Interval,
+    auroc_interval,
+    bootstrap_interval,
+    bootstrap_weighted,
+    clustered_interval,
+    combine_intervals,
+    wilson_interval,
+)
+from auxo.tasks._p_values import holm, permutation_p_value
+from auxo.tasks._weighted import measure_weighted_mean, weighted_auroc
 from auxo.tasks.classification import Classification
 
 __all__ = [
@@ -42,12 +52,18 @@ __all__ = [
     "TaskConfig",
     "auroc_interval",
     "bootstrap_interval",
+    "bootstrap_weighted",
     "calibration_error",
     "clustered_interval",
+    "combine_intervals",
     "count_confusion",
+    "holm",
     "measure_answers",
+    "measure_weighted_mean",
     "part_answers",
+    "permutation_p_value",
     "score_answers",
     "sum_answers",
+    "weighted_auroc",
     "wilson_interval",
 ]

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from auxo.errors import CheckpointError, ConfigError, ShapeError
 from auxo.registry.outside import guard_class
+from auxo.tasks._weighted import measure_weighted_mean
 from auxo.types import Column, Losses
 
 Scores: TypeAlias = Mapping[str, Tensor]
@@ -309,6 +310,19 @@ class AbstractTask(ABC):
         """Return the primary measure of every image alone, where that of a set is their mean; else ``None``."""
         del scores
         return None
+
+    def measure_weighted(
+        self, scores: Scores, weights: Float[Tensor, " n"], *, cells: Int[Tensor, " n"]
+    ) -> Mapping[str, Measure]:
+        """Return the measures of a set under weights of its images, equal within a cell; none where there are none.
+
+        By default that is the primary measure, where it is the mean of :meth:`image_values`.
+        """
+        values = self.image_values(scores)
+        if values is None:
+            return {}
+        weighted = measure_weighted_mean(values, weights, cells=cells)
+        return {self.primary: self.measure(scores, {}).measures[self.primary]._replace(**weighted._asdict())}
 
     def confusion(self, scores: Scores) -> Int[np.ndarray, "rows columns"] | None:
         """Return how often each right answer, by row, was given as each answer, by column; ``None`` without such."""

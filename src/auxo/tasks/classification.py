@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import isfinite
 from typing import ClassVar
 
 import numpy as np
@@ -22,6 +23,7 @@ from auxo.tasks._answers import (
 )
 from auxo.tasks._interface import AbstractTask, Answer, Measure, Measured, Part, Reliability, Scores, Source, Target
 from auxo.tasks._intervals import auroc_interval, wilson_interval
+from auxo.tasks._weighted import auroc_of_weighted
 from auxo.types import LABEL, Column, Losses
 
 SOURCE = (
@@ -182,6 +184,17 @@ class Classification(AbstractTask):
     def image_values(self, scores: Scores) -> Float[Tensor, " n"] | None:
         """Return 1 for images that were told right, else 0: their mean is the accuracy."""
         return (scores["right"] == scores["given"]).double()
+
+    def measure_weighted(
+        self, scores: Scores, weights: Float[Tensor, " n"], *, cells: Int[Tensor, " n"]
+    ) -> Mapping[str, Measure]:
+        """Return the accuracy, and of two classes that both have weight the area under the ROC curve."""
+        found = dict(super().measure_weighted(scores, weights, cells=cells))
+        if _MARGIN in scores:
+            area, ends = auroc_of_weighted(scores[_MARGIN], scores["right"] == 1, weights, cells=cells)
+            if isfinite(area):
+                found["auroc"] = Measure(area, *(ends or (None, None)))
+        return found
 
     def confusion(self, scores: Scores) -> Int[np.ndarray, "classes classes"] | None:
         """Return the images of each class, by row, that were given each class, by column."""

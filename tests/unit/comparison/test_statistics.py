@@ -2,12 +2,9 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from scipy import stats
 
-from auxo.comparison import bootstrap_mean, holm, paired_difference, paired_t
-from auxo.errors import ConfigError
+from auxo.comparison import bootstrap_mean, paired_difference, paired_t
 
 DELTAS = np.array([0.4, 1.1, -0.3, 0.9, 2.2])
 
@@ -91,29 +88,6 @@ def test_bootstrap_mean__equal_differences__that_value(deltas):
 def test_bootstrap_mean__few_different_values__finite_and_in_order(deltas):
     low, high = bootstrap_mean(np.array(deltas))
     assert min(deltas) <= low <= high <= max(deltas)
-
-
-def test_holm__worked_example__as_by_hand():
-    # Sorted: 4 x 0.005, 3 x 0.01, 2 x 0.03, and 0.04, which must not be below the one before.
-    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert holm([0.6, 0.9]) == [1.0, 1.0]
-    assert holm([]) == []
-
-
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=8), st.floats(0.001, 0.5))
-def test_holm__any_level__rejects_what_the_sequential_procedure_rejects(p_values, level):
-    rejected = set()
-    for rank, place in enumerate(np.argsort(p_values, kind="stable")):
-        if p_values[place] * (len(p_values) - rank) > level:
-            break
-        rejected.add(int(place))
-    assert {place for place, p in enumerate(holm(p_values)) if p <= level} == rejected
-
-
-@pytest.mark.parametrize("p_values", [[0.1, 1.2], [-0.1], [float("nan")]])
-def test_holm__no_probability__refused(p_values):
-    with pytest.raises(ConfigError, match="p-values"):
-        holm(p_values)
 
 
 def test_paired_difference__other_seeds__only_those_that_both_have():

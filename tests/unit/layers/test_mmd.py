@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from auxo.errors import ConfigError
-from auxo.layers.mmd import gaussian_kernel, median_length_scale, squared_mmd
+from auxo.layers.mmd import gaussian_kernel, median_length_scale, pairwise_squared_mmd, squared_mmd
 
 
 def draw(*shape, seed=0):
@@ -49,6 +49,17 @@ def test_squared_mmd__several_pairs_of_groups__each_as_alone_and_of_any_scale():
     together = squared_mmd(kernel, first, second)
     alone = torch.stack([squared_mmd(kernel, 5 * a, b / 3) for a, b in zip(first, second, strict=True)])
     torch.testing.assert_close(together, alone, atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("is_unbiased", [False, True])
+def test_pairwise_squared_mmd__three_groups_of_two_sets__as_two_at_a_time(is_unbiased):
+    kernel = gaussian_kernel(draw(9, 2), length_scale=0.7)
+    groups = draw(2, 3, 9, seed=2).abs() * (torch.arange(9) % 3 == torch.arange(3)[:, None])
+    found = pairwise_squared_mmd(kernel, groups, is_unbiased=is_unbiased)
+    for k in range(3):
+        for j in range(3):
+            pair = squared_mmd(kernel, groups[:, k], groups[:, j], is_unbiased=is_unbiased)
+            torch.testing.assert_close(found[:, k, j], pair if k != j else torch.zeros(2).double())
 
 
 def test_squared_mmd__equal_samples_and_far_tight_ones__0_and_2():

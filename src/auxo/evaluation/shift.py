@@ -1,0 +1,348 @@
+"""Measures of one set as if a column of the data went with the class more or less often than it does."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from auxo.errors import ConfigError, DataError
+from auxo.evaluation.groups import Grouping, take_known
+from auxo.evaluation.tables import Table, title_measure
+from auxo.layers.cell_weights import count_cells, effective_size, weigh_cells
+from auxo.tasks import AbstractTask, Measure, Scores, measure_weighted_mean
+from auxo.types import Column
+
+SOURCE = (
+    "Test sets of several strengths after Makar et al., Causally motivated Shortcut Removal Using Auxiliary Labels, "
+    "AISTATS 2022 (arXiv 2105.06422), who draw backgrounds anew. Here the images of one set are weighted, which keeps "
+    "P(X | Y, V) and P(Y) as they are and uses all images at every strength."
+)
+
+STRENGTHS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
+"""Strengths that are measured by default."""
+
+_FEW = 10
+"""Images of a cell below which a note says so, and which no worst group is taken from."""
+
+
+@dataclass(frozen=True)
+class ShiftPoint:
+    """The measures at one strength.
+
+    Args:
+        strength: probability that an image has its class's usual value.
+        effective_size: how many images of equal weight say as much; 0 where nothing could be measured.
+        measures: by name; none where nothing could be measured.
+        reason: why not; empty otherwise.
+    """
+
+    strength: float
+    effective_size: float = 0.0
+    measures: Mapping[str, Measure] = field(default_factory=dict)
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class ShiftCurve:
+    """The measures of a head on a set, by how strongly a column goes with the class.
+
+    Args:
+        split: the set.
+        head: whose measures they are.
+        column: its name.
+        n: images that have a value of it.
+        usual: the value that is usual in each class.
+        paired_on: the set in which it is.
+        observed: the strength in the set as it is, over all classes.
+        points: at least one of which is measured.
+        notes: what a reader should know, a sentence each.
+    """
+
+    split: str
+    head: str
+    column: str
+    n: int
+    usual: Mapping[str, str]
+    paired_on: str
+    observed: float
+    points: Sequence[ShiftPoint]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def measured(self) -> tuple[ShiftPoint, ...]:
+        """The strengths that could be measured."""
+        return tuple(point for point in self.points if point.measures)
+
+    def to_records(self) -> list[dict[str, Any]]:
+        """Return a record for every strength, of values that JSON has."""
+        shared = {"split": self.split, "head": self.head, "column": self.column, "n": self.n, "usual": dict(self.usual)}
+        return [
+            {
+                **shared,
+                "strength": point.strength,
+                "observed_strength": self.observed,
+                "effective_size": point.effective_size,
+                "measures": {name: measure._asdict() for name, measure in point.measures.items()},
+                "notes": list(filter(None, (*self.notes, point.reason))),
+            }
+            for point in self.points
+        ]
+
+
+def pair_values(right: Column, column: Column) -> dict[str, str]:
+    """Return for each class that has images the value that goes with it more than with the others.
+
+    That is the value whose share in the class exceeds its share in the set the most; with at least as many values as
+    classes no value goes with two classes, and the sum of these excesses is the largest.
+
+    Args:
+        right: the class of every image.
+        column: the value of every image.
+
+    Example:
+        >>> right = Column(torch.tensor([0, 0, 0, 1, 1, 1]), ("cat", "dog"))
+        >>> pair_values(right, Column(torch.tensor([1, 1, 0, 0, 0, 1]), ("land", "water")))
+        {'cat': 'water', 'dog': 'land'}
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    counts = count_cells(right.values, column.values, shape=(len(right.names), len(column.names))).double()
+    present = (counts.sum(1) > 0).nonzero().flatten()
+    rows = counts[present]
+    excess = rows / rows.sum(1, keepdim=True) - rows.sum(0) / rows.sum()
+    if len(column.names) >= len(present):
+        places = linear_sum_assignment(excess.numpy(), maximize=True)[1].tolist()
+    else:
+        places = excess.argmax(1).tolist()
+    return {right.names[y]: column.names[v] for y, v in zip(present.tolist(), places, strict=True)}
+
+
+def evaluate_under_shift(
+    task: AbstractTask,
+    scores: Scores,
+    grouping: Grouping,
+    *,
+    split: str,
+    head: str,
+    usual: Mapping[str, str] | None = None,
+    paired_on: str | None = None,
+    strengths: Sequence[float] = STRENGTHS,
+) -> ShiftCurve:
+    """Measure a set under weights that give its classes their usual value with a given probability.
+
+    At the strength p an image of the class y and the value v counts ``P_p(v | y) / P(v | y)`` where ``P_p`` gives the
+    usual value the probability p, and the others what is left in the proportions that they have in the class. So the
+    classes keep their frequencies, and images of one class and one value look as they do: nothing but how often they
+    occur changes. A strength that needs a class with its usual value, or with another, where the set has no such image
+    is marked and not measured.
+
+    Args:
+        task: says what can be measured of weighted images.
+        scores: of the head, for all images of the set.
+        grouping: the set by the column, with classes as strata.
+        split: name of the set.
+        head: whose scores they are.
+        usual: the usual value of each class; ``None`` finds it in this set, see :func:`pair_values`.
+        paired_on: the set that ``usual`` is from.
+        strengths: in [0, 1].
+
+    Returns:
+        Measures of the task that weighted images have; ``worst_value/COLUMN``, the worst of the primary measure over
+        the values of the column at that strength; and ``worst_group/COLUMN``, the worst over classes and values, which
+        is the same at every strength. All with 95 % intervals that take the weights for known.
+
+    Raises:
+        ConfigError: a strength is not in [0, 1], or the usual value of a class is not known.
+        DataError: the column has one value only, or no strength can be measured.
+    """
+    kept, own = take_known(grouping, scores)
+    column, classes = kept.groups, kept.strata
+    if len(column.names) < 2:
+        got = f"{column.names[0] if column.names else 'none'!r} only"
+        raise DataError(f"two values or more of '{kept.name}' on {split}", got, "name a column that differs")
+    for strength in strengths:
+        if not 0 <= strength <= 1:
+            raise ConfigError("strengths in [0, 1]", str(strength), "they are probabilities")
+    pairs = dict(usual) if usual is not None else pair_values(classes, column)
+    counts = kept.cell_counts().double()
+    places = _find_places(pairs, classes, column, counts, where=split)
+    weigher = _Weigher(task, own, kept, counts, places)
+    points = [weigher.measure(strength) for strength in strengths]
+    if not any(point.measures for point in points):
+        raise DataError(f"images on {split} to be weighted by '{kept.name}'", points[0].reason, "judge another set")
+    present = [y for y, total in enumerate(counts.sum(1).tolist()) if total]
+    observed = sum(float(counts[y, places[y]]) for y in present if places[y] is not None) / float(counts.sum())
+    return ShiftCurve(
+        split=split,
+        head=head,
+        column=kept.name,
+        n=len(column.values),
+        usual={classes.names[y]: pairs[classes.names[y]] for y in present},
+        paired_on=paired_on or split,
+        observed=observed,
+        points=points,
+        notes=_write_notes(grouping, counts, places),
+    )
+
+
+def build_shift_table(curves: Sequence[ShiftCurve]) -> Table:
+    """Return strengths by measures of one or more sets.
+
+    Args:
+        curves: of one column.
+    """
+    names = list(dict.fromkeys(name for curve in curves for point in curve.points for name in point.measures))
+    lines = []
+    for curve in curves:
+        for point in curve.points:
+            cells = tuple(_write_cell(point.measures.get(name)) for name in names)
+            size = f"{point.effective_size:,.0f}" if point.measures else "-"
+            lines.append((curve.split, f"{point.strength:g}", size, *cells))
+    return Table(("split", "strength", "effective images", *map(title_measure, names)), tuple(lines), _describe(curves))
+
+
+def _write_cell(measure: Measure | None) -> str:
+    """Return a measure with its interval."""
+    if measure is None:
+        return "-"
+    if measure.low is None or measure.high is None:
+        return f"{measure.shown:.{measure.digits}f}"
+    low, high = (measure._replace(value=end).shown for end in (measure.low, measure.high))
+    return f"{measure.shown:.{measure.digits}f} [{low:.{measure.digits}f}, {high:.{measure.digits}f}]"
+
+
+def _describe(curves: Sequence[ShiftCurve]) -> str:
+    """Return what the numbers mean."""
+    first = curves[0]
+    pairs = [f"{label} with {value}" for label, value in first.usual.items()]
+    shown = ", ".join(pairs[:12]) + (f" and {len(pairs) - 12} more" if len(pairs) > 12 else "")
+    found = "given" if first.paired_on == "given" else f"as on {first.paired_on}"
+    sentences = [
+        f"Strength: the probability that an image has the {first.column} that is usual in its class ({found}: {shown})",
+        "The images of a set are weighted; classes keep their frequencies, and images of one class and one value look "
+        "as they do",
+        "Intervals of 95 % over the images",
+    ]
+    for curve in curves:
+        sentences.append(f"{curve.split} as it is: {curve.observed:.2f} over {curve.n:,} images of {curve.head}")
+        reasons = dict.fromkeys(point.reason for point in curve.points if point.reason)
+        sentences += [f"On {curve.split}: {note}" for note in (*curve.notes, *reasons)]
+    return ". ".join(sentences) + "."
+
+
+def _find_places(
+    pairs: Mapping[str, str], classes: Column, column: Column, counts: Float[Tensor, "classes values"], *, where: str
+) -> list[int | None]:
+    """Return for each class the number of its usual value; ``None`` where the set never has it, or not the class."""
+    places: list[int | None] = []
+    for y, name in enumerate(classes.names):
+        value = pairs.get(name)
+        if value is None and counts[y].sum() > 0:
+            got = f"none for {name!r} on {where}"
+            raise ConfigError("a usual value of every class", got, f"name it with --pairs {name}=VALUE")
+        places.append(column.names.index(value) if value in column.names else None)
+    return places
+
+
+class _Weigher:
+    """The measures of one set at any strength.
+
+    Args:
+        task: what can be measured.
+        scores: of the images that have a value.
+        grouping: of these images.
+        counts: images of every class and value.
+        places: number of the usual value of each class.
+    """
+
+    def __init__(
+        self,
+        task: AbstractTask,
+        scores: Scores,
+        grouping: Grouping,
+        counts: Float[Tensor, "classes values"],
+        places: Sequence[int | None],
+    ) -> None:
+        self._task, self._scores, self._grouping, self._counts, self._places = task, scores, grouping, counts, places
+        self._values = task.image_values(scores)
+        self._plain = task.measure(scores, {}).measures[task.primary]
+
+    def measure(self, strength: float) -> ShiftPoint:
+        """Return the measures at a strength, or why there are none."""
+        wanted = torch.zeros_like(self._counts)
+        for y, total in enumerate(self._counts.sum(1).tolist()):
+            if not total:
+                continue
+            place = self._places[y]
+            usual = 0.0 if place is None else float(self._counts[y, place])
+            if reason := self._find_gap(y, usual, total - usual, strength):
+                return ShiftPoint(strength, reason=reason)
+            share = total / float(self._counts.sum())
+            if usual < total:
+                wanted[y] = share * (1 - strength) * self._counts[y] / (total - usual)
+            if place is not None:
+                wanted[y, place] = share * strength
+        columns = self._grouping.strata.values, self._grouping.groups.values
+        weights = weigh_cells(*columns, wanted)
+        found = dict(self._task.measure_weighted(self._scores, weights, cells=self._grouping.cells))
+        return ShiftPoint(strength, effective_size(weights), {**found, **self._find_worst(weights)})
+
+    def _find_gap(self, y: int, usual: float, others: float, strength: float) -> str:
+        """Return which images a strength needs and the set does not have; empty where it has all."""
+        name, column = self._grouping.strata.names[y], self._grouping.name
+        if strength > 0 and not usual:
+            return f"{strength:g} would need images of {name} with its usual value of {column}; there is none"
+        if strength < 1 and not others:
+            return f"{strength:g} would need images of {name} with another value of {column}; there is none"
+        return ""
+
+    def _find_worst(self, weights: Float[Tensor, " n"]) -> dict[str, Measure]:
+        """Return the worst value of the column under weights, and the worst cell of class and value."""
+        if self._values is None:
+            return {}
+        name, cells = self._grouping.name, self._grouping.cells
+        counts = cells.bincount()[cells]
+        by_value = self._measure_parts(self._values, self._grouping.groups.values, weights)
+        by_cell = self._measure_parts(self._values, torch.where(counts >= _FEW, cells, -1), torch.ones_like(weights))
+        found = {f"worst_value/{name}": by_value, f"worst_group/{name}": by_cell}
+        return {key: self._take_worst(parts) for key, parts in found.items() if parts}
+
+    def _measure_parts(
+        self, values: Float[Tensor, " n"], numbers: Int[Tensor, " n"], weights: Float[Tensor, " n"]
+    ) -> list[Measure]:
+        """Return the primary measure of every part that has weight; images numbered -1 are left out."""
+        made = []
+        for number in numbers.unique().tolist():
+            mask = numbers == number
+            if number >= 0 and float(weights[mask].sum()):
+                mean = measure_weighted_mean(values[mask], weights[mask], cells=self._grouping.cells[mask])
+                made.append(self._plain._replace(**mean._asdict()))
+        return made
+
+    def _take_worst(self, parts: Sequence[Measure]) -> Measure:
+        """Return the smallest measure, or the largest where less is better."""
+        choose = min if self._plain.higher_is_better else max
+        return choose(parts, key=lambda measure: measure.value)
+
+
+def _write_notes(
+    grouping: Grouping, counts: Float[Tensor, "classes values"], places: Sequence[int | None]
+) -> tuple[str, ...]:
+    """Return what a reader should know: ranges, images without a value, and small cells."""
+    notes = []
+    if grouping.is_binned:
+        notes.append(f"{grouping.name} is cut into {len(grouping.groups.names)} ranges of like many images")
+    if grouping.num_unknown:
+        notes.append(f"{grouping.num_unknown:,} images without a value of {grouping.name} are left out")
+    small = []
+    for y, name in enumerate(grouping.strata.names):
+        place = places[y]
+        usual = 0 if place is None else int(counts[y, place])
+        others = int(counts[y].sum()) - usual
+        small += [f"{name} usual ({usual})"] * (0 < usual < _FEW) + [f"{name} other ({others})"] * (0 < others < _FEW)
+    if small:
+        notes.append(f"fewer than ten images stand for all of their kind: {', '.join(small)}")
+    return tuple(notes)

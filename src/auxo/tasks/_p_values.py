@@ -1,0 +1,60 @@
+"""p-values: of permutations, and corrected for their number."""
+
+from collections.abc import Sequence
+
+from jaxtyping import Float
+from torch import Tensor
+
+from auxo.errors import ConfigError
+
+_ROUNDING = 1e-9  # relative: equal statistics of other orders of summation count as equal
+
+
+def permutation_p_value(observed: float, drawn: Float[Tensor, " draws"]) -> float:
+    """Return how often a statistic is as large as the one observed, among it and those of random permutations.
+
+    ``(1 + number of draws that are as large) / (1 + number of draws)``: where nothing distinguishes the observed order
+    from a random one, this is at most any level with a probability of at most that level.
+
+    Args:
+        observed: of the order that was seen.
+        drawn: shape ``(draws,)``; of orders drawn at random.
+
+    Source: Phipson & Smyth, Permutation P-values Should Never Be Zero, Statistical Applications in Genetics and
+        Molecular Biology 9, 2010 (https://doi.org/10.2202/1544-6115.1585).
+
+    Example:
+        >>> import torch
+        >>> permutation_p_value(3.0, torch.tensor([1.0, 2.0, 3.0]))
+        0.5
+    """
+    least = observed - _ROUNDING * abs(observed)
+    return (1 + int((drawn >= least).sum())) / (1 + len(drawn))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return p-values corrected for their number, so that any error among those below a level is as rare as the level.
+
+    Sorted upwards, the k-th of m is multiplied by ``m - k + 1``, and none is smaller than one before it, nor above 1.
+
+    Args:
+        p_values: each in [0, 1].
+
+    Raises:
+        ConfigError: one is no probability.
+
+    Source: Holm, A Simple Sequentially Rejective Multiple Test Procedure, Scandinavian Journal of Statistics 6, 1979
+        (https://www.jstor.org/stable/4615733).
+
+    Example:
+        >>> holm([0.01, 0.04, 0.03])
+        [0.03, 0.06, 0.06]
+    """
+    if not all(0 <= p <= 1 for p in p_values):
+        raise ConfigError("p-values in [0, 1]", str(list(p_values)[:3]), "compute them anew")
+    corrected = [0.0] * len(p_values)
+    largest = 0.0
+    for rank, place in enumerate(sorted(range(len(p_values)), key=lambda place: p_values[place])):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[place]))
+        corrected[place] = largest
+    return corrected
