@@ -19,17 +19,23 @@ from auxo.data.config import RegroupedDataConfig, Unknown
 from auxo.data.corruptions import KINDS, SEVERITIES
 from auxo.errors import ConfigError
 from auxo.evaluation import (
+    BINS,
     PROBES,
+    STRENGTHS,
     FittedProbe,
     ProbeName,
     Reader,
     Table,
     build_corruption_table,
+    build_shift_table,
     build_table,
     evaluate_probes,
     evaluate_under_attack,
     evaluate_under_corruptions,
+    evaluate_under_shift,
+    find_usual,
     fit_probes,
+    group_images,
 )
 from auxo.evaluation.attacks import EPSILON, EPSILONS, AttackConfig
 from auxo.files import require_folder_of, write_atomically
@@ -68,6 +74,14 @@ class Options(CheckedOptions):
     nearest neighbours (knn), a linear classifier (linear); "all" means both."""
     neighbours: Annotated[int | None, Range(low=1)] = None
     """With --probe knn: training images that vote; default 20, or all where there are fewer."""
+    shift: str | None = None
+    """Judge a set as if this further column of the data, such as background, went with the class more or less often
+    than it does: its images are weighted, see --strengths. Default the test set; a quantity is cut into four ranges."""
+    strengths: tuple[float, ...] = STRENGTHS
+    """With --shift: probabilities that an image has the value that is usual in its class."""
+    pairs: tuple[str, ...] = ()
+    """With --shift: which value is usual in each class, as cat=land dog=water; by default the one that goes with it
+    most in the training images, or with --data in the set itself."""
     corruptions: bool = False
     """Judge under common corruptions instead: every kind at every severity."""
     kinds: tuple[str, ...] = KINDS
@@ -80,8 +94,8 @@ class Options(CheckedOptions):
     epsilon: Annotated[float, EPSILONS] = EPSILON
     """With --attack: largest change of a pixel, in units of the range 0..1; 8/255 is 0.0314."""
     out: str | None = None
-    """File for the results, one JSON object a line; by default evaluation.jsonl, corruptions.jsonl, attacks.jsonl or
-    probes.jsonl in the run directory."""
+    """File for the results, one JSON object a line; by default evaluation.jsonl, shift.jsonl, corruptions.jsonl,
+    attacks.jsonl or probes.jsonl in the run directory."""
     use: Annotated[ModelOptions, tyro.conf.arg(name="")] = field(default_factory=lambda: ModelOptions(batch_size=500))
     """How the model is loaded and run."""
 
@@ -90,7 +104,12 @@ class Options(CheckedOptions):
         is_choice_read = self.corruptions or (self.kinds, self.severities) == (KINDS, SEVERITIES)
         is_vote_read = self.neighbours is None or "knn" in self.probes
         is_spoiled = self.corruptions or bool(self.attack)
+        is_shift_read = self.shift is not None or (self.strengths, self.pairs) == (STRENGTHS, ())
+        other = bool(self.probe) or is_spoiled
         checks = (
+            (not (self.shift and other), "--shift without --probe, --corruptions and --attack", "both", "judge twice"),
+            (is_shift_read, "--shift beside --strengths and --pairs", "none", "pass --shift COLUMN"),
+            (bool(self.strengths), "a strength", "none", "leave --strengths out"),
             (not (self.corruptions and self.attack), "--corruptions or --attack", "both", "judge twice"),
             (not (self.probe and is_spoiled), "--probe without --corruptions and --attack", "both", "judge twice"),
             (is_vote_read, "--probe knn beside --neighbours", "none", "pass --probe knn"),
@@ -107,7 +126,7 @@ class Options(CheckedOptions):
 
     def grouped(self, data: DataConfig) -> DataConfig:
         """Return options of the data that read the further columns as well, and the same images."""
-        asked = replace(data, columns=self.columns).columns
+        asked = replace(data, columns=(*self.columns, *filter(None, (self.shift,)))).columns
         more = tuple(name for name in asked if name not in data.columns)
         return RegroupedDataConfig(**{**vars(data), "columns": (*data.columns, *more)}, regrouped=more)
 
@@ -119,6 +138,8 @@ class Options(CheckedOptions):
     @property
     def file_name(self) -> str:
         """Where the results go by default."""
+        if self.shift:
+            return "shift.jsonl"
         if self.corruptions:
             return "corruptions.jsonl"
         return "attacks.jsonl" if self.attack else "probes.jsonl" if self.probe else "evaluation.jsonl"
@@ -147,6 +168,9 @@ def run(words: Sequence[str]) -> None:
             model.check_splits(own)
         splits = _choose_splits(options, config, model, own)
         judge = _Judge.of(options, attacks, config, model, runtime, own)
+        if options.shift is not None:
+            _judge_under_shift(options, options.shift, splits, judge.reader, own, out=out)
+            return
         rows = [row for split in splits for row in judge.rows(split)]
         if runtime.is_main:
             table = judge.table(rows)
@@ -169,7 +193,7 @@ def _choose_splits(
         splits = list(ood_splits([model.read_judged(spec, data) for spec in options.data]))
     else:
         splits = list(own.evaluation())
-        wanted = options.split or ("test" if options.corruptions or options.attack else None)
+        wanted = options.split or ("test" if options.corruptions or options.attack or options.shift else None)
         if wanted is not None:
             names = [split.name for split in splits]
             if wanted not in names:
@@ -187,6 +211,45 @@ def _limit_images(split: EvaluationSplit, count: int | None, config: ExperimentC
     return replace(
         split, source=stratified_parts(source, [count], [source.name], seed=seed, task=config.task.kind())[0]
     )
+
+
+def _judge_under_shift(
+    options: Options, name: str, splits: Sequence[EvaluationSplit], reader: Reader, own: Splits | None, *, out: Path
+) -> None:
+    """Measure sets at every strength of a column, print the table, and write the rows."""
+    usual = dict(_read_pair(pair) for pair in options.pairs) or None
+    origin = "given" if usual is not None else None
+    curves = []
+    for split in splits:
+        grouping = group_images(split.source, name, task=reader.task, bins=BINS)
+        if usual is None and own is not None and not grouping.is_binned:
+            usual, origin = find_usual(own.train.source, name, task=reader.task), own.train.name
+        head = reader.require_head()
+        curve = evaluate_under_shift(
+            reader.task,
+            reader.scores(split)[head],
+            grouping,
+            split=split.name,
+            head=head,
+            usual=usual,
+            paired_on=origin,
+            strengths=options.strengths,
+        )
+        curves.append(curve)
+    if reader.runtime.is_main:
+        keep_earlier(out)
+        write_atomically(out, "".join(json.dumps(row) + "\n" for curve in curves for row in curve.to_records()))
+        print_table(build_shift_table(curves))
+        notes = dict.fromkeys(note for split in splits for note in split.source.notes)
+        print("\n".join([*(f"note: {note}" for note in notes), f"results: {out}"]))
+
+
+def _read_pair(text: str) -> tuple[str, str]:
+    """Return class and value of ``CLASS=VALUE``."""
+    label, is_pair, value = text.rpartition("=")
+    if not is_pair or not label or not value:
+        raise ConfigError("--pairs of a class and its usual value", repr(text), "write them as cat=land")
+    return label.strip(), value.strip()
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections.abc import Callable, Collection, Mapping
+from difflib import get_close_matches
 
 import torch
 from jaxtyping import Int, Shaped
@@ -20,6 +21,17 @@ _MOST_GROUPS = 10  # different numbers that are groups by themselves
 def take_columns(columns: Mapping[str, Column], indices: Int[Tensor, " n"]) -> dict[str, Column]:
     """Return the columns of the images at some positions."""
     return {name: column._replace(values=column.values[indices]) for name, column in columns.items()}
+
+
+def suggest_columns(names: Collection[str], known: Collection[str]) -> str:
+    """Return the beginning of what to do about columns that are not there: which of the others may be meant, if any.
+
+    Example:
+        >>> suggest_columns(["color"], ["label", "colour"]), suggest_columns(["color"], ["label"])
+        ('did you mean colour? ', '')
+    """
+    near = [found for name in names if name not in known for found in get_close_matches(name, list(known), n=3)]
+    return f"did you mean {' or '.join(dict.fromkeys(near))}? " if near else ""
 
 
 def find_names(vocabulary: Mapping[str, tuple[str, ...]], name: str, *, source: str) -> tuple[str, ...]:
@@ -48,8 +60,8 @@ def bin_quantities(column: Column, *, bins: int) -> Column | None:
     """Return a column of many different numbers in as many groups of like size, or ``None`` where it is none.
 
     The values must be written as numbers, and be more than ``bins`` and more than ten different ones: fewer are groups
-    by themselves. The groups lie between quantiles, each with its lower end and without its upper one, but for the last;
-    groups that equal numbers would tear apart are joined.
+    by themselves. The groups lie between quantiles, each with its lower end and without its upper one, but for the
+    last. Equal numbers are in one group, so that there may be fewer.
 
     Args:
         column: of a source; its names are what is written.

@@ -1,7 +1,8 @@
-"""Evaluation: the reader of a trained model, corruptions, attacks, probes, and tables of what they measure."""
+"""Evaluation: the reader of a trained model, corruptions, attacks, probes, shifts, and tables of what they measure."""
 
 from auxo.evaluation.attacks import AttackConfig
 from auxo.evaluation.corruption import build_corruption_table, evaluate_under_corruptions
+from auxo.evaluation.groups import BINS, Grouping, group_images
 from auxo.evaluation.images import evaluation_mode
 from auxo.evaluation.observe import Observation, features_of, observe
 from auxo.evaluation.probes import (
@@ -16,33 +17,62 @@ from auxo.evaluation.probes import (
 )
 from auxo.evaluation.reader import Reader, TargetedFeatures
 from auxo.evaluation.robustness import adversarial_images, evaluate_under_attack
-from auxo.evaluation.tables import Table, build_table, measure_cell, title_measure, to_csv, to_markdown, to_rich
+from auxo.evaluation.shift import (
+    STRENGTHS,
+    evaluate_under_shift,
+    find_usual,
+    pair_values,
+    shift_weights,
+)
+from auxo.evaluation.shift_curve import ShiftCurve, ShiftPoint, build_shift_table
+from auxo.evaluation.tables import (
+    Table,
+    build_table,
+    measure_cell,
+    title_measure,
+    to_csv,
+    to_markdown,
+    to_rich,
+    write_measure,
+)
 
 __all__ = [
+    "BINS",
     "PROBES",
+    "STRENGTHS",
     "AttackConfig",
     "FittedProbe",
+    "Grouping",
     "Observation",
     "ProbeName",
     "Reader",
+    "ShiftCurve",
+    "ShiftPoint",
     "Table",
     "TargetedFeatures",
     "adversarial_images",
     "build_corruption_table",
+    "build_shift_table",
     "build_table",
     "evaluate_by_probes",
     "evaluate_probes",
     "evaluate_under_attack",
     "evaluate_under_corruptions",
+    "evaluate_under_shift",
     "evaluation_mode",
     "features_of",
+    "find_usual",
     "fit_knn",
     "fit_linear",
     "fit_probes",
+    "group_images",
     "measure_cell",
     "observe",
+    "pair_values",
+    "shift_weights",
     "title_measure",
     "to_csv",
     "to_markdown",
     "to_rich",
+    "write_measure",
 ]

@@ -14,6 +14,9 @@ from auxo.errors import ConfigError
 from auxo.tasks import AbstractTask
 from auxo.types import Column
 
+BINS = 4
+"""Ranges that a quantity is cut into by default."""
+
 
 @dataclass(frozen=True)
 class Grouping:

@@ -1,16 +1,15 @@
 """Measures of one set as if a column of the data went with the class more or less often than it does."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from auxo.data import AbstractSource
 from auxo.errors import ConfigError, DataError
-from auxo.evaluation.groups import Grouping, take_known
-from auxo.evaluation.tables import Table, title_measure
+from auxo.evaluation.groups import BINS, Grouping, group_images, take_known
+from auxo.evaluation.shift_curve import ShiftCurve, ShiftPoint
 from auxo.layers.cell_weights import count_cells, effective_size, weigh_cells
 from auxo.tasks import AbstractTask, Measure, Scores, measure_weighted_mean
 from auxo.types import Column
@@ -26,70 +25,6 @@ STRENGTHS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 
 _FEW = 10
 """Images of a cell below which a note says so, and which no worst group is taken from."""
-
-
-@dataclass(frozen=True)
-class ShiftPoint:
-    """The measures at one strength.
-
-    Args:
-        strength: probability that an image has its class's usual value.
-        effective_size: how many images of equal weight say as much; 0 where nothing could be measured.
-        measures: by name; none where nothing could be measured.
-        reason: why not; empty otherwise.
-    """
-
-    strength: float
-    effective_size: float = 0.0
-    measures: Mapping[str, Measure] = field(default_factory=dict)
-    reason: str = ""
-
-
-@dataclass(frozen=True)
-class ShiftCurve:
-    """The measures of a head on a set, by how strongly a column goes with the class.
-
-    Args:
-        split: the set.
-        head: whose measures they are.
-        column: its name.
-        n: images that have a value of it.
-        usual: the value that is usual in each class.
-        paired_on: the set in which it is.
-        observed: the strength in the set as it is, over all classes.
-        points: at least one of which is measured.
-        notes: what a reader should know, a sentence each.
-    """
-
-    split: str
-    head: str
-    column: str
-    n: int
-    usual: Mapping[str, str]
-    paired_on: str
-    observed: float
-    points: Sequence[ShiftPoint]
-    notes: tuple[str, ...] = ()
-
-    @property
-    def measured(self) -> tuple[ShiftPoint, ...]:
-        """The strengths that could be measured."""
-        return tuple(point for point in self.points if point.measures)
-
-    def to_records(self) -> list[dict[str, Any]]:
-        """Return a record for every strength, of values that JSON has."""
-        shared = {"split": self.split, "head": self.head, "column": self.column, "n": self.n, "usual": dict(self.usual)}
-        return [
-            {
-                **shared,
-                "strength": point.strength,
-                "observed_strength": self.observed,
-                "effective_size": point.effective_size,
-                "measures": {name: measure._asdict() for name, measure in point.measures.items()},
-                "notes": list(filter(None, (*self.notes, point.reason))),
-            }
-            for point in self.points
-        ]
 
 
 def pair_values(right: Column, column: Column) -> dict[str, str]:
@@ -118,6 +53,22 @@ def pair_values(right: Column, column: Column) -> dict[str, str]:
     else:
         places = excess.argmax(1).tolist()
     return {right.names[y]: column.names[v] for y, v in zip(present.tolist(), places, strict=True)}
+
+
+def find_usual(source: AbstractSource, name: str, *, task: AbstractTask) -> dict[str, str] | None:
+    """Return the value that is usual in each class of a set, by :func:`pair_values`; ``None`` without such a column.
+
+    Args:
+        source: such as the training images.
+        name: of the column.
+        task: says what the classes are.
+    """
+    column = source.columns.get(name)
+    if column is None or not column.names:
+        return None
+    grouping = group_images(source, name, task=task, bins=BINS)
+    known = grouping.is_known
+    return pair_values(*(each._replace(values=each.values[known]) for each in (grouping.strata, grouping.groups)))
 
 
 def evaluate_under_shift(
@@ -172,7 +123,8 @@ def evaluate_under_shift(
     weigher = _Weigher(task, own, kept, counts, places)
     points = [weigher.measure(strength) for strength in strengths]
     if not any(point.measures for point in points):
-        raise DataError(f"images on {split} to be weighted by '{kept.name}'", points[0].reason, "judge another set")
+        got = f"none: {points[0].reason}"
+        raise DataError(f"images on {split} that can be weighted by '{kept.name}'", got, "judge another set")
     present = [y for y, total in enumerate(counts.sum(1).tolist()) if total]
     observed = sum(float(counts[y, places[y]]) for y in present if places[y] is not None) / float(counts.sum())
     return ShiftCurve(
@@ -188,49 +140,46 @@ def evaluate_under_shift(
     )
 
 
-def build_shift_table(curves: Sequence[ShiftCurve]) -> Table:
-    """Return strengths by measures of one or more sets.
+def shift_weights(grouping: Grouping, usual: Mapping[str, str], *, strength: float) -> Float[Tensor, " n"]:
+    """Return the weights of images under which each class has its usual value with a given probability.
 
     Args:
-        curves: of one column.
+        grouping: images by a column, all with a value of it.
+        usual: value of each class.
+        strength: the probability, in [0, 1].
+
+    Returns:
+        Shape ``(n,)``; float64; their sum is ``n``; equal within a class and value.
+
+    Raises:
+        ConfigError: a class has no usual value.
+        DataError: a class has no image with its usual value, or none with another, where such are needed.
     """
-    names = list(dict.fromkeys(name for curve in curves for point in curve.points for name in point.measures))
-    lines = []
-    for curve in curves:
-        for point in curve.points:
-            cells = tuple(_write_cell(point.measures.get(name)) for name in names)
-            size = f"{point.effective_size:,.0f}" if point.measures else "-"
-            lines.append((curve.split, f"{point.strength:g}", size, *cells))
-    return Table(("split", "strength", "effective images", *map(title_measure, names)), tuple(lines), _describe(curves))
+    counts = grouping.cell_counts().double()
+    places = _find_places(usual, grouping.strata, grouping.groups, counts, where="the set")
+    return _weigh_images(grouping, counts, places, strength=strength)
 
 
-def _write_cell(measure: Measure | None) -> str:
-    """Return a measure with its interval."""
-    if measure is None:
-        return "-"
-    if measure.low is None or measure.high is None:
-        return f"{measure.shown:.{measure.digits}f}"
-    low, high = (measure._replace(value=end).shown for end in (measure.low, measure.high))
-    return f"{measure.shown:.{measure.digits}f} [{low:.{measure.digits}f}, {high:.{measure.digits}f}]"
-
-
-def _describe(curves: Sequence[ShiftCurve]) -> str:
-    """Return what the numbers mean."""
-    first = curves[0]
-    pairs = [f"{label} with {value}" for label, value in first.usual.items()]
-    shown = ", ".join(pairs[:12]) + (f" and {len(pairs) - 12} more" if len(pairs) > 12 else "")
-    found = "given" if first.paired_on == "given" else f"as on {first.paired_on}"
-    sentences = [
-        f"Strength: the probability that an image has the {first.column} that is usual in its class ({found}: {shown})",
-        "The images of a set are weighted; classes keep their frequencies, and images of one class and one value look "
-        "as they do",
-        "Intervals of 95 % over the images",
-    ]
-    for curve in curves:
-        sentences.append(f"{curve.split} as it is: {curve.observed:.2f} over {curve.n:,} images of {curve.head}")
-        reasons = dict.fromkeys(point.reason for point in curve.points if point.reason)
-        sentences += [f"On {curve.split}: {note}" for note in (*curve.notes, *reasons)]
-    return ". ".join(sentences) + "."
+def _weigh_images(
+    grouping: Grouping, counts: Float[Tensor, "classes values"], places: Sequence[int | None], *, strength: float
+) -> Float[Tensor, " n"]:
+    """Return :func:`shift_weights` of counted images."""
+    wanted = torch.zeros_like(counts)
+    for y, (name, total) in enumerate(zip(grouping.strata.names, counts.sum(1).tolist(), strict=True)):
+        place, column = places[y], grouping.name
+        usual = 0.0 if place is None else float(counts[y, place])
+        if total and strength > 0 and not usual:
+            fix = "add such images, or choose another strength"
+            raise DataError(f"images of {name} with its usual value of {column}", "none", fix)
+        if total and strength < 1 and usual == total:
+            fix = "add such images, or choose another strength"
+            raise DataError(f"images of {name} with another value of {column}", "none", fix)
+        share = total / float(counts.sum())
+        if usual < total:
+            wanted[y] = share * (1 - strength) * counts[y] / (total - usual)
+        if place is not None:
+            wanted[y, place] = share * strength
+    return weigh_cells(grouping.strata.values, grouping.groups.values, wanted)
 
 
 def _find_places(
@@ -272,32 +221,12 @@ class _Weigher:
 
     def measure(self, strength: float) -> ShiftPoint:
         """Return the measures at a strength, or why there are none."""
-        wanted = torch.zeros_like(self._counts)
-        for y, total in enumerate(self._counts.sum(1).tolist()):
-            if not total:
-                continue
-            place = self._places[y]
-            usual = 0.0 if place is None else float(self._counts[y, place])
-            if reason := self._find_gap(y, usual, total - usual, strength):
-                return ShiftPoint(strength, reason=reason)
-            share = total / float(self._counts.sum())
-            if usual < total:
-                wanted[y] = share * (1 - strength) * self._counts[y] / (total - usual)
-            if place is not None:
-                wanted[y, place] = share * strength
-        columns = self._grouping.strata.values, self._grouping.groups.values
-        weights = weigh_cells(*columns, wanted)
+        try:
+            weights = _weigh_images(self._grouping, self._counts, self._places, strength=strength)
+        except DataError as error:
+            return ShiftPoint(strength, reason=f"the strength {strength:g} would need {error.expected}; there is none")
         found = dict(self._task.measure_weighted(self._scores, weights, cells=self._grouping.cells))
         return ShiftPoint(strength, effective_size(weights), {**found, **self._find_worst(weights)})
-
-    def _find_gap(self, y: int, usual: float, others: float, strength: float) -> str:
-        """Return which images a strength needs and the set does not have; empty where it has all."""
-        name, column = self._grouping.strata.names[y], self._grouping.name
-        if strength > 0 and not usual:
-            return f"{strength:g} would need images of {name} with its usual value of {column}; there is none"
-        if strength < 1 and not others:
-            return f"{strength:g} would need images of {name} with another value of {column}; there is none"
-        return ""
 
     def _find_worst(self, weights: Float[Tensor, " n"]) -> dict[str, Measure]:
         """Return the worst value of the column under weights, and the worst cell of class and value."""

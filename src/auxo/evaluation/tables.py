@@ -11,6 +11,7 @@ from rich.text import Text
 
 from auxo.errors import DataError
 from auxo.runs.results import METHOD, PRIMARY, Compute, EvaluationRow, Selection
+from auxo.tasks import Measure
 
 _MISSING = "-"
 _ABBREVIATIONS = ("auroc", "ece", "nll")
@@ -129,11 +130,22 @@ def measure_cell(rows: Sequence[EvaluationRow], name: str = PRIMARY) -> str:
     values, digits = [measure.shown for measure in measures], measures[0].digits
     if len(values) > 1:
         return f"{mean(values):.{digits}f} ± {stdev(values):.{digits}f}"
-    (only,) = measures
-    if only.low is None or only.high is None:
-        return f"{values[0]:.{digits}f}"
-    low, high = (only._replace(value=end).shown for end in (only.low, only.high))
-    return f"{values[0]:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+    return write_measure(measures[0])
+
+
+def write_measure(measure: Measure) -> str:
+    """Return a measure as a cell of a table: with its interval where it has one, without its unit.
+
+    Example:
+        >>> from auxo.tasks import Measure
+        >>> write_measure(Measure(0.978, 0.961, 0.988))
+        '97.8 [96.1, 98.8]'
+    """
+    digits = measure.digits
+    if measure.low is None or measure.high is None:
+        return f"{measure.shown:.{digits}f}"
+    low, high = (measure._replace(value=end).shown for end in (measure.low, measure.high))
+    return f"{measure.shown:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
 
 
 def describe_primary(row: EvaluationRow) -> str:

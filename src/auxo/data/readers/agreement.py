@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import torch
 
-from auxo.data.columns import HIDDEN, take_columns
+from auxo.data.columns import HIDDEN, suggest_columns, take_columns
 from auxo.data.config import Unknown
 from auxo.data.readers.kept import LEAVE_OUT, KeptImages, describe_unknown
 from auxo.data.readers.listing import shorten
@@ -25,6 +25,7 @@ def require_columns(source: AbstractSource, names: Collection[str]) -> None:
         DataError: it lacks one.
     """
     fix = "correct --data.columns or leave it out, or choose images that have them"
+    fix = suggest_columns(names, source.vocabulary) + fix
     _refuse_missing(source, names, f"images with the further columns {', '.join(names)}", fix)
 
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from auxo.data.columns import suggest_columns
 from auxo.data.readers.listing import INTEGER, FileImages, Listing
 from auxo.errors import DataError
 from auxo.types import LABEL
@@ -88,7 +89,9 @@ def read_rows(path: Path, path_column: str, options: Mapping[str, str]) -> Itera
         for column, option in options.items():
             if column not in header:
                 got = f"the columns {', '.join(header) or '(none)'} in {path}"
-                raise DataError(f"a column '{column}'", got, f"name it with --data.{option}")
+                raise DataError(
+                    f"a column '{column}'", got, f"{suggest_columns([column], header)}name it with --data.{option}"
+                )
         for row in reader:
             cells = {column: row[column].strip() for column in options}
             if not cells[path_column]:

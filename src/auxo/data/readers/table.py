@@ -11,6 +11,7 @@ from datasets import ClassLabel, Dataset, DatasetDict, Value
 from datasets.exceptions import DatasetsError
 from pyarrow import ArrowException
 
+from auxo.data.columns import suggest_columns
 from auxo.data.decode import read_bytes
 from auxo.data.readers.listing import HUB_PREFIX, Listing
 from auxo.data.sources import AbstractEncodedImages
@@ -138,7 +139,8 @@ def _list_dataset(
     for column, option in options.items():
         if column not in dataset.column_names:
             got = f"the columns {', '.join(dataset.column_names)} in {where}"
-            raise DataError(f"a column '{column}'", got, f"name it with --data.{option}")
+            near = suggest_columns([column], dataset.column_names)
+            raise DataError(f"a column '{column}'", got, f"{near}name it with --data.{option}")
     if not len(dataset):
         raise DataError("at least one row", f"none in {where}", "check the path and the split")
     images = TableImages(dataset, image_column, where)
@@ -164,13 +166,14 @@ def _is_numbers_or_names(feature: object) -> bool:
 def _read_names(dataset: Dataset, column: str, where: str) -> list[str | None]:
     """Return a further column as it is written, with the names of classes; ``None`` where a row has no value."""
     feature = dataset.features[column]
-    if not _is_numbers_or_names(feature):
+    is_quantity = isinstance(feature, Value) and feature.dtype.startswith(("float", "double"))
+    if not is_quantity and not _is_numbers_or_names(feature):
         got = f"{feature} in '{column}' of {where}"
-        raise DataError("further columns of whole numbers or names", got, "leave it out of --data.columns")
+        raise DataError("further columns of numbers or names", got, "leave it out of --data.columns")
     values = _read_values(dataset, column)
     if isinstance(feature, ClassLabel):  # whose -1 means that there is none
         return [None if value is None or value < 0 else feature.names[value] for value in values]
-    return [None if value is None or value == "" else str(value) for value in values]
+    return [None if value is None or value == "" or value != value else str(value) for value in values]
 
 
 def _read_values(dataset: Dataset, column: str) -> Sequence[Any]:

@@ -202,13 +202,17 @@ def test_read_parquet__column_without_a_value__names_the_row_or_leaves_it_out(
     assert len(read_source(path, DataConfig(columns=("site",), unknown="ignore"))) == 3
 
 
-@pytest.mark.parametrize("feature", [datasets.Value("float32"), datasets.List(datasets.Value("int64"))])
-def test_read_parquet__column_of_another_type__is_refused(
-    tmp_path: Path, png: Callable[..., bytes], feature: object
+def test_read_parquet__a_column_of_quantities__keeps_the_numbers_and_knows_what_is_missing(
+    tmp_path: Path, png: Callable[..., bytes]
 ) -> None:
-    values = [0.5] * 4 if isinstance(feature, datasets.Value) else [[1]] * 4
-    path = save_column(feature, values, png(), tmp_path)
-    message = r"further columns of whole numbers or names, got .* in 'site' of .*: leave it out of --data\.columns"
+    path = save_column(datasets.Value("float32"), [0.5, 2.25, float("nan"), 0.5], png(), tmp_path)
+    column = read_source(path, DataConfig(columns=("site",), unknown="ignore")).columns["site"]
+    assert [column.names[number] for number in column.values] == ["0.5", "2.25", "0.5"]
+
+
+def test_read_parquet__column_of_another_type__is_refused(tmp_path: Path, png: Callable[..., bytes]) -> None:
+    path = save_column(datasets.List(datasets.Value("int64")), [[1]] * 4, png(), tmp_path)
+    message = r"further columns of numbers or names, got .* in 'site' of .*: leave it out of --data\.columns"
     with pytest.raises(DataError, match=message) as caught:
         read_source(path, DataConfig(columns=("site",)))
     assert "\n" not in str(caught.value)
