@@ -3,11 +3,11 @@
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
-from auxo.backbones._weights import load_weights_file, require_safetensors
+from auxo.backbones._weights import load_weights_file, read_file_normalisation, require_safetensors
 from auxo.errors import ConfigError, ShapeError
 from auxo.interfaces import AbstractBackbone
 from auxo.random import derive_seed, global_seed
@@ -37,6 +37,18 @@ def _key_of(name: str) -> str:
     return library if colon and library in _LIBRARIES else name
 
 
+def _read_json(note: str, field: str) -> dict[str, Any]:
+    """Return what a run noted in a field, by the name of what it is of."""
+    try:
+        found = json.loads(note or "{}")
+    except json.JSONDecodeError:
+        found = None
+    if not isinstance(found, dict):
+        fix = f"take backbone.{field} out of the config"
+        raise ConfigError(f"backbone.{field} as a run records it", "something else", fix)
+    return found
+
+
 def _list_published() -> list[str]:
     """Return the names of the backbones that have published weights, as an option takes them."""
     names = [name for name in entries("backbones") if has_published_weights(name)]
@@ -57,6 +69,8 @@ class BackboneConfig:
     """Start from the weights in this safetensors file: of this network, or the model.safetensors of a run."""
     architecture: Annotated[str, tyro.conf.Suppress] = ""
     """What a model of transformers is built from, as :meth:`recorded` notes it: JSON."""
+    normalisation: Annotated[str, tyro.conf.Suppress] = ""
+    """How the first weights want images normalised, as :meth:`with_normalisation` notes it: JSON."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", absolute_name(self.name))
@@ -96,11 +110,7 @@ class BackboneConfig:
 
     def _read_note(self) -> str:
         """Return what was noted of this model, or nothing."""
-        try:
-            noted = json.loads(self.architecture or "{}").get(self.name)
-        except (json.JSONDecodeError, AttributeError) as error:
-            fix = "take backbone.architecture out of the config"
-            raise ConfigError("backbone.architecture as a run records it", "something else", fix) from error
+        noted = _read_json(self.architecture, "architecture").get(self.name)
         return "" if noted is None else json.dumps(noted)
 
     def read_normalisation(self) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
@@ -115,6 +125,37 @@ class BackboneConfig:
             self.name
         )
         return found
+
+    def first_normalisation(self) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+        """Return mean and standard deviation of each channel that the first weights were trained with, of [0, 1].
+
+        Published weights have them, and a file of auxo's; for random weights, and for files of others, ``None``. What
+        was noted is not read again.
+
+        Raises:
+            ConfigError: published weights do not say, or their package is missing.
+            CheckpointError: the file is damaged.
+        """
+        if self._first_weights_name is None:
+            return None
+        noted = _read_json(self.normalisation, "normalisation").get(self._first_weights_name)
+        if noted is not None:
+            mean, std = (tuple(map(float, values)) for values in noted)
+            return mean, std
+        if self.pretrained:
+            return self.read_normalisation()
+        path = Path(str(self.weights)).expanduser()
+        return read_file_normalisation(path) if path.is_file() else None  # build refuses a file that is not there
+
+    def with_normalisation(self) -> "BackboneConfig":
+        """Return the same backbone with :meth:`first_normalisation` noted, so that no source is needed for it again."""
+        found = self.first_normalisation()
+        return replace(self, normalisation="" if found is None else json.dumps({self._first_weights_name: found}))
+
+    @property
+    def _first_weights_name(self) -> str | None:
+        """What the first weights are called in notes, so that those of others are not taken for theirs."""
+        return self.name if self.pretrained else self.weights
 
     def build(
         self, task: AbstractTask, *, seed: int, stream: str = "backbone", first_weights: bool = True

@@ -12,6 +12,7 @@ from auxo.errors import CheckpointError, ConfigError, ShapeError
 
 _HEADS = ("classifier", "fc", "head", "head_dist", "pooler")  # what a published network may have beside a backbone
 _OWN = "weights.backbone."  # where auxo's runs have the backbone
+_NORMALISATION = ("pipeline.mean", "pipeline.std")  # and how they normalised images
 _WRAPPED = "model."  # what another library's network is called in its backbone
 
 
@@ -72,6 +73,29 @@ def load_weights_file(backbone: nn.Module, path: Path, *, name: str) -> None:
     with torch.no_grad():
         for key, tensor in tensors.items():
             own[key].copy_(tensor)  # the state's tensors share memory with the backbone's
+
+
+def read_file_normalisation(path: Path) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+    """Return mean and standard deviation of each channel that a file of auxo's has beside its weights.
+
+    Args:
+        path: a safetensors file.
+
+    Returns:
+        Of pixels in [0, 1]; ``None`` where the file does not say, as those of others.
+
+    Raises:
+        CheckpointError: it is damaged.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            if not set(_NORMALISATION) <= set(file.keys()):
+                return None
+            mean, std = (tuple(file.get_tensor(key).tolist()) for key in _NORMALISATION)
+            return mean, std
+    except (SafetensorError, OSError) as error:
+        got = f"a damaged one ({error})"
+        raise CheckpointError(f"a whole safetensors file at {path}", got, "copy it anew") from error
 
 
 def _find_prefix(given: Iterable[str], own: Collection[str], path: Path) -> str:

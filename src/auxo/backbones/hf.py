@@ -146,8 +146,8 @@ def read_normalisation(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]
         found, _ = processors.get_image_processor_dict(_find_place(name))
         return tuple(map(float, found["image_mean"])), tuple(map(float, found["image_std"]))
     except (OSError, ValueError, KeyError, TypeError) as error:
-        got = f"none for {name!r} ({first_line(error)})"
-        raise ConfigError("a preprocessor_config.json with image_mean and image_std", got, "give both") from error
+        got, fix = f"none for {name!r} ({first_line(error)})", "give mean and std, or pass --data.normalise train"
+        raise ConfigError("a preprocessor_config.json with image_mean and image_std", got, fix) from error
 
 
 def _find_place(name: str) -> str:

@@ -99,8 +99,8 @@ def read_normalisation(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]
         found = timm.get_pretrained_cfg(name.partition(":")[2], allow_unregistered=False)
         return tuple(map(float, found.mean)), tuple(map(float, found.std))
     except RuntimeError as error:
-        got = f"{name!r} ({first_line(error)})"
-        raise ConfigError("a model of timm with published weights", got, "give mean and std") from error
+        got, fix = f"{name!r} ({first_line(error)})", "give mean and std, or pass --data.normalise train"
+        raise ConfigError("a model of timm with published weights", got, fix) from error
 
 
 def _import_timm() -> ModuleType:

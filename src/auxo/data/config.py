@@ -14,6 +14,7 @@ from auxo.registry.outside import absolute_name
 from auxo.types import LABEL
 
 Augment: TypeAlias = Literal["none", "crop", "crop_flip", "crop_resize", "crop_resize_flip"]
+Normalise: TypeAlias = Literal["auto", "backbone", "train"]
 Unknown: TypeAlias = Literal["refuse", "ignore"]
 
 _WITH_SHORTCUT = ("coloured_digits", "patched_digits", "digits_on_scenes", "objects_on_scenes")
@@ -82,6 +83,10 @@ class DataConfig(Options):
     augment: Augment = "none"
     """Augmentation in training: none, crops after padding by an eighth (crop), parts of 8 to 100 % of the area scaled
     to the image's size (crop_resize), or either with flips (not for digits or text)."""
+    normalise: Normalise = "auto"
+    """Which mean and deviation of each channel normalise pixels: the training images' (train), those that the
+    backbone's first weights were trained with (backbone), or the backbone's where they are known for as many channels
+    as the images have, else the training images' (auto)."""
     on_overlap: Literal["error", "drop"] = "error"
     """What to do when one image is in two splits: stop, or drop the copy on the training side."""
     shortcut: ShortcutConfig = field(default_factory=ShortcutConfig)

@@ -1,6 +1,6 @@
 """From uint8 batches to normalised, augmented floats, on the device the batch is on."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from typing import get_args
@@ -32,7 +32,7 @@ _NAMES = (*get_args(Augment), _STRONG, *SIMCLR_VIEWS)
 
 
 class InputPipeline(nn.Module):
-    """Scales pixels to [0, 1], augments, and normalises each channel to mean 0 and standard deviation 1.
+    """Scales pixels to [0, 1], augments, and normalises each channel by a mean and a standard deviation.
 
     Args:
         mean: shape ``(channels,)``; per-channel mean of pixel values in [0, 1].
@@ -49,7 +49,7 @@ class InputPipeline(nn.Module):
     A single call can name another of these, or one of
 
     - "strong": the run's own, then three random operations (:func:`auxo.data.augmentations.draw_operations`), then a
-      square of the mean colour of up to half the shorter side;
+      square of the colour ``mean`` of up to half the shorter side;
     - "simclr", "simclr_second": the two views of self-supervised learning (:func:`auxo.data.two_views.recolour_view` of
       random parts).
 
@@ -90,19 +90,25 @@ class InputPipeline(nn.Module):
 
     @classmethod
     def from_source(
-        cls, source: AbstractSource, *, augment: Augment = "none", place_fill: Mapping[str, int | float] | None = None
+        cls,
+        source: AbstractSource,
+        *,
+        augment: Augment = "none",
+        place_fill: Mapping[str, int | float] | None = None,
+        stated: tuple[Sequence[float], Sequence[float]] | None = None,
     ) -> "InputPipeline":
-        """Return a pipeline that normalises by the statistics of the training images.
+        """Return a pipeline for training images that normalises by their statistics, or by those that are stated.
 
         Args:
             source: training images; all of them count in memory, at most 2,000 evenly spaced ones when streaming.
             augment: see :class:`InputPipeline`.
             place_fill: see :class:`InputPipeline`.
+            stated: mean and standard deviation of each channel in place of the images' own, which then are not read.
 
         Raises:
             DataError: all pixels of a channel are equal.
         """
-        mean, std = _measure_channels(source)
+        mean, std = _measure_channels(source) if stated is None else map(torch.tensor, stated)
         return cls(mean, std, image_shape=source.image_shape, augment=augment, place_fill=place_fill)
 
     def with_places(self, fills: Mapping[str, int | float]) -> "InputPipeline":

@@ -54,8 +54,11 @@ def _publish_option(value: object) -> object:
 
 
 def publish_backbone(backbone: dict[str, Any]) -> None:
-    """Drop the folders of a file of weights and of a model of transformers, whose architecture is noted by its name."""
-    backbone["weights"] = name_place(backbone.get("weights"))
+    """Drop the folders of a file of weights and of a model of transformers, whose architecture is noted by its name.
+
+    How the first weights wanted images normalised goes too: the export itself says how its own do.
+    """
+    backbone["weights"], backbone["normalisation"] = name_place(backbone.get("weights")), ""
     library, colon, place = backbone["name"].partition(":")
     if library == "hf" and Path(place).expanduser().is_dir():
         name = f"{library}{colon}{PurePath(place).name}"

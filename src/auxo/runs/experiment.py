@@ -193,11 +193,14 @@ def method_name(stage: StageConfig) -> str:
 def named_options(config: ExperimentConfig) -> dict[str, Option]:
     """Return every option of a run by the name it has at the command line, such as ``method.optimizer.lr``.
 
-    The options of one stage among several begin with its name. What links stages and has no option is left out.
+    The options of one stage among several begin with its name. What links stages, and what a run notes of its backbone,
+    has no option and is left out.
     """
     found: dict[str, Option] = {}
     for option in walk(config):
-        if option.steps[0] != "stages" or option.steps[2] not in ("name", "start_from", "transfers"):
+        is_noted = tyro.conf.Suppress in getattr(option.field.type, "__metadata__", ())
+        is_link = option.steps[0] == "stages" and option.steps[2] in ("name", "start_from", "transfers")
+        if not (is_noted or is_link):
             found[spell_option(config, option.steps)] = option
     return found
 

@@ -13,6 +13,7 @@ from auxo.files.tensor_file import TensorFile, read_tensor_file
 from auxo.interfaces import AbstractMethod
 from auxo.runs.checkpoint import Checkpoints, check_images, load_weights
 from auxo.runs.experiment import ExperimentConfig
+from auxo.runs.inputs import build_pipeline
 from auxo.runs.networks import Kept, Networks, read_columns, read_networks
 from auxo.runtime import Runtime
 from auxo.tasks import AbstractTask, Target
@@ -101,8 +102,8 @@ def splits_of(config: ExperimentConfig) -> Splits:
 def load_model(config: ExperimentConfig, folder: Path, *, runtime: Runtime, stage: str | None = None) -> TrainedModel:
     """Return the trained model of a run, or what one of its stages ended with.
 
-    Its input is normalised as in ``model.safetensors``; for a stage of a run that is not finished by its training
-    images, which are read for that.
+    Its input is normalised as in ``model.safetensors``; for a stage of a run that is not finished as its options say,
+    for which the training images are read.
 
     Args:
         config: of the run.
@@ -163,7 +164,7 @@ def _read_inputs(config: ExperimentConfig, end: Path, path: Path, file: TensorFi
         splits = splits_of(config)
         recorded, fix = file.header.get("data", {}), "put them back, or train anew"
         check_images(recorded, splits.digests(), origin=str(path), fix=fix)
-        return _Inputs(splits.task(), InputPipeline.from_source(splits.train.source), splits.columns())
+        return _Inputs(splits.task(), build_pipeline(config, splits), splits.columns())
     tree, header = file if path == end else read_tensor_file(end)
     if "task" not in header:
         raise CheckpointError(f"a trained model at {end}", "another file of auxo's", "take the one that the run wrote")

@@ -5,7 +5,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, cast
 
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from auxo.backbones import BackboneConfig, FrozenBackbone, has_published_weights, normalisation_of
@@ -15,6 +14,7 @@ from auxo.files.tensor_file import read_tensor_file, write_tensor_file
 from auxo.interfaces import AbstractBackbone, AbstractNetworks, BuildsBackbone
 from auxo.registry.outside import is_outside
 from auxo.runs.checkpoint import load_weights
+from auxo.runs.experiment import ExperimentConfig
 from auxo.runs.history import RunHistory
 from auxo.runs.tree import fold
 from auxo.tasks import AbstractTask, Target
@@ -141,7 +141,7 @@ class Networks(AbstractNetworks):
             expected = f"how the network of {source} normalises its {self.task.channels} channels"
             raise ConfigError(expected, got, "pass mean and std")
         network = config.build(self.task, seed=self.seed)
-        described = asdict(replace(config.recorded(), weights=None, pretrained=False))
+        described = asdict(replace(config.recorded(), weights=None, pretrained=False, normalisation=""))
         record = {"source": source, "backbone": described, "mean": list(mean), "std": list(std)}
         return Kept(record, network.state_dict())
 
@@ -165,10 +165,12 @@ def _find_source(
     path = Path(source).expanduser()
     if has_published_weights(source):
         config = BackboneConfig(name=source, pretrained=True)
-        return config, config.read_normalisation()
+        return config, config.first_normalisation()
     if path.suffix == ".safetensors":
+        if not path.is_file():
+            raise ConfigError(f"a file of weights at {path}", "nothing there", "check the path")
         config = replace(backbone, pretrained=False, weights=str(path))
-        return config, _read_pipeline(path) or config.read_normalisation()
+        return config, config.first_normalisation() or config.read_normalisation()
     if not (path / "config.json").is_file():
         fix = "name the directory of a finished run, a .safetensors file, or a backbone with published weights"
         raise ConfigError("a trained network", f"nothing such at {source}", fix)
@@ -177,21 +179,8 @@ def _find_source(
         fix = f"pass the backbone {described['name']} beside the run, if you trust it"
         raise ConfigError(f"your leave to run the backbone of {source}", described["name"], fix)
     config = backbone if is_given else BackboneConfig(**described)
-    return replace(config, pretrained=False, weights=str(path / _MODEL)), _read_pipeline(path / _MODEL)
-
-
-def _read_pipeline(path: Path) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
-    """Return mean and standard deviation that a file of auxo's has beside its weights."""
-    if not path.is_file():
-        raise ConfigError(f"a file of weights at {path}", "nothing there", "check the path")
-    try:
-        with safe_open(path, framework="pt") as file:
-            if not {"pipeline.mean", "pipeline.std"} <= set(file.keys()):
-                return None
-            return tuple(file.get_tensor("pipeline.mean").tolist()), tuple(file.get_tensor("pipeline.std").tolist())
-    except (SafetensorError, OSError) as error:
-        got = f"a damaged one ({error})"
-        raise CheckpointError(f"a whole safetensors file at {path}", got, "copy it anew") from error
+    config = replace(config, pretrained=False, weights=str(path / _MODEL))
+    return config, config.first_normalisation()
 
 
 def read_networks(folder: Path) -> dict[str, Kept]:
@@ -226,6 +215,8 @@ def read_columns(header: Mapping[str, Any]) -> dict[str, Target]:
 def record_backbones(config: _Config) -> _Config:
     """Return a configuration whose backbones, wherever they are in it, can be built again without a download.
 
+    Of a run it is also noted how the first weights want images normalised, unless ``data.normalise`` is train.
+
     Raises:
         ConfigError: a model cannot be found, or its package is missing.
     """
@@ -233,6 +224,8 @@ def record_backbones(config: _Config) -> _Config:
     def combine(owner: object, made: dict[str, Any]) -> object:
         changed = {name: value for name, value in made.items() if value != getattr(owner, name)}
         found = replace(cast("Any", owner), **changed) if changed else owner
+        if isinstance(found, ExperimentConfig) and found.data.normalise != "train":
+            return replace(found, backbone=found.backbone.with_normalisation())
         return found.recorded() if isinstance(found, BackboneConfig) else found
 
     return cast("_Config", fold(config, combine))

@@ -15,7 +15,7 @@ from auxo.runs.tree import Option, replaced, walk
 
 Value = bool | int | float | str | None
 
-_OF_DATA = ("augment", "image_size")  # all else would change what the trials are measured on
+_OF_DATA = ("augment", "image_size", "normalise")  # all else would change what the trials are measured on
 _FIXED = ("seed", "task", "data", "training", "runtime")
 
 
@@ -44,8 +44,8 @@ def search_fields(config: ExperimentConfig) -> dict[str, Field]:
     """Return the options of a run that a search can vary, by path.
 
     These are numbers, switches, names and choices of the stages, the pretext, the backbone, and the images'
-    augmentation and size. Left out are the seed, how often a run is logged, the device, and what would change the
-    validation images.
+    augmentation, size and normalisation. Left out are the seed, how often a run is logged, the device, and what would
+    change the validation images.
     """
     found: dict[str, Field] = {}
     for path, option in named_options(config).items():

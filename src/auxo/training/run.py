@@ -20,6 +20,7 @@ from auxo.interfaces import AbstractMethod, ImagePretextModule
 from auxo.runs.checkpoint import Checkpoints, load_matching, load_part
 from auxo.runs.exhibits import write_exhibits
 from auxo.runs.experiment import ExperimentConfig, StageConfig
+from auxo.runs.inputs import build_pipeline
 from auxo.runs.journal import Journal
 from auxo.runs.model import splits_of
 from auxo.runs.networks import Kept, Networks, read_networks, record_columns, write_networks
@@ -110,7 +111,7 @@ def train_run(
             splits = splits_of(config)
     for note in splits.notes:
         observer.noted(note)
-    pipeline, data = _build_pipeline(config, splits, runtime), splits.digests()
+    pipeline, data = build_pipeline(config, splits).to(runtime.device), splits.digests()
     with stop_on_signal() as stop:
         kept = read_networks(folder)
         run = _Run(config, document, digest, folder, splits, data, pipeline, runtime, observer, stop, kept)
@@ -165,17 +166,10 @@ def untrained_stages(config: ExperimentConfig, *, splits: Splits, runtime: Runti
     Raises:
         AuxoError: a stage cannot take the data.
     """
-    pipeline = _build_pipeline(config, splits, runtime)
+    pipeline = build_pipeline(config, splits).to(runtime.device)
     run = _Run(config, "", "", Path(), splits, {}, pipeline, runtime, SilentObserver(), StopRequest())
     for stage in run.stages:
         yield _build_untrained(run, stage, first_weights=True)
-
-
-def _build_pipeline(config: ExperimentConfig, splits: Splits, runtime: Runtime) -> InputPipeline:
-    """Return what normalises and augments the images of a run, on the device."""
-    return InputPipeline.from_source(splits.train.source, augment=config.data.augment, place_fill=splits.places()).to(
-        runtime.device
-    )
 
 
 def _find_position(run: _Run) -> tuple[int, Path | None]:

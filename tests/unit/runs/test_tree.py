@@ -92,6 +92,12 @@ def test_named_options__one_stage__have_the_names_of_the_command_line():
     assert not {"name", "start-from", "transfers"} & options.keys()
 
 
+def test_named_options__notes_of_a_backbone__are_left_out():
+    options = named_options(ExperimentConfig(stages=(StageConfig(method=Supervised.Config()),)))
+    assert {"backbone.name", "backbone.pretrained"} <= options.keys()
+    assert not {"backbone.architecture", "backbone.normalisation"} & options.keys()
+
+
 def test_named_options__two_stages__begin_with_the_name_of_each():
     stages = (
         StageConfig(method=OSSL.Config(), name="warm_up", epochs=2),
