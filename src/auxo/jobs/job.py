@@ -127,6 +127,7 @@ def _find_differences(stored: ExperimentConfig, wanted: ExperimentConfig) -> lis
 
 
 def _describe_config(config: ExperimentConfig) -> dict[str, object]:
-    """Return the options of a run and the methods of its stages."""
+    """Return the options of a run, the methods of its stages, and what it notes of its backbone."""
+    noted = {f"backbone.{name}": getattr(config.backbone, name) for name in ("architecture", "normalisation")}
     methods = {f"method of stage {stage.name}": method_name(stage) for stage in config.stages}
-    return {**methods, **{name: option.value for name, option in named_options(config).items()}}
+    return {**methods, **{name: option.value for name, option in named_options(config).items()}, **noted}
