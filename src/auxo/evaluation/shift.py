@@ -111,12 +111,7 @@ def evaluate_under_shift(
     """
     kept, own = take_known(grouping, scores)
     column, classes = kept.groups, kept.strata
-    if len(column.names) < 2:
-        got = f"{column.names[0] if column.names else 'none'!r} only"
-        raise DataError(f"two values or more of '{kept.name}' on {split}", got, "name a column that differs")
-    for strength in strengths:
-        if not 0 <= strength <= 1:
-            raise ConfigError("strengths in [0, 1]", str(strength), "they are probabilities")
+    _check_shift(kept, strengths, where=split)
     pairs = dict(usual) if usual is not None else pair_values(classes, column)
     counts = kept.cell_counts().double()
     places = _find_places(pairs, classes, column, counts, where=split)
@@ -138,6 +133,17 @@ def evaluate_under_shift(
         points=points,
         notes=_write_notes(grouping, counts, places),
     )
+
+
+def _check_shift(grouping: Grouping, strengths: Sequence[float], *, where: str) -> None:
+    """Refuse a column with one value, and strengths that are no probabilities."""
+    names = grouping.groups.names
+    if len(names) < 2:
+        got = f"{names[0]!r} only" if names else "none"
+        raise DataError(f"two values or more of '{grouping.name}' on {where}", got, "name a column that differs")
+    for strength in strengths:
+        if not 0 <= strength <= 1:
+            raise ConfigError("strengths in [0, 1]", str(strength), "they are probabilities")
 
 
 def shift_weights(grouping: Grouping, usual: Mapping[str, str], *, strength: float) -> Float[Tensor, " n"]:
