@@ -85,10 +85,9 @@ def evaluate_under_shift(
     """Measure a set under weights that give its classes their usual value with a given probability.
 
     At the strength p an image of the class y and the value v counts ``P_p(v | y) / P(v | y)`` where ``P_p`` gives the
-    usual value the probability p, and the others what is left in the proportions that they have in the class. So the
-    classes keep their frequencies, and images of one class and one value look as they do: nothing but how often they
-    occur changes. A strength that needs a class with its usual value, or with another, where the set has no such image
-    is marked and not measured.
+    usual value the probability p, and the others what is left in the proportions that they have in the class. Classes
+    keep their frequencies, and images of one class and one value look as they do. A strength that needs a class with
+    its usual value, or with another, where the set has no such image is marked and not measured.
 
     Args:
         task: says what can be measured of weighted images.
@@ -101,9 +100,8 @@ def evaluate_under_shift(
         strengths: in [0, 1].
 
     Returns:
-        Measures of the task that weighted images have; ``worst_value/COLUMN``, the worst of the primary measure over
-        the values of the column at that strength; and ``worst_group/COLUMN``, the worst over classes and values, which
-        is the same at every strength. All with 95 % intervals that take the weights for known.
+        Measures of the task that weighted images have; ``worst_value/COLUMN``, the worst of the primary one over the
+        values at that strength; and ``worst_group/COLUMN``, the worst over classes and values, the same at every one.
 
     Raises:
         ConfigError: a strength is not in [0, 1], or the usual value of a class is not known.
@@ -121,7 +119,7 @@ def evaluate_under_shift(
         got = f"none: {points[0].reason}"
         raise DataError(f"images on {split} that can be weighted by '{kept.name}'", got, "judge another set")
     present = [y for y, total in enumerate(counts.sum(1).tolist()) if total]
-    observed = sum(float(counts[y, places[y]]) for y in present if places[y] is not None) / float(counts.sum())
+    usual_images = sum(float(counts[y, places[y]]) for y in present if places[y] is not None)
     return ShiftCurve(
         split=split,
         head=head,
@@ -129,7 +127,7 @@ def evaluate_under_shift(
         n=len(column.values),
         usual={classes.names[y]: pairs[classes.names[y]] for y in present},
         paired_on=paired_on or split,
-        observed=observed,
+        observed=usual_images / float(counts.sum()),
         points=points,
         notes=_write_notes(grouping, counts, places),
     )
