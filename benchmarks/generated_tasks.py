@@ -209,7 +209,8 @@ def last_metrics(folder: Path) -> dict[str, float]:
     measured = (row.values for row in RunHistory.read_finished(folder).measured())
     rows = [values for values in measured if "label_information" in values]
     late = rows[-max(1, len(rows) // 10) :]
-    return {name: mean(row[name] for row in late) for name in (late[0] if late else {})}
+    names = {name for row in late for name in row}  # some are looked at in some steps only
+    return {name: mean(row[name] for row in late if name in row) for name in names}
 
 
 def print_labels(folders: dict[str, list[Path]]) -> None:

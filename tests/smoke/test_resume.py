@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 OPTIONS = (
-    *("--epochs", "60", "--batch-size", "16", "--selection.keep", "best", "--data.augment", "crop_flip"),
+    *("--epochs", "40", "--batch-size", "16", "--selection.keep", "best", "--data.augment", "crop_flip"),
     *("--training.log-every", "3", "--training.checkpoint-every", "7", "--training.evaluate-every", "9"),
     *("--training.no-tensorboard", "--runtime.threads", "1"),
 )
