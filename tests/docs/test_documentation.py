@@ -35,7 +35,7 @@ FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^()\s]+)\)")
 SNIPPET = re.compile(r'^--8<-- "([^":]+)(?::(\w+))?"$', re.MULTILINE)
 INLINE = re.compile(
-    r"`(auxo (?:train|compare|sweep|evaluate|predict|explain|export|report|estimate) [^`]+"
+    r"`(auxo (?:train|compare|sweep|evaluate|audit|predict|explain|export|report|estimate) [^`]+"
     r"|auxo (?:list|doctor)\b[^`]*)`"
 )
 PLACEHOLDER = re.compile(r"…|\b[A-Z]{3,}\b|\{")

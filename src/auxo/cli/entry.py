@@ -20,13 +20,14 @@ COMMANDS = {
     "predict": "write a CSV of predictions for images",
     "estimate": "say how well a run does on unlabelled images",
     "explain": "draw what a trained model looks at and how it arranges images",
+    "audit": "say which columns of your data a trained model leans on",
     "report": "write a page on runs for a browser: tables, curves, confusions, images",
     "export": "write a trained model as files for use elsewhere, with a model card",
     "list": "show methods, pretexts, gates, losses, solvers, attacks, backbones and data scenarios",
     "doctor": "show versions, devices, extras and where data is looked for",
 }
 
-READ_A_RUN = ("estimate", "evaluate", "explain", "export", "report")
+READ_A_RUN = ("audit", "estimate", "evaluate", "explain", "export", "report")
 """Commands whose first word is a run directory: a wrong one is refused before anything slow is imported."""
 
 HELP = f"""usage: auxo COMMAND [OPTIONS]

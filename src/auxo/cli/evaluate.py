@@ -10,12 +10,13 @@ import tyro
 from tyro.conf import Positional
 
 from auxo.cli.changes import read_with_members
+from auxo.cli.columns import add_columns
 from auxo.cli.earlier import keep_earlier
 from auxo.cli.options import ModelOptions
 from auxo.cli.terminal import print_table
 from auxo.cli.train import read_run_config
-from auxo.data import DataConfig, EvaluationSplit, Splits, ood_splits, stratified_parts
-from auxo.data.config import RegroupedDataConfig, Unknown
+from auxo.data import EvaluationSplit, Splits, ood_splits, stratified_parts
+from auxo.data.config import Unknown
 from auxo.data.corruptions import KINDS, SEVERITIES
 from auxo.errors import ConfigError
 from auxo.evaluation import (
@@ -124,12 +125,6 @@ class Options(CheckedOptions):
             if not is_valid:
                 raise ConfigError(expected, str(got), fix)
 
-    def grouped(self, data: DataConfig) -> DataConfig:
-        """Return options of the data that read the further columns as well, and the same images."""
-        asked = replace(data, columns=(*self.columns, *filter(None, (self.shift,)))).columns
-        more = tuple(name for name in asked if name not in data.columns)
-        return RegroupedDataConfig(**{**vars(data), "columns": (*data.columns, *more)}, regrouped=more)
-
     @property
     def probes(self) -> tuple[str, ...]:
         """The probes of the features, if any."""
@@ -162,7 +157,8 @@ def run(words: Sequence[str]) -> None:
     config = read_run_config(folder, code=options.use.code)
     with open_runtime(RuntimeConfig(device=options.use.device, precision=config.runtime.precision)) as runtime:
         model = load_model(config, folder, runtime=runtime, stage=options.stage)
-        config = replace(config, data=options.grouped(config.data))
+        asked = (*options.columns, *filter(None, (options.shift,)))
+        config = replace(config, data=add_columns(config.data, asked))
         own = None if options.data and not options.probe else splits_of(config)
         if own is not None:
             model.check_splits(own)

@@ -62,7 +62,7 @@ def run(words: Sequence[str]) -> None:
         subject = Subject(
             model=model,
             source=source,
-            run=_name_model(config, folder, options.stage),
+            run=name_model(config, folder, options.stage),
             split=split,
             runtime=runtime,
             batch_size=options.use.batch_size,
@@ -91,7 +91,7 @@ def _choose_source(config: ExperimentConfig, model: TrainedModel, options: Optio
     return name, known[name]
 
 
-def _name_model(config: ExperimentConfig, folder: Path, name: str | None) -> str:
+def name_model(config: ExperimentConfig, folder: Path, name: str | None) -> str:
     """Return what captions call the model: method, backbone, run directory and the stage that was named."""
     stage = next((stage for stage in config.stages if stage.name == name), config.stages[-1])
     method = method_name(stage)

@@ -8,19 +8,23 @@ from auxo.explain.embedding import Embedding, embed
 from auxo.explain.explanation import Explanation, explain
 from auxo.explain.figures import Attention
 from auxo.explain.grad_cam import choose_layer, grad_cam
+from auxo.explain.groups import ClassSaliency, GroupSaliency, attend_groups
 from auxo.explain.subject import Subject
 
 __all__ = [
     "Attention",
     "AttentionGrid",
+    "ClassSaliency",
     "Embedding",
     "ExplainConfig",
     "Explanation",
+    "GroupSaliency",
     "Observation",
     "PointMap",
     "Subject",
     "arrange",
     "attend",
+    "attend_groups",
     "choose_layer",
     "embed",
     "explain",

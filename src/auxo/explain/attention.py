@@ -3,7 +3,7 @@
 from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
@@ -43,17 +43,31 @@ def attend(subject: Subject, classes: list[int], config: ExplainConfig) -> Atten
     Raises:
         ConfigError: the backbone has no such layer, or the prediction does not depend on it.
     """
-    layer, size = _choose_map(subject, config.layer)
+    layer, size = choose_map(subject, config.layer)
     rows: list[dict[str, Any]] = []
     grid = []
     for number in classes:
-        shown = []
-        for inputs in subject.inputs(config.draw(subject.right, number)):
-            made = _explain_batch(subject, inputs, number, layer, config)
-            rows += [row for row, _ in made]
-            shown += [image for _, image in made]
-        grid.append(shown)
+        made = explain_images(subject, config.draw(subject.right, number), number, layer, config)
+        rows += [row for row, _ in made]
+        grid.append([image for _, image in made])
     return AttentionGrid(layer, size, rows, grid)
+
+
+def explain_images(
+    subject: Subject, indices: Int[Tensor, " n"], right: int, layer: str, config: ExplainConfig
+) -> list[tuple[dict[str, Any], Attention]]:
+    """Return the rows and the images with maps of some images of one class.
+
+    Args:
+        subject: the model, which has a class head, and the images.
+        indices: positions in the set.
+        right: number of their class.
+        layer: map to look at, see :func:`choose_map`.
+        config: says which class is explained.
+    """
+    return [
+        pair for inputs in subject.inputs(indices) for pair in _explain_batch(subject, inputs, right, layer, config)
+    ]
 
 
 def attention_grid(subject: Subject, classes: list[int], config: ExplainConfig) -> Drawing:
@@ -90,8 +104,8 @@ def attention_grid(subject: Subject, classes: list[int], config: ExplainConfig) 
     return Drawing([settings, *rows], figure, f"Grad-CAM: {len(rows)} images, {text}")
 
 
-def _choose_map(subject: Subject, layer: str | None) -> tuple[str, tuple[int, int]]:
-    """Return the name of the map and its size."""
+def choose_map(subject: Subject, layer: str | None) -> tuple[str, tuple[int, int]]:
+    """Return the name and the size of the map to look at: the given one, or the default; ``None`` means that."""
     first = next(subject.inputs(torch.tensor([0])))
     maps = subject.features(first.images).maps
     name = choose_layer(maps, layer)

@@ -23,6 +23,7 @@ class Line(NamedTuple):
         style: how it is drawn.
         texts: said of each point beside the pointer; none where empty.
         sizes: of the points in pixels; none are drawn where empty.
+        ends: lower and upper end of an interval of each value; none are drawn where empty.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Line(NamedTuple):
     style: Style
     texts: Sequence[str] = ()
     sizes: Sequence[Number] = ()
+    ends: Sequence[tuple[Number, Number]] = ()
 
 
 class Scatter(NamedTuple):
@@ -101,6 +103,10 @@ def build_lines(
         }
         if line.texts:
             trace |= {"text": [plain(text) for text in line.texts], "hovertemplate": "%{text}<extra></extra>"}
+        if line.ends:
+            below = [y - low for y, (low, _) in zip(line.y, line.ends, strict=True)]
+            above = [high - y for y, (_, high) in zip(line.y, line.ends, strict=True)]
+            trace["error_y"] = _make_error_bars(below, above, style)
         data.append(trace)
     layout = _make_layout(x_title, y_title, has_legend=has_legend)
     if is_square:
@@ -151,15 +157,9 @@ def build_intervals(
                 "name": plain(name),
                 "x": _round_values([value for _, value, _, _ in points]),
                 "y": [number + offset for number, *_ in points],
-                "error_x": {
-                    "type": "data",
-                    "symmetric": False,
-                    "array": _round_values([high - value for _, value, _, high in points]),
-                    "arrayminus": _round_values([value - low for _, value, low, _ in points]),
-                    "color": style.colour,
-                    "thickness": 1.6,
-                    "width": 4,
-                },
+                "error_x": _make_error_bars(
+                    [value - low for _, value, low, _ in points], [high - value for _, value, _, high in points], style
+                ),
                 "marker": {"color": style.colour, "symbol": style.symbol, "size": 9},
                 "text": [
                     f"{plain(names[number])}: {value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
@@ -258,6 +258,19 @@ def build_heat(counts: Sequence[Sequence[int]], names: Sequence[str]) -> dict[st
     layout["yaxis"] |= {**ticks, "autorange": "reversed", "tickfont": {"size": 9}}
     layout["hovermode"] = "closest"
     return _check_figure([trace], layout)
+
+
+def _make_error_bars(below: Sequence[Number], above: Sequence[Number], style: Style) -> dict[str, Any]:
+    """Return the bars of intervals that reach so far below and above their values."""
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": _round_values(above),
+        "arrayminus": _round_values(below),
+        "color": style.colour,
+        "thickness": 1.6,
+        "width": 4,
+    }
 
 
 def _make_layout(x_title: str, y_title: str, *, has_legend: bool = False) -> dict[str, Any]:

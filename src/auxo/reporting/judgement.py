@@ -1,24 +1,26 @@
 """What a run's model says of the run's own sets now: confusions, reliability, Grad-CAM and t-SNE."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
 import numpy as np
 from jaxtyping import Int
 
-from auxo.data import AbstractSource, EvaluationSplit, Splits
+from auxo.data import AbstractSource, EvaluationSplit, Splits, TrainSplit
 from auxo.errors import ConfigError, DataError, NonFiniteError, ShapeError
-from auxo.evaluation import Reader
+from auxo.evaluation import BINS, Reader, ShiftCurve, evaluate_under_shift, find_usual, group_images
 from auxo.explain import AttentionGrid, ExplainConfig, PointMap, Subject, arrange, attend
 from auxo.reporting.run_record import RunRecord
 from auxo.runs.model import TrainedModel, load_model, splits_of
 from auxo.runs.results import EvaluationRow
 from auxo.runtime import Runtime
-from auxo.tasks import Reliability
+from auxo.tasks import Reliability, Scores
 from auxo.types import Column
 
 Made = TypeVar("Made")
+
+_MOST_VALUES = 20  # of a column whose strength is varied: names of patients are no shortcut that occurs again
 
 
 class Omission(NamedTuple):
@@ -83,6 +85,7 @@ class Judgement:
         head: that predicts.
         sets: on each set, or why there is nothing to say.
         looked_at: by Grad-CAM and t-SNE, or why there is nothing to show.
+        shifts: of the test set, or of validation where there is none, by further column of the data; or why not.
     """
 
     num_parameters: int
@@ -91,6 +94,7 @@ class Judgement:
     head: str
     sets: list[SetJudgement] | Omission
     looked_at: LookedAt | Omission
+    shifts: Mapping[str, ShiftCurve | Omission] = field(default_factory=dict)
 
 
 def judge(run: RunRecord, config: ExplainConfig, *, runtime: Runtime, batch_size: int) -> Judgement:
@@ -111,30 +115,78 @@ def judge(run: RunRecord, config: ExplainConfig, *, runtime: Runtime, batch_size
     Cost: reading all sets, one forward pass of each, and what Grad-CAM and t-SNE take.
     """
     model = load_model(run.config, run.folder, runtime=runtime)
-    splits = _attempt_making(lambda: splits_of(run.config))
+    splits = attempt_making(lambda: splits_of(run.config))
     reader = Reader.of(model, runtime=runtime, batch_size=batch_size)
     head = next((row.head for row in run.history.first_head()), "")
     if isinstance(splits, Omission):
         return _make_judgement(model, head, splits, splits)
     model.check_splits(splits)
+    looked_at = _look_at_images(run, model, splits, config, runtime, batch_size)
     if not head:
-        sets: list[SetJudgement] | Omission = Omission("no head predicts")
-    else:
-        sets = [_judge_set(reader, split, head=head) for split in splits.evaluation()]
-    return _make_judgement(model, head, sets, _look_at_images(run, model, splits, config, runtime, batch_size))
+        return _make_judgement(model, head, Omission("no head predicts"), looked_at)
+    scores = {split.name: reader.scores(split)[head] for split in splits.evaluation()}
+    sets = [_judge_set(reader, split, scores[split.name], head=head) for split in splits.evaluation()]
+    main = splits.test or splits.val
+    shifts = shift_columns(reader, main, scores[main.name], head=head, train=splits.train)
+    return _make_judgement(model, head, sets, looked_at, shifts)
+
+
+def shift_columns(
+    reader: Reader, split: EvaluationSplit, scores: Scores, *, head: str, train: TrainSplit
+) -> dict[str, ShiftCurve | Omission]:
+    """Return the measures of a set against the strength of each of its further columns, or why there are none.
+
+    Args:
+        reader: of the model.
+        split: the set.
+        scores: of the head for all its images.
+        head: whose measures they are.
+        train: says which value is usual in each class.
+    """
+    targets = {target.name for target in reader.task.targets}
+    names = [name for name, column in split.source.columns.items() if column.names and name not in targets]
+    return {name: shift_column(reader, split, scores, name, head=head, train=train) for name in names}
+
+
+def shift_column(
+    reader: Reader,
+    split: EvaluationSplit,
+    scores: Scores,
+    name: str,
+    *,
+    head: str,
+    train: TrainSplit | None,
+    bins: int = BINS,
+) -> ShiftCurve | Omission:
+    """Return the measures of a set against the strength of one column, or why there are none."""
+    grouping = group_images(split.source, name, task=reader.task, bins=bins)
+    if len(grouping.groups.names) > _MOST_VALUES:
+        return Omission(f"it has {len(grouping.groups.names)} values, more than {_MOST_VALUES}")
+    is_found = train is not None and not grouping.is_binned
+    usual = find_usual(train.source, name, task=reader.task) if train is not None and is_found else None
+    origin = train.name if train is not None and usual is not None else None
+    return attempt_making(
+        lambda: evaluate_under_shift(
+            reader.task, scores, grouping, split=split.name, head=head, usual=usual, paired_on=origin
+        )
+    )
 
 
 def _make_judgement(
-    model: TrainedModel, head: str, sets: list[SetJudgement] | Omission, looked_at: LookedAt | Omission
+    model: TrainedModel,
+    head: str,
+    sets: list[SetJudgement] | Omission,
+    looked_at: LookedAt | Omission,
+    shifts: Mapping[str, ShiftCurve | Omission] | None = None,
 ) -> Judgement:
     """Return a judgement with what the model itself says."""
     size = sum(parameter.numel() for parameter in model.method.parameters())
-    return Judgement(size, model.task.targets[0].names, dict(model.data), head, sets, looked_at)
+    return Judgement(size, model.task.targets[0].names, dict(model.data), head, sets, looked_at, shifts or {})
 
 
-def _judge_set(reader: Reader, split: EvaluationSplit, *, head: str) -> SetJudgement:
+def _judge_set(reader: Reader, split: EvaluationSplit, scores: Scores, *, head: str) -> SetJudgement:
     """Return what a head says of a set."""
-    scores, task = reader.scores(split)[head], reader.task
+    task = reader.task
     row = reader.row(split.name, head, scores, split.source.columns)
     return SetJudgement(split.name, row, task.confusion(scores), task.reliability(scores))
 
@@ -145,20 +197,20 @@ def _look_at_images(
     """Return what Grad-CAM and t-SNE find on the test images, or on those of validation where there are none."""
     split = splits.test or splits.val
     subject = Subject(model, split.source, run.name, split.name, runtime, batch_size)
-    right = _attempt_making(lambda: subject.right)
+    right = attempt_making(lambda: subject.right)
     if isinstance(right, Omission):
         return Omission("Grad-CAM and t-SNE ask for one class per image")
-    classes = _attempt_making(lambda: config.choose_classes(right, source=split.source.name))
+    classes = attempt_making(lambda: config.choose_classes(right, source=split.source.name))
     if isinstance(classes, Omission):
         return classes
     attention: AttentionGrid | Omission = Omission("no head predicts, and Grad-CAM asks what speaks for an answer")
     if subject.predicts:
-        attention = _attempt_making(lambda: attend(subject, classes, config))
-    points = _attempt_making(lambda: arrange(subject, classes, config))
+        attention = attempt_making(lambda: attend(subject, classes, config))
+    points = attempt_making(lambda: arrange(subject, classes, config))
     return LookedAt(split.name, split.source, right, classes, points, attention, config.per_class)
 
 
-def _attempt_making(make: Callable[[], Made]) -> Made | Omission:
+def attempt_making(make: Callable[[], Made]) -> Made | Omission:
     """Return what is made, or why it cannot be."""
     try:
         return make()

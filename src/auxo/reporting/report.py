@@ -21,6 +21,7 @@ from auxo.reporting.sections import (
     pretext_section,
     reliability_section,
     results_section,
+    shift_section,
 )
 from auxo.reporting.sections.heads import describe_guessing
 from auxo.reporting.sections.words import counted, listed
@@ -42,6 +43,7 @@ def build_page(runs: Sequence[RunRecord], judgements: Sequence[Judgement]) -> Pa
     sections = [
         asked_section(ordered, judged),
         results_section(groups, styles),
+        shift_section(ordered, judged, styles),
         curves_section(ordered, styles),
         gates_section(ordered),
         metrics_section(ordered, styles),

@@ -19,7 +19,7 @@ from auxo.tasks import Scores, holm
 
 
 def audit_columns(
-    reader: Reader, split: AnySplit, names: Sequence[str], *, config: AuditConfig | None = None
+    reader: Reader, split: AnySplit, names: Sequence[str], *, scores: Scores, config: AuditConfig | None = None
 ) -> list[ColumnAudit]:
     """Return for each column whether the predictions of a model depend on it, the class being the same.
 
@@ -35,19 +35,19 @@ def audit_columns(
         reader: of the model.
         split: its images have the columns.
         names: of the columns.
+        scores: of the head that predicts, for all images of the split; see :meth:`auxo.evaluation.Reader.scores`.
         config: how.
 
     Raises:
         ConfigError: no head predicts, or there is no such column.
         NonFiniteError: outputs or features are not all finite.
 
-    Cost: two forward passes over the images. The test of features
+    Cost: a forward pass over the images. The test of features
     takes ``permutations * values * images^2`` multiplications.
     """
     chosen = config or AuditConfig()
     head = reader.require_head()
     groupings = [group_images(split.source, name, task=reader.task, bins=chosen.bins) for name in names]
-    scores = reader.scores(split)[head]
     features = reader.images(split).features().double()
     if not features.isfinite().all():
         fix = "the weights have diverged; train again with a lower learning rate"
@@ -144,7 +144,11 @@ def _judge_column(audit: ColumnAudit, config: AuditConfig) -> ColumnAudit:
     if test is None or gap is None:
         return audit
     if test.p_holm < LEVEL:
-        return replace(audit, verdict="leans", reasons=(*audit.reasons, "predictions depend on it within the classes"))
+        told = "predictions depend on it within the classes"
+        if gap.size >= config.smallest_gap:
+            return replace(audit, verdict="leans", reasons=(*audit.reasons, told))
+        told += ", but no difference is as large as one that matters"
+        return replace(audit, verdict="leans slightly", reasons=(*audit.reasons, told))
     if gap.high <= config.smallest_gap:
         told = "no difference within a class was seen, and one that matters would have been"
         return replace(audit, verdict="not seen", reasons=(*audit.reasons, told))

@@ -8,7 +8,7 @@ from auxo.evaluation.groups import BINS, Grouping
 from auxo.options import Options, Range
 from auxo.tasks import Measure
 
-Verdict: TypeAlias = Literal["leans", "not seen", "cannot tell"]
+Verdict: TypeAlias = Literal["leans", "leans slightly", "not seen", "cannot tell"]
 
 LEVEL = 0.05
 """Level of all corrected p-values; intervals are of one minus it."""
@@ -22,7 +22,7 @@ class AuditConfig(Options):
     """Images that a class must have of a value for it to be compared there."""
     smallest_gap: Annotated[float, Range(above=0, below=1)] = 0.1
     """Difference that matters between two values of a column within a class, as a fraction (or in the unit of the
-    measure): where the interval of the largest difference ends below it, none was seen."""
+    measure): a model leans slightly where the largest is below it, and not at all where its interval ends below it."""
     bins: Annotated[int, Range(low=2)] = BINS
     """Ranges of like many images that a quantity of more than ten different values is cut into."""
     permutations: Annotated[int, Range(low=19)] = 999

@@ -8,6 +8,7 @@ from auxo.reporting.sections.judged import confusion_section, reliability_sectio
 from auxo.reporting.sections.looked_at import attention_section, points_section
 from auxo.reporting.sections.pretexts import pretext_section
 from auxo.reporting.sections.results import results_section
+from auxo.reporting.sections.shift import describe_drop, draw_shift, shift_section
 
 __all__ = [
     "asked_section",
@@ -15,6 +16,8 @@ __all__ = [
     "confusion_section",
     "cost_section",
     "curves_section",
+    "describe_drop",
+    "draw_shift",
     "exhibits_section",
     "gates_section",
     "metrics_section",
@@ -22,4 +25,5 @@ __all__ = [
     "pretext_section",
     "reliability_section",
     "results_section",
+    "shift_section",
 ]

@@ -11,11 +11,11 @@ _STROKES = {"solid": "", "dash": "8 4", "dot": "2 4", "dashdot": "8 4 2 4"}
 
 def legend_of(runs: Sequence[RunRecord], styles: Mapping[str, Style]) -> list[Legend]:
     """Return the legend of several runs; none of one."""
-    if len(runs) < 2:
+    return name_lines([(run.name, styles[run.name]) for run in runs])
+
+
+def name_lines(lines: Sequence[tuple[str, Style]]) -> list[Legend]:
+    """Return the legend of several lines by name and style; none of one."""
+    if len(lines) < 2:
         return []
-    items = [
-        LegendItem(run.name, style.colour, DARK[style.colour], _STROKES[style.dash])
-        for run in runs
-        for style in [styles[run.name]]
-    ]
-    return [Legend(items)]
+    return [Legend([LegendItem(name, style.colour, DARK[style.colour], _STROKES[style.dash]) for name, style in lines])]
