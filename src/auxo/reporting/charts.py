@@ -88,26 +88,7 @@ def build_lines(
         is_square: both axes from 0 to 100 with a line where they agree.
         has_legend: name the lines below.
     """
-    data = []
-    for line in lines:
-        style = line.style
-        trace: dict[str, Any] = {
-            "type": "scatter",
-            "mode": "lines+markers" if line.sizes or len(line.x) < 3 else "lines",
-            "name": plain(line.name),
-            "x": _round_values(line.x),
-            "y": _round_values(line.y),
-            "line": {"color": style.colour, "dash": style.dash, "width": 1.8},
-            "marker": {"color": style.colour, "symbol": style.symbol, "size": list(line.sizes) or 7},
-            "showlegend": has_legend,
-        }
-        if line.texts:
-            trace |= {"text": [plain(text) for text in line.texts], "hovertemplate": "%{text}<extra></extra>"}
-        if line.ends:
-            below = [y - low for y, (low, _) in zip(line.y, line.ends, strict=True)]
-            above = [high - y for y, (_, high) in zip(line.y, line.ends, strict=True)]
-            trace["error_y"] = _make_error_bars(below, above, style)
-        data.append(trace)
+    data = [_make_trace(line, has_legend=has_legend) for line in lines]
     layout = _make_layout(x_title, y_title, has_legend=has_legend)
     if is_square:
         layout["xaxis"]["range"] = layout["yaxis"]["range"] = [0, 103]
@@ -258,6 +239,28 @@ def build_heat(counts: Sequence[Sequence[int]], names: Sequence[str]) -> dict[st
     layout["yaxis"] |= {**ticks, "autorange": "reversed", "tickfont": {"size": 9}}
     layout["hovermode"] = "closest"
     return _check_figure([trace], layout)
+
+
+def _make_trace(line: Line, *, has_legend: bool) -> dict[str, Any]:
+    """Return a line as plotly takes it."""
+    style = line.style
+    trace: dict[str, Any] = {
+        "type": "scatter",
+        "mode": "lines+markers" if line.sizes or len(line.x) < 3 else "lines",
+        "name": plain(line.name),
+        "x": _round_values(line.x),
+        "y": _round_values(line.y),
+        "line": {"color": style.colour, "dash": style.dash, "width": 1.8},
+        "marker": {"color": style.colour, "symbol": style.symbol, "size": list(line.sizes) or 7},
+        "showlegend": has_legend,
+    }
+    if line.texts:
+        trace |= {"text": [plain(text) for text in line.texts], "hovertemplate": "%{text}<extra></extra>"}
+    if line.ends:
+        below = [y - low for y, (low, _) in zip(line.y, line.ends, strict=True)]
+        above = [high - y for y, (_, high) in zip(line.y, line.ends, strict=True)]
+        trace["error_y"] = _make_error_bars(below, above, style)
+    return trace
 
 
 def _make_error_bars(below: Sequence[Number], above: Sequence[Number], style: Style) -> dict[str, Any]:
