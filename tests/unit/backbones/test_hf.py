@@ -158,6 +158,19 @@ def test_recorded__folder_gone__is_built_again_with_the_same_names(tmp_path) -> 
 
 
 @needs_transformers
+def test_first_normalisation__folder__is_what_its_preprocessor_says_or_refused_in_one_line(tmp_path) -> None:
+    config = BackboneConfig(name=publish(tmp_path, "ViT", **TOKENS), pretrained=True)
+    with pytest.raises(ConfigError, match=r"preprocessor_config.json.*pass --data.normalise train") as caught:
+        config.first_normalisation()
+    assert "\n" not in str(caught.value)
+    stated = {"image_mean": [0.4, 0.5, 0.6], "image_std": [0.2, 0.3, 0.4]}
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(stated))
+    noted = config.with_normalisation()
+    (tmp_path / "preprocessor_config.json").unlink()
+    assert noted.first_normalisation() == ((0.4, 0.5, 0.6), (0.2, 0.3, 0.4))
+
+
+@needs_transformers
 def test_weights__model_of_transformers_in_a_run__are_found(tmp_path) -> None:
     name = publish(tmp_path, "ViT", **TOKENS)
     state = pretrained(name).state_dict()

@@ -67,3 +67,13 @@ def test_build__unknown_timm_model__is_a_config_error() -> None:
 def test_build__size_that_the_timm_model_refuses__is_a_shape_error() -> None:
     with pytest.raises(ShapeError, match="64x64"):
         BackboneConfig(name="timm:vit_tiny_patch16_224").build(TASK, seed=0)
+
+
+@needs_timm
+def test_first_normalisation__published_weights__is_what_timm_says() -> None:
+    import timm
+
+    stated = timm.get_pretrained_cfg("resnet18")
+    found = BackboneConfig(name="timm:resnet18", pretrained=True).first_normalisation()
+    assert found == (tuple(stated.mean), tuple(stated.std))
+    assert BackboneConfig(name="timm:resnet18").first_normalisation() is None
