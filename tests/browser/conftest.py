@@ -37,6 +37,25 @@ def report_file(tmp_path_factory, write_picture, tiny_options):
 
 
 @pytest.fixture(scope="session")
+def audit_file(report_file):
+    """The page of an audit of the same run, by a column whose name and values would be markup."""
+    import csv
+
+    from auxo.cli import main
+
+    run, column = report_file.parent, NAMES[3]
+    files = sorted((run.parent / "pictures").rglob("*.png"))
+    rows = [[str(file), file.parent.name, NAMES[number % 3]] for number, file in enumerate(files)]
+    with (run.parent / "list.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([["path", "label", column], *rows])
+    data = ["--data", str(run.parent / "list.csv"), "--columns", column, "--out", str(run / "audit")]
+    with pytest.raises(SystemExit) as stop:
+        main(["audit", str(run), *data, "--permutations", "19", "--per-class", "1", "--device", "cpu"])
+    assert stop.value.code == 0
+    return run / "audit" / "audit.html"
+
+
+@pytest.fixture(scope="session")
 def browser():
     """Chromium, if it and Playwright are here."""
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -104,3 +123,9 @@ def wide(opened_wide, report_file):
 def narrow(opened_narrow, report_file):
     """The page on a phone, watched."""
     yield from checked(opened_narrow, report_file)
+
+
+@pytest.fixture(params=[(1440, "light"), (390, "dark")], ids=["wide", "narrow"])
+def audited(request, browser, audit_file):
+    """The page of an audit, watched."""
+    yield from checked(opened(browser, audit_file, *request.param), audit_file)
