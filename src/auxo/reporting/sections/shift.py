@@ -68,7 +68,7 @@ def draw_shift(named: Sequence[tuple[str, ShiftCurve]], styles: Mapping[str, Sty
         lines = [_draw_line(run, curve, name, styles[run]) for run, curve in named]
         first = next(each.measures[name] for curve in curves for each in curve.measured if name in each.measures)
         title = title_measure(name) + (f", {first.unit}" if first.unit else "")
-        marks = {f"{curve.split} as it is": curve.observed for curve in curves[:1]}
+        marks = {f"{curve.split} as it is": curve.observed for curve in curves} if len(curves) == 1 else None
         figure = build_lines(lines, x_title=f"strength of {curves[0].column}", y_title=title, marks=marks)
         ends = listed([_name_ends(*each, name) for each in named])
         label = f"{title} against the strength of {curves[0].column}: {ends}."
