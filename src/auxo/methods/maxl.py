@@ -17,7 +17,6 @@ from auxo.bilevel import (
     ClassBatch,
     FiniteDifference,
     ForwardMode,
-    HypergradResult,
     Unrolled,
     differentiate_labels,
 )
@@ -321,8 +320,8 @@ class MAXL(AbstractMethod):
         config, batch = self.config, batches["second"]
         with runtime.autocast():
             labels = self._generate_labels(batch)
-        result = self._differentiate_labels(labels.detach(), state, batches, runtime)
-        join, num_classes, rewards = runtime.differentiable_sum, self.task.num_outputs, result.grads["labels"]
+        rewards, outer_loss = self._differentiate_labels(labels.detach(), state, batches, runtime)
+        join, num_classes = runtime.differentiable_sum, self.task.num_outputs
         if config.image_rewards:
             # What all images of a class have in common would move their labels together, to one sub-class or to none.
             rewards = center_by_class(rewards, batch.labels, num_classes=num_classes, join=runtime.sum)
@@ -334,29 +333,30 @@ class MAXL(AbstractMethod):
         # Two passes through the labelling network, though one would do: the records tell the size of each part.
         terms = (labels * rewards).sum(), weight * entropy_loss
         taught, spread = (
-            [
-                gradient
-                for gradient in runtime.mean(torch.autograd.grad(term, parameters, retain_graph=True))
-                if gradient is not None
-            ]
-            for term in terms
+            [gradient for gradient in runtime.mean(gradients) if gradient is not None]
+            for gradients in (torch.autograd.grad(term, parameters, retain_graph=term is terms[0]) for term in terms)
         )
-        runtime.apply(state.optimizers["generator"], [a + b for a, b in zip(taught, spread, strict=True)])
+        metrics = {"taught_gradient": joint_norm(taught), "entropy_gradient": joint_norm(spread)}
+        torch._foreach_add_(taught, spread)
+        runtime.apply(state.optimizers["generator"], taught)
         return {
-            "outer_loss": result.outer_loss,
+            "outer_loss": outer_loss,
             "entropy_term": entropy_loss.detach(),
-            "taught_gradient": joint_norm(taught),
-            "entropy_gradient": joint_norm(spread),
+            **metrics,
             **measure_labels(labels, batch.labels, num_classes=num_classes, join=runtime.sum),
         }
 
     def _differentiate_labels(
         self, labels: Float[Tensor, "n total"], state: TrainState, batches: Batches, runtime: Runtime
-    ) -> HypergradResult:
-        """Return the derivative, in the labels, of the class loss after a trial step."""
+    ) -> tuple[Float[Tensor, "n total"], Float[Tensor, ""]]:
+        """Return the derivative, in the labels, of the class loss after a trial step, and that loss.
+
+        The weights after the trial step are not kept: they would be there while the labelling network is
+        differentiated, which is when most memory is taken.
+        """
         network = SideBySide(self.backbone, self.semantic, self.auxiliary)
         inner, outer = (batches[name] for name in ("second", "outer" if "outer" in batches else "second"))
-        return differentiate_labels(
+        result = differentiate_labels(
             network,
             labels,
             num_classes=self.task.num_outputs,
@@ -368,6 +368,7 @@ class MAXL(AbstractMethod):
             mean=None if runtime.num_processes == 1 else runtime.mean_of,
             seed=state.step,
         )
+        return result.grads["labels"], result.outer_loss
 
     def exhibits(self, images: Mapping[str, AbstractImageReader]) -> Sequence[Exhibit]:
         """Return how far both losses agreed, images of each sub-class for a few classes, and how many each has."""
