@@ -26,11 +26,15 @@ from auxo.methods.gssl import GSSL
 from auxo.methods.joint_training import JointTraining
 from auxo.methods.linear_probe import LinearProbe
 from auxo.methods.maxl import MAXL
+from auxo.methods.multi_pretext import FineTuningConfig, MultiPretext
 from auxo.methods.ossl import OSSL, ImplicitConfig
 from auxo.methods.pretrain import Pretraining
 from auxo.methods.supervised import Supervised
+from auxo.options import find_member
 from auxo.pretexts import GatedPretextsConfig, GivenTasksConfig
 from auxo.pretexts.byol import BYOL
+from auxo.pretexts.fusions import FusionConfig
+from auxo.pretexts.fusions.attention import Attention
 from auxo.pretexts.labelling import InventedTaskConfig
 from auxo.pretexts.rotation import Rotation
 from auxo.pretexts.simclr import SimCLR
@@ -39,6 +43,7 @@ from auxo.registry import entries
 from auxo.runs import Networks
 from auxo.runs.checkpoint import Checkpoints, Progress
 from auxo.runs.document import from_json, load_recipe, to_json
+from auxo.runs.experiment import Transfer
 from auxo.runtime import Runtime, RuntimeConfig
 from auxo.solvers.layerwise import LayerwiseSolver
 from auxo.solvers.mfac import MFACSolver
@@ -91,6 +96,21 @@ CONFIGS = {
     ),
     "dtg_auxl-shared-head": replace(DTGAuxL.Config.tiny(), shared_head=True),
     "dtg_auxl-nothing": replace(DTGAuxL.Config.tiny(), weight=0.0),
+    "pretrain-further": Pretraining.Config(
+        pretext=Rotation("random"), further=("jigsaw", "byol"), first_weights="other"
+    ),
+    "multi_pretext-levels": MultiPretext.Config(
+        trained=("first",), random=2, levels=("stage1", "pooled"), fusion=Attention.Config(heads=2, entropy_bonus=0.1)
+    ),
+    "multi_pretext-tuned": MultiPretext.Config(
+        trained=("first", "second"), features="online", tune=FineTuningConfig(is_on=True, after_epochs=0, anchor=0.1)
+    ),
+    "multi_pretext-task-encoder": replace(MultiPretext.Config.tiny(), fusion=Attention.Config(query="task_encoder")),
+    "multi_pretext-static": replace(MultiPretext.Config.tiny(), fusion=Attention.Config(query="static", match=0.1)),
+    **{
+        f"multi_pretext-{name}": replace(MultiPretext.Config.tiny(), fusion=find_member(FusionConfig, name)())
+        for name in entries("pretexts.fusions")
+    },
     "ossl-head_only": OSSL.Config(scope="head_only"),
     "ossl-difference": OSSL.Config(scope="difference"),
     "ossl-implicit": OSSL.Config(scope="implicit"),
@@ -232,5 +252,7 @@ def test_prediction__before_and_after__leaves_state_untouched(config, runtime):
 
 def test_config__through_json__comes_back_equal(config):
     recipe = RECIPES["supervised"]
-    whole = replace(recipe, stages=(replace(recipe.stages[0], method=config),))
+    transfers = tuple(Transfer(stage="earlier", part="backbone", to=place) for place in config.inherited_parts)
+    stage = replace(recipe.stages[0], method=config, transfers=transfers)
+    whole = replace(recipe, stages=(replace(recipe.stages[0], name="earlier"), stage))
     assert from_json(to_json(whole), origin="config.json") == whole

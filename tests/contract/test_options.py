@@ -25,6 +25,7 @@ from auxo.gates.combinations.nonlinear import NonlinearCombination
 from auxo.interfaces import PretextConfig
 from auxo.losses import ClassLossConfig
 from auxo.options import FamilyOptions, Options, Range, family_of, find_member, find_range, list_members
+from auxo.pretexts.fusions import EncoderShapes, FusionConfig, FusionStep
 from auxo.random import Draws, named_generator
 from auxo.runtime import Runtime, RuntimeConfig
 from auxo.solvers import LowerLevel, SolverConfig
@@ -124,7 +125,26 @@ def use_pretext(config):
     return [weights, pretext(backbone, inputs).loss]
 
 
+def use_fusion(config):
+    """Weights, what is chosen by training images, what is said of some, and the further losses, after a shake."""
+    generator = seeded()
+    shapes = EncoderShapes(("one", "two", "other"), ((6, 4), (8, 4), (6, 4)), 3, 5, seed=0)
+    fusion = config.build(shapes)
+    labels = torch.arange(30) % 3
+    parts = [torch.randn(30, total, generator=generator) + 0.3 * labels[:, None] for total in shapes.totals]
+    own = torch.randn(30, 5, generator=generator)
+    made = [*fusion.prepare(parts, labels, generator=generator).values()]
+    with torch.no_grad():
+        for parameter in fusion.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=generator))
+    fused = fusion(parts, own)
+    losses = fusion.further_losses(fused, FusionStep(parts, own, Batch(own[:, :, None, None], {}, labels), RUNTIME))
+    made += [*fusion.state_dict().values(), fused.logits, *fused.learning, *losses.values()]
+    return made if fused.weights is None else [*made, fused.weights]
+
+
 FAMILIES = {
+    FusionConfig: use_fusion,
     PretextConfig: use_pretext,
     GateConfig: use_gate,
     CombinationConfig: use_combination,
@@ -154,6 +174,8 @@ def other_values(hint, value) -> Iterator[object]:
         yield 3  # the options that may be left out are whole numbers
     elif hint is bool:
         yield not value
+    elif hint is str:
+        yield "other"
     elif get_origin(hint) is Literal:
         yield from (other for other in get_args(hint) if other != value)
     elif hint in (int, float):

@@ -32,6 +32,10 @@ CASES = (
     "dtg_auxl-batch-norm",
     "dtg_auxl-mixup",
     "maxl-meta-two-passes",
+    "multi_pretext",
+    "multi_pretext-tuned",
+    "multi_pretext-relations",
+    "pretrain-further",
 )
 
 

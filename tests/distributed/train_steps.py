@@ -20,12 +20,15 @@ from auxo.methods.dtg_auxl import DTGAuxL
 from auxo.methods.fixmatch import FixMatch
 from auxo.methods.joint_training import JointTraining
 from auxo.methods.maxl import MAXL
+from auxo.methods.multi_pretext import FineTuningConfig, MultiPretext
 from auxo.methods.ossl import OSSL, ImplicitConfig
 from auxo.methods.pretrain import Pretraining
 from auxo.methods.supervised import Supervised
 from auxo.optimizers import OptimizerConfig
 from auxo.pretexts import GatedPretextsConfig, GivenTasksConfig
 from auxo.pretexts.byol import BYOL
+from auxo.pretexts.fusions.attention import Attention
+from auxo.pretexts.fusions.relation_distillation import RelationDistillation
 from auxo.pretexts.jigsaw import Jigsaw
 from auxo.pretexts.labelling import InventedTaskConfig
 from auxo.pretexts.rotation import Rotation
@@ -92,6 +95,25 @@ CASES |= {
     "bissl-rotation": (dataclasses.replace(TWO_LEVELS, pretext=Rotation("random")), "resnet8"),
     "pretrain-byol": (Pretraining.Config(optimizer=SLOW, pretext=NARROW), "lenet5"),
     "pretrain-jigsaw": (Pretraining.Config(optimizer=SLOW, pretext=Jigsaw(2)), "lenet5"),
+}
+TWO = MultiPretext.Config.tiny()
+CASES |= {
+    "multi_pretext": (
+        dataclasses.replace(TWO, fusion=Attention.Config(heads=2, entropy_bonus=0.1, match=0.1), features="online"),
+        "lenet5",
+    ),
+    "multi_pretext-tuned": (
+        dataclasses.replace(TWO, features="online", tune=FineTuningConfig(is_on=True, after_epochs=1)),
+        "lenet5",
+    ),
+    "multi_pretext-relations": (
+        dataclasses.replace(TWO, optimizer=SLOW, fusion=RelationDistillation.Config(weighting="uncertainty")),
+        "resnet8",
+    ),
+    "pretrain-further": (
+        Pretraining.Config(optimizer=SLOW, pretext=Rotation("random"), further=("jigsaw", "simclr")),
+        "lenet5",
+    ),
 }
 GENERATED = dataclasses.replace(DTGAuxL.Config.tiny(), optimizer=SLOW, anchor=0.5, upper_every=2)
 GIVEN = GivenTasksConfig(pretexts=("rotation",))

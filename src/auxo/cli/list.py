@@ -16,6 +16,7 @@ KINDS = {
     "methods": "methods",
     "pretexts": "pretexts",
     "gates": "gates",
+    "fusions": "pretexts.fusions",
     "losses": "losses",
     "solvers": "solvers",
     "attacks": "evaluation.attacks",
@@ -30,7 +31,17 @@ class Options:
 
     kind: Positional[
         Literal[
-            "all", "tasks", "methods", "pretexts", "gates", "losses", "solvers", "attacks", "backbones", "scenarios"
+            "all",
+            "tasks",
+            "methods",
+            "pretexts",
+            "gates",
+            "fusions",
+            "losses",
+            "solvers",
+            "attacks",
+            "backbones",
+            "scenarios",
         ]
     ] = "all"
     """What to list."""

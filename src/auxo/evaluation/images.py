@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TypeAlias
@@ -42,19 +42,22 @@ class FeatureCache:
         folder: made if missing.
         runtime: the main process writes.
         spared: floating-point operations that were not done again, as features were found here.
+        notes: lines for the user on files that could not be used.
     """
 
     folder: Path
     runtime: Runtime
     spared: int = 0
+    notes: list[str] = field(default_factory=list)
 
     def find(self, key: str) -> Tensor | None:
         """Return the features of a key, if every process can read them."""
         path = self.folder / f"features-{key}.safetensors"
         try:
             found = read_tensor_file(path) if path.is_file() else None
-        except CheckpointError:  # damaged, or of another version: they are computed anew and written over it
+        except CheckpointError as error:  # damaged, or of another version: they are computed anew and written over it
             found = None
+            self.notes.append(f"features in the cache could not be used and are computed anew: got {error.got}, {path}")
         if self.runtime.any(found is None) or found is None:
             return None
         self.spared += found.header["flops"]
@@ -181,8 +184,9 @@ class ImageReader(AbstractImageReader):
     def _digest_inputs(self, network: nn.Module) -> str:
         """Return a digest of all that features follow from."""
         digest = hashlib.sha256("".join(self._source.content_hashes()).encode())
-        settings = (self._runtime.autocast_dtype, self._runtime.device.type, type(network).__qualname__)
-        digest.update(repr(settings).encode())
+        settings = (self._runtime.autocast_dtype, self._runtime.device.type, self._source.image_shape)
+        # What weights do not say: strides, levels; and encoded images hash alike at every size.
+        digest.update(f"{settings} {network}".encode())
         for name, tensor in (*self._pipeline.state_dict().items(), *sorted(network.state_dict().items())):
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
             digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)

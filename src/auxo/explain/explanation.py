@@ -9,6 +9,7 @@ from auxo.explain.arrangement import arrangement
 from auxo.explain.attention import attention_grid
 from auxo.explain.config import ExplainConfig
 from auxo.explain.subject import Subject
+from auxo.explain.values import tell_values
 from auxo.files import make_folder, write_atomically
 
 
@@ -17,7 +18,7 @@ class Explanation(NamedTuple):
 
     Args:
         files: contents of ``tsne.jsonl``, ``tsne.png`` and, where the model has a class head, ``gradcam.jsonl`` and
-            ``gradcam.png``, by name.
+            ``gradcam.png``, by name; ``values.jsonl`` where the method tells numbers of each image.
         notes: lines for the terminal.
     """
 
@@ -62,6 +63,10 @@ def explain(subject: Subject, config: ExplainConfig) -> Explanation:
     for name, drawing in drawings.items():
         files |= {f"{name}.jsonl": _write_lines(drawing.rows), f"{name}.png": drawing.image}
     notes = [drawing.note for drawing in drawings.values()]
+    told = tell_values(subject, classes, config)
+    if told is not None:
+        files["values.jsonl"] = _write_lines(told.rows)
+        notes.append(told.note)
     if not subject.predicts:
         notes.insert(0, f"Grad-CAM: left out, for {subject.run} has no class head")
     if not config.classes and len(classes) < len(names):

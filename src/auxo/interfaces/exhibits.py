@@ -50,11 +50,13 @@ class TableExhibit:
         title: what is to be seen.
         columns: one header for each.
         rows: of cells, as many as columns; texts or numbers.
+        is_open: whether the report shows it without being asked; a long one is better folded up.
     """
 
     title: str
     columns: Sequence[str]
     rows: Sequence[Sequence[str | int | float]]
+    is_open: bool = True
 
 
 @dataclass(frozen=True)

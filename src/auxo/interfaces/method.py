@@ -165,6 +165,15 @@ class AbstractMethod(nn.Module, ABC):
         del images
         return {}
 
+    def image_values(self, images: Images) -> Mapping[str, Tensor]:
+        """Return numbers that ``auxo explain`` puts beside each image, of shape ``(batch,)``; by default none.
+
+        Args:
+            images: normalised.
+        """
+        del images
+        return {}
+
     def exhibits(self, images: Mapping[str, AbstractImageReader]) -> Sequence[Exhibit]:
         """Return what there is to show at the end of a stage, in report and ``auxo explain``; by default nothing.
 

@@ -31,12 +31,14 @@ class AbstractNetworks(ABC):
         seed: of the run, for the first weights of heads.
         columns: further columns of the data that the run learns, by name, as the training images have them: those in
             the :attr:`MethodConfig.learned_columns` of its stages.
+        begins_trained: whether the shared one begins from weights that are not random.
     """
 
     backbone: AbstractBackbone
     task: AbstractTask
     seed: int
     columns: Mapping[str, Target] = MappingProxyType({})
+    begins_trained: bool = False
 
     def linear_head(self, name: str, num_outputs: int | None = None) -> nn.Linear:
         """Return a linear head on the shared backbone, its first weights from the stream ``init/NAME``.

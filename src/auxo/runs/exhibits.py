@@ -114,7 +114,7 @@ def _encode_exhibit(exhibit: Exhibit) -> tuple[str, bytes | str, dict[str, objec
     if isinstance(exhibit, TableExhibit):
         written = io.StringIO()
         csv.writer(written, lineterminator="\n").writerows([exhibit.columns, *exhibit.rows])
-        return ".csv", written.getvalue(), {"kind": "table"}
+        return ".csv", written.getvalue(), {"kind": "table", "is_open": exhibit.is_open}
     return ".txt", exhibit.text.rstrip("\n") + "\n", {"kind": "text"}
 
 
@@ -147,5 +147,5 @@ def _decode_exhibit(path: Path, entry: Mapping[str, Any]) -> Exhibit:
         return CurveExhibit(title, found["x"], found["y"], lines)
     if kind == "table":
         columns, *rows = csv.reader(io.StringIO(text))
-        return TableExhibit(title, tuple(columns), [tuple(row) for row in rows])
+        return TableExhibit(title, tuple(columns), [tuple(row) for row in rows], entry.get("is_open", True))
     return TextExhibit(title, text.rstrip("\n"))

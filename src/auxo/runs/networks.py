@@ -72,6 +72,7 @@ class Networks(AbstractNetworks):
         self.task, self.seed, self.columns = task, seed, dict(columns or {})
         self._given, self._first_weights, self._kept = given, first_weights, dict(kept or {})
         self._config = shared if isinstance(shared, BackboneConfig) else None
+        self.begins_trained = self._config is not None and (self._config.pretrained or self._config.weights is not None)
         self._names = {_SHARED}
         self.loaded: dict[str, Kept] = {}
         """Frozen networks that the method asked for, as a run keeps them."""

@@ -1,6 +1,7 @@
 """The start of a stage: what a method makes of the images before its first step, and what that costs."""
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,11 +24,13 @@ class Start(NamedTuple):
         seconds: that it took.
         flops: floating-point operations of all processes, those of features found in a cache among them; ``None``
             where they are not counted.
+        notes: lines for the user.
     """
 
     prepared: Prepared
     seconds: float
     flops: float | None
+    notes: Sequence[str] = ()
 
 
 def has_start(method: AbstractMethod) -> bool:
@@ -65,7 +68,8 @@ def begin_stage(reader: Reader, splits: Splits, *, seed: int, cache: Path | None
             raise ConfigError(f"targets of {', '.join(images)} from begin", repr(split), fix)
         for name, values in targets.items():
             _check_target(name, values, images[split])
-    return Start(prepared, time.perf_counter() - started, _count_operations(counter, kept, reader))
+    notes = [] if kept is None else kept.notes
+    return Start(prepared, time.perf_counter() - started, _count_operations(counter, kept, reader), notes)
 
 
 def _note_versions(method: AbstractMethod) -> dict[str, int]:

@@ -169,6 +169,8 @@ class StageTrainer:
             start = begin_stage(
                 self.reader, self.splits, seed=self.seed, cache=None if cache is None else Path(cache).expanduser()
             )
+            for note in start.notes:
+                self.observer.noted(note)
             self.progress.start_seconds, self.progress.start_flops = start.seconds, start.flops
             if self.runtime.is_main:
                 self.checkpoints.save_prepared(start.prepared, self.progress)

@@ -47,7 +47,7 @@ def _build_blocks(shown: Sequence[ShownExhibit], *, key: str) -> tuple[list[str]
             blocks.append(Charts([Chart(f"{key}-{number}", exhibit.title, exhibit.title, figure)]))
         elif isinstance(exhibit, TableExhibit):
             cells = [tuple(map(str, row)) for row in exhibit.rows]
-            blocks.append(Numbers(exhibit.title, exhibit.columns, cells, is_open=True))
+            blocks.append(Numbers(exhibit.title, exhibit.columns, cells, is_open=exhibit.is_open))
         else:
             paragraphs = [line for line in exhibit.text.split("\n\n") if line.strip()]
             sentences += [f"{exhibit.title}: {' '.join(paragraph.split())}" for paragraph in paragraphs]
