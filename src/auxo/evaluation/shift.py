@@ -230,6 +230,8 @@ class _Weigher:
         except DataError as error:
             return ShiftPoint(strength, reason=f"the strength {strength:g} would need {error.expected}; there is none")
         found = dict(self._task.measure_weighted(self._scores, weights, cells=self._grouping.cells))
+        if not found:
+            return ShiftPoint(strength, reason=f"{type(self._task).__name__} has no measure of weighted images")
         return ShiftPoint(strength, effective_size(weights), {**found, **self._find_worst(weights)})
 
     def _find_worst(self, weights: Float[Tensor, " n"]) -> dict[str, Measure]:

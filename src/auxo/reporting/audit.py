@@ -173,16 +173,15 @@ def _describe_table(audit: Audit) -> str:
     """Return what the numbers mean."""
     tests = sum(test is not None for each in audit.columns for test in (each.audit.predictions, each.audit.embeddings))
     unit = " points" if audit.unit == "%" else f" {audit.unit}".rstrip()
-    measure = title_measure(audit.primary)
     return (
-        f"{measure[0].upper()}{measure[1:]} of {audit.head} on {audit.n:,} images of {audit.split}. leans: predictions "
-        "depend on the column where the class is the same, p < 0.05; slightly: by less than "
+        f"Measure: {title_measure(audit.primary)} of {audit.head} on {audit.n:,} images of {audit.split}. leans: "
+        "predictions depend on the column where the class is the same, p < 0.05; slightly: by less than "
         f"{audit.show(audit.config.smallest_gap)}{unit}; not seen: they do not, and the interval of the largest "
         "difference ends below that; cannot tell: neither. "
         "Differences with intervals of 95 % for all pairs of values in a class together. Features apart: squared "
         "discrepancy within the classes; that features differ does not mean that predictions do. "
         f"p-values from {audit.config.permutations} random orders of a column within the classes, corrected for "
-        f"{tests} tests (Holm)."
+        f"{tests} test{'' if tests == 1 else 's'} (Holm)."
     )
 
 

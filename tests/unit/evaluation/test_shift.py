@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from auxo.data import InMemorySource
+from auxo.data import InMemorySource, TestSplit
 from auxo.errors import ConfigError, DataError
 from auxo.evaluation import (
     build_shift_table,
@@ -122,6 +122,13 @@ def test_shift__one_value__is_refused():
     source = source.with_columns({**source.columns, "ground": Column(torch.zeros(20, dtype=torch.int64), ("sofa",))})
     with pytest.raises(DataError, match=r"two values or more of 'ground' on test, got 'sofa' only"):
         shift(source, scores)
+
+
+def test_shift__a_task_without_measures_of_weighted_images__is_refused(pixel_reader, pixel_source):
+    grouping = group_images(pixel_source, "side", task=pixel_reader.task, bins=4)
+    scores = pixel_reader.scores(TestSplit(pixel_source))["pixels"]
+    with pytest.raises(DataError, match="PixelClasses has no measure of weighted images"):
+        evaluate_under_shift(pixel_reader.task, scores, grouping, split="test", head="pixels")
 
 
 def test_shift__strength_or_pairs_that_cannot_be__are_refused():

@@ -20,7 +20,7 @@ class AuditConfig(Options):
 
     fewest: Annotated[int, Range(low=2)] = 10
     """Images that a class must have of a value for it to be compared there."""
-    smallest_gap: Annotated[float, Range(above=0, below=1)] = 0.1
+    smallest_gap: Annotated[float, Range(above=0)] = 0.1
     """Difference that matters between two values of a column within a class, as a fraction (or in the unit of the
     measure): a model leans slightly where the largest is below it, and not at all where its interval ends below it."""
     bins: Annotated[int, Range(low=2)] = BINS
