@@ -1,6 +1,7 @@
 """What every registered method must do, whatever it is."""
 
 from dataclasses import replace
+from types import MappingProxyType
 
 import pytest
 import torch
@@ -16,8 +17,15 @@ from auxo.gates.hypergradient import HypergradientGate
 from auxo.gates.torchjd import TorchJDGate
 from auxo.gates.uncertainty import UncertaintyGate
 from auxo.gates.uniform import UniformGate
-from auxo.interfaces import TrainState
+from auxo.interfaces import AbstractImageReader, StageStart, TrainState
 from auxo.losses import LDAM, Focal
+from auxo.losses.invariance.group_dro import GroupDRO
+from auxo.losses.invariance.hsic import HSIC
+from auxo.losses.invariance.irm import IRM
+from auxo.losses.invariance.mmd import MMD
+from auxo.losses.invariance.none import NoPenalty
+from auxo.losses.invariance.vrex import VREx
+from auxo.losses.kernels.energy import Energy
 from auxo.methods.auxilearn import AuxiLearn
 from auxo.methods.bissl import BiSSL
 from auxo.methods.dtg_auxl import DTGAuxL
@@ -29,6 +37,7 @@ from auxo.methods.maxl import MAXL
 from auxo.methods.multi_pretext import FineTuningConfig, MultiPretext
 from auxo.methods.ossl import OSSL, ImplicitConfig
 from auxo.methods.pretrain import Pretraining
+from auxo.methods.shortcut_removal import ShortcutRemoval
 from auxo.methods.supervised import Supervised
 from auxo.options import find_member
 from auxo.pretexts import GatedPretextsConfig, GivenTasksConfig
@@ -111,6 +120,22 @@ CONFIGS = {
         f"multi_pretext-{name}": replace(MultiPretext.Config.tiny(), fusion=find_member(FusionConfig, name)())
         for name in entries("pretexts.fusions")
     },
+    "shortcut_removal": ShortcutRemoval.Config.tiny(),
+    "shortcut_removal-conditional": ShortcutRemoval.Config(
+        column="fine",
+        weighting="none",
+        invariance=MMD.Config(over="conditional", kernel=Energy(), estimator="unbiased"),
+    ),
+    "shortcut_removal-hsic": ShortcutRemoval.Config(column="fine", invariance=HSIC.Config(layer="logits")),
+    "shortcut_removal-group-dro": ShortcutRemoval.Config(
+        column="fine", weighting="stratified", invariance=GroupDRO.Config()
+    ),
+    "shortcut_removal-vrex": ShortcutRemoval.Config(column="fine", weighting="none", invariance=VREx.Config()),
+    "shortcut_removal-irm": ShortcutRemoval.Config(column="fine", weighting="inverse", invariance=IRM.Config()),
+    "shortcut_removal-released": ShortcutRemoval.Config(
+        column="fine", invariance=MMD.Config(loss_scale="sum_unweighted")
+    ),
+    "shortcut_removal-nothing": ShortcutRemoval.Config(column="fine", invariance=NoPenalty.Config()),
     "ossl-head_only": OSSL.Config(scope="head_only"),
     "ossl-difference": OSSL.Config(scope="difference"),
     "ossl-implicit": OSSL.Config(scope="implicit"),
@@ -141,7 +166,28 @@ def make(config, seed=0):
     task = Classification(class_names=names, channels=3, height=SIDE, width=SIDE, class_counts=(6, 6, 6, 6))
     columns = {"fine": Target("fine", ("p", "q", "r"))}
     method = config.build(Networks(BackboneConfig(), task, seed=seed, columns=columns)).train()
-    return method, TrainState(method.optimizers(), seed=seed)
+    start = StageStart({"train": Shown()}, seed, torch.device("cpu"))
+    prepared = method.begin(start).tensors if config.learned_columns else {}  # others are shown no images here
+    return method, TrainState(method.optimizers(), seed=seed, prepared=prepared)
+
+
+class Shown(AbstractImageReader):
+    """Training images of which a method may read what is known of them: two of each class with each value."""
+
+    split = "train"
+    targets = MappingProxyType({"label": torch.arange(24) % 4, "fine": torch.arange(24) % 3})
+
+    def __len__(self):
+        return 24
+
+    def read(self, function):
+        raise NotImplementedError
+
+    def features(self, network=None):
+        raise NotImplementedError
+
+    def pixels(self, positions):
+        raise NotImplementedError
 
 
 def batches(config, step=0):

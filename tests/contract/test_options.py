@@ -7,7 +7,7 @@ import pkgutil
 from collections.abc import Iterator
 from dataclasses import fields, replace
 from pathlib import Path
-from types import UnionType
+from types import MappingProxyType, UnionType
 from typing import Annotated, Literal, Union, get_args, get_origin, get_type_hints
 
 import pytest
@@ -22,11 +22,14 @@ from auxo.evaluation import AttackConfig, adversarial_images
 from auxo.gates import GateConfig
 from auxo.gates.combinations import CombinationConfig
 from auxo.gates.combinations.nonlinear import NonlinearCombination
-from auxo.interfaces import PretextConfig
-from auxo.losses import ClassLossConfig
+from auxo.interfaces import AbstractImageReader, PretextConfig
+from auxo.losses import ClassLossConfig, cross_entropy_losses
+from auxo.losses.invariance import InvarianceConfig, JoinedRows
+from auxo.losses.kernels import KernelConfig
 from auxo.options import FamilyOptions, Options, Range, family_of, find_member, find_range, list_members
 from auxo.pretexts.fusions import EncoderShapes, FusionConfig, FusionStep
 from auxo.random import Draws, named_generator
+from auxo.runs.independence import IndependenceTestConfig
 from auxo.runtime import Runtime, RuntimeConfig
 from auxo.solvers import LowerLevel, SolverConfig
 from auxo.tasks import Classification
@@ -34,6 +37,7 @@ from auxo.types import Batch
 
 from .gate_world import NUM_FEATURES, NUM_OUTPUTS, World
 
+COLUMNS = (("one", 1), ("two", 2))  # with the seeds of their values
 RUNTIME = Runtime(config=RuntimeConfig(device="cpu"), device=torch.device("cpu"))
 
 
@@ -143,8 +147,62 @@ def use_fusion(config):
     return made if fused.weights is None else [*made, fused.weights]
 
 
+def use_kernel(config):
+    """The kernel of some rows."""
+    return [config.compare(torch.randn(6, 3, generator=seeded()))]
+
+
+def use_invariance(config):
+    """Both terms of a batch in which one cell has no image, early and late in a stage."""
+    generator = seeded()
+    embedding, logits = (torch.randn(12, size, generator=generator) for size in (3, 2))
+    classes, values = torch.arange(12) % 2, torch.arange(12) % 3
+    values = torch.where((classes == 1) & (values == 2), 0, values)
+    weights = torch.rand(12, generator=generator) + 0.5
+    losses = cross_entropy_losses(logits, classes)
+    rows = JoinedRows(losses, weights, embedding, logits, classes, values)
+    invariance = config.build(num_classes=2, num_values=3)
+    return [*invariance(rows._replace(progress=0.0)), *invariance(rows._replace(progress=0.9))]
+
+
+class Known(AbstractImageReader):
+    """Images of which the features are known."""
+
+    split = "val"
+    rows = torch.randn(60, 3, generator=torch.Generator().manual_seed(5))
+    targets = MappingProxyType(
+        {
+            "label": torch.arange(60) % 2,
+            **{name: torch.randint(2, (60,), generator=torch.Generator().manual_seed(size)) for name, size in COLUMNS},
+        }
+    )
+
+    def __len__(self):
+        return 60
+
+    def read(self, function):
+        return function(Batch(self.rows[:, :, None, None], {}, torch.arange(60)))
+
+    def features(self, network=None):
+        del network
+        return self.rows + 0.5 * self.targets["one"][:, None]
+
+    def pixels(self, positions):
+        raise NotImplementedError
+
+
+def use_test(config):
+    """What is measured, and whether it counts as independence."""
+    config = config if config.column else replace(config, column="one")
+    found = config.measure(lambda images: images[:, :2, 0, 0], Known())
+    return [torch.tensor([each.value for each in found.values()]), torch.tensor(config.significance)]
+
+
 FAMILIES = {
     FusionConfig: use_fusion,
+    KernelConfig: use_kernel,
+    InvarianceConfig: use_invariance,
+    IndependenceTestConfig: use_test,
     PretextConfig: use_pretext,
     GateConfig: use_gate,
     CombinationConfig: use_combination,
@@ -169,9 +227,11 @@ def other_values(hint, value) -> Iterator[object]:
     hint = get_args(hint)[0] if get_origin(hint) is Annotated else hint
     if get_origin(hint) is tuple:  # of names, or of sizes
         yield from (value[:count] for count in range(1, len(value)))
-        yield from ((*value, size) for size in value if isinstance(size, int))
-    elif get_origin(hint) in (Union, UnionType) and value is None:
-        yield 3  # the options that may be left out are whole numbers
+        yield from ((*value, size if isinstance(size, int) else 2 * size) for size in value)
+    elif get_origin(hint) in (Union, UnionType):
+        yield 3 if value is None else None
+    elif hint is str:
+        yield COLUMNS[1][0]
     elif hint is bool:
         yield not value
     elif hint is str:

@@ -36,6 +36,12 @@ CASES = (
     "multi_pretext-tuned",
     "multi_pretext-relations",
     "pretrain-further",
+    "shortcut_removal-mmd",
+    "shortcut_removal-batch-norm",
+    "shortcut_removal-hsic",
+    "shortcut_removal-group-dro",
+    "shortcut_removal-vrex",
+    "shortcut_removal-irm",
 )
 
 

@@ -14,6 +14,13 @@ from auxo.gates.gcs import GCSGate
 from auxo.gates.uncertainty import UncertaintyGate
 from auxo.interfaces import TrainState
 from auxo.losses import LDAM
+from auxo.losses.invariance import cell_weights
+from auxo.losses.invariance.group_dro import GroupDRO
+from auxo.losses.invariance.hsic import HSIC
+from auxo.losses.invariance.irm import IRM
+from auxo.losses.invariance.mmd import MMD
+from auxo.losses.invariance.vrex import VREx
+from auxo.losses.kernels.rbf import RBF
 from auxo.methods.auxilearn import AuxiLearn
 from auxo.methods.bissl import BiSSL
 from auxo.methods.dtg_auxl import DTGAuxL
@@ -23,6 +30,7 @@ from auxo.methods.maxl import MAXL
 from auxo.methods.multi_pretext import FineTuningConfig, MultiPretext
 from auxo.methods.ossl import OSSL, ImplicitConfig
 from auxo.methods.pretrain import Pretraining
+from auxo.methods.shortcut_removal import ShortcutRemoval
 from auxo.methods.supervised import Supervised
 from auxo.optimizers import OptimizerConfig
 from auxo.pretexts import GatedPretextsConfig, GivenTasksConfig
@@ -36,7 +44,8 @@ from auxo.runs import Networks
 from auxo.runtime import RuntimeConfig, open_runtime
 from auxo.solvers.conjugate_gradient import ConjugateGradientSolver
 from auxo.solvers.mfac import MFACSolver
-from auxo.tasks import Classification
+from auxo.tasks import Classification, Target
+from auxo.types import Column
 
 LDAM_DRW = LDAM(class_weights="effective_number", reweight_after=0.25)
 SURE = FixMatch.Config(threshold=0.3, ratio=2)
@@ -123,6 +132,18 @@ CASES |= {
     "dtg_auxl-batch-norm": (dataclasses.replace(GENERATED, sub_classes=(2,)), "resnet8"),
     "dtg_auxl-mixup": (MIXED, "lenet5"),
 }
+SHORTCUT = ShortcutRemoval.Config(column="fine", optimizer=SLOW)
+CASES |= {
+    f"shortcut_removal-{name}": (dataclasses.replace(SHORTCUT, invariance=invariance), backbone)
+    for name, invariance, backbone in (
+        ("mmd", MMD.Config(kernel=RBF(sigma=None)), "lenet5"),
+        ("batch-norm", MMD.Config(over="conditional", estimator="unbiased"), "resnet8"),
+        ("hsic", HSIC.Config(layer="logits"), "lenet5"),
+        ("group-dro", GroupDRO.Config(), "lenet5"),
+        ("vrex", VREx.Config(), "lenet5"),
+        ("irm", IRM.Config(), "lenet5"),
+    )
+}
 PASSES = {"train": 3, "second": 3}
 STEPS = {"lenet5": 6, "resnet8": 4}  # a convolution in float64 is slow; two passes take turns within six steps
 
@@ -130,6 +151,12 @@ STEPS = {"lenet5": 6, "resnet8": 4}  # a convolution in float64 is slow; two pas
 def main(folder, batch_size):
     torch.set_num_threads(1)
     source = oriented_shapes(40, size=28, seed=2)
+    fine = torch.arange(40) // 4 % 3
+    source = source.with_columns({**source.columns, "fine": Column(fine, ("p", "q", "r"))})
+    counts = torch.zeros(4, 3, dtype=torch.int64).index_put_(
+        (source.columns["label"].values, fine), torch.ones(40, dtype=torch.int64), accumulate=True
+    )
+    columns = {"fine": Target("fine", ("p", "q", "r"))}
     pipeline = InputPipeline.from_source(source, augment="crop_flip")
     task = Classification(source.vocabulary["label"], *source.image_shape, class_counts=(4000, 300, 20, 1))
     with open_runtime(RuntimeConfig(device="cpu", channels_last=False)) as runtime:
@@ -138,10 +165,12 @@ def main(folder, batch_size):
             place = {"rank": runtime.rank, "num_processes": runtime.num_processes}
             ratios = sorted({view.ratio for view in views.values()})
             loaders = [Loader(source, batch_size=batch_size * ratio, seed=7, **place) for ratio in ratios]
-            method = config.build(Networks(BackboneConfig(name=backbone), task, seed=0)).double()
+            networks = Networks(BackboneConfig(name=backbone), task, seed=0, columns=columns)
+            method = config.build(networks).double()
             runtime.prepare(method, networks=method.networks)
             method.train()
-            state = TrainState(method.optimizers(), seed=0, num_steps=STEPS[backbone])
+            prepared = {"cell_weights": cell_weights(counts)}
+            state = TrainState(method.optimizers(), seed=0, num_steps=STEPS[backbone], prepared=prepared)
             for fetched in zip(*(loader.batches(range(STEPS[backbone])) for loader in loaders), strict=True):
                 ready = {}
                 plan = config.plan(state.step, PASSES)

@@ -55,7 +55,10 @@ _FEW_TRIALS = 20
 
 @dataclass(frozen=True, kw_only=True)
 class _TrialSelection:
-    """What chooses among trials, and in a run of one stage that keeps the best also among checkpoints."""
+    """What chooses among trials, and in a run of one stage that keeps the best also among checkpoints.
+
+    With ``selection.keep two_step`` trials, too, are first kept by its test.
+    """
 
     measure: str | None = None
     """Measure that decides: "primary" for the task's own, or a name such as nll or worst_group/background."""
@@ -148,7 +151,7 @@ def _with_rule(config: ExperimentConfig, given: _TrialSelection) -> tuple[Experi
     last = config.stages[-1]
     changes = {item.name: value for item in fields(given) if (value := getattr(given, item.name)) is not None}
     rule = replace(last.selection, **changes)
-    if len(config.stages) == 1 and rule.keep == "best":
+    if len(config.stages) == 1 and rule.keeps_best:
         config = replace(config, stages=(replace(last, selection=rule),))
     return config, rule
 

@@ -6,8 +6,9 @@ from pathlib import Path
 from statistics import fmean
 
 from auxo.comparison.folder import Contents, run_folder
-from auxo.errors import CheckpointError
+from auxo.errors import CheckpointError, ConfigError
 from auxo.jobs import is_finished
+from auxo.runs.document import read_rule
 from auxo.runs.history import RunHistory
 from auxo.runs.results import EvaluationRow
 from auxo.runs.selection import SelectionRule
@@ -87,10 +88,10 @@ def read_result(folder: Path, *, method: str, seed: int) -> Result:
 
 def _read_rule(history: RunHistory) -> SelectionRule:
     """Return the rule by which the last stage of a run kept its weights, as the run recorded it."""
+    where = history.folder / "config.json"
     try:
-        return SelectionRule(**history.document["run"]["stages"][-1]["selection"])
-    except (LookupError, TypeError) as error:
-        where = history.folder / "config.json"
+        return read_rule(history.document["run"]["stages"][-1]["selection"], origin=str(where))
+    except (LookupError, TypeError, ConfigError) as error:
         raise CheckpointError(f"a rule of selection in {where}", "something else", "take it from a copy") from error
 
 

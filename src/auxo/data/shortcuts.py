@@ -2,7 +2,7 @@
 
 import colorsys
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 from jaxtyping import Float, Int, UInt8
@@ -12,8 +12,10 @@ from auxo.errors import DataError, OptionError
 from auxo.options import Options, Range
 from auxo.types import Column
 
-MAX_PATCHES = 4
-"""Values that patches can tell apart: an image has four corners."""
+_CORNERS = ("top right", "bottom left", "top left", "bottom right")
+_HUES = (  # at every twelfth of the circle
+    *("red", "orange", "yellow", "lime", "green", "mint", "cyan", "azure", "blue", "violet", "magenta", "rose"),
+)
 _ALL = "all"
 _PATCH_PART = 10 / 28
 _SATURATED = 255
@@ -120,6 +122,30 @@ def exchange_values(
     return draw_cues(values, strength=kept, num_values=num_values, generator=generator)
 
 
+def name_cues(kind: Literal["colour", "patch"], num_values: int) -> tuple[str, ...]:
+    """Return what the values of a cue are called.
+
+    Args:
+        kind: which cue.
+        num_values: how many there are.
+
+    Raises:
+        OptionError: there are more than corners.
+
+    Example:
+        >>> name_cues("colour", 3), name_cues("patch", 2)
+        (('red', 'green', 'blue'), ('top right', 'bottom left'))
+    """
+    if kind == "patch":
+        if num_values > len(_CORNERS):
+            rule, fix = f"<= {len(_CORNERS)} for patches, one in each corner", "ask for fewer, or use colours"
+            raise OptionError(("data", "shortcut", "values"), rule, str(num_values), fix)
+        return _CORNERS[:num_values]
+    if num_values > len(_HUES):
+        return tuple(f"hue {value}" for value in range(num_values))
+    return tuple(_HUES[round(len(_HUES) * value / num_values)] for value in range(num_values))
+
+
 def colour_images(
     images: UInt8[Tensor, "n 3 height width"], values: Int[Tensor, " n"], num_values: int
 ) -> UInt8[Tensor, "n 3 height width"]:
@@ -143,16 +169,10 @@ def patch_images(
     Args:
         images: uint8.
         values: shape ``(n,)``; int64.
-        num_values: how many there are, at most :data:`MAX_PATCHES`.
-
-    Raises:
-        OptionError: there are more.
+        num_values: how many there are, at most four.
 
     Source: after the corrupted MNIST of google/structured_labels, with two values (channel 1 top right, 2 bottom left).
     """
-    if num_values > MAX_PATCHES:
-        rule, fix = f"<= {MAX_PATCHES} for patches, one in each corner", "ask for fewer, or use colours"
-        raise OptionError(("data", "shortcut", "values"), rule, str(num_values), fix)
     side = round(_PATCH_PART * images.shape[3])
     low, high = slice(0, side), slice(-side, None)
     patched = images.clone()

@@ -61,11 +61,21 @@ def gather_from(runtime: Runtime, batch: Batch) -> Callable[[Tensor], Tensor]:
     if batch.joined_size < 2:
         fix = "choose a batch size that leaves more images in an epoch's last batch, or pass --drop-last"
         raise ShapeError("two images or more to compare", str(batch.joined_size), fix)
-    if runtime.num_processes == 1:
-        return _keep_rows
-    if len(batch) < 2 and not runtime.config.sync_batch_norm:
+    if runtime.num_processes > 1 and len(batch) < 2 and not runtime.config.sync_batch_norm:
         fix = "pass --runtime.sync-batch-norm, or choose another batch size"
         raise ShapeError("two images or more in every process, without synchronised batch norm", str(len(batch)), fix)
+    return join_rows(runtime, batch)
+
+
+def join_rows(runtime: Runtime, batch: Batch) -> Callable[[Tensor], Tensor]:
+    """Return the function of :func:`gather_from`, for what may have any number of images.
+
+    Args:
+        runtime: see there.
+        batch: see there.
+    """
+    if runtime.num_processes == 1:
+        return _keep_rows
     before, after = batch.first, batch.joined_size - batch.first - len(batch)
 
     def gather(rows: Tensor) -> Tensor:

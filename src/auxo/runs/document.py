@@ -23,6 +23,7 @@ from auxo.interfaces import AbstractMethod, MethodConfig
 from auxo.options import FamilyOptions, family_of, find_member
 from auxo.registry.outside import import_file, is_outside, load_outside, pair_files, run_foreign, split_outside
 from auxo.runs.experiment import ExperimentConfig
+from auxo.runs.selection import SelectionRule
 from auxo.runs.tree import fold
 
 FORMAT = 3
@@ -102,6 +103,22 @@ def from_json(
     run = allow_code(run, code, is_published=is_published)
     try:
         return _build_converter(is_older=is_older).structure(run, ExperimentConfig)
+    except ClassValidationError as error:
+        raise _first_problem(error, origin) from error
+
+
+def read_rule(value: object, *, origin: str) -> SelectionRule:
+    """Return the rule of selection that a stage of a document has.
+
+    Args:
+        value: of its field ``selection``.
+        origin: the file's name, for messages.
+
+    Raises:
+        ConfigError: it is no rule.
+    """
+    try:
+        return _build_converter(is_older=False).structure(value, SelectionRule)
     except ClassValidationError as error:
         raise _first_problem(error, origin) from error
 

@@ -201,7 +201,7 @@ class RunHistory:
         folder, names = self.folder / "checkpoints", dict.fromkeys(_with_sources(stages, stage))
         spent = [Checkpoints(folder, name, "").final_progress() for name in names]
         compute = Compute.total([progress.compute for progress in spent])
-        return spent[0].best if stages[stage].selection.keep == "best" else None, compute
+        return spent[0].best if stages[stage].selection.keeps_best else None, compute
 
     def changed_sets(self, rows: list[EvaluationRow]) -> list[str]:
         """Return a line for each set that has another number of images than when the run ended.

@@ -117,6 +117,8 @@ class Selection:
         tie_value: of that measure; ``None`` where there is none of that name.
         step: updates done when it was measured.
         epoch: epochs done when it was measured.
+        statistic: how far features tell a column; ``None`` where that was not tested.
+        p_value: of that; ``None`` likewise.
     """
 
     split: str
@@ -127,10 +129,13 @@ class Selection:
     tie_value: float | None
     step: int
     epoch: int
+    statistic: float | None = None
+    p_value: float | None = None
 
     def describe(self) -> str:
         """Return how the checkpoint was chosen, in words."""
-        return f"best {self.measure} of {self.head} on {self.split} at epoch {self.epoch}"
+        tested = "" if self.p_value is None else f", independence p = {self.p_value:.3g}"
+        return f"best {self.measure} of {self.head} on {self.split} at epoch {self.epoch}{tested}"
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ class Contents:
         recipe: as the user named it.
         search: samplers by path, as words.
         sampler: how values are chosen.
-        selection: measure, head and tie-break that choose among the trials.
+        selection: measure, head and tie-break that choose among the trials, and the test of two_step in ``run``.
         run: the run without a search, as JSON has it.
     """
 

@@ -36,7 +36,7 @@ class ValidationScore:
     @property
     def name(self) -> str:
         """Name of the measure that decides."""
-        return self.row.name_measure(self.rule.measure)
+        return self.rule.name_measure(self.row)
 
     @property
     def measure(self) -> Measure:
@@ -50,8 +50,8 @@ class ValidationScore:
         return name if name != self.name and name in self.row.measures else None
 
     @property
-    def rank(self) -> tuple[float, float]:
-        """What orders trials, the best first: the measure that decides, then the one that decides between equals."""
+    def rank(self) -> tuple[float, ...]:
+        """What orders trials, the best first: the test of two_step, the measure that decides, the tie-break."""
         return self.rule.rank(self.row)
 
 

@@ -235,7 +235,7 @@ def check_builds(space: SearchSpace, rule: SelectionRule, *, runtime: Runtime) -
     chosen = [example for parameter, example in space.examples() if isinstance(parameter.sampler, Choice)]
     data, splits = space.config.data, splits_of(space.config)
     *_, last = _build_untrained(space.config, splits, runtime)
-    score = ValidationScore(rule, rule.check(last.reader.evaluate(splits.val), split=splits.val.name))
+    score = ValidationScore(rule, rule.check(last.measure_validation(), split=splits.val.name))
     for config in chosen:
         if config.data != data:
             data, splits = config.data, splits_of(config)

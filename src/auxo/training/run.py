@@ -252,7 +252,7 @@ def _finish_run(run: _Run, method: AbstractMethod, step: int, journal: Journal |
     """Measure the final weights on every split, and write the model and the table."""
     stage = run.stages[-1]
     stages = [run.checkpoints(each).final_progress() for each in run.stages]
-    selection = stages[-1].best if stage.selection.keep == "best" else None
+    selection = stages[-1].best if stage.selection.keeps_best else None
     compute = Compute.total([each.compute for each in stages])
     rows: list[EvaluationRow] = []
     reader = Reader(
@@ -263,7 +263,8 @@ def _finish_run(run: _Run, method: AbstractMethod, step: int, journal: Journal |
         workers=run.config.data.workers,
     )
     for split in run.splits.evaluation():
-        rows += reader.evaluate(split)
+        found = reader.evaluate(split)
+        rows += stage.selection.add_test(found, method, reader.images(split)) if split is run.splits.val else found
     if journal is not None:  # the model first: nothing after it can lose what was trained
         known = {"task": run.splits.task().to_record(), "columns": record_columns(run.splits.columns())}
         header = {"auxo": auxo.__version__, "run": run.digest, "data": run.data, **known}

@@ -20,6 +20,7 @@ from auxo.random import derive_seed
 from auxo.runs.checkpoint import Checkpoints, Progress, load_weights
 from auxo.runs.experiment import ExperimentConfig, StageConfig
 from auxo.runs.journal import Journal
+from auxo.runs.results import EvaluationRow
 from auxo.runtime import Runtime
 from auxo.training.feeds import Feeds
 from auxo.training.meter import Meter
@@ -113,8 +114,13 @@ class StageTrainer:
             SelectionError: no head predicts.
             ConfigError: there is no such head or measure.
         """
-        if self.stage.selection.keep == "best":
-            self.stage.selection.check(self.reader.evaluate(self.splits.val), split=self.splits.val.name)
+        if self.stage.selection.keeps_best:
+            self.stage.selection.check(self.measure_validation(), split=self.splits.val.name)
+
+    def measure_validation(self) -> list[EvaluationRow]:
+        """Return the rows of the validation set, with what the rule of selection tests."""
+        val, reader = self.splits.val, self.reader
+        return self.stage.selection.add_test(reader.evaluate(val), self.method, reader.images(val))
 
     def restore(self, path: Path) -> None:
         """Go on from a checkpoint."""
@@ -143,7 +149,7 @@ class StageTrainer:
             self.progress.train_seconds += seconds
             self.progress.images += images
             self._after_step(due, plan, losses, speedometer.add(images, seconds, has_waited=due.logs))
-        if self.stage.selection.keep == "best":
+        if self.stage.selection.keeps_best:
             self.runtime.barrier()
             best = self.checkpoints.best
             load_weights(self.method, self.checkpoints.read_weights(best), origin=str(best))
@@ -246,12 +252,12 @@ class StageTrainer:
         """Evaluate on the validation set when it is time to."""
         if epoch % self.config.training.evaluate_every and epoch < self.stage.epochs:
             return
-        rows = self.reader.evaluate(self.splits.val)
+        rows = self.measure_validation()
         if self.journal is not None:
             self.journal.evaluation(self.stage.name, self.state.step, epoch, rows)
         self.observer.evaluated(epoch, rows)
         rule, previous = self.stage.selection, self.progress.best
-        if rule.keep == "last":
+        if not rule.keeps_best:
             return
         self.progress.best = rule.select(self.splits.val, rows, previous, step=self.state.step, epoch=epoch)
         if self.progress.best is not previous and self.runtime.is_main:

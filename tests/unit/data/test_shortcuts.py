@@ -10,6 +10,7 @@ from auxo.data.shortcuts import (
     draw_cues,
     exchange_values,
     group_classes,
+    name_cues,
     paste_centres,
     paste_digits,
     patch_images,
@@ -76,7 +77,11 @@ def test_patch_images__each_value__has_its_corner_and_channel() -> None:
     places = ((0, 1, 0, 27), (1, 2, 27, 0), (2, 0, 0, 0), (3, 1, 27, 27))
     assert all(int(patched[index]) == 255 for index in places)
     with pytest.raises(OptionError, match=r"data.shortcut.values <= 4 for patches, one in each corner, got 5"):
-        patch_images(images, torch.zeros(5, dtype=torch.int64), 5)
+        name_cues("patch", 5)
+
+
+def test_name_cues__any_number__are_different_names() -> None:
+    assert all(len(set(name_cues("colour", count))) == count for count in range(2, 20))
 
 
 def test_paste_digits__pixels_above_half__cover_the_scene() -> None:

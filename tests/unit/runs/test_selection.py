@@ -5,7 +5,9 @@ import pytest
 import torch
 
 from auxo.data import InMemorySource, OODSplit, TestSplit, TrainSplit, ValSplit
-from auxo.errors import ConfigError, NonFiniteError, SelectionError
+from auxo.errors import ConfigError, NonFiniteError, OptionError, SelectionError
+from auxo.runs.independence.chunks import Chunks
+from auxo.runs.independence.permutation import Permutation
 from auxo.runs.results import EvaluationRow, Selection
 from auxo.runs.selection import SelectionRule
 from auxo.tasks import Measure
@@ -189,3 +191,82 @@ def test_select__test_split__is_refused_by_the_type_checker(tmp_path: Path) -> N
     assert status == 1
     assert report.count("error") == 2, report  # one line, and the summary
     assert 'incompatible type "TestSplit"; expected "ValSplit"' in report
+
+
+TWO_STEP = SelectionRule(keep="two_step", test=Permutation(column="place"))
+
+
+def make_tested(loss: float, statistic: float, p_value: float, *, accuracy: float = 0.8) -> EvaluationRow:
+    """A row with what a test measured."""
+    own = {
+        "weighted_nll/place": Measure(loss, unit="nats", higher_is_better=False),
+        "discrepancy/place": Measure(statistic, unit="", higher_is_better=False),
+        "independence/place": Measure(p_value, unit=""),
+    }
+    plain = row(accuracy)
+    return replace(plain, measures={**plain.measures, **own})
+
+
+@pytest.mark.parametrize(
+    ("table", "chosen"),
+    [
+        # Two pass: of them the lower loss, though a third has a lower one, and its discrepancy is the smallest.
+        ([(0.5, 0.30, 0.05), (0.4, 0.20, 0.90), (0.1, 0.01, 0.04)], 1),
+        # None passes: the smallest discrepancy, whatever its loss.
+        ([(0.1, 0.30, 0.01), (0.9, 0.02, 0.01), (0.2, 0.20, 0.04)], 1),
+        # None passes, equal discrepancies: the lower loss.
+        ([(0.5, 0.02, 0.01), (0.4, 0.02, 0.02), (0.1, 0.30, 0.01)], 1),
+        # Two pass with equal losses: the earlier.
+        ([(0.9, 0.02, 0.60), (0.3, 0.30, 0.10), (0.3, 0.01, 0.90)], 1),
+        # Nothing is told: every discrepancy is 0.
+        ([(0.7, 0.0, 1.0), (0.6, 0.0, 1.0), (0.8, 0.0, 1.0)], 1),
+    ],
+    ids=["threshold", "fallback", "fallback with a tie", "tie", "all zero"],
+)
+def test_two_step__tables_made_by_hand__keep_first_and_choose_then(
+    table: list[tuple[float, float, float]], chosen: int
+) -> None:
+    rows = [make_tested(*each) for each in table]
+    best = None
+    for step, each in enumerate(rows):
+        best = TWO_STEP.select(VAL, [each], best, step=step, epoch=step)
+    assert best is not None
+    assert best.step == chosen
+    assert (best.measure, best.value, best.statistic, best.p_value) == ("weighted_nll/place", *table[chosen])
+    assert min(range(3), key=lambda number: (*TWO_STEP.rank(rows[number]), number)) == chosen
+
+
+def test_two_step__another_measure__decides_among_those_that_pass() -> None:
+    rule = replace(TWO_STEP, measure="accuracy")
+    runs = [
+        make_tested(0.1, 0.1, 0.5, accuracy=0.7),
+        make_tested(0.9, 0.1, 0.5, accuracy=0.8),
+        make_tested(0.1, 0.1, 0.01, accuracy=1.0),
+    ]
+    assert min(range(3), key=lambda number: rule.rank(runs[number])) == 1
+    assert TWO_STEP.rank(runs[0]) < TWO_STEP.rank(runs[1])
+
+
+def test_two_step__in_words__says_what_is_tested() -> None:
+    expected = (
+        "of features that do not tell place (permutation, p >= 0.05) on val or else the nearest, "
+        "the best weighted loss, then nll"
+    )
+    assert TWO_STEP.describe(primary="accuracy") == expected
+    found = TWO_STEP.select(VAL, [make_tested(0.5, 0.1, 0.25)], None, step=3, epoch=1)
+    assert found.describe() == "best weighted_nll/place of semantic on val at epoch 1, independence p = 0.25"
+
+
+def test_two_step__rows_that_were_not_tested__are_refused() -> None:
+    with pytest.raises(ConfigError, match="'weighted_nll/place', which semantic on val does not have"):
+        TWO_STEP.check([row()], split="val")
+    with pytest.raises(ConfigError, match="'weighted_nll/place'"):
+        TWO_STEP.rank(row())
+
+
+def test_rule__test_and_keep_that_do_not_go_together__are_refused() -> None:
+    with pytest.raises(OptionError, match="keep two_step with a column that features are not to tell, got none"):
+        SelectionRule(keep="two_step")
+    for keep in ("best", "last"):
+        with pytest.raises(OptionError, match=f"test with keep two_step, got keep {keep}"):
+            SelectionRule(keep=keep, test=Chunks(column="place"))

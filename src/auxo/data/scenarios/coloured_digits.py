@@ -1,5 +1,7 @@
 """5,000 MNIST digits in two halves, whose colour or corner patch tells the half in training. Needs no download."""
 
+from typing import Literal
+
 import torch
 from jaxtyping import Int, UInt8
 from torch import Tensor
@@ -7,7 +9,7 @@ from torch import Tensor
 from auxo.data.config import DataConfig
 from auxo.data.scenarios._shortcuts import Cue, build_splits, group_source
 from auxo.data.scenarios.digits import read_mnist
-from auxo.data.shortcuts import colour_images, patch_images
+from auxo.data.shortcuts import colour_images, name_cues, patch_images
 from auxo.data.splits import Splits, stratified_positions
 from auxo.random import derive_seed
 from auxo.tasks import AbstractTask, Classification
@@ -41,6 +43,7 @@ def build(config: DataConfig, *, seed: int, task: type[AbstractTask]) -> Splits:
         DataError: ``num_train`` is out of range, or the packaged images are damaged.
     """
     shortcut, is_coloured = config.shortcut, config.scenario == "coloured_digits"
+    kind: Literal["colour", "patch"] = "colour" if is_coloured else "patch"
     whole = read_mnist()
     groups = shortcut.groups or _HALVES
     sizes = [round(part * len(whole)) for part in _FRACTIONS.values()]
@@ -57,6 +60,5 @@ def build(config: DataConfig, *, seed: int, task: type[AbstractTask]) -> Splits:
     ) -> UInt8[Tensor, "n 3 28 28"]:
         return paint(images, values, num_values) if shortcut.drawn else images
 
-    names = tuple(f"{'colour' if is_coloured else 'corner'} {value}" for value in range(num_values))
-    cue = Cue("colour" if is_coloured else "patch", names, draw)
+    cue = Cue(kind, name_cues(kind, num_values), draw)
     return build_splits(parts, cue, config, seed=seed, task=task)
