@@ -236,14 +236,11 @@ class ShortcutRemoval(AbstractMethod):
 
 
 def recipe() -> ExperimentConfig:
-    """Return shortcut removal with LeNet-5 on 500 digits whose colour tells their half in nine of ten images.
-
-    So few that weights alone do not undo the shortcut.
-    """
+    """Return shortcut removal with LeNet-5 on digits whose colour tells their half in nine of ten images."""
     penalty = MMD.Config(weight=30.0)
     method = ShortcutRemoval.Config(column="colour", optimizer=OptimizerConfig(lr=0.02), invariance=penalty)
     return ExperimentConfig(
-        data=DataConfig(scenario="coloured_digits", num_train=500),
+        data=DataConfig(scenario="coloured_digits"),
         stages=(StageConfig(method=method, epochs=40, batch_size=64),),
         training=TrainingConfig(evaluate_every=2),
     )

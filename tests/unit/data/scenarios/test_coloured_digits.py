@@ -8,7 +8,7 @@ from auxo.errors import DataError, OptionError
 SIZES = {"train": 3000, "val": 500, "test": 500, "ood/strength-0.1": 1000, "ood/strength-0.5": 1000}
 
 
-def build(scenario: str = "coloured_digits", *, seed: int = 0, num_train: int | None = None, **options) -> Splits:
+def build(scenario: str = "coloured_digits", *, seed: int = 0, num_train: int | None = 3000, **options) -> Splits:
     config = DataConfig(scenario=scenario, num_train=num_train, shortcut=ShortcutConfig(**options))
     return load_splits(config, seed=seed)
 
@@ -78,13 +78,13 @@ def test_build__noise__is_in_labels_before_the_cue_and_in_the_column_after(split
 
 
 def test_build__groups_and_values__are_those_asked_for() -> None:
-    pair = build(groups=("3", "4"))
+    pair = build(groups=("3", "4"), num_train=600)
     assert [len(split.source) for split in all_of(pair)] == [600, 100, 100, 200, 200]
     assert pair.task().class_names == ("3", "4")
     every = build(groups=("all",), strength=0.8)
     assert len(set(every.train.source.columns["colour"].names)) == 10
     assert abs(agreement(every.train.source) - 0.8) < 0.03
-    patched = build("patched_digits", groups=("0", "1", "2"), values=4)
+    patched = build("patched_digits", groups=("0", "1", "2"), values=4, num_train=None)
     assert patched.train.source.columns["patch"].names == ("top right", "bottom left", "top left", "bottom right")
     assert bool((patched.train.source.images.flatten(1) == 255).sum(1).ge(100).all())
 
@@ -93,6 +93,11 @@ def test_build__num_train__is_a_part_of_all_with_its_cues(splits: Splits) -> Non
     few = build(num_train=300).train.source
     assert few.columns["label"].values.bincount().tolist() == [150, 150]
     assert {*few.content_hashes()} <= {*splits.train.source.content_hashes()}
+
+
+def test_build__no_number__trains_on_500_or_all_that_there_are() -> None:
+    assert len(build(num_train=None).train.source) == 500
+    assert len(build(groups=("3", "4"), num_train=None).train.source) == 500
 
 
 def test_build__seeds__decide(splits: Splits) -> None:
