@@ -48,7 +48,8 @@ class PlainObserver(QuietObserver):
 
     def evaluated(self, epoch: int, rows: list[EvaluationRow]) -> None:
         """Print losses and what was measured."""
-        print(f"epoch {epoch}: {_summarise_metrics(self._losses, rows)}, {self._speed:,.0f} images/s", flush=True)
+        speed = f", {self._speed:,.0f} images/s" if self._speed else ""  # steps on features alone show no images
+        print(f"epoch {epoch}: {_summarise_metrics(self._losses, rows)}{speed}", flush=True)
 
 
 class TerminalObserver(QuietObserver):
@@ -96,7 +97,8 @@ class TerminalObserver(QuietObserver):
         if self._task is None or (now - self._drawn < 0.2 and not losses):
             return
         self._drawn = now
-        note = f"loss {sum(_loss_values(self._losses)):.3f}  {self._smooth_speed:,.0f} images/s"
+        speed = f"  {self._smooth_speed:,.0f} images/s" if self._smooth_speed else ""
+        note = f"loss {sum(_loss_values(self._losses)):.3f}{speed}"
         self._progress.update(self._task, completed=step, note=note)
 
     def evaluated(self, epoch: int, rows: list[EvaluationRow]) -> None:

@@ -7,6 +7,7 @@ from auxo.methods.multi_pretext import MultiPretext, place_of
 from auxo.methods.pretrain import Pretraining
 from auxo.optimizers import OptimizerConfig
 from auxo.pretexts.channel_shuffle import ChannelShuffle
+from auxo.pretexts.fusions.attention import Attention
 from auxo.pretexts.jigsaw import Jigsaw
 from auxo.pretexts.lorot import LoRot
 from auxo.pretexts.rotation import Rotation
@@ -19,6 +20,8 @@ _PRETEXTS: dict[str, PretextConfig] = {
     "lorot": LoRot(),
     "simclr": SimCLR.Config(hidden=128, outputs=64),
 }
+_HEADS = Attention.Config(heads=4)
+"""With one head a weight chooses whole encoders, and few labels are learned by heart through the choice."""
 
 
 def recipe() -> ExperimentConfig:
@@ -28,7 +31,7 @@ def recipe() -> ExperimentConfig:
     """
     encoders = tuple(_train_encoder(name, pretext, epochs=10) for name, pretext in _PRETEXTS.items())
     return ExperimentConfig(
-        stages=(*encoders, _fuse(MultiPretext.Config(trained=tuple(_PRETEXTS)), epochs=100)),
+        stages=(*encoders, _fuse(MultiPretext.Config(trained=tuple(_PRETEXTS), fusion=_HEADS), epochs=100)),
         data=DataConfig(num_labelled=250, augment="crop"),
         training=TrainingConfig(evaluate_every=10),
     )
@@ -43,7 +46,7 @@ def cifar10() -> ExperimentConfig:
     del pretexts["lorot"]
     encoders = tuple(_train_encoder(name, each, epochs=200, batch_size=256) for name, each in pretexts.items())
     return ExperimentConfig(
-        stages=(*encoders, _fuse(MultiPretext.Config(trained=tuple(pretexts)), epochs=100)),
+        stages=(*encoders, _fuse(MultiPretext.Config(trained=tuple(pretexts), fusion=_HEADS), epochs=100)),
         backbone=BackboneConfig(name="resnet18"),
         data=DataConfig(scenario="cifar10", num_labelled=1000, augment="crop_flip"),
         training=TrainingConfig(evaluate_every=20),
@@ -68,7 +71,7 @@ def given() -> ExperimentConfig:
 
     As in ``auxo train auxo.recipes.multi_pretext:given --method.encoders runs/one runs/other``.
     """
-    stage = StageConfig(method=MultiPretext.Config(encoders=("...",)), epochs=100, batch_size=128)
+    stage = StageConfig(method=MultiPretext.Config(encoders=("...",), fusion=_HEADS), epochs=100, batch_size=128)
     return ExperimentConfig(stages=(stage,), training=TrainingConfig(evaluate_every=10))
 
 

@@ -25,6 +25,13 @@ def test_plain_observer__evaluated__says_primary_measures_in_their_units(capsys)
     assert capsys.readouterr().out.splitlines() == ["headline", "train: step 0 of 10", f"{LINE}, 1,234 images/s"]
 
 
+def test_plain_observer__steps_that_show_no_images__says_no_speed(capsys):
+    observer = PlainObserver("headline")
+    observer.step_done(1, images_per_second=0.0, losses=LOSSES)
+    observer.evaluated(3, ROWS)
+    assert capsys.readouterr().out.splitlines() == [LINE]
+
+
 def test_terminal_observer__evaluated__says_the_same():
     written = io.StringIO()
     observer = TerminalObserver(Console(file=written, width=200))
