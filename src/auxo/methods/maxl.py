@@ -35,12 +35,14 @@ from auxo.interfaces import (
     TrainState,
     View,
 )
+from auxo.layers.batch_norm import keep_running_statistics
 from auxo.layers.heads import SideBySide, hidden_head
 from auxo.layers.sub_classes import SubClasses, center_by_class, mean_label_entropy_loss
 from auxo.losses import focal_terms
 from auxo.optimizers import LearningRate, OptimizerConfig
 from auxo.options import Range
 from auxo.pretexts.labelling import LabellingNetwork, encode_images, exhibit_labels, measure_labels
+from auxo.random import derive_seed, global_seed
 from auxo.runtime import Runtime
 from auxo.tasks import Classification
 from auxo.types import LABEL, Batch, Batches, Images, Metrics
@@ -138,7 +140,7 @@ class MAXL(AbstractMethod):
         generator_mode: Literal["train", "eval"] = "train"
         """Mode in which the labelling network labels for the first level: released, its batch norm sees the batch."""
         monitor_every: Annotated[int, Range(low=0)] = 50
-        """First-level steps from one look at the cosine of both losses' gradients to the next; 0 never looks."""
+        """Steps of a level from one look at its gradients, a cosine or norms, to the next; 0 never looks."""
         leak: Annotated[float, Range(low=0, high=1)] = 0.0
         """What of a sub-class outside an image's class enters the softmax; released: 1e-8."""
 
@@ -181,7 +183,7 @@ class MAXL(AbstractMethod):
         def plan(self, step: int, passes: Mapping[str, int]) -> StepPlan:
             """Return a step of one level."""
             if self.labels != "generated":
-                return StepPlan({"train": step}, None, self._name_first(step))
+                return StepPlan({"train": step}, None, self._name_step("first", step))
             first, second = self._count_steps(passes)
             epoch, place = divmod(step, first + second)
             run = first if self.passes == "two" else min(self.generator_every, first)  # of one level without the other
@@ -189,19 +191,23 @@ class MAXL(AbstractMethod):
             turn, within = divmod(place, run + 1) if self.passes == "interleaved" else (0, place)
             if within >= run and turn < second:
                 number = epoch * second + turn + within - run
-                return StepPlan(dict.fromkeys([*self.required_views()][1:], number), ("generator",), "second")
+                return StepPlan(
+                    dict.fromkeys([*self.required_views()][1:], number),
+                    ("generator",),
+                    self._name_step("second", number),
+                )
             number = epoch * first + place - min(turn, second)
-            return StepPlan({"train": number}, ("main",), self._name_first(number))
+            return StepPlan({"train": number}, ("main",), self._name_step("first", number))
 
         def _count_steps(self, passes: Mapping[str, int]) -> tuple[int, int]:
             """Return the steps of each level in an epoch; of the first always a whole pass."""
             first = passes["train"]
             return first, passes["second"] if self.passes == "two" else max(1, first // self.generator_every)
 
-        def _name_first(self, number: int) -> str:
-            """Return the kind of a step of the first level."""
+        def _name_step(self, level: str, number: int) -> str:
+            """Return the kind of a level's step of that number."""
             looks = self.labels != "none" and self.monitor_every > 0 and number % self.monitor_every == 0
-            return "first, monitored" if looks else "first"
+            return f"{level}, monitored" if looks else level
 
         def steps_per_epoch(self, passes: Mapping[str, int]) -> int:
             """Return the steps of both levels in a pass over the first level's images."""
@@ -245,7 +251,7 @@ class MAXL(AbstractMethod):
 
     def update(self, state: TrainState, batches: Batches, runtime: Runtime) -> Metrics:
         """Take one step of the level whose turn it is."""
-        if state.kind == "second":
+        if state.kind.startswith("second"):
             return self._teach_generator(state, batches, runtime)
         return self._train_network(state, batches["train"], runtime)
 
@@ -311,49 +317,46 @@ class MAXL(AbstractMethod):
         return self.generator.label(batch.images, batch.labels, mode=self.config.generator_mode)
 
     def _generate_labels(self, batch: Batch) -> Float[Tensor, "n total"]:
-        """Return the labelling network's answer, attached."""
         labels: Tensor = self.generator(batch.images, batch.labels)
         return labels
 
     def _teach_generator(self, state: TrainState, batches: Batches, runtime: Runtime) -> Metrics:
         """Follow the class loss after a trial step, and the entropy, through the labels."""
         config, batch = self.config, batches["second"]
-        with runtime.autocast():
+        seed = derive_seed(state.seed, "labels", state.step)
+        with torch.no_grad(), keep_running_statistics(self.generator), global_seed(seed), runtime.autocast():
             labels = self._generate_labels(batch)
-        rewards, outer_loss = self._differentiate_labels(labels.detach(), state, batches, runtime)
-        join, num_classes = runtime.differentiable_sum, self.task.num_outputs
+        rewards, outer_loss = self._differentiate_labels(labels, state, batches, runtime)
+        # The same pass again, with a graph: that of the first would wait in memory while the trial step is judged.
+        with global_seed(seed), runtime.autocast():
+            labels = self._generate_labels(batch)
+        num_classes = self.task.num_outputs
         if config.image_rewards:
             # What all images of a class have in common would move their labels together, to one sub-class or to none.
             rewards = center_by_class(rewards, batch.labels, num_classes=num_classes, join=runtime.sum)
         entropy_loss = mean_label_entropy_loss(
-            labels, batch.labels, num_classes=num_classes, over=config.entropy, join=join
+            labels, batch.labels, num_classes=num_classes, over=config.entropy, join=runtime.differentiable_sum
         )
         parameters = [*self.generator.parameters()]
         weight = 0.0 if config.hypergradient == "first_order_released" else config.entropy_weight
-        # Two passes through the labelling network, though one would do: the records tell the size of each part.
-        terms = (labels * rewards).sum(), weight * entropy_loss
-        taught, spread = (
-            [gradient for gradient in runtime.mean(gradients) if gradient is not None]
-            for gradients in (torch.autograd.grad(term, parameters, retain_graph=term is terms[0]) for term in terms)
-        )
-        metrics = {"taught_gradient": joint_norm(taught), "entropy_gradient": joint_norm(spread)}
-        torch._foreach_add_(taught, spread)
-        runtime.apply(state.optimizers["generator"], taught)
+        terms = {"taught_gradient": (labels * rewards).sum(), "entropy_gradient": weight * entropy_loss}
+        norms = {}
+        for name, term in terms.items() if state.kind == "second, monitored" else ():
+            parts = runtime.mean(torch.autograd.grad(term, parameters, retain_graph=True))
+            norms[name] = joint_norm(part for part in parts if part is not None)
+        gradients = torch.autograd.grad(torch.stack([*terms.values()]).sum(), parameters)
+        runtime.apply(state.optimizers["generator"], runtime.mean(gradients))
         return {
             "outer_loss": outer_loss,
             "entropy_term": entropy_loss.detach(),
-            **metrics,
+            **norms,
             **measure_labels(labels, batch.labels, num_classes=num_classes, join=runtime.sum),
         }
 
     def _differentiate_labels(
         self, labels: Float[Tensor, "n total"], state: TrainState, batches: Batches, runtime: Runtime
     ) -> tuple[Float[Tensor, "n total"], Float[Tensor, ""]]:
-        """Return the derivative, in the labels, of the class loss after a trial step, and that loss.
-
-        The weights after the trial step are not kept: they would be there while the labelling network is
-        differentiated, which is when most memory is taken.
-        """
+        """Return the derivative, in the labels, of the class loss after a trial step, and that loss."""
         network = SideBySide(self.backbone, self.semantic, self.auxiliary)
         inner, outer = (batches[name] for name in ("second", "outer" if "outer" in batches else "second"))
         result = differentiate_labels(

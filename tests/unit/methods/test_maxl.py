@@ -5,6 +5,7 @@ from functools import partial
 
 import pytest
 import torch
+from torch import nn
 
 from auxo.backbones import BackboneConfig
 from auxo.data import InputPipeline
@@ -67,7 +68,7 @@ def test_image_rewards__images_of_a_class_that_are_alike__nothing_to_teach(image
     method = make(replace(TINY, image_rewards=image_rewards, alpha=0.5))
     batch = make_batch()
     alike = torch.stack([batch.images[int((batch.labels == label).nonzero()[0])] for label in batch.labels])
-    state = TrainState(method.optimizers(), kind="second")
+    state = TrainState(method.optimizers(), kind="second, monitored")
     told = method.update(state, {"second": replace(batch, images=alike)}, RUNTIME)
     assert (float(told["taught_gradient"]) > 1e-6) == is_taught
     told = method.update(state, {"second": batch}, RUNTIME)
@@ -108,12 +109,11 @@ def test_plan__interleaved__an_epoch_shows_all_images_once_whatever_the_turns(ev
     assert [plan.batches["second"] for plan in plans if "second" in plan.batches] == [*range(2 * kinds.count("s"))]
 
 
-def test_plan__monitored__every_so_many_steps_of_the_first_level():
+def test_plan__monitored__every_so_many_steps_of_each_level():
     config = replace(TINY, passes="interleaved", generator_every=2, monitor_every=3)
     kinds = [config.plan(number, {"train": 4, "second": 4}).kind for number in range(9)]
-    assert kinds == ["first, monitored", "first", "second", "first", "first, monitored", "second"] + ["first"] * 2 + [
-        "second"
-    ]
+    first, second = ["first, monitored", "first", "first"], ["second, monitored", "second", "second"]
+    assert kinds == [*first[:2], second[0], first[2], first[0], second[1], *first[1:], second[2]]
     assert replace(config, labels="none", generator_every=1).plan(0, {"train": 4}).kind == "first"
 
 
@@ -205,13 +205,50 @@ def test_focal_losses__exponent_zero__are_cross_entropy():
     torch.testing.assert_close(metrics["classification_loss"], expected.detach())
 
 
+class Noisy(nn.Module):
+    """A labelling network that draws random numbers."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner, self.seen = inner, []
+
+    def forward(self, images, labels):
+        found = self.inner(images + 0.5 * torch.randn(images.shape), labels)
+        self.seen.append(found.detach())
+        return found
+
+
+@pytest.mark.parametrize("kind", ["second", "second, monitored"])
+def test_second_level__network_with_random_layers_and_batch_norm__is_read_twice_alike_and_learns_of_it_once(kind):
+    method = make(replace(TINY, image_rewards=True))
+    method.generator = Noisy(method.generator)
+    counts = [buffer for name, buffer in method.generator.named_buffers() if name.endswith("num_batches_tracked")]
+    assert counts
+    method.update(TrainState(method.optimizers(), kind=kind), {"second": make_batch()}, RUNTIME)
+    first, again = method.generator.seen
+    assert torch.equal(first, again)
+    assert {int(count) for count in counts} == {1}
+
+
+def test_second_level__monitored__moves_the_same_and_tells_the_parts_of_the_gradient():
+    methods = [make(replace(TINY, alpha=0.5)) for _ in range(2)]
+    told = [
+        method.update(TrainState(method.optimizers(), kind=kind), {"second": make_batch()}, RUNTIME)
+        for method, kind in zip(methods, ("second", "second, monitored"), strict=True)
+    ]
+    assert set(told[1]) - set(told[0]) == {"taught_gradient", "entropy_gradient"}
+    assert all(float(told[1][name]) > 0 for name in ("taught_gradient", "entropy_gradient"))
+    weights = zip(*(method.parameters() for method in methods), strict=True)
+    assert all(torch.equal(one, other) for one, other in weights)
+
+
 def test_generator__in_evaluation_mode__leaves_its_mode_as_it_was():
     method = make(replace(TINY, generator_mode="eval"))
     seen = []
     method.generator.register_forward_pre_hook(lambda module, _: seen.append(module.training))
     step(method, "first")
     step(method, "second")
-    assert seen == [False, True]
+    assert seen == [False, True, True]  # the second level reads it twice
     assert method.generator.training
 
 
