@@ -50,7 +50,7 @@ class _Scores(nn.Module):
     ) -> Float[Tensor, "batch heads encoders"]:
         """Return the scores of the values for what the query reads."""
         asked = self.task if self.query is None else self.query(read) + self.task
-        query = self.norm(asked).expand(len(values), -1).unflatten(1, (self.num_heads, -1))
+        query = self.norm(asked).expand(values.shape[0], -1).unflatten(1, (self.num_heads, -1))
         keys = self.keys(values).unflatten(2, (self.num_heads, -1))
         return torch.einsum("bhd,bkhd->bhk", query, keys) / cast("float", query.shape[2] ** 0.5)
 
@@ -127,7 +127,7 @@ class Attention(AbstractMixture):
         """Return the values' mean at the weights of the attention, and those."""
         heads = self.config.heads
         if self.config.query == "static":
-            scores = self.static[level].expand(len(values), -1, -1)
+            scores = self.static[level].expand(values.shape[0], -1, -1)
         else:
             scores = self.scores[level](values, own if self.config.reads_own else values.mean(1))
         weights = functional.softmax(scores / self.config.temperature, 2)

@@ -95,5 +95,5 @@ class BestSingle(AbstractFusion):
         del own
         each = tuple(single([parts[place]]).logits for place, single in zip(self.places, self.singles, strict=True))
         logits = each[0] if len(each) == 1 else torch.stack(each)[self.chosen]
-        weights = functional.one_hot(self.chosen, self.count).to(logits.dtype).expand(len(logits), 1, -1)
+        weights = functional.one_hot(self.chosen, self.count).to(logits.dtype).expand(logits.shape[0], 1, -1)
         return Fused(logits, learning=each, weights=weights)

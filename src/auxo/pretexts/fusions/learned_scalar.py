@@ -43,4 +43,4 @@ class LearnedScalar(AbstractMixture):
         scalars = self.scalars[level]
         sizes = scalars.abs()
         shares = sizes / sizes.sum().clamp_min(torch.finfo(sizes.dtype).tiny)
-        return Mixed(torch.einsum("k,bkd->bd", scalars, values), shares.expand(len(values), 1, -1))
+        return Mixed(torch.einsum("k,bkd->bd", scalars, values), shares.expand(values.shape[0], 1, -1))

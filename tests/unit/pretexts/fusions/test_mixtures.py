@@ -4,9 +4,10 @@ import math
 
 import pytest
 import torch
+from torch import nn
 
 from auxo.errors import DataError, OptionError
-from auxo.options import find_member
+from auxo.options import find_member, list_members
 from auxo.pretexts.fusions import EncoderShapes, FusionConfig, FusionStep
 from auxo.pretexts.fusions.best_single import BestSingle
 from auxo.pretexts.fusions.channel_gate import ChannelGate
@@ -28,6 +29,15 @@ PLAIN = {"norm": False}
 def parts():
     generator = torch.Generator().manual_seed(1)
     return [torch.randn(7, total, generator=generator) for total in SHAPES.totals]
+
+
+class Logits(nn.Module):
+    def __init__(self, fusion):
+        super().__init__()
+        self.fusion = fusion
+
+    def forward(self, parts, own):
+        return self.fusion(parts, own).logits
 
 
 def project(fusion, parts):
@@ -157,3 +167,14 @@ def test_first_weights__of_an_encoder__do_not_change_when_another_joins(name):
     own = [key for key in ours if ".one." in key or ".two." in key]
     assert own
     assert all(torch.equal(ours[key], theirs[key]) for key in own)
+
+
+@pytest.mark.parametrize("name", list_members(FusionConfig))
+def test_export__of_every_fusion__takes_batches_of_any_size(name, parts):
+    fusion, own = find_member(FusionConfig, name)().build(SHAPES).eval(), torch.randn(7, 6)
+    batch = torch.export.Dim("batch")
+    inputs = (tuple(parts), own)
+    shapes = (tuple({0: batch} for _ in parts), {0: batch})
+    exported = torch.export.export(Logits(fusion), inputs, dynamic_shapes=shapes).module()
+    fewer = (tuple(part[:3] for part in parts), own[:3])
+    torch.testing.assert_close(exported(*fewer), fusion(*fewer).logits)
