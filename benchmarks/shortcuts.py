@@ -45,6 +45,10 @@ NUMBERS = {300: 40, 2500: 8}  # training images, and epochs
 ALPHAS, SIGMAS = (10.0, 30.0, 100.0), (3.0, 10.0)
 COLUMNS = {"digits": "colour", "objects": "background"}
 RULES = ("weighted loss", "two steps, permutation", "two steps, t-test")
+DRAWN = (
+    *("ERM", "weighted ERM", "MMD", f"weighted MMD, {RULES[0]}", f"weighted MMD, {RULES[1]}"),
+    *("conditional MMD", "group DRO", "oracle"),
+)
 _FIXED = (30.0, 10.0)  # alpha and sigma of the lines that are not chosen
 _ADAM = OptimizerConfig(name="adamw", lr=2e-3, weight_decay=0.0)
 
@@ -255,19 +259,20 @@ def print_setting(setting: Setting, found: dict[str, list[dict[str, float]]], ch
 
 
 def draw_curves(options: Options, path: Path) -> None:
-    """Draw the areas over the strength, a panel for each setting with a shortcut."""
-    settings = [setting for setting in list_settings(options) if setting.strength > 0.5]
-    figure = Figure(figsize=(3.4 * len(settings), 3.2))
-    axes = [figure.add_subplot(1, len(settings), number) for number in range(1, len(settings) + 1)]
-    shown = ("ERM", "weighted ERM", "MMD", f"weighted MMD, {RULES[1]}", "conditional MMD", "group DRO", "oracle")
-    for axis, setting in zip(axes, settings, strict=True):
-        found, _ = read_setting(options, setting)
-        for name in shown if found else ():
-            axis.plot(SHIFTED, [mean(run[f"{s:g}"] for run in found[name]) for s in SHIFTED], marker=".", label=name)
-        axis.set_title(f"{setting.images}, {setting.num_train:,} images", fontsize=9)
+    """Draw the areas over the strength, a panel for each setting with a shortcut of which a seed is whole."""
+    read = {setting: read_setting(options, setting)[0] for setting in list_settings(options) if setting.strength > 0.5}
+    panels = {setting: found for setting, found in read.items() if found}
+    figure = Figure(figsize=(3.4 * len(panels), 3.4))
+    for number, (setting, found) in enumerate(panels.items(), start=1):
+        axis = figure.add_subplot(1, len(panels), number)
+        for name in DRAWN:
+            areas = [mean(run[f"{strength:g}"] for run in found[name]) for strength in SHIFTED]
+            axis.plot(SHIFTED, areas, marker=".", label=name)
+        axis.set_title(f"{setting.images}, {setting.num_train:,} images, {len(found['ERM'])} seeds", fontsize=8)
         axis.set_xlabel("strength on test images")
-    axes[0].set_ylabel("AUROC, %")
-    axes[0].legend(fontsize=6)
+        if number == 1:
+            axis.set_ylabel("AUROC, %")
+            axis.legend(fontsize=6)
     figure.tight_layout()
     figure.savefig(path, dpi=130)
 

@@ -16,6 +16,7 @@ from auxo.interfaces import (
     AbstractMethod,
     AbstractNetworks,
     Exhibit,
+    ImageExhibit,
     MethodConfig,
     Prepared,
     StageStart,
@@ -51,6 +52,7 @@ SOURCE = (
 )
 
 _CELL_WEIGHTS = "cell_weights"
+_CELLS_SHOWN, _PER_ROW = 10, 10
 
 
 class ShortcutRemoval(AbstractMethod):
@@ -147,7 +149,7 @@ class ShortcutRemoval(AbstractMethod):
         return {"semantic": self.semantic(self.backbone(images).pooled)}
 
     def exhibits(self, images: Mapping[str, AbstractImageReader]) -> Sequence[Exhibit]:
-        """Return the weights of the cells, what cells get right, and whether features tell the column."""
+        """Return images and weights of the cells, what is right in each, and whether features tell the column."""
         counts = self._count_cells(images["train"])
         weights = self._weigh_cells(counts)
         part = effective_fraction(counts, weights)
@@ -168,6 +170,7 @@ class ShortcutRemoval(AbstractMethod):
         told = [(name, f"{measure.value:.3g}") for name, measure in found.items()]
         return (
             TextExhibit("Weights", text),
+            self._show_cells(images["train"], counts),
             TableExhibit(f"Classes and {self.config.column}", header, rows),
             TableExhibit(f"What features tell of {self.config.column} on val", ("measure", "value"), told),
         )
@@ -189,6 +192,15 @@ class ShortcutRemoval(AbstractMethod):
         numbers, embedding, logits = joined.split([3, embedding.shape[1], logits.shape[1]], dim=1)
         losses, classes, values = numbers[:, 0], numbers[:, 1].detach().long(), numbers[:, 2].detach().long()
         return JoinedRows(losses, weights[classes, values].to(losses.dtype), embedding, logits, classes, values)
+
+    def _show_cells(self, images: AbstractImageReader, counts: Tensor) -> ImageExhibit:
+        """Return a row of images of every class with every value, the first few cells only."""
+        own, cells = images.targets, counts.nonzero().tolist()[:_CELLS_SHOWN]
+        shown = [((own[LABEL] == y) & (own[self.config.column] == v)).nonzero().flatten()[:_PER_ROW] for y, v in cells]
+        names = [f"{self.task.targets[0].names[y]} / {self.values[v]}" for y, v in cells]
+        captions = [name for name, places in zip(names, shown, strict=True) for _ in places]
+        title = f"Training images by class and {self.config.column}"
+        return ImageExhibit(title, images.pixels(torch.cat(shown)), captions, columns=_PER_ROW)
 
     def _count_cells(self, images: AbstractImageReader) -> Tensor:
         """Return how many images there are of every class with every value."""

@@ -27,6 +27,9 @@ KINDS = {
     "methods": "methods",
     "pretexts": "pretexts",
     "gates": "gates",
+    "invariance": "losses.invariance",
+    "kernels": "losses.kernels",
+    "independence": "runs.independence",
     "backbones": "backbones",
     "scenarios": "data.scenarios",
 }

@@ -10,7 +10,7 @@ from torch.nn import functional
 from auxo.backbones import BackboneConfig
 from auxo.data.fake import oriented_shapes
 from auxo.errors import ConfigError, DataError
-from auxo.interfaces import AbstractImageReader, StageStart, TableExhibit, TextExhibit, TrainState
+from auxo.interfaces import AbstractImageReader, ImageExhibit, StageStart, TableExhibit, TextExhibit, TrainState
 from auxo.losses.invariance import cell_counts, cell_weights
 from auxo.losses.invariance.mmd import MMD
 from auxo.losses.invariance.none import NoPenalty
@@ -54,7 +54,7 @@ class Images(AbstractImageReader):
         return self.read(lambda batch: (network or self.backbone)(batch.images).pooled)
 
     def pixels(self, positions):
-        raise NotImplementedError
+        return oriented_shapes(12, size=28, seed=1).images[positions]
 
 
 def make(config=CONFIG, images=None, names=("sea", "land")):
@@ -212,7 +212,12 @@ def test_exhibits__of_a_run__tell_cells_and_what_features_tell():
     train, val = Images(), Images("val")
     for images in (train, val):
         images.backbone = method.backbone
-    text, cells, told = method.exhibits({"train": train, "val": val})
+    text, shown, cells, told = method.exhibits({"train": train, "val": val})
+    names = [f"{'ab'[y]} / {('sea', 'land')[v]}" for y, v in zip(CLASSES.tolist(), VALUES.tolist(), strict=True)]
+    places = [i for name in ("a / sea", "a / land", "b / sea", "b / land") for i in range(12) if names[i] == name]
+    assert isinstance(shown, ImageExhibit)
+    assert list(shown.captions) == [names[i] for i in places]
+    assert torch.equal(shown.images, train.pixels(torch.tensor(places)))
     assert isinstance(text, TextExhibit)
     assert isinstance(cells, TableExhibit)
     counts = cell_counts(CLASSES, VALUES, num_classes=2, num_values=2)
