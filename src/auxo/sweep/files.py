@@ -64,11 +64,20 @@ def _write_caption(sweep: Sweep) -> str:
         return f"{count}."
     score = sweep.results[sweep.best.number].score
     tie_break = [] if score.tie_break is None else [_best_of(score.row, score.tie_break)]
-    order = ", then ".join([_best_of(score.row, score.name), *tie_break, "the earliest"])
+    order = ", then ".join([*_first_step(score), _best_of(score.row, score.name), *tie_break, "the earliest"])
     return (
         f"{count}. Chosen on {score.row.n} validation images (head {score.row.head}) by {order}. "
         "The best of many is lucky, too: its validation result is too good. Operations: floating-point, of training."
     )
+
+
+def _first_step(score: ValidationScore) -> list[str]:
+    """Return what is asked before the measure, in words."""
+    if score.rule.keep != "two_step":
+        return []
+    test = score.rule.test
+    chosen = f"p = {score.row.find(test.p_value_name).value:.3g} of the chosen one"
+    return [f"whether features tell {test.column} ({test.name}, {chosen})"]
 
 
 def _best_of(row: EvaluationRow, name: str) -> str:
