@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+_ORDERS_AT_ONCE = 32  # what is made of them has to fit in memory
+
 
 def derive_seed(seed: int, *names: str | int) -> int:
     """Return a 63-bit seed that depends on ``seed`` and on every name.
@@ -35,6 +37,28 @@ def named_generator(seed: int, *names: str | int) -> torch.Generator:
     Draws are made on the CPU and moved, so that every device sees the same numbers.
     """
     return torch.Generator().manual_seed(derive_seed(seed, *names))
+
+
+def permute_within(
+    strata: Int[Tensor, " n"], *, draws: int, generator: torch.Generator
+) -> Iterator[Int[Tensor, "draws n"]]:
+    """Yield random orders of images that keep each within its stratum, at most 32 in one tensor.
+
+    Args:
+        strata: number of every image's stratum, such as its class.
+        draws: orders in all.
+        generator: drawn from once for every order.
+
+    Yields:
+        Positions, int64: place ``i`` is taken by the image at position ``i`` of an order, which is of the same stratum.
+    """
+    order = strata.argsort(stable=True)
+    for first in range(0, draws, _ORDERS_AT_ONCE):
+        count = min(_ORDERS_AT_ONCE, draws - first)
+        shuffled = torch.stack([torch.randperm(len(strata), generator=generator) for _ in range(count)])
+        orders = torch.empty_like(shuffled)
+        orders[:, order] = shuffled.gather(1, strata[shuffled].argsort(dim=1, stable=True))
+        yield orders
 
 
 @contextmanager

@@ -13,8 +13,8 @@ from auxo.data.fake import oriented_shapes
 from auxo.gates.gcs import GCSGate
 from auxo.gates.uncertainty import UncertaintyGate
 from auxo.interfaces import TrainState
+from auxo.layers.cell_weights import independence_weights
 from auxo.losses import LDAM
-from auxo.losses.invariance import cell_weights
 from auxo.losses.invariance.group_dro import GroupDRO
 from auxo.losses.invariance.hsic import HSIC
 from auxo.losses.invariance.irm import IRM
@@ -169,7 +169,7 @@ def main(folder, batch_size):
             method = config.build(networks).double()
             runtime.prepare(method, networks=method.networks)
             method.train()
-            prepared = {"cell_weights": cell_weights(counts)}
+            prepared = {"cell_weights": independence_weights(counts)}
             state = TrainState(method.optimizers(), seed=0, num_steps=STEPS[backbone], prepared=prepared)
             for fetched in zip(*(loader.batches(range(STEPS[backbone])) for loader in loaders), strict=True):
                 ready = {}

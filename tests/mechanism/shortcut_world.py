@@ -12,7 +12,7 @@ from torchmetrics.functional.classification import binary_auroc
 
 from auxo.backbones import BackboneConfig
 from auxo.interfaces import AbstractBackbone, TrainState
-from auxo.losses.invariance import cell_counts, cell_weights
+from auxo.layers.cell_weights import count_cells, independence_weights
 from auxo.losses.invariance.mmd import MMD
 from auxo.losses.invariance.none import NoPenalty
 from auxo.losses.kernels.rbf import RBF
@@ -90,8 +90,8 @@ def train(config, seed, *, is_shuffled=False, twin=None):
     )
     method = config.build(networks).train()
     method.invariance = method.invariance if twin is None else twin(config.invariance, num_classes=2, num_values=2)
-    counts = cell_counts(classes, values, num_classes=2, num_values=2)
-    table = cell_weights(counts).float() if config.weighting == "product" else torch.ones(2, 2)
+    counts = count_cells(classes, values, shape=(2, 2))
+    table = independence_weights(counts).float() if config.weighting == "product" else torch.ones(2, 2)
     state = TrainState(method.optimizers(), seed=seed, prepared={"cell_weights": table})
     for _ in range(EPOCHS):
         for part in torch.randperm(NUM_TRAIN, generator=draws).split(SIZE):

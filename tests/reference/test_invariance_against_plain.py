@@ -5,7 +5,8 @@ import functools
 import pytest
 import torch
 
-from auxo.losses.invariance import cell_counts, cell_weights, discrepancy, find_dependence
+from auxo.layers.cell_weights import count_cells, independence_weights
+from auxo.losses.invariance import discrepancy, find_dependence
 from auxo.losses.kernels.energy import Energy
 from auxo.losses.kernels.laplace import Laplace
 from auxo.losses.kernels.rbf import RBF
@@ -33,8 +34,8 @@ def test_discrepancy__three_values_weighted__is_the_sum_of_double_loops_over_pai
     compare = (lambda a, b: plain.energy(a, b, None)) if name == "energy" else own
     masks = [[w * (v == k) for w, v in zip(weights, values.tolist(), strict=True)] for k in range(3)]
     expected = sum(plain.mmd(rows.tolist(), masks[a], masks[b], compare) for a in range(3) for b in range(a))
-    counts = cell_counts(classes, values, num_classes=2, num_values=3)
-    ours = cell_weights(counts)[classes, values]
+    counts = count_cells(classes, values, shape=(2, 3))
+    ours = independence_weights(counts)[classes, values]
     assert torch.allclose(ours, torch.tensor(weights, dtype=torch.float64), rtol=1e-12)
     found = discrepancy(kernel.compare(rows), values, ours, num_values=3)
     assert float(found) == pytest.approx(expected, abs=1e-12)

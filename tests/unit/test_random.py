@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auxo.random import Draws, derive_seed, global_seed, named_generator
+from auxo.random import Draws, derive_seed, global_seed, named_generator, permute_within
 
 names = st.lists(st.text("abc_", min_size=1, max_size=4) | st.integers(0, 99), max_size=3).map(tuple)
 
@@ -113,3 +113,14 @@ def test_draws__many_partners__every_other_image_as_often():
     counts = torch.stack([Draws(generator).partners(4) for _ in range(9000)])[:, 0].bincount(minlength=4)
     assert counts[0] == 0
     assert (counts[1:] - 3000).abs().max() < 200
+
+
+def test_permute_within__any_draw__keeps_strata_and_moves_images_evenly():
+    strata = torch.tensor([0, 2, 0, 2, 0])
+    drawn = torch.cat([*permute_within(strata, draws=600, generator=named_generator(0, "orders"))])
+    assert drawn.shape == (600, 5)
+    assert (drawn.sort(1).values == torch.arange(5)).all()
+    assert (strata[drawn] == strata).all()
+    _, counts = drawn.unique(dim=0, return_counts=True)
+    assert len(counts) == 12  # 3! by 2!
+    assert int(counts.min()) >= 25  # 50 expected, by a binomial law with the deviation 6.8

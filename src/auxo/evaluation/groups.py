@@ -11,6 +11,7 @@ from auxo.data import AbstractSource
 from auxo.data.columns import bin_quantities
 from auxo.data.readers.listing import NO_VALUE
 from auxo.errors import ConfigError
+from auxo.layers.cell_weights import count_cells
 from auxo.tasks import AbstractTask
 from auxo.types import Column
 
@@ -48,8 +49,8 @@ class Grouping:
 
     def cell_counts(self) -> Int[Tensor, "strata groups"]:
         """Return the images of every stratum and group."""
-        shape = len(self.strata.names), len(self.groups.names)
-        return self.cells[self.is_known].bincount(minlength=shape[0] * shape[1]).view(shape)
+        strata, groups = (each.values[self.is_known] for each in (self.strata, self.groups))
+        return count_cells(strata, groups, shape=(len(self.strata.names), len(self.groups.names)))
 
 
 def group_images(source: AbstractSource, name: str, *, task: AbstractTask, bins: int) -> Grouping:

@@ -183,7 +183,7 @@ def _weigh_images(
             wanted[y] = share * (1 - strength) * counts[y] / (total - usual)
         if place is not None:
             wanted[y, place] = share * strength
-    return weigh_cells(grouping.strata.values, grouping.groups.values, wanted)
+    return weigh_cells(counts.long(), wanted)[grouping.strata.values, grouping.groups.values]
 
 
 def _find_places(

@@ -1,16 +1,18 @@
 """Weights of images that give class and another column the joint frequencies that one wants."""
 
+from typing import Literal, TypeAlias
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-
-from auxo.errors import DataError
 
 SOURCE = (
     "Makar et al., Causally motivated Shortcut Removal Using Auxiliary Labels, AISTATS 2022 (arXiv 2105.06422), as "
     "their released code has it: u(y, v) = P(y) P(v) / P(y, v). Other frequencies than the product are importance "
     "weights of the same kind."
 )
+
+Weighting: TypeAlias = Literal["product", "inverse"]
 
 
 def count_cells(
@@ -27,55 +29,49 @@ def count_cells(
 
 
 def weigh_cells(
-    first: Int[Tensor, " n"], second: Int[Tensor, " n"], wanted: Float[Tensor, "rows columns"]
-) -> Float[Tensor, " n"]:
-    """Return the weights under which pairs of numbers have the frequencies that are wanted.
+    counts: Int[Tensor, "rows columns"], wanted: Float[Tensor, "rows columns"]
+) -> Float[Tensor, "rows columns"]:
+    """Return the weight of an image of every cell under which pairs of numbers have the frequencies that are wanted.
 
     An image of the cell ``(y, v)`` gets ``wanted(y, v) / P(y, v)`` with the empirical frequency ``P``. What images of
     one cell look like stays as it is.
 
     Args:
-        first: number of every image, such as its class.
-        second: number of every image in another column.
-        wanted: shape ``(rows, columns)``, >= 0, of the sum 1.
+        counts: images of every cell; see :func:`count_cells`.
+        wanted: >= 0; of the sum 1, so that the weights of all images add up to their number.
 
     Returns:
-        Shape ``(n,)``; float64; their sum is ``n``.
-
-    Raises:
-        DataError: a cell that is wanted has no image.
+        Float64; 0 where a cell has no image, whatever is wanted there.
     """
-    shape = wanted.shape[0], wanted.shape[1]
-    counts = count_cells(first, second, shape=shape)
-    empty = ((wanted > 0) & (counts == 0)).nonzero()
-    if len(empty):
-        cell = tuple(empty[0].tolist())
-        raise DataError(f"an image of the pair {cell} to be weighted", "none", "add such images, or leave the pair out")
-    ratios = wanted.double() * len(first) / counts.clamp_min(1)
-    return ratios[first, second]
+    return torch.where(counts > 0, wanted.double() * counts.sum() / counts.clamp_min(1), 0.0)
 
 
-def independence_weights(first: Int[Tensor, " n"], second: Int[Tensor, " n"]) -> Float[Tensor, " n"]:
-    """Return ``u = P(y) P(v) / P(y, v)``: under these weights the two numbers are independent.
+def independence_weights(
+    counts: Int[Tensor, "classes values"], kind: Weighting = "product"
+) -> Float[Tensor, "classes values"]:
+    r"""Return the weight of an image of every cell under which classes and values are independent.
 
-    Both keep their own frequencies. All weights are 1 where the two are independent already.
+    * ``product``: :math:`u(y, v) = P(y) P(v) / P(y, v)`. Both keep their own frequencies; all weights are 1 where the
+      two are independent already.
+    * ``inverse``: :math:`1 / P(y \mid v)`, which makes the classes equally frequent, too; released as unbalanced.
+
+    This holds where every cell has images that both its class and its value have.
 
     Args:
-        first: number ``y`` of every image, from 0, such as its class.
-        second: number ``v`` of every image in another column, from 0.
+        counts: images of every class with every value; see :func:`count_cells`.
+        kind: which.
 
     Returns:
-        Shape ``(n,)``; float64; their sum is ``n``.
-
-    Raises:
-        DataError: a pair of numbers that both occur has no image, so that no weights make them independent.
+        Float64; 0 where a cell has no image.
 
     Example:
-        >>> independence_weights(torch.tensor([0, 0, 0, 1, 1]), torch.tensor([0, 0, 1, 1, 0]))
-        tensor([0.9000, 0.9000, 1.2000, 0.8000, 1.2000], dtype=torch.float64)
+        >>> independence_weights(torch.tensor([[30, 10], [10, 30]]))
+        tensor([[0.6667, 2.0000],
+                [2.0000, 0.6667]], dtype=torch.float64)
     """
-    shares = [numbers.bincount().double() / len(numbers) for numbers in (first, second)]
-    return weigh_cells(first, second, torch.outer(shares[0], shares[1]))
+    shares = counts.double() / counts.sum()
+    of_class, of_value = shares.sum(1, keepdim=True), shares.sum(0, keepdim=True)
+    return weigh_cells(counts, of_class * of_value if kind == "product" else of_value.expand_as(shares))
 
 
 def effective_size(weights: Float[Tensor, " n"]) -> float:

@@ -4,8 +4,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from auxo.errors import ConfigError
-
 SOURCE = (
     "Gretton, Borgwardt, Rasch, Schoelkopf, Smola, A Kernel Two-Sample Test, JMLR 13, 2012: the squared discrepancy "
     "(Eq. 2), its biased (Eq. 5) and unbiased (Eq. 3) estimates, the median distance as length scale (section 8). "
@@ -15,37 +13,30 @@ SOURCE = (
 )
 
 
-def gaussian_kernel(
-    features: Float[Tensor, "n dim"], *, length_scale: float | Float[Tensor, ""]
-) -> Float[Tensor, "n n"]:
-    r"""Return ``K_ij = exp(-||z_i - z_j||^2 / (2 s^2))`` with the length scale ``s``; attached.
+def pairwise_distances(rows: Float[Tensor, "n dim"], *, norm: float = 2.0) -> Float[Tensor, "n n"]:
+    """Return the distances of all pairs of rows, attached; 0 with a gradient of 0 where two rows are equal.
 
     Args:
-        features: shape ``(n, dim)``; half precision is computed in float32. Call it outside autocast.
-        length_scale: in units of the features, > 0; see :func:`median_length_scale`.
+        rows: of at least 32 bits.
+        norm: 2 for Euclidean distances, 1 for the sum of absolute differences.
 
-    Raises:
-        ConfigError: the length scale, given as a number, is not above 0.
-
-    Cost: ``n^2 dim`` multiplications and ``n^2`` numbers.
+    Cost: ``n^2 dim`` operations and ``n^2`` numbers.
     """
-    if isinstance(length_scale, float | int) and not length_scale > 0:
-        raise ConfigError("a length scale above 0", str(length_scale), "give for instance the median distance")
-    return torch.exp(-_square_distances(features) / (2 * length_scale**2))
+    # Differences, not products of rows: those lose the small distances of rows far from the origin or from the mean.
+    return torch.cdist(rows, rows, p=norm, compute_mode="donot_use_mm_for_euclid_dist")
 
 
-def median_length_scale(features: Float[Tensor, "n dim"]) -> Float[Tensor, ""]:
-    """Return the median distance between two different vectors; detached; 1 where it is 0, as no scale is better then.
+def median_distance(distances: Float[Tensor, "n n"]) -> Float[Tensor, ""]:
+    """Return the median distance of two different rows, detached; 1 where it is 0 or there is no second row.
 
     Args:
-        features: shape ``(n, dim)``; any number of them.
+        distances: of all pairs of rows; see :func:`pairwise_distances`.
     """
-    distances = _square_distances(features.detach())
-    row, column = torch.triu_indices(len(features), len(features), offset=1, device=features.device)
-    if not len(row):
+    pairs = distances.detach()[~torch.eye(len(distances), dtype=torch.bool, device=distances.device)]
+    if not len(pairs):
         return distances.new_ones(())
-    median = distances[row, column].median().sqrt()
-    return torch.where(median > 0, median, 1.0)
+    middle = pairs.median()
+    return torch.where(middle > 0, middle, 1.0)
 
 
 def squared_mmd(
@@ -63,7 +54,7 @@ def squared_mmd(
     and divides them by ``1 - sum a^2`` and ``1 - sum b^2``; it may be below 0. Groups must share no image there.
 
     Args:
-        kernel: of all images of a batch, such as :func:`gaussian_kernel` gives; symmetric.
+        kernel: of all images of a batch, such as those in :mod:`auxo.losses.kernels` give; symmetric.
         first: weights of the images in the first group, >= 0; 0 for those outside; any scale. Leading dimensions stand
             for several pairs of groups at once.
         second: of the second group.
@@ -74,7 +65,7 @@ def squared_mmd(
         estimate fewer than two.
 
     Example:
-        >>> kernel = gaussian_kernel(torch.tensor([[0.0], [0.0], [9.0], [9.0]]), length_scale=1.0)
+        >>> kernel = torch.exp(-(pairwise_distances(torch.tensor([[0.0], [0.0], [9.0], [9.0]])) ** 2))
         >>> float(squared_mmd(kernel, torch.tensor([1.0, 1, 0, 0]), torch.tensor([0.0, 0, 1, 1])))
         2.0
     """
@@ -101,25 +92,17 @@ def pairwise_squared_mmd(
     weights = groups.to(kernel.dtype)
     total = weights.sum(-1, keepdim=True)
     weights = weights / torch.where(total > 0, total, 1.0)
-    is_there = (weights > 0).sum(-1) > (1 if is_unbiased else 0)
+    is_there = total[..., 0] > 0
     products = weights @ kernel @ weights.mT
     within = products.diagonal(dim1=-2, dim2=-1)
     if is_unbiased:
-        own = weights**2
-        within = (within - own @ kernel.diagonal()) / torch.where(is_there, 1 - own.sum(-1), 1.0)
+        squares = weights**2
+        room = 1 - squares.sum(-1)
+        is_there = is_there & (room > 8 * torch.finfo(room.dtype).eps)  # one image has none, but for rounding
+        within = (within - squares @ kernel.diagonal()) / torch.where(is_there, room, 1.0)
     values = within[..., :, None] + within[..., None, :] - 2 * products
     if not is_unbiased:
         values = values.clamp_min(0)  # each is a square, up to rounding
     is_pair = is_there[..., :, None] & is_there[..., None, :]
     is_pair = is_pair & ~torch.eye(weights.shape[-2], dtype=torch.bool, device=weights.device)
     return torch.where(is_pair, values, 0.0)
-
-
-def _square_distances(features: Float[Tensor, "n dim"]) -> Float[Tensor, "n n"]:
-    """Return squared distances of all pairs."""
-    wide = features if features.dtype.itemsize >= 4 else features.float()
-    # Norms and products nearly cancel for near vectors far from the origin: the mean goes first.
-    wide = wide - wide.mean(0)
-    norms = (wide**2).sum(1)
-    distances = (norms[:, None] + norms[None, :] - 2 * wide @ wide.T).clamp_min(0)
-    return distances * (1 - torch.eye(len(wide), dtype=wide.dtype, device=wide.device))

@@ -25,8 +25,9 @@ from auxo.interfaces import (
     TrainState,
     View,
 )
+from auxo.layers.cell_weights import count_cells, effective_size, independence_weights
 from auxo.losses import cross_entropy_losses
-from auxo.losses.invariance import InvarianceConfig, JoinedRows, cell_counts, cell_weights, effective_fraction
+from auxo.losses.invariance import InvarianceConfig, JoinedRows
 from auxo.losses.invariance.mmd import MMD
 from auxo.losses.kernels.rbf import RBF
 from auxo.optimizers import OptimizerConfig
@@ -152,7 +153,7 @@ class ShortcutRemoval(AbstractMethod):
         """Return images and weights of the cells, what is right in each, and whether features tell the column."""
         counts = self._count_cells(images["train"])
         weights = self._weigh_cells(counts)
-        part = effective_fraction(counts, weights)
+        part = effective_size(weights.flatten().repeat_interleave(counts.flatten())) / int(counts.sum())
         text = (
             f"Weighted, {int(counts.sum()):,} training images count as much as {part:.0%} of them. The less that is, "
             "the larger are the weights of rare cells, and the noisier is training."
@@ -205,12 +206,8 @@ class ShortcutRemoval(AbstractMethod):
     def _count_cells(self, images: AbstractImageReader) -> Tensor:
         """Return how many images there are of every class with every value."""
         targets = images.targets
-        return cell_counts(
-            targets[LABEL],
-            targets[self.config.column],
-            num_classes=self.task.num_outputs,
-            num_values=len(self.values),
-        )
+        shape = self.task.num_outputs, len(self.values)
+        return count_cells(targets[LABEL], targets[self.config.column], shape=shape)
 
     def _weigh_cells(self, counts: Tensor) -> Tensor:
         """Return the weights of the cells, all 1 where images are not weighted.
@@ -229,7 +226,7 @@ class ShortcutRemoval(AbstractMethod):
             raise DataError(f"training images of every class with every {config.column}", got, fix)
         if config.weighting == "stratified":
             return torch.ones_like(counts, dtype=torch.float64)
-        weights = cell_weights(counts, config.weighting)
+        weights = independence_weights(counts, config.weighting)
         return weights if config.clip_weights is None else weights.clamp(max=config.clip_weights)
 
     def _measure_cells(self, images: AbstractImageReader) -> list[list[str]]:

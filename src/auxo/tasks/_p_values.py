@@ -7,7 +7,8 @@ from torch import Tensor
 
 from auxo.errors import ConfigError
 
-_ROUNDING = 1e-9  # relative: equal statistics of other orders of summation count as equal
+# Equal statistics of other orders of summation count as equal, those of images all alike, which are 0, as well.
+_RELATIVE, _ABSOLUTE = 1e-9, 1e-12
 
 
 def permutation_p_value(observed: float, drawn: Float[Tensor, " draws"]) -> float:
@@ -28,7 +29,7 @@ def permutation_p_value(observed: float, drawn: Float[Tensor, " draws"]) -> floa
         >>> permutation_p_value(3.0, torch.tensor([1.0, 2.0, 3.0]))
         0.5
     """
-    least = observed - _ROUNDING * abs(observed)
+    least = observed - max(_RELATIVE * abs(observed), _ABSOLUTE)
     return (1 + int((drawn >= least).sum())) / (1 + len(drawn))
 
 

@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-from auxo.errors import DataError
 from auxo.layers.cell_weights import count_cells, effective_size, independence_weights, weigh_cells
 
 
@@ -23,7 +22,7 @@ def share_pairs(first, second, weights, shape=(3, 2)):
 
 def test_independence_weights__dependent_columns__joint_is_the_product_of_the_marginals_to_rounding():
     first, second = draw_columns()
-    u = independence_weights(first, second)
+    u = independence_weights(count_cells(first, second, shape=(3, 2)))[first, second]
     joint = share_pairs(first, second, u)
     before = share_pairs(first, second, torch.ones(400))
     assert (before - torch.outer(before.sum(1), before.sum(0))).abs().max() > 0.02
@@ -32,34 +31,34 @@ def test_independence_weights__dependent_columns__joint_is_the_product_of_the_ma
 
 
 def test_independence_weights__independent_columns__all_1():
-    first, second = torch.arange(12) % 3, torch.arange(12) // 3 % 2
-    torch.testing.assert_close(independence_weights(first, second), torch.ones(12, dtype=torch.float64))
+    found = independence_weights(torch.tensor([[30, 60, 90], [10, 20, 30]]))
+    torch.testing.assert_close(found, torch.ones(2, 3, dtype=torch.float64))
 
 
 def test_independence_weights__a_strong_shortcut__are_those_of_the_formula():
-    cells = {(1, 1): 2196, (0, 1): 756, (1, 0): 244, (0, 0): 6804}  # P(y = 1) = .244, V = Y with probability .9
-    first = torch.cat([torch.full((n,), y) for (y, _), n in cells.items()])
-    second = torch.cat([torch.full((n,), v) for (_, v), n in cells.items()])
-    u = independence_weights(first, second)
-    found = [float(u[(first == y) & (second == v)][0]) for y, v in cells]
-    assert found == pytest.approx([0.33, 2.95, 7.05, 0.78], abs=0.01)
-    assert effective_size(u) / 10_000 == pytest.approx(0.43, abs=0.01)
+    counts = torch.tensor([[6804, 756], [244, 2196]])  # P(y = 1) = .244, V = Y with probability .9
+    u = independence_weights(counts)
+    assert u.flatten().tolist() == pytest.approx([0.78, 2.95, 7.05, 0.33], abs=0.01)
+    assert effective_size(u.flatten().repeat_interleave(counts.flatten())) / 10_000 == pytest.approx(0.43, abs=0.01)
+
+
+def test_independence_weights__inverse__makes_classes_equally_frequent_too():
+    counts = count_cells(*draw_columns(), shape=(3, 2))
+    joint = counts * independence_weights(counts, "inverse")
+    torch.testing.assert_close(joint, counts.sum(0).double().expand(3, 2))
 
 
 def test_weigh_cells__any_joint_frequencies__are_reproduced_exactly_and_equal_within_a_cell():
     first, second = draw_columns()
     wanted = torch.tensor([[0.1, 0.2], [0.25, 0.05], [0.15, 0.25]], dtype=torch.float64)
-    weights = weigh_cells(first, second, wanted)
+    weights = weigh_cells(count_cells(first, second, shape=(3, 2)), wanted)[first, second]
     torch.testing.assert_close(share_pairs(first, second, weights), wanted, atol=1e-12, rtol=0)
     assert all(len(weights[(first == y) & (second == v)].unique()) == 1 for y in range(3) for v in range(2))
 
 
-def test_weigh_cells__a_cell_without_images__is_refused_where_it_is_wanted_alone():
-    first, second = torch.tensor([0, 0, 1]), torch.tensor([0, 1, 1])
-    with pytest.raises(DataError, match=r"pair \(1, 0\)"):
-        independence_weights(first, second)
-    weights = weigh_cells(first, second, torch.tensor([[0.25, 0.25], [0.0, 0.5]]))
-    assert weights.tolist() == pytest.approx([0.75, 0.75, 1.5])
+def test_weigh_cells__a_cell_without_images__has_no_weight_and_spoils_no_other():
+    weights = weigh_cells(torch.tensor([[1, 1], [0, 1]]), torch.tensor([[0.25, 0.25], [0.3, 0.2]]))
+    assert weights.flatten().tolist() == pytest.approx([0.75, 0.75, 0, 0.6])
 
 
 def test_count_cells__pairs__counted_in_a_table():

@@ -5,12 +5,15 @@ import math
 import pytest
 import torch
 
-from auxo.errors import ConfigError
-from auxo.layers.mmd import gaussian_kernel, median_length_scale, pairwise_squared_mmd, squared_mmd
+from auxo.layers.mmd import median_distance, pairwise_distances, pairwise_squared_mmd, squared_mmd
 
 
 def draw(*shape, seed=0):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def make_kernel(features, scale):
+    return torch.exp(-(pairwise_distances(features) ** 2) / (2 * scale**2))
 
 
 def split_by(groups):
@@ -37,13 +40,13 @@ def compute_by_loops(features, first, second, scale, *, is_unbiased):
 def test_squared_mmd__weighted_groups__equals_loops_over_pairs(is_unbiased):
     features, weights = draw(9, 3), draw(9, seed=1).abs() + 0.1
     first, second = (mask * weights for mask in split_by(torch.tensor([0, 1, 0, 1, 1, 0, 0, 1, 1])))
-    found = squared_mmd(gaussian_kernel(features, length_scale=1.3), first, second, is_unbiased=is_unbiased)
+    found = squared_mmd(make_kernel(features, 1.3), first, second, is_unbiased=is_unbiased)
     expected = compute_by_loops(features, first, second, 1.3, is_unbiased=is_unbiased)
     assert float(found) == pytest.approx(expected, abs=1e-12)
 
 
 def test_squared_mmd__several_pairs_of_groups__each_as_alone_and_of_any_scale():
-    kernel = gaussian_kernel(draw(8, 2), length_scale=0.7)
+    kernel = make_kernel(draw(8, 2), 0.7)
     first = draw(3, 8, seed=2).abs()
     second = draw(3, 8, seed=3).abs()
     together = squared_mmd(kernel, first, second)
@@ -53,7 +56,7 @@ def test_squared_mmd__several_pairs_of_groups__each_as_alone_and_of_any_scale():
 
 @pytest.mark.parametrize("is_unbiased", [False, True])
 def test_pairwise_squared_mmd__three_groups_of_two_sets__as_two_at_a_time(is_unbiased):
-    kernel = gaussian_kernel(draw(9, 2), length_scale=0.7)
+    kernel = make_kernel(draw(9, 2), 0.7)
     groups = draw(2, 3, 9, seed=2).abs() * (torch.arange(9) % 3 == torch.arange(3)[:, None])
     found = pairwise_squared_mmd(kernel, groups, is_unbiased=is_unbiased)
     for k in range(3):
@@ -65,28 +68,9 @@ def test_pairwise_squared_mmd__three_groups_of_two_sets__as_two_at_a_time(is_unb
 def test_squared_mmd__equal_samples_and_far_tight_ones__0_and_2():
     rows = draw(5, 4)
     masks = split_by(torch.tensor([0] * 5 + [1] * 5))
-    assert float(squared_mmd(gaussian_kernel(torch.cat([rows, rows]), length_scale=1.0), *masks)) < 1e-12
+    assert float(squared_mmd(make_kernel(torch.cat([rows, rows]), 1.0), *masks)) < 1e-12
     far = torch.cat([torch.zeros(5, 4), torch.full((5, 4), 1e3)]).double()
-    assert float(squared_mmd(gaussian_kernel(far, length_scale=1.0), *masks)) == pytest.approx(2)
-
-
-def test_squared_mmd__long_scale__is_the_squared_distance_of_the_means_over_its_square():
-    features, masks = draw(12, 3), split_by(torch.arange(12) % 2)
-    found = squared_mmd(gaussian_kernel(features, length_scale=1e3), *masks) * 1e6
-    gap = features[::2].mean(0) - features[1::2].mean(0)
-    assert float(found) == pytest.approx(float((gap**2).sum()), rel=1e-4)
-
-
-@pytest.mark.parametrize("is_unbiased", [False, True])
-def test_squared_mmd__two_halves_of_one_law__has_the_bias_that_the_formula_says_or_none(is_unbiased):
-    masks, values, kernels = split_by(torch.arange(40) % 2), [], []
-    for seed in range(300):
-        kernel = gaussian_kernel(draw(40, 2, seed=seed), length_scale=1.0)
-        values.append(squared_mmd(kernel, *masks, is_unbiased=is_unbiased))
-        kernels.append((kernel.sum() - 40) / (40 * 39))
-    expected = 0.0 if is_unbiased else 2 / 20 * (1 - float(torch.stack(kernels).mean()))
-    error = float(torch.stack(values).std()) / 300**0.5
-    assert float(torch.stack(values).mean()) == pytest.approx(expected, abs=4 * error)
+    assert float(squared_mmd(make_kernel(far, 1.0), *masks)) == pytest.approx(2)
 
 
 @pytest.mark.parametrize("is_unbiased", [False, True])
@@ -94,7 +78,7 @@ def test_squared_mmd__gradient__as_finite_differences(is_unbiased):
     masks = split_by(torch.tensor([0, 1, 0, 1, 1, 0]))
 
     def measure(features):
-        return squared_mmd(gaussian_kernel(features, length_scale=1.1), *masks, is_unbiased=is_unbiased)
+        return squared_mmd(make_kernel(features, 1.1), *masks, is_unbiased=is_unbiased)
 
     assert torch.autograd.gradcheck(measure, draw(6, 2).requires_grad_())
 
@@ -103,29 +87,51 @@ def test_squared_mmd__gradient__as_finite_differences(is_unbiased):
 def test_squared_mmd__a_group_without_what_it_needs__is_0_with_finite_slopes(count, is_unbiased):
     features = draw(4, 2).requires_grad_()
     first = (torch.arange(4) < count).double()
-    value = squared_mmd(gaussian_kernel(features, length_scale=1.0), first, 1 - first, is_unbiased=is_unbiased)
+    value = squared_mmd(make_kernel(features, 1.0), first, 1 - first, is_unbiased=is_unbiased)
     (slope,) = torch.autograd.grad(value, features)
     assert float(value.detach()) == 0
     assert not slope.any()
 
 
-def test_kernel__far_from_the_origin_in_float32__as_in_float64_at_it():
-    features = draw(6, 3)
-    shifted = (features + 1e3).float()
-    exact = gaussian_kernel(shifted.double(), length_scale=1.0)
-    torch.testing.assert_close(gaussian_kernel(shifted, length_scale=1.0).double(), exact, atol=1e-4, rtol=0)
+def test_squared_mmd__long_scale__is_the_squared_distance_of_the_means_over_its_square():
+    features, weights = draw(12, 3), draw(12, seed=1).abs()
+    masks = [weights * mask for mask in split_by(torch.arange(12) % 2)]
+    gap = masks[0] @ features / masks[0].sum() - masks[1] @ features / masks[1].sum()
+    found = squared_mmd(make_kernel(features, 1e4), *masks)
+    assert float(found) == pytest.approx(float((gap**2).sum()) / 1e8, rel=1e-6)
 
 
-def test_kernel__half_precision__is_computed_in_float32():
-    assert gaussian_kernel(draw(4, 2).bfloat16(), length_scale=1.0).dtype == torch.float32
+def test_squared_mmd__two_samples_of_one_law__averages_the_bias_of_the_formula_or_0():
+    # (sum a^2 + sum b^2) (1 - E k), with E k = (1 + 2 / s^2)^(-dim/2) for standard normal rows.
+    scale, dim, masks = 3.0, 10, split_by((torch.arange(64) >= 45).long())
+    expected = (1 / 45 + 1 / 19) * (1 - (1 + 2 / scale**2) ** (-dim / 2))
+    kernels = [make_kernel(draw(64, dim, seed=seed), scale) for seed in range(100)]
+    biased, unbiased = (
+        torch.stack([squared_mmd(kernel, *masks, is_unbiased=flag) for kernel in kernels]) for flag in (False, True)
+    )
+    assert float(biased.mean()) == pytest.approx(expected, rel=0.03)
+    assert abs(float(unbiased.mean())) < 0.03 * expected
+    assert float(unbiased.min()) < 0
 
 
-def test_kernel__length_scale_of_0__is_refused():
-    with pytest.raises(ConfigError, match=r"length scale above 0, got 0\.0"):
-        gaussian_kernel(draw(2, 2), length_scale=0.0)
+def test_squared_mmd__all_weight_on_one_image__has_no_unbiased_estimate():
+    first, second = torch.tensor([1.0, 1e-30, 0, 0]).double(), torch.tensor([0.0, 0, 1, 1]).double()
+    kernel = make_kernel(draw(4, 2), 1.0)
+    assert float(squared_mmd(kernel, first, second, is_unbiased=True)) == 0
+    assert float(squared_mmd(kernel, first, second)) > 0
 
 
-def test_median_length_scale__known_distances__the_middle_one_and_1_of_equal_vectors():
-    assert float(median_length_scale(torch.tensor([[0.0], [1.0], [5.0]]))) == pytest.approx(4)
-    assert float(median_length_scale(torch.ones(3, 2))) == 1
-    assert float(median_length_scale(torch.ones(1, 2))) == 1
+@pytest.mark.parametrize("norm", [1.0, 2.0])
+def test_pairwise_distances__near_rows_far_from_the_origin_and_from_a_third__are_kept(norm):
+    rows = torch.tensor([[1e4, 0.0], [1e4, 0.01], [0.0, 0.0]])
+    found = pairwise_distances(rows, norm=norm)
+    assert found[0].tolist() == pytest.approx([0, 0.01, 1e4], rel=1e-6)
+    assert not found.diagonal().any()
+
+
+def test_median_distance__pairs_of_different_rows__detached_and_never_0():
+    distances = pairwise_distances(torch.tensor([[0.0], [1.0], [10.0]], requires_grad=True))
+    assert float(median_distance(distances)) == 9
+    assert not median_distance(distances).requires_grad
+    assert float(median_distance(torch.zeros(4, 4))) == 1
+    assert float(median_distance(torch.zeros(1, 1))) == 1

@@ -11,7 +11,7 @@ from auxo.backbones import BackboneConfig
 from auxo.data.fake import oriented_shapes
 from auxo.errors import ConfigError, DataError
 from auxo.interfaces import AbstractImageReader, ImageExhibit, StageStart, TableExhibit, TextExhibit, TrainState
-from auxo.losses.invariance import cell_counts, cell_weights
+from auxo.layers.cell_weights import count_cells, independence_weights
 from auxo.losses.invariance.mmd import MMD
 from auxo.losses.invariance.none import NoPenalty
 from auxo.losses.kernels.rbf import RBF
@@ -125,7 +125,7 @@ def test_update__weights__are_of_the_whole_split_and_not_of_the_batch():
     part = Batch(whole.images[keep], {name: values[keep] for name, values in whole.targets.items()}, keep)
     with torch.no_grad():
         losses = functional.cross_entropy(method.predict(part.images), CLASSES[keep], reduction="none")
-    table = cell_weights(cell_counts(CLASSES, VALUES, num_classes=2, num_values=2)).float()
+    table = independence_weights(count_cells(CLASSES, VALUES, shape=(2, 2))).float()
     u = table[CLASSES[keep], VALUES[keep]]
     metrics = method.update(state, {"train": part}, RUNTIME)
     assert float(metrics["classification_loss"]) == pytest.approx(float((u * losses).sum() / u.sum()))
@@ -150,17 +150,17 @@ def test_predict__batch_without_the_column__gives_the_same_logits():
 
 
 def test_begin__weightings__are_tables_of_the_training_split():
-    counts = cell_counts(CLASSES, VALUES, num_classes=2, num_values=2)
+    counts = count_cells(CLASSES, VALUES, shape=(2, 2))
     for weighting, expected in (
-        ("product", cell_weights(counts)),
-        ("inverse", cell_weights(counts, "inverse")),
+        ("product", independence_weights(counts)),
+        ("inverse", independence_weights(counts, "inverse")),
         ("stratified", torch.ones(2, 2)),
         ("none", torch.ones(2, 2)),
     ):
         _, state = make(replace(CONFIG, weighting=weighting))
         assert torch.allclose(state.prepared["cell_weights"], expected.float())
     _, state = make(replace(CONFIG, clip_weights=1.2))
-    assert torch.allclose(state.prepared["cell_weights"], cell_weights(counts).clamp(max=1.2).float())
+    assert torch.allclose(state.prepared["cell_weights"], independence_weights(counts).clamp(max=1.2).float())
 
 
 def test_required_views__stratified__shows_cells_equally_often():
@@ -220,7 +220,7 @@ def test_exhibits__of_a_run__tell_cells_and_what_features_tell():
     assert torch.equal(shown.images, train.pixels(torch.tensor(places)))
     assert isinstance(text, TextExhibit)
     assert isinstance(cells, TableExhibit)
-    counts = cell_counts(CLASSES, VALUES, num_classes=2, num_values=2)
+    counts = count_cells(CLASSES, VALUES, shape=(2, 2))
     assert [row[:3] for row in cells.rows] == [
         (name, value, int(counts[y, v])) for y, name in enumerate("ab") for v, value in enumerate(("sea", "land"))
     ]

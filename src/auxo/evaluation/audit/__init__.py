@@ -10,7 +10,7 @@ from auxo.evaluation.audit.findings import (
     GroupMeasures,
     PermutationTest,
 )
-from auxo.evaluation.audit.permutations import choose_compared, compare_embeddings, compare_means, permute_within
+from auxo.evaluation.audit.permutations import choose_compared, compare_embeddings, compare_means
 
 __all__ = [
     "AuditConfig",
@@ -24,5 +24,4 @@ __all__ = [
     "choose_compared",
     "compare_embeddings",
     "compare_means",
-    "permute_within",
 ]

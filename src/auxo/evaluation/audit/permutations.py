@@ -1,7 +1,5 @@
 """Tests of whether something depends on a group within strata, by random orders of the groups within them."""
 
-from collections.abc import Iterator
-
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -9,8 +7,9 @@ from torch import Tensor
 from auxo.data import stratified_indices
 from auxo.evaluation.audit.findings import AuditConfig, Embeddings, PermutationTest
 from auxo.layers.cell_weights import count_cells, independence_weights
-from auxo.layers.mmd import gaussian_kernel, median_length_scale, pairwise_squared_mmd
-from auxo.random import derive_seed, named_generator
+from auxo.layers.mmd import median_distance, pairwise_distances, pairwise_squared_mmd
+from auxo.losses.kernels.rbf import RBF
+from auxo.random import derive_seed, named_generator, permute_within
 from auxo.tasks import permutation_p_value
 
 SOURCE = (
@@ -19,31 +18,12 @@ SOURCE = (
     "parts in the code of Makar et al., AISTATS 2022, is ours: theirs rejects nearly always where nothing differs."
 )
 
-_AT_ONCE = 50  # permutations whose weights are held in memory
-
 
 def choose_compared(strata: Int[Tensor, " n"], groups: Int[Tensor, " n"], *, fewest: int) -> Bool[Tensor, " n"]:
     """Return which images are compared: those of cells of at least so many, in strata with two such cells or more."""
-    num_groups = int(groups.max()) + 1 if len(groups) else 1
-    counts = (strata * num_groups + groups).bincount(
-        minlength=num_groups * (int(strata.max()) + 1 if len(strata) else 1)
-    )
-    is_large = counts.view(-1, num_groups) >= fewest
+    is_large = _count_all(strata, groups) >= fewest
     is_large = is_large & (is_large.sum(1, keepdim=True) > 1)
     return is_large[strata, groups]
-
-
-def permute_within(
-    groups: Int[Tensor, " n"], strata: Int[Tensor, " n"], *, draws: int, generator: torch.Generator
-) -> Iterator[Int[Tensor, "draws n"]]:
-    """Yield random orders of the groups within the strata, some at a time."""
-    members = [(strata == number).nonzero().flatten() for number in strata.unique().tolist()]
-    for first in range(0, draws, _AT_ONCE):
-        drawn = groups.repeat(min(_AT_ONCE, draws - first), 1)
-        for places in members:
-            order = torch.rand(len(drawn), len(places), generator=generator, dtype=torch.float64).argsort(1)
-            drawn[:, places] = groups[places][order]
-        yield drawn
 
 
 def compare_means(
@@ -60,21 +40,19 @@ def compare_means(
         permutations: random orders, >= 1.
         seed: of them.
     """
-    num_groups = int(groups.max()) + 1
-    totals = torch.zeros(int(strata.max()) + 1, dtype=torch.float64)
-    means = totals.index_add(0, strata, values) / strata.bincount().clamp_min(1)
+    counts = _count_all(strata, groups)
+    means = torch.zeros(len(counts), dtype=torch.float64).index_add(0, strata, values) / counts.sum(1).clamp_min(1)
     rest = values - means[strata]
-    # Orders within strata keep the numbers of images of the cells.
-    counts = count_cells(strata, groups, shape=(len(totals), num_groups)).flatten().clamp_min(1).double()
+    sizes = counts.flatten().clamp_min(1)  # orders within strata keep them
 
     def measure(drawn: Int[Tensor, "draws n"]) -> Float[Tensor, " draws"]:
-        sums = torch.zeros(len(drawn), len(counts), dtype=torch.float64)
-        sums.scatter_add_(1, strata * num_groups + drawn, rest.expand(len(drawn), -1))
-        return (sums**2 / counts).sum(1) / len(values)
+        sums = torch.zeros(len(drawn), len(sizes), dtype=torch.float64)
+        sums.scatter_add_(1, strata * counts.shape[1] + drawn, rest.expand(len(drawn), -1))
+        return (sums**2 / sizes).sum(1) / len(values)
 
     generator = named_generator(seed, "predictions")
-    drawn = [measure(each) for each in permute_within(groups, strata, draws=permutations, generator=generator)]
-    return _make_test(float(measure(groups[None])), torch.cat(drawn))
+    orders = permute_within(strata, draws=permutations, generator=generator)
+    return _make_test(float(measure(groups[None])), torch.cat([measure(groups[order]) for order in orders]))
 
 
 def compare_embeddings(
@@ -98,8 +76,8 @@ def compare_embeddings(
         seed: of both draws.
     """
     features, strata, groups = _draw_images(features, strata, groups, config=config, seed=seed)
-    scale = float(median_length_scale(features))
-    kernel = gaussian_kernel(features, length_scale=scale)
+    scale = float(median_distance(pairwise_distances(features)))
+    kernel = RBF(sigma=scale).compare(features)
     blocks = [(strata == number).nonzero().flatten() for number in strata.unique().tolist()]
     kernels = [kernel[places][:, places] for places in blocks]
     num_groups = int(groups.max()) + 1
@@ -112,8 +90,8 @@ def compare_embeddings(
         return total / len(strata)
 
     generator = named_generator(seed, "features")
-    drawn = [measure(each) for each in permute_within(groups, strata, draws=config.permutations, generator=generator)]
-    test = _make_test(float(measure(groups[None])), torch.cat(drawn))
+    orders = permute_within(strata, draws=config.permutations, generator=generator)
+    test = _make_test(float(measure(groups[None])), torch.cat([measure(groups[order]) for order in orders]))
     return Embeddings(test, _weigh_discrepancy(kernel, strata, groups), scale, len(strata))
 
 
@@ -134,6 +112,11 @@ def _draw_images(
     return features[places], strata[places], groups[places]
 
 
+def _count_all(strata: Int[Tensor, " n"], groups: Int[Tensor, " n"]) -> Int[Tensor, "strata groups"]:
+    """Return the images of every stratum and group up to the largest numbers."""
+    return count_cells(strata, groups, shape=(max(strata.tolist(), default=0) + 1, max(groups.tolist(), default=0) + 1))
+
+
 def _mark_members(groups: Int[Tensor, "*sets n"], num_groups: int) -> Bool[Tensor, "*sets groups n"]:
     """Return which images are of each group."""
     return groups.unsqueeze(-2) == torch.arange(num_groups).unsqueeze(1)
@@ -152,11 +135,11 @@ def _weigh_discrepancy(
 ) -> float | None:
     """Return the discrepancy where weights make strata and groups independent; ``None`` where a cell is empty."""
     (_, rows), (_, columns) = (each.unique(return_inverse=True) for each in (strata, groups))
-    num_groups = int(columns.max()) + 1
-    if len((rows * num_groups + columns).unique()) < (int(rows.max()) + 1) * num_groups:
+    counts = _count_all(rows, columns)
+    if not counts.all():
         return None
-    members = _mark_members(columns, num_groups).double()
-    found = pairwise_squared_mmd(kernel, members * independence_weights(rows, columns))
+    members = _mark_members(columns, counts.shape[1]).double()
+    found = pairwise_squared_mmd(kernel, members * independence_weights(counts)[rows, columns])
     return float(_average_pairs(found, members.sum(-1)))
 
 

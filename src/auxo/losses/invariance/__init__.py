@@ -9,7 +9,6 @@ from auxo.losses.invariance._interface import (
     KernelPenaltyConfig,
     weighted_mean,
 )
-from auxo.losses.invariance._weights import Weighting, cell_counts, cell_weights, effective_fraction
 
 __all__ = [
     "AbstractInvariance",
@@ -17,11 +16,7 @@ __all__ = [
     "InvarianceTerms",
     "JoinedRows",
     "KernelPenaltyConfig",
-    "Weighting",
-    "cell_counts",
-    "cell_weights",
     "discrepancy",
-    "effective_fraction",
     "find_dependence",
     "weighted_mean",
 ]

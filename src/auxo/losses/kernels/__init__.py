@@ -1,5 +1,5 @@
 """Kernels: how alike two rows are; one module each, built by name."""
 
-from auxo.losses.kernels._interface import KernelConfig, median_distance
+from auxo.losses.kernels._interface import KernelConfig
 
-__all__ = ["KernelConfig", "median_distance"]
+__all__ = ["KernelConfig"]

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
-from auxo.losses.kernels._interface import KernelConfig, measure_distances
+from auxo.layers.mmd import pairwise_distances
+from auxo.losses.kernels._interface import KernelConfig
 
 SOURCE = (
     "Szekely & Rizzo, Energy statistics, J. Statistical Planning and Inference 2013; as a kernel: Sejdinovic et al., "
@@ -22,4 +23,4 @@ class Energy(KernelConfig):
 
     def compare(self, rows: Float[Tensor, "n dim"]) -> Float[Tensor, "n n"]:
         """See :meth:`KernelConfig.compare`."""
-        return -measure_distances(rows, norm=2.0)
+        return -pairwise_distances(rows)

@@ -7,7 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from auxo.losses.kernels._interface import KernelConfig, measure_distances, median_distance
+from auxo.layers.mmd import median_distance, pairwise_distances
+from auxo.losses.kernels._interface import KernelConfig
 from auxo.options import Range
 
 SOURCE = "A standard characteristic kernel (Sriperumbudur et al., JMLR 2010); ours in shortcut removal."
@@ -22,5 +23,5 @@ class Laplace(KernelConfig):
 
     def compare(self, rows: Float[Tensor, "n dim"]) -> Float[Tensor, "n n"]:
         """See :meth:`KernelConfig.compare`."""
-        distances = measure_distances(rows, norm=1.0)
+        distances = pairwise_distances(rows, norm=1.0)
         return torch.exp(-distances / (median_distance(distances) if self.sigma is None else self.sigma))

@@ -8,7 +8,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from auxo.errors import OptionError
-from auxo.losses.kernels._interface import KernelConfig, measure_distances, median_distance
+from auxo.layers.mmd import median_distance, pairwise_distances
+from auxo.losses.kernels._interface import KernelConfig
 from auxo.options import Range
 
 SOURCE = (
@@ -34,7 +35,7 @@ class RBF(KernelConfig):
 
     def compare(self, rows: Float[Tensor, "n dim"]) -> Float[Tensor, "n n"]:
         """See :meth:`KernelConfig.compare`."""
-        distances = measure_distances(rows, norm=2.0)
+        distances = pairwise_distances(rows)
         sigma = median_distance(distances) if self.sigma is None else self.sigma
         kernels = [torch.exp(-distances.square() / (2 * (scale * sigma) ** 2)) for scale in self.scales]
         return torch.stack(kernels).mean(0)

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from auxo.errors import ConfigError, NonFiniteError
 from auxo.interfaces import AbstractImageReader
+from auxo.layers.cell_weights import count_cells, independence_weights
 from auxo.losses import cross_entropy_losses
-from auxo.losses.invariance import cell_counts, cell_weights, discrepancy, weighted_mean
+from auxo.losses.invariance import discrepancy, weighted_mean
 from auxo.losses.kernels import KernelConfig
 from auxo.losses.kernels.rbf import RBF
 from auxo.options import FamilyOptions, Range
@@ -118,8 +119,8 @@ class IndependenceTestConfig(FamilyOptions):
             fix = "the weights have diverged; train again with a lower learning rate"
             raise NonFiniteError(f"finite {self.layer} on {images.split}", "some that are not", fix)
         num_classes, num_values = logits.shape[1], int(values.max()) + 1
-        counts = cell_counts(classes, values, num_classes=num_classes, num_values=num_values)
-        weights = cell_weights(counts)[classes, values] if self.weighted else torch.ones(len(rows)).double()
+        table = independence_weights(count_cells(classes, values, shape=(num_classes, num_values)))
+        weights = table[classes, values] if self.weighted else torch.ones(len(rows)).double()
         kept = _draw_part(len(rows), self.most)
         seen = SplitRows(rows[kept], classes[kept], values[kept], weights[kept])
         found = self.test(seen, num_classes=num_classes, num_values=num_values)

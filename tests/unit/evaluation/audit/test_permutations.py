@@ -4,7 +4,7 @@ import pytest
 import torch
 from scipy.stats import kstest
 
-from auxo.evaluation.audit import AuditConfig, choose_compared, compare_embeddings, compare_means, permute_within
+from auxo.evaluation.audit import AuditConfig, choose_compared, compare_embeddings, compare_means
 
 FEW = AuditConfig(permutations=99)
 
@@ -104,16 +104,6 @@ def test_compare_embeddings__many_images__a_draw_in_their_proportions():
     _, features, strata, groups = draw_world(3, count=300)
     found = compare_embeddings(features, strata, groups, config=AuditConfig(permutations=19, num_embedded=60), seed=0)
     assert found.n == 60
-
-
-def test_permute_within__any_draw__keeps_every_cell_and_moves_images():
-    _, _, strata, groups = draw_world(4)
-    generator = torch.Generator().manual_seed(0)
-    drawn = torch.cat(list(permute_within(groups, strata, draws=70, generator=generator)))
-    assert drawn.shape == (70, 80)
-    for y in (0, 1):
-        assert (drawn[:, strata == y].sum(1) == groups[strata == y].sum()).all()
-    assert len(drawn.unique(dim=0)) == 70
 
 
 def test_choose_compared__small_cells_and_strata_with_one__are_left_out():

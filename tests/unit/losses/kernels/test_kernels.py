@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from auxo.errors import OptionError
-from auxo.losses.kernels import median_distance
 from auxo.losses.kernels.energy import Energy
 from auxo.losses.kernels.laplace import Laplace
 from auxo.losses.kernels.rbf import RBF
@@ -25,24 +24,10 @@ def test_compare__two_rows__are_the_formulas() -> None:
         assert float(found[0, 2]) == (0.0 if isinstance(kernel, Energy) else 1.0)
 
 
-def test_median_distance__pairs_of_different_rows__detached_and_never_0() -> None:
-    rows = torch.tensor([[0.0], [1.0], [10.0]], dtype=torch.float64, requires_grad=True)
-    distances = torch.cdist(rows, rows)
-    assert float(median_distance(distances)) == 9.0
-    assert not median_distance(distances).requires_grad
-    assert float(median_distance(torch.zeros(4, 4))) == 1.0
-    assert float(median_distance(torch.zeros(1, 1))) == 1.0
-
-
 @pytest.mark.parametrize("kernel", [RBF(sigma=None), Laplace(sigma=None)])
 def test_compare__median_scale__does_not_change_with_the_rows_unit(kernel: RBF | Laplace) -> None:
     rows = torch.randn(9, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     assert torch.allclose(kernel.compare(rows), kernel.compare(1000 * rows))
-
-
-def test_compare__rows_far_from_the_origin__keep_small_distances() -> None:
-    rows = torch.tensor([[1e4, 0.0], [1e4, 0.01]])
-    assert float(RBF(sigma=0.01).compare(rows)[0, 1]) == pytest.approx(math.exp(-0.5), rel=0.1)
 
 
 def test_compare__equal_rows__have_finite_gradients() -> None:

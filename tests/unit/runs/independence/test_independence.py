@@ -8,7 +8,8 @@ from scipy import stats
 
 from auxo.errors import ConfigError, NonFiniteError
 from auxo.interfaces import AbstractImageReader
-from auxo.losses.invariance import cell_counts, cell_weights, discrepancy
+from auxo.layers.cell_weights import count_cells, independence_weights
+from auxo.losses.invariance import discrepancy
 from auxo.losses.kernels.rbf import RBF
 from auxo.runs.independence import Dependence, IndependenceTestConfig, SplitRows
 from auxo.runs.independence.chunks import Chunks, compare_mean
@@ -26,7 +27,7 @@ def make_rows(seed: int, *, tells: float, count: int = 80) -> SplitRows:
     values = torch.where(torch.rand(count, generator=draws) < 0.8, classes, 1 - classes)
     noise = torch.randn(count, 3, generator=draws, dtype=torch.float64)
     rows = 2.0 * classes[:, None] + tells * values[:, None] + noise
-    weights = cell_weights(cell_counts(classes, values, **SIZES))[classes, values]
+    weights = independence_weights(count_cells(classes, values, shape=(2, 2)))[classes, values]
     return SplitRows(rows, classes, values, weights)
 
 
