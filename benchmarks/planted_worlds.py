@@ -20,10 +20,14 @@ import torch
 import tyro
 
 from auxo.gates.hypergradient import HypergradientGate
+from auxo.options import find_member
+from auxo.pretexts.fusions import FusionConfig
+from auxo.pretexts.fusions.attention import Attention
 from comparison import describe, difference
 
-_World: TypeAlias = Literal["confused", "corners", "tasks", "harm", "between", "shortcut"]
+_World: TypeAlias = Literal["confused", "corners", "tasks", "harm", "between", "shortcut", "attention"]
 _Found: TypeAlias = dict[str, list[float]]
+_RELU = {"relu": True}
 
 sys.path.append(str(Path(__file__).parents[1] / "tests" / "mechanism"))
 
@@ -32,9 +36,10 @@ sys.path.append(str(Path(__file__).parents[1] / "tests" / "mechanism"))
 class Options:
     """What to measure."""
 
-    worlds: tuple[_World, ...] = ("confused", "corners", "tasks", "harm", "between", "shortcut")
+    worlds: tuple[_World, ...] = ("confused", "corners", "tasks", "harm", "between", "shortcut", "attention")
     """MAXL's sub-clusters that are confused with other classes, or are not; a helpful task among three; a harmful task
-    beside a generated one; classes between others; a loud shortcut that is turned round."""
+    beside a generated one; classes between others; a loud shortcut that is turned round; encoders of which another is
+    right for each image."""
     seeds: int = 10
     """Each draws the world, first weights and orders anew."""
 
@@ -116,6 +121,35 @@ def measure_shortcut(seeds: int) -> tuple[_Found, _Found]:
     return found, {}
 
 
+def measure_attention(seeds: int) -> tuple[_Found, _Found]:
+    """Return accuracies by fusion, and the weight on the encoder that is right."""
+    world: ModuleType = importlib.import_module("attention_world")
+    mixed = {name: find_member(FusionConfig, name)(**_RELU) for name in ("concatenation", "mean", "learned_scalar")}
+    attention = Attention.Config(**_RELU)
+    lines: dict[str, tuple[FusionConfig, dict[str, bool]]] = {
+        "oracle": (mixed["concatenation"], {"is_told": True}),
+        "attention": (attention, {}),
+        "attention, global": (replace(attention, query="global"), {}),
+        "attention, static": (replace(attention, query="static"), {}),
+        "attention, 4 heads": (replace(attention, heads=4), {}),
+        "channel gate": (find_member(FusionConfig, "channel_gate")(**_RELU), {}),
+        **{name: (fusion, {}) for name, fusion in mixed.items()},
+        "one encoder": (find_member(FusionConfig, "best_single")(encoder="one", **_RELU), {}),
+        "ensemble": (find_member(FusionConfig, "logit_ensemble")(), {}),
+        "no gradient in the scores": (attention, {"is_broken": True}),
+        "labels exchanged": (attention, {"is_shuffled": True}),
+    }
+    found: _Found = {}
+    told: _Found = {}
+    for seed in range(seeds):
+        for name, (fusion, changes) in lines.items():
+            method, shown = world.train(fusion, seed, **changes)
+            found.setdefault(name, []).append(world.accuracy(method, shown))
+            if method.fusion.weighs:
+                told.setdefault(name, []).append(world.attend(method, shown)[0])
+    return found, told
+
+
 def _judge(world: ModuleType, config: object, seed: int, **more: object) -> float:
     """Return the accuracy of a line."""
     accuracy: float = world.accuracy(*world.train(config, seed, **more)[:2])
@@ -143,6 +177,7 @@ def main(options: Options) -> None:
         "harm": (measure_harm, ("single", "equal")),
         "between": (measure_between, ("alone",)),
         "shortcut": (measure_shortcut, ("ERM", "weighted ERM", "MMD")),
+        "attention": (measure_attention, ("concatenation", "attention, static")),
     }
     for name in options.worlds:
         measure, baselines = measures[name]
