@@ -53,7 +53,19 @@ class InvarianceTerms(NamedTuple):
 
 
 class AbstractInvariance(nn.Module, ABC):
-    """Makes two terms of the rows of a joined batch."""
+    """Makes two terms of the rows of a joined batch.
+
+    Args:
+        config: options.
+        num_classes: of the task.
+        num_values: of the column.
+    """
+
+    config: "InvarianceConfig"
+
+    def __init__(self, config: "InvarianceConfig", *, num_classes: int, num_values: int) -> None:
+        super().__init__()
+        self.config, self.num_classes, self.num_values = config, num_classes, num_values
 
     @abstractmethod
     def forward(self, rows: JoinedRows) -> InvarianceTerms:

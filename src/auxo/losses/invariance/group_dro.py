@@ -27,11 +27,6 @@ class GroupDRO(AbstractInvariance):
     r"""The loss :math:`\sum_g q_g L_g` with :math:`q_g \propto q_g \exp(\eta L_g)` moved at every step.
 
     A group without images in a batch has the loss 0 there.
-
-    Args:
-        config: options.
-        num_classes: of the task.
-        num_values: of the column.
     """
 
     @dataclass(frozen=True, kw_only=True)
@@ -47,11 +42,11 @@ class GroupDRO(AbstractInvariance):
             """Return it."""
             return GroupDRO(self, num_classes=num_classes, num_values=num_values)
 
+    config: Config
     weights: Tensor
 
     def __init__(self, config: Config, *, num_classes: int, num_values: int) -> None:
-        super().__init__()
-        self.config, self.num_classes, self.num_values = config, num_classes, num_values
+        super().__init__(config, num_classes=num_classes, num_values=num_values)
         count = num_values if config.groups == "values" else num_classes * num_values
         self.register_buffer("weights", torch.full((count,), 1 / count))
 

@@ -15,13 +15,7 @@ SOURCE = (
 
 
 class HSIC(AbstractInvariance):
-    """The penalty alpha HSIC between features and the column in the joined batch.
-
-    Args:
-        config: options.
-        num_classes: of the task.
-        num_values: of the column.
-    """
+    """The penalty alpha HSIC between features and the column in the joined batch."""
 
     @dataclass(frozen=True, kw_only=True)
     class Config(KernelPenaltyConfig):
@@ -31,9 +25,7 @@ class HSIC(AbstractInvariance):
             """Return it."""
             return HSIC(self, num_classes=num_classes, num_values=num_values)
 
-    def __init__(self, config: Config, *, num_classes: int, num_values: int) -> None:
-        super().__init__()
-        self.config, self.num_classes, self.num_values = config, num_classes, num_values
+    config: Config
 
     def forward(self, rows: JoinedRows) -> InvarianceTerms:
         """Return the class loss and the weighted criterion."""

@@ -26,11 +26,6 @@ class IRM(AbstractInvariance):
     r"""The penalty :math:`\beta` times the mean over groups of :math:`(\partial_w L_g(w f))^2` at :math:`w = 1`.
 
     The derivative of an image's cross-entropy is :math:`\sum_k (p_k - 1[k = y]) f_k`, so no second pass is needed.
-
-    Args:
-        config: options.
-        num_classes: of the task.
-        num_values: of the column.
     """
 
     @dataclass(frozen=True, kw_only=True)
@@ -46,9 +41,7 @@ class IRM(AbstractInvariance):
             """Return it."""
             return IRM(self, num_classes=num_classes, num_values=num_values)
 
-    def __init__(self, config: Config, *, num_classes: int, num_values: int) -> None:
-        super().__init__()
-        self.config, self.num_classes, self.num_values = config, num_classes, num_values
+    config: Config
 
     def forward(self, rows: JoinedRows) -> InvarianceTerms:
         """Return the class loss and the weighted penalty."""

@@ -15,13 +15,7 @@ SOURCE = (
 
 
 class MMD(AbstractInvariance):
-    r"""The penalty :math:`\alpha \mathrm{MMD}^2` between the samples of the column's values in the joined batch.
-
-    Args:
-        config: options.
-        num_classes: of the task.
-        num_values: of the column.
-    """
+    r"""The penalty :math:`\alpha \mathrm{MMD}^2` between the samples of the column's values in the joined batch."""
 
     @dataclass(frozen=True, kw_only=True)
     class Config(KernelPenaltyConfig):
@@ -36,9 +30,7 @@ class MMD(AbstractInvariance):
             """Return it."""
             return MMD(self, num_classes=num_classes, num_values=num_values)
 
-    def __init__(self, config: Config, *, num_classes: int, num_values: int) -> None:
-        super().__init__()
-        self.config, self.num_classes, self.num_values = config, num_classes, num_values
+    config: Config
 
     def forward(self, rows: JoinedRows) -> InvarianceTerms:
         """Return the class loss and the weighted discrepancy."""

@@ -8,11 +8,7 @@ SOURCE = "Importance weighting alone; the weighted baseline of Makar et al., AIS
 
 
 class NoPenalty(AbstractInvariance):
-    """The class loss alone.
-
-    Args:
-        config: options.
-    """
+    """The class loss alone."""
 
     @dataclass(frozen=True, kw_only=True)
     class Config(WeightedLossConfig):
@@ -20,12 +16,9 @@ class NoPenalty(AbstractInvariance):
 
         def build(self, *, num_classes: int, num_values: int) -> "NoPenalty":
             """Return it."""
-            del num_classes, num_values
-            return NoPenalty(self)
+            return NoPenalty(self, num_classes=num_classes, num_values=num_values)
 
-    def __init__(self, config: Config) -> None:
-        super().__init__()
-        self.config = config
+    config: Config
 
     def forward(self, rows: JoinedRows) -> InvarianceTerms:
         """Return the class loss, and 0."""

@@ -23,13 +23,7 @@ SOURCE = (
 
 
 class VREx(AbstractInvariance):
-    r"""The mean of the groups' risks and :math:`\beta` times their variance, over the groups in the joined batch.
-
-    Args:
-        config: options.
-        num_classes: of the task.
-        num_values: of the column.
-    """
+    r"""The mean of the groups' risks and :math:`\beta` times their variance, over the groups in the joined batch."""
 
     @dataclass(frozen=True, kw_only=True)
     class Config(InvarianceConfig):
@@ -46,9 +40,7 @@ class VREx(AbstractInvariance):
             """Return it."""
             return VREx(self, num_classes=num_classes, num_values=num_values)
 
-    def __init__(self, config: Config, *, num_classes: int, num_values: int) -> None:
-        super().__init__()
-        self.config, self.num_classes, self.num_values = config, num_classes, num_values
+    config: Config
 
     def forward(self, rows: JoinedRows) -> InvarianceTerms:
         """Return the mean risk and the weighted variance."""
