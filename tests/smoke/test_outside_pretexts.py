@@ -69,6 +69,7 @@ def test_two_views__in_pretraining__has_its_options(auxo, tmp_path, monkeypatch,
     assert "expected --pretext.width >= 1, got 0" in answer.err
 
 
+@pytest.mark.slow
 def test_sweep__options_of_a_pretext_of_a_file__are_searched_in_processes(auxo, tmp_path, monkeypatch, shapes_folder):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "puzzles.py").write_text(PUZZLES)

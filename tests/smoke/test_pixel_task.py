@@ -161,6 +161,7 @@ def test_compare__worker_processes__make_the_runs(auxo, tmp_path):
     assert len(list((tmp_path / "grid").glob("*/model.safetensors"))) == 2
 
 
+@pytest.mark.slow
 def test_sweep__worker_processes__choose_on_the_primary_measure(auxo, tmp_path):
     words = ("--search", "method.optimizer.lr=choice:0.001,0.03", "--trials", "2", "--sampler", "grid")
     answer = auxo("sweep", f"{PIXELS}:recipe", *QUICK, "--epochs", "1", *words, "--out", tmp_path / "sweep")

@@ -83,6 +83,7 @@ def test_train__with_what_another_run_left_in_the_cache__has_the_same_numbers_an
     assert one["flops"] == two["flops"]
 
 
+@pytest.mark.slow
 def test_train__two_processes__have_the_numbers_of_one(words, run, tmp_path):
     run_together(*words, "--out", tmp_path / "two")
     places = [path / "checkpoints" / "train-prepared.safetensors" for path in (run, tmp_path / "two")]
@@ -138,6 +139,7 @@ def test_evaluate__finished_run__measures_again_and_begins_nothing(auxo, run):
     assert calls == []
 
 
+@pytest.mark.slow
 def test_compare__beside_another_method__takes_the_start_off_the_budget(auxo, shapes_folder, tmp_path):
     out = tmp_path / "comparison"
     common = ("--data.train", shapes_folder, *QUICK, "--backbone.name", "resnet8")

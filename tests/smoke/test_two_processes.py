@@ -64,6 +64,7 @@ def test_train__batch_norm_of_each_process_alone__reports_what_the_saved_model_a
         assert ours["parts"]["class"] == theirs["parts"]["class"]
 
 
+@pytest.mark.slow
 def test_train__labels_learned_anew__found_by_two_processes_as_by_one(auxo, tmp_path, shapes_folder):
     out, checkpoints = tmp_path / "two", tmp_path / "two" / "checkpoints"
     words = ("--invent.epochs", "1", "--learn.epochs", "1", "--training.no-tensorboard", "--runtime.threads", "1")

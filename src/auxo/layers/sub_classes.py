@@ -118,6 +118,19 @@ class SubClasses(nn.Module):
                 raise DataError("a sub-class for every value of a class", got, "raise sub-classes")
         return within
 
+    def require_members(self, labels: Int[Tensor, " n"]) -> None:
+        """Refuse classes that cannot be divided into their number of clusters.
+
+        Raises:
+            DataError: a class has fewer images than sub-classes.
+        """
+        for number, (found, count) in enumerate(
+            zip(labels.bincount(minlength=len(self.counts)), self.counts, strict=True)
+        ):
+            if found < count:
+                got = f"{found} images in class {number} of {count} sub-classes"
+                raise DataError("as many images as sub-classes in every class", got, "lower sub-classes")
+
     def cluster(self, features: Float[Tensor, "n dim"], labels: Int[Tensor, " n"], *, seed: int) -> Int[Tensor, " n"]:
         """Return the cluster of each image among those of its class, by k-means on features.
 
@@ -126,12 +139,10 @@ class SubClasses(nn.Module):
         """
         from sklearn.cluster import KMeans
 
+        self.require_members(labels)
         within = torch.zeros_like(labels)
         for number, count in enumerate(self.counts):
             rows = features[labels == number].double().numpy()
-            if len(rows) < count:
-                got = f"{len(rows)} images in class {number} of {count} sub-classes"
-                raise DataError("as many images as sub-classes in every class", got, "lower sub-classes")
             found = KMeans(count, n_init=10, random_state=seed % 2**32).fit_predict(rows)
             within[labels == number] = torch.from_numpy(found).long()
         return within

@@ -278,6 +278,7 @@ class MAXL(AbstractMethod):
         elif source == "column":
             within = divided.rank(images.targets[self.config.column], classes, column=self.config.column)
         else:
+            divided.require_members(classes)  # before an autoencoder is trained for nothing
             of_backbone = self.config.clusters_of == "backbone"
             features = images.features(self.backbone) if of_backbone else encode_images(images, start)
             within = divided.cluster(features, classes, seed=start.seed)
@@ -285,18 +286,17 @@ class MAXL(AbstractMethod):
 
     def _train_network(self, state: TrainState, batch: Batch, runtime: Runtime) -> Metrics:
         """Follow both losses with the labels fixed."""
-        config = self.config
         with runtime.autocast():
             pooled = self.backbone(batch.images).pooled
-            terms = focal_terms(self.semantic(pooled), gamma=config.gamma)
+            terms = focal_terms(self.semantic(pooled), gamma=self.config.gamma)
         classification_loss = batch.mean(terms.gather(1, batch.labels.unsqueeze(1)).squeeze(1))
-        if config.labels == "none":
+        if self.config.labels == "none":
             runtime.step(state.optimizers["main"], classification_loss)
             return {"classification_loss": classification_loss.detach()}
         with torch.no_grad(), runtime.autocast():
             targets = self._label_images(batch)
         with runtime.autocast():
-            auxiliary_terms = focal_terms(self.auxiliary(pooled), gamma=config.gamma)
+            auxiliary_terms = focal_terms(self.auxiliary(pooled), gamma=self.config.gamma)
         auxiliary_loss = batch.mean((targets * auxiliary_terms).sum(dim=1))
         metrics = {"classification_loss": classification_loss.detach(), "auxiliary_loss": auxiliary_loss.detach()}
         if state.kind == "first, monitored":
@@ -305,7 +305,7 @@ class MAXL(AbstractMethod):
             shared = dict(self.backbone.named_parameters())
             step = GateStep(batch, runtime, primary_loss=classification_loss, shared=shared)
             metrics.update(self.monitor.look(step, {"auxiliary": auxiliary_loss}))
-        runtime.step(state.optimizers["main"], classification_loss + config.auxiliary_weight * auxiliary_loss)
+        runtime.step(state.optimizers["main"], classification_loss + self.config.auxiliary_weight * auxiliary_loss)
         return metrics
 
     def _label_images(self, batch: Batch) -> Float[Tensor, "n total"]:
