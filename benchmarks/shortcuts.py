@@ -272,8 +272,8 @@ def draw_curves(options: Options, path: Path) -> None:
         axis.set_xlabel("strength on test images")
         if number == 1:
             axis.set_ylabel("AUROC, %")
-            axis.legend(fontsize=6)
-    figure.tight_layout()
+            figure.legend(*axis.get_legend_handles_labels(), loc="lower center", ncols=4, fontsize=7)
+    figure.tight_layout(rect=(0, 0.15, 1, 1))
     figure.savefig(path, dpi=130)
 
 
