@@ -81,7 +81,7 @@ class _Given(AbstractNetworks):
 
     def load(self, name: str, source: str, **_: object) -> AbstractBackbone:
         """Refuse: nothing is loaded here."""
-        raise NotImplementedError(name, source)
+        raise LookupError(f"{name} of {source}: all encoders here are there already")
 
 
 class _Rows(AbstractImageReader):
@@ -111,7 +111,7 @@ class _Rows(AbstractImageReader):
 
     def pixels(self, positions: Tensor) -> Tensor:
         """Refuse: there are none."""
-        raise NotImplementedError(positions)
+        raise LookupError(f"{len(positions)} images: there are features alone")
 
 
 def _prepare(method: AbstractMethod, rows: Tensor, labels: Tensor, draw: int) -> Mapping[str, Tensor]:

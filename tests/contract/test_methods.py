@@ -1,14 +1,16 @@
 """What every registered method must do, whatever it is."""
 
 from dataclasses import replace
-from types import MappingProxyType
 
 import pytest
 import torch
 
 from auxo.backbones import BackboneConfig
+from auxo.data import InputPipeline
 from auxo.data.fake import oriented_shapes
+from auxo.data.splits import TrainSplit
 from auxo.errors import ConfigError
+from auxo.evaluation.images import ImageReader
 from auxo.gates.dwa import DWAGate
 from auxo.gates.frozen import FrozenGate
 from auxo.gates.gcs import GCSGate
@@ -17,7 +19,7 @@ from auxo.gates.hypergradient import HypergradientGate
 from auxo.gates.torchjd import TorchJDGate
 from auxo.gates.uncertainty import UncertaintyGate
 from auxo.gates.uniform import UniformGate
-from auxo.interfaces import AbstractImageReader, StageStart, TrainState
+from auxo.interfaces import StageStart, TrainState
 from auxo.losses import LDAM, Focal
 from auxo.losses.invariance.group_dro import GroupDRO
 from auxo.losses.invariance.hsic import HSIC
@@ -57,7 +59,7 @@ from auxo.runtime import Runtime, RuntimeConfig
 from auxo.solvers.layerwise import LayerwiseSolver
 from auxo.solvers.mfac import MFACSolver
 from auxo.tasks import Classification, Target
-from auxo.types import Batch
+from auxo.types import Batch, Column
 
 LDAM_DRW = LDAM(class_weights="effective_number", reweight_after=0.0)
 PASSES = {"train": 2, "second": 2}
@@ -166,28 +168,23 @@ def make(config, seed=0):
     task = Classification(class_names=names, channels=3, height=SIDE, width=SIDE, class_counts=(6, 6, 6, 6))
     columns = {"fine": Target("fine", ("p", "q", "r"))}
     method = config.build(Networks(BackboneConfig(), task, seed=seed, columns=columns)).train()
-    start = StageStart({"train": Shown()}, seed, torch.device("cpu"))
-    prepared = method.begin(start).tensors if config.learned_columns else {}  # others are shown no images here
+    start = StageStart({"train": read_training(method)}, seed, torch.device("cpu"))
+    prepared = method.begin(start).tensors if config.learned_columns else {}
     return method, TrainState(method.optimizers(), seed=seed, prepared=prepared)
 
 
-class Shown(AbstractImageReader):
-    """Training images of which a method may read what is known of them: two of each class with each value."""
-
-    split = "train"
-    targets = MappingProxyType({"label": torch.arange(24) % 4, "fine": torch.arange(24) % 3})
-
-    def __len__(self):
-        return 24
-
-    def read(self, function):
-        raise NotImplementedError
-
-    def features(self, network=None):
-        raise NotImplementedError
-
-    def pixels(self, positions):
-        raise NotImplementedError
+def read_training(method):
+    """Training images, two of each class with each value of a further column."""
+    source = oriented_shapes(24, size=SIDE, seed=5)
+    label, values = source.columns["label"], torch.arange(24)
+    source = source.with_columns(
+        {"label": label._replace(values=values % 4), "fine": Column(values % 3, ("p", "q", "r"))}
+    )
+    pipeline, runtime = (
+        InputPipeline.from_source(source),
+        Runtime(config=RuntimeConfig(device="cpu"), device=torch.device("cpu")),
+    )
+    return ImageReader(method, TrainSplit(source), pipeline=pipeline, runtime=runtime, batch_size=12)
 
 
 def batches(config, step=0):

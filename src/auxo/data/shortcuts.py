@@ -102,6 +102,7 @@ def draw_cues(
         [0, 1, 0]
     """
     uniform = torch.rand(len(classes), generator=generator, dtype=torch.float64)
+    # Drawn for every image, needed or not: so each keeps its draws at every strength.
     other = 1 + torch.randint(num_values - 1, (len(classes),), generator=generator)
     own = classes % num_values
     return torch.where(uniform < strength, own, (own + other) % num_values)
@@ -175,7 +176,7 @@ def patch_images(
     """
     side = round(_PATCH_PART * images.shape[3])
     low, high = slice(0, side), slice(-side, None)
-    patched = images.clone()
+    patched = images.clone()  # the source is shared by all strengths
     for value, (rows, columns) in enumerate(((low, high), (high, low), (low, low), (high, high))[:num_values]):
         patched[(values == value).nonzero().flatten(), (value + 1) % 3, rows, columns] = _SATURATED
     return patched

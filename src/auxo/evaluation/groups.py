@@ -73,6 +73,7 @@ def group_images(source: AbstractSource, name: str, *, task: AbstractTask, bins:
         raise ConfigError("a further column of the data", got, "name one that its file has")
     if name in {target.name for target in task.targets}:
         raise ConfigError("a further column of the data", f"{name!r}, which is to be predicted", "name another")
+    # What has no value is no group of its own: that it is missing need not mean the same in two images.
     is_known = torch.tensor([each != NO_VALUE for each in column.names])[column.values]
     groups = _keep_present(column, is_known)
     present = Column(groups.values[is_known], groups.names)

@@ -49,6 +49,7 @@ def pair_values(right: Column, column: Column) -> dict[str, str]:
     rows = counts[present]
     excess = rows / rows.sum(1, keepdim=True) - rows.sum(0) / rows.sum()
     if len(column.names) >= len(present):
+        # One value for each class: were one usual in two, no strength would turn both classes round.
         places = linear_sum_assignment(excess.numpy(), maximize=True)[1].tolist()
     else:
         places = excess.argmax(1).tolist()
@@ -178,7 +179,7 @@ def _weigh_images(
         if total and strength < 1 and usual == total:
             fix = "add such images, or choose another strength"
             raise DataError(f"images of {name} with another value of {column}", "none", fix)
-        share = total / float(counts.sum())
+        share = total / float(counts.sum())  # classes keep their frequencies
         if usual < total:
             wanted[y] = share * (1 - strength) * counts[y] / (total - usual)
         if place is not None:

@@ -65,7 +65,7 @@ def arrangement(subject: Subject, classes: list[int], config: ExplainConfig) -> 
         "kind": "settings",
         "run": subject.run,
         "split": subject.split,
-        "num_pictures": len(indices),
+        "num_images": len(indices),
         "num_features": num_features,
         "perplexity": perplexity,
         "divergence": divergence,

@@ -138,7 +138,7 @@ def _explain_batch(
             "attention": [[round(value, _DECIMALS) for value in line] for line in relative[place].tolist()],
         }
         shown = Attention(inputs.pixels[place].numpy(), attention.numpy(), row["label"], row["predicted"], covered)
-        made.append(({"kind": "picture", **row}, shown))
+        made.append(({"kind": "image", **row}, shown))
     return made
 
 

@@ -67,17 +67,17 @@ def attend_groups(
     names = subject.right.names
     if label not in names:
         raise ConfigError(f"a class of {', '.join(names)}", repr(label), "name one of them")
-    layer, _ = choose_map(subject, config.layer)
+    layer, _ = choose_map(subject, config.layer)  # one for all values, or their maps could not be compared
     made = []
     for value, places in groups.items():
         order = torch.randperm(len(places), generator=named_generator(config.seed, "explain", "groups", label, value))
         chosen = places[order[:_MOST]]
         shown = [image for _, image in explain_images(subject, chosen, names.index(label), layer, config)]
-        made.append(GroupSaliency(value, len(shown), _average(shown), shown[: config.per_class]))
+        made.append(GroupSaliency(value, len(shown), _average_maps(shown), shown[: config.per_class]))
     return ClassSaliency(label, layer, made)
 
 
-def _average(shown: Sequence[Attention]) -> Attention:
+def _average_maps(shown: Sequence[Attention]) -> Attention:
     """Return the mean of images and of their maps, with the answer that was given most often."""
     pixels = np.stack([each.pixels for each in shown]).mean(axis=0).round().astype(np.uint8)
     attention = np.stack([each.attention for each in shown]).mean(axis=0)

@@ -115,7 +115,7 @@ class Subject:
         return {
             "split": self.split,
             "index": index,
-            "picture": self.source.describe(index),
+            "image": self.source.describe(index),
             "label": right.names[int(right.values[index])],
             "predicted": None if predicted is None else right.names[predicted],
         }

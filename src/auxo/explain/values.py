@@ -45,7 +45,7 @@ def tell_values(subject: Subject, classes: list[int], config: ExplainConfig) -> 
         rows[-1] |= means
     for place, index in enumerate(indices.tolist()):
         told = {name: float(column[place]) for name, column in values.items()}
-        image = {"split": subject.split, "index": index, "picture": subject.source.describe(index)}
+        image = {"split": subject.split, "index": index, "image": subject.source.describe(index)}
         rows.append({"kind": "image", **image, "label": right.names[int(of_images[place])], **told})
     overall = ", ".join(f"{name} {float(column.mean()):.2f}" for name, column in values.items())
     return ToldValues(rows, f"values: {overall}, means over {len(indices)} images; by class and image in values.jsonl")

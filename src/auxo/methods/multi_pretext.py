@@ -211,7 +211,7 @@ class MultiPretext(AbstractMethod):
         built = {"main": self.config.optimizer.build(rest)}
         if self.config.tune.is_on:
             built["encoders"] = self.config.optimizer.build(self.backbone.parameters())
-            for group in built["encoders"].param_groups:
+            for group in built["encoders"].param_groups:  # before a schedule takes the rate to begin with
                 group["lr"] *= self.config.tune.rate
         return built
 
@@ -220,6 +220,7 @@ class MultiPretext(AbstractMethod):
         config, images = self.config, start.images["train"]
         tensors: dict[str, Tensor] = {}
         if config.features == "once" or config.standardise or config.fusion.prepares:
+            # One encoder at a time: each has a file of its own in the cache, whatever others are beside it.
             rows = torch.cat([images.features(encoder) for encoder in self.backbone.members], 1)
             if config.standardise:
                 tensors |= {_MEAN: rows.mean(0), _SCALE: _find_scale(rows)}
@@ -250,7 +251,7 @@ class MultiPretext(AbstractMethod):
         losses = {"classification_loss": torch.stack(labels).sum(), **self.fusion.further_losses(fused, step)}
         if is_tuned and _ANCHOR in state.prepared:
             losses["anchor_loss"] = self.config.tune.anchor * self._measure_distance(state.prepared[_ANCHOR])
-        self._step(state, torch.stack(list(losses.values())).sum(), runtime, is_tuned=is_tuned)
+        self._move_weights(state, torch.stack(list(losses.values())).sum(), runtime, is_tuned=is_tuned)
         told = {name: loss.detach() for name, loss in losses.items()}
         return told if fused.weights is None else {**told, **self._tell_weights(fused.weights.detach(), step)}
 
@@ -264,7 +265,7 @@ class MultiPretext(AbstractMethod):
         if self.fusion.predicts_alone:
             parts: Sequence[Tensor] = ()
         else:
-            parts = self._standardise(self.backbone(images).pooled)
+            parts = self._standardise_parts(self.backbone(images).pooled)
         fused: Fused = self.fusion(parts, own)
         return fused
 
@@ -311,12 +312,12 @@ class MultiPretext(AbstractMethod):
         """Return the standardised features of each encoder, attached to the graph where the encoders are trained."""
         if _FEATURES in state.prepared:
             kept = state.prepared[_FEATURES]
-            return self._standardise(kept[batch.indices.to(kept.device)])
+            return self._standardise_parts(kept[batch.indices.to(kept.device)])
         with torch.set_grad_enabled(is_tuned):
             rows = self.backbone(batch.images).pooled
-        return self._standardise(rows)
+        return self._standardise_parts(rows)
 
-    def _standardise(self, rows: Float[Tensor, "batch dim"]) -> Sequence[Float[Tensor, "batch _"]]:
+    def _standardise_parts(self, rows: Float[Tensor, "batch dim"]) -> Sequence[Float[Tensor, "batch _"]]:
         """Return the features of each encoder, standardised."""
         standard: Float[Tensor, "batch dim"] = (rows.to(self.mean.dtype) - self.mean) / self.scale
         parts: Sequence[Tensor] = standard.split(self.backbone.totals, 1)
@@ -329,8 +330,9 @@ class MultiPretext(AbstractMethod):
         pairs = zip(weights, starts, strict=True)
         return torch.stack([(weight.flatten() - start).square().sum() for weight, start in pairs]).sum()
 
-    def _step(self, state: TrainState, loss: Float[Tensor, ""], runtime: Runtime, *, is_tuned: bool) -> None:
+    def _move_weights(self, state: TrainState, loss: Float[Tensor, ""], runtime: Runtime, *, is_tuned: bool) -> None:
         """Move the fusion, and the encoders where they are trained along, by one backward pass."""
+        # Two optimisers, one graph: stepping them in turn would pass through it twice.
         moved = ("main", "encoders") if is_tuned else ("main",)
         parameters = [parameters_of(state.optimizers[name]) for name in moved]
         gradients = torch.autograd.grad(loss, [each for group in parameters for each in group], allow_unused=True)
@@ -358,7 +360,7 @@ def place_of(name: str) -> str:
 
 def _find_scale(rows: Float[Tensor, "n dim"]) -> Float[Tensor, " dim"]:
     """Return the standard deviation of each feature, and 1 for one that is the same everywhere."""
-    deviation = rows.std(0, correction=0)
+    deviation = rows.std(0, correction=0)  # of a constant column it is rounding, not 0
     return torch.where(deviation > 1e-6 * rows.abs().amax(0), deviation, 1.0)
 
 

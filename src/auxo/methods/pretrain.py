@@ -98,6 +98,7 @@ class Pretraining(AbstractPretextMethod):
 
     def __init__(self, config: Config, networks: AbstractNetworks) -> None:
         super().__init__(config, networks)
+        # Weights that are not random are the same for all stages, whatever random numbers are asked for.
         if config.first_weights != _SHARED and not networks.begins_trained:
             self.backbone = networks.new(config.first_weights)
         self.pretext = config.chosen_pretext.build(self.backbone, seed=networks.seed)

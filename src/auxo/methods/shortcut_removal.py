@@ -139,8 +139,7 @@ class ShortcutRemoval(AbstractMethod):
         with runtime.autocast():
             embedding = self.backbone(batch.images).pooled
             logits = self.semantic(embedding)
-        rows = self._join_rows(batch, embedding, logits, state.prepared[_CELL_WEIGHTS], runtime)
-        rows = rows._replace(progress=state.progress)
+        rows = self._join_rows(batch, embedding, logits, state, runtime)
         terms = self.invariance(rows)
         runtime.step(state.optimizers["main"], terms.prediction + terms.penalty)
         return {"classification_loss": terms.prediction.detach(), "invariance_loss": terms.penalty.detach()}
@@ -181,18 +180,20 @@ class ShortcutRemoval(AbstractMethod):
         batch: Batch,
         embedding: Float[Tensor, "batch dim"],
         logits: Float[Tensor, "batch classes"],
-        weights: Float[Tensor, "classes values"],
+        state: TrainState,
         runtime: Runtime,
     ) -> JoinedRows:
         """Return what the terms are made of, of all images of the joined batch, in one message."""
         embedding, logits = (each if each.dtype.itemsize >= 4 else each.float() for each in (embedding, logits))
         classes, values = batch.labels, batch.targets[self.config.column]
         losses = cross_entropy_losses(logits, classes)
+        # Class and value ride along as numbers of the features' type, which has whole ones up to 2^24.
         numbers = torch.stack([losses, classes.to(losses.dtype), values.to(losses.dtype)], dim=1)
         joined = join_rows(runtime, batch)(torch.cat([numbers, embedding, logits], dim=1))
         numbers, embedding, logits = joined.split([3, embedding.shape[1], logits.shape[1]], dim=1)
         losses, classes, values = numbers[:, 0], numbers[:, 1].detach().long(), numbers[:, 2].detach().long()
-        return JoinedRows(losses, weights[classes, values].to(losses.dtype), embedding, logits, classes, values)
+        weights = state.prepared[_CELL_WEIGHTS][classes, values].to(losses.dtype)
+        return JoinedRows(losses, weights, embedding, logits, classes, values, progress=state.progress)
 
     def _show_cells(self, images: AbstractImageReader, counts: Tensor) -> ImageExhibit:
         """Return a row of images of every class with every value, the first few cells only."""

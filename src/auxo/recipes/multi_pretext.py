@@ -31,7 +31,7 @@ def recipe() -> ExperimentConfig:
     """
     encoders = tuple(_train_encoder(name, pretext, epochs=10) for name, pretext in _PRETEXTS.items())
     return ExperimentConfig(
-        stages=(*encoders, _fuse(MultiPretext.Config(trained=tuple(_PRETEXTS), fusion=_HEADS), epochs=100)),
+        stages=(*encoders, _fuse_encoders(MultiPretext.Config(trained=tuple(_PRETEXTS), fusion=_HEADS), epochs=100)),
         data=DataConfig(num_labelled=250, augment="crop"),
         training=TrainingConfig(evaluate_every=10),
     )
@@ -46,7 +46,7 @@ def cifar10() -> ExperimentConfig:
     del pretexts["lorot"]
     encoders = tuple(_train_encoder(name, each, epochs=200, batch_size=256) for name, each in pretexts.items())
     return ExperimentConfig(
-        stages=(*encoders, _fuse(MultiPretext.Config(trained=tuple(pretexts), fusion=_HEADS), epochs=100)),
+        stages=(*encoders, _fuse_encoders(MultiPretext.Config(trained=tuple(pretexts), fusion=_HEADS), epochs=100)),
         backbone=BackboneConfig(name="resnet18"),
         data=DataConfig(scenario="cifar10", num_labelled=1000, augment="crop_flip"),
         training=TrainingConfig(evaluate_every=20),
@@ -58,7 +58,7 @@ def joint() -> ExperimentConfig:
     first, *others = _PRETEXTS
     method = Pretraining.Config(pretext=_PRETEXTS[first], further=tuple(others))
     stage = StageConfig(name="encoder", method=method, epochs=10, batch_size=128)
-    fuse = _fuse(MultiPretext.Config(trained=("encoder",)), epochs=100)
+    fuse = _fuse_encoders(MultiPretext.Config(trained=("encoder",)), epochs=100)
     return ExperimentConfig(
         stages=(stage, fuse),
         data=DataConfig(num_labelled=250, augment="crop"),
@@ -82,7 +82,7 @@ def _train_encoder(name: str, pretext: PretextConfig, *, epochs: int, batch_size
     return StageConfig(name=name, method=method, epochs=epochs, batch_size=batch_size)
 
 
-def _fuse(method: MultiPretext.Config, *, epochs: int) -> StageConfig:
+def _fuse_encoders(method: MultiPretext.Config, *, epochs: int) -> StageConfig:
     """Return the stage that fuses the encoders of earlier stages."""
     transfers = tuple(Transfer(stage=name, part="backbone", to=place_of(name)) for name in method.trained)
     return StageConfig(name="fuse", method=method, epochs=epochs, batch_size=128, transfers=transfers)

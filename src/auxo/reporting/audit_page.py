@@ -53,13 +53,13 @@ def build_audit_page(audit: Audit) -> Page:
     sections.append(Section("how", "How this is measured", [SectionPart("", _HOW)]))
     return Page(
         title=f"Does {audit.run} lean on {names}?",
-        summary=[_summarise(audit, each) for each in audit.columns],
+        summary=[_summarise_column(audit, each) for each in audit.columns],
         sections=sections,
         made_with=f"Made by auxo {auxo.__version__} from the images and weights; the page asks no server for anything.",
     )
 
 
-def _summarise(audit: Audit, each: AuditedColumn) -> str:
+def _summarise_column(audit: Audit, each: AuditedColumn) -> str:
     """Return what a column comes to, in a sentence."""
     own, gap = each.audit, each.audit.class_gap
     verdict = {
@@ -158,7 +158,7 @@ def _draw_cells(audit: Audit, each: AuditedColumn, key: str) -> Charts:
     title = title_measure(audit.primary) + (f", {audit.unit}" if audit.unit else "")
     few = f", the {len(names)} classes of {len(by_class)} that differ the most" if len(names) < len(by_class) else ""
     figure = build_intervals(groups, names, x_title=title, digits=audit.digits)
-    label = f"{title} by class and {own.name} with 95 % intervals{few}. {_summarise(audit, each)}"
+    label = f"{title} by class and {own.name} with 95 % intervals{few}. {_summarise_column(audit, each)}"
     height = 70 + len(names) * max(40, 15 * len(groups) + 8)
     heading = f"{title}, by class and {own.name}, with 95 % intervals{few}"
     return Charts([Chart(f"{key}-cells", heading, label, figure, height)])

@@ -43,7 +43,7 @@ def measure_weighted_mean(
     """
     wide, total = weights.double(), weights.double().sum()
     value = float((wide * values.double()).sum() / total)
-    if bool(((values == 0) | (values == 1)).all()):
+    if bool(((values == 0) | (values == 1)).all()):  # the bootstrap of a cell that is all right has no width
         _, numbers, counts = cells.unique(return_inverse=True, return_counts=True)
         shares = torch.zeros(len(counts), dtype=torch.float64).index_add_(0, numbers, wide) / total
         hits = torch.zeros(len(counts), dtype=torch.float64).index_add_(0, numbers, values.double())
@@ -93,6 +93,6 @@ def auroc_of_weighted(
 ) -> tuple[float, Interval | None]:
     """Return the area of weighted images and its bootstrap interval within cells; none at 0 and 1, nor of one class."""
     value = float(weighted_auroc(margins, is_positive, weights))
-    if not 0 < value < 1:
+    if not 0 < value < 1:  # all pairs in order: every resample has them so, too
         return value, None
     return value, bootstrap_weighted(lambda drawn: weighted_auroc(margins, is_positive, drawn), weights, cells=cells)

@@ -71,7 +71,7 @@ def test_explain__folder_of_pictures__is_looked_at_instead(auxo, run, write_pict
     assert answer.code == 0, answer.err
     _, *rows = rows_of(run / "explain" / "mine" / "tsne.jsonl")
     assert len(rows) == 20
-    assert all(str(tmp_path / "mine") in row["picture"] for row in rows)
+    assert all(str(tmp_path / "mine") in row["image"] for row in rows)
 
 
 @pytest.mark.parametrize(

@@ -106,7 +106,7 @@ def test_explain__grad_cam_rows__are_the_maps_of_the_formula(subject):
         assert row["largest"] == pytest.approx(float(attention.max()), rel=1e-4)
         scaled = attention / attention.max() if attention.any() else attention
         np.testing.assert_allclose(np.array(row["attention"]), scaled.numpy(), atol=1e-4)
-        assert row["picture"] == subject.source.describe(row["index"])
+        assert row["image"] == subject.source.describe(row["index"])
 
 
 def test_explain__predicted_class__is_the_one_explained(subject):
@@ -117,7 +117,7 @@ def test_explain__predicted_class__is_the_one_explained(subject):
 def test_explain__t_sne_rows__are_one_per_picture(subject):
     found = explain(subject, ExplainConfig(per_class=1, num_points=20, perplexity=5.0))
     settings, *rows = rows_of(found.files["tsne.jsonl"])
-    assert settings["num_pictures"] == len(rows) == 20
+    assert settings["num_images"] == len(rows) == 20
     assert settings["num_features"] == 64
     assert settings["perplexity"] == 5
     assert settings["divergence"] >= 0

@@ -75,6 +75,7 @@ def find_gap(parts: Sequence[tuple[str, str, Tensor]], *, is_more_better: bool) 
     first, second = max(pairs, key=lambda pair: abs(means[pair[0][:2]] - means[pair[1][:2]]))
     if means[first[:2]] < means[second[:2]]:
         first, second = second, first
+    # Which pair is the largest was read from the data, so its interval has the confidence of all of them.
     ends = [_measure_interval(own, confidence) for *_, own in (first, second)]
     size = means[first[:2]] - means[second[:2]]
     low, high = combine_intervals([means[first[:2]], means[second[:2]]], ends, [1.0, -1.0])

@@ -76,8 +76,9 @@ def compare_embeddings(
         seed: of both draws.
     """
     features, strata, groups = _draw_images(features, strata, groups, config=config, seed=seed)
-    scale = float(median_distance(pairwise_distances(features)))
-    kernel = RBF(sigma=scale).compare(features)
+    distances = pairwise_distances(features)
+    scale = float(median_distance(distances))
+    kernel = RBF(sigma=scale).compare_distances(distances)
     blocks = [(strata == number).nonzero().flatten() for number in strata.unique().tolist()]
     kernels = [kernel[places][:, places] for places in blocks]
     num_groups = int(groups.max()) + 1

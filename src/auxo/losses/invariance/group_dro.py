@@ -53,6 +53,7 @@ class GroupDRO(AbstractInvariance):
     def forward(self, rows: JoinedRows) -> InvarianceTerms:
         """Move the weights of the groups, and return the weighted loss and 0."""
         found = measure_groups(rows, self.config.groups, num_classes=self.num_classes, num_values=self.num_values)
+        # Moved before the loss is taken, as in algorithm 1: the worst group of this batch weighs more in this step.
         with torch.no_grad():
             moved = self.weights * torch.exp(self.config.step_size * found.risks.detach().to(self.weights.dtype))
             self.weights.copy_(moved / moved.sum())

@@ -46,6 +46,7 @@ class IRM(AbstractInvariance):
     def forward(self, rows: JoinedRows) -> InvarianceTerms:
         """Return the class loss and the weighted penalty."""
         config, logits = self.config, rows.logits
+        # The network's outputs times a number w: the derivative of the loss in w, at w = 1, in closed form.
         answers = functional.one_hot(rows.classes, self.num_classes).to(logits.dtype)
         slopes = ((logits.softmax(1) - answers) * logits).sum(1)
         found = measure_groups(

@@ -50,6 +50,7 @@ class VREx(AbstractInvariance):
         )
         if config.as_released:
             return InvarianceTerms(risks.sum() / config.weight, risks.var(correction=0))
+        # A group without images has no risk: as 0 it would count as one that is solved, and widen the variance.
         count = has_images.sum()
         mean = risks.sum() / count
         spread = torch.where(has_images, (risks - mean).square(), 0.0).sum() / count

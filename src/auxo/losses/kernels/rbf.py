@@ -35,7 +35,10 @@ class RBF(KernelConfig):
 
     def compare(self, rows: Float[Tensor, "n dim"]) -> Float[Tensor, "n n"]:
         """See :meth:`KernelConfig.compare`."""
-        distances = pairwise_distances(rows)
+        return self.compare_distances(pairwise_distances(rows))
+
+    def compare_distances(self, distances: Float[Tensor, "n n"]) -> Float[Tensor, "n n"]:
+        """Return the kernel of rows whose distances are known."""
         sigma = median_distance(distances) if self.sigma is None else self.sigma
         kernels = [torch.exp(-distances.square() / (2 * (scale * sigma) ** 2)) for scale in self.scales]
         return torch.stack(kernels).mean(0)

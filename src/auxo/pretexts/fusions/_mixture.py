@@ -61,6 +61,7 @@ class Projections(nn.Module):
         self.relu = config.relu
         self.linear, self.norms = nn.ModuleDict(), nn.ModuleDict()
         for name, widths in zip(shapes.names, shapes.widths, strict=True):
+            # By name, so that a comparison with one encoder more or fewer starts the others alike.
             with global_seed(derive_seed(shapes.seed, "init", "fusion", level, name)):
                 self.linear[name] = nn.Linear(widths[level], width)
             if config.norm:

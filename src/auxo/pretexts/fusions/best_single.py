@@ -59,6 +59,7 @@ class BestSingle(AbstractFusion):
         super().__init__()
         self.folds, self.count = config.folds, len(shapes.names)
         self.places = [shapes.names.index(config.encoder)] if config.encoder else list(range(self.count))
+        # All learn, as the choice is made after the weights are: first weights follow from names, not from the choice.
         self.singles = nn.ModuleList(
             Mean(config, shapes._replace(names=(shapes.names[place],), widths=(shapes.widths[place],)))
             for place in self.places

@@ -60,6 +60,6 @@ class ChannelGate(AbstractMixture):
         """Return the gated sum, and each encoder's part in the gates."""
         del own
         gates = self.gates[level](values.flatten(1)).view_as(values)
-        opened = gates.sum(2)
+        opened = gates.sum(2)  # gates do not compete, so only their shares compare with weights of attention
         shares = opened / opened.sum(1, keepdim=True).clamp_min(torch.finfo(opened.dtype).tiny)
         return Mixed((gates * values).sum(1), shares.unsqueeze(1))

@@ -41,6 +41,6 @@ class LearnedScalar(AbstractMixture):
         """Return the sum, and the parts of the weights' sizes."""
         del own
         scalars = self.scalars[level]
-        sizes = scalars.abs()
+        sizes = scalars.abs()  # a scalar may be negative, a share may not
         shares = sizes / sizes.sum().clamp_min(torch.finfo(sizes.dtype).tiny)
         return Mixed(torch.einsum("k,bkd->bd", scalars, values), shares.expand(values.shape[0], 1, -1))

@@ -46,5 +46,6 @@ class LogitEnsemble(AbstractFusion):
         """Return the logarithm of the mean probability, and the logits of every head, which learn."""
         del own
         each = tuple(head(part) for head, part in zip(self.heads.values(), parts, strict=True))
+        # Probabilities are averaged in logarithms, which do not vanish.
         logs = torch.stack([logits.float() for logits in each]).log_softmax(2)
         return Fused(logs.logsumexp(0) - math.log(len(each)), learning=each)

@@ -170,7 +170,7 @@ def _make_image(shown: Attention, row: dict[str, Any]) -> ExplainedImage:
     return ExplainedImage(
         plain=image_uri(shown.pixels),
         covered=covered_uri(shown),
-        text=f"{row['picture']}, of class {shown.label}",
+        text=f"{row['image']}, of class {shown.label}",
         attention=f"Evidence for {row['explained']}: {where}",
         answer=f"{answer}, {percent(row['probability'])} sure" if row["explained"] == shown.predicted else answer,
         is_right=is_right,
@@ -182,7 +182,7 @@ def _make_line(row: dict[str, Any]) -> tuple[str, ...]:
     peak = row["peak"] or ("-", "-")
     share = row["centre_share"]
     return (
-        row["picture"],
+        row["image"],
         row["label"],
         row["predicted"],
         row["explained"],

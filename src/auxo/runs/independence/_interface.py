@@ -118,6 +118,7 @@ class IndependenceTestConfig(FamilyOptions):
         if not rows.isfinite().all():
             fix = "the weights have diverged; train again with a lower learning rate"
             raise NonFiniteError(f"finite {self.layer} on {images.split}", "some that are not", fix)
+        # Weights before images are drawn: those of the drawn part would not be of the split's frequencies.
         num_classes, num_values = logits.shape[1], int(values.max()) + 1
         table = independence_weights(count_cells(classes, values, shape=(num_classes, num_values)))
         weights = table[classes, values] if self.weighted else torch.ones(len(rows)).double()

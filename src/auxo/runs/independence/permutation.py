@@ -37,6 +37,7 @@ class Permutation(IndependenceTestConfig):
             values, weights = rows.values[places], rows.weights[places]
             return self.compare(kernel, rows.classes, values, weights, num_classes=num_classes, num_values=num_values)
 
+        # No seed of the run: models that are compared meet the same permutations.
         generator = named_generator(0, "independence", "permutation")
         orders = permute_within(rows.classes, draws=self.permutations, generator=generator)
         found = float(measure(torch.arange(len(kernel))))
