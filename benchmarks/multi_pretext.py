@@ -2,9 +2,11 @@
 
     AUXO_DATA=... python benchmarks/multi_pretext.py pretrain
     AUXO_DATA=... python benchmarks/multi_pretext.py compare
+    AUXO_DATA=... python benchmarks/multi_pretext.py heads
 
-The first trains the encoders, the second what stands on them. Protocol and endpoint are on the page
-docs/results/multi-pretext.md. Finished runs are read, not repeated, so an interrupted comparison goes on.
+The first trains the encoders, the second what stands on them, the third other settings of attention, judged on images
+of the pool that have no label. Protocol and endpoint are on the page docs/results/multi-pretext.md. Finished runs are
+read, not repeated, so an interrupted comparison goes on.
 """
 
 import json
@@ -68,8 +70,8 @@ _RATE = OptimizerConfig(lr=0.06, nesterov=False, schedule="cosine", moves="step"
 class Options:
     """What to do, and where."""
 
-    what: tyro.conf.Positional[Literal["pretrain", "compare"]]
-    """Train the encoders, or what stands on them."""
+    what: tyro.conf.Positional[Literal["pretrain", "compare", "heads"]]
+    """Train the encoders, or what stands on them, or try other settings of attention."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """Of pretraining."""
     out: Path = Path("runs/results/multi-pretext")
@@ -283,13 +285,41 @@ def fit_networks(
             yield title, fit_network(config, backbone, parts, images, labelled, seed=seed)
 
 
+def try_heads(options: Options) -> None:
+    """Print what other settings of attention come to, judged on images of the pool that have no label."""
+    images = read_set("cifar10", options)
+    settings: dict[str, FusionConfig] = {
+        **{f"heads {heads}": Attention.Config(heads=heads) for heads in (1, 4, 8, 16, 32)},
+        "heads 1, temperature 16": Attention.Config(temperature=16.0),
+        "heads 1, entropy bonus 1": Attention.Config(entropy_bonus=1.0),
+        "heads 1, width 16": Attention.Config(width=16),
+        "static": Attention.Config(query="static"),
+        "mean": find_member(FusionConfig, "mean")(),
+    }
+    print("| line | 250 labels | 1,000 labels |\n|---|---|---|")
+    for title, fusion in settings.items():
+        cells = []
+        for count in (250, 1000):
+            labelled = images.labelled(count, _DRAWS)  # a draw that the comparison does not have
+            rest = torch.ones(len(images.train[1]), dtype=torch.bool)
+            rest[labelled.positions] = False
+            found = []
+            for seed in options.seeds:
+                own = {name: images.features[seed, name][0] for name in _PRETEXTS}
+                parts = {name: (rows, rows[rest]) for name, rows in own.items()}
+                fit = fit_fusion(fusion, parts, images.train[1], images.train[1][rest], labelled, seed=seed)
+                found.append(fit["accuracy"])
+            cells.append(f"{sum(found) / len(found):.1f}")
+        print(f"| {title} | {' | '.join(cells)} |", flush=True)
+
+
 def main(options: Options) -> None:
     """Train the encoders, or compare what stands on them."""
     if options.what == "pretrain":
         train_here([job for _, _, job in encoders(options)])
     else:
         torch.set_num_threads(1)
-        compare(options)
+        {"compare": compare, "heads": try_heads}[options.what](options)
 
 
 if __name__ == "__main__":

@@ -88,7 +88,8 @@ def measure_tasks(seeds: int) -> tuple[_Found, _Found]:
     for seed in range(seeds):
         gate = HypergradientGate.Config(split="meta", lr=0.03).build(num_features=4, num_outputs=counts, seed=seed)
         weights = world.learn_weights(seed, gate)
-        told["learned"].append(float(weights[world.TASKS.index("helpful")] / weights.sum()))
+        helpful_weight = weights[world.TASKS.index("helpful")]
+        told["learned"].append(float(helpful_weight / weights.sum().clamp_min(1e-12)))  # 0 where all weights are
         for name, used in zip(found, (torch.zeros(3), equal, helpful, weights), strict=True):
             found[name].append(world.train_anew(seed, used))
     return found, told

@@ -50,6 +50,17 @@ DRAWN = (
     *("conditional MMD", "group DRO", "oracle"),
 )
 _FIXED = (30.0, 10.0)  # alpha and sigma of the lines that are not chosen
+_CONTRASTS = (  # beside those to weighted training that every table has
+    ("weighted ERM", "ERM"),
+    ("released loss", "ERM"),
+    ("weighted MMD 30 10", "ERM"),
+    ("weighted MMD 30 10", "released loss"),
+    ("MMD", "weighted MMD 30 10"),
+    ("MMD", "weighted ERM"),
+    ("weighted MMD 30 10", "weighted ERM"),
+    ("weighted MMD, two steps, permutation", "weighted MMD, weighted loss"),
+    ("weighted MMD, two steps, permutation", "weighted ERM"),
+)
 _ADAM = OptimizerConfig(name="adamw", lr=2e-3, weight_decay=0.0)
 
 
@@ -243,6 +254,18 @@ def read_setting(options: Options, setting: Setting) -> tuple[dict[str, list[dic
     return found, chosen
 
 
+def print_tests(options: Options, setting: Setting) -> None:
+    """Print how many models of the grid pass each test, and the largest p-value."""
+    names = [name for name in list_lines(setting.strength) if name.startswith("weighted MMD")]
+    jobs = [make_job(options, setting, name, seed) for name in names for seed in options.seeds]
+    paths = [job.folder / "independence.json" for job in jobs]
+    read = [json.loads(path.read_text()) for path in paths if path.exists()]
+    for rule in RULES[1:]:
+        values = [value for found in read for key, value in found[rule].items() if key.startswith("independence/")]
+        passed = sum(value >= Permutation().significance for value in values)
+        print(f"\n{rule}: {passed} of {len(values)} models pass, largest p {max(values):.2g}")
+
+
 def print_setting(setting: Setting, found: dict[str, list[dict[str, float]]], chosen: dict[str, list[str]]) -> None:
     """Print the areas by strength, and differences to weighted training."""
     seeds = len(next(iter(found.values())))
@@ -254,6 +277,14 @@ def print_setting(setting: Setting, found: dict[str, list[dict[str, float]]], ch
         cells[0] = spread([run["0.1"] for run in runs]) if seeds > 1 else cells[0]
         pair = [[run["0.1"] for run in each] for each in (runs, found["weighted ERM"])]
         print(f"| {name} | {' | '.join(cells)} | {difference(*pair) if seeds > 1 and pair[0] != pair[1] else ''} |")
+    if seeds > 1:
+        print("\n| difference | at 0.1 | at 0.9 |\n|---|---|---|")
+        for one, other in _CONTRASTS:
+            if one in found and other in found:
+                cells = [
+                    difference(*([run[at] for run in found[each]] for each in (one, other))) for at in ("0.1", "0.9")
+                ]
+                print(f"| {one} - {other} | {cells[0]} | {cells[1]} |")
     for rule, names in chosen.items():
         print(f"\n{rule} chose (alpha sigma): " + ", ".join(names))
 
@@ -286,6 +317,8 @@ def main(options: Options) -> None:
         found, chosen = read_setting(options, setting)
         if found:
             print_setting(setting, found, chosen)
+        if chosen:
+            print_tests(options, setting)
     if options.picture is not None:
         draw_curves(options, options.picture)
 

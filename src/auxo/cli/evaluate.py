@@ -20,7 +20,6 @@ from auxo.data.config import Unknown
 from auxo.data.corruptions import KINDS, SEVERITIES
 from auxo.errors import ConfigError
 from auxo.evaluation import (
-    BINS,
     PROBES,
     STRENGTHS,
     FittedProbe,
@@ -33,10 +32,8 @@ from auxo.evaluation import (
     evaluate_probes,
     evaluate_under_attack,
     evaluate_under_corruptions,
-    evaluate_under_shift,
-    find_usual,
     fit_probes,
-    group_images,
+    shift_set,
 )
 from auxo.evaluation.attacks import EPSILON, EPSILONS, AttackConfig
 from auxo.files import require_folder_of, write_atomically
@@ -213,25 +210,21 @@ def _judge_under_shift(
     options: Options, name: str, splits: Sequence[EvaluationSplit], reader: Reader, own: Splits | None, *, out: Path
 ) -> None:
     """Measure sets at every strength of a column, print the table, and write the rows."""
-    usual = dict(_read_pair(pair) for pair in options.pairs) or None
-    origin = "given" if usual is not None else None
-    curves = []
-    for split in splits:
-        grouping = group_images(split.source, name, task=reader.task, bins=BINS)
-        if usual is None and own is not None and not grouping.is_binned:
-            usual, origin = find_usual(own.train.source, name, task=reader.task), own.train.name
-        head = reader.require_head()
-        curve = evaluate_under_shift(
+    head = reader.require_head()
+    curves = [
+        shift_set(
             reader.task,
+            split.source,
             reader.scores(split)[head],
-            grouping,
+            name,
             split=split.name,
             head=head,
-            usual=usual,
-            paired_on=origin,
+            train=None if own is None else own.train.source,
+            usual=dict(_read_pair(pair) for pair in options.pairs) or None,
             strengths=options.strengths,
         )
-        curves.append(curve)
+        for split in splits
+    ]
     if reader.runtime.is_main:
         keep_earlier(out)
         write_atomically(out, "".join(json.dumps(row) + "\n" for curve in curves for row in curve.to_records()))

@@ -22,6 +22,7 @@ from auxo.evaluation.shift import (
     evaluate_under_shift,
     find_usual,
     pair_values,
+    shift_set,
     shift_weights,
 )
 from auxo.evaluation.shift_curve import ShiftCurve, ShiftPoint, build_shift_table
@@ -69,6 +70,7 @@ __all__ = [
     "measure_cell",
     "observe",
     "pair_values",
+    "shift_set",
     "shift_weights",
     "title_measure",
     "to_csv",

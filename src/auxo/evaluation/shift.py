@@ -134,6 +134,54 @@ def evaluate_under_shift(
     )
 
 
+def shift_set(
+    task: AbstractTask,
+    source: AbstractSource,
+    scores: Scores,
+    name: str,
+    *,
+    split: str,
+    head: str,
+    train: AbstractSource | None = None,
+    usual: Mapping[str, str] | None = None,
+    strengths: Sequence[float] = STRENGTHS,
+    bins: int = BINS,
+) -> ShiftCurve:
+    """Measure a set by the strength of one of its columns, as :func:`evaluate_under_shift` does.
+
+    Args:
+        task: says what can be measured.
+        source: the set.
+        scores: of the head for all its images.
+        name: of the column.
+        split: name of the set.
+        head: whose scores they are.
+        train: says which value is usual in each class, where it has the column and that is no quantity; else the set
+            itself does.
+        usual: the usual value of each class instead.
+        strengths: in [0, 1].
+        bins: ranges of a quantity.
+
+    Raises:
+        ConfigError: the set has no such column, or see :func:`evaluate_under_shift`.
+        DataError: see there.
+    """
+    grouping = group_images(source, name, task=task, bins=bins)
+    origin = "given"
+    if usual is None and train is not None and not grouping.is_binned:  # ranges of another set are others
+        usual, origin = find_usual(train, name, task=task), "train"
+    return evaluate_under_shift(
+        task,
+        scores,
+        grouping,
+        split=split,
+        head=head,
+        usual=usual,
+        paired_on=None if usual is None else origin,
+        strengths=strengths,
+    )
+
+
 def _check_shift(grouping: Grouping, strengths: Sequence[float], *, where: str) -> None:
     """Refuse a column with one value, and strengths that are no probabilities."""
     names = grouping.groups.names

@@ -9,7 +9,7 @@ from jaxtyping import Int
 
 from auxo.data import AbstractSource, EvaluationSplit, Splits, TrainSplit
 from auxo.errors import ConfigError, DataError, NonFiniteError, ShapeError
-from auxo.evaluation import BINS, Reader, ShiftCurve, evaluate_under_shift, find_usual, group_images
+from auxo.evaluation import BINS, Reader, ShiftCurve, group_images, shift_set
 from auxo.explain import AttentionGrid, ExplainConfig, PointMap, Subject, arrange, attend
 from auxo.reporting.run_record import RunRecord
 from auxo.runs.model import TrainedModel, load_model, splits_of
@@ -162,13 +162,9 @@ def shift_column(
     grouping = group_images(split.source, name, task=reader.task, bins=bins)
     if len(grouping.groups.names) > _MOST_VALUES:
         return Omission(f"it has {len(grouping.groups.names)} values, more than {_MOST_VALUES}")
-    is_found = train is not None and not grouping.is_binned
-    usual = find_usual(train.source, name, task=reader.task) if train is not None and is_found else None
-    origin = train.name if train is not None and usual is not None else None
+    seen = None if train is None else train.source
     return attempt_making(
-        lambda: evaluate_under_shift(
-            reader.task, scores, grouping, split=split.name, head=head, usual=usual, paired_on=origin
-        )
+        lambda: shift_set(reader.task, split.source, scores, name, split=split.name, head=head, train=seen, bins=bins)
     )
 
 

@@ -95,7 +95,7 @@ def test_logits__of_kept_features_in_batches_of_another_size__are_equal_but_for_
     take_steps(method, source, pipeline, 2, prepared=prepared)
     method.eval()
     with torch.no_grad():
-        parts = method._standardise(prepared["features"])
+        parts = method._standardise_parts(prepared["features"])
         kept = method.fusion(parts).logits
         whole = method.predict(batch_of(source, pipeline, torch.arange(24)).images)
         halves = [method.predict(batch_of(source, pipeline, torch.arange(24)[k::5]).images) for k in range(5)]
@@ -108,7 +108,7 @@ def test_begin__standardised__training_features_have_mean_zero_and_deviation_one
     method = make(source)
     prepared = begin(method, source, pipeline).tensors
     method._take_prepared(prepared)
-    rows = torch.cat([*method._standardise(prepared["features"])], 1)
+    rows = torch.cat([*method._standardise_parts(prepared["features"])], 1)
     torch.testing.assert_close(rows.mean(0), torch.zeros(128), atol=1e-5, rtol=0)
     spread = rows.std(0, correction=0)
     assert ((spread - 1).abs() < 1e-4).logical_or(spread == 0).all()

@@ -59,7 +59,7 @@ class BestSingle(AbstractFusion):
         super().__init__()
         self.folds, self.count = config.folds, len(shapes.names)
         self.places = [shapes.names.index(config.encoder)] if config.encoder else list(range(self.count))
-        # All learn, as the choice is made after the weights are: first weights follow from names, not from the choice.
+        # One for each: which is chosen is known when the images have been seen, and weights are made before.
         self.singles = nn.ModuleList(
             Mean(config, shapes._replace(names=(shapes.names[place],), widths=(shapes.widths[place],)))
             for place in self.places
