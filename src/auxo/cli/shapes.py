@@ -16,7 +16,7 @@ _REAL = "_real_class"  # of a shape: the class that it is like
 def make_blank(kind: type[_Options]) -> _Options:
     """Return a dataclass with its defaults, unchecked; what has no default is still to be given."""
     blank = object.__new__(kind)
-    for item in fields(kind):  # type: ignore[arg-type]  # it is a dataclass
+    for item in fields(kind):  # type: ignore[arg-type]  # options are dataclasses, which a TypeVar cannot say
         made = item.default if item.default_factory is MISSING else item.default_factory()
         object.__setattr__(blank, item.name, tyro.MISSING if made is MISSING else made)
     return blank
