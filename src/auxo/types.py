@@ -12,6 +12,9 @@ from auxo.errors import ConfigError
 LABEL = "label"
 """Name of the target that says which class an image is of."""
 
+MASK = "mask"
+"""Name of the target that says which class every pixel is of."""
+
 Images: TypeAlias = Float[Tensor, "batch channels height width"]
 Labels: TypeAlias = Int[Tensor, " batch"]
 Losses: TypeAlias = Float[Tensor, " samples"]

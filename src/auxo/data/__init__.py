@@ -7,7 +7,7 @@ from auxo.data.loader import Loader, ordered_batches
 from auxo.data.orders import Balanced, Shuffled, Stratified
 from auxo.data.pipeline import InputPipeline
 from auxo.data.readers import read_source
-from auxo.data.sources import AbstractSource, InMemorySource, PlaceMap, StreamingSource
+from auxo.data.sources import AbstractSource, InMemorySource, PlaceMap
 from auxo.data.splits import (
     EvaluationSplit,
     MetaSplit,
@@ -21,6 +21,7 @@ from auxo.data.splits import (
     stratified_indices,
     stratified_parts,
 )
+from auxo.data.streaming import StreamingSource
 from auxo.interfaces import AbstractOrder
 
 __all__ = [

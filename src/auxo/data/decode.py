@@ -4,7 +4,9 @@ import io
 import struct
 import warnings
 import zlib
+from abc import ABC, abstractmethod
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -21,8 +23,7 @@ FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "JPEG2000", "PPM", "TIFF")
 """The formats that are read, by Pillow's names; none of them makes Pillow start another program."""
 
 _MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK")
-# What Pillow's decoders raise on damaged files.
-_DAMAGE = (
+DAMAGE = (
     OSError,
     SyntaxError,
     ValueError,
@@ -34,6 +35,30 @@ _DAMAGE = (
     struct.error,
     zlib.error,
 )
+"""What Pillow's decoders raise on damaged files."""
+
+ImageSize: TypeAlias = int | tuple[int, int] | None
+"""Pixels that images are brought to: the side of a square, or height and width; ``None`` keeps their size."""
+
+
+class AbstractEncodedImages(ABC):
+    """Encoded images by row; must survive pickling, because data-loading workers read it."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Return the number of images."""
+
+    @abstractmethod
+    def read(self, row: int) -> bytes:
+        """Return the encoded bytes of a row.
+
+        Raises:
+            DataError: they cannot be read; the message names the file or row.
+        """
+
+    @abstractmethod
+    def describe(self, row: int) -> str:
+        """Return the file or row, for messages."""
 
 
 def read_bytes(path: str) -> bytes:
@@ -50,7 +75,9 @@ def read_bytes(path: str) -> bytes:
         ) from error
 
 
-def decode_image(content: bytes, *, where: str, image_size: int | None) -> UInt8[Tensor, "3 height width"]:
+def decode_image(
+    content: bytes, *, where: str, image_size: ImageSize, is_exact: bool = False
+) -> UInt8[Tensor, "3 height width"]:
     """Return the pixels of an encoded image, turned as its EXIF orientation says.
 
     Grey is repeated over three channels; transparency is dropped.
@@ -58,8 +85,10 @@ def decode_image(content: bytes, *, where: str, image_size: int | None) -> UInt8
     Args:
         content: an encoded image in one of ``FORMATS``; the first of several frames counts.
         where: the file or row it came from, for messages.
-        image_size: side in pixels of the square it is resized (short side, antialiased) and centre-cropped to;
-            ``None`` keeps its size.
+        image_size: side in pixels of the square, or height and width, it is resized (antialiased) and centre-cropped
+            to; ``None`` keeps its size.
+        is_exact: crop at the pixel, as a mask of the image is cropped; else a JPEG that is much too large is read at a
+            part of its size, which is faster and may move it by less than a pixel.
 
     Raises:
         DataError: not an image, damaged, empty, smaller than ``MIN_PIXELS``, implausibly large, or of more than
@@ -72,8 +101,9 @@ def decode_image(content: bytes, *, where: str, image_size: int | None) -> UInt8
         try:
             with Image.open(io.BytesIO(content), formats=FORMATS) as opened:
                 _check_header(opened, where)
-                if image_size is not None:
-                    opened.draft(opened.mode, (2 * image_size, 2 * image_size))
+                if image_size is not None and not is_exact:
+                    height, width = find_size(image_size)
+                    opened.draft(opened.mode, (2 * width, 2 * height))
                 opened.load()
                 image = _to_rgb(opened)
         except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -81,12 +111,23 @@ def decode_image(content: bytes, *, where: str, image_size: int | None) -> UInt8
         except UnidentifiedImageError as error:
             got = f"{len(content)} bytes of something else in {where}"
             raise DataError(f"an image ({', '.join(FORMATS)})", got, "remove or convert it") from error
-        except _DAMAGE as error:
+        except DAMAGE as error:
             got = f"a damaged one in {where} ({_first_line(error)})"
             raise DataError("a whole image", got, "remove or replace the file") from error
     if image_size is not None:
-        image = ImageOps.fit(image, (image_size, image_size), method=Image.Resampling.BILINEAR)
+        image = fit_image(image, image_size, Image.Resampling.BILINEAR)
     return torch.from_numpy(np.array(image)).permute(2, 0, 1)
+
+
+def find_size(image_size: int | tuple[int, int]) -> tuple[int, int]:
+    """Return height and width of images of a size."""
+    return (image_size, image_size) if isinstance(image_size, int) else image_size
+
+
+def fit_image(image: Image.Image, image_size: int | tuple[int, int], method: Image.Resampling) -> Image.Image:
+    """Return an image resized and cropped around its centre to a size; one of that size as it is."""
+    height, width = find_size(image_size)
+    return ImageOps.fit(image, (width, height), method=method)
 
 
 def _check_header(image: Image.Image, where: str) -> None:

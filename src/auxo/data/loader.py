@@ -10,12 +10,24 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_convert
 
 from auxo.data.orders import Shuffled
-from auxo.data.sources import AbstractSource, InMemorySource
+from auxo.data.sources import AbstractSource, InMemorySource, PlaceMap, hidden_map
 from auxo.errors import ConfigError, DataError
 from auxo.interfaces import AbstractOrder
 from auxo.types import Batch
 
 _CHUNK = 256
+
+
+class _Fetched(NamedTuple):
+    """Some images of a source.
+
+    Args:
+        images: shape ``(n, channels, height, width)``; uint8.
+        targets: what is known of them, by name.
+    """
+
+    images: UInt8[Tensor, "n channels height width"]
+    targets: dict[str, Shaped[Tensor, "n ..."]]
 
 
 class Loader:
@@ -89,21 +101,25 @@ class Loader:
             DataError: an image is damaged or of another size, or a worker died.
         """
         parts = self._schedule.parts
-        fetch = _leave_out if self._fetcher is None else self._fetcher.images
-        pixels = fetch(part.indices for part in parts(numbers))
-        for part, part_pixels in zip(parts(numbers), pixels, strict=True):
+        fetch = self._leave_out if self._fetcher is None else self._fetcher.fetch
+        fetched = fetch(part.indices for part in parts(numbers))
+        for part, (images, targets) in zip(parts(numbers), fetched, strict=True):
             yield Batch(
-                images=part_pixels,
-                targets=self._fetch_targets(part.indices),
+                images=images,
+                targets=self._hide_targets(targets),
                 indices=part.indices,
                 first=part.first,
                 total=part.total,
                 num_processes=self._schedule.num_processes,
             )
 
-    def _fetch_targets(self, indices: Int[Tensor, " n"]) -> dict[str, Shaped[Tensor, "n ..."]]:
-        """Return the targets at some positions, of which some say nothing."""
-        targets = self.source.fetch_targets(indices)
+    def _leave_out(self, parts: Iterable[Int[Tensor, " _"]]) -> Iterator[_Fetched]:
+        """Yield images without pixels, and the targets, for each part in turn."""
+        for indices in parts:
+            yield _Fetched(torch.empty((len(indices), 0, 0, 0), dtype=torch.uint8), self.source.fetch_targets(indices))
+
+    def _hide_targets(self, targets: dict[str, Shaped[Tensor, "n ..."]]) -> dict[str, Shaped[Tensor, "n ..."]]:
+        """Return targets of which some say nothing."""
         own = {name: value for name, value in self._hidden.items() if name in targets}
         return {**targets, **{name: torch.full_like(targets[name], value) for name, value in own.items()}}
 
@@ -135,8 +151,8 @@ def ordered_batches(
     share = torch.arange(len(source)).tensor_split(num_processes)[rank]
     parts = share.split(batch_size) if len(share) else ()
     fetcher = _Fetcher(source, workers=workers, pin_memory=pin_memory, is_persistent=False)
-    for indices, images in zip(parts, fetcher.images(parts), strict=True):
-        yield Batch(images=images, targets=source.fetch_targets(indices), indices=indices)
+    for indices, (images, targets) in zip(parts, fetcher.fetch(parts), strict=True):
+        yield Batch(images=images, targets=targets, indices=indices)
 
 
 def in_memory(source: AbstractSource, *, workers: int = 0) -> InMemorySource:
@@ -152,10 +168,23 @@ def in_memory(source: AbstractSource, *, workers: int = 0) -> InMemorySource:
     if isinstance(source, InMemorySource):
         return source
     images = torch.empty((len(source), *source.image_shape), dtype=torch.uint8)
+    shown = [name for name in source.places if source.vocabulary[name]]
+    values: dict[str, Tensor] = {}
     for batch in ordered_batches(source, batch_size=_CHUNK, workers=workers):
         images[batch.indices] = batch.images
+        for name in shown:
+            part = batch.targets[name]
+            values.setdefault(name, part.new_empty((len(source), *part.shape[1:])))[batch.indices] = part
+    maps = {
+        name: PlaceMap(values[name], source.vocabulary[name], ignore)
+        if name in shown
+        else hidden_map((len(source), *source.image_shape[1:]), ignore)
+        for name, ignore in source.places.items()
+    }
     origins = [source.describe(i) for i in range(len(source))]
-    return InMemorySource(source.name, images, source.columns, origins=origins, notes=source.notes)
+    decoded = InMemorySource(source.name, images, source.columns, maps=maps, origins=origins)
+    decoded.copy_description(source)
+    return decoded
 
 
 class _Part(NamedTuple):
@@ -268,20 +297,14 @@ class _Schedule:
             raise ConfigError(expected, got, "change the batch size, or the number of images by --data.num-train")
 
 
-def _leave_out(parts: Iterable[Int[Tensor, " _"]]) -> Iterator[UInt8[Tensor, "_ 0 0 0"]]:
-    """Yield images without pixels for each part in turn."""
-    for indices in parts:
-        yield torch.empty((len(indices), 0, 0, 0), dtype=torch.uint8)
-
-
 class _Fetcher:
-    """Fetches the images of a series of index tensors, in worker processes where that pays."""
+    """Fetches the images and targets of a series of index tensors, in worker processes where that pays."""
 
     def __init__(self, source: AbstractSource, *, workers: int, pin_memory: bool, is_persistent: bool) -> None:
         self.source = source
         self.pin_memory = pin_memory
         self.plan = _Plan()
-        self.loader: DataLoader[Tensor | DataError] | None = None
+        self.loader: DataLoader[_Fetched | DataError] | None = None
         if workers and not isinstance(source, InMemorySource):
             self.loader = DataLoader(
                 _Decoding(source),
@@ -292,23 +315,23 @@ class _Fetcher:
                 generator=torch.Generator(),  # or it would draw from the global one
             )
 
-    def images(self, parts: Iterable[Int[Tensor, " _"]]) -> Iterator[UInt8[Tensor, "_ channels height width"]]:
-        """Yield the images of each part in turn."""
-        fetched = map(self.source.fetch, parts) if self.loader is None else self._from_workers(self.loader, parts)
-        for images in fetched:
-            yield images.pin_memory() if self.pin_memory else images
+    def fetch(self, parts: Iterable[Int[Tensor, " _"]]) -> Iterator[_Fetched]:
+        """Yield the images and targets of each part in turn."""
+        here = (_fetch_positions(self.source, part) for part in parts)
+        for fetched in here if self.loader is None else self._from_workers(self.loader, parts):
+            yield fetched._replace(images=fetched.images.pin_memory()) if self.pin_memory else fetched
 
     def _from_workers(
-        self, loader: "DataLoader[Tensor | DataError]", parts: Iterable[Int[Tensor, " _"]]
-    ) -> Iterator[Tensor]:
+        self, loader: "DataLoader[_Fetched | DataError]", parts: Iterable[Int[Tensor, " _"]]
+    ) -> Iterator[_Fetched]:
         """Yield what the workers decode, and raise the errors they met as what they were."""
         self.plan.parts = parts
         try:
-            for images in loader:
-                if isinstance(images, DataError):
+            for fetched in loader:
+                if isinstance(fetched, DataError):
                     # A new one: raising the local one would tie the workers' queues into a reference cycle.
-                    raise DataError(images.expected, images.got, images.fix)
-                yield images
+                    raise DataError(fetched.expected, fetched.got, fetched.fix)
+                yield fetched
         except RuntimeError as error:
             if "DataLoader worker" not in str(error):
                 raise
@@ -328,15 +351,20 @@ class _Plan:
             yield part.tolist()
 
 
-class _Decoding(Dataset[Tensor | DataError]):
+def _fetch_positions(source: AbstractSource, indices: Int[Tensor, " n"]) -> _Fetched:
+    """Return what a source has at some positions."""
+    return _Fetched(source.fetch(indices), source.fetch_targets(indices))
+
+
+class _Decoding(Dataset[_Fetched | DataError]):
     """A source as the workers see it; an error travels as a value, because torch would rewrap it."""
 
     def __init__(self, source: AbstractSource) -> None:
         self.source = source
 
-    def __getitems__(self, indices: list[int]) -> Tensor | DataError:
-        """Return the images at ``indices``, or the error met."""
+    def __getitems__(self, indices: list[int]) -> _Fetched | DataError:
+        """Return the images and targets at ``indices``, or the error met."""
         try:
-            return self.source.fetch(torch.tensor(indices))
+            return _fetch_positions(self.source, torch.tensor(indices))
         except DataError as error:
             return error

@@ -4,6 +4,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from copy import copy
+from types import MappingProxyType
 from typing import NamedTuple, cast
 
 import numpy as np
@@ -13,7 +14,6 @@ from torch import Tensor
 
 from auxo.data.arrays import as_tensor, check_shape, number_values, to_uint8
 from auxo.data.columns import check_columns, check_places, hide_columns, take_columns
-from auxo.data.decode import decode_image
 from auxo.errors import DataError
 from auxo.types import Column
 
@@ -43,13 +43,20 @@ class AbstractSource(ABC):
         columns: one number per image by name: targets without places, and further columns of the data.
         image_shape: ``(channels, height, width)`` of every image.
         notes: what a person should know of the set, such as how many images were left out of it, a sentence each.
+        colours: by target with places, the colour that each of its classes is shown in, red, green and blue of 0..255;
+            only of targets that have some.
+        blocks: the column whose equal values are of images that depend on each other, such as the frames of one video:
+            intervals then draw whole blocks. "" where all images are independent.
     """
 
     name: str
     columns: Mapping[str, Column]
     image_shape: tuple[int, int, int]
     notes: tuple[str, ...] = ()
+    colours: Mapping[str, tuple[tuple[int, int, int], ...]] = MappingProxyType({})
+    blocks: str = ""
     _hashes: tuple[str, ...] | None = None
+    _counts: Mapping[str, tuple[int, ...]] = MappingProxyType({})
 
     @abstractmethod
     def __len__(self) -> int:
@@ -86,6 +93,27 @@ class AbstractSource(ABC):
             self._hashes = tuple(self._hash_contents())
         return self._hashes
 
+    def count_places(self, name: str) -> tuple[int, ...]:
+        """Return how many places of all images are of each class of a target with places; those to ignore are not told.
+
+        Cost: the targets are read once; later calls know the answer.
+
+        Args:
+            name: of the target, whose numbers stand for something.
+        """
+        if name not in self._counts:
+            count, ignore = len(self.vocabulary[name]), self.places[name]
+            totals = torch.zeros(count, dtype=torch.int64)
+            for chunk in split_positions(len(self)):
+                values = self.fetch_targets(chunk)[name]
+                totals += values[values != ignore].long().bincount(minlength=count)
+            self._counts = {**self._counts, name: tuple(totals.tolist())}
+        return self._counts[name]
+
+    def copy_description(self, other: "AbstractSource") -> None:
+        """Take over what is said of another source of the same images, or of more: notes, colours and blocks."""
+        self.notes, self.colours, self.blocks = other.notes, dict(other.colours), other.blocks
+
     @abstractmethod
     def _hash_contents(self) -> list[str]:
         """Compute :meth:`content_hashes`."""
@@ -106,6 +134,15 @@ class AbstractSource(ABC):
             names: of the targets; those that the source does not have are made, and hidden, too.
             name: of the new source.
         """
+
+    def duplicate_targets(self, names: Mapping[str, str]) -> "AbstractSource":
+        """Return the same images as a source that has some targets a second time.
+
+        Args:
+            names: what the second one is called, by the target's own name; those that there are not are left out.
+        """
+        columns = {new: self.columns[name] for name, new in names.items() if name in self.columns}
+        return self.with_columns({**self.columns, **columns})
 
     def with_columns(self, columns: Mapping[str, Column]) -> "AbstractSource":
         """Return the same images with these columns instead of the source's own."""
@@ -221,118 +258,26 @@ class InMemorySource(AbstractSource):
         origins = [self.describe(i) for i in indices.tolist()]
         images = self.images.index_select(0, indices)
         maps = {key: place._replace(values=place.values.index_select(0, indices)) for key, place in self.maps.items()}
-        columns = take_columns(self.columns, indices)
-        return InMemorySource(name, images, columns, maps=maps, origins=origins, notes=self.notes)
+        part = InMemorySource(name, images, take_columns(self.columns, indices), maps=maps, origins=origins)
+        part.copy_description(self)
+        return part
+
+    def duplicate_targets(self, names: Mapping[str, str]) -> "InMemorySource":
+        """See :meth:`AbstractSource.duplicate_targets`; the values are shared."""
+        other = cast("InMemorySource", super().duplicate_targets(names))
+        other.maps = self.maps | {new: self.maps[name] for name, new in names.items() if name in self.maps}
+        return other
 
     def without_targets(self, names: Collection[str], name: str) -> "InMemorySource":
         """See :meth:`AbstractSource.without_targets`; the pixels are shared."""
         origins = [self.describe(i) for i in range(len(self))]
         maps = {
-            key: place._replace(values=torch.full_like(place.values, place.ignore), names=()) if key in names else place
+            key: hidden_map(place.values.shape, place.ignore, dtype=place.values.dtype) if key in names else place
             for key, place in self.maps.items()
         }
         other = cast("InMemorySource", self.with_columns(hide_columns(self.columns, set(names) - set(maps), len(self))))
-        other.name, other.maps, other._origins = name, maps, origins
+        other.name, other.maps, other._origins, other._counts = name, maps, origins, {}
         return other
-
-
-class AbstractEncodedImages(ABC):
-    """Encoded images by row; must survive pickling, because data-loading workers read it."""
-
-    @abstractmethod
-    def __len__(self) -> int:
-        """Return the number of images."""
-
-    @abstractmethod
-    def read(self, row: int) -> bytes:
-        """Return the encoded bytes of a row.
-
-        Raises:
-            DataError: they cannot be read; the message names the file or row.
-        """
-
-    @abstractmethod
-    def describe(self, row: int) -> str:
-        """Return the file or row, for messages."""
-
-
-class StreamingSource(AbstractSource):
-    """Encoded images that are decoded when they are fetched.
-
-    Args:
-        name: see :class:`AbstractSource`.
-        encoded: the images.
-        columns: see :class:`AbstractSource`; with a value for each entry of ``rows``.
-        image_size: side in pixels that images are resized and cropped to; ``None`` requires them to be of one size.
-        rows: shape ``(n,)``; int64 rows of ``encoded`` that belong to this source; ``None`` means all, in order.
-
-    Raises:
-        DataError: there is no image, the first one cannot be decoded, or a value of a column is out of range.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        encoded: AbstractEncodedImages,
-        columns: Mapping[str, Column] | None = None,
-        *,
-        image_size: int | None = None,
-        rows: Int[Tensor, " n"] | None = None,
-    ) -> None:
-        self.name = name
-        self.encoded = encoded
-        self.columns = dict(columns or {})
-        self.image_size = image_size
-        self.rows = torch.arange(len(encoded)) if rows is None else rows
-        check_columns(self.columns, self.describe, source=name, num_images=len(self.rows))
-        if not len(self.rows):
-            raise DataError("at least one image", f"none in '{name}'", "check the path and the split")
-        first = self._decode_row(int(self.rows[0]))
-        self.image_shape = (int(first.shape[0]), int(first.shape[1]), int(first.shape[2]))
-
-    def __len__(self) -> int:
-        """Return the number of images."""
-        return len(self.rows)
-
-    def fetch(self, indices: Int[Tensor, " n"]) -> UInt8[Tensor, "n channels height width"]:
-        """See :meth:`AbstractSource.fetch`; images are read and decoded one after another."""
-        images = torch.empty((len(indices), *self.image_shape), dtype=torch.uint8)
-        for place, index in enumerate(indices.tolist()):
-            row = int(self.rows[index])
-            image = self._decode_row(row)
-            if image.shape != images.shape[1:]:
-                raise DataError(
-                    "images of one size",
-                    f"{_describe_size(self.image_shape)} in {self.describe(0)} and {_describe_size(image.shape)} in "
-                    f"{self.encoded.describe(row)}",
-                    "pass --data.image-size N to resize them all",
-                )
-            images[place] = image
-        return images
-
-    def _hash_contents(self) -> list[str]:
-        """Return one hash of the encoded bytes per image."""
-        return [_hash_bytes(self.encoded.read(row)) for row in self.rows.tolist()]
-
-    def describe(self, index: int) -> str:
-        """See :meth:`AbstractSource.describe`."""
-        return self.encoded.describe(int(self.rows[index]))
-
-    def subset(self, indices: Int[Tensor, " n"], name: str) -> "StreamingSource":
-        """See :meth:`AbstractSource.subset`."""
-        columns = take_columns(self.columns, indices)
-        part = StreamingSource(name, self.encoded, columns, image_size=self.image_size, rows=self.rows[indices])
-        part.notes = self.notes
-        return part
-
-    def without_targets(self, names: Collection[str], name: str) -> "StreamingSource":
-        """See :meth:`AbstractSource.without_targets`."""
-        columns = hide_columns(self.columns, names, len(self))
-        return cast("StreamingSource", self.subset(torch.arange(len(self)), name).with_columns(columns))
-
-    def _decode_row(self, row: int) -> UInt8[Tensor, "channels height width"]:
-        """Read and decode one row."""
-        return decode_image(self.encoded.read(row), where=self.encoded.describe(row), image_size=self.image_size)
 
 
 def pixel_hashes(source: AbstractSource) -> tuple[str, ...]:
@@ -340,31 +285,37 @@ def pixel_hashes(source: AbstractSource) -> tuple[str, ...]:
 
     Cost: a streaming source is decoded once.
     """
-    return tuple(digest for chunk in _split_positions(len(source)) for digest in _hash_pixels(source.fetch(chunk)))
+    return tuple(digest for chunk in split_positions(len(source)) for digest in _hash_pixels(source.fetch(chunk)))
 
 
 def target_hashes(source: AbstractSource, name: str) -> tuple[str, ...]:
     """Return one hash of a target for every few hundred images, in their order; none where there is no such target."""
-    parts = (source.fetch_targets(chunk).get(name) for chunk in _split_positions(len(source)))
+    parts = (source.fetch_targets(chunk).get(name) for chunk in split_positions(len(source)))
     # As bytes, because numpy does not know every type of torch.
-    return tuple(_hash_bytes(part.contiguous().view(torch.uint8).numpy().data) for part in parts if part is not None)
+    return tuple(hash_bytes(part.contiguous().view(torch.uint8).numpy().data) for part in parts if part is not None)
 
 
-def _split_positions(count: int) -> Iterator[Int[Tensor, " n"]]:
+def split_positions(count: int) -> Iterator[Int[Tensor, " n"]]:
     """Yield the positions ``0..count-1`` a few hundred at a time."""
     yield from torch.arange(count).split(_CHUNK)
 
 
-def _hash_bytes(content: bytes | memoryview) -> str:
+def hidden_map(shape: Sequence[int], ignore: int, *, dtype: torch.dtype = torch.uint8) -> PlaceMap:
+    """Return a target that says nothing anywhere; one value is kept for all places.
+
+    Args:
+        shape: of its values.
+        ignore: the value.
+        dtype: of the values.
+    """
+    return PlaceMap(torch.full((1,) * len(shape), ignore, dtype=dtype).expand(*shape), ignore=ignore)
+
+
+def hash_bytes(content: bytes | memoryview) -> str:
     """Return a 128-bit hash."""
     return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
 def _hash_pixels(images: UInt8[Tensor, "n channels height width"]) -> list[str]:
     """Hash each image's pixels."""
-    return [_hash_bytes(row.data) for row in images.flatten(1).contiguous().numpy()]
-
-
-def _describe_size(shape: Sequence[int]) -> str:
-    """Return ``width x height`` of an image shape."""
-    return f"{shape[-1]}x{shape[-2]}"
+    return [hash_bytes(row.data) for row in images.flatten(1).contiguous().numpy()]

@@ -184,6 +184,8 @@ class AbstractTask(ABC):
     """What model hubs call such a task."""
     is_size_fixed: ClassVar[bool] = True
     """Whether a trained network takes images of the size that it was trained with alone."""
+    mask_target: ClassVar[str | None] = None
+    """The target that a mask beside every image gives, where the task has one; readers then look for masks."""
 
     def __init_subclass__(cls, **options: object) -> None:
         super().__init_subclass__(**options)

@@ -8,7 +8,8 @@ import torch
 from auxo.data.config import DataConfig
 from auxo.data.fake import oriented_shapes
 from auxo.data.load import load_splits, ood_splits
-from auxo.data.sources import InMemorySource, StreamingSource
+from auxo.data.sources import InMemorySource
+from auxo.data.streaming import StreamingSource
 from auxo.data.splits import Splits
 from auxo.errors import ConfigError, DataError
 
@@ -185,4 +186,4 @@ def test_load_splits__real_digits__load_and_agree() -> None:
     )
     splits = load_splits(config, seed=0)
     assert sizes(splits) == {"train": 2000, "val": 1000, "test": 1000, "ood/mnistm-test": 5000}
-    assert splits.task().num_classes == 10
+    assert splits.task().num_outputs == 10

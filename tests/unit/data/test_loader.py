@@ -14,7 +14,8 @@ from auxo.data.fake import oriented_shapes
 from auxo.data.loader import Loader, in_memory, ordered_batches
 from auxo.data.orders import Balanced, Shuffled, Stratified
 from auxo.data.readers import read_streaming
-from auxo.data.sources import InMemorySource, StreamingSource
+from auxo.data.sources import InMemorySource
+from auxo.data.streaming import StreamingSource
 from auxo.errors import ConfigError, DataError
 from auxo.interfaces import AbstractOrder
 from auxo.random import named_generator

@@ -9,7 +9,9 @@ import torch
 from auxo.data.config import DataConfig
 from auxo.data.loader import in_memory
 from auxo.data.readers import read_streaming
-from auxo.data.sources import AbstractEncodedImages, InMemorySource, StreamingSource, pixel_hashes
+from auxo.data.decode import AbstractEncodedImages
+from auxo.data.sources import InMemorySource, pixel_hashes
+from auxo.data.streaming import StreamingSource
 from auxo.errors import DataError
 from auxo.types import Column
 

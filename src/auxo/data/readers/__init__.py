@@ -12,7 +12,8 @@ from auxo.data.readers.agreement import align_columns, align_splits, require_col
 from auxo.data.readers.csv_file import read_csv
 from auxo.data.readers.folder import read_folder, read_folder_tree
 from auxo.data.readers.listing import HUB_PREFIX, Listing
-from auxo.data.sources import AbstractSource, StreamingSource
+from auxo.data.sources import AbstractSource
+from auxo.data.streaming import StreamingSource
 from auxo.errors import DataError
 from auxo.registry.outside import call_outside, is_outside
 from auxo.types import LABEL

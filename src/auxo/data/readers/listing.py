@@ -9,9 +9,9 @@ import torch
 
 from auxo.data.columns import HIDDEN
 from auxo.data.config import Unknown
-from auxo.data.decode import read_bytes
+from auxo.data.decode import AbstractEncodedImages, read_bytes
 from auxo.data.readers.kept import LEAVE_OUT, KeptImages, describe_unknown
-from auxo.data.sources import AbstractEncodedImages, StreamingSource
+from auxo.data.streaming import StreamingSource
 from auxo.errors import DataError
 from auxo.types import LABEL, Column
 

@@ -12,9 +12,8 @@ from datasets.exceptions import DatasetsError
 from pyarrow import ArrowException
 
 from auxo.data.columns import suggest_columns
-from auxo.data.decode import read_bytes
+from auxo.data.decode import AbstractEncodedImages, read_bytes
 from auxo.data.readers.listing import HUB_PREFIX, Listing
-from auxo.data.sources import AbstractEncodedImages
 from auxo.errors import DataError
 from auxo.types import LABEL
 

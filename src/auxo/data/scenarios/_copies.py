@@ -8,8 +8,9 @@ import torch
 
 from auxo.data.config import DataConfig
 from auxo.data.readers import read_streaming
-from auxo.data.sources import AbstractSource, StreamingSource
+from auxo.data.sources import AbstractSource
 from auxo.data.splits import stratified_positions
+from auxo.data.streaming import StreamingSource
 from auxo.errors import DataError
 from auxo.tasks import AbstractTask
 from auxo.types import LABEL, Column

@@ -6,7 +6,8 @@ import pytest
 from auxo.data.config import DataConfig
 from auxo.data.load import load_splits
 from auxo.data.readers import read_source, read_unlabelled
-from auxo.data.sources import InMemorySource, StreamingSource
+from auxo.data.sources import InMemorySource
+from auxo.data.streaming import StreamingSource
 from auxo.errors import DataError
 
 

@@ -1,0 +1,262 @@
+"""What the values of mask files stand for: names of classes, indices, colours, and what is ignored."""
+
+import csv
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+from jaxtyping import UInt8
+from numpy.typing import NDArray
+
+from auxo.errors import DataError
+
+IGNORED = 255
+"""The value of a place of a mask that says nothing."""
+
+MOST_CLASSES = 255
+"""Classes that a mask can tell apart beside :data:`IGNORED`."""
+
+Colour: TypeAlias = tuple[int, int, int]
+"""Red, green and blue of 0..255."""
+
+_MOST_INDICES = 2**16
+_UNKNOWN = -1
+_COLUMNS = ("name", "index", "colour", "ignored")
+_HEX = re.compile(r"#?([0-9a-fA-F]{6})")
+_WHOLE = re.compile(r"[0-9]+")
+_YES, _NO = ("yes", "true", "1"), ("", "no", "false", "0")
+_SHOWN = 8
+
+
+class MaskEntry(NamedTuple):
+    """One row of what the values of masks stand for.
+
+    Args:
+        name: of the class; rows of one name are one class.
+        value: in masks of numbers, 0..65535; ``None`` where there is none.
+        colour: its colour in masks of colours, and what it is shown in; ``None`` where there is none.
+        is_ignored: whether such places say nothing.
+    """
+
+    name: str
+    value: int | None = None
+    colour: Colour | None = None
+    is_ignored: bool = False
+
+
+@dataclass(frozen=True)
+class MaskLegend:
+    """What the values of masks become: numbers of classes, or :data:`IGNORED`.
+
+    Args:
+        names: of the classes, in order.
+        numbers: the class of every index that masks of numbers may have; empty where they are read by colour.
+        colour_numbers: the class of every colour that masks of colours may have; empty where there is no such thing.
+        origin: where this was read, for messages.
+    """
+
+    names: tuple[str, ...]
+    numbers: Mapping[int, int] = field(default_factory=dict)
+    colour_numbers: Mapping[Colour, int] = field(default_factory=dict)
+    origin: str = "the training masks"
+
+    @classmethod
+    def of_entries(
+        cls, entries: Sequence[MaskEntry], *, ignore_index: int | None, origin: str, names: Sequence[str] | None = None
+    ) -> "MaskLegend":
+        """Return the legend of a table.
+
+        Args:
+            entries: its rows.
+            ignore_index: a further index that says nothing; ``None`` for none.
+            origin: where they were read, for messages.
+            names: of the classes of the training images, in order; what they do not have is no class. ``None`` makes
+                classes of the rows, in their order.
+
+        Raises:
+            DataError: there are too few or too many classes, or a value stands for two things.
+        """
+        own = tuple(dict.fromkeys(entry.name for entry in entries if not entry.is_ignored))
+        if not 2 <= len(own) <= MOST_CLASSES:
+            fix = "name two or more" if len(own) < 2 else "put several into one by giving them one name"
+            raise DataError(f"2 to {MOST_CLASSES} classes in {origin}", str(len(own)), fix)
+        classes = own if names is None else tuple(names)
+        numbers: dict[int, int] = {}
+        colours: dict[Colour, int] = {}
+        for entry in entries:
+            if not entry.is_ignored and entry.name not in classes:
+                continue  # its value is then an unknown one, and refused where a mask has it
+            number = IGNORED if entry.is_ignored else classes.index(entry.name)
+            repeated = None
+            if entry.value is not None and numbers.setdefault(entry.value, number) != number:
+                repeated = str(entry.value)
+            if entry.colour is not None and colours.setdefault(entry.colour, number) != number:
+                repeated = write_colour(entry.colour)
+            if repeated is not None:
+                raise DataError(f"one class for every value in {origin}", f"two for {repeated}", "correct the table")
+        if ignore_index is not None and numbers.setdefault(ignore_index, IGNORED) != IGNORED:
+            got = f"'{classes[numbers[ignore_index]]}' in {origin}, and data.ignore-index {ignore_index}"
+            fix = "pass --data.ignore-index None, or another value"
+            raise DataError(f"one meaning of the mask value {ignore_index}", got, fix)
+        has_indices = any(entry.value is not None for entry in entries)
+        return cls(classes, numbers if has_indices else {}, colours, origin)
+
+    @property
+    def colours(self) -> tuple[Colour, ...]:
+        """A colour of every class, in order; empty where one has none."""
+        first = {number: colour for colour, number in reversed(list(self.colour_numbers.items()))}
+        return tuple(first[number] for number in range(len(self.names))) if self._has_all(first) else ()
+
+    def number_indices(self, values: NDArray[np.generic], *, where: str) -> UInt8[np.ndarray, "height width"]:
+        """Return the class of every place of a mask of numbers.
+
+        Args:
+            values: whole numbers, shape ``(height, width)``.
+            where: the file or row, for messages.
+
+        Raises:
+            DataError: a value stands for nothing.
+        """
+        wide = values.astype(np.int64)
+        is_inside = (wide >= 0) & (wide < _MOST_INDICES)
+        found = np.where(is_inside, self._table[np.where(is_inside, wide, 0)], _UNKNOWN)
+        return self._require_known(found, wide, where)
+
+    def number_colours(self, pixels: UInt8[np.ndarray, "height width 3"], *, where: str) -> UInt8[np.ndarray, "h w"]:
+        """Return the class of every place of a mask of colours.
+
+        Args:
+            pixels: red, green and blue.
+            where: the file or row, for messages.
+
+        Raises:
+            DataError: a colour stands for nothing.
+        """
+        packed = (pixels.astype(np.int64) * (1 << 16, 1 << 8, 1)).sum(2)
+        known, classes = self._packed
+        place = np.searchsorted(known, packed).clip(max=len(known) - 1)
+        found = np.where(known[place] == packed, classes[place], _UNKNOWN)
+        return self._require_known(found, packed, where, is_colour=True)
+
+    def _require_known(
+        self, found: NDArray[np.int64], values: NDArray[np.int64], where: str, *, is_colour: bool = False
+    ) -> UInt8[np.ndarray, "height width"]:
+        """Return classes as they are kept, or refuse a mask with values that stand for nothing."""
+        if (found == _UNKNOWN).any():
+            others, counts = np.unique(values[found == _UNKNOWN], return_counts=True)
+            most = int(counts.argmax())
+            known = [*self.colour_numbers] if is_colour else sorted(self.numbers)
+            shown = [write_colour(value) if isinstance(value, tuple) else str(value) for value in known]
+            value = write_colour(unpack_colour(int(others[most]))) if is_colour else str(others[most])
+            more = f", and {len(others) - 1} other values" if len(others) > 1 else ""
+            rest = f" and {len(shown) - _SHOWN} more" if len(shown) > _SHOWN else ""
+            what = "colours" if is_colour else "values"
+            raise DataError(
+                f"{what} of masks that {self.origin} tell{'s' if self.origin.endswith('.csv') else ''}: "
+                f"{', '.join(shown[:_SHOWN])}{rest}",
+                f"{value} in {counts[most]} pixels of {where}{more}",
+                "correct the mask, or give the value a row in classes.csv, with ignored yes if it says nothing",
+            )
+        return found.astype(np.uint8)
+
+    def _has_all(self, numbers: Mapping[int, Colour]) -> bool:
+        """Whether every class has something."""
+        return set(range(len(self.names))) <= numbers.keys()
+
+    @cached_property
+    def _table(self) -> NDArray[np.int64]:
+        """The class of every index that a mask can have."""
+        table = np.full(_MOST_INDICES, _UNKNOWN, dtype=np.int64)
+        for index, number in self.numbers.items():
+            table[index] = number
+        return table
+
+    @cached_property
+    def _packed(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The colours as sorted numbers, and the class of each."""
+        pairs = sorted(
+            ((red << 16) | (green << 8) | blue, number) for (red, green, blue), number in self.colour_numbers.items()
+        )
+        packed = np.array(pairs, dtype=np.int64)
+        return packed[:, 0], packed[:, 1]
+
+
+def write_colour(colour: Sequence[int]) -> str:
+    """Return a colour as it is written in tables.
+
+    Example:
+        >>> write_colour((128, 64, 255))
+        '#8040ff'
+    """
+    return "#" + "".join(f"{part:02x}" for part in colour)
+
+
+def unpack_colour(packed: int) -> Colour:
+    """Return red, green and blue of a number.
+
+    Example:
+        >>> unpack_colour(0x8040FF)
+        (128, 64, 255)
+    """
+    return packed >> 16, (packed >> 8) & 255, packed & 255
+
+
+def number_names(names: Sequence[str], *, ignore_index: int | None, origin: str) -> MaskLegend | None:
+    """Return the legend of classes that are called by their indices; ``None`` where one is not."""
+    if not all(_WHOLE.fullmatch(name) and int(name) < _MOST_INDICES for name in names):
+        return None
+    entries = [MaskEntry(name, int(name)) for name in names]
+    return MaskLegend.of_entries(entries, ignore_index=ignore_index, origin=origin)
+
+
+def read_legend(path: Path) -> list[MaskEntry]:
+    """Read a table of classes: a CSV in UTF-8 with the columns ``name``, ``index``, ``colour`` and ``ignored``.
+
+    Only ``name`` must be there. ``index`` is a whole number, ``colour`` is ``#rrggbb``, ``ignored`` is yes or no. With
+    neither index nor colour the rows are numbered from 0. Rows of one name are one class.
+
+    Raises:
+        DataError: it cannot be read, a column is missing or none of these, or a cell is not what it must be; the
+            message names the line, the header being line 1.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, restval="", skipinitialspace=True)
+            header = [(each or "").strip().lower().replace("color", "colour") for each in reader.fieldnames or []]
+            reader.fieldnames = header
+            rows = [(reader.line_num, row) for row in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise DataError("a table of classes: a CSV in UTF-8", f"{path} ({reason})", "check the file") from error
+    if "name" not in header or not set(header) <= set(_COLUMNS):
+        got = f"{', '.join(header) or '(none)'} in {path}"
+        raise DataError(f"the columns {', '.join(_COLUMNS)}, of which name must be there", got, "write such a header")
+    has_values = "index" in header or "colour" in header
+    return [
+        _read_entry({key: cell.strip() for key, cell in row.items() if key in _COLUMNS}, f"line {line} of {path}")
+        if has_values
+        else _read_entry({**row, "index": str(number)}, f"line {line} of {path}")
+        for number, (line, row) in enumerate(rows)
+    ]
+
+
+def _read_entry(cells: Mapping[str, str], where: str) -> MaskEntry:
+    """Return a row of a table of classes."""
+    index, colour, ignored = cells.get("index", ""), cells.get("colour", ""), cells.get("ignored", "").lower()
+    hexadecimal = _HEX.fullmatch(colour)
+    checks = (
+        (cells["name"], "a name", "an empty one"),
+        (index or colour, "an index or a colour", "neither"),
+        (not index or (_WHOLE.fullmatch(index) and int(index) < _MOST_INDICES), "an index of 0..65535", repr(index)),
+        (not colour or hexadecimal, "a colour as #rrggbb", repr(colour)),
+        (ignored in (*_YES, *_NO), "yes or no for ignored", repr(ignored)),
+    )
+    for is_valid, expected, got in checks:
+        if not is_valid:
+            raise DataError(f"{expected} in every row", f"{got} in {where}", "correct the cell")
+    value = unpack_colour(int(hexadecimal[1], 16)) if hexadecimal else None
+    return MaskEntry(cells["name"], int(index) if index else None, value, ignored in _YES)

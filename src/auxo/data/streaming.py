@@ -1,0 +1,150 @@
+"""A source of encoded images, and of masks if it has some, that are decoded when they are fetched."""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import cast
+
+import torch
+from jaxtyping import Int, Shaped, UInt8
+from torch import Tensor
+
+from auxo.data.columns import check_columns, hide_columns, take_columns
+from auxo.data.decode import AbstractEncodedImages, ImageSize, decode_image
+from auxo.data.masks import EncodedMasks
+from auxo.data.sources import AbstractSource, hash_bytes
+from auxo.errors import DataError
+from auxo.types import Column
+
+
+class StreamingSource(AbstractSource):
+    """Encoded images that are decoded when they are fetched.
+
+    Args:
+        name: see :class:`AbstractSource`.
+        encoded: the images.
+        columns: see :class:`AbstractSource`; with a value for each entry of ``rows``.
+        maps: targets with places by name: masks of the rows of ``encoded``.
+        image_size: what images and their masks are resized and cropped to; ``None`` requires them to be of one size.
+        rows: shape ``(n,)``; int64 rows of ``encoded`` that belong to this source; ``None`` means all, in order.
+
+    Raises:
+        DataError: there is no image, the first one cannot be decoded, or a value of a column is out of range.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        encoded: AbstractEncodedImages,
+        columns: Mapping[str, Column] | None = None,
+        *,
+        maps: Mapping[str, EncodedMasks] | None = None,
+        image_size: ImageSize = None,
+        rows: Int[Tensor, " n"] | None = None,
+    ) -> None:
+        self.name = name
+        self.encoded = encoded
+        self.columns = dict(columns or {})
+        self.maps = dict(maps or {})
+        self.colours = {
+            key: masks.legend.colours for key, masks in self.maps.items() if masks.legend and masks.legend.colours
+        }
+        self.image_size = image_size
+        self.rows = torch.arange(len(encoded)) if rows is None else rows
+        check_columns(self.columns, self.describe, source=name, num_images=len(self.rows))
+        if not len(self.rows):
+            raise DataError("at least one image", f"none in '{name}'", "check the path and the split")
+        first = self._decode_row(int(self.rows[0]))
+        self.image_shape = (int(first.shape[0]), int(first.shape[1]), int(first.shape[2]))
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.rows)
+
+    @property
+    def vocabulary(self) -> dict[str, tuple[str, ...]]:
+        """See :attr:`AbstractSource.vocabulary`."""
+        return {**super().vocabulary, **{name: masks.names for name, masks in self.maps.items()}}
+
+    @property
+    def places(self) -> dict[str, int]:
+        """See :attr:`AbstractSource.places`."""
+        return {name: masks.ignore for name, masks in self.maps.items()}
+
+    def fetch_targets(self, indices: Int[Tensor, " n"]) -> dict[str, Shaped[Tensor, "n ..."]]:
+        """See :meth:`AbstractSource.fetch_targets`; masks are read and decoded one after another.
+
+        Raises:
+            DataError: a mask cannot be used; the message names it.
+        """
+        return {
+            **super().fetch_targets(indices),
+            **{name: self._fetch_masks(masks, self.rows[indices].tolist()) for name, masks in self.maps.items()},
+        }
+
+    def fetch(self, indices: Int[Tensor, " n"]) -> UInt8[Tensor, "n channels height width"]:
+        """See :meth:`AbstractSource.fetch`; images are read and decoded one after another."""
+        images = torch.empty((len(indices), *self.image_shape), dtype=torch.uint8)
+        for place, index in enumerate(indices.tolist()):
+            row = int(self.rows[index])
+            image = self._decode_row(row)
+            self._require_size(image.shape, row)
+            images[place] = image
+        return images
+
+    def _hash_contents(self) -> list[str]:
+        """Return one hash of the encoded bytes per image."""
+        return [hash_bytes(self.encoded.read(row)) for row in self.rows.tolist()]
+
+    def describe(self, index: int) -> str:
+        """See :meth:`AbstractSource.describe`."""
+        return self.encoded.describe(int(self.rows[index]))
+
+    def subset(self, indices: Int[Tensor, " n"], name: str) -> "StreamingSource":
+        """See :meth:`AbstractSource.subset`."""
+        columns = take_columns(self.columns, indices)
+        part = StreamingSource(
+            name, self.encoded, columns, maps=self.maps, image_size=self.image_size, rows=self.rows[indices]
+        )
+        part.copy_description(self)
+        return part
+
+    def duplicate_targets(self, names: Mapping[str, str]) -> "StreamingSource":
+        """See :meth:`AbstractSource.duplicate_targets`."""
+        other = cast("StreamingSource", super().duplicate_targets(names))
+        other.maps = self.maps | {new: self.maps[name] for name, new in names.items() if name in self.maps}
+        return other
+
+    def without_targets(self, names: Collection[str], name: str) -> "StreamingSource":
+        """See :meth:`AbstractSource.without_targets`."""
+        columns = hide_columns(self.columns, set(names) - set(self.maps), len(self))
+        other = cast("StreamingSource", self.subset(torch.arange(len(self)), name).with_columns(columns))
+        other.maps = {key: masks.hide() if key in names else masks for key, masks in self.maps.items()}
+        return other
+
+    def _decode_row(self, row: int) -> UInt8[Tensor, "channels height width"]:
+        """Read and decode one row."""
+        where = self.encoded.describe(row)
+        return decode_image(self.encoded.read(row), where=where, image_size=self.image_size, is_exact=bool(self.maps))
+
+    def _fetch_masks(self, masks: EncodedMasks, rows: list[int]) -> UInt8[Tensor, "n height width"]:
+        """Read and decode the masks of some rows."""
+        shape = (len(rows), *self.image_shape[1:])
+        values = torch.full(shape, masks.ignore, dtype=torch.uint8)
+        for place, row in enumerate(rows if masks.names else ()):
+            mask = masks.decode(row, image_size=self.image_size)
+            self._require_size(mask.shape, row)
+            values[place] = mask
+        return values
+
+    def _require_size(self, shape: torch.Size, row: int) -> None:
+        """Refuse an image that is not of the size of the first, or the mask of such an image."""
+        if shape[-2:] != self.image_shape[1:]:
+            got = (
+                f"{_describe_size(self.image_shape)} in {self.describe(0)} and {_describe_size(shape)} in "
+                f"{self.encoded.describe(row)}"
+            )
+            raise DataError("images of one size", got, "pass --data.image-size N to resize them all")
+
+
+def _describe_size(shape: Sequence[int]) -> str:
+    """Return ``width x height`` of an image shape."""
+    return f"{shape[-1]}x{shape[-2]}"
