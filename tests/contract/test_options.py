@@ -23,6 +23,7 @@ from auxo.gates import GateConfig
 from auxo.gates.combinations import CombinationConfig
 from auxo.gates.combinations.nonlinear import NonlinearCombination
 from auxo.interfaces import AbstractImageReader, PretextConfig
+from auxo.layers.decoders import DecoderConfig, MapShape
 from auxo.losses import ClassLossConfig, cross_entropy_losses
 from auxo.losses.invariance import InvarianceConfig, JoinedRows
 from auxo.losses.kernels import KernelConfig
@@ -147,6 +148,23 @@ def use_fusion(config):
     return made if fused.weights is None else [*made, fused.weights]
 
 
+def use_decoder(config):
+    """First weights, and the features of maps of three sizes."""
+    shapes = {
+        "one": MapShape(3, 40, 40, 1),
+        "two": MapShape(4, 32, 32, 2),
+        "three": MapShape(5, 24, 24, 4),
+        "four": MapShape(6, 17, 17, 16),
+    }
+    decoder = config.build(shapes, seed=0).eval()
+    generator = seeded()
+    maps = {
+        name: torch.rand(1, shape.channels, shape.height, shape.width, generator=generator)
+        for name, shape in shapes.items()
+    }
+    return [*decoder.parameters(), decoder(maps).mean((2, 3))]
+
+
 def use_kernel(config):
     """The kernel of some rows."""
     return [config.compare(torch.randn(6, 3, generator=seeded()))]
@@ -200,6 +218,7 @@ def use_test(config):
 
 FAMILIES = {
     FusionConfig: use_fusion,
+    DecoderConfig: use_decoder,
     KernelConfig: use_kernel,
     InvarianceConfig: use_invariance,
     IndependenceTestConfig: use_test,

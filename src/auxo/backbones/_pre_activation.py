@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from auxo.backbones._convolutional import initialise_convolutions, stage_of_blocks
+from auxo.backbones._convolutional import stage_of_blocks
 from auxo.interfaces import AbstractBackbone
+from auxo.layers.convolutions import initialise_convolutions
 from auxo.types import Features, Images
 
 

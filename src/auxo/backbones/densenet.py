@@ -4,8 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from auxo.backbones._convolutional import initialise_convolutions
 from auxo.interfaces import AbstractBackbone
+from auxo.layers.convolutions import initialise_convolutions
 from auxo.types import Features, Images
 
 NAMES = ("densenet40_12",)

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from auxo.backbones._convolutional import initialise_convolutions, stage_of_blocks
+from auxo.backbones._convolutional import stage_of_blocks
 from auxo.errors import CheckpointError, ConfigError, ShapeError
 from auxo.interfaces import AbstractBackbone
+from auxo.layers.convolutions import initialise_convolutions
 from auxo.types import Features, Images
 
 NAMES = ("efficientnet_lite0",)

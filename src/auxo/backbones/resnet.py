@@ -5,9 +5,10 @@ from collections.abc import Callable
 from torch import Tensor, nn
 from torch.nn import functional
 
-from auxo.backbones._convolutional import initialise_convolutions, stage_of_blocks
+from auxo.backbones._convolutional import stage_of_blocks
 from auxo.backbones._residual import BottleneckBlock, ResidualBlock
 from auxo.interfaces import AbstractBackbone
+from auxo.layers.convolutions import initialise_convolutions
 from auxo.types import Features, Images
 
 NAMES = ("resnet18", "resnet18_cifar", "resnet50", "resnet50_cifar")

@@ -5,9 +5,10 @@ from types import MappingProxyType
 from torch import Tensor, nn
 from torch.nn import functional
 
-from auxo.backbones._convolutional import initialise_convolutions, stage_of_blocks
+from auxo.backbones._convolutional import stage_of_blocks
 from auxo.backbones._residual import ResidualBlock
 from auxo.interfaces import AbstractBackbone
+from auxo.layers.convolutions import initialise_convolutions
 from auxo.types import Features, Images
 
 NAMES = ("resnet8", "resnet20", "resnet32")

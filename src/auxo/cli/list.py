@@ -24,6 +24,7 @@ KINDS = {
     "solvers": "solvers",
     "attacks": "evaluation.attacks",
     "backbones": "backbones",
+    "decoders": "layers.decoders",
     "scenarios": "data.scenarios",
 }
 
@@ -47,6 +48,7 @@ class Options:
             "solvers",
             "attacks",
             "backbones",
+            "decoders",
             "scenarios",
         ]
     ] = "all"

@@ -99,6 +99,21 @@ def hidden_head(name: str, num_features: int, hidden: int, num_outputs: int, *, 
     return HiddenHead(name, num_features, hidden, num_outputs, seed=seed)
 
 
+def pixel_head(name: str, num_features: int, num_outputs: int, *, seed: int) -> nn.Conv2d:
+    """Return a linear layer on every cell of a map, a 1x1 convolution; called as :func:`linear_head` is.
+
+    Args:
+        name: of the head.
+        num_features: channels of the map.
+        num_outputs: numbers that it gives for every cell.
+        seed: the run's seed.
+    """
+    with global_seed(derive_seed(seed, "init", name)):
+        head = nn.Conv2d(num_features, num_outputs, 1)
+    nn.init.zeros_(head.bias)  # type: ignore[arg-type]  # a convolution with a bias has one
+    return head
+
+
 class PlaceHead(nn.Module):
     """A linear layer on every cell of a map, its answers enlarged to the image; from the random stream of its name.
 

@@ -9,6 +9,7 @@ from auxo.interfaces import AbstractBackbone
 from auxo.tasks import Classification
 
 OWN = (
+    "conv4",
     "densenet40_12",
     "efficientnet_lite0",
     "lenet5",
@@ -75,6 +76,11 @@ def test_resnet__three_channels_and_ten_classes__has_the_published_count(
     assert published is None or round(count / 1e6, 2) == published
 
 
+def test_conv4__three_channels__has_the_count_of_its_layers() -> None:
+    weights = 25 * 3 * 24 + 25 * 24 * 32 + 9 * 32 * 64 + 9 * 64 * 64
+    assert num_parameters(build("conv4")) == 76_664 == weights + 2 * (24 + 32 + 64 + 64)
+
+
 def test_densenet__three_heads__has_the_count_of_the_released_code() -> None:
     backbone = build("densenet40_12")
     heads = [nn.Linear(backbone.num_features, outputs) for outputs in (10, 10, 4)]
@@ -97,6 +103,7 @@ def test_initialisation__convolutions__have_the_deviation_of_their_fan_out(name:
 
 
 MAPS = {
+    "conv4": {"stage1": (24, 32), "stage2": (32, 16), "stage3": (64, 8)},
     "lenet5": {"stage1": (6, 14), "stage2": (16, 5)},
     "resnet8": {"stage1": (16, 32), "stage2": (32, 16), "stage3": (64, 8)},
     "resnet20": {"stage1": (16, 32), "stage2": (32, 16), "stage3": (64, 8)},
@@ -139,6 +146,8 @@ def test_forward__32_pixels__gives_features_and_maps_coarsest_last(name: str) ->
 @pytest.mark.parametrize(
     ("name", "height", "width", "last"),
     [
+        ("conv4", 4, 4, (1, 1)),
+        ("conv4", 33, 21, (9, 6)),
         ("lenet5", 28, 28, (5, 5)),
         ("lenet5", 28, 32, (5, 5)),
         ("resnet8", 8, 8, (2, 2)),
@@ -165,7 +174,7 @@ def test_forward__other_sizes__work(name: str, height: int, width: int, last: tu
     assert list(features.maps.values())[-1].shape[2:] == last
 
 
-@pytest.mark.parametrize("name", ["resnet8", "densenet40_12", "wrn_10_1", "resnet50_cifar", "preact_resnet18"])
+@pytest.mark.parametrize("name", ["conv4", "resnet8", "densenet40_12", "wrn_10_1", "resnet50_cifar", "preact_resnet18"])
 def test_forward__pooled__is_the_mean_of_the_last_map(name: str) -> None:
     backbone = build(name).double().eval()
     with torch.inference_mode():
