@@ -133,7 +133,8 @@ class Splits:
     def notes(self) -> tuple[str, ...]:
         """What a person should know of the sets, such as how many images were left out."""
         splits = (self.train, self.meta, self.unlabelled, *self.evaluation())
-        return tuple(dict.fromkeys(note for split in splits if split is not None for note in split.source.notes))
+        notes = [note for split in splits if split is not None for note in split.source.notes]
+        return tuple(dict.fromkeys([*notes, *self.task().notes]))
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

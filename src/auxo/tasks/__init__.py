@@ -10,22 +10,13 @@ from auxo.tasks._answers import (
     sum_answers,
 )
 from auxo.tasks._config import TaskConfig
-from auxo.tasks._interface import (
-    AbstractTask,
-    Answer,
-    Measure,
-    Measured,
-    Part,
-    Reliability,
-    Scores,
-    Source,
-    Target,
-    TargetNumbers,
-)
+from auxo.tasks._found import Answer, Measure, Measured, Part, Reliability
+from auxo.tasks._interface import AbstractTask, Scores, Source, Target, TargetNumbers
 from auxo.tasks._intervals import (
     Interval,
     auroc_interval,
     bootstrap_interval,
+    bootstrap_sums,
     bootstrap_weighted,
     clustered_interval,
     combine_intervals,
@@ -34,9 +25,11 @@ from auxo.tasks._intervals import (
 from auxo.tasks._p_values import holm, permutation_p_value
 from auxo.tasks._weighted import measure_weighted_mean, weighted_auroc
 from auxo.tasks.classification import Classification
+from auxo.tasks.segmentation import MASK, Segmentation
 
 __all__ = [
     "ANSWERS_MEASURE",
+    "MASK",
     "AbstractTask",
     "Answer",
     "Classification",
@@ -46,12 +39,14 @@ __all__ = [
     "Part",
     "Reliability",
     "Scores",
+    "Segmentation",
     "Source",
     "Target",
     "TargetNumbers",
     "TaskConfig",
     "auroc_interval",
     "bootstrap_interval",
+    "bootstrap_sums",
     "bootstrap_weighted",
     "calibration_error",
     "clustered_interval",

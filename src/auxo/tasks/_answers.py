@@ -10,7 +10,8 @@ from torch import Tensor
 
 from auxo.errors import DataError, NonFiniteError, ShapeError
 from auxo.losses import cross_entropy_losses
-from auxo.tasks._interface import Measure, Part, Reliability, Scores
+from auxo.tasks._found import Measure, Part, Reliability
+from auxo.tasks._interface import Scores
 from auxo.tasks._intervals import wilson_interval
 from auxo.types import Labels
 

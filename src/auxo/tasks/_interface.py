@@ -7,12 +7,13 @@ from typing import Any, ClassVar, NamedTuple, Protocol, TypeAlias, cast, runtime
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
 from auxo.errors import CheckpointError, ConfigError, ShapeError
 from auxo.registry.outside import guard_class
+from auxo.tasks._found import Answer, Measure, Measured, Reliability
 from auxo.tasks._weighted import measure_weighted_mean
 from auxo.types import Column, Losses
 
@@ -26,6 +27,8 @@ class Source(Protocol):
 
     name: str
     image_shape: tuple[int, int, int]
+    colours: Mapping[str, tuple[tuple[int, int, int], ...]]
+    blocks: str
 
     @property
     def columns(self) -> Mapping[str, Column]:
@@ -34,6 +37,9 @@ class Source(Protocol):
     @property
     def vocabulary(self) -> dict[str, tuple[str, ...]]:
         """What the numbers of each target stand for, by its name."""
+
+    def count_places(self, name: str) -> tuple[int, ...]:
+        """Return how many pixels have each value of a target with places."""
 
 
 class Target(NamedTuple):
@@ -64,102 +70,6 @@ class TargetNumbers(NamedTuple):
 
     values: Float[Tensor, "n k ..."]
     known: Float[Tensor, "n targets ..."]
-
-
-class Measure(NamedTuple):
-    """One number about a set.
-
-    Args:
-        value: a fraction in [0, 1] where the unit is "%", else in its unit.
-        low: lower end of a 95 % interval; ``None`` where there is none.
-        high: upper end.
-        unit: "%" for fractions, which people read in percent; "nats"; or "".
-        higher_is_better: which way is up.
-        has_mean: whether its mean over several sets says anything; that of calibration errors does not.
-    """
-
-    value: float
-    low: float | None = None
-    high: float | None = None
-    unit: str = "%"
-    higher_is_better: bool = True
-    has_mean: bool = True
-
-    @property
-    def shown(self) -> float:
-        """The value as people read it: in percent where the unit is "%", else in the unit."""
-        return 100 * self.value if self.unit == "%" else self.value
-
-    @property
-    def digits(self) -> int:
-        """Digits behind the point that :attr:`shown` is read with."""
-        return 1 if self.unit == "%" else 3
-
-    def describe(self) -> str:
-        """Return the value for a line of text.
-
-        Example:
-            >>> Measure(0.9761).describe(), Measure(1.2, unit="nats").describe()
-            ('97.6 %', '1.200 nats')
-        """
-        return f"{self.shown:.{self.digits}f} {self.unit}".rstrip()
-
-
-class Part(NamedTuple):
-    """The primary measure on a part of a set, such as the images of a class.
-
-    Args:
-        n: images of the part.
-        value: of the measure; ``None`` where the part has no image.
-    """
-
-    n: int
-    value: float | None
-
-
-class Measured(NamedTuple):
-    """What the scores of a set add up to.
-
-    Args:
-        measures: by name, the primary one among them.
-        parts: of the primary measure, by the name of what cuts the set into parts, and within it by part.
-        notes: what a reader should know, a sentence each.
-    """
-
-    measures: Mapping[str, Measure]
-    parts: Mapping[str, Mapping[str, Part]]
-    notes: tuple[str, ...] = ()
-
-
-class Reliability(NamedTuple):
-    """The items of one range of confidence.
-
-    Args:
-        low: lower end of the range; the bin of confidences of exactly one begins and ends there.
-        high: upper end, which belongs to the next bin.
-        n: number of items, >= 1.
-        confidence: their mean confidence.
-        accuracy: the fraction of them that was right.
-    """
-
-    low: float
-    high: float
-    n: int
-    confidence: float
-    accuracy: float
-
-
-class Answer(NamedTuple):
-    """What a network says of one image, for a person.
-
-    Args:
-        cells: of a line in a CSV, in the order of :meth:`AbstractTask.answer_columns`.
-        image: shape ``(height, width)`` or ``(height, width, 3)``, to be written as a PNG; ``None`` where the cells
-            are all.
-    """
-
-    cells: tuple[str, ...]
-    image: UInt8[np.ndarray, "height width ..."] | None = None
 
 
 class AbstractTask(ABC):
@@ -262,7 +172,7 @@ class AbstractTask(ABC):
             given = targets[target.name]
             is_known = given != target.ignore
             if target.names:
-                numbers = functional.one_hot(torch.where(is_known, given, 0), len(target.names)).movedim(-1, 1)
+                numbers = functional.one_hot(torch.where(is_known, given, 0).long(), len(target.names)).movedim(-1, 1)
             elif given.dim() != (3 if target.has_places else 1):
                 got, fix = f"the shape {tuple(given.shape)} for {target.name!r}", "override encode_targets of the task"
                 raise ShapeError("one number for each image or place of a quantity", got, fix)
@@ -346,6 +256,11 @@ class AbstractTask(ABC):
     def vocabulary(self) -> dict[str, tuple[str, ...]]:
         """What the numbers of each target stand for, by its name; not of quantities."""
         return {target.name: target.names for target in self.targets if target.names}
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know of the training set, such as a class that it does not show, a sentence each."""
+        return ()
 
     @property
     def train_counts(self) -> tuple[int, ...]:

@@ -21,7 +21,8 @@ from auxo.tasks._answers import (
     part_by,
     score_answers,
 )
-from auxo.tasks._interface import AbstractTask, Answer, Measure, Measured, Part, Reliability, Scores, Source, Target
+from auxo.tasks._found import Answer, Measure, Measured, Part, Reliability
+from auxo.tasks._interface import AbstractTask, Scores, Source, Target
 from auxo.tasks._intervals import auroc_interval, wilson_interval
 from auxo.tasks._weighted import auroc_of_weighted
 from auxo.types import LABEL, Column, Losses

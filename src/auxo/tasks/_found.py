@@ -1,0 +1,106 @@
+"""What a task finds: measures of a set with their parts, ranges of confidence, and answers about single images."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import UInt8
+
+
+class Measure(NamedTuple):
+    """One number about a set.
+
+    Args:
+        value: a fraction in [0, 1] where the unit is "%", else in its unit.
+        low: lower end of a 95 % interval; ``None`` where there is none.
+        high: upper end.
+        unit: "%" for fractions, which people read in percent; "nats"; or "".
+        higher_is_better: which way is up.
+        has_mean: whether its mean over several sets says anything; that of calibration errors does not.
+    """
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+    unit: str = "%"
+    higher_is_better: bool = True
+    has_mean: bool = True
+
+    @property
+    def shown(self) -> float:
+        """The value as people read it: in percent where the unit is "%", else in the unit."""
+        return 100 * self.value if self.unit == "%" else self.value
+
+    @property
+    def digits(self) -> int:
+        """Digits behind the point that :attr:`shown` is read with."""
+        return 1 if self.unit == "%" else 3
+
+    def describe(self) -> str:
+        """Return the value for a line of text.
+
+        Example:
+            >>> Measure(0.9761).describe(), Measure(1.2, unit="nats").describe()
+            ('97.6 %', '1.200 nats')
+        """
+        return f"{self.shown:.{self.digits}f} {self.unit}".rstrip()
+
+
+class Part(NamedTuple):
+    """The primary measure on a part of a set, such as the images of a class.
+
+    Args:
+        n: images of the part.
+        value: of the measure; ``None`` where the part has no image.
+    """
+
+    n: int
+    value: float | None
+
+
+class Measured(NamedTuple):
+    """What the scores of a set add up to.
+
+    Args:
+        measures: by name, the primary one among them.
+        parts: of the primary measure, by the name of what cuts the set into parts, and within it by part.
+        notes: what a reader should know, a sentence each.
+    """
+
+    measures: Mapping[str, Measure]
+    parts: Mapping[str, Mapping[str, Part]]
+    notes: tuple[str, ...] = ()
+
+
+class Reliability(NamedTuple):
+    """The items of one range of confidence.
+
+    Args:
+        low: lower end of the range; the bin of confidences of exactly one begins and ends there.
+        high: upper end, which belongs to the next bin.
+        n: number of items, >= 1.
+        confidence: their mean confidence.
+        accuracy: the fraction of them that was right.
+    """
+
+    low: float
+    high: float
+    n: int
+    confidence: float
+    accuracy: float
+
+
+class Answer(NamedTuple):
+    """What a network says of one image, for a person.
+
+    Args:
+        cells: of a line in a CSV, in the order of :meth:`AbstractTask.answer_columns`.
+        image: shape ``(height, width)`` or ``(height, width, 3)``, to be written as a PNG; ``None`` where the cells
+            are all.
+        palette: red, green and blue, 0..255, of each number in an image of two dimensions, whose numbers are then
+            positions in it; empty where they are shades of grey.
+    """
+
+    cells: tuple[str, ...]
+    image: UInt8[np.ndarray, "height width ..."] | None = None
+    palette: tuple[tuple[int, int, int], ...] = ()
