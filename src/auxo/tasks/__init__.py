@@ -25,11 +25,10 @@ from auxo.tasks._intervals import (
 from auxo.tasks._p_values import holm, permutation_p_value
 from auxo.tasks._weighted import measure_weighted_mean, weighted_auroc
 from auxo.tasks.classification import Classification
-from auxo.tasks.segmentation import MASK, Segmentation
+from auxo.tasks.segmentation import Segmentation
 
 __all__ = [
     "ANSWERS_MEASURE",
-    "MASK",
     "AbstractTask",
     "Answer",
     "Classification",

@@ -26,16 +26,13 @@ from auxo.tasks._pixel_sums import (
     score_pixels,
     sum_confusions,
 )
-from auxo.types import Column
+from auxo.types import MASK, Column
 
 SOURCE = (
     "Mean intersection over union: Everingham et al., The PASCAL Visual Object Classes Challenge: A Retrospective, "
     "IJCV 111, 2015, section 2.2. Pixel and mean accuracy: Long, Shelhamer, Darrell, Fully Convolutional Networks for "
     "Semantic Segmentation, CVPR 2015 (arXiv 1411.4038), section 5."
 )
-
-MASK = "mask"
-"""Name of the target that says which class every pixel is of."""
 
 _MOST_CLASSES = IGNORE  # so that a byte holds them and the value to ignore
 _BY_CLASS = "class"
@@ -71,6 +68,7 @@ class Segmentation(AbstractTask):
     primary: ClassVar[str] = next(iter(MEASURES))
     hub_tag: ClassVar[str] = "image-segmentation"
     is_size_fixed: ClassVar[bool] = False
+    mask_target: ClassVar[str | None] = MASK
 
     @classmethod
     def require(cls, task: AbstractTask) -> "Segmentation":

@@ -9,8 +9,8 @@ from auxo.data.config import DataConfig
 from auxo.data.fake import oriented_shapes
 from auxo.data.load import load_splits, ood_splits
 from auxo.data.sources import InMemorySource
-from auxo.data.streaming import StreamingSource
 from auxo.data.splits import Splits
+from auxo.data.streaming import StreamingSource
 from auxo.errors import ConfigError, DataError
 
 Write = Callable[[InMemorySource, Path], Path]

@@ -13,8 +13,8 @@ from auxo.data.load import load_splits
 from auxo.data.readers import read_unlabelled
 from auxo.data.semi_supervised import hide_targets
 from auxo.data.sources import InMemorySource
-from auxo.data.streaming import StreamingSource
 from auxo.data.splits import Splits, TestSplit, TrainSplit, UnlabelledSplit, ValSplit, check_disjoint
+from auxo.data.streaming import StreamingSource
 from auxo.errors import ConfigError, DataError
 from auxo.tasks import Classification
 from auxo.types import Column

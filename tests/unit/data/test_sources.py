@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from auxo.data.config import DataConfig
+from auxo.data.decode import AbstractEncodedImages
 from auxo.data.loader import in_memory
 from auxo.data.readers import read_streaming
-from auxo.data.decode import AbstractEncodedImages
 from auxo.data.sources import InMemorySource, pixel_hashes
 from auxo.data.streaming import StreamingSource
 from auxo.errors import DataError

@@ -58,8 +58,6 @@ def test_from_source__a_part_of_the_images__counts_that_part_alone():
     part = whole.subset(torch.tensor([1]), "part")
     assert Segmentation.from_source(part) == Segmentation(("road", "sky"), 3, 2, 2, (0, 2), blocks="video")
     assert Segmentation.from_source(part).notes == ("no training pixel is of the class road",)
-    hidden = whole.without_targets(["mask"], "hidden")
-    assert hidden.count_places("mask") == ()
 
 
 @pytest.mark.parametrize(
