@@ -9,6 +9,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from auxo.errors import CheckpointError, ConfigError, ShapeError
+from auxo.files.tensor_file import require_finite
 
 _HEADS = ("classifier", "fc", "head", "head_dist", "pooler")  # what a published network may have beside a backbone
 _OWN = "weights.backbone."  # where auxo's runs have the backbone
@@ -50,6 +51,7 @@ def load_weights_file(backbone: nn.Module, path: Path, *, name: str) -> None:
         ConfigError: there is no such file.
         CheckpointError: it is damaged, lacks weights of the backbone, has others, or holds several such networks.
         ShapeError: a weight has another shape.
+        NonFiniteError: a weight is not finite.
     """
     if not path.is_file():
         raise ConfigError(f"a file at {path} for --backbone.weights", "nothing there", "check the path")
@@ -70,6 +72,7 @@ def load_weights_file(backbone: nn.Module, path: Path, *, name: str) -> None:
         ) from error
     for key, tensor in tensors.items():
         _compare_shapes(key, own[key], tensor, path, name)
+    require_finite(tensors, origin=str(path), fix="copy it anew")
     with torch.no_grad():
         for key, tensor in tensors.items():
             own[key].copy_(tensor)  # the state's tensors share memory with the backbone's
@@ -86,16 +89,19 @@ def read_file_normalisation(path: Path) -> tuple[tuple[float, ...], tuple[float,
 
     Raises:
         CheckpointError: it is damaged.
+        NonFiniteError: one of them is not finite.
     """
     try:
         with safe_open(path, framework="pt") as file:
             if not set(_NORMALISATION) <= set(file.keys()):
                 return None
-            mean, std = (tuple(file.get_tensor(key).tolist()) for key in _NORMALISATION)
-            return mean, std
+            found = {key: file.get_tensor(key) for key in _NORMALISATION}
     except (SafetensorError, OSError) as error:
         got = f"a damaged one ({error})"
         raise CheckpointError(f"a whole safetensors file at {path}", got, "copy it anew") from error
+    require_finite(found, origin=str(path), fix="copy it anew")
+    mean, std = (tuple(tensor.tolist()) for tensor in found.values())
+    return mean, std
 
 
 def _find_prefix(given: Iterable[str], own: Collection[str], path: Path) -> str:

@@ -21,7 +21,7 @@ from auxo.errors import ConfigError
 from auxo.evaluation import to_csv
 from auxo.evaluation.audit import AuditConfig
 from auxo.explain import ExplainConfig, Subject
-from auxo.files import make_folder, write_atomically
+from auxo.files import make_folder, remove_temporaries, write_atomically
 from auxo.reporting import (
     Audit,
     audit_model,
@@ -126,7 +126,7 @@ def _read_sets(
 
 def _write_audit(audit: Audit, folder: Path) -> None:
     """Write the page, the records and the table of cells."""
-    make_folder(folder)
+    remove_temporaries(make_folder(folder))
     write_atomically(folder / "audit.html", render_page(build_audit_page(audit)))
     write_atomically(folder / "audit.json", json.dumps(audit.to_record(), indent=2) + "\n")
     write_atomically(folder / "audit.csv", to_csv(audit.cell_rows()))

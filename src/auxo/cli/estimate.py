@@ -12,7 +12,7 @@ import tyro
 from tyro.conf import Positional
 
 from auxo.cli.changes import read_options
-from auxo.cli.earlier import keep_earlier
+from auxo.cli.earlier import write_results
 from auxo.cli.options import ModelOptions
 from auxo.cli.terminal import print_table
 from auxo.cli.train import read_run_config
@@ -30,7 +30,7 @@ from auxo.estimation import (
     read_source_indicators,
 )
 from auxo.evaluation import Reader
-from auxo.files import require_folder_of, write_atomically
+from auxo.files import prepare_place
 from auxo.runs.experiment import ExperimentConfig
 from auxo.runs.model import TrainedModel, load_model, splits_of
 from auxo.runtime import RuntimeConfig, open_runtime
@@ -60,9 +60,7 @@ def run(words: Sequence[str]) -> None:
     if not options.paths:
         raise ConfigError("sets of images", "none", f"name them: auxo estimate {options.run} DIR")
     folder = Path(options.run)
-    out = Path(options.out) if options.out else folder / "estimate.jsonl"
-    if options.out:
-        require_folder_of(out)
+    out = prepare_place(Path(options.out) if options.out else folder / "estimate.jsonl")
     config = read_run_config(folder, code=options.use.code)
     with open_runtime(RuntimeConfig(device=options.use.device, precision=config.runtime.precision)) as runtime:
         model = load_model(config, folder, runtime=runtime)
@@ -74,8 +72,7 @@ def run(words: Sequence[str]) -> None:
         if runtime.is_main:
             rows = estimate_records(estimation, estimates, run=options.run, heads=heads)
             text = "".join(json.dumps(row) + "\n" for row in rows)
-            keep_earlier(out)
-            write_atomically(out, text)
+            write_results(out, text)
             print_table(build_estimate_table(estimation, estimates))
             notes = _list_notes(options.paths, estimation, names=target.names)
             print("\n".join([*_list_refusals(estimates), *notes, f"estimates: {out}"]))

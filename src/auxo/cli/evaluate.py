@@ -11,7 +11,7 @@ from tyro.conf import Positional
 
 from auxo.cli.changes import read_with_members
 from auxo.cli.columns import add_columns
-from auxo.cli.earlier import keep_earlier
+from auxo.cli.earlier import write_results
 from auxo.cli.options import ModelOptions
 from auxo.cli.terminal import print_table
 from auxo.cli.train import read_run_config
@@ -36,7 +36,7 @@ from auxo.evaluation import (
     shift_set,
 )
 from auxo.evaluation.attacks import EPSILON, EPSILONS, AttackConfig
-from auxo.files import require_folder_of, write_atomically
+from auxo.files import prepare_place
 from auxo.options import Options as CheckedOptions
 from auxo.options import Range, find_member, list_members
 from auxo.random import derive_seed
@@ -148,9 +148,7 @@ def run(words: Sequence[str]) -> None:
         Options, words, option="attack", members=members, command="auxo evaluate", description=description
     )
     folder = Path(options.run)
-    out = Path(options.out) if options.out else folder / options.file_name
-    if options.out:
-        require_folder_of(out)
+    out = prepare_place(Path(options.out) if options.out else folder / options.file_name)
     config = read_run_config(folder, code=options.use.code)
     with open_runtime(RuntimeConfig(device=options.use.device, precision=config.runtime.precision)) as runtime:
         model = load_model(config, folder, runtime=runtime, stage=options.stage)
@@ -170,8 +168,7 @@ def run(words: Sequence[str]) -> None:
             has_own = not options.data and options.images is None and not options.corruptions
             told = [f"note: {note}" for note in dict.fromkeys(note for split in splits for note in split.source.notes)]
             notes = RunHistory.read(folder).changed_sets(rows) if has_own else []
-            keep_earlier(out)
-            write_atomically(out, "".join(json.dumps(judge.record(row)) + "\n" for row in rows))
+            write_results(out, "".join(json.dumps(judge.record(row)) + "\n" for row in rows))
             print_table(table)
             print("\n".join([*told, *notes, f"results: {out}"]))
 
@@ -226,8 +223,7 @@ def _judge_under_shift(
         for split in splits
     ]
     if reader.runtime.is_main:
-        keep_earlier(out)
-        write_atomically(out, "".join(json.dumps(row) + "\n" for curve in curves for row in curve.to_records()))
+        write_results(out, "".join(json.dumps(row) + "\n" for curve in curves for row in curve.to_records()))
         print_table(build_shift_table(curves))
         notes = dict.fromkeys(note for split in splits for note in split.source.notes)
         print("\n".join([*(f"note: {note}" for note in notes), f"results: {out}"]))

@@ -18,7 +18,7 @@ from auxo.cli.options import ModelOptions
 from auxo.cli.train import read_run_config
 from auxo.errors import CheckpointError, ConfigError, DataError, DeviceError, OutputError
 from auxo.export import Predictor, is_export, load_network, open_onnx, open_program, predictor_of
-from auxo.files import make_folder, require_folder_of, write_atomically
+from auxo.files import make_folder, prepare_place, write_atomically
 from auxo.runs.document import from_json
 from auxo.runs.experiment import ExperimentConfig
 from auxo.runs.model import load_model
@@ -50,9 +50,8 @@ def run(words: Sequence[str]) -> None:
     options = read_options(Options, words, command="auxo predict", description=description)
     if not options.images:
         raise ConfigError("images, or folders of images", "none", f"name them: auxo predict {options.model} DIR")
-    require_folder_of(Path(options.out))
+    out = prepare_place(Path(options.out))
     paths = [path for place in options.images for path in _find_images(Path(place))]
-    out = Path(options.out)
     images = out.with_name(f"{out.stem}-images")
     with _open_predictor(options) as predictor:
         lines = list(
@@ -90,12 +89,14 @@ def _answer_images(
 
     Raises:
         ConfigError: an answer has not a cell for each of the task's columns.
+        NonFiniteError: an output is not finite.
     """
     is_checked, num_columns = False, len(predictor.description.task.answer_columns())
     for first in range(0, len(paths), batch_size):
         chunk = paths[first : first + batch_size]
         pixels = torch.stack([predictor.read(path) for path in chunk])
-        for number, (path, answer) in enumerate(zip(chunk, predictor.answers(pixels), strict=True), start=first):
+        answers = predictor.answers(pixels, where=chunk)
+        for number, (path, answer) in enumerate(zip(chunk, answers, strict=True), start=first):
             if len(answer.cells) != num_columns:
                 got, fix = f"{len(answer.cells)} in the answer to {path}", "mend the task's answers or answer_columns"
                 raise ConfigError(f"{num_columns} cells, one for each of answer_columns", got, fix)

@@ -12,9 +12,9 @@ from tyro.conf import Positional
 
 from auxo.cli.changes import read_options
 from auxo.cli.train import read_run_config
-from auxo.errors import ConfigError, OutputError
+from auxo.errors import ConfigError
 from auxo.explain import ExplainConfig
-from auxo.files import require_folder_of, write_atomically
+from auxo.files import prepare_place, write_atomically
 from auxo.reporting import Judgement, RunRecord, build_page, judge, read_run_record, render_page, run_names
 from auxo.runtime import RuntimeConfig, open_runtime
 
@@ -71,10 +71,7 @@ def _choose_file(out: str | None, folders: Sequence[Path]) -> Path:
         place = folders[0] / "report.html"
     else:
         place = Path(relpath(commonpath([folder.resolve() for folder in folders]))) / "report.html"
-    require_folder_of(place)
-    if place.is_dir():
-        raise OutputError("a file for --out", f"{place}, a folder", f"name a file, such as {place / 'report.html'}")
-    return place
+    return prepare_place(place)
 
 
 def _check_folders(runs: Sequence[str]) -> list[Path]:

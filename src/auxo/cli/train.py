@@ -14,6 +14,7 @@ from auxo.cli.progress import make_observer
 from auxo.cli.run_folder import require_run
 from auxo.cli.terminal import print_table
 from auxo.errors import ConfigError, OutputError
+from auxo.files import is_unused
 from auxo.runs.document import config_digest, from_json, load_recipe, to_json
 from auxo.runs.experiment import ExperimentConfig, StageConfig, method_name
 from auxo.runs.history import RunHistory
@@ -143,8 +144,7 @@ def _choose_folder(config: ExperimentConfig, out: str | None, *, name: str) -> _
         folder = Path(out)
         if is_restart and (folder / "config.json").exists():
             return _Plan(config, folder, is_new=False)
-        # A run that was refused before it wrote anything may have left its lock.
-        if folder.exists() and (not folder.is_dir() or any(path.name != ".lock" for path in folder.iterdir())):
+        if not is_unused(folder):
             fix = f"choose another --out, or continue with auxo train --resume {folder}"
             got = f"{folder} with files in it" if folder.is_dir() else f"{folder}, a file"
             raise OutputError("a new or empty folder for --out", got, fix)

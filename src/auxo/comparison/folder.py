@@ -8,7 +8,7 @@ from typing import Any
 
 import auxo
 from auxo.errors import CheckpointError, ConfigError
-from auxo.files import make_folder, write_atomically
+from auxo.files import is_unused, make_folder, remove_temporaries, write_atomically
 from auxo.runs.document import to_json
 from auxo.runs.experiment import ExperimentConfig
 
@@ -87,7 +87,7 @@ def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> Iterable[tu
 
 
 def read_contents(folder: Path) -> Contents | None:
-    """Return what a folder holds, or ``None`` if it is new or has only hidden files, such as a killed command left.
+    """Return what a folder holds, or ``None`` if it is new or has only what a command left that was killed early.
 
     Raises:
         ConfigError: it holds something else.
@@ -95,7 +95,7 @@ def read_contents(folder: Path) -> Contents | None:
     """
     path = folder / _FILE
     if not path.is_file():
-        if folder.exists() and (not folder.is_dir() or any(item.name[0] != "." for item in folder.iterdir())):
+        if not is_unused(folder):
             got = f"{folder} with other files" if folder.is_dir() else f"{folder}, a file"
             raise ConfigError("a new folder, or one of an earlier comparison", got, "choose another --out")
         return None
@@ -122,4 +122,5 @@ def write_contents(folder: Path, contents: Contents) -> None:
         OutputError: it cannot be written.
     """
     document = {"format": FORMAT, "auxo": auxo.__version__, **asdict(contents)}
-    write_atomically(make_folder(folder) / _FILE, json.dumps(document, indent=2) + "\n")
+    remove_temporaries(make_folder(folder))
+    write_atomically(folder / _FILE, json.dumps(document, indent=2) + "\n")

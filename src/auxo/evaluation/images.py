@@ -23,7 +23,7 @@ from auxo.data import (
 from auxo.errors import CheckpointError
 from auxo.evaluation.operations import OperationCounter
 from auxo.evaluation.tally import Tally
-from auxo.files.atomic import make_folder
+from auxo.files import make_folder, remove_temporaries
 from auxo.files.tensor_file import read_tensor_file, write_tensor_file
 from auxo.interfaces import AbstractBackbone, AbstractImageReader, AbstractMethod
 from auxo.runtime import Runtime
@@ -67,7 +67,8 @@ class FeatureCache:
     def keep(self, key: str, features: Tensor, *, flops: int) -> None:
         """Leave features for other runs."""
         if self.runtime.is_main:
-            path = make_folder(self.folder) / f"features-{key}.safetensors"
+            remove_temporaries(make_folder(self.folder))
+            path = self.folder / f"features-{key}.safetensors"
             write_tensor_file(path, {"features": features}, {"flops": flops})
         self.runtime.barrier()
 

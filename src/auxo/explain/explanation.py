@@ -10,7 +10,7 @@ from auxo.explain.attention import attention_grid
 from auxo.explain.config import ExplainConfig
 from auxo.explain.subject import Subject
 from auxo.explain.values import tell_values
-from auxo.files import make_folder, write_atomically
+from auxo.files import make_folder, remove_temporaries, write_atomically
 
 
 class Explanation(NamedTuple):
@@ -31,7 +31,7 @@ class Explanation(NamedTuple):
         Raises:
             OutputError: the disk is full or the place cannot be written.
         """
-        make_folder(folder)
+        remove_temporaries(make_folder(folder))
         for name, content in self.files.items():
             write_atomically(folder / name, content)
 

@@ -4,9 +4,8 @@ import errno
 import json
 import os
 import re
-import secrets
-import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
@@ -21,7 +20,10 @@ from auxo.export.onnx_file import require_onnx, to_onnx
 from auxo.export.program_file import to_pt2
 from auxo.export.published import published
 from auxo.export.weights_file import write_network
-from auxo.files import make_folder, write_atomically
+from auxo.files import is_unused, make_folder, remove_temporaries, write_atomically
+from auxo.files.atomic import sync_folder
+from auxo.files.failures import describe_failure
+from auxo.files.temporary import delete_temporary, hold_temporary
 from auxo.runs.experiment import ExperimentConfig
 from auxo.runs.history import RunHistory
 from auxo.runs.model import TrainedModel
@@ -105,16 +107,26 @@ def export_run(
         "results.jsonl": "".join(json.dumps(record) + "\n" for record in history.results),
         _DESCRIPTION: json.dumps(description.preprocess(), indent=2) + "\n",
     }
-    temporary = make_folder(folder.parent) / f".{folder.name}.{secrets.token_hex(4)}.part"
-    try:
-        make_folder(temporary)
+    with _building(folder) as temporary:
         _write_network(temporary, program, model, files=card.files, document=published(document))
         for name, text in texts.items():
             write_atomically(temporary / name, text)
         _move_folder(temporary, folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return Export(folder, card.title, dict(card.files), card.command(str(folder)))
+
+
+@contextmanager
+def _building(folder: Path) -> Iterator[Path]:
+    """Yield a temporary folder beside the one that it is to become, and delete it if it did not."""
+    remove_temporaries(make_folder(folder.parent))
+    try:
+        with hold_temporary(folder, is_folder=True) as (temporary, _):
+            try:
+                yield temporary
+            finally:
+                delete_temporary(temporary)
+    except OSError as error:
+        raise describe_failure(folder, error) from error
 
 
 def _check_request(formats: Sequence[ExportFormat], licence: str) -> None:
@@ -140,7 +152,7 @@ def _free_folder(run: Path) -> Path:
 
 def _check_folder(out: Path) -> Path:
     """Return a folder that is not there or empty, and refuse others."""
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if not is_unused(out):
         got = f"{out} with files in it" if out.is_dir() else f"{out}, a file"
         raise OutputError("a new or empty folder for --out", got, "choose another --out")
     return out
@@ -180,7 +192,10 @@ def _write_network(
 def _move_folder(source: Path, target: Path) -> None:
     """Give a folder its name."""
     try:
+        for left in target.glob(".*") if target.is_dir() else ():  # of a command that was killed before it began
+            os.unlink(left)
         os.replace(source, target)
+        sync_folder(target.parent)
     except OSError as error:
         taken = error.errno in (errno.ENOTEMPTY, errno.EEXIST)
         got = "files that appeared there meanwhile" if taken else (error.strerror or type(error).__name__).lower()

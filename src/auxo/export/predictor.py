@@ -1,6 +1,6 @@
 """Answers for images, whichever kind of file the network comes from."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from auxo.data import decode_image, read_bytes
-from auxo.errors import DataError
+from auxo.errors import DataError, NonFiniteError
 from auxo.export.description import Description
 from auxo.runs.model import TrainedModel
 from auxo.runtime import Runtime
@@ -46,9 +46,22 @@ class Predictor:
             raise DataError(expected, f"{width}x{height} and {channels} in {path}", fix)
         return pixels
 
-    def answers(self, pixels: UInt8[Tensor, "batch channels height width"]) -> list[Answer]:
-        """Return what the network says of images, for a person."""
-        return self.description.task.answers(self.outputs(pixels).float().cpu())
+    def answers(self, pixels: UInt8[Tensor, "batch channels height width"], *, where: Sequence[Path]) -> list[Answer]:
+        """Return what the network says of images, for a person.
+
+        Args:
+            pixels: of the images.
+            where: they were read from, for the message.
+
+        Raises:
+            NonFiniteError: an output is not finite, so that the answer would say nothing of the image.
+        """
+        outputs = self.outputs(pixels).float().cpu()
+        for place, is_finite in zip(where, outputs.isfinite().flatten(1).all(1).tolist(), strict=True):
+            if not is_finite:
+                fix = "the weights have diverged; train again with a lower learning rate"
+                raise NonFiniteError(f"finite outputs of {self.path} for {place}", "others", fix)
+        return self.description.task.answers(outputs)
 
 
 def predictor_of(model: TrainedModel, runtime: Runtime) -> Predictor:

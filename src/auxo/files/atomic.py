@@ -1,14 +1,16 @@
-"""Files that are either as before or complete, never in between, and files that grow by whole pieces."""
+"""Files that are either as before or complete, never in between, and files that grow by whole pieces.
 
-import errno
+What is done here outlives a power cut: a file is on the disk before its name is, and its name before the next thing
+begins.
+"""
+
 import os
-import secrets
 from contextlib import suppress
 from pathlib import Path
 
 from auxo.errors import OutputError
-
-_ENDING = ".part"
+from auxo.files.failures import describe_failure
+from auxo.files.temporary import delete_temporary, hold_temporary, remove_temporaries
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:
@@ -17,39 +19,65 @@ def write_atomically(path: Path, content: bytes | str) -> None:
     Raises:
         OutputError: the disk is full or the place cannot be written; ``path`` is then as it was.
     """
-    data = content.encode() if isinstance(content, str) else content
-    temporary = path.parent / f".{path.name}.{secrets.token_hex(4)}{_ENDING}"
+    data = content.encode(errors="surrogateescape") if isinstance(content, str) else content
     try:
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        with hold_temporary(path) as (temporary, descriptor):
+            try:
+                write_whole(descriptor, data)
+                os.fsync(descriptor)
+                os.replace(temporary, path)
+            except OSError:
+                delete_temporary(temporary)
+                raise
     except OSError as error:
-        _delete_file(temporary)
-        raise _output_error(path, error) from error
+        raise describe_failure(path, error) from error
+    sync_folder(path.parent)
 
 
-def require_folder_of(path: Path) -> None:
-    """Refuse a file that could not be written, before the work whose result it is to hold.
+def write_whole(descriptor: int, data: bytes) -> None:
+    """Write all of some bytes to an open file."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
+
+
+def sync_folder(folder: Path) -> None:
+    """Put the names in a folder on the disk; where a file system has no such thing, nothing is done."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def delete_file(path: Path) -> None:
+    """Delete a file for good.
 
     Raises:
-        OutputError: there is no folder to hold it.
+        OutputError: it cannot be deleted.
+    """
+    try:
+        os.unlink(path)
+    except OSError as error:
+        raise describe_failure(path, error) from error
+    sync_folder(path.parent)
+
+
+def prepare_place(path: Path) -> Path:
+    """Return the path of a file whose place can be written, before the work whose result it is to hold.
+
+    What a killed process left there goes.
+
+    Raises:
+        OutputError: there is no folder to hold it, or it is a folder itself.
     """
     if not path.parent.is_dir():
         raise OutputError(f"to write {path}", f"no folder {path.parent}", "make it, or choose another --out")
-
-
-def remove_temporaries(folder: Path) -> None:
-    """Delete what a process that was killed in :func:`write_atomically` left in a folder, where nobody writes now."""
-    for path in folder.glob(f".*{_ENDING}"):
-        _delete_file(path)
-
-
-def _delete_file(path: Path) -> None:
-    """Delete a file if that can be done."""
-    with suppress(OSError):
-        path.unlink()
+    if path.is_dir():
+        raise OutputError("a file for --out", f"{path}, a folder", "name a file in it")
+    remove_temporaries(path.parent)
+    return path
 
 
 class AppendedFile:
@@ -64,10 +92,13 @@ class AppendedFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        is_new = not path.exists()
         try:
-            self._file = path.open("ab", buffering=0)
+            self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
         except OSError as error:
-            raise _output_error(path, error) from error
+            raise describe_failure(path, error) from error
+        if is_new:
+            sync_folder(path.parent)
 
     def write(self, piece: bytes) -> None:
         """Append a piece; it is on its way to the disk when this returns.
@@ -75,16 +106,25 @@ class AppendedFile:
         Raises:
             OutputError: the disk is full; a part of the piece may have been written.
         """
-        rest = memoryview(piece)
         try:
-            while rest:
-                rest = rest[self._file.write(rest) :]
+            write_whole(self._descriptor, piece)
         except OSError as error:
-            raise _output_error(self.path, error) from error
+            raise describe_failure(self.path, error) from error
+
+    def sync(self) -> None:
+        """Wait until all that was written is on the disk.
+
+        Raises:
+            OutputError: it cannot be brought there.
+        """
+        try:
+            os.fsync(self._descriptor)
+        except OSError as error:
+            raise describe_failure(self.path, error) from error
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        os.close(self._descriptor)
 
 
 def make_folder(path: Path) -> Path:
@@ -93,16 +133,15 @@ def make_folder(path: Path) -> Path:
     Raises:
         OutputError: the place cannot be written.
     """
+    missing = [place for place in (path, *path.parents) if not place.exists()]
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        for place in reversed(missing):
+            with suppress(FileExistsError):  # another process was faster
+                os.mkdir(place)
+        if not path.is_dir():
+            raise NotADirectoryError(20, "Not a directory")
     except OSError as error:
-        raise _output_error(path, error) from error
+        raise describe_failure(path, error) from error
+    for place in missing:
+        sync_folder(place.parent)
     return path
-
-
-def _output_error(path: Path, error: OSError) -> OutputError:
-    """Describe a failure to write."""
-    reason = error.strerror or type(error).__name__
-    is_full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-    fix = "free the disk and --resume, or choose another --out" if is_full else "choose another --out"
-    return OutputError(f"to write {path}", reason[0].lower() + reason[1:], fix)

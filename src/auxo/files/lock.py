@@ -1,7 +1,9 @@
-"""One process at a time in a run directory."""
+"""One process at a time in a run directory, or at the names in a folder."""
 
+import fcntl
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -31,3 +33,18 @@ def locked_folder(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+@contextmanager
+def locked_names(folder: Path) -> Iterator[None]:
+    """Hold the names in a folder for a moment: who wants to exchange one waits; who only reads or trains does not.
+
+    On a file system without locks nobody waits.
+    """
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from auxo.errors import CheckpointError
+from auxo.errors import CheckpointError, NonFiniteError
 from auxo.files.atomic import write_atomically
 
 FORMAT = 1
@@ -75,6 +75,22 @@ def read_tensor_file(path: Path) -> TensorFile:
         raise CheckpointError(f"unchanged numbers in {path}", "other bytes than were written", fix)
     content = json.loads(metadata["content"])
     return TensorFile(_put_back(content["tree"], tensors), content["header"])
+
+
+def require_finite(tensors: Mapping[str, Tensor], *, origin: str, fix: str) -> None:
+    """Refuse weights that would answer every image alike, whatever it shows.
+
+    Args:
+        tensors: by name.
+        origin: where they are, for the message.
+        fix: what the user can do.
+
+    Raises:
+        NonFiniteError: one holds infinity or what is not a number.
+    """
+    for name, tensor in tensors.items():
+        if not bool(tensor.isfinite().all()):
+            raise NonFiniteError(f"finite weights in {origin}", f"others in {name}", fix)
 
 
 def _parse_header(description: str | None) -> dict[str, Any] | None:

@@ -12,9 +12,12 @@ from torch.optim import Optimizer
 
 from auxo.backbones import stored_state
 from auxo.errors import CheckpointError, DataError
-from auxo.files.tensor_file import read_tensor_file, write_tensor_file
+from auxo.files.atomic import delete_file
+from auxo.files.tensor_file import read_tensor_file, require_finite, write_tensor_file
 from auxo.interfaces import AbstractMethod, Prepared, TrainState
 from auxo.runs.results import Compute, Selection
+
+_DIVERGED = "take the file from a copy, or train again with a lower learning rate"
 
 
 @dataclass
@@ -31,6 +34,7 @@ class Progress:
         best: the best evaluation on the validation set.
         start_seconds: spent before the first step.
         start_flops: floating-point operations before the first step; ``None`` where they are not counted.
+        num_rows: rows of the run's records, on the disk before this is; ``None`` where that was not counted.
     """
 
     train_seconds: float = 0.0
@@ -40,6 +44,7 @@ class Progress:
     best: Selection | None = None
     start_seconds: float = 0.0
     start_flops: float | None = 0.0
+    num_rows: int | None = None
 
     @property
     def compute(self) -> Compute:
@@ -59,6 +64,7 @@ def load_weights(module: nn.Module, weights: Mapping[str, Tensor], *, origin: st
 
     Raises:
         CheckpointError: names or shapes differ; the message says which.
+        NonFiniteError: a weight is not finite.
     """
     own = module.state_dict()
     names = sorted((set(stored_state(module)) - set(weights)) | (set(weights) - set(own)))
@@ -69,13 +75,19 @@ def load_weights(module: nn.Module, weights: Mapping[str, Tensor], *, origin: st
         if own[name].shape != tensor.shape:
             expected = f"{name} of shape {tuple(own[name].shape)} in {origin}"
             raise CheckpointError(expected, str(tuple(tensor.shape)), "name the run's own config")
+    require_finite(weights, origin=origin, fix=_DIVERGED)
     module.load_state_dict(dict(weights), strict=False)
 
 
-def load_matching(module: nn.Module, weights: Mapping[str, Tensor]) -> int:
-    """Copy the weights whose name and shape ``module`` has, and return how many those are."""
+def load_matching(module: nn.Module, weights: Mapping[str, Tensor], *, origin: str) -> int:
+    """Copy the weights whose name and shape ``module`` has, and return how many those are.
+
+    Raises:
+        NonFiniteError: one of them is not finite.
+    """
     own = module.state_dict()
     matching = {name: t for name, t in weights.items() if name in own and own[name].shape == t.shape}
+    require_finite(matching, origin=origin, fix=_DIVERGED)
     module.load_state_dict(matching, strict=False)
     return len(matching)
 
@@ -182,7 +194,7 @@ class Checkpoints:
         }
         write_tensor_file(path, tree, {**self._build_header(), "step": state.step, "seed": state.seed})
         for old in self.saved()[: -self.keep]:
-            old.unlink()
+            delete_file(old)
         return path
 
     def restore(self, path: Path, method: AbstractMethod, state: TrainState) -> Progress:

@@ -17,6 +17,7 @@ class Journal:
         stages: names of the run's stages, in order.
         first_steps: steps of the run before each stage begins.
         position: ``(stage number, step in it)`` the run goes on from; later rows and curve points are dropped.
+        num_rows: see :class:`auxo.runs.records.RecordWriter`.
         tensorboard: write event files as well.
     """
 
@@ -27,21 +28,34 @@ class Journal:
         stages: Sequence[str],
         first_steps: Sequence[int],
         position: tuple[int, int] = (0, 0),
+        num_rows: int | None = None,
         tensorboard: bool = True,
     ) -> None:
         self._stages = list(stages)
         self._first_steps = list(first_steps)
-        self._records = RecordWriter(folder / "records.jsonl", position=position)
+        self._records = RecordWriter(folder / "records.jsonl", position=position, num_rows=num_rows)
         self._curves: CurveWriter | None = None
         if tensorboard:
-            purge = self._first_steps[position[0]] + position[1] + 1 if position > (0, 0) else None
-            self._curves = CurveWriter(folder / "tensorboard", purge_step=purge)
+            self._curves = CurveWriter(folder / "tensorboard", step=self._first_steps[position[0]] + position[1])
 
     def close(self) -> None:
         """Close the files."""
         self._records.close()
         if self._curves is not None:
             self._curves.close()
+
+    def sync(self) -> int:
+        """Wait until rows and points are on the disk, and return how many rows there are.
+
+        A checkpoint that was written after them can count on them, whatever becomes of the power.
+
+        Raises:
+            OutputError: they cannot be brought there.
+        """
+        self._records.sync()
+        if self._curves is not None:
+            self._curves.sync()
+        return self._records.num_rows
 
     def losses(
         self,

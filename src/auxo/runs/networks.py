@@ -9,7 +9,7 @@ from torch import Tensor
 
 from auxo.backbones import BackboneConfig, FrozenBackbone, has_published_weights, normalisation_of
 from auxo.errors import CheckpointError, ConfigError
-from auxo.files.atomic import make_folder
+from auxo.files import make_folder, remove_temporaries
 from auxo.files.tensor_file import read_tensor_file, write_tensor_file
 from auxo.interfaces import AbstractBackbone, AbstractNetworks, BuildsBackbone
 from auxo.registry.outside import is_outside
@@ -197,8 +197,10 @@ def read_networks(folder: Path) -> dict[str, Kept]:
 
 def write_networks(folder: Path, networks: Mapping[str, Kept]) -> None:
     """Keep frozen networks in a run directory, once for all of its stages and checkpoints."""
+    if networks:
+        remove_temporaries(make_folder(folder / _FOLDER))
     for name, kept in networks.items():
-        path = make_folder(folder / _FOLDER) / f"{name}.safetensors"
+        path = folder / _FOLDER / f"{name}.safetensors"
         if not path.exists():
             write_tensor_file(path, {"weights": kept.weights}, {"network": dict(kept.record)})
 

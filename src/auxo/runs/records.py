@@ -35,16 +35,26 @@ class RecordWriter:
         position: ``(stage number, step)`` that the run is at. Rows from later on, which a killed run wrote after its
             last checkpoint, are dropped, and so are a half-written last line and
             the rows that a run ends with, which it will write again.
+        num_rows: how many rows the run had at that position; ``None`` where that is not known.
+
+    Raises:
+        CheckpointError: a line is no record, or there are fewer rows than the run had.
+        OutputError: the place cannot be written.
     """
 
-    def __init__(self, path: Path, *, position: tuple[int, int] = (0, 0)) -> None:
-        rows = [
-            row
-            for row in read_records(path)
+    def __init__(self, path: Path, *, position: tuple[int, int] = (0, 0), num_rows: int | None = None) -> None:
+        lines = [
+            line
+            for line, row in _read_lines(path)
             if (row["stage_number"], row["step"]) <= position and row["kind"] not in ("result", "end")
         ]
-        write_atomically(path, "".join(json.dumps(row) + "\n" for row in rows))
+        if num_rows is not None and len(lines) < num_rows:
+            fix = "take the file from a copy, or delete the newest checkpoint to go on from an older one"
+            raise CheckpointError(f"{num_rows} rows in {path} up to the checkpoint", str(len(lines)), fix)
+        write_atomically(path, b"".join(line.rstrip(b"\n") + b"\n" for line in lines))
         self._file = AppendedFile(path)
+        self.num_rows = len(lines)
+        """Rows that the file has now."""
 
     def write(self, row: Mapping[str, Any]) -> None:
         """Append one row; it has ``kind``, ``stage_number`` and ``step``.
@@ -53,6 +63,15 @@ class RecordWriter:
             OutputError: the disk is full.
         """
         self._file.write((json.dumps(row) + "\n").encode())
+        self.num_rows += 1
+
+    def sync(self) -> None:
+        """Wait until all rows are on the disk.
+
+        Raises:
+            OutputError: they cannot be brought there.
+        """
+        self._file.sync()
 
     def close(self) -> None:
         """Close the file."""
@@ -65,6 +84,12 @@ def read_records(path: Path) -> Iterator[dict[str, Any]]:
     Raises:
         CheckpointError: a line is no record; a last line that is half-written does not count.
     """
+    for _, row in _read_lines(path):
+        yield row
+
+
+def _read_lines(path: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
+    """Yield the rows of a records file with the bytes of each."""
     if not path.exists():
         return
     lines = path.read_bytes().splitlines(keepends=True)
@@ -77,7 +102,7 @@ def read_records(path: Path) -> Iterator[dict[str, Any]]:
             raise _refuse_line(path, number, line) from error
         if not isinstance(row, dict) or not row.keys() >= _REQUIRED:
             raise _refuse_line(path, number, line)
-        yield row
+        yield line, row
 
 
 def find_end(records: Iterable[Mapping[str, Any]]) -> End | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import auxo
 from auxo.errors import CheckpointError, ConfigError
-from auxo.files import make_folder, write_atomically
+from auxo.files import is_unused, make_folder, remove_temporaries, write_atomically
 from auxo.runs.document import to_json
 from auxo.runs.selection import SelectionRule
 from auxo.sweep.space import SearchSpace
@@ -53,7 +53,7 @@ def check_contents(folder: Path, contents: Contents) -> None:
     """
     path = folder / _FILE
     if not path.is_file():
-        if folder.exists() and (not folder.is_dir() or any(item.name != ".lock" for item in folder.iterdir())):
+        if not is_unused(folder):
             got = f"{folder} with other files" if folder.is_dir() else f"{folder}, a file"
             raise ConfigError("a new folder, or one of the same sweep", got, "choose another --out")
         return
@@ -83,7 +83,8 @@ def write_contents(folder: Path, contents: Contents) -> None:
         OutputError: it cannot be written.
     """
     document = {"format": FORMAT, "auxo": auxo.__version__, **_make_plain(contents)}
-    write_atomically(make_folder(folder) / _FILE, json.dumps(document, indent=2) + "\n")
+    remove_temporaries(make_folder(folder))
+    write_atomically(folder / _FILE, json.dumps(document, indent=2) + "\n")
 
 
 def _make_plain(contents: Contents) -> dict[str, Any]:

@@ -12,9 +12,10 @@ from auxo.backbones import stored_state
 from auxo.data import InputPipeline, Splits
 from auxo.errors import CheckpointError
 from auxo.evaluation import Reader, Table, build_table, to_markdown
-from auxo.files.atomic import make_folder, remove_temporaries, write_atomically
+from auxo.files.atomic import make_folder, write_atomically
 from auxo.files.lock import locked_folder
 from auxo.files.signals import StopRequest, stop_on_signal
+from auxo.files.temporary import remove_temporaries
 from auxo.files.tensor_file import write_tensor_file
 from auxo.interfaces import AbstractMethod, ImagePretextModule
 from auxo.runs.checkpoint import Checkpoints, load_matching, load_part
@@ -141,7 +142,10 @@ def _train_stages(run: _Run) -> RunResult:
         if runtime.is_main:
             if is_new:
                 stack.enter_context(locked_folder(run.folder))
-            journal = stack.enter_context(closing(_open_folder(run, number, start, num_steps)))
+            num_rows = trainer.progress.num_rows
+            if start is None and number > 0:
+                num_rows = run.checkpoints(stages[number - 1]).final_progress().num_rows
+            journal = stack.enter_context(closing(_open_folder(run, number, start, num_steps, num_rows=num_rows)))
         for index, stage in enumerate(stages[number:], start=number):
             if index > number:
                 trainer = _stage_trainer(run, stage)
@@ -150,6 +154,7 @@ def _train_stages(run: _Run) -> RunResult:
             exhibits = trainer.exhibits()
             if runtime.is_main:
                 write_exhibits(run.folder, stage.name, exhibits)
+                progress.num_rows = None if journal is None else journal.sync()
                 trainer.checkpoints.save_weights(trainer.checkpoints.final, trainer.method, progress)
             runtime.barrier()
         return _finish_run(run, trainer.method, trainer.num_steps, journal)
@@ -183,12 +188,12 @@ def _find_position(run: _Run) -> tuple[int, Path | None]:
     raise AssertionError("a run has at least one stage")
 
 
-def _open_folder(run: _Run, number: int, start: Path | None, num_steps: list[int]) -> Journal:
+def _open_folder(run: _Run, number: int, start: Path | None, num_steps: list[int], *, num_rows: int | None) -> Journal:
     """Make the run directory, write the config, and open records and curves where the run goes on."""
-    remove_temporaries(make_folder(run.checkpoint_folder))
-    remove_temporaries(run.folder)
+    remove_temporaries(make_folder(run.folder))
     if not (run.folder / "config.json").exists():
-        write_atomically(run.folder / "config.json", run.document)
+        write_atomically(run.folder / "config.json", run.document)  # first: what has it can be gone on with
+    remove_temporaries(make_folder(run.checkpoint_folder))
     write_networks(run.folder, run.networks)
     step = int(start.stem.rpartition("-")[2]) if start is not None else 0
     return Journal(
@@ -196,6 +201,7 @@ def _open_folder(run: _Run, number: int, start: Path | None, num_steps: list[int
         stages=[stage.name for stage in run.stages],
         first_steps=[sum(num_steps[:i]) for i in range(len(num_steps))],
         position=(number, step),
+        num_rows=num_rows,
         tensorboard=run.config.training.tensorboard,
     )
 
@@ -209,7 +215,7 @@ def _stage_trainer(run: _Run, stage: StageConfig, *, first_weights: bool = True)
         transfers = [transfer for transfer in stage.transfers if transfer.stage == name]
         for transfer in transfers:
             load_part(trainer.method, weights, part=transfer.part, to=transfer.to, origin=origin)
-        if not transfers and not load_matching(trainer.method, weights):
+        if not transfers and not load_matching(trainer.method, weights, origin=origin):
             fix = "use one backbone for both stages"
             raise CheckpointError(f"weights that fit stage {stage.name}", f"none in {origin}", fix)
     return trainer
@@ -274,6 +280,7 @@ def _finish_run(run: _Run, method: AbstractMethod, step: int, journal: Journal |
     if journal is not None:
         journal.evaluation(stage.name, step, stage.epochs, rows, kind="result")
         journal.write("end", stage.name, step, {"selection": selection and asdict(selection), **asdict(compute)})
+        journal.sync()
         write_atomically(run.folder / "report.md", f"# {run.folder.name}\n\n{to_markdown(table)}")
     run.runtime.barrier()
     return RunResult(rows, table, run.folder)

@@ -277,6 +277,8 @@ class StageTrainer:
         if spoiled:
             got = f"others in {spoiled[0]} after step {self.state.step}"
             raise NonFiniteError("finite weights", got, f"lower the learning rate; {self._last_good()}")
+        if self.journal is not None:  # first the rows, so that a power cut cannot take those that the checkpoint counts
+            self.progress.num_rows = self.journal.sync()
         if self.runtime.is_main:
             self.checkpoints.save(self.method, self.state, self.progress)
         self.runtime.barrier()

@@ -6,7 +6,8 @@ import stat
 import pytest
 
 from auxo.errors import OutputError
-from auxo.files.atomic import AppendedFile, make_folder, remove_temporaries, write_atomically
+from auxo.files.atomic import AppendedFile, make_folder, prepare_place, write_atomically
+from auxo.files.temporary import remove_temporaries
 
 
 def test_write_atomically__new_and_old_file__has_the_content_and_nothing_beside_it(tmp_path):
@@ -90,3 +91,22 @@ def test_make_folder__new_old_or_impossible(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match=r"to write .*file/b, got not a directory"):
         make_folder(tmp_path / "file" / "b")
+
+
+def test_write_atomically__name_of_the_greatest_length__is_written(tmp_path):
+    path = tmp_path / ("x" * 255)
+    write_atomically(path, "x")
+    assert path.read_text() == "x"
+
+
+def test_prepare_place__missing_folder_or_a_folder_itself__is_told_before_the_work(tmp_path):
+    with pytest.raises(OutputError, match=r"got no folder .*gone: make it"):
+        prepare_place(tmp_path / "gone" / "x")
+    with pytest.raises(OutputError, match=r"a file for --out, got .*, a folder: name a file in it"):
+        prepare_place(tmp_path)
+
+
+def test_prepare_place__left_over_of_a_killed_command__goes(tmp_path):
+    (tmp_path / ".rows.jsonl.0123abcd.part").touch()
+    assert prepare_place(tmp_path / "rows.jsonl") == tmp_path / "rows.jsonl"
+    assert os.listdir(tmp_path) == []

@@ -87,3 +87,16 @@ def test_find_end__finished_run__is_what_its_last_end_says():
 
 def test_find_end__run_that_goes_on__is_none():
     assert find_end([row(0, 1), row(0, 2)]) is None
+
+
+def test_records__fewer_rows_than_the_checkpoint_counts__are_refused(path):
+    writer = RecordWriter(path)
+    for step in (1, 2, 3):
+        writer.write(row(0, step))
+    assert writer.num_rows == 3
+    writer.close()
+    again = RecordWriter(path, position=(0, 2), num_rows=2)
+    assert again.num_rows == 2
+    again.close()
+    with pytest.raises(CheckpointError, match=r"3 rows in .*records.jsonl up to the checkpoint, got 2: take the file"):
+        RecordWriter(path, position=(0, 3), num_rows=3)

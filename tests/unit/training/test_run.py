@@ -86,7 +86,10 @@ def test_train_run__method_that_wants_the_test_split__is_refused(tmp_path):
 def test_train_run__temporaries_of_a_killed_process__are_gone_when_it_goes_on(two_stages, tmp_path):
     config, folder, _ = two_stages
     copy = shutil.copytree(folder, tmp_path / "copy")
-    left = [copy / "checkpoints" / ".main-00000004.safetensors.0123abcd.part", copy / ".model.safetensors.0.part"]
+    left = [
+        copy / "checkpoints" / ".main-00000004.safetensors.0123abcd.part",
+        copy / ".model.safetensors.4567cdef.part",
+    ]
     for path in left:
         path.touch()
     train(config, copy)

@@ -1,0 +1,98 @@
+"""Temporary files and folders, which are held as long as somebody writes them and else may be deleted."""
+
+import fcntl
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import NamedTuple
+
+_PATTERN = re.compile(r"\..*\.[0-9a-f]{8}\.part", re.DOTALL)
+_LOCK = ".lock"
+_MOST_LETTERS = 40  # a name of 255 bytes has no room for more; of any script
+
+
+class Temporary(NamedTuple):
+    """A temporary file or folder.
+
+    Args:
+        path: where it is.
+        descriptor: of the file, open to be written, or of the folder.
+    """
+
+    path: Path
+    descriptor: int
+
+
+@contextmanager
+def hold_temporary(path: Path, *, is_folder: bool = False) -> Iterator[Temporary]:
+    """Make a temporary beside ``path`` that :func:`remove_temporaries` leaves alone until the block ends.
+
+    Args:
+        path: that it is to become.
+        is_folder: whether it is a folder.
+
+    Raises:
+        OSError: the place cannot be written.
+    """
+    while True:
+        place = path.parent / f".{path.name[:_MOST_LETTERS]}.{secrets.token_hex(4)}.part"
+        if is_folder:
+            os.mkdir(place)
+        flags = os.O_RDONLY if is_folder else os.O_WRONLY | os.O_CREAT | os.O_EXCL
+        descriptor = os.open(place, flags, 0o666)
+        with suppress(OSError):  # a file system without locks, where nothing is ever taken for left over
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if place.exists():  # else somebody took it for left over before it was held
+            break
+        os.close(descriptor)
+    try:
+        yield Temporary(place, descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove_temporaries(folder: Path) -> None:
+    """Delete what processes that were killed left in a folder; what somebody writes at this moment stays."""
+    with suppress(OSError):
+        for path in [each for each in folder.iterdir() if _PATTERN.fullmatch(each.name)]:
+            if not _is_held(path):
+                delete_temporary(path)
+
+
+def delete_temporary(path: Path) -> None:
+    """Delete a temporary file or folder if that can be done."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    with suppress(OSError):
+        os.unlink(path)
+
+
+def is_unused(folder: Path) -> bool:
+    """Return whether a folder is not there or holds only what a command leaves that was killed before it began.
+
+    That is its lock, and temporaries that nobody holds.
+    """
+    if not folder.exists():
+        return True
+    if not folder.is_dir():
+        return False
+    return all(
+        path.name == _LOCK or (_PATTERN.fullmatch(path.name) and not _is_held(path)) for path in folder.iterdir()
+    )
+
+
+def _is_held(path: Path) -> bool:
+    """Return whether somebody writes a temporary, or whether that cannot be told."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        finally:
+            os.close(descriptor)
+    except OSError:
+        return True
+    return False

@@ -1,0 +1,48 @@
+"""What killed processes leave is told from what somebody writes."""
+
+import os
+
+from auxo.files.temporary import hold_temporary, is_unused, remove_temporaries
+
+
+def test_remove_temporaries__held_by_a_writer__stay_until_it_is_gone(tmp_path):
+    with hold_temporary(tmp_path / "file") as (path, _):
+        remove_temporaries(tmp_path)
+        assert path.exists()
+        assert not is_unused(tmp_path)
+    remove_temporaries(tmp_path)
+    assert os.listdir(tmp_path) == []
+
+
+def test_remove_temporaries__folder_of_a_killed_export__goes_with_what_is_in_it(tmp_path):
+    left = tmp_path / ".export.0123abcd.part"
+    left.mkdir()
+    (left / "README.md").touch()
+    assert is_unused(tmp_path)
+    remove_temporaries(tmp_path)
+    assert os.listdir(tmp_path) == []
+
+
+def test_remove_temporaries__names_of_other_programs__stay(tmp_path):
+    names = {"a.0123abcd.part", ".film.part", ".x.0123ABCD.part", ".x.0123abcd.part2"}
+    for name in names:
+        (tmp_path / name).touch()
+    remove_temporaries(tmp_path)
+    assert set(os.listdir(tmp_path)) == names
+
+
+def test_hold_temporary__longest_name_of_any_script__has_room(tmp_path):
+    for name in ("x" * 255, "界" * 85):
+        with hold_temporary(tmp_path / name) as (path, _):
+            assert path.exists()
+
+
+def test_is_unused__missing_empty_and_what_an_early_death_leaves__are(tmp_path):
+    assert is_unused(tmp_path / "gone")
+    assert is_unused(tmp_path)
+    for name in (".lock", ".config.json.0123abcd.part"):
+        (tmp_path / name).touch()
+    assert is_unused(tmp_path)
+    (tmp_path / "checkpoints").mkdir()
+    assert not is_unused(tmp_path)
+    assert not is_unused(tmp_path / ".lock")
