@@ -29,6 +29,7 @@ from auxo.losses.invariance import InvarianceConfig, JoinedRows
 from auxo.losses.kernels import KernelConfig
 from auxo.options import FamilyOptions, Options, Range, family_of, find_member, find_range, list_members
 from auxo.pretexts.fusions import EncoderShapes, FusionConfig, FusionStep
+from auxo.pretexts.pixels import PixelObjectiveConfig
 from auxo.random import Draws, named_generator
 from auxo.runs.independence import IndependenceTestConfig
 from auxo.runtime import Runtime, RuntimeConfig
@@ -165,6 +166,22 @@ def use_decoder(config):
     return [*decoder.parameters(), decoder(maps).mean((2, 3))]
 
 
+def use_objective(config):
+    """First weights, and the losses of two steps; with a memory, too, to which an option belongs."""
+    generator = seeded()
+    features = torch.randn(4, 6, 8, 8, generator=generator)
+    labels = torch.arange(8).repeat(4, 8, 1) % 4 // 2  # two of them, the same in every image
+    made = []
+    for each in (config, replace(config, memory=20)) if hasattr(config, "memory") else (config,):
+        objective = each.build(6, num_labels=2, seed=0)
+        made += [weight.clone() for weight in objective.parameters()]
+        for step in range(2):
+            batch = Batch(features, {}, torch.arange(4))
+            draws = Draws(named_generator(0, "pixels", step))
+            made.append(objective(features, labels, batch=batch, draws=draws, runtime=RUNTIME).loss)
+    return made
+
+
 def use_kernel(config):
     """The kernel of some rows."""
     return [config.compare(torch.randn(6, 3, generator=seeded()))]
@@ -219,6 +236,7 @@ def use_test(config):
 FAMILIES = {
     FusionConfig: use_fusion,
     DecoderConfig: use_decoder,
+    PixelObjectiveConfig: use_objective,
     KernelConfig: use_kernel,
     InvarianceConfig: use_invariance,
     IndependenceTestConfig: use_test,
@@ -242,13 +260,20 @@ def other_values(hint, value) -> Iterator[object]:
         names = reversed(list_members(family))  # the first combination takes other losses
         yield from (find_member(family, name)() for name in names if name != value.name)
         return
+    if isinstance(value, Options):
+        hints = get_type_hints(type(value), include_extras=True)
+        for item in fields(value):
+            inner = other_values(hints[item.name], getattr(value, item.name))
+            yield from (replace(value, **{item.name: other}) for other in inner)
+        return
     limits = find_range(hint) or Range()
     hint = get_args(hint)[0] if get_origin(hint) is Annotated else hint
     if get_origin(hint) is tuple:  # of names, or of sizes
         yield from (value[:count] for count in range(1, len(value)))
         yield from ((*value, size if isinstance(size, int) else 2 * size) for size in value)
     elif get_origin(hint) in (Union, UnionType):
-        yield 3 if value is None else None
+        has_parts = any(get_args(part)[:1] == (float,) for part in get_args(hint))  # of a number with a range
+        yield None if value is not None else 3.0 if has_parts else 3
     elif hint is str:
         yield COLUMNS[1][0]
     elif hint is bool:

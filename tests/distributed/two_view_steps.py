@@ -1,4 +1,7 @@
-"""Loss, gradient and Hessian product of every pretext on two views in float64; one of the processes named outside."""
+"""Loss, gradient and Hessian product of every pretext on two views in float64; one of the processes named outside.
+
+Objectives of pixels go along, since starting processes takes longer than all of it.
+"""
 
 import sys
 from pathlib import Path
@@ -33,8 +36,11 @@ def shared_out(count, runtime, seed):
 
 
 def main(folder, count):
+    from pixel_steps import save_steps  # found beside this file where it runs as a script
+
     torch.set_num_threads(1)
     with open_runtime(RuntimeConfig(device="cpu", channels_last=False)) as runtime:
+        save_steps(folder, count, runtime)
         for name, config in CASES.items():
             backbone = BackboneConfig(name="resnet8").build(Classification(("a", "b"), 3, SIDE, SIDE), seed=0)
             module = nn.ModuleDict({"backbone": backbone, "pretext": config.build(backbone, seed=0)}).double().train()
