@@ -99,7 +99,8 @@ def _estimate_sets(
 
 def _read_unlabelled(path: str, config: ExperimentConfig, model: TrainedModel) -> AbstractSource:
     """Return the images of a path, unlabelled and called as the path is."""
-    source = read_unlabelled(path, replace(config.data, image_size=model.image_size))
+    sized = replace(config.data, image_size=model.image_size)
+    source = read_unlabelled(path, sized, mask=model.task.mask_target)
     model.check_shape(source.image_shape, where=path)
     source.name = path
     return source

@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from difflib import get_close_matches
 
 import torch
@@ -15,7 +15,14 @@ from auxo.types import Column
 HIDDEN = -1
 """The value of a column for an image of which it says nothing."""
 
+_NAMES_SHOWN = 8
 _MOST_GROUPS = 10  # different numbers that are groups by themselves
+
+
+def shorten(names: Sequence[str]) -> str:
+    """Return the first names and how many follow, for messages."""
+    rest = len(names) - _NAMES_SHOWN
+    return ", ".join(names[:_NAMES_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def take_columns(columns: Mapping[str, Column], indices: Int[Tensor, " n"]) -> dict[str, Column]:
@@ -32,6 +39,16 @@ def suggest_columns(names: Collection[str], known: Collection[str]) -> str:
     """
     near = [found for name in names if name not in known for found in get_close_matches(name, list(known), n=3)]
     return f"did you mean {' or '.join(dict.fromkeys(near))}? " if near else ""
+
+
+def hidden_name(target: str) -> str:
+    """Return what a target is called that is hidden from training and yet kept.
+
+    Example:
+        >>> hidden_name("mask")
+        'hidden_mask'
+    """
+    return f"hidden_{target}"
 
 
 def find_names(vocabulary: Mapping[str, tuple[str, ...]], name: str, *, source: str) -> tuple[str, ...]:

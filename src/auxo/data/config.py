@@ -7,6 +7,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from auxo.data.decode import MIN_PIXELS
 from auxo.data.imbalance import Imbalance
+from auxo.data.mask_legend import IGNORED, MOST_INDICES
 from auxo.data.shortcuts import ShortcutConfig
 from auxo.errors import ConfigError, OptionError
 from auxo.options import Options, Range
@@ -26,7 +27,8 @@ class DataConfig(Options):
 
     A set of one's own is named by a folder of class folders, a Parquet file or folder, a CSV of paths and labels, or
     ``hf://owner/name[:split]`` for a data set of the Hugging Face hub or of the ``datasets`` library on disk, or
-    ``file.py:Name`` for a function of one's own that takes these options and returns a source.
+    ``file.py:Name`` for a function of one's own that takes these options and returns a source. Where the task wants a
+    mask for every image, a folder has the folders images and masks, and the others have a column of masks.
     """
 
     scenario: str = "digits"
@@ -45,8 +47,11 @@ class DataConfig(Options):
     num_train: Annotated[int | None, Range(low=2)] = None
     """Number of training images, drawn with the class proportions kept; default the scenario's own, or all."""
     num_labelled: Annotated[int | None, Range(low=2)] = None
-    """Training images that keep their label, the same number of every class; all training images are also used
-    without labels, by methods that train on such. Ignored once unlabelled is given."""
+    """Training images that keep their label, the same number of every class, or any where the task has masks; all
+    training images are also used without labels, by methods that train on such. Ignored once unlabelled is given."""
+    keep_hidden: bool = False
+    """Keep what num_labelled hides in the unlabelled images under another name, hidden_mask for masks: for upper bounds
+    alone, that are allowed to look."""
     unlabelled: str | None = None
     """Your own images without labels, for methods that train on such: a folder, Parquet, CSV or hf://owner/name."""
     imbalance: Imbalance = "none"
@@ -62,11 +67,19 @@ class DataConfig(Options):
     meta_fraction: Annotated[float, Range(low=0, below=1)] = 0.0
     """Part of the training images set apart for methods that learn on a second set (meta); 0 means none."""
     image_size: Annotated[int | None, Range(low=MIN_PIXELS)] = None
-    """Side in pixels that images are resized (short side) and centre-cropped to; default as they are."""
+    """Side in pixels that images are resized (short side) and centre-cropped to, and their masks with them (nearest);
+    default as they are."""
     image_column: str = "image"
     """Column of the images in Parquet and hf:// sets."""
     label_column: str = "label"
     """Column of the labels in Parquet, CSV and hf:// sets; of cifar100 also the level of its classes."""
+    mask_column: str = "mask"
+    """Column of the masks in Parquet and hf:// sets, and of their paths in a CSV, where the task wants masks."""
+    classes: str | None = None
+    """CSV that says what the values of masks stand for: name, and index, colour (#rrggbb) or both, and ignored (yes or
+    no); default classes.csv beside the images, else the numbers in the training masks are the classes."""
+    ignore_index: Annotated[int | None, Range(low=0, high=MOST_INDICES - 1)] = IGNORED
+    """Value of masks of numbers that says nothing; None where all values are classes."""
     path_column: str = "path"
     """Column of the image paths in a CSV; relative paths start at the CSV's folder."""
     columns: tuple[str, ...] = ()

@@ -6,7 +6,7 @@ from dataclasses import replace
 from auxo import registry
 from auxo.data.config import DataConfig
 from auxo.data.imbalance import imbalanced
-from auxo.data.readers import align_splits, read_named, read_unlabelled, require_columns, store
+from auxo.data.readers import align_splits, leave_out_blank, read_named, read_unlabelled, require_columns, store
 from auxo.data.semi_supervised import hide_targets, without_images
 from auxo.data.sources import AbstractSource
 from auxo.data.splits import (
@@ -58,7 +58,8 @@ def load_splits(
     splits = replace(splits, train=TrainSplit(train))
     num_labelled = config.num_labelled if splits.unlabelled is None else None
     if num_labelled is not None:
-        splits = hide_targets(splits, num_labelled, seed=derive_seed(seed, "split", "num_labelled"))
+        labelled_seed = derive_seed(seed, "split", "num_labelled")
+        splits = hide_targets(splits, num_labelled, seed=labelled_seed, keep_hidden=config.keep_hidden)
     meta_seed = derive_seed(seed, "split", "meta")
     splits = _cut_meta(splits, config.meta_fraction, meta_seed, has_hidden_targets=num_labelled is not None)
     splits = check_disjoint(splits, config.on_overlap)
@@ -87,15 +88,16 @@ def _build_scenario(config: DataConfig, seed: int, task: type[AbstractTask]) -> 
     module = registry.load("data.scenarios", config.scenario)
     splits: Splits = module.build(config, seed=seed, task=task)
     vocabulary = task.from_source(splits.train.source).vocabulary if config.ood else {}
-    own = [read_named(spec, config, vocabulary=vocabulary) for spec in config.ood]
-    stored = store([*own, *_read_own_unlabelled(config)], config)
+    own = [read_named(spec, config, vocabulary=vocabulary, mask=task.mask_target) for spec in config.ood]
+    stored = store([*own, *_read_own_unlabelled(config, task)], config)
     elsewhere = (*(split.source for split in splits.ood), *stored[: len(own)])
     return replace(splits, ood=ood_splits(elsewhere), unlabelled=_wrap_unlabelled(stored[len(own) :]))
 
 
-def _read_own_unlabelled(config: DataConfig) -> list[AbstractSource]:
+def _read_own_unlabelled(config: DataConfig, task: type[AbstractTask]) -> list[AbstractSource]:
     """Read the user's unlabelled images, if there are any."""
-    return [] if config.unlabelled is None else [read_unlabelled(config.unlabelled, config)]
+    spec = config.unlabelled
+    return [] if spec is None else [read_unlabelled(spec, config, mask=task.mask_target)]
 
 
 def _wrap_unlabelled(sources: list[AbstractSource]) -> UnlabelledSplit | None:
@@ -107,11 +109,14 @@ def _read_own_splits(config: DataConfig, seed: int, task: type[AbstractTask]) ->
     """Read the user's sets and cut validation and test from train where they are not given."""
     specs = {"train": config.train, "val": config.val, "test": config.test}
     given = {role: spec for role, spec in specs.items() if spec is not None}
-    first = read_named(given.pop("train"), config)
+    mask = task.mask_target
+    first = read_named(given.pop("train"), config, mask=mask)
     other_specs = (*given.values(), *config.ood)
     vocabulary = task.from_source(first).vocabulary if other_specs else {}
-    others = [read_named(spec, config, vocabulary=vocabulary) for spec in other_specs]
-    train, *rest = store([first, *others, *_read_own_unlabelled(config)], config)
+    others = [read_named(spec, config, vocabulary=vocabulary, mask=mask) for spec in other_specs]
+    train, *rest = store([first, *others, *_read_own_unlabelled(config, task)], config)
+    if mask is not None and mask in train.places:
+        train = leave_out_blank(train, mask, config)
     task.check_source(train)
     by_role = dict(zip(given, rest, strict=False))
     fractions = {"val": config.val_fraction, "test": config.test_fraction}

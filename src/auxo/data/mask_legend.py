@@ -12,24 +12,29 @@ import numpy as np
 from jaxtyping import UInt8
 from numpy.typing import NDArray
 
+from auxo.data.columns import shorten
 from auxo.errors import DataError
 
 IGNORED = 255
 """The value of a place of a mask that says nothing."""
 
+CLASSES = "classes.csv"
+"""The table of classes beside images with masks."""
+
 MOST_CLASSES = 255
 """Classes that a mask can tell apart beside :data:`IGNORED`."""
+
+MOST_INDICES = 2**16
+"""Values that a mask of numbers can have: from 0 to one less."""
 
 Colour: TypeAlias = tuple[int, int, int]
 """Red, green and blue of 0..255."""
 
-_MOST_INDICES = 2**16
 _UNKNOWN = -1
 _COLUMNS = ("name", "index", "colour", "ignored")
 _HEX = re.compile(r"#?([0-9a-fA-F]{6})")
 _WHOLE = re.compile(r"[0-9]+")
 _YES, _NO = ("yes", "true", "1"), ("", "no", "false", "0")
-_SHOWN = 8
 
 
 class MaskEntry(NamedTuple):
@@ -80,11 +85,16 @@ class MaskLegend:
         Raises:
             DataError: there are too few or too many classes, or a value stands for two things.
         """
+        if ignore_index != IGNORED:  # the default ignores nothing that has a name
+            entries = [each._replace(is_ignored=each.is_ignored or each.value == ignore_index) for each in entries]
         own = tuple(dict.fromkeys(entry.name for entry in entries if not entry.is_ignored))
         if not 2 <= len(own) <= MOST_CLASSES:
             fix = "name two or more" if len(own) < 2 else "put several into one by giving them one name"
             raise DataError(f"2 to {MOST_CLASSES} classes in {origin}", str(len(own)), fix)
         classes = own if names is None else tuple(names)
+        if not set(own) & set(classes):
+            fix = "give the classes the names that they have in the training images"
+            raise DataError(f"classes of train ({shorten(classes)})", f"{shorten(own)} in {origin}", fix)
         numbers: dict[int, int] = {}
         colours: dict[Colour, int] = {}
         for entry in entries:
@@ -122,7 +132,7 @@ class MaskLegend:
             DataError: a value stands for nothing.
         """
         wide = values.astype(np.int64)
-        is_inside = (wide >= 0) & (wide < _MOST_INDICES)
+        is_inside = (wide >= 0) & (wide < MOST_INDICES)
         found = np.where(is_inside, self._table[np.where(is_inside, wide, 0)], _UNKNOWN)
         return self._require_known(found, wide, where)
 
@@ -153,11 +163,8 @@ class MaskLegend:
             shown = [write_colour(value) if isinstance(value, tuple) else str(value) for value in known]
             value = write_colour(unpack_colour(int(others[most]))) if is_colour else str(others[most])
             more = f", and {len(others) - 1} other values" if len(others) > 1 else ""
-            rest = f" and {len(shown) - _SHOWN} more" if len(shown) > _SHOWN else ""
-            what = "colours" if is_colour else "values"
             raise DataError(
-                f"{what} of masks that {self.origin} tell{'s' if self.origin.endswith('.csv') else ''}: "
-                f"{', '.join(shown[:_SHOWN])}{rest}",
+                f"{'colours' if is_colour else 'values'} of masks among {shorten(shown)} (from {self.origin})",
                 f"{value} in {counts[most]} pixels of {where}{more}",
                 "correct the mask, or give the value a row in classes.csv, with ignored yes if it says nothing",
             )
@@ -170,7 +177,7 @@ class MaskLegend:
     @cached_property
     def _table(self) -> NDArray[np.int64]:
         """The class of every index that a mask can have."""
-        table = np.full(_MOST_INDICES, _UNKNOWN, dtype=np.int64)
+        table = np.full(MOST_INDICES, _UNKNOWN, dtype=np.int64)
         for index, number in self.numbers.items():
             table[index] = number
         return table
@@ -207,7 +214,7 @@ def unpack_colour(packed: int) -> Colour:
 
 def number_names(names: Sequence[str], *, ignore_index: int | None, origin: str) -> MaskLegend | None:
     """Return the legend of classes that are called by their indices; ``None`` where one is not."""
-    if not all(_WHOLE.fullmatch(name) and int(name) < _MOST_INDICES for name in names):
+    if not all(_WHOLE.fullmatch(name) and int(name) < MOST_INDICES for name in names):
         return None
     entries = [MaskEntry(name, int(name)) for name in names]
     return MaskLegend.of_entries(entries, ignore_index=ignore_index, origin=origin)
@@ -251,7 +258,7 @@ def _read_entry(cells: Mapping[str, str], where: str) -> MaskEntry:
     checks = (
         (cells["name"], "a name", "an empty one"),
         (index or colour, "an index or a colour", "neither"),
-        (not index or (_WHOLE.fullmatch(index) and int(index) < _MOST_INDICES), "an index of 0..65535", repr(index)),
+        (not index or (_WHOLE.fullmatch(index) and int(index) < MOST_INDICES), "an index of 0..65535", repr(index)),
         (not colour or hexadecimal, "a colour as #rrggbb", repr(colour)),
         (ignored in (*_YES, *_NO), "yes or no for ignored", repr(ignored)),
     )

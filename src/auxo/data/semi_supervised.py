@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from auxo.data.columns import hidden_name
 from auxo.data.sources import AbstractSource
 from auxo.data.splits import Splits, TrainSplit, UnlabelledSplit
 from auxo.errors import DataError
@@ -13,7 +14,7 @@ from auxo.random import named_generator
 from auxo.types import Column
 
 
-def hide_targets(splits: Splits, num_labelled: int, *, seed: int) -> Splits:
+def hide_targets(splits: Splits, num_labelled: int, *, seed: int, keep_hidden: bool = False) -> Splits:
     """Return splits that train on the targets of some of the training images, and on all of the images without any.
 
     The labelled images are drawn with the same number from every class, to within one, and are among the unlabelled
@@ -23,6 +24,7 @@ def hide_targets(splits: Splits, num_labelled: int, *, seed: int) -> Splits:
         splits: as they are without hidden targets.
         num_labelled: how many images keep their target, >= the number of classes.
         seed: of the draw.
+        keep_hidden: keep what is hidden in the unlabelled images under another name, :func:`hidden_name`.
 
     Raises:
         DataError: fewer are asked for than there are classes, or a class has too few images.
@@ -30,7 +32,8 @@ def hide_targets(splits: Splits, num_labelled: int, *, seed: int) -> Splits:
     whole = splits.train.source
     labelled = whole.subset(_draw_balanced(whole, splits.task_kind.strata(whole), num_labelled, seed), whole.name)
     hidden = [target.name for target in splits.task().targets]  # further columns stay
-    unlabelled = whole.without_targets(hidden, f"{whole.name}-unlabelled")
+    source = whole.duplicate_targets({name: hidden_name(name) for name in hidden}) if keep_hidden else whole
+    unlabelled = source.without_targets(hidden, f"{whole.name}-unlabelled")
     return replace(splits, train=TrainSplit(labelled), unlabelled=UnlabelledSplit(unlabelled))
 
 

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from auxo.data.columns import HIDDEN, find_names
+from auxo.data.columns import HIDDEN, find_names, hidden_name
 from auxo.data.sources import AbstractSource, pixel_hashes, target_hashes
 from auxo.errors import DataError
 from auxo.random import named_generator
@@ -154,7 +154,7 @@ class Splits:
         Those are train, meta, unlabelled and val. The others decide nothing and are disjoint from these.
         """
         used = (self.train, self.meta, self.unlabelled, self.val)
-        learned = self.learned_targets
+        learned = (*self.learned_targets, *self.kept_hidden)
         return {split.name: _digest_learned(split.source, learned) for split in used if split is not None}
 
     def task(self) -> AbstractTask:
@@ -166,6 +166,14 @@ class Splits:
         """Names of the task's targets and of the further columns that are learned."""
         return (*(target.name for target in self.task().targets), *self.learned)
 
+    @property
+    def kept_hidden(self) -> tuple[str, ...]:
+        """What the unlabelled images still have of the task's hidden targets, under the names of ``hidden_name``."""
+        if self.unlabelled is None:
+            return ()
+        names = (hidden_name(target.name) for target in self.task().targets)
+        return tuple(name for name in names if name in self.unlabelled.source.vocabulary)
+
     def columns(self) -> dict[str, Target]:
         """Return the further columns that are learned, by name, as the training images have them."""
         vocabulary, places = self.train.source.vocabulary, self.train.source.places
@@ -174,7 +182,9 @@ class Splits:
     def places(self) -> dict[str, int]:
         """Return all that is learned and has places, each with its value to ignore."""
         learned = {name: target.ignore for name, target in self.columns().items() if target.has_places}
-        return {**self.task().places, **learned}
+        kept = {} if self.unlabelled is None else self.unlabelled.source.places
+        hidden = {name: kept[name] for name in self.kept_hidden if name in kept}
+        return {**self.task().places, **learned, **hidden}
 
     def _check_hidden(self, unlabelled: AbstractSource) -> None:
         """Refuse unlabelled images whose targets can be read."""

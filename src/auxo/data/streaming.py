@@ -1,6 +1,7 @@
 """A source of encoded images, and of masks if it has some, that are decoded when they are fetched."""
 
 from collections.abc import Collection, Mapping, Sequence
+from copy import copy
 from typing import cast
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from auxo.data.columns import check_columns, hide_columns, take_columns
 from auxo.data.decode import AbstractEncodedImages, ImageSize, decode_image
+from auxo.data.mask_legend import Colour
 from auxo.data.masks import EncodedMasks
 from auxo.data.sources import AbstractSource, hash_bytes
 from auxo.errors import DataError
@@ -44,9 +46,7 @@ class StreamingSource(AbstractSource):
         self.encoded = encoded
         self.columns = dict(columns or {})
         self.maps = dict(maps or {})
-        self.colours = {
-            key: masks.legend.colours for key, masks in self.maps.items() if masks.legend and masks.legend.colours
-        }
+        self.colours = _collect_colours(self.maps)
         self.image_size = image_size
         self.rows = torch.arange(len(encoded)) if rows is None else rows
         check_columns(self.columns, self.describe, source=name, num_images=len(self.rows))
@@ -107,18 +107,23 @@ class StreamingSource(AbstractSource):
         part.copy_description(self)
         return part
 
+    def with_maps(self, maps: Mapping[str, EncodedMasks]) -> "StreamingSource":
+        """Return the same images with these targets with places instead of the source's own."""
+        other = copy(self)
+        other.maps, other._counts = dict(maps), {}
+        other.colours = _collect_colours(maps)
+        return other
+
     def duplicate_targets(self, names: Mapping[str, str]) -> "StreamingSource":
         """See :meth:`AbstractSource.duplicate_targets`."""
         other = cast("StreamingSource", super().duplicate_targets(names))
-        other.maps = self.maps | {new: self.maps[name] for name, new in names.items() if name in self.maps}
-        return other
+        return other.with_maps(self.maps | {new: self.maps[name] for name, new in names.items() if name in self.maps})
 
     def without_targets(self, names: Collection[str], name: str) -> "StreamingSource":
         """See :meth:`AbstractSource.without_targets`."""
         columns = hide_columns(self.columns, set(names) - set(self.maps), len(self))
         other = cast("StreamingSource", self.subset(torch.arange(len(self)), name).with_columns(columns))
-        other.maps = {key: masks.hide() if key in names else masks for key, masks in self.maps.items()}
-        return other
+        return other.with_maps({key: masks.hide() if key in names else masks for key, masks in self.maps.items()})
 
     def _decode_row(self, row: int) -> UInt8[Tensor, "channels height width"]:
         """Read and decode one row."""
@@ -143,6 +148,12 @@ class StreamingSource(AbstractSource):
                 f"{self.encoded.describe(row)}"
             )
             raise DataError("images of one size", got, "pass --data.image-size N to resize them all")
+
+
+def _collect_colours(maps: Mapping[str, EncodedMasks]) -> dict[str, tuple[Colour, ...]]:
+    """Return the colours of the classes of targets, of those whose colours are known."""
+    known = {name: masks.legend.colours for name, masks in maps.items() if masks.legend is not None}
+    return {name: colours for name, colours in known.items() if colours}
 
 
 def _describe_size(shape: Sequence[int]) -> str:

@@ -68,7 +68,8 @@ class TrainedModel:
             ConfigError: a file of the user's does not run, or makes no source.
             DataError: the set cannot be used; the message names the file or row.
         """
-        source = read_source(spec, replace(config, image_size=self.image_size), vocabulary=self.task.vocabulary)
+        sized = replace(config, image_size=self.image_size)
+        source = read_source(spec, sized, vocabulary=self.task.vocabulary, mask=self.task.mask_target)
         self.check_shape(source.image_shape, where=spec)
         return source
 

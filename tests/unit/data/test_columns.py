@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from auxo.data import InMemorySource, PlaceMap, Splits, TrainSplit, ValSplit
+from auxo.data.columns import shorten
 from auxo.data.readers.agreement import align_splits
 from auxo.data.sources import target_hashes
 from auxo.errors import DataError
@@ -237,3 +238,8 @@ def test_splits__learned_column_with_places_of_other_numbers__is_refused():
 def test_splits__learned_column_with_places_in_some_splits_only__is_refused():
     with pytest.raises(DataError, match="a target 'mask' of every image, got none in 'set'"):
         splits_with_maps({})
+
+
+def test_shorten__many_names__counts_the_rest() -> None:
+    assert shorten(["a", "b"]) == "a, b"
+    assert shorten([str(i) for i in range(10)]) == "0, 1, 2, 3, 4, 5, 6, 7 and 2 more"

@@ -4,14 +4,17 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import TypedDict, cast
 
 from auxo.data.config import DataConfig
+from auxo.data.decode import ImageSize
 from auxo.data.loader import in_memory
 from auxo.data.readers.agreement import align_columns, align_splits, require_columns
 from auxo.data.readers.csv_file import read_csv
 from auxo.data.readers.folder import read_folder, read_folder_tree
+from auxo.data.readers.legends import add_masks, leave_out_blank
 from auxo.data.readers.listing import HUB_PREFIX, Listing
+from auxo.data.readers.pairs import find_images, read_pairs
 from auxo.data.sources import AbstractSource
 from auxo.data.streaming import StreamingSource
 from auxo.errors import DataError
@@ -20,6 +23,7 @@ from auxo.types import LABEL
 
 __all__ = [
     "align_splits",
+    "leave_out_blank",
     "read_named",
     "read_source",
     "read_streaming",
@@ -33,35 +37,51 @@ _KINDS = "a folder, a Parquet or CSV file, hf://owner/name, or file.py:Name"
 _GENERIC_NAMES = ("train", "training", "val", "valid", "validation", "test", "data", "images")
 
 
+class _Read(TypedDict):
+    """What is read of a table."""
+
+    image_column: str
+    label_column: str | None
+    columns: tuple[str, ...]
+    mask_column: str | None
+
+
 def read_source(
     spec: str,
     config: DataConfig,
     *,
     vocabulary: Mapping[str, tuple[str, ...]] | None = None,
+    mask: str | None = None,
 ) -> AbstractSource:
     """Read a set of images by what ``spec`` is, and hold it as ``config.storage`` says.
 
     Args:
-        spec: a folder of class folders, a Parquet file, a folder of Parquet files, a CSV, ``hf://…``, or
-            ``file.py:Name`` of a class or function that makes a source of the options in ``config``.
+        spec: a folder of class folders, or of images and masks, a Parquet file, a folder of Parquet files, a CSV,
+            ``hf://…``, or ``file.py:Name`` of a class or function that makes a source of the options in ``config``.
         config: gives columns, image size and storage, and says what to do with values that are missing or unknown.
         vocabulary: what the numbers of targets stand for in the training set, by their names; ``None`` for that set
             itself. Columns of this set are mapped to that by name; a target with places must have it. Any other column
             has values of its own.
+        mask: the target that a mask beside every image gives, from :attr:`auxo.tasks.AbstractTask.mask_target`; then no
+            label is read. ``None`` reads no masks.
 
     Raises:
         ConfigError: a file of the user's does not run, or makes no source.
         DataError: the set cannot be used; the message names the file or row.
     """
-    return store([read_named(spec, config, vocabulary=vocabulary)], config)[0]
+    return store([read_named(spec, config, vocabulary=vocabulary, mask=mask)], config)[0]
 
 
 def read_named(
-    spec: str, config: DataConfig, *, vocabulary: Mapping[str, tuple[str, ...]] | None = None
+    spec: str,
+    config: DataConfig,
+    *,
+    vocabulary: Mapping[str, tuple[str, ...]] | None = None,
+    mask: str | None = None,
 ) -> AbstractSource:
-    """Read a set as :func:`read_source` does; only its first image is decoded."""
+    """Read a set as :func:`read_source` does; only its first image is decoded, and masks whose numbers say it all."""
     if not is_outside(spec):
-        return read_streaming(spec, config, vocabulary=vocabulary)
+        return read_streaming(spec, config, vocabulary=vocabulary, mask=mask)
     source = call_outside(spec, AbstractSource, config)
     require_columns(source, config.columns)
     known = dict(vocabulary or {})
@@ -71,21 +91,40 @@ def read_named(
 
 
 def read_streaming(
-    spec: str, config: DataConfig, *, vocabulary: Mapping[str, tuple[str, ...]] | None = None
+    spec: str,
+    config: DataConfig,
+    *,
+    vocabulary: Mapping[str, tuple[str, ...]] | None = None,
+    mask: str | None = None,
+    image_size: ImageSize = None,
 ) -> StreamingSource:
-    """Read a set as :func:`read_named` does, but nothing that a Python file of the user's makes."""
-    known = vocabulary or {}
-    source = _list_images(spec, config).to_source(known, image_size=config.image_size, unknown=config.unknown)
-    return cast("StreamingSource", align_columns(source, known, unknown=config.unknown))
+    """Read a set as :func:`read_named` does, but nothing that a Python file of the user's makes.
+
+    Args:
+        spec: see :func:`read_source`.
+        config: see :func:`read_source`.
+        vocabulary: see :func:`read_source`.
+        mask: see :func:`read_source`.
+        image_size: instead of the one of ``config``; ``None`` leaves that.
+    """
+    known = {name: names for name, names in (vocabulary or {}).items() if name != mask}
+    listing = _list_images(spec, config, mask=mask)
+    source = listing.to_source(known, image_size=image_size or config.image_size, unknown=config.unknown)
+    aligned = cast("StreamingSource", align_columns(source, known, unknown=config.unknown))
+    if mask is None:
+        return aligned
+    names = None if vocabulary is None else vocabulary.get(mask)
+    return add_masks(aligned, listing, config, spec=spec, target=mask, names=names)
 
 
-def read_unlabelled(spec: str, config: DataConfig) -> AbstractSource:
+def read_unlabelled(spec: str, config: DataConfig, *, mask: str | None = None) -> AbstractSource:
     """Read a set whose targets, if it has any, are not looked at; no more than its first image is decoded.
 
     Args:
         spec: a folder with images in it or in folders below, a Parquet file, a folder of Parquet files, a CSV, or
             ``hf://…``, or ``file.py:Name`` as for :func:`read_source`.
         config: gives columns and image size. Further columns are hidden where the set does not have them all.
+        mask: see :func:`read_source`; it is hidden everywhere.
 
     Raises:
         ConfigError: a file of the user's does not run, or makes no source.
@@ -95,56 +134,88 @@ def read_unlabelled(spec: str, config: DataConfig) -> AbstractSource:
         source = call_outside(spec, AbstractSource, config)
         shown = config.columns if set(config.columns) <= set(source.columns) else ()
         return source.without_targets({*source.vocabulary, *config.columns} - set(shown), source.name)
-    listing = _list_images(spec, config, is_labelled=False)
+    listing = _list_images(spec, config, is_labelled=False, mask=mask)
     source = listing.to_source({}, image_size=config.image_size, unknown=config.unknown)
-    return source.without_targets({LABEL, *config.columns} - set(source.columns), source.name)
+    if mask is not None:
+        source = add_masks(source, listing, config, spec=spec, target=mask, names=None)
+    label = {LABEL} if mask is None else set()
+    return source.without_targets((label | {*config.columns}) - set(source.columns), source.name)
 
 
 def store(sources: Sequence[AbstractSource], config: DataConfig) -> list[AbstractSource]:
     """Decode the sets of a run into memory, or leave them streaming, all alike.
 
-    With ``storage="auto"`` they are decoded if all their pixels together take up to 1 GiB. A streaming source of
-    targets with places stays as it is.
+    With ``storage="auto"`` they are decoded if all their pixels and masks together take up to 1 GiB. A streaming source
+    of the user's own class with targets with places stays as it is.
     """
-    size = sum(len(s) * s.image_shape[0] * s.image_shape[1] * s.image_shape[2] for s in sources)
+    size = sum(_count_bytes(source) for source in sources)
     is_small = config.storage == "auto" and size <= _AUTO_MEMORY_BYTES
     if config.storage == "memory" or is_small:
         decoded: list[AbstractSource] = []
         for source in sources:
-            is_flat = source.vocabulary.keys() == source.columns.keys()  # maps of a subclass stay where they are
-            is_encoded = isinstance(source, StreamingSource) and is_flat
+            is_encoded = False
+            if isinstance(source, StreamingSource):  # maps of a subclass stay where they are
+                is_encoded = source.vocabulary.keys() == source.columns.keys() | source.maps.keys()
             decoded.append(in_memory(source, workers=config.workers) if is_encoded else source)
         return decoded
     return list(sources)
 
 
-def _list_images(spec: str, config: DataConfig, *, is_labelled: bool = True) -> Listing:
+def _count_bytes(source: AbstractSource) -> int:
+    """Return the bytes of the pixels of a source, and of its masks, as :func:`store` would hold them."""
+    channels, height, width = source.image_shape
+    shown = sum(bool(source.vocabulary[name]) for name in source.places)
+    return len(source) * (channels + shown) * height * width
+
+
+def _list_images(spec: str, config: DataConfig, *, is_labelled: bool = True, mask: str | None = None) -> Listing:
     """Return what a set has, by the reader for its kind."""
-    return replace(_choose_reader(spec, config, is_labelled=is_labelled), optional=config.optional)
+    read = _choose_reader if mask is None else _choose_masks_reader
+    return replace(read(spec, config, is_labelled=is_labelled), optional=config.optional)
 
 
-def _choose_reader(spec: str, config: DataConfig, *, is_labelled: bool) -> Listing:
+def _choose_masks_reader(spec: str, config: DataConfig, *, is_labelled: bool) -> Listing:
+    """Return what the reader for a kind of set of images and masks finds; no masks where they do not count."""
+    path = Path(os.path.expanduser(spec))
+    is_folder = os.path.isdir(path) and not any(path.glob("[!.]*.parquet"))
+    if not is_folder:
+        return _choose_reader(spec, config, is_labelled=False, mask_column=config.mask_column if is_labelled else None)
+    name, table = _shorten_name(path), config.path_column
+    if is_labelled:
+        return read_pairs(path, name, path_column=table, columns=config.columns, unknown=config.unknown)
+    return read_folder_tree(find_images(path), name, path_column=table, columns=config.columns)
+
+
+def _choose_reader(spec: str, config: DataConfig, *, is_labelled: bool, mask_column: str | None = None) -> Listing:
     """Return what the reader for a kind of set finds."""
-    image_column, label_column = config.image_column, config.label_column if is_labelled else None
     path_column, columns = config.path_column, config.columns
+    read: _Read = {
+        "image_column": config.image_column,
+        "label_column": config.label_column if is_labelled else None,
+        "columns": columns,
+        "mask_column": mask_column,
+    }
     if spec.startswith(HUB_PREFIX):
         from auxo.data.readers.table import read_hub
 
-        return read_hub(spec, image_column=image_column, label_column=label_column, columns=columns)
+        return read_hub(spec, **read)
     path = Path(os.path.expanduser(spec))
     name = _shorten_name(path)
     if os.path.isdir(path):  # the function, unlike the method, is false for names that cannot be
         if any(path.glob("[!.]*.parquet")):
-            return _read_parquet(path, name, image_column=image_column, label_column=label_column, columns=columns)
-        read = read_folder if is_labelled else read_folder_tree
-        return read(path, name, path_column=path_column, columns=columns)
+            return _read_parquet(path, name, read)
+        read_images = read_folder if is_labelled else read_folder_tree
+        return read_images(path, name, path_column=path_column, columns=columns)
     if not os.path.exists(path):
         place = "" if path.is_absolute() else f" (from {Path.cwd()})"
         raise DataError(_KINDS, f"'{spec}', which is not there{place}", "check it")
     if path.suffix.lower() == ".parquet":
-        return _read_parquet(path, name, image_column=image_column, label_column=label_column, columns=columns)
+        return _read_parquet(path, name, read)
     if path.suffix.lower() == ".csv":
-        return read_csv(path, name, path_column=path_column, label_column=label_column, columns=columns)
+        label_column = read["label_column"]
+        return read_csv(
+            path, name, path_column=path_column, label_column=label_column, columns=columns, mask_column=mask_column
+        )
     is_code = path.suffix.lower() == ".py"
     fix = f"name what makes the source: {path.name}:Name" if is_code else "name its folder, or convert it"
     raise DataError(_KINDS, f"'{spec}'", fix)
@@ -157,13 +228,11 @@ def _require_names(spec: str, names: tuple[str, ...], expected: tuple[str, ...])
         raise DataError(f"{list(expected)} from {spec}", f"{list(names)}", fix)
 
 
-def _read_parquet(
-    path: Path, name: str, *, image_column: str, label_column: str | None, columns: tuple[str, ...]
-) -> Listing:
+def _read_parquet(path: Path, name: str, read: _Read) -> Listing:
     """List Parquet files; the library that reads them takes half a second to import."""
     from auxo.data.readers.table import read_parquet
 
-    return read_parquet(path, name, image_column=image_column, label_column=label_column, columns=columns)
+    return read_parquet(path, name, **read)
 
 
 def _shorten_name(path: Path) -> str:

@@ -6,10 +6,9 @@ from typing import TypeVar
 
 import torch
 
-from auxo.data.columns import HIDDEN, suggest_columns, take_columns
+from auxo.data.columns import HIDDEN, shorten, suggest_columns, take_columns
 from auxo.data.config import Unknown
 from auxo.data.readers.kept import LEAVE_OUT, KeptImages, describe_unknown
-from auxo.data.readers.listing import shorten
 from auxo.data.sources import AbstractSource
 from auxo.data.splits import MetaSplit, OODSplit, Splits, TestSplit, UnlabelledSplit, ValSplit
 from auxo.errors import DataError

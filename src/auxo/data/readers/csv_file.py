@@ -14,7 +14,13 @@ from auxo.types import LABEL
 
 
 def read_csv(
-    path: Path, name: str, *, path_column: str, label_column: str | None, columns: Sequence[str] = ()
+    path: Path,
+    name: str,
+    *,
+    path_column: str,
+    label_column: str | None,
+    columns: Sequence[str] = (),
+    mask_column: str | None = None,
 ) -> Listing:
     """List the images of a CSV in UTF-8 with a header row.
 
@@ -26,6 +32,7 @@ def read_csv(
         path_column: column of the image paths.
         label_column: column of ``label``; ``None`` reads none.
         columns: further columns. Without ``label`` they are read only where all of them are there.
+        mask_column: column of the paths of masks; ``None`` reads none.
 
     Raises:
         DataError: it cannot be read, a column or path is missing, or an image is not there; the message names the
@@ -35,15 +42,12 @@ def read_csv(
         columns = ()
     options = {path_column: "path-column", **dict.fromkeys(columns, "columns")}
     options |= {} if label_column is None else {label_column: "label-column"}
+    options |= {} if mask_column is None else {mask_column: "mask-column"}
     files: list[Path] = []
     lines: list[int] = []
     cells: dict[str, list[str | None]] = {column: [] for column in options}
     for line, row in read_rows(path, path_column, options):
-        file = path.parent / row[path_column]
-        if not os.path.isfile(file):
-            got = f"{row[path_column]!r} in line {line} of {path}"
-            raise DataError("an image that is there", got, f"give paths from {path.parent}, or whole ones")
-        files.append(file)
+        files.append(_find_file(path, line, row[path_column], "an image"))
         lines.append(line)
         for column, values in cells.items():
             values.append(row[column] or None)
@@ -52,7 +56,22 @@ def read_csv(
     found: dict[str, Sequence[int | str | None]] = {column: cells[column] for column in columns}
     if label_column is not None:
         found[LABEL] = _read_numbers(cells[label_column])
-    return Listing(name, CsvImages(files, lines, path), found)
+    images = CsvImages(files, lines, path)
+    if mask_column is None:
+        return Listing(name, images, found)
+    rows = list(zip(lines, cells[mask_column], strict=True))
+    masks = [path if cell is None else _find_file(path, line, cell, "a mask") for line, cell in rows]
+    unmasked = tuple(row for row, (_, cell) in enumerate(rows) if cell is None)
+    return Listing(name, images, found, masks=CsvImages(masks, lines, path), unmasked=unmasked)
+
+
+def _find_file(table: Path, line: int, cell: str, what: str) -> Path:
+    """Return the file that a cell names, or refuse it."""
+    file = table.parent / cell
+    if not os.path.isfile(file):
+        got = f"{cell!r} in line {line} of {table}"
+        raise DataError(f"{what} that is there", got, f"give paths from {table.parent}, or whole ones")
+    return file
 
 
 def _read_numbers(values: Sequence[str | None]) -> Sequence[int | str | None]:

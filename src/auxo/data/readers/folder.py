@@ -8,10 +8,17 @@ from pathlib import Path
 from PIL import Image
 
 from auxo.data.decode import FORMATS
+from auxo.data.mask_legend import CLASSES
 from auxo.data.readers.csv_file import has_columns, read_rows
 from auxo.data.readers.listing import FileImages, Listing
 from auxo.errors import DataError
 from auxo.types import LABEL
+
+IMAGES = "images"
+"""The folder of the images of pairs."""
+
+MASKS = ("masks", "annotations", "labels")
+"""What the folder of their masks may be called."""
 
 _LEFTOVERS = ("thumbs.db", "desktop.ini")
 _TABLE = "labels.csv"
@@ -30,11 +37,14 @@ def read_folder(root: Path, name: str, *, path_column: str = "path", columns: Se
         DataError: there is no class folder, one is empty, something in it is not an image, or the table lacks a column
             or fits the images in the folder badly.
     """
-    folders = [entry for entry in _list_visible(root) if entry.is_dir()]
+    folders = [entry for entry in list_visible(root) if entry.is_dir()]
     if not folders:
         got = f"none in {root}"
         raise DataError("one folder of images per class", got, "move the images of each class to its own folder")
-    stray = [entry for entry in _list_visible(root) if _is_image(entry)]
+    if {folder.name for folder in folders} in [{IMAGES, masks} for masks in MASKS]:
+        got = f"the pairs {' and '.join(str(folder) for folder in folders)}"
+        raise DataError("one folder of images per class", got, "choose a task of masks: --task.name segmentation")
+    stray = [entry for entry in list_visible(root) if _is_image(entry)]
     if stray:
         got = f"{stray[0]} beside the class folders"
         raise DataError("images in the folder of their class", got, "move it to its class, or remove it")
@@ -44,7 +54,7 @@ def read_folder(root: Path, name: str, *, path_column: str = "path", columns: Se
         found = _list_images(folder)
         files += found
         names += [folder.name] * len(found)
-    return _add_columns(Listing(name, FileImages(files), {LABEL: names}), root, files, path_column, columns)
+    return add_columns(Listing(name, FileImages(files), {LABEL: names}), root, files, path_column, columns)
 
 
 def read_folder_tree(root: Path, name: str, *, path_column: str = "path", columns: Sequence[str] = ()) -> Listing:
@@ -60,13 +70,28 @@ def read_folder_tree(root: Path, name: str, *, path_column: str = "path", column
         DataError: there is no image, something in a folder is neither an image nor a folder, or the table fits the
             images in the folder badly.
     """
+    files = list_tree(root, tables=(_TABLE, CLASSES))
+    is_described = bool(columns) and (root / _TABLE).is_file() and has_columns(root / _TABLE, columns)
+    return add_columns(Listing(name, FileImages(files), {}), root, files, path_column, columns if is_described else ())
+
+
+def list_tree(root: Path, *, tables: Sequence[str] = ()) -> list[Path]:
+    """Return the images of a folder and of all below, sorted.
+
+    Args:
+        root: the folder.
+        tables: names of files in the folder itself that need be no images.
+
+    Raises:
+        DataError: there is no image, or something is neither an image nor a folder.
+    """
     files: list[Path] = []
     waiting, seen = [root], {root.resolve()}
     while waiting:
-        for entry in _list_visible(waiting.pop()):
+        for entry in list_visible(waiting.pop()):
             if _is_image(entry):
                 files.append(entry)
-            elif entry == root / _TABLE:
+            elif entry in [root / table for table in tables]:
                 continue
             elif not entry.is_dir():
                 raise DataError("only images and folders", f"{entry}, no known image format", "remove it")
@@ -75,15 +100,24 @@ def read_folder_tree(root: Path, name: str, *, path_column: str = "path", column
                 waiting.append(entry)
     if not files:
         raise DataError("images in the folder", f"none in {root} or below", "add images, or name another folder")
-    files.sort()
-    is_described = bool(columns) and (root / _TABLE).is_file() and has_columns(root / _TABLE, columns)
-    return _add_columns(Listing(name, FileImages(files), {}), root, files, path_column, columns if is_described else ())
+    return sorted(files)
 
 
-def _add_columns(
+def add_columns(
     listing: Listing, root: Path, files: Sequence[Path], path_column: str, columns: Sequence[str]
 ) -> Listing:
-    """Add the further columns of the table in the folder; an image without a row has no values."""
+    """Return a listing with the further columns of the table in its folder; an image without a row has no values.
+
+    Args:
+        listing: of the images.
+        root: the folder.
+        files: the images.
+        path_column: see :func:`read_folder`.
+        columns: to be read.
+
+    Raises:
+        DataError: the table is not there, lacks a column or fits the images badly.
+    """
     if not columns:
         return listing
     table = root / _TABLE
@@ -108,7 +142,7 @@ def _add_columns(
 
 def _list_images(folder: Path) -> list[Path]:
     """Return the images of one class."""
-    found = _list_visible(folder)
+    found = list_visible(folder)
     if not found:
         raise DataError("images in every class folder", f"none in {folder}", "add images, or remove the folder")
     for entry in found:
@@ -123,7 +157,7 @@ def _is_image(path: Path) -> bool:
     return Image.registered_extensions().get(path.suffix.lower()) in FORMATS and not path.is_dir()
 
 
-def _list_visible(folder: Path) -> list[Path]:
+def list_visible(folder: Path) -> list[Path]:
     """Return the entries of a folder that are not hidden, sorted, without what Windows' file manager leaves."""
     try:
         names = os.listdir(folder)

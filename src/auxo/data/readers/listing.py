@@ -9,7 +9,7 @@ import torch
 
 from auxo.data.columns import HIDDEN
 from auxo.data.config import Unknown
-from auxo.data.decode import AbstractEncodedImages, read_bytes
+from auxo.data.decode import AbstractEncodedImages, ImageSize, read_bytes
 from auxo.data.readers.kept import LEAVE_OUT, KeptImages, describe_unknown
 from auxo.data.streaming import StreamingSource
 from auxo.errors import DataError
@@ -23,8 +23,6 @@ HUB_PREFIX = "hf://"
 
 NO_VALUE = "(none)"
 """The group of images without a value of a column that decides nothing but groups."""
-
-_NAMES_SHOWN = 8
 
 
 class FileImages(AbstractEncodedImages):
@@ -60,6 +58,9 @@ class Listing:
         vocabulary: what the whole numbers of columns stand for, where the set says so.
         table: the file that the further columns are in, where the images do not tell it.
         optional: further columns without whose value an image stays, in the group :data:`NO_VALUE`.
+        masks: a mask for every image, row for row; ``None`` where there are none.
+        unmasked: rows of images whose mask is missing.
+        notes: what a person should know of the set, a sentence each.
     """
 
     name: str
@@ -68,9 +69,12 @@ class Listing:
     vocabulary: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     table: str | None = None
     optional: tuple[str, ...] = ()
+    masks: AbstractEncodedImages | None = None
+    unmasked: tuple[int, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def to_source(
-        self, vocabulary: Mapping[str, tuple[str, ...]], *, image_size: int | None, unknown: Unknown = "refuse"
+        self, vocabulary: Mapping[str, tuple[str, ...]], *, image_size: ImageSize, unknown: Unknown = "refuse"
     ) -> StreamingSource:
         """Return the set as a source, its columns numbered: by sorted names, or as they are where they are numbers.
 
@@ -95,7 +99,7 @@ class Listing:
                 names = [None if values[row] is None else str(values[row]) for row in rows.tolist()]
                 columns[name] = number_names(names, is_sorted_as_text=name == LABEL)  # so folders 9 and 10 always were
         source = StreamingSource(self.name, self.encoded, columns, image_size=image_size, rows=rows)
-        source.notes = kept.notes()
+        source.notes = (*self.notes, *kept.notes())
         return source
 
     def _keep_images(self, unknown: Unknown) -> KeptImages:
@@ -104,7 +108,15 @@ class Listing:
         for name, values in self.columns.items():
             if name not in self.optional:
                 self._drop_missing(kept, name, values)
+        is_unmasked = torch.zeros(len(self.encoded), dtype=torch.bool)
+        is_unmasked[list(self.unmasked)] = True
+        kept.drop(is_unmasked, "without a mask", self._refuse_unmasked)
         return kept
+
+    def _refuse_unmasked(self, row: int) -> DataError:
+        """Return the error for an image without a mask."""
+        fix = f"add it, remove the image, or {LEAVE_OUT}"
+        return DataError("a mask for every image", f"none for {self.encoded.describe(row)}", fix)
 
     def _drop_missing(self, kept: KeptImages, name: str, values: Sequence[int | str | None]) -> None:
         """Leave out, or refuse, the images without a value."""
@@ -168,9 +180,3 @@ def number_names(values: Sequence[str | None], *, is_sorted_as_text: bool = Fals
     names += [NO_VALUE] if NO_VALUE in found else []
     number = {name: i for i, name in enumerate(names)}
     return Column(torch.tensor([number[value] for value in found], dtype=torch.int64), tuple(names))
-
-
-def shorten(names: Sequence[str]) -> str:
-    """Return the first names and how many follow, for messages."""
-    rest = len(names) - _NAMES_SHOWN
-    return ", ".join(names[:_NAMES_SHOWN]) + (f" and {rest} more" if rest > 0 else "")

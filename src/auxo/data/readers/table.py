@@ -1,21 +1,41 @@
 """Parquet and Hugging Face data sets, read through the ``datasets`` library and memory-mapped."""
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import datasets
 import huggingface_hub.utils as hub
+import numpy as np
 from datasets import ClassLabel, Dataset, DatasetDict, Value
 from datasets.exceptions import DatasetsError
-from pyarrow import ArrowException
+from pyarrow import ArrowException, parquet
 
 from auxo.data.columns import suggest_columns
 from auxo.data.decode import AbstractEncodedImages, read_bytes
 from auxo.data.readers.listing import HUB_PREFIX, Listing
 from auxo.errors import DataError
 from auxo.types import LABEL
+
+_CLASSES = b"classes"
+
+
+class _Columns(NamedTuple):
+    """What is read of a table.
+
+    Args:
+        image: column of the images.
+        label: column of ``label``; ``None`` reads none.
+        further: further columns.
+        mask: column of the masks; ``None`` reads none.
+    """
+
+    image: str
+    label: str | None
+    further: tuple[str, ...]
+    mask: str | None
 
 
 class TableImages(AbstractEncodedImages):
@@ -25,18 +45,19 @@ class TableImages(AbstractEncodedImages):
         dataset: memory-mapped; the column holds encoded images.
         column: name of the column.
         where: the table's name in messages.
+        option: what names the column, for messages.
 
     Raises:
         DataError: the column does not hold encoded images.
     """
 
-    def __init__(self, dataset: Dataset, column: str, where: str) -> None:
+    def __init__(self, dataset: Dataset, column: str, where: str, *, option: str = "image-column") -> None:
         feature = dataset.features[column]
         is_encoded = isinstance(feature, dict) and "bytes" in feature
         is_binary = isinstance(feature, Value) and feature.dtype in ("binary", "large_binary")
         if not (isinstance(feature, datasets.Image) or is_encoded or is_binary):
             got = f"{feature} in '{column}' of {where}"
-            raise DataError("a column of encoded images", got, "name another with --data.image-column")
+            raise DataError("a column of encoded images", got, f"name another with --data.{option}")
         self.dataset = dataset.select_columns([column]).cast_column(column, datasets.Image(decode=False))
         self.column = column
         self.where = where
@@ -59,24 +80,73 @@ class TableImages(AbstractEncodedImages):
 
 
 def read_parquet(
-    path: Path, name: str, *, image_column: str, label_column: str | None, columns: Sequence[str] = ()
+    path: Path,
+    name: str,
+    *,
+    image_column: str,
+    label_column: str | None,
+    columns: Sequence[str] = (),
+    mask_column: str | None = None,
 ) -> Listing:
-    """List a Parquet file, or all Parquet files of a folder in the order of their names; ``None`` reads no ``label``.
+    """List a Parquet file, or all Parquet files of a folder in the order of their names.
 
-    Without it further columns are read only where all of them are there.
+    ``None`` reads no ``label`` and no masks. Without ``label`` further columns are read only where all are there.
 
     Raises:
         DataError: it cannot be read, or a column is missing.
     """
-    files = sorted(str(file) for file in path.glob("[!.]*.parquet")) if path.is_dir() else [str(path)]
+    files = [str(file) for file in find_files(path)]
     with _silence_libraries(), _tell_in_one_line(str(path), "check that it is a whole Parquet file"):
         dataset = datasets.load_dataset("parquet", data_files=files, split="train")
-    return _list_dataset(
-        dataset, name, str(path), image_column=image_column, label_column=label_column, columns=columns
-    )
+    columns_of = _Columns(image_column, label_column, tuple(columns), mask_column)
+    return _list_dataset(dataset, name, str(path), columns_of)
 
 
-def read_hub(spec: str, *, image_column: str, label_column: str | None, columns: Sequence[str] = ()) -> Listing:
+def find_files(path: Path) -> list[Path]:
+    """Return a Parquet file, or all Parquet files of a folder in the order of their names."""
+    return sorted(path.glob("[!.]*.parquet")) if path.is_dir() else [path]
+
+
+def read_file_names(path: Path, image_column: str) -> list[str | None]:
+    """Return what the images of a Parquet file were called as files; ``None`` where a row does not tell.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    with _tell_in_one_line(str(path), "check that it is a whole Parquet file"):
+        found = parquet.read_table(path, columns=[f"{image_column}.path"])
+    cells = found.column(0).to_pylist() if found.num_columns else [None] * found.num_rows
+    return [cell["path"] if isinstance(cell, dict) else cell for cell in cells]  # a struct of one field, or that field
+
+
+def read_class_names(path: Path) -> tuple[str, ...] | None:
+    """Return the classes of masks, a JSON list under the key ``classes`` of a Parquet file's metadata, if it is there.
+
+    Args:
+        path: a Parquet file, or a folder of such, of which the first counts.
+
+    Raises:
+        DataError: the file cannot be read, or the key holds anything else.
+    """
+    file = find_files(path)[0]
+    with _tell_in_one_line(str(file), "check that it is a whole Parquet file"):
+        text = (parquet.read_schema(file).metadata or {}).get(_CLASSES)
+        names = None if text is None else json.loads(text)
+    if names is None:
+        return None
+    if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
+        raise DataError(f"a list of names under classes in the metadata of {file}", str(names), "pass --data.classes")
+    return tuple(names)
+
+
+def read_hub(
+    spec: str,
+    *,
+    image_column: str,
+    label_column: str | None,
+    columns: Sequence[str] = (),
+    mask_column: str | None = None,
+) -> Listing:
     """List ``hf://owner/name[:split]``, or a data set on disk: ``hf:///absolute/path[:split]``, ``hf://./relative``.
 
     In full a name on the hub is ``hf://owner/name[/folder][@revision][:split]``. The split is ``train`` where none is
@@ -96,7 +166,7 @@ def read_hub(spec: str, *, image_column: str, label_column: str | None, columns:
             loaded = datasets.load_dataset(address, data_dir=folder, revision=revision, split=split or None)
     dataset = _choose_split(loaded, split, spec)
     name = "-".join(filter(None, (address.rstrip("/").rpartition("/")[2], split)))
-    return _list_dataset(dataset, name, spec, image_column=image_column, label_column=label_column, columns=columns)
+    return _list_dataset(dataset, name, spec, _Columns(image_column, label_column, tuple(columns), mask_column))
 
 
 def _hub_address(address: str) -> tuple[str, str | None, str | None]:
@@ -127,14 +197,14 @@ def _choose_split(loaded: Dataset | DatasetDict, split: str, spec: str) -> Datas
     return loaded[wanted]
 
 
-def _list_dataset(
-    dataset: Dataset, name: str, where: str, *, image_column: str, label_column: str | None, columns: Sequence[str]
-) -> Listing:
-    """Take images, ``label`` if it is asked for, and further columns out of a data set."""
+def _list_dataset(dataset: Dataset, name: str, where: str, asked: _Columns) -> Listing:
+    """Take images, and what else is asked for, out of a data set."""
+    image_column, label_column, columns, mask_column = asked
     if label_column is None and not set(columns) <= set(dataset.column_names):
         columns = ()
     options = {image_column: "image-column", **dict.fromkeys(columns, "columns")}
     options |= {} if label_column is None else {label_column: "label-column"}
+    options |= {} if mask_column is None else {mask_column: "mask-column"}
     for column, option in options.items():
         if column not in dataset.column_names:
             got = f"the columns {', '.join(dataset.column_names)} in {where}"
@@ -144,6 +214,9 @@ def _list_dataset(
         raise DataError("at least one row", f"none in {where}", "check the path and the split")
     images = TableImages(dataset, image_column, where)
     found: dict[str, Sequence[int | str | None]] = {each: _read_names(dataset, each, where) for each in columns}
+    if mask_column is not None:
+        masks = TableImages(dataset, mask_column, where, option="mask-column")
+        return Listing(name, images, found, masks=masks, unmasked=_find_empty(dataset, mask_column))
     if label_column is None:
         return Listing(name, images, found)
     feature = dataset.features[label_column]
@@ -153,6 +226,12 @@ def _list_dataset(
     found[LABEL] = [None if value == "" else value for value in _read_values(dataset, label_column)]
     vocabulary = {LABEL: tuple(feature.names)} if isinstance(feature, ClassLabel) else {}
     return Listing(name, images, found, vocabulary)
+
+
+def _find_empty(dataset: Dataset, column: str) -> tuple[int, ...]:
+    """Return the rows that have nothing in a column."""
+    cells = dataset.select_columns([column]).with_format("arrow")[:].column(0)
+    return tuple(np.flatnonzero(cells.is_null().to_numpy()).tolist())
 
 
 def _is_numbers_or_names(feature: object) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import cast
 
 import torch
@@ -85,13 +86,7 @@ class KnownSet:
         """Return one part with the columns that it has itself."""
         root = config.data_root
         if root is not None:
-            path = root / self.name / f"{part}.parquet"
-            if not path.is_file():
-                raise DataError(
-                    f"a copy of {self.name} under the root",
-                    f"no file {path}",
-                    "put it there, name another folder by --data.root or AUXO_DATA, or give neither to use the hub",
-                )
+            path = find_copy(self.name, part, root, other=", or give neither to use the hub")
             return read_streaming(str(path), config, vocabulary=vocabulary)
         config = replace(config, image_column=self.hub_image_column, label_column=self.hub_label_column)
         hub_part = self.hub_parts[part == "test"]
@@ -102,6 +97,25 @@ class KnownSet:
                 raise
             fix = f"check the network, or name a folder with {self.name}/{part}.parquet by --data.root or AUXO_DATA"
             raise DataError(error.expected, error.got, fix) from error
+
+
+def find_copy(name: str, part: str, root: Path, *, other: str = "") -> Path:
+    """Return ``<root>/<name>/<part>.parquet``.
+
+    Args:
+        name: of the set.
+        part: of it.
+        root: folder of real copies.
+        other: what else can be done where it is not there, for the message.
+
+    Raises:
+        DataError: it is not there.
+    """
+    path = root / name / f"{part}.parquet"
+    if not path.is_file():
+        fix = f"put it there, name another folder by --data.root or AUXO_DATA{other}"
+        raise DataError(f"a copy of {name} under the root", f"no file {path}", fix)
+    return path
 
 
 def cut_train_and_val(

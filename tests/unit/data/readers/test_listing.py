@@ -6,7 +6,7 @@ import torch
 
 from auxo.data.config import DataConfig
 from auxo.data.readers import read_source, read_unlabelled
-from auxo.data.readers.listing import number_names, shorten
+from auxo.data.readers.listing import number_names
 from auxo.data.sources import AbstractSource, InMemorySource
 from auxo.errors import DataError
 
@@ -188,8 +188,3 @@ def test_number_names__whole_numbers__are_sorted_as_numbers() -> None:
     assert number_names(["10", "-1", "9"]).names == ("-1", "9", "10")
     assert number_names(["10", "9", "x"]).names == ("10", "9", "x")
     assert number_names(["10", "9", "10"]).values.tolist() == [1, 0, 1]
-
-
-def test_shorten__many_names__counts_the_rest() -> None:
-    assert shorten(["a", "b"]) == "a, b"
-    assert shorten([str(i) for i in range(10)]) == "0, 1, 2, 3, 4, 5, 6, 7 and 2 more"
