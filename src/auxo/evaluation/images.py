@@ -141,19 +141,25 @@ class ImageReader(AbstractImageReader):
                 tally.add({_ROW: rows}, batch.indices)
         return tally.merge()[_ROW].to(dtype)
 
-    def features(self, network: AbstractBackbone | None = None) -> Float[Tensor, "n dim"]:
-        """See :meth:`auxo.interfaces.AbstractImageReader.features`."""
-        chosen = network or self._method.predicting_backbone
+    def recall(
+        self, description: str, compute: Callable[[], Tensor], *, network: nn.Module | None = None
+    ) -> Shaped[Tensor, "n ..."]:
+        """See :meth:`auxo.interfaces.AbstractImageReader.recall`."""
         if self._cache is None:
-            return self._compute_features(chosen)
-        key = self._digest_inputs(chosen)
+            return compute()
+        key = self._digest_inputs(description, network)
         found = self._cache.find(key)
         if found is None:
             with OperationCounter() as counter:
-                found = self._compute_features(chosen)
+                found = compute()
             flops = self._runtime.sum_count(counter.get_total_flops())
             self._cache.keep(key, found, flops=flops)
         return found
+
+    def features(self, network: AbstractBackbone | None = None) -> Float[Tensor, "n dim"]:
+        """See :meth:`auxo.interfaces.AbstractImageReader.features`."""
+        chosen = network or self._method.predicting_backbone
+        return self.recall("", lambda: self._compute_features(chosen), network=chosen)
 
     def pixels(self, positions: Int[Tensor, " k"]) -> UInt8[Tensor, "k channels height width"]:
         """See :meth:`auxo.interfaces.AbstractImageReader.pixels`."""
@@ -182,13 +188,14 @@ class ImageReader(AbstractImageReader):
         """Return the pooled features of every image."""
         return self.read(lambda batch: network(batch.images).pooled.float())
 
-    def _digest_inputs(self, network: nn.Module) -> str:
-        """Return a digest of all that features follow from."""
+    def _digest_inputs(self, description: str, network: nn.Module | None) -> str:
+        """Return a digest of all that an answer follows from."""
         digest = hashlib.sha256("".join(self._source.content_hashes()).encode())
         settings = (self._runtime.autocast_dtype, self._runtime.device.type, self._source.image_shape)
         # What weights do not say: strides, levels; and encoded images hash alike at every size.
-        digest.update(f"{settings} {network}".encode())
-        for name, tensor in (*self._pipeline.state_dict().items(), *sorted(network.state_dict().items())):
+        digest.update(f"{description}{settings} {network}".encode())
+        weights = {} if network is None else network.state_dict()
+        for name, tensor in (*self._pipeline.state_dict().items(), *sorted(weights.items())):
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
             digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
         return digest.hexdigest()[:32]

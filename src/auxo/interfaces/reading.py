@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int, Shaped, UInt8
-from torch import Tensor
+from torch import Tensor, nn
 
 from auxo.interfaces.backbone import AbstractBackbone
 from auxo.random import named_generator
@@ -42,6 +42,21 @@ class AbstractImageReader(ABC):
             function: gets batches of normalised images on the device, not augmented, and returns a row for each. It
                 runs in evaluation mode, without a graph, and under the precision of the run.
         """
+
+    def recall(
+        self, description: str, compute: Callable[[], Tensor], *, network: nn.Module | None = None
+    ) -> Shaped[Tensor, "n ..."]:
+        """Return what was computed of these images before, or compute it; by default it is always computed.
+
+        At the start of a stage it is taken from the folder of ``--cache``, where it is there, and left there.
+
+        Args:
+            description: of all that the answer follows from beside the images and the network.
+            compute: gives the answer, on the CPU, the same in every process.
+            network: whose weights the answer follows from.
+        """
+        del description, network
+        return compute()
 
     @abstractmethod
     def features(self, network: AbstractBackbone | None = None) -> Float[Tensor, "n dim"]:

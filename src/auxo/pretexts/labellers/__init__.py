@@ -1,0 +1,17 @@
+"""Ways to label every pixel of the training images without, or with few, masks; one module each, chosen by name."""
+
+from auxo.pretexts.labellers._interface import (
+    IGNORED,
+    AbstractPixelLabeller,
+    LabellerConfig,
+    LabelSource,
+    LabelTools,
+)
+
+__all__ = [
+    "IGNORED",
+    "AbstractPixelLabeller",
+    "LabelSource",
+    "LabelTools",
+    "LabellerConfig",
+]
