@@ -1,9 +1,9 @@
 """Spherical mini-batch k-means: directions are grouped, lengths do not count.
 
 Source: Dhillon, Modha, Concept Decompositions for Large Sparse Text Data Using Clustering, Machine Learning 42, 2001
-(cosine similarity, centroids of length 1); Sculley, Web-Scale K-Means Clustering, WWW 2010 (mini-batches with a rate for
-each centroid); Arthur, Vassilvitskii, k-means++: The Advantages of Careful Seeding, SODA 2007. The passes over all rows
-at the end are ours: they cost little where the rows are a sample.
+(cosine similarity, centroids of length 1); Sculley, Web-Scale K-Means Clustering, WWW 2010 (mini-batches with a rate
+for each centroid); Arthur, Vassilvitskii, k-means++: The Advantages of Careful Seeding, SODA 2007. The passes over all
+rows at the end are ours: they cost little where the rows are a sample.
 """
 
 from typing import NamedTuple

@@ -38,7 +38,7 @@ class Directions(NamedTuple):
         return torch.einsum("nduv,kd->nkuv", units, self.centroids.to(units))
 
 
-def learn_directions(  # noqa: PLR0913  (each has a name at the call)
+def learn_directions(
     images: AbstractImageReader,
     find_maps: Callable[[Batch], Float[Tensor, "n dim rows columns"]],
     *,
@@ -125,4 +125,5 @@ def split_batch(batch: Batch, *, enlarged: float = 1.0) -> Iterator[Batch]:
 def _find_components(rows: Float[Tensor, "n dim"], count: int) -> Float[Tensor, "count dim"]:
     """Return the directions of largest variance, without a mean: cosines are measured from the origin."""
     squares = rows.double().T @ rows.double()
-    return torch.linalg.eigh(squares).eigenvectors[:, -count:].T.flip(0).float()
+    vectors: Tensor = torch.linalg.eigh(squares).eigenvectors
+    return vectors[:, -count:].T.flip(0).float()

@@ -1,4 +1,4 @@
-"""What a labeller is: from the images of a stage to a label for each of their pixels, made once, before the first step."""
+"""What a labeller is: from the images of a stage to a label for each of their pixels, before its first step."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from auxo.errors import DataError
 from auxo.interfaces import AbstractBackbone, AbstractImageReader, StageStart
+from auxo.layers.decoders import PixelNetwork
 from auxo.options import FamilyOptions
 from auxo.types import Batch
 
@@ -27,8 +28,7 @@ class LabelTools(NamedTuple):
         width: pixels of every image.
         encoder: the method's backbone, with the weights that the stage begins with.
         load: gives a trained network that stays as it is, from a source such as the directory of a finished run.
-        new_segmenter: gives a segmentation network, on the CPU, whose output is a
-            :class:`auxo.layers.decoders.PixelOutputs`.
+        new_segmenter: gives another segmentation network, on the CPU.
     """
 
     num_classes: int
@@ -36,7 +36,7 @@ class LabelTools(NamedTuple):
     width: int
     encoder: AbstractBackbone
     load: Callable[[str], AbstractBackbone]
-    new_segmenter: Callable[[], nn.Module]
+    new_segmenter: Callable[[], PixelNetwork]
 
 
 class LabelSource(NamedTuple):
@@ -114,9 +114,7 @@ class LabellerConfig(FamilyOptions):
         """
         return self.learn(LabelSource(images, start, tools.num_classes, self._move_network(tools, start)))
 
-    def make(
-        self, images: AbstractImageReader, start: StageStart, tools: LabelTools
-    ) -> Int[Tensor, "n height width"]:
+    def make(self, images: AbstractImageReader, start: StageStart, tools: LabelTools) -> Int[Tensor, "n height width"]:
         """Return the label of every pixel of some images, the same in every process.
 
         Labels are int16, or int32 where there are too many, on the CPU; -1 marks pixels that have none. With
@@ -135,7 +133,7 @@ class LabellerConfig(FamilyOptions):
 
         def compute() -> Tensor:
             labeller = self.learn(source)
-            return _shrink_labels(images.read(lambda batch: labeller.label(batch)))
+            return _shrink_labels(images.read(labeller.label))
 
         if self.is_costly:
             masks = self.describe_masks(start)

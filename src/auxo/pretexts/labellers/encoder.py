@@ -107,7 +107,7 @@ class Encoder(AbstractPixelLabeller):
             )
             return Encoder(network, layer, self.scale, directions, margin=self.margin)
 
-    def __init__(  # noqa: PLR0913
+    def __init__(
         self, network: AbstractBackbone, layer: str, scale: float, directions: Directions, *, margin: float
     ) -> None:
         self._network, self._layer, self._scale = network, layer, scale
@@ -125,12 +125,10 @@ class Encoder(AbstractPixelLabeller):
         covered = self._network.map_size(self._layer, height=rows, width=columns)
         pixels = (max(1, round(height * covered[0] / rows)), max(1, round(width * covered[1] / columns)))
         similarities = self._directions.compare(_read_map(self._network, batch, self._layer, self._scale))
-        return choose_nearest(
-            enlarge_similarities(similarities, (height, width), covered=pixels), margin=self._margin
-        )
+        return choose_nearest(enlarge_similarities(similarities, (height, width), covered=pixels), margin=self._margin)
 
 
-def _enlarge_images(images: Images, scale: float) -> Images:
+def _enlarge_images(images: Images, scale: float) -> Float[Tensor, "batch channels _ _"]:
     """Return images of another size."""
     size = [max(1, round(side * scale)) for side in images.shape[2:]]
     if size == [*images.shape[2:]]:
@@ -138,9 +136,7 @@ def _enlarge_images(images: Images, scale: float) -> Images:
     return functional.interpolate(images, size, mode="bilinear", align_corners=False)
 
 
-def _read_map(
-    network: AbstractBackbone, batch: Batch, layer: str, scale: float
-) -> Float[Tensor, "n dim rows columns"]:
+def _read_map(network: AbstractBackbone, batch: Batch, layer: str, scale: float) -> Float[Tensor, "n dim rows columns"]:
     """Return a map of a few images, float32."""
     found: Tensor = network(_enlarge_images(batch.images, scale)).maps[layer]
     return found.float()

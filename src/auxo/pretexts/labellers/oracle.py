@@ -7,13 +7,14 @@ from jaxtyping import Int
 from torch import Tensor
 
 from auxo.errors import DataError
+from auxo.losses import IGNORE
 from auxo.pretexts.labellers._interface import IGNORED, AbstractPixelLabeller, LabellerConfig, LabelSource
-from auxo.types import Batch
+from auxo.types import MASK, Batch
 
 SOURCE = "Ours: a bound. With it, contrast of pixels is supervised on every image, as if all masks had been drawn."
 
-MASK, HIDDEN = "mask", "hidden_mask"
-_UNKNOWN = 255
+HIDDEN = "hidden_mask"
+"""Name of the target that has the masks of images that are shown without theirs, with data.keep-hidden."""
 
 
 class Oracle(AbstractPixelLabeller):
@@ -32,7 +33,7 @@ class Oracle(AbstractPixelLabeller):
         def learn(self, source: LabelSource) -> "Oracle":
             """Return the labeller; it learns nothing."""
             known = {MASK, HIDDEN} & source.images.targets.keys()
-            if not any((source.images.targets[name] != _UNKNOWN).any() for name in known):
+            if not any((source.images.targets[name] != IGNORE).any() for name in known):
                 got, fix = "none that is known", "keep what data.num-labelled hides with --data.keep-hidden"
                 raise DataError(f"masks in {source.images.split} for the labeller oracle", got, fix)
             return Oracle()
@@ -44,5 +45,5 @@ class Oracle(AbstractPixelLabeller):
         assert mask is not None  # learn has seen to it
         mask = mask.int()
         if HIDDEN in targets and MASK in targets:
-            mask = torch.where(targets[MASK].int() == _UNKNOWN, mask, targets[MASK].int())
-        return mask.masked_fill(mask == _UNKNOWN, IGNORED)
+            mask = torch.where(targets[MASK].int() == IGNORE, mask, targets[MASK].int())
+        return mask.masked_fill(mask == IGNORE, IGNORED)

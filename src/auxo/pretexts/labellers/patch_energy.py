@@ -15,10 +15,10 @@ from auxo.pretexts.labellers._interface import AbstractPixelLabeller, LabellerCo
 from auxo.types import Batch
 
 SOURCE = (
-    "Ours, as the extractor of labels that needs no training, after Zhang, Torr, Ranftl, Richter, Looking Beyond Single "
-    "Images for Contrastive Semantic Segmentation Learning, NeurIPS 2021, of which only the abstract could be read. "
-    "Texture energy: Laws, Rapid Texture Identification, SPIE 238, 1980; filters that are the principal components of "
-    "patches: Ade, Characterization of Textures by Eigenfilters, Signal Processing 5, 1983."
+    "Ours, as the extractor of labels that needs no training, after Zhang, Torr, Ranftl, Richter, Looking Beyond "
+    "Single Images for Contrastive Semantic Segmentation Learning, NeurIPS 2021, of which only the abstract could be "
+    "read. Texture energy: Laws, Rapid Texture Identification, SPIE 238, 1980; filters that are the principal "
+    "components of patches: Ade, Characterization of Textures by Eigenfilters, Signal Processing 5, 1983."
 )
 
 _PATCHES = 50_000
@@ -130,9 +130,9 @@ def _find_filters(patches: Float[Tensor, "n pixels"], count: int) -> Float[Tenso
     """Return the principal components of patches without their mean, those of largest variance first."""
     rows = patches.double()
     rows = rows - rows.mean(1, keepdim=True)
-    found = torch.linalg.eigh(torch.cov(rows.T)).eigenvectors[:, -count:].T.flip(0)
+    vectors: Tensor = torch.linalg.eigh(torch.cov(rows.T)).eigenvectors
     side = round(patches.shape[1] ** 0.5)
-    return found.float().view(count, 1, side, side)
+    return vectors[:, -count:].T.flip(0).float().view(count, 1, side, side)
 
 
 def _measure_energies(

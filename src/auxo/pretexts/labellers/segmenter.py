@@ -6,11 +6,13 @@ from typing import Annotated
 
 import torch
 from jaxtyping import Float, Int, Shaped
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from auxo.errors import DataError
 from auxo.interfaces import AbstractImageReader, StageStart
+from auxo.layers.decoders import PixelNetwork
+from auxo.losses import IGNORE
 from auxo.options import Range
 from auxo.pretexts.labellers._directions import (
     Directions,
@@ -26,16 +28,13 @@ from auxo.pretexts.labellers._interface import (
     LabelSource,
     LabelTools,
 )
-from auxo.pretexts.labellers.oracle import MASK
-from auxo.types import Batch, Normalisation
+from auxo.types import MASK, Batch, Normalisation
 
 SOURCE = (
     "Ours, after Zhang, Torr, Ranftl, Richter, Looking Beyond Single Images for Contrastive Semantic Segmentation "
     "Learning, NeurIPS 2021, of which only the abstract could be read: among its extractors are segmentation networks "
     "trained on a small labelled set. Confidence, clusters and the training are ours."
 )
-
-_UNKNOWN = 255
 
 
 class Segmenter(AbstractPixelLabeller):
@@ -70,7 +69,7 @@ class Segmenter(AbstractPixelLabeller):
             """Return the number of clusters, or of classes."""
             return self.clusters or num_classes
 
-        def choose_network(self, tools: LabelTools) -> nn.Module:
+        def choose_network(self, tools: LabelTools) -> PixelNetwork:
             """Return a network of its own."""
             return tools.new_segmenter()
 
@@ -85,7 +84,7 @@ class Segmenter(AbstractPixelLabeller):
         def learn(self, source: LabelSource) -> "Segmenter":
             """Return the labeller with its network trained."""
             network = source.network
-            assert network is not None  # choose_network has made it
+            assert isinstance(network, PixelNetwork)
             _train_network(network, source.start, self)
             labeller = Segmenter(network, None, min_confidence=self.min_confidence)
             if not self.clusters:
@@ -93,7 +92,7 @@ class Segmenter(AbstractPixelLabeller):
             directions = learn_directions(
                 source.images,
                 lambda batch: network(batch.images).features.float(),
-                dim=_count_features(network, source),
+                dim=network.decoder.num_features,
                 num_clusters=self.clusters,
                 restarts=self.restarts,
                 components=0,
@@ -101,7 +100,7 @@ class Segmenter(AbstractPixelLabeller):
             )
             return Segmenter(network, directions, min_confidence=self.min_confidence)
 
-    def __init__(self, network: nn.Module, directions: Directions | None, *, min_confidence: float) -> None:
+    def __init__(self, network: PixelNetwork, directions: Directions | None, *, min_confidence: float) -> None:
         self._network, self._directions, self._min_confidence = network, directions, min_confidence
 
     def label(self, batch: Batch) -> Int[Tensor, "n height width"]:
@@ -130,17 +129,10 @@ def _enlarge_logits(
 def _find_masks(train: AbstractImageReader) -> Shaped[Tensor, "n height width"]:
     """Return the masks of the training images, or refuse images that have none."""
     masks = train.targets.get(MASK)
-    if masks is None or not (masks != _UNKNOWN).any():
+    if masks is None or not (masks != IGNORE).any():
         fix = "give training images masks, or choose a labeller that needs none, such as patch_energy"
         raise DataError(f"masks in {train.split} for the labeller segmenter", "none that is known", fix)
     return masks
-
-
-def _count_features(network: nn.Module, source: LabelSource) -> int:
-    """Return how many features the classifier reads."""
-    shape = source.images.pixels(torch.tensor([0])).shape[1:]
-    with torch.no_grad():
-        return int(network(torch.zeros(1, *shape, device=source.start.device)).features.shape[1])
 
 
 def _find_normalisation(train: AbstractImageReader) -> Normalisation:
@@ -156,14 +148,14 @@ def _find_normalisation(train: AbstractImageReader) -> Normalisation:
     return Normalisation(*(part.clone() for part in found[0]))
 
 
-def _train_network(network: nn.Module, start: StageStart, config: Segmenter.Config) -> None:
+def _train_network(network: PixelNetwork, start: StageStart, config: Segmenter.Config) -> None:
     """Train the network on the images that have masks, mirrored at random; every process does all of it.
 
     What differs between processes by rounding does no harm: each image is labelled by one of them.
     """
     train, device, generator = start.images["train"], start.device, start.generator("segmenter images")
     masks, normalisation = _find_masks(train), _find_normalisation(train)
-    known = (masks != _UNKNOWN).flatten(1).any(1).nonzero().flatten()
+    known = (masks != IGNORE).flatten(1).any(1).nonzero().flatten()
     optimizer = torch.optim.AdamW(network.parameters(), lr=config.lr)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, config.steps)
     network.train()
@@ -176,7 +168,7 @@ def _train_network(network: nn.Module, start: StageStart, config: Segmenter.Conf
         images = torch.where(is_flipped[:, None], images.flip(3), images).to(device)
         outputs = network(normalisation.to_inputs(images.float() / 255))
         logits = _enlarge_logits(outputs.logits, (images.shape[2], images.shape[3]))
-        loss = functional.cross_entropy(logits, targets, ignore_index=_UNKNOWN)
+        loss = functional.cross_entropy(logits, targets, ignore_index=IGNORE)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()

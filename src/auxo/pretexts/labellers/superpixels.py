@@ -12,9 +12,9 @@ from auxo.pretexts.labellers._interface import AbstractPixelLabeller, LabellerCo
 from auxo.types import Batch
 
 SOURCE = (
-    "k-means on colour and position from a grid of seeds, after SLIC (Achanta, Shaji, Smith, Lucchi, Fua, Suesstrunk, "
-    "SLIC Superpixels Compared to State-of-the-Art Superpixel Methods, TPAMI 2012). Unlike SLIC: colours are RGB, every "
-    "pixel may join any of the nine seeds around it, and pieces need not be connected."
+    "k-means on colour and position from a grid of seeds, after SLIC (Achanta, Shaji, Smith, Lucchi, Fua, "
+    "Suesstrunk, SLIC Superpixels Compared to State-of-the-Art Superpixel Methods, TPAMI 2012). Unlike SLIC: colours "
+    "are RGB, every pixel may join any of the nine seeds around it, and pieces need not be connected."
 )
 
 

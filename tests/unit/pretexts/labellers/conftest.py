@@ -2,17 +2,19 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 import torch
-from torch import nn
 
 from auxo.backbones import BackboneConfig
 from auxo.data import InMemorySource, InputPipeline, PlaceMap, TrainSplit, UnlabelledSplit
 from auxo.evaluation import Reader
 from auxo.evaluation.images import FeatureCache
 from auxo.interfaces import AbstractBackbone, AbstractImageReader, StageStart
+from auxo.layers.decoders import PixelNetwork, measure_maps
+from auxo.layers.decoders.linear import Linear
+from auxo.layers.heads import pixel_head
 from auxo.methods.supervised import Supervised
 from auxo.pretexts.labellers import LabelTools
 from auxo.runs import Networks
@@ -40,28 +42,13 @@ def draw_scenes(count=COUNT, *, seed=0, side=SIDE):
     return (128 + 40 * images).clamp(0, 255).to(torch.uint8), masks
 
 
-class Outputs(NamedTuple):
-    """As :class:`auxo.layers.decoders.PixelOutputs`."""
-
-    features: torch.Tensor
-    logits: torch.Tensor
-
-
-class TinySegmenter(nn.Module):
-    """Two convolutions and a classifier at half the resolution."""
-
-    def __init__(self):
-        super().__init__()
-        with torch.random.fork_rng():
-            torch.manual_seed(3)
-            self.body = nn.Sequential(
-                nn.Conv2d(3, 16, 5, stride=2, padding=2), nn.BatchNorm2d(16), nn.ReLU(), nn.Conv2d(16, 8, 1), nn.ReLU()
-            )
-            self.classifier = nn.Conv2d(8, CLASSES, 1)
-
-    def forward(self, images):
-        features = self.body(images)
-        return Outputs(features, self.classifier(features))
+def build_segmenter():
+    """A network of pixels on maps of half the resolution."""
+    task = Classification(tuple(map(str, range(CLASSES))), 3, SIDE, SIDE)
+    backbone = BackboneConfig(name="conv4").build(task, seed=3)
+    first, shape = next(iter(measure_maps(backbone, task.image_shape).items()))
+    decoder = Linear.Config(map=first).build({first: shape}, seed=3)
+    return PixelNetwork(backbone, decoder, pixel_head("classifier", decoder.num_features, CLASSES, seed=3))
 
 
 @dataclass(frozen=True)
@@ -104,7 +91,7 @@ def build_stage(*, num_labelled=4, batch_size=16, seed=0, cache=None, keep_hidde
     def load(name: str) -> AbstractBackbone:
         return BackboneConfig(name="resnet8").build(networks.task, seed=len(name)).eval()
 
-    tools = LabelTools(CLASSES, SIDE, SIDE, method.backbone, load, TinySegmenter)
+    tools = LabelTools(CLASSES, SIDE, SIDE, method.backbone, load, build_segmenter)
     return Stage(method, source, StageStart(readers, seed, RUNTIME.device), tools)
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy import ndimage
 
-from auxo.data import InMemorySource, InputPipeline
+from auxo.data import InputPipeline
 from auxo.errors import DataError
 from auxo.pretexts.labellers.patch_energy import PatchEnergy, _find_filters, _measure_energies
 from auxo.types import Batch
@@ -81,5 +81,3 @@ def test_learn__images_of_one_colour__are_refused_in_one_line(make_stage):
     flat.source.images.copy_(images)
     with pytest.raises(DataError, match="pixels that differ for 6 clusters"):
         flat.make(PatchEnergy.Config())
-
-
