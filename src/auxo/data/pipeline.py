@@ -15,7 +15,7 @@ from auxo.data.augmentations import MOVES, apply_drawn, draw_operations, draw_sq
 from auxo.data.columns import can_hold
 from auxo.data.config import Augment
 from auxo.data.sources import AbstractSource, InMemorySource
-from auxo.data.two_views import SIMCLR_VIEWS, crop_images, crop_places, draw_crops, recolour_view
+from auxo.data.two_views import SIMCLR_VIEWS, crop_images, crop_places, draw_crops, recolour_view, retint_images
 from auxo.errors import ConfigError, DataError, ShapeError
 from auxo.random import Draws, global_seed, named_generator
 from auxo.types import Batch, Normalisation
@@ -26,9 +26,10 @@ _MOST_PIXELS = 2**24
 _SHAPE_KEY = "forward_input_shape"
 _NONE = "none"
 _STRONG = "strong"
+_RETINT = "retint"
 _RESIZED = "crop_resize"
 _FLIP = "_flip"
-_NAMES = (*get_args(Augment), _STRONG, *SIMCLR_VIEWS)
+_NAMES = (*get_args(Augment), _STRONG, _RETINT, *SIMCLR_VIEWS)
 
 
 class InputPipeline(nn.Module):
@@ -50,6 +51,7 @@ class InputPipeline(nn.Module):
 
     - "strong": the run's own, then three random operations (:func:`auxo.data.augmentations.draw_operations`), then a
       square of the colour ``mean`` of up to half the shorter side;
+    - "retint": the run's own, then another tint and contrast (:func:`auxo.data.two_views.retint_images`);
     - "simclr", "simclr_second": the two views of self-supervised learning (:func:`auxo.data.two_views.recolour_view` of
       random parts).
 
@@ -175,7 +177,7 @@ class InputPipeline(nn.Module):
             the images go through, by nearest neighbours, which keep them exact.
         """
         is_channels_last = images.is_contiguous(memory_format=torch.channels_last)
-        base = self.augment if name == _STRONG else name
+        base = self.augment if name in (_STRONG, _RETINT) else name
         flip_prob = 0.5 if base.endswith(_FLIP) or self.augment.endswith(_FLIP) else 0.0
         count, size = len(images), (images.shape[2], images.shape[3])
         moves = name == _STRONG or base != _NONE
@@ -195,6 +197,8 @@ class InputPipeline(nn.Module):
             params = _draw_shifts(shift, images, batch, seed)
             images = shift(images, params=params)
             places = None if places is None else shift(places, params=params)
+        if name == _RETINT:
+            images = retint_images(images, draws(_RETINT), mean=self.mean, std=self.std)
         if name == _STRONG:
             own = draws(_STRONG)
             operations = draw_operations(own, count)

@@ -1,4 +1,4 @@
-"""Augmentations of self-supervised learning by two views: resized crops, colour distortion, blur and solarisation."""
+"""Augmentations of self-supervised learning: resized crops, colour distortion, blur, solarisation, tints drawn anew."""
 
 import math
 from typing import NamedTuple
@@ -138,6 +138,34 @@ def recolour_view(images: Images, draws: Draws, *, view: SimCLRView) -> Images:
     if min(images.shape[-2:]) >= _MIN_BLURRED_PIXELS:
         images = _apply_sometimes(images, draws, _BLUR, view.blur_prob)
     return _apply_sometimes(images, draws, _HALF_SOLARIZE, view.solarize_prob)
+
+
+def retint_images(
+    images: Images, draws: Draws, *, mean: Float[Tensor, " channels"], std: Float[Tensor, " channels"]
+) -> Images:
+    """Return images whose tint and contrast were taken out, and both drawn anew; no pixel moves.
+
+    The mean of every channel is taken off, and what is left divided by its standard deviation over all channels. The
+    new contrast is uniform in 0.5 to 1.5 times the mean deviation of the channels of the training images, the new tint
+    of each channel uniform within one deviation around its mean there. So what an image's pixels have in common says
+    nothing of it. Values may leave [0, 1]: cutting them off would hide texture.
+
+    Args:
+        images: in [0, 1].
+        draws: of the joined batch.
+        mean: of each channel of the training images.
+        std: their standard deviation.
+
+    Source: ours.
+    """
+    images = images.contiguous()  # sums round alike in any memory format
+    count, channels = images.shape[:2]
+    contrast = 0.5 + draws.uniform(count).to(images)
+    tint = 2 * draws.uniform(count, (channels,)).to(images) - 1
+    centred = images - images.mean((2, 3), keepdim=True)
+    deviation = centred.square().mean((1, 2, 3), keepdim=True).sqrt().clamp(min=1 / 255)  # a blank image stays blank
+    new_mean = (mean + tint * std).view(count, channels, 1, 1)
+    return centred / deviation * (contrast.view(-1, 1, 1, 1) * std.mean()) + new_mean
 
 
 def colour_jitter(
