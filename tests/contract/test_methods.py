@@ -20,7 +20,9 @@ from auxo.gates.torchjd import TorchJDGate
 from auxo.gates.uncertainty import UncertaintyGate
 from auxo.gates.uniform import UniformGate
 from auxo.interfaces import StageStart, TrainState
-from auxo.losses import LDAM, Focal
+from auxo.layers.decoders.deeplab import DeepLab
+from auxo.layers.decoders.linear import Linear
+from auxo.losses import LDAM, Focal, PixelLossConfig
 from auxo.losses.invariance.group_dro import GroupDRO
 from auxo.losses.invariance.hsic import HSIC
 from auxo.losses.invariance.irm import IRM
@@ -39,6 +41,7 @@ from auxo.methods.maxl import MAXL
 from auxo.methods.multi_pretext import FineTuningConfig, MultiPretext
 from auxo.methods.ossl import OSSL, ImplicitConfig
 from auxo.methods.pretrain import Pretraining
+from auxo.methods.segmenter import Segmenter
 from auxo.methods.shortcut_removal import ShortcutRemoval
 from auxo.methods.supervised import Supervised
 from auxo.options import find_member
@@ -58,8 +61,8 @@ from auxo.runs.experiment import Transfer
 from auxo.runtime import Runtime, RuntimeConfig
 from auxo.solvers.layerwise import LayerwiseSolver
 from auxo.solvers.mfac import MFACSolver
-from auxo.tasks import Classification, Target
-from auxo.types import Batch, Column
+from auxo.tasks import Classification, Segmentation, Target
+from auxo.types import MASK, Batch, Column
 
 LDAM_DRW = LDAM(class_weights="effective_number", reweight_after=0.0)
 PASSES = {"train": 2, "second": 2}
@@ -148,6 +151,8 @@ CONFIGS = {
     "gssl-uncertainty": GSSL.Config(pretexts=GatedPretextsConfig(gate=UncertaintyGate.Config())),
     "gssl-hypergradient": GSSL.Config(pretexts=GatedPretextsConfig(gate=HypergradientGate.Config())),
     "gssl-transform-only": GSSL.Config(pretexts=GatedPretextsConfig(weight=0.0)),
+    "segmenter-deeplab": Segmenter.Config(decoder=DeepLab.Config(), loss=PixelLossConfig(dice=1.0), backbone_rate=0.1),
+    "segmenter-linear": Segmenter.Config(decoder=Linear.Config(map="stage2"), retint=True),
     "gssl-covers-all": GSSL.Config(covers="all", head="cosine"),
 }
 SIDE = 28
@@ -163,10 +168,19 @@ def runtime():
     return Runtime(config=RuntimeConfig(device="cpu"), device=torch.device("cpu"))
 
 
+def predicts_pixels(config):
+    """Whether a method can learn no classes of images, but those of pixels."""
+    return not any(issubclass(Classification, kind) for kind in config.serves)
+
+
 def make(config, seed=0):
     names = ("arrow", "l", "t", "wedge")
-    task = Classification(class_names=names, channels=3, height=SIDE, width=SIDE, class_counts=(6, 6, 6, 6))
     columns = {"fine": Target("fine", ("p", "q", "r"))}
+    if predicts_pixels(config):
+        task = Segmentation(names, channels=3, height=SIDE, width=SIDE, pixel_counts=(9, 7, 5, 3))
+        method = config.build(Networks(BackboneConfig(name="conv4"), task, seed=seed)).train()
+        return method, TrainState(method.optimizers(), seed=seed)
+    task = Classification(class_names=names, channels=3, height=SIDE, width=SIDE, class_counts=(6, 6, 6, 6))
     method = config.build(Networks(BackboneConfig(), task, seed=seed, columns=columns)).train()
     start = StageStart({"train": read_training(method)}, seed, torch.device("cpu"))
     prepared = method.begin(start).tensors if config.learned_columns else {}
@@ -191,13 +205,24 @@ def batches(config, step=0):
     """A batch for each view that a step reads: of the split's images, no two views alike."""
     source = oriented_shapes(24, size=SIDE, seed=5)
     images, labels = source.images.float() / 127.5 - 1, source.columns["label"].values.clamp(max=3)
+    # Of the pixels: the class on bright ones and the next beside them, three unknown rows; and two labels of others.
+    bright = (images.mean(1) > 0).long()
+    masks = ((labels[:, None, None] + bright) % 4).to(torch.uint8)
+    masks[:, :3] = 255
+    of_pixels = (2 * bright - 1 + labels[:, None, None] % 2).to(torch.int16)
     places = {"train": torch.arange(16), "meta": torch.arange(16, 24), "unlabelled": torch.arange(8, 24)}
     places["pictures"] = places["unlabelled"]
     made = {}
     for number, (name, view) in enumerate(config.required_views().items()):
         chosen = places[view.split]
-        known = labels[chosen] if view.split in ("train", "meta") else torch.full_like(chosen, -1)
-        made[name] = Batch(images[chosen] * (1 - 0.1 * number), {"label": known, "fine": chosen % 3}, chosen)
+        is_known = view.split in ("train", "meta")
+        targets = {
+            "label": labels[chosen] if is_known else torch.full_like(chosen, -1),
+            "fine": chosen % 3,
+            MASK: masks[chosen] if is_known else torch.full_like(masks[chosen], 255),
+            "pixel_labels": of_pixels[chosen],
+        }
+        made[name] = Batch(images[chosen] * (1 - 0.1 * number), targets, chosen)
     return {name: made[name] for name in config.plan(step, PASSES).batches}
 
 
@@ -289,7 +314,8 @@ def test_prediction__before_and_after__leaves_state_untouched(config, runtime):
                 method.predict(images)
         for head in method.pretext_heads().values():
             assert head.answer(images).shape == (16, head.pretext.num_outputs)
-    assert all(logits.shape == (16, 4) for logits in heads.values())
+    shape = (16, 4, SIDE, SIDE) if predicts_pixels(config) else (16, 4)
+    assert all(logits.shape == shape for logits in heads.values())
     assert all(torch.equal(tensor, before[name]) for name, tensor in method.state_dict().items())
 
 

@@ -5,6 +5,7 @@ from auxo.layers.decoders._interface import (
     DecoderConfig,
     MapShape,
     keep_last_of_each_size,
+    list_unread,
     measure_maps,
 )
 from auxo.layers.decoders._network import PixelNetwork, PixelOutputs
@@ -16,5 +17,6 @@ __all__ = [
     "PixelNetwork",
     "PixelOutputs",
     "keep_last_of_each_size",
+    "list_unread",
     "measure_maps",
 ]

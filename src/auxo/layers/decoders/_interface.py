@@ -78,10 +78,11 @@ def measure_maps(backbone: nn.Module, image_shape: tuple[int, int, int]) -> dict
         ConfigError: it has no maps, or one that does not lie over the whole image.
     """
     _, height, width = image_shape
-    was_training = backbone.training
+    modes = [(module, module.training) for module in backbone.modules()]
     with torch.no_grad():
         maps: Mapping[str, Tensor] = backbone.eval()(torch.zeros(1, *image_shape)).maps
-    backbone.train(was_training)
+    for module, was_training in modes:
+        module.training = was_training
     kind, fix = type(backbone).__name__, "choose another --backbone.name, such as conv4 or resnet18"
     if not maps:
         raise ConfigError("a backbone that gives maps, to predict pixels from", f"{kind} without any", fix)
@@ -91,6 +92,27 @@ def measure_maps(backbone: nn.Module, image_shape: tuple[int, int, int]) -> dict
             got = f"{name} of {kind}, over {covered[0]}x{covered[1]} of {height}x{width} pixels"
             raise ConfigError("maps that lie over the whole image, to predict pixels from", got, fix)
     return {name: _measure_map(value, height, width) for name, value in maps.items()}
+
+
+def list_unread(backbone: nn.Module, decoder: AbstractDecoder, image_shape: tuple[int, int, int]) -> list[str]:
+    """Return the names of the backbone's parameters that a decoder's features do not depend on, in order.
+
+    They are behind the last map that it reads, and no loss of pixels trains them. One forward and backward pass of a
+    blank image, which moves no statistics.
+
+    Args:
+        backbone: an :class:`auxo.interfaces.AbstractBackbone`.
+        decoder: built for its maps.
+        image_shape: channels, height and width of the images.
+    """
+    modes = [(module, module.training) for part in (backbone, decoder) for module in part.modules()]
+    names, weights = zip(*((n, p) for n, p in backbone.named_parameters() if p.requires_grad), strict=True)
+    with torch.enable_grad():
+        features: Tensor = decoder.eval()(backbone.eval()(weights[0].new_zeros(1, *image_shape)).maps)
+        gradients = torch.autograd.grad(features.sum(), weights, allow_unused=True)
+    for module, was_training in modes:
+        module.training = was_training
+    return [name for name, gradient in zip(names, gradients, strict=True) if gradient is None]
 
 
 def keep_last_of_each_size(shapes: Mapping[str, MapShape]) -> dict[str, MapShape]:
