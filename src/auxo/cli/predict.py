@@ -2,22 +2,31 @@
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
-import torch
 import tyro
-from PIL import Image
 from tyro.conf import Positional
 
 from auxo.cli.changes import read_options
 from auxo.cli.options import ModelOptions
 from auxo.cli.train import read_run_config
 from auxo.errors import CheckpointError, ConfigError, DataError, DeviceError, OutputError
-from auxo.export import Predictor, is_export, load_network, open_onnx, open_program, predictor_of
+from auxo.export import (
+    AnsweredFile,
+    Predictor,
+    WindowConfig,
+    encode_answer,
+    encode_overlay,
+    is_export,
+    load_network,
+    open_onnx,
+    open_program,
+    predictor_of,
+)
 from auxo.files import make_folder, prepare_place, write_atomically
 from auxo.runs.document import from_json
 from auxo.runs.experiment import ExperimentConfig
@@ -38,6 +47,10 @@ class Options:
     out: str = "predictions.csv"
     """CSV to write: path, then the task's answer, such as the predicted class, its probability and that of every class.
     Answers that are images go to the folder NAME-images beside it, which must be empty."""
+    windows: Annotated[WindowConfig, tyro.conf.arg(name="")] = field(default_factory=WindowConfig)
+    """How images are shown to a network that answers every pixel; each answer has the size of its image."""
+    overlays: bool = False
+    """Where answers are images: write each also over its image, half transparent, as NAME-overlay.png beside it."""
     use: Annotated[ModelOptions, tyro.conf.arg(name="")] = field(default_factory=lambda: ModelOptions(batch_size=256))
     """How the model is loaded and run."""
     trust_pt2: bool = False
@@ -46,7 +59,10 @@ class Options:
 
 def run(words: Sequence[str]) -> None:
     """Predict every image and write the CSV."""
-    description = "Write a CSV of predictions for images, resized and cropped to the model's input."
+    description = (
+        "Write a CSV of predictions for images, resized and cropped to the model's input. Networks that answer every "
+        "pixel take images of any size, and write a PNG for each."
+    )
     options = read_options(Options, words, command="auxo predict", description=description)
     if not options.images:
         raise ConfigError("images, or folders of images", "none", f"name them: auxo predict {options.model} DIR")
@@ -54,9 +70,9 @@ def run(words: Sequence[str]) -> None:
     paths = [path for place in options.images for path in _find_images(Path(place))]
     images = out.with_name(f"{out.stem}-images")
     with _open_predictor(options) as predictor:
-        lines = list(
-            _answer_images(predictor, paths, images=images, read=options.images, batch_size=options.use.batch_size)
-        )
+        _check_windows(options, predictor)
+        answered = predictor.answer_files(paths, batch_size=options.use.batch_size, windows=options.windows)
+        lines = list(_write_answers(predictor, answered, images=images, options=options))
         columns = ["path", *predictor.description.task.answer_columns()]
     has_images = any(place is not None for _, place in lines)
     text = io.StringIO()
@@ -75,42 +91,54 @@ def _check_place(images: Path, read: Sequence[str]) -> None:
         raise OutputError(f"no answers in {images} yet", "some", "move them away, or choose another --out")
 
 
-def _answer_images(
-    predictor: Predictor, paths: Sequence[Path], *, images: Path, read: Sequence[str], batch_size: int
+def _check_windows(options: Options, predictor: Predictor) -> None:
+    """Refuse options about windows that the model does not read."""
+    about, asked = predictor.description, options.windows
+    if not about.answers_any_size and asked != WindowConfig():
+        got = f"them with {predictor.path}, which takes images of {about.task.width}x{about.task.height} pixels"
+        fix = "leave --window, --overlap and --scale out"
+        raise ConfigError("--window, --overlap and --scale for a model that answers every pixel of any image", got, fix)
+    if about.answers_any_size and not about.takes_any_size and asked.window is not None:
+        got, fix = f"--window {asked.window} with {predictor.path}", "leave it out, or predict with the run"
+        expected = f"no --window for a file whose network takes {about.task.width}x{about.task.height} pixels only"
+        raise ConfigError(expected, got, fix)
+
+
+def _write_answers(
+    predictor: Predictor, answered: Iterable[AnsweredFile], *, images: Path, options: Options
 ) -> Iterator[tuple[list[object], Path | None]]:
     """Yield the cells of each image's line, and where the image that answers it was written, if one does.
 
     Args:
         predictor: of the model.
-        paths: of the images.
+        answered: images with their answers.
         images: folder of answers that are images; made with the first of them.
-        read: what the user named, so that no answer comes among the images that are read.
-        batch_size: images of one pass.
+        options: of the command.
 
     Raises:
         ConfigError: an answer has not a cell for each of the task's columns.
         NonFiniteError: an output is not finite.
     """
     is_checked, num_columns = False, len(predictor.description.task.answer_columns())
-    for first in range(0, len(paths), batch_size):
-        chunk = paths[first : first + batch_size]
-        pixels = torch.stack([predictor.read(path) for path in chunk])
-        answers = predictor.answers(pixels, where=chunk)
-        for number, (path, answer) in enumerate(zip(chunk, answers, strict=True), start=first):
-            if len(answer.cells) != num_columns:
-                got, fix = f"{len(answer.cells)} in the answer to {path}", "mend the task's answers or answer_columns"
-                raise ConfigError(f"{num_columns} cells, one for each of answer_columns", got, fix)
-            place = None
-            if answer.image is not None:
-                if not is_checked:
-                    _check_place(images, read)
-                    is_checked = True
-                # the number tells apart images of two folders that share a name
-                place = make_folder(images) / f"{number:05d}-{path.stem}.png"
-                stream = io.BytesIO()
-                Image.fromarray(answer.image).save(stream, format="PNG")
-                write_atomically(place, stream.getvalue())
-            yield [path, *answer.cells], place
+    for number, (path, pixels, answer) in enumerate(answered):
+        if len(answer.cells) != num_columns:
+            got, fix = f"{len(answer.cells)} in the answer to {path}", "mend the task's answers or answer_columns"
+            raise ConfigError(f"{num_columns} cells, one for each of answer_columns", got, fix)
+        place = None
+        if answer.image is not None:
+            if not is_checked:
+                _check_place(images, options.images)
+                is_checked = True
+            # the number tells apart images of two folders that share a name
+            place = make_folder(images) / f"{number:05d}-{path.stem}.png"
+            write_atomically(place, encode_answer(answer.image, answer.palette))
+            if options.overlays:
+                drawn = encode_overlay(pixels, answer, where=str(path))
+                write_atomically(place.with_name(f"{place.stem}-overlay.png"), drawn)
+        elif options.overlays:
+            got = f"{type(predictor.description.task).__name__}, whose answers are none"
+            raise ConfigError("--overlays for a task whose answers are images", got, "leave it out")
+        yield [path, *answer.cells], place
 
 
 def _find_images(place: Path) -> Iterator[Path]:

@@ -221,8 +221,7 @@ class Card:
         lines = [
             f"{title} elsewhere: " + (f"{measured}. Other images can be worse." if measured else "not measured."),
             *([answers] if gives_one else []),
-            f"It sees {task.width}x{task.height} pixels: what is smaller than one of them, or cut off at the sides, "
-            "does not count.",
+            self._describe_seen(),
             *(["Its probabilities are what softmax gives, not measured frequencies."] if gives_one else []),
             "One run with one seed. The numbers say how this network does on these images. They are no evidence that "
             "its method is better than another: that takes several seeds and controls of equal compute.",
@@ -230,6 +229,13 @@ class Card:
         if history.selection is not None:
             lines.append("The val split chose the checkpoint, so its numbers are too good.")
         return ["## Limits", "\n".join(f"* {line}" for line in lines)]
+
+    def _describe_seen(self) -> str:
+        """Return what of an image the network sees."""
+        size = f"{self.description.task.width}x{self.description.task.height} pixels"
+        if self.description.takes_any_size:
+            return f"It was trained on images of {size}: in others things may have sizes that it has not seen."
+        return f"It sees {size}: what is smaller than one of them, or cut off at the sides, does not count."
 
     def _describe_licence(self) -> list[str]:
         """Return the sections on licence and versions."""

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import auxo
@@ -25,23 +25,34 @@ class Description:
         mean: per-channel mean of pixels in [0, 1] that the network subtracts; length ``channels``.
         std: per-channel standard deviation that it then divides by; length ``channels``.
         task_name: what options call the task; one outside auxo by its file's name alone.
+        was_resized: whether the training images were resized.
+        takes_any_size: whether the network answers every pixel of images of any size; else they have that of training.
     """
 
     task: AbstractTask
     mean: tuple[float, ...]
     std: tuple[float, ...]
     task_name: str
+    was_resized: bool = False
+    takes_any_size: bool = False
 
     @classmethod
     def of(cls, model: TrainedModel) -> "Description":
         """Return the description of a trained model."""
         mean, std = tuple(model.pipeline.mean.tolist()), tuple(model.pipeline.std.tolist())
-        return cls(model.task, mean, std, short_name(model.task_name))  # a place on this machine is nobody's business
+        name = short_name(model.task_name)  # a place on this machine is nobody's business
+        found = cls(model.task, mean, std, name, model.was_resized)
+        return replace(found, takes_any_size=found.answers_any_size)
 
     @property
     def names(self) -> tuple[str, ...]:
         """What the outputs stand for, in their order; none where they are quantities."""
         return self.task.targets[0].names
+
+    @property
+    def answers_any_size(self) -> bool:
+        """Whether the task asks for every pixel of images that may have any size."""
+        return self.task.targets[0].has_places and not self.task.is_size_fixed
 
     @property
     def image_size(self) -> int | None:
@@ -50,7 +61,7 @@ class Description:
 
     def preprocess(self) -> dict[str, Any]:
         """Return how an image becomes an input, as JSON values; the steps are those of ``auxo predict``."""
-        task, size = self.task, self.image_size
+        task, size = self.task, None if self.takes_any_size else self.image_size
         steps = ["read the first frame of an image of 8 bits per channel"]
         if size is not None:
             steps.append(
@@ -58,7 +69,9 @@ class Description:
             )
         steps.append("turn it upright as its EXIF orientation says")
         steps.append("convert it to RGB: grey is repeated over the channels, transparency is dropped")
-        if size is None:
+        if self.takes_any_size:
+            steps += self._describe_free_size()
+        elif size is None:
             steps.append(f"check that it has {task.width}x{task.height} pixels, width x height; nothing is resized")
         else:
             steps.append(
@@ -74,6 +87,8 @@ class Description:
             "dtype": "float32",
             "range": [0, 1],
             "layout": "NCHW",
+            "any_size": self.takes_any_size,
+            "resized": self.was_resized,
             "steps": steps,
             "files": list(FORMATS),
             "normalisation": {
@@ -84,10 +99,20 @@ class Description:
             "output": self._describe_output(),
         }
 
+    def _describe_free_size(self) -> list[str]:
+        """Return what is done to the size of images of any size."""
+        if not self.was_resized:
+            return ["keep its size"]
+        covers = (
+            f"enlarge or reduce it until it just covers {self.task.width}x{self.task.height} pixels, width x height"
+        )
+        return [f"{covers}, without cropping (bilinear, antialiased); bring the answers back to its size"]
+
     def _describe_output(self) -> str:
         """Return what the network gives."""
         if self.task.targets[0].has_places:
-            return "logits, shape (batch, outputs, height, width)"
+            classes = "classes, height, width), in the order of the labels; argmax over axis 1 gives the classes"
+            return f"logits, shape (batch, {classes if self.names else 'outputs, height, width)'}"
         if not self.names:
             return "numbers, shape (batch, outputs)"
         return "logits, shape (batch, classes), in the order of the labels; softmax gives probabilities"
@@ -125,10 +150,12 @@ class Description:
             pixels = found["input"]
             record = found["task"] if found["format"] == FORMAT else _former_task(found)
             name, fields = str(record["name"]), dict(record["fields"])
-            mean, std = (tuple(map(float, pixels["normalisation"][name])) for name in ("mean", "std"))
+            mean, std = (tuple(map(float, pixels["normalisation"][key])) for key in ("mean", "std"))
+            free, resized = bool(pixels.get("any_size", False)), bool(pixels.get("resized", False))
         except (ValueError, KeyError, TypeError) as error:
             raise CheckpointError(f"an export of auxo at {origin}", "a foreign file", fix) from error
-        return cls(_task_kind(name, code).from_record(fields, origin=origin), mean, std, name)
+        task = _task_kind(name, code).from_record(fields, origin=origin)
+        return cls(task, mean, std, name, was_resized=resized, takes_any_size=free)
 
 
 def _former_task(found: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from torch.export import ExportedProgram
 from auxo.errors import CheckpointError, ConfigError, OutputError
 from auxo.export.card import Card
 from auxo.export.description import Description
-from auxo.export.network import capture
+from auxo.export.network import capture, describe_program
 from auxo.export.onnx_file import require_onnx, to_onnx
 from auxo.export.program_file import to_pt2
 from auxo.export.published import published
@@ -90,7 +90,8 @@ def export_run(
     if not history.first_head():
         fix = "name a whole run directory"
         raise CheckpointError(f"the results of a head that predicts in {run / 'records.jsonl'}", "none", fix)
-    program, description = capture(model), Description.of(model)
+    program = capture(model)
+    description = describe_program(Description.of(model), program)
     card = Card(
         config=config,
         description=description,

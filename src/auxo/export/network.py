@@ -1,14 +1,18 @@
 """The part of a trained method that predicts, as one graph from pixels to logits."""
 
+from collections.abc import Sequence
 from copy import deepcopy
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 from torch.fx import GraphModule
+from torch.nn import functional
 
 from auxo.errors import ConfigError
+from auxo.export.description import Description
 from auxo.interfaces import AbstractMethod
 from auxo.random import named_generator
 from auxo.runs.model import TrainedModel
@@ -18,6 +22,7 @@ TOLERANCE = 1e-5
 """Largest difference of a probability between a model and its export; of other outputs, relative to their size."""
 
 _CHECKED_IMAGES = 3
+_IMAGES = "images"  # what the graph calls its input
 
 
 class DeployedNetwork(nn.Module):
@@ -49,9 +54,10 @@ def capture(model: TrainedModel) -> ExportedProgram:
     """Return the graph of the deployed network for any batch size, with the weights that it reads and no others.
 
     Input: ``images``, float32 in [0, 1], shape ``(batch, channels, height, width)``. Output: ``logits``,
-    shape ``(batch, outputs, ...)``. Weights of the method keep their names behind ``method.``, such as
-    ``method.backbone.convolution1.weight``; those of other heads, and of a network that an average has replaced, are
-    left out, as nothing in the graph reads them.
+    shape ``(batch, outputs, ...)``. Where the task leaves the size of images free, height and width are free too if the
+    network can be traced so, which :func:`takes_any_size` tells; else they are those of training. Weights of the
+    method keep their names behind ``method.``, such as ``method.backbone.convolution1.weight``; those of other heads,
+    and of a network that an average has replaced, are left out, as nothing in the graph reads them.
 
     Args:
         model: stays as it is.
@@ -65,17 +71,55 @@ def capture(model: TrainedModel) -> ExportedProgram:
         parameter.data = parameter.data.contiguous()
     generator = named_generator(0, "export", "images")
     images = torch.rand(_CHECKED_IMAGES, task.channels, task.height, task.width, generator=generator)
-    program = _trace_network(_prune_graph(_trace_network(network, images).module()), images)
-    with torch.no_grad():
-        answers, expected = program.module()(images), network(images)
-    names = task.targets[0].names
-    has_scores = bool(names) and expected.shape[1] == len(names)
-    gap = difference(answers, expected, has_scores=has_scores)
+    if Description.of(model).answers_any_size:
+        program = _trace_any_size(network, images, names=task.targets[0].names)
+        if program is not None:
+            return program
+    program = _trace_pruned(network, images, is_size_free=False)
+    gap = _compare_trace(program, network, images, names=task.targets[0].names)
     if not gap <= TOLERANCE:
-        got = f"{'probabilities' if has_scores else 'outputs'} that differ by {gap:.2g}"
+        got = f"{'probabilities' if task.targets[0].names else 'outputs'} that differ by {gap:.2g}"
         fix = "let predict be a function of the images alone, and see that the weights are finite"
         raise ConfigError("a trace that answers as the model does", got, fix)
     return program
+
+
+def takes_any_size(program: ExportedProgram) -> bool:
+    """Return whether the height and width of a captured network's images are free."""
+    (images,) = (node for node in program.graph.nodes if node.op == "placeholder" and node.name == _IMAGES)
+    return not any(isinstance(side, int) for side in images.meta["val"].shape[2:])
+
+
+def describe_program(description: Description, program: ExportedProgram) -> Description:
+    """Return the description of a model as it holds for the graph that was captured of it."""
+    return replace(description, takes_any_size=takes_any_size(program))
+
+
+def _trace_any_size(network: nn.Module, images: Images, *, names: Sequence[str]) -> ExportedProgram | None:
+    """Return the graph for images of any size, or ``None`` where the network cannot be traced so.
+
+    It is compared with the network at the size of training and at a larger one that no power of two divides.
+    """
+    larger = functional.interpolate(images, size=[side + side // 2 + 3 | 1 for side in images.shape[2:]])
+    try:
+        program = _trace_pruned(network, images, is_size_free=True)
+        gaps = [_compare_trace(program, network, each, names=names) for each in (images, larger)]
+    except (ConfigError, RuntimeError):  # a size that the trace had to fix, or that the network does not take
+        return None
+    return program if takes_any_size(program) and all(gap <= TOLERANCE for gap in gaps) else None
+
+
+def _trace_pruned(network: nn.Module, images: Images, *, is_size_free: bool) -> ExportedProgram:
+    """Return the graph of a network without what nothing reads."""
+    first = _trace_network(network, images, is_size_free=is_size_free)
+    return _trace_network(_prune_graph(first.module()), images, is_size_free=is_size_free)
+
+
+def _compare_trace(program: ExportedProgram, network: nn.Module, images: Images, *, names: Sequence[str]) -> float:
+    """Return how far a graph's answers are from the network's."""
+    with torch.no_grad():
+        answers, expected = program.module()(images), network(images)
+    return difference(answers, expected, has_scores=bool(names) and expected.shape[1] == len(names))
 
 
 def difference(
@@ -96,9 +140,10 @@ def difference(
     return float((gaps / sizes.clamp(min=torch.finfo(torch.float32).tiny)).max())
 
 
-def _trace_network(network: nn.Module, images: Images) -> ExportedProgram:
-    """Return the graph of a network, whose first axis may have any length."""
-    shapes = {"images": {0: Dim("batch")}}
+def _trace_network(network: nn.Module, images: Images, *, is_size_free: bool) -> ExportedProgram:
+    """Return the graph of a network, whose first axis may have any length, and if need be height and width."""
+    sides = {2: Dim.AUTO, 3: Dim.AUTO} if is_size_free else {}
+    shapes = {_IMAGES: {0: Dim("batch"), **sides}}
     try:
         with torch.no_grad():
             return torch.export.export(network, (images,), dynamic_shapes=shapes, strict=False)

@@ -15,6 +15,7 @@ from torch.export import ExportedProgram
 
 from auxo.errors import CheckpointError, ConfigError
 from auxo.export.description import Description
+from auxo.export.network import describe_program
 from auxo.export.predictor import Predictor
 from auxo.export.quiet import quiet_logger
 
@@ -23,7 +24,9 @@ _INPUT, _OUTPUT = "images", "logits"
 
 
 def to_onnx(program: ExportedProgram, description: Description) -> bytes:
-    """Return the bytes of an ONNX file with the input ``images`` and the output ``logits``, for any batch size.
+    """Return the bytes of an ONNX file with the input ``images`` and the output ``logits``.
+
+    It takes any batch size, and any height and width where the program has them free.
 
     Args:
         program: from :func:`auxo.export.capture`.
@@ -43,7 +46,7 @@ def to_onnx(program: ExportedProgram, description: Description) -> bytes:
             fix = "export to torch-export or safetensors instead"
             raise ConfigError("a network that ONNX can express", reason, fix) from error
     assert made is not None  # it is None only under the older exporter
-    made.model.metadata_props[_DESCRIPTION] = description.to_json()
+    made.model.metadata_props[_DESCRIPTION] = describe_program(description, program).to_json()
     content: bytes = made.model_proto.SerializeToString()
     return content
 

@@ -13,6 +13,7 @@ from torch.export import ExportedProgram
 
 from auxo.errors import CheckpointError
 from auxo.export.description import Description
+from auxo.export.network import describe_program
 from auxo.export.predictor import Predictor
 from auxo.export.quiet import quiet_logger
 
@@ -30,7 +31,7 @@ def to_pt2(program: ExportedProgram, description: Description) -> bytes:
     """
     program.example_inputs = None
     file = io.BytesIO()
-    torch.export.save(program, file, extra_files={_DESCRIPTION: description.to_json()})
+    torch.export.save(program, file, extra_files={_DESCRIPTION: describe_program(description, program).to_json()})
     return file.getvalue()
 
 

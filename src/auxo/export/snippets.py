@@ -37,28 +37,49 @@ probabilities = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).su
 for label, probability in zip(json.load(open("labels.json")), probabilities):
     print(f"{label}: {probability:.6f}")"""
 
+_MASK = """\
+Image.fromarray(mask).save("mask.png")
+for number, label in enumerate(json.load(open("labels.json"))):
+    print(f"{label}: {(mask == number).mean():.6f}")"""
+
+_MASK_TORCH = f"mask = logits.argmax(dim=1)[0].byte().numpy()\n{_MASK}"
+
+_MASK_ONNX = f"mask = logits.argmax(axis=0).astype(np.uint8)\n{_MASK}"
+
 
 def torch_snippet(description: Description) -> str:
-    """Return lines that print the probabilities of ``picture.png`` with torch, from the folder of the export."""
-    return _TORCH.format(fit=_write_resizing(description), show=_choose_lines(description, _SHOW_TORCH))
+    """Return lines that print what ``picture.png`` shows with torch, from the folder of the export."""
+    return _TORCH.format(fit=_write_resizing(description), show=_choose_lines(description, _SHOW_TORCH, _MASK_TORCH))
 
 
 def onnx_snippet(description: Description) -> str:
-    """Return lines that print the probabilities of ``picture.png`` with onnxruntime, from the folder of the export."""
-    return _ONNX.format(fit=_write_resizing(description), show=_choose_lines(description, _SHOW_ONNX))
+    """Return lines that print what ``picture.png`` shows with onnxruntime, from the folder of the export."""
+    return _ONNX.format(fit=_write_resizing(description), show=_choose_lines(description, _SHOW_ONNX, _MASK_ONNX))
 
 
-def _choose_lines(description: Description, of_classes: str) -> str:
-    """Return the lines that print the outputs: as probabilities where there is one class per image."""
+def _choose_lines(description: Description, of_images: str, of_places: str) -> str:
+    """Return the lines that print the outputs: probabilities of an image's classes, or the part that each class takes.
+
+    Args:
+        description: of the network.
+        of_images: lines for one class per image.
+        of_places: lines for one class per place, which also write them.
+    """
     target = description.task.targets[0]
-    return of_classes if target.names and not target.has_places else "print(logits)"
+    return (of_places if target.has_places else of_images) if target.names else "print(logits)"
 
 
 def _write_resizing(description: Description) -> str:
     """Return the lines that bring an image to the input's size and colours."""
     upright = 'ImageOps.exif_transpose(image).convert("RGB")'
-    size = description.image_size
+    size, task = description.image_size, description.task
+    if description.takes_any_size and not description.was_resized:
+        return f"image = {upright}"
+    if description.takes_any_size:
+        factor = f"scale = max({task.width} / image.width, {task.height} / image.height)"
+        sides = "(round(scale * image.width), round(scale * image.height))"
+        return f"image = {upright}\n{factor}\nimage = image.resize({sides}, Image.Resampling.BILINEAR)"
     if size is None:
-        return f"image = {upright}  # must have {description.task.width}x{description.task.height} pixels"
+        return f"image = {upright}  # must have {task.width}x{task.height} pixels"
     draft = f"image.draft(image.mode, ({2 * size}, {2 * size}))  # reads large JPEG files at a smaller scale\n"
     return f"{draft}image = ImageOps.fit({upright}, ({size}, {size}), Image.Resampling.BILINEAR)"

@@ -90,7 +90,16 @@ def load_network(config: ExperimentConfig, folder: Path, *, runtime: Runtime) ->
     load_weights(method, {**method.state_dict(), **tree["weights"]}, origin=str(path))
     runtime.prepare(method, networks=method.networks)
     own_pipeline, data = pipeline.to(runtime.device), header["data"]
-    return TrainedModel(method.eval(), own_pipeline, task, data, path, description.task_name, columns=columns)
+    return TrainedModel(
+        method.eval(),
+        own_pipeline,
+        task,
+        data,
+        path,
+        description.task_name,
+        columns=columns,
+        was_resized=description.was_resized,
+    )
 
 
 def _publish_record(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -32,6 +32,7 @@ class TrainedModel:
         task_name: what the run's options call the task.
         frozen: networks in it that no training moved, as the run keeps them.
         columns: further columns of the data that it has learned, by name.
+        was_resized: whether its training images were resized (``data.image-size``).
     """
 
     method: AbstractMethod
@@ -42,6 +43,7 @@ class TrainedModel:
     task_name: str
     frozen: Mapping[str, Kept] = field(default_factory=dict)
     columns: Mapping[str, Target] = field(default_factory=dict)
+    was_resized: bool = False
 
     @property
     def image_size(self) -> int | None:
@@ -141,7 +143,17 @@ def load_model(config: ExperimentConfig, folder: Path, *, runtime: Runtime, stag
     load_weights(method, file.tree["weights"], origin=str(path))
     runtime.prepare(method, networks=method.networks)
     data, own_pipeline = file.header.get("data", {}), pipeline.to(runtime.device)
-    return TrainedModel(method.eval(), own_pipeline, task, data, path, config.task.name, networks.loaded, columns)
+    return TrainedModel(
+        method.eval(),
+        own_pipeline,
+        task,
+        data,
+        path,
+        config.task.name,
+        frozen=networks.loaded,
+        columns=columns,
+        was_resized=config.data.image_size is not None,
+    )
 
 
 class _Inputs(NamedTuple):

@@ -10,7 +10,7 @@ from auxo.tasks._answers import (
     sum_answers,
 )
 from auxo.tasks._config import TaskConfig
-from auxo.tasks._found import Answer, Measure, Measured, Part, Reliability
+from auxo.tasks._found import Answer, Measure, Measured, Part, Reliability, blend_images, paint_numbers
 from auxo.tasks._interface import AbstractTask, Scores, Source, Target, TargetNumbers
 from auxo.tasks._intervals import (
     Interval,
@@ -44,6 +44,7 @@ __all__ = [
     "TargetNumbers",
     "TaskConfig",
     "auroc_interval",
+    "blend_images",
     "bootstrap_interval",
     "bootstrap_sums",
     "bootstrap_weighted",
@@ -54,6 +55,7 @@ __all__ = [
     "holm",
     "measure_answers",
     "measure_weighted_mean",
+    "paint_numbers",
     "part_answers",
     "permutation_p_value",
     "score_answers",

@@ -1,6 +1,6 @@
 """What a task finds: measures of a set with their parts, ranges of confidence, and answers about single images."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -104,3 +104,41 @@ class Answer(NamedTuple):
     cells: tuple[str, ...]
     image: UInt8[np.ndarray, "height width ..."] | None = None
     palette: tuple[tuple[int, int, int], ...] = ()
+
+    def paint(self) -> UInt8[np.ndarray, "height width 3"] | None:
+        """Return the image in colours; ``None`` without an image."""
+        return None if self.image is None else paint_numbers(self.image, self.palette)
+
+
+def paint_numbers(
+    image: UInt8[np.ndarray, "height width ..."], palette: Sequence[tuple[int, int, int]]
+) -> UInt8[np.ndarray, "height width 3"]:
+    """Return an image of numbers in the colours of a palette; numbers beyond it are white.
+
+    Args:
+        image: shape ``(height, width)``, of positions in the palette, or of shades of grey where that is empty; colours
+            stay as they are.
+        palette: red, green and blue, 0..255.
+    """
+    if image.ndim == 3:
+        return image
+    if not palette:
+        return np.repeat(image[:, :, None], 3, axis=2)
+    table = np.full((256, 3), 255, dtype=np.uint8)
+    table[: len(palette)] = palette
+    painted: UInt8[np.ndarray, "height width 3"] = table[image]
+    return painted
+
+
+def blend_images(
+    below: UInt8[np.ndarray, "height width 3"], above: UInt8[np.ndarray, "height width 3"], *, opacity: float = 0.5
+) -> UInt8[np.ndarray, "height width 3"]:
+    """Return an image with another over it, such as the colours of its classes.
+
+    Args:
+        below: seen through the other.
+        above: of the same size.
+        opacity: of the image above, in [0, 1].
+    """
+    mixed = (1 - opacity) * below.astype(np.float32) + opacity * above.astype(np.float32)
+    return np.rint(mixed).astype(np.uint8)

@@ -6,8 +6,7 @@ import torch
 from kornia.color import rgb_to_lab
 from torch import Tensor
 
-IGNORED = (255, 255, 255)
-"""The colour of pixels of which a map of classes says nothing."""
+_WHITE = (255, 255, 255)  # of pixels that say nothing
 
 # Of Okabe & Ito, Color Universal Design, 2008 (https://jfly.uni-koeln.de/color): told apart with any kind of sight.
 _FIRST = (
@@ -39,7 +38,7 @@ def choose_colours(count: int) -> tuple[tuple[int, int, int], ...]:
     levels = torch.arange(_LEVELS) * (255 // (_LEVELS - 1))
     choices = torch.cartesian_prod(levels, levels, levels)
     places = _find_lab(choices)
-    taken = torch.tensor([*_FIRST, IGNORED])
+    taken = torch.tensor([*_FIRST, _WHITE])
     distances = torch.cdist(places, _find_lab(taken)).amin(1)
     colours = list(_FIRST)
     while len(colours) < count:
