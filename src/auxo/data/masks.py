@@ -19,7 +19,7 @@ from auxo.errors import DataError
 MASK_FORMATS = ("PNG", "BMP", "GIF", "PPM", "TIFF")
 """The formats of masks, by Pillow's names: all of them keep every value."""
 
-_LOSSY = ("JPEG", "JPEG2000", "WEBP", "MPO")
+_LOSSY = ("JPEG", "JPEG2000", "WEBP")
 _INDEX_MODES = ("1", "L", "LA", "P", "I", "I;16", "I;16L", "I;16B")
 _COLOUR_MODES = ("RGB", "RGBA")
 _ORIENTATION = 0x0112
@@ -161,7 +161,7 @@ def _open_mask(content: bytes, where: str) -> Iterator[Image.Image]:
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
             with Image.open(io.BytesIO(content), formats=(*MASK_FORMATS, *_LOSSY)) as opened:
-                if opened.format in _LOSSY:
+                if opened.format not in MASK_FORMATS:
                     got, fix = f"{opened.format} in {where}", "save it anew from the original, as PNG"
                     raise DataError("a mask in a format that keeps every value", got, fix)
                 if opened.mode not in (*_INDEX_MODES, *_COLOUR_MODES):

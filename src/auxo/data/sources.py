@@ -295,6 +295,19 @@ def target_hashes(source: AbstractSource, name: str) -> tuple[str, ...]:
     return tuple(hash_bytes(part.contiguous().view(torch.uint8).numpy().data) for part in parts if part is not None)
 
 
+def digest_learned(source: AbstractSource, learned: Sequence[str]) -> str:
+    """Return a digest of images and of what is learned of them, in their order; other targets do not count.
+
+    Args:
+        source: the images.
+        learned: names of targets and columns.
+    """
+    content: list[object] = [source.content_hashes()]
+    for name in learned:
+        content += [name, source.vocabulary.get(name, ()), *target_hashes(source, name)]
+    return hashlib.sha256(repr(tuple(content)).encode()).hexdigest()[:16]
+
+
 def split_positions(count: int) -> Iterator[Int[Tensor, " n"]]:
     """Yield the positions ``0..count-1`` a few hundred at a time."""
     yield from torch.arange(count).split(_CHUNK)

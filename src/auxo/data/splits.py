@@ -1,6 +1,5 @@
 """Splits: which images train, choose and judge; seeded, stratified and checked to be disjoint."""
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
@@ -10,7 +9,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from auxo.data.columns import HIDDEN, find_names, hidden_name
-from auxo.data.sources import AbstractSource, pixel_hashes, target_hashes
+from auxo.data.sources import AbstractSource, digest_learned, pixel_hashes
 from auxo.errors import DataError
 from auxo.random import named_generator
 from auxo.tasks import AbstractTask, Classification, Target
@@ -154,8 +153,12 @@ class Splits:
         Those are train, meta, unlabelled and val. The others decide nothing and are disjoint from these.
         """
         used = (self.train, self.meta, self.unlabelled, self.val)
-        learned = (*self.learned_targets, *self.kept_hidden)
-        return {split.name: _digest_learned(split.source, learned) for split in used if split is not None}
+        learned, kept = self.learned_targets, self.kept_hidden
+        return {
+            split.name: digest_learned(split.source, (*learned, *kept) if split is self.unlabelled else learned)
+            for split in used
+            if split is not None
+        }
 
     def task(self) -> AbstractTask:
         """Return what is to be predicted, and from what."""
@@ -367,14 +370,6 @@ def check_disjoint(splits: Splits, on_overlap: Literal["error", "drop"] = "error
         test=TestSplit(sources["test"]) if splits.test else None,
         unlabelled=UnlabelledSplit(sources["unlabelled"]) if splits.unlabelled else None,
     )
-
-
-def _digest_learned(source: AbstractSource, learned: Sequence[str]) -> str:
-    """Return a digest of images and of what is learned of them, in their order; other columns do not count."""
-    content: list[object] = [source.content_hashes()]
-    for name in learned:
-        content += [name, source.vocabulary.get(name, ()), *target_hashes(source, name)]
-    return hashlib.sha256(repr(tuple(content)).encode()).hexdigest()[:16]
 
 
 def _leave_out(source: AbstractSource, places: set[int], split_name: str) -> AbstractSource:

@@ -97,3 +97,36 @@ def write_parquet(make_dataset: Callable[..., datasets.Dataset]) -> Callable[...
         return path
 
     return write
+
+
+def draw_pair(index: int, *, width: int = 20, height: int = 16) -> tuple[np.ndarray, np.ndarray]:
+    """Return a noisy image of three upright bands and the number 0..2 of the band of every pixel."""
+    generator = np.random.default_rng(index)
+    edges = np.sort(generator.integers(2, width - 2, 2))
+    mask = np.broadcast_to(np.searchsorted(edges, np.arange(width), side="right"), (height, width)).astype(np.uint8)
+    noise = generator.integers(0, 60, (height, width, 3))
+    return (60 * mask[..., None] + noise).astype(np.uint8), mask.copy()
+
+
+@pytest.fixture
+def write_pairs() -> Callable[..., Path]:
+    """Write noisy bands as a folder of images and masks; ``values`` are what the three bands are in the masks."""
+
+    def write(
+        root: Path,
+        count: int = 12,
+        *,
+        first: int = 0,
+        values: tuple[int, ...] = (0, 1, 2),
+        masks: str = "masks",
+        **size: int,
+    ) -> Path:
+        for folder in ("images", masks):
+            (root / folder).mkdir(parents=True, exist_ok=True)
+        for i in range(first, first + count):
+            image, mask = draw_pair(i, **size)
+            Image.fromarray(image).save(root / "images" / f"{i:03d}.png")
+            Image.fromarray(np.array(values, dtype=np.uint8)[mask]).save(root / masks / f"{i:03d}.png")
+        return root
+
+    return write

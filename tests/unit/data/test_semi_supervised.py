@@ -4,8 +4,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from auxo.data.config import DataConfig
 from auxo.data.fake import oriented_shapes
@@ -16,7 +18,7 @@ from auxo.data.sources import InMemorySource
 from auxo.data.splits import Splits, TestSplit, TrainSplit, UnlabelledSplit, ValSplit, check_disjoint
 from auxo.data.streaming import StreamingSource
 from auxo.errors import ConfigError, DataError
-from auxo.tasks import Classification
+from auxo.tasks import Classification, Segmentation
 from auxo.types import Column
 
 Write = Callable[..., Path]
@@ -237,3 +239,58 @@ def test_check_disjoint__unlabelled_and_held_out__is_an_error_or_drops_the_unlab
     assert not set(dropped.unlabelled.source.content_hashes()) & set(held_out.source.content_hashes())
     assert len(dropped.train.source) == 40
     assert len(held_out.source) == 20
+
+
+def write_bands(write_pairs: Write, folder: Path, **options: object) -> Splits:
+    config = DataConfig(train=str(write_pairs(folder, 30)), **options)
+    return load_splits(config, seed=0, task=Segmentation)
+
+
+@pytest.mark.parametrize("storage", ["memory", "stream"])
+def test_load_splits__masks__are_hidden_and_kept_where_asked(tmp_path: Path, write_pairs: Write, storage: str) -> None:
+    splits = write_bands(write_pairs, tmp_path / "pairs", num_labelled=4, keep_hidden=True, storage=storage)
+    assert (len(splits.train.source), len(splits.unlabelled.source)) == (4, 24)
+    targets = splits.unlabelled.source.fetch_targets(torch.arange(24))
+    assert (targets["mask"] == 255).all()
+    assert set(targets["hidden_mask"].unique().tolist()) == {0, 1, 2}
+    assert splits.places() == {"mask": 255, "hidden_mask": 255}
+    contents = splits.unlabelled.source.content_hashes()
+    for image, mask in zip(
+        splits.train.source.content_hashes(), splits.train.source.fetch_targets(torch.arange(4))["mask"], strict=True
+    ):
+        assert torch.equal(targets["hidden_mask"][contents.index(image)], mask)
+    without = write_bands(write_pairs, tmp_path / "pairs", num_labelled=4, storage=storage)
+    assert without.unlabelled.source.fetch_targets(torch.arange(24)).keys() == {"mask"}
+    assert without.digests()["train"] == splits.digests()["train"]
+    assert without.digests()["unlabelled"] != splits.digests()["unlabelled"]  # they are looked at
+
+
+def test_digests__another_mask__is_another_set(tmp_path: Path, write_pairs: Write) -> None:
+    before = write_bands(write_pairs, tmp_path / "pairs").digests()
+    for file in (tmp_path / "pairs" / "masks").iterdir():
+        pixels = np.array(Image.open(file))
+        pixels[0, 0] = 255
+        Image.fromarray(pixels).save(file)
+    after = load_splits(DataConfig(train=str(tmp_path / "pairs")), seed=0, task=Segmentation).digests()
+    assert all(before[name] != after[name] for name in ("train", "val"))
+
+
+def test_load_splits__imbalance_of_masks__is_refused(tmp_path: Path, write_pairs: Write) -> None:
+    with pytest.raises(DataError, match=r"kinds of images for data.imbalance exp, got none in 'pairs'"):
+        write_bands(write_pairs, tmp_path / "pairs", imbalance="exp")
+
+
+@pytest.mark.parametrize("storage", ["memory", "stream"])
+def test_load_splits__own_images_beside_masks__have_hidden_ones(
+    tmp_path: Path, write_pairs: Write, storage: str
+) -> None:
+    own = write_pairs(tmp_path / "more", 5, first=50) / "images"
+    splits = write_bands(write_pairs, tmp_path / "pairs", unlabelled=str(own), storage=storage)
+    assert len(splits.unlabelled.source) == 5
+    assert (splits.unlabelled.source.fetch_targets(torch.arange(5))["mask"] == 255).all()
+
+
+def test_keep_hidden__classes__stay_as_a_column() -> None:
+    hidden = hide_targets(make_splits(), 8, seed=0, keep_hidden=True).unlabelled.source
+    assert (hidden.columns["label"].values == -1).all()
+    assert torch.equal(hidden.columns["hidden_label"].values, make_splits().train.source.columns["label"].values)
