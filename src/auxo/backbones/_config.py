@@ -9,6 +9,7 @@ import tyro
 
 from auxo.backbones._weights import load_weights_file, read_file_normalisation, require_safetensors
 from auxo.errors import ConfigError, ShapeError
+from auxo.files.json_text import read_json
 from auxo.interfaces import AbstractBackbone
 from auxo.random import derive_seed, global_seed
 from auxo.registry import entries, load
@@ -39,14 +40,8 @@ def _key_of(name: str) -> str:
 
 def _read_json(note: str, field: str) -> dict[str, Any]:
     """Return what a run noted in a field, by the name of what it is of."""
-    try:
-        found = json.loads(note or "{}")
-    except json.JSONDecodeError:
-        found = None
-    if not isinstance(found, dict):
-        fix = f"take backbone.{field} out of the config"
-        raise ConfigError(f"backbone.{field} as a run records it", "something else", fix)
-    return found
+    expected, fix = f"backbone.{field} as a run records it", f"take backbone.{field} out of the config"
+    return read_json(note or "{}", dict[str, Any], expected=expected, fix=fix, error=ConfigError)
 
 
 def _list_published() -> list[str]:

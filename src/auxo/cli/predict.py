@@ -195,5 +195,4 @@ def _exported_config(folder: Path, code: Sequence[str]) -> ExperimentConfig:
         raise ConfigError(
             f"config.json beside {folder / 'model.safetensors'}", "none", "keep an export's files together"
         )
-    text = path.read_text(encoding="utf-8")
-    return from_json(text, origin=str(path), code=code, is_published=True)
+    return from_json(path.read_bytes(), origin=str(path), code=code, is_published=True)

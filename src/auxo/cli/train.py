@@ -89,11 +89,7 @@ def read_run_config(folder: Path, *, code: Sequence[str] = ()) -> ExperimentConf
 
 def _read_config(path: Path, code: Sequence[str]) -> ExperimentConfig:
     """Return the config in a file that is there."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"JSON in {path}", "bytes that are not UTF-8", "name a config.json") from error
-    return from_json(text, origin=str(path), code=code)
+    return from_json(path.read_bytes(), origin=str(path), code=code)
 
 
 def _plan_run(words: list[str]) -> _Plan:

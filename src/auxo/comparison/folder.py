@@ -4,16 +4,44 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 import auxo
 from auxo.errors import CheckpointError, ConfigError
 from auxo.files import is_unused, make_folder, remove_temporaries, write_atomically
+from auxo.files.json_text import read_json
 from auxo.runs.document import to_json
 from auxo.runs.experiment import ExperimentConfig
 
 FORMAT = 2
 _FILE = "comparison.json"
+
+
+class _Version(TypedDict):
+    """Who wrote a description."""
+
+    format: int
+    auxo: str
+
+
+class _Entry(TypedDict):
+    """A method in it."""
+
+    recipe: str
+    num_parameters: int | None
+    seeds: list[int]
+
+
+class _Description(_Version):
+    """The description of this format."""
+
+    title: str
+    budget: Literal["equal", "recipe"]
+    flops: float | None
+    chosen: str
+    shared: dict[str, dict[str, Any]]
+    epochs: int | None
+    methods: dict[str, _Entry]
 
 
 @dataclass(frozen=True)
@@ -99,20 +127,26 @@ def read_contents(folder: Path) -> Contents | None:
             got = f"{folder} with other files" if folder.is_dir() else f"{folder}, a file"
             raise ConfigError("a new folder, or one of an earlier comparison", got, "choose another --out")
         return None
-    try:
-        read = json.loads(path.read_text(encoding="utf-8"))
-        number, version = read.pop("format"), read.pop("auxo")
-        if number == FORMAT:
-            entries = {
-                name: MethodEntry(entry["recipe"], entry["num_parameters"], tuple(entry["seeds"]))
-                for name, entry in read.pop("methods").items()
-            }
-            return Contents(**read, methods=entries)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        fix = "choose another --out, or take the file from a copy"
-        raise CheckpointError(f"a comparison's description in {path}", "something else", fix) from error
-    fix = f"auxo {version} wrote it; use that version or another --out"
-    raise CheckpointError(f"a comparison of format {FORMAT} in {path}", f"format {number}", fix)
+    expected, fix = f"a comparison's description in {path}", "choose another --out, or take the file from a copy"
+    text = path.read_bytes()
+    known = read_json(text, _Version, expected=expected, fix=fix)
+    if known["format"] == FORMAT:
+        read = read_json(text, _Description, expected=expected, fix=fix)
+        entries = {
+            name: MethodEntry(entry["recipe"], entry["num_parameters"], tuple(entry["seeds"]))
+            for name, entry in read["methods"].items()
+        }
+        return Contents(
+            title=read["title"],
+            budget=read["budget"],
+            flops=read["flops"],
+            chosen=read["chosen"],
+            shared=read["shared"],
+            epochs=read["epochs"],
+            methods=entries,
+        )
+    fix = f"auxo {known['auxo']} wrote it; use that version or another --out"
+    raise CheckpointError(f"a comparison of format {FORMAT} in {path}", f"format {known['format']}", fix)
 
 
 def write_contents(folder: Path, contents: Contents) -> None:

@@ -1,19 +1,76 @@
 """What an exported network says of itself: its task, and how an image becomes its input."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 import auxo
 from auxo.data.decode import FORMATS
 from auxo.errors import CheckpointError
+from auxo.files.json_text import read_json
 from auxo.registry.outside import short_name
 from auxo.runs.document import allow_code
 from auxo.runs.model import TrainedModel
 from auxo.tasks import AbstractTask, TaskConfig
 
 FORMAT = 2
+
+
+class _Format(TypedDict):
+    """What every description says."""
+
+    format: int
+
+
+class _Normalisation(TypedDict):
+    """How pixels are normalised."""
+
+    mean: list[float]
+    std: list[float]
+
+
+class _Pixels(TypedDict):
+    """What is read of the input."""
+
+    normalisation: _Normalisation
+    any_size: NotRequired[bool]
+    resized: NotRequired[bool]
+
+
+class _Common(TypedDict):
+    """What all formats have."""
+
+    input: _Pixels
+
+
+class _Task(TypedDict):
+    """A task and its fields."""
+
+    name: str
+    fields: dict[str, Any]
+
+
+class _Present(TypedDict):
+    """What this format has."""
+
+    task: _Task
+
+
+class _Size(TypedDict):
+    """The size of an input."""
+
+    channels: int
+    height: int
+    width: int
+
+
+class _Former(TypedDict):
+    """What the format before this one had."""
+
+    labels: list[str]
+    class_counts: list[int]
+    input: _Size
 
 
 @dataclass(frozen=True)
@@ -143,27 +200,32 @@ class Description:
             CheckpointError: it is something else, or of another format.
         """
         fix = "name a file that auxo export wrote"
+        expected = f"an export of auxo at {origin}"
         try:
-            found = json.loads(text)
-            if found["format"] not in (1, FORMAT):
-                raise CheckpointError(f"export format {FORMAT} in {origin}", str(found["format"]), fix)
-            pixels = found["input"]
-            record = found["task"] if found["format"] == FORMAT else _former_task(found)
-            name, fields = str(record["name"]), dict(record["fields"])
-            mean, std = (tuple(map(float, pixels["normalisation"][key])) for key in ("mean", "std"))
-            free, resized = bool(pixels.get("any_size", False)), bool(pixels.get("resized", False))
-        except (ValueError, KeyError, TypeError) as error:
-            raise CheckpointError(f"an export of auxo at {origin}", "a foreign file", fix) from error
-        task = _task_kind(name, code).from_record(fields, origin=origin)
-        return cls(task, mean, std, name, was_resized=resized, takes_any_size=free)
+            number = read_json(text, _Format, expected=expected, fix=fix)["format"]
+            if number not in (1, FORMAT):
+                raise CheckpointError(f"export format {FORMAT} in {origin}", str(number), fix)
+            pixels = read_json(text, _Common, expected=expected, fix=fix)["input"]
+            if number == FORMAT:
+                record = read_json(text, _Present, expected=expected, fix=fix)["task"]
+            else:
+                record = _former_task(read_json(text, _Former, expected=expected, fix=fix))
+        except CheckpointError as error:
+            if error.expected != expected:
+                raise
+            raise CheckpointError(expected, "a foreign file", fix) from error
+        task = _task_kind(record["name"], code).from_record(record["fields"], origin=origin)
+        mean, std = (tuple(pixels["normalisation"][key]) for key in ("mean", "std"))  # type: ignore[literal-required]
+        free, resized = pixels.get("any_size", False), pixels.get("resized", False)
+        return cls(task, mean, std, record["name"], was_resized=resized, takes_any_size=free)
 
 
-def _former_task(found: Mapping[str, Any]) -> dict[str, Any]:
+def _former_task(found: _Former) -> _Task:
     """Return the task in a description of the format before this one, which knew classes only."""
-    pixels = found["input"]
-    fields = {"class_names": list(map(str, found["labels"])), "class_counts": list(map(int, found["class_counts"]))}
-    fields |= {key: int(pixels[key]) for key in ("channels", "height", "width")}
-    return {"name": "classification", "fields": fields}
+    size = found["input"]
+    fields: dict[str, Any] = {"class_names": found["labels"], "class_counts": found["class_counts"]}
+    fields |= {"channels": size["channels"], "height": size["height"], "width": size["width"]}
+    return _Task(name="classification", fields=fields)
 
 
 def _task_kind(name: str, code: Sequence[str]) -> type[AbstractTask]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 from torch.export import ExportedProgram
@@ -21,6 +21,16 @@ from auxo.runs.networks import Kept, Networks, read_columns, record_columns
 from auxo.runtime import Runtime
 
 _PREFIX = "method."
+
+
+class _Says(TypedDict, total=False):
+    """The types of what the file says of itself."""
+
+    exported: str
+    config: str
+    data: dict[str, str]
+    networks: dict[str, dict[str, Any]]
+    columns: list[list[Any]]
 
 
 def write_network(folder: Path, program: ExportedProgram, model: TrainedModel, *, document: str) -> None:
@@ -63,7 +73,7 @@ def load_network(config: ExperimentConfig, folder: Path, *, runtime: Runtime) ->
         CheckpointError: the file is missing, damaged, no export, or of another configuration.
     """
     path = folder / "model.safetensors"
-    tree, header = read_tensor_file(path)
+    tree, header = read_tensor_file(path, says=_Says, holds=("weights", "pipeline"))
     if "exported" not in header:
         raise CheckpointError(f"an exported network at {path}", "another file of auxo's", "name what auxo export wrote")
     if header["config"] != config_of((folder / "config.json").read_text(encoding="utf-8")):

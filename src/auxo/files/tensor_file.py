@@ -2,9 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -13,8 +13,30 @@ from torch import Tensor
 
 from auxo.errors import CheckpointError, NonFiniteError
 from auxo.files.atomic import write_atomically
+from auxo.files.json_text import check_json, read_json
 
 FORMAT = 1
+_FIX = "delete it to go on from an older one, or take it from a copy"
+
+
+class _Format(TypedDict):
+    """What every file of auxo's says of itself."""
+
+    format: int
+
+
+class _Header(_Format):
+    """What a file of this format says of itself."""
+
+    content: str
+    digest: str
+
+
+class _Content(TypedDict):
+    """What it holds beside tensors."""
+
+    tree: Any
+    header: dict[str, Any]
 
 
 class TensorFile(NamedTuple):
@@ -48,8 +70,15 @@ def write_tensor_file(path: Path, tree: Mapping[str, Any], header: Mapping[str, 
     write_atomically(path, save(tensors, metadata={"auxo": json.dumps(description)}))
 
 
-def read_tensor_file(path: Path) -> TensorFile:
+def read_tensor_file(
+    path: Path, *, says: Callable[..., object] = dict[str, Any], holds: Sequence[str] = ()
+) -> TensorFile:
     """Read a file of :func:`write_tensor_file` onto the CPU.
+
+    Args:
+        path: of the file.
+        says: type of the header, see :func:`auxo.files.json_text.read_json`.
+        holds: entries of the tree that must be there, each with tensors by name.
 
     Raises:
         CheckpointError: the file is missing, damaged, not auxo's, or of another format.
@@ -61,20 +90,36 @@ def read_tensor_file(path: Path) -> TensorFile:
             tensors = {name: file.get_tensor(name) for name in names}
     except FileNotFoundError as error:
         raise CheckpointError(f"the file {path}", "nothing there", "check the run directory") from error
-    except (SafetensorError, OSError) as error:
-        fix = "delete it to go on from an older one, or take it from a copy"
-        raise CheckpointError(f"a whole safetensors file at {path}", f"a damaged one ({error})", fix) from error
-    metadata = _parse_header(description)
-    if metadata is None or (metadata.get("format") == FORMAT and not isinstance(metadata.get("content"), str)):
-        raise CheckpointError(f"a file written by auxo at {path}", "a foreign safetensors file", "name an auxo run")
-    if metadata.get("format") != FORMAT:
+    except (SafetensorError, OSError, ValueError, LookupError, TypeError, RuntimeError) as error:
+        got = f"a damaged one ({_first_line(error)})"
+        raise CheckpointError(f"a whole safetensors file at {path}", got, _FIX) from error
+    metadata = _parse_header(description, path)
+    if metadata["format"] != FORMAT:
         fix = "use the version of auxo that wrote it"
-        raise CheckpointError(f"file format {FORMAT} in {path}", f"format {metadata.get('format')}", fix)
-    if _digest_content(tensors, metadata["content"]) != metadata.get("digest"):
-        fix = "delete it to go on from an older one, or take it from a copy"
-        raise CheckpointError(f"unchanged numbers in {path}", "other bytes than were written", fix)
-    content = json.loads(metadata["content"])
-    return TensorFile(_put_back(content["tree"], tensors), content["header"])
+        raise CheckpointError(f"file format {FORMAT} in {path}", f"format {metadata['format']}", fix)
+    if _digest_content(tensors, metadata["content"]) != metadata["digest"]:
+        raise CheckpointError(f"unchanged numbers in {path}", "other bytes than were written", _FIX)
+    expected = f"a tree of tensors in {path}"
+    content = read_json(metadata["content"], _Content, expected=expected, fix=_FIX)
+    check_json(content["header"], says, expected=f"the header of {path}", fix=_FIX)
+    try:
+        tree = _put_back(content["tree"], tensors)
+    except (LookupError, TypeError, ValueError, AttributeError) as error:  # its maker wrote a digest of something else
+        raise CheckpointError(expected, f"another ({type(error).__name__}: {_first_line(error)})", _FIX) from error
+    check_holding(tree, holds, path=path)
+    return TensorFile(tree, content["header"])
+
+
+def check_holding(tree: object, names: Sequence[str], *, path: Path) -> None:
+    """Refuse a tree of a file without some entries, each with tensors by name.
+
+    Raises:
+        CheckpointError: one is not there, or something else.
+    """
+    for name in names:
+        entry = tree.get(name) if isinstance(tree, Mapping) else None
+        if not isinstance(entry, Mapping) or not all(isinstance(tensor, Tensor) for tensor in entry.values()):
+            raise CheckpointError(f"tensors called {name} in {path}", "something else", _FIX)
 
 
 def require_finite(tensors: Mapping[str, Tensor], *, origin: str, fix: str) -> None:
@@ -93,13 +138,25 @@ def require_finite(tensors: Mapping[str, Tensor], *, origin: str, fix: str) -> N
             raise NonFiniteError(f"finite weights in {origin}", f"others in {name}", fix)
 
 
-def _parse_header(description: str | None) -> dict[str, Any] | None:
-    """Return what a file says of itself, or nothing if auxo did not write it."""
+def _parse_header(description: str | None, path: Path) -> _Header:
+    """Return what a file says of itself.
+
+    Raises:
+        CheckpointError: auxo did not write it.
+    """
+    expected, fix = f"a file written by auxo at {path}", "name an auxo run"
     try:
-        parsed = json.loads(description or "")
-    except json.JSONDecodeError:
-        return None
-    return parsed if isinstance(parsed, dict) else None
+        known = read_json(description or "", _Format, expected=expected, fix=fix)
+        if known["format"] != FORMAT:
+            return _Header(format=known["format"], content="", digest="")
+        return read_json(description or "", _Header, expected=expected, fix=fix)
+    except CheckpointError as error:
+        raise CheckpointError(expected, "a foreign safetensors file", fix) from error
+
+
+def _first_line(error: Exception) -> str:
+    """Return the first line of what an error says."""
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def _take_out(value: object, path: str, tensors: dict[str, Tensor]) -> object:

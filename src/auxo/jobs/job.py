@@ -93,7 +93,7 @@ def check_job(job: Job) -> bool:
     code = outside_files(job.config)
     if not path.exists() or not _has_trained(job.folder):
         return False
-    stored = from_json(path.read_text(encoding="utf-8"), origin=str(path), code=[str(file) for file in code])
+    stored = from_json(path.read_bytes(), origin=str(path), code=[str(file) for file in code])
     if to_json(stored) != to_json(job.config):
         different = ", ".join(_find_differences(stored, job.config)) or "all"
         fix = "choose another folder, or delete that run"

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Required, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -13,11 +13,40 @@ from torch.optim import Optimizer
 from auxo.backbones import stored_state
 from auxo.errors import CheckpointError, DataError
 from auxo.files.atomic import delete_file
+from auxo.files.json_text import check_json
 from auxo.files.tensor_file import read_tensor_file, require_finite, write_tensor_file
 from auxo.interfaces import AbstractMethod, Prepared, TrainState
 from auxo.runs.results import Compute, Selection
 
 _DIVERGED = "take the file from a copy, or train again with a lower learning rate"
+
+
+class Says(TypedDict, total=False):
+    """The types of what files of a run say of themselves."""
+
+    run: str
+    stage: str
+    data: dict[str, str]
+    step: int
+    seed: int
+    seconds: float
+    flops: float | None
+    progress: dict[str, Any]
+    task: dict[str, Any]
+    columns: list[list[Any]]
+
+
+class _ProgressFields(TypedDict, total=False):
+    """The types of what a stage has spent and found."""
+
+    train_seconds: float
+    images: int
+    steps: dict[str, int]
+    flops_per_step: dict[str, int]
+    best: Required[dict[str, Any] | None]
+    start_seconds: float
+    start_flops: float | None
+    num_rows: int | None
 
 
 @dataclass
@@ -173,11 +202,14 @@ class Checkpoints:
             CheckpointError: the file is damaged, or belongs to another run.
             DataError: the run's images are no longer those that it was made of.
         """
-        tree, header = read_tensor_file(self.prepared)
+        tree, header = read_tensor_file(self.prepared, says=Says)
         self._check_run(header, self.prepared)
         self._check_images(header, self.prepared)
-        progress.start_seconds, progress.start_flops = header["seconds"], header["flops"]
-        return Prepared(**tree)
+        try:
+            progress.start_seconds, progress.start_flops = header["seconds"], header["flops"]
+            return Prepared(**tree)
+        except (KeyError, TypeError) as error:
+            raise _refuse_fields(self.prepared, error) from error
 
     def saved(self) -> list[Path]:
         """Return the stage's checkpoints, oldest first."""
@@ -204,23 +236,18 @@ class Checkpoints:
             CheckpointError: the file is damaged or belongs to another run.
             DataError: the run's images are no longer those that the checkpoint was made with.
         """
-        tree, header = read_tensor_file(path)
+        tree, header = read_tensor_file(path, says=Says, holds=("weights",))
         self._check_run(header, path)
         if "step" not in header:
             raise CheckpointError(f"a checkpoint at {path}", "weights only", "delete it to go on from an older one")
         self._check_images(header, path)
         load_weights(method, tree["weights"], origin=str(path))
-        if tree["optimizers"].keys() != state.optimizers.keys():
-            expected = f"the optimizers {', '.join(sorted(state.optimizers))} in {path}"
-            fix = "give them the names of the interrupted run, or train anew"
-            raise CheckpointError(expected, ", ".join(sorted(tree["optimizers"])), fix)
-        for name, optimizer in state.optimizers.items():
-            optimizer.load_state_dict(tree["optimizers"][name])
-            _match_layout(optimizer)
-        for name, scheduler in state.schedulers.items():
-            scheduler.load_state_dict(tree["schedulers"][name])
         state.step = header["step"]
-        return _read_progress(tree["progress"])
+        try:
+            _restore_state(tree, state, path)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise _refuse_fields(path, error) from error
+        return _read_progress(tree.get("progress"), path)
 
     def save_weights(self, path: Path, method: AbstractMethod, progress: Progress) -> None:
         """Write the method's weights, and what they cost, without the rest of the state."""
@@ -235,14 +262,14 @@ class Checkpoints:
             CheckpointError: the file is missing or damaged.
             DataError: the run's images are no longer those that the weights were made with.
         """
-        tree, header = read_tensor_file(path)
+        tree, header = read_tensor_file(path, says=Says, holds=("weights",))
         self._check_images(header, path)
         weights: dict[str, Tensor] = tree["weights"]
         return weights
 
     def final_progress(self) -> Progress:
         """Return what the finished stage spent and found."""
-        return _read_progress(read_tensor_file(self.final).header["progress"])
+        return _read_progress(read_tensor_file(self.final, says=Says).header.get("progress"), self.final)
 
     def _build_header(self) -> dict[str, Any]:
         """Return what every file says of the run it belongs to."""
@@ -260,10 +287,34 @@ class Checkpoints:
         check_images(header.get("data", {}), self.data, origin=str(path), fix="put them back, or train anew")
 
 
-def _read_progress(values: Mapping[str, Any]) -> Progress:
+def _restore_state(tree: Mapping[str, Any], state: TrainState, path: Path) -> None:
+    """Put optimisers and schedulers back as they were."""
+    if tree["optimizers"].keys() != state.optimizers.keys():
+        expected = f"the optimizers {', '.join(sorted(state.optimizers))} in {path}"
+        fix = "give them the names of the interrupted run, or train anew"
+        raise CheckpointError(expected, ", ".join(sorted(tree["optimizers"])), fix)
+    for name, optimizer in state.optimizers.items():
+        optimizer.load_state_dict(tree["optimizers"][name])
+        _match_layout(optimizer)
+    for name, scheduler in state.schedulers.items():
+        scheduler.load_state_dict(tree["schedulers"][name])
+
+
+def _read_progress(values: object, path: Path) -> Progress:
     """Return a progress from its dictionary."""
-    best = values["best"]
-    return Progress(**{**values, "best": None if best is None else Selection(**best)})
+    fix = "delete it to go on from an older one, or take it from a copy"
+    known = check_json(values, _ProgressFields, expected=f"what a stage has spent in {path}", fix=fix)
+    best = known["best"]
+    try:
+        return Progress(**{**known, "best": None if best is None else Selection(**best)})  # type: ignore[arg-type]  # its types are checked
+    except TypeError as error:
+        raise _refuse_fields(path, error) from error
+
+
+def _refuse_fields(path: Path, error: Exception) -> CheckpointError:
+    """Describe a file whose fields are not those of this version."""
+    got = f"others ({type(error).__name__}: {next(iter(str(error).splitlines()), '')})"
+    return CheckpointError(f"the fields of this version of auxo in {path}", got, "delete it to go on from an older one")
 
 
 def _keep_plain(state: dict[str, Any]) -> dict[str, Any]:

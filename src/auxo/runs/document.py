@@ -9,16 +9,17 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
-from types import GenericAlias, ModuleType
-from typing import Any, Literal, TypeVar, cast, get_args, get_origin
+from types import ModuleType
+from typing import Any, TypeVar, cast
 
 import cattrs
-from cattrs.errors import ClassValidationError, ForbiddenExtraKeysError
+from cattrs.errors import ForbiddenExtraKeysError
 from cattrs.gen import make_dict_structure_fn
 
 import auxo
 from auxo import registry
 from auxo.errors import ConfigError, OptionError
+from auxo.files.json_text import find_problem, read_json, strict_converter
 from auxo.interfaces import AbstractMethod, MethodConfig
 from auxo.options import FamilyOptions, family_of, find_member
 from auxo.registry.outside import import_file, is_outside, load_outside, pair_files, run_foreign, split_outside
@@ -29,6 +30,7 @@ from auxo.runs.tree import fold
 FORMAT = 3
 
 _Json = TypeVar("_Json")
+_Kind = TypeVar("_Kind")
 
 
 def load_recipe(name: str) -> ExperimentConfig:
@@ -68,7 +70,7 @@ def to_json(config: ExperimentConfig) -> str:
 
 
 def from_json(
-    text: str, *, origin: str, code: Sequence[str] | str | None = None, is_published: bool = False
+    text: str | bytes, *, origin: str, code: Sequence[str] | str | None = None, is_published: bool = False
 ) -> ExperimentConfig:
     """Return the configuration that JSON describes.
 
@@ -84,10 +86,7 @@ def from_json(
         ConfigError: not JSON, another format, an unknown or ill-typed field, or something outside auxo that ``code``
             does not allow.
     """
-    try:
-        document = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ConfigError(f"JSON in {origin}", f"something else at line {error.lineno}", "repair the file") from error
+    document: Any = read_json(text, object, expected=f"JSON in {origin}", fix="repair the file", error=ConfigError)
     is_older = is_published and isinstance(document, dict) and document.get("format") in range(1, FORMAT)
     if is_older:
         document = _upgrade_document(document, origin)
@@ -101,10 +100,7 @@ def from_json(
         got = "none" if run is None else type(run).__name__
         raise ConfigError(f"an object 'run' in {origin}", got, "name the config.json of a run directory")
     run = allow_code(run, code, is_published=is_published)
-    try:
-        return _build_converter(is_older=is_older).structure(run, ExperimentConfig)
-    except ClassValidationError as error:
-        raise _first_problem(error, origin) from error
+    return _structure_strictly(run, ExperimentConfig, origin, is_older=is_older)
 
 
 def read_rule(value: object, *, origin: str) -> SelectionRule:
@@ -117,9 +113,18 @@ def read_rule(value: object, *, origin: str) -> SelectionRule:
     Raises:
         ConfigError: it is no rule.
     """
+    return _structure_strictly(value, SelectionRule, origin)
+
+
+def _structure_strictly(value: object, kind: type[_Kind], origin: str, *, is_older: bool = False) -> _Kind:
+    """Return the dataclass that JSON describes.
+
+    Raises:
+        ConfigError: a field is missing, unknown or of another type.
+    """
     try:
-        return _build_converter(is_older=False).structure(value, SelectionRule)
-    except ClassValidationError as error:
+        return _build_converter(is_older=is_older).structure(value, kind)
+    except (ExceptionGroup, ValueError, TypeError, KeyError) as error:
         raise _first_problem(error, origin) from error
 
 
@@ -234,7 +239,7 @@ def _upgrade_document(document: dict[str, Any], origin: str) -> dict[str, Any]:
         run = document["run"]
         stages = [_upgrade_stage(stage, number) for stage in run["stages"]]
         return {**document, "format": FORMAT, "run": {**run, "stages": stages}}
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         got = f"another ({type(error).__name__}: {error})"
         raise ConfigError(
             f"a run of config format {number} in {origin}", got, "take the file that was exported"
@@ -285,7 +290,7 @@ def _build_converter(*, is_older: bool) -> cattrs.Converter:
     Args:
         is_older: leave out what a family's member does not have: before format 3 each had the options of all.
     """
-    converter = cattrs.Converter(forbid_extra_keys=True)
+    converter = strict_converter(allows_more=False)
 
     def structure_method(value: object, _kind: type) -> MethodConfig:
         if not isinstance(value, dict):
@@ -307,34 +312,8 @@ def _build_converter(*, is_older: bool) -> cattrs.Converter:
     def is_member(kind: object) -> bool:
         return isinstance(kind, type) and issubclass(kind, FamilyOptions)
 
-    def strictly(expected: type, *accepted: type) -> Callable[[object, type], object]:
-        def structure(value: object, _kind: type) -> object:
-            if type(value) not in (expected, *accepted):
-                raise ValueError(f"{value!r}, no {expected.__name__}")
-            return expected(value)
-
-        return structure
-
-    def structure_literal(value: object, kind: object) -> object:
-        if value not in get_args(kind):
-            raise ValueError(f"{value!r}, none of {', '.join(map(repr, get_args(kind)))}")
-        return value
-
-    def structure_tuple(value: object, kind: object) -> tuple[object, ...]:
-        if not isinstance(value, list):
-            raise ValueError(f"{value!r}, no list")
-        members: Any = GenericAlias(list, get_args(kind)[0])
-        return tuple(converter.structure(value, members))
-
-    def comes_from(origin: object) -> Callable[[object], bool]:
-        return lambda kind: get_origin(kind) is origin
-
-    converter.register_structure_hook_func(comes_from(Literal), structure_literal)
-    converter.register_structure_hook_func(comes_from(tuple), structure_tuple)
     converter.register_structure_hook_func(is_member, structure_member)
     converter.register_structure_hook(MethodConfig, structure_method)
-    for expected, *accepted in ((int,), (float, int), (str,), (bool,)):
-        converter.register_structure_hook(expected, strictly(expected, *accepted))
     return converter
 
 
@@ -355,15 +334,10 @@ def _only_config(module: ModuleType) -> type[MethodConfig]:
     return config
 
 
-def _first_problem(error: ClassValidationError, origin: str) -> ConfigError:
+def _first_problem(error: Exception, origin: str) -> ConfigError:
     """Turn cattrs' tree of errors into one line about the first leaf."""
-    path: list[str] = []
-    problem: BaseException = error
-    while isinstance(problem, ClassValidationError | ExceptionGroup) and problem.exceptions:
-        problem = problem.exceptions[0]
-        for note in getattr(problem, "__notes__", ()):
-            path.append(str(getattr(note, "name", getattr(note, "index", ""))))
-    field = ".".join(part for part in path if part)
+    path, problem = find_problem(error)
+    field = ".".join(path)
     if isinstance(problem, OptionError):
         place = ".".join(filter(None, (field, *problem.steps)))
         return ConfigError(f"{place} {problem.rule} in {origin}", problem.got, problem.fix)

@@ -5,9 +5,9 @@ import io
 import json
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Literal, NamedTuple, NotRequired, TypedDict
 
 import numpy as np
 import torch
@@ -15,11 +15,35 @@ from PIL import Image
 
 from auxo.errors import CheckpointError, ConfigError
 from auxo.files.atomic import make_folder, write_atomically
+from auxo.files.json_text import read_json
 from auxo.interfaces import CurveExhibit, Exhibit, ImageExhibit, TableExhibit, TextExhibit
 
 _FOLDER = "exhibits"
 _INDEX = "index.json"
 _MOST_LETTERS = 40
+_FIX = "delete its folder, or take it from a copy"
+
+
+class _Entry(TypedDict):
+    """A line of the index."""
+
+    title: str
+    file: str
+    kind: Literal["images", "curve", "table", "text"]
+    columns: NotRequired[int]
+    count: NotRequired[int]
+    height: NotRequired[int]
+    width: NotRequired[int]
+    captions: NotRequired[list[str]]
+    is_open: NotRequired[bool]
+
+
+class _Curve(TypedDict):
+    """A curve's file."""
+
+    x: str
+    y: str
+    lines: dict[str, list[list[float]]]
 
 
 class ShownExhibit(NamedTuple):
@@ -76,11 +100,12 @@ def read_exhibits(folder: Path, stages: Sequence[str]) -> list[ShownExhibit]:
         if not (place / _INDEX).is_file():
             continue
         try:
-            for entry in json.loads((place / _INDEX).read_text(encoding="utf-8")):
+            entries = read_json((place / _INDEX).read_bytes(), list[_Entry], expected=f"exhibits in {place}", fix=_FIX)
+            for entry in entries:
                 path = place / Path(entry["file"]).name
                 found.append(ShownExhibit(stage, path, _decode_exhibit(path, entry)))
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            got, fix = f"a damaged one ({type(error).__name__}: {error})", f"delete {place}, or take it from a copy"
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError, Image.DecompressionBombError) as error:
+            got, fix = f"a damaged one ({type(error).__name__}: {error})", _FIX
             raise CheckpointError(f"an exhibit in {place}", got, fix) from error
     return found
 
@@ -131,7 +156,7 @@ def _encode_grid(exhibit: ImageExhibit, columns: int) -> bytes:
     return stream.getvalue()
 
 
-def _decode_exhibit(path: Path, entry: Mapping[str, Any]) -> Exhibit:
+def _decode_exhibit(path: Path, entry: _Entry) -> Exhibit:
     """Return the exhibit in a file."""
     title, kind = entry["title"], entry["kind"]
     if kind == "images":
@@ -142,10 +167,10 @@ def _decode_exhibit(path: Path, entry: Mapping[str, Any]) -> Exhibit:
         return ImageExhibit(title, tiles[: entry["count"]].contiguous(), tuple(entry["captions"]), columns)
     text = path.read_text(encoding="utf-8")
     if kind == "curve":
-        found = json.loads(text)
+        found = read_json(text, _Curve, expected=f"a curve in {path}", fix=_FIX)
         lines = {name: [(x, y) for x, y in pairs] for name, pairs in found["lines"].items()}
         return CurveExhibit(title, found["x"], found["y"], lines)
     if kind == "table":
-        columns, *rows = csv.reader(io.StringIO(text))
-        return TableExhibit(title, tuple(columns), [tuple(row) for row in rows], entry.get("is_open", True))
+        header, *rows = csv.reader(io.StringIO(text))
+        return TableExhibit(title, tuple(header), [tuple(row) for row in rows], entry.get("is_open", True))
     return TextExhibit(title, text.rstrip("\n"))

@@ -1,21 +1,48 @@
 """What a run directory says of how its model came about: the one reader of ``records.jsonl``."""
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict, cast
 
 import auxo
 from auxo.errors import CheckpointError
+from auxo.files.json_text import read_json
 from auxo.runs.checkpoint import Checkpoints
 from auxo.runs.experiment import ExperimentConfig, StageConfig
 from auxo.runs.records import End, find_end, read_records
 from auxo.runs.results import Compute, EvaluationRow, Selection, first_head
 
 _RECORDS = "records.jsonl"
+
+
+class _Stage(TypedDict):
+    """What is looked at of a stage in ``config.json``."""
+
+    epochs: int
+    selection: NotRequired[dict[str, Any]]
+
+
+class _Backbone(TypedDict):
+    """What is looked at of a backbone there."""
+
+    name: str
+
+
+class _Run(TypedDict):
+    """What is looked at of a run there."""
+
+    stages: list[_Stage]
+    backbone: _Backbone
+
+
+class _Document(TypedDict):
+    """What is looked at of ``config.json``."""
+
+    auxo: NotRequired[str]
+    run: _Run
 
 
 @dataclass(frozen=True)
@@ -170,12 +197,12 @@ class RunHistory:
             CheckpointError: it is missing or damaged.
         """
         path = self.folder / "config.json"
+        expected, fix = f"the config of a run in {path}", "take it from a copy"
         try:
-            document: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            [stage["epochs"] for stage in document["run"]["stages"]]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise CheckpointError(f"the config of a run in {path}", "something else", "take it from a copy") from error
-        return document
+            text = path.read_bytes()
+        except OSError as error:
+            raise CheckpointError(expected, (error.strerror or "nothing").lower(), fix) from error
+        return cast("Mapping[str, Any]", read_json(text, _Document, expected=expected, fix=fix))
 
     @property
     def epochs(self) -> tuple[int, ...]:
@@ -227,7 +254,7 @@ class RunHistory:
         """Refuse records whose fields are not those of this version."""
         try:
             yield
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             got = f"others ({type(error).__name__}: {error})"
             expected, fix = f"records of auxo {auxo.__version__} in {self.folder / _RECORDS}", "train the run anew"
             raise CheckpointError(expected, got, fix) from error

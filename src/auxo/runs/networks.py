@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple, TypedDict, TypeVar, cast
 
 from torch import Tensor
 
@@ -24,6 +24,21 @@ _SHARED = "backbone"
 _FOLDER = "networks"
 _MODEL = "model.safetensors"
 _Config = TypeVar("_Config")
+
+
+class _Record(TypedDict):
+    """What a frozen network is built from."""
+
+    source: str
+    backbone: dict[str, Any]
+    mean: list[float]
+    std: list[float]
+
+
+class _Says(TypedDict):
+    """What the file of a frozen network says of itself."""
+
+    network: _Record
 
 
 class Kept(NamedTuple):
@@ -191,7 +206,7 @@ def read_networks(folder: Path) -> dict[str, Kept]:
         CheckpointError: a file is damaged.
     """
     files = sorted((folder / _FOLDER).glob("*.safetensors"))
-    read = {path.stem: read_tensor_file(path) for path in files}
+    read = {path.stem: read_tensor_file(path, says=_Says, holds=("weights",)) for path in files}
     return {name: Kept(file.header["network"], file.tree["weights"]) for name, file in read.items()}
 
 

@@ -4,13 +4,65 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, NotRequired, Required, TypedDict, cast
 
 from auxo.errors import CheckpointError
 from auxo.files.atomic import AppendedFile, write_atomically
+from auxo.files.json_text import read_json
 from auxo.runs.results import Compute, Selection
 
-_REQUIRED = {"kind", "stage_number", "step"}
+
+class _Measured(TypedDict, total=False):
+    """A measure in a record."""
+
+    value: Required[float]
+    low: float | None
+    high: float | None
+    unit: str
+    higher_is_better: bool
+    has_mean: bool
+
+
+class _Chosen(TypedDict, total=False):
+    """A selection in a record."""
+
+    split: str
+    head: str
+    measure: str
+    value: float
+    tie_break: str
+    tie_value: float | None
+    step: int
+    epoch: int
+    statistic: float | None
+    p_value: float | None
+
+
+class _Row(TypedDict):
+    """What every record has, and the types of what those of some kinds have beside it."""
+
+    kind: str
+    stage_number: int
+    step: int
+    stage: NotRequired[str]
+    global_step: NotRequired[int]
+    epoch: NotRequired[float]
+    losses: NotRequired[dict[str, float]]
+    lr: NotRequired[dict[str, float]]
+    images_per_second: NotRequired[float]
+    split: NotRequired[str]
+    head: NotRequired[str]
+    head_kind: NotRequired[Literal["task", "pretext", "method"]]
+    n: NotRequired[int]
+    primary: NotRequired[str]
+    chance: NotRequired[float | None]
+    measures: NotRequired[dict[str, _Measured]]
+    parts: NotRequired[dict[str, dict[str, list[Any]]]]
+    notes: NotRequired[list[str]]
+    selection: NotRequired[_Chosen | None]
+    train_seconds: NotRequired[float]
+    images: NotRequired[int]
+    flops: NotRequired[float | None]
 
 
 class End(NamedTuple):
@@ -95,14 +147,14 @@ def _read_lines(path: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
     lines = path.read_bytes().splitlines(keepends=True)
     for number, line in enumerate(lines, start=1):
         try:
-            row = json.loads(line)
-        except ValueError as error:
+            row = read_json(
+                line.rstrip(b"\n"), _Row, expected=f"a record in line {number} of {path}", fix="delete the line"
+            )
+        except CheckpointError:
             if number == len(lines) and not line.endswith(b"\n"):
                 return
-            raise _refuse_line(path, number, line) from error
-        if not isinstance(row, dict) or not row.keys() >= _REQUIRED:
-            raise _refuse_line(path, number, line)
-        yield line, row
+            raise
+        yield line, cast("dict[str, Any]", row)
 
 
 def find_end(records: Iterable[Mapping[str, Any]]) -> End | None:
@@ -114,9 +166,3 @@ def find_end(records: Iterable[Mapping[str, Any]]) -> End | None:
     selection = None if last["selection"] is None else Selection(**last["selection"])
     compute = Compute(**{item.name: last[item.name] for item in fields(Compute)})
     return End(selection, compute, int(last["global_step"]))
-
-
-def _refuse_line(path: Path, number: int, line: bytes) -> CheckpointError:
-    """Describe a line that is no record."""
-    got = ascii(line[:40].decode(errors="replace"))
-    return CheckpointError(f"a record in line {number} of {path}", got, "delete the line")

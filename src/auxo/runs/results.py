@@ -84,7 +84,13 @@ class EvaluationRow:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> "EvaluationRow":
-        """Return what a record of an evaluation holds, the inverse of :meth:`to_record`."""
+        """Return what a record of an evaluation holds, the inverse of :meth:`to_record`.
+
+        Raises:
+            ValueError: the primary measure is not among its measures.
+        """
+        if record["primary"] not in record["measures"]:
+            raise ValueError(f"no measure {record['primary']!r}")
         return cls(
             split=record["split"],
             head=record["head"],

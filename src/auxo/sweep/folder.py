@@ -4,11 +4,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import auxo
 from auxo.errors import CheckpointError, ConfigError
 from auxo.files import is_unused, make_folder, remove_temporaries, write_atomically
+from auxo.files.json_text import read_json
 from auxo.runs.document import to_json
 from auxo.runs.selection import SelectionRule
 from auxo.sweep.space import SearchSpace
@@ -16,6 +17,13 @@ from auxo.sweep.study import Strategy
 
 FORMAT = 2
 _FILE = "sweep.json"
+
+
+class _Version(TypedDict):
+    """Who wrote a description."""
+
+    format: int
+    auxo: str
 
 
 @dataclass(frozen=True)
@@ -57,15 +65,14 @@ def check_contents(folder: Path, contents: Contents) -> None:
             got = f"{folder} with other files" if folder.is_dir() else f"{folder}, a file"
             raise ConfigError("a new folder, or one of the same sweep", got, "choose another --out")
         return
-    try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
-        number, version = stored["format"], stored["auxo"]
-        differing = [
-            name for name, value in _make_plain(contents).items() if number == FORMAT and stored[name] != value
-        ]
-    except (ValueError, KeyError, TypeError) as error:
-        fix = "choose another --out, or take the file from a copy"
-        raise CheckpointError(f"a sweep's description in {path}", "something else", fix) from error
+    expected, fix = f"a sweep's description in {path}", "choose another --out, or take the file from a copy"
+    text, plain = path.read_bytes(), _make_plain(contents)
+    known = read_json(text, _Version, expected=expected, fix=fix)
+    number, version = known["format"], known["auxo"]
+    stored = read_json(text, dict[str, Any], expected=expected, fix=fix)
+    if number == FORMAT and not stored.keys() >= plain.keys():
+        raise CheckpointError(expected, f"none of {min(plain.keys() - stored.keys())!r}", fix)
+    differing = [name for name, value in plain.items() if number == FORMAT and stored[name] != value]
     if number != FORMAT:
         fix = f"auxo {version} wrote it; use that version or another --out"
         raise CheckpointError(f"a sweep of format {FORMAT} in {path}", f"format {number}", fix)

@@ -4,10 +4,11 @@ import importlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypedDict
 
 from auxo.errors import CheckpointError, ConfigError
 from auxo.files import write_atomically
+from auxo.files.json_text import read_json
 from auxo.random import derive_seed
 from auxo.sweep.fields import Value
 from auxo.sweep.results import Objective, ValidationScore
@@ -20,6 +21,13 @@ JOURNAL = "study.journal"
 _NAME = "sweep"
 _FEWEST_FOR_IMPORTANCES = 10
 _MOST_ATTEMPTS = 100
+
+
+class _Line(TypedDict):
+    """What every line of a journal has."""
+
+    op_code: int
+    worker_id: str
 
 
 @dataclass(frozen=True)
@@ -186,15 +194,23 @@ def open_study(folder: Path, space: SearchSpace, *, strategy: Strategy, objectiv
     """
     optuna = require_optuna()
     path = folder / JOURNAL
+    expected, fix = f"a journal of Optuna's in {path}", "choose another --out, or take the file from a copy"
     _mend_journal(path)
+    for line in path.read_bytes().splitlines() if path.exists() else ():
+        read_json(line, _Line, expected=expected, fix=fix)
     try:
         backend = importlib.import_module("optuna.storages.journal").JournalFileBackend(str(path))
         storage = optuna.storages.JournalStorage(backend)
         direction = "maximize" if objective.higher_is_better else "minimize"
         study = optuna.create_study(storage=storage, study_name=_NAME, direction=direction, load_if_exists=True)
-    except (ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"a journal of Optuna's in {path}", "something else", "choose another --out") from error
-    return Study(space, strategy, objective, seed, optuna, storage, study)
+        found = Study(space, strategy, objective, seed, optuna, storage, study)
+        optuna.create_study(direction=direction).add_trials(study.get_trials(deepcopy=False))  # checks each
+        values = [value for trial in found.trials for value in trial.values.values()]
+        if not all(isinstance(value, str | int | float | None) for value in values):
+            raise TypeError("values of no option")
+    except (ValueError, LookupError, TypeError, AttributeError, AssertionError, RuntimeError) as error:
+        raise CheckpointError(expected, "something else", fix) from error
+    return found
 
 
 def _mend_journal(path: Path) -> None:

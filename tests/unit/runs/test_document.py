@@ -164,7 +164,7 @@ def test_from_json__any_part_replaced__is_refused_in_one_line_or_valid(path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", r"JSON in x, got something else at line 1: repair"),
+        ("", r"JSON in x, got something else: repair"),
         ('{\n"format": }', r"JSON in x, got something else at line 2"),
         ("[1]", r"config format 3 in x, got list"),
         ("{}", r"config format 3 in x, got None: .*another program"),

@@ -2,12 +2,13 @@
 
 import csv
 import json
+import random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auxo.errors import CheckpointError, ConfigError, SelectionError
+from auxo.errors import AuxoError, CheckpointError, ConfigError, SelectionError
 from auxo.runs.document import from_json
 from auxo.runs.selection import SelectionRule
 from auxo.sweep import (
@@ -22,6 +23,8 @@ from auxo.sweep import (
     write_files,
 )
 from auxo.tasks import Measure
+
+from ...faults.spoil import spoil_bytes, spoil_value
 
 LR = "method.optimizer.lr=log:1e-4,0.3"
 GROUP = "worst_group/background"
@@ -280,6 +283,29 @@ def test_open_study__file_of_something_else__refused(make_space, open_sweep, tmp
     (tmp_path / "sweep" / "study.journal").write_text("no journal\n")
     with pytest.raises(CheckpointError, match="a journal of Optuna's"):
         open_sweep(make_space(LR))
+
+
+def test_open_study__journal_damaged_at_random__says_so_in_one_line_or_reads_it(
+    make_space, open_sweep, make_row, tmp_path
+):
+    space = make_space(LR)
+    study = open_sweep(space)
+    for _ in range(2):
+        study.tell(study.ask(), ValidationScore(SelectionRule(), make_row(0.5, 1.0)))
+    study.fail(study.ask(), "it failed")
+    path, draws = tmp_path / "sweep" / "study.journal", random.Random(0)
+    lines = path.read_text().splitlines()
+    for count in range(120):
+        number = draws.randrange(len(lines))
+        spoiled = (spoil_value, spoil_bytes)[count % 2](lines[number], draws)
+        content = spoiled if isinstance(spoiled, bytes) else spoiled.encode()
+        path.write_bytes(
+            b"".join((content if place == number else line.encode()) + b"\n" for place, line in enumerate(lines))
+        )
+        try:
+            open_sweep(space).ask()
+        except AuxoError as error:
+            assert len(str(error).splitlines()) == 1, error  # noqa: PT017
 
 
 def test_check_contents__another_sweep_or_other_files__refused(make_space, tmp_path):
