@@ -215,7 +215,7 @@ class Description:
                 raise
             raise CheckpointError(expected, "a foreign file", fix) from error
         task = _task_kind(record["name"], code).from_record(record["fields"], origin=origin)
-        mean, std = (tuple(pixels["normalisation"][key]) for key in ("mean", "std"))  # type: ignore[literal-required]
+        mean, std = (tuple(pixels["normalisation"][key]) for key in ("mean", "std"))
         free, resized = pixels.get("any_size", False), pixels.get("resized", False)
         return cls(task, mean, std, record["name"], was_resized=resized, takes_any_size=free)
 
