@@ -30,9 +30,11 @@ from auxo.pretexts.lorot import LoRot
 from auxo.pretexts.relative_patch import NEIGHBOURS, RelativePatch
 from auxo.pretexts.rotation import Rotation, rotate_all
 from auxo.random import Draws, named_generator
+from auxo.tasks import Segmentation
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt  # after the choice of a backend without a window
+from matplotlib.patches import Patch
 
 ASSETS = Path(__file__).parent / "assets"
 FONT_SIZE = 8
@@ -108,6 +110,25 @@ def draw_scenario(named: dict[str, AbstractSource]) -> None:
             show(axes, image)
         name_row(row[0], name)
     save(figure, "digits.png")
+
+
+def draw_textured_scenes(named: dict[str, AbstractSource]) -> None:
+    """Draw eight scenes of every set of the scenario textured_scenes with their masks."""
+    task = Segmentation.from_source(named["train"])
+    palette = torch.tensor(task.palette, dtype=torch.uint8)
+    figure, grid = plt.subplots(2 * len(named), 8, figsize=(8, 2.04 * len(named)))
+    for (name, source), rows in zip(named.items(), grid.reshape(len(named), 2, 8), strict=True):
+        shown = torch.arange(8)
+        masks = source.fetch_targets(shown)["mask"].long()
+        for place, (image, mask) in enumerate(zip(source.fetch(shown), masks, strict=True)):
+            show(rows[0, place], image)
+            show(rows[1, place], palette[mask].permute(2, 0, 1))
+        name_row(rows[0, 0], name)
+        name_row(rows[1, 0], "mask")
+    patches = [Patch(color=(palette[number] / 255).tolist()) for number in range(len(task.class_names))]
+    figure.legend(patches, task.class_names, loc="lower center", ncol=len(patches), fontsize=FONT_SIZE, frameon=False)
+    figure.subplots_adjust(wspace=0.06, hspace=0.06, bottom=0.07)
+    save(figure, "textured_scenes.png", dots_per_inch=90)
 
 
 def draw_corruptions(image: Tensor, name: str) -> None:
@@ -308,6 +329,8 @@ def main() -> None:
     draw_rotation(train)
     draw_shortcut(train)
     draw_scenario({"train": train} | {split.name: split.source for split in splits.ood})
+    scenes = load_splits(DataConfig(scenario="textured_scenes"), seed=0, task=Segmentation)
+    draw_textured_scenes({"train": scenes.train.source} | {split.name: split.source for split in scenes.ood})
     draw_corruptions(one_of_each(train)[5:6], "corruptions_digit.png")
     draw_corruptions(photograph(64), "corruptions_photograph.png")
     photo = Photograph(96)

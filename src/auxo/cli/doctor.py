@@ -87,10 +87,10 @@ def _print_data_places() -> None:
     """Print where scenarios look for images."""
     root = os.environ.get("AUXO_DATA")
     if root is None:
-        print("data: AUXO_DATA is not set; scenarios other than digits come from --data.root or the Hugging Face hub")
+        print("data: AUXO_DATA is not set; scenarios of known sets come from --data.root or the Hugging Face hub")
     else:
         place = Path(root)
         found = sorted(path.parent.name for path in place.glob("*/train.parquet")) if place.is_dir() else []
         print(f"data: AUXO_DATA={root} has {', '.join(found) or 'no <name>/train.parquet'}")
     cache = importlib.import_module("datasets.config").HF_DATASETS_CACHE
-    print(f"data: the Hugging Face cache is {cache}; digits needs no download")
+    print(f"data: the Hugging Face cache is {cache}; digits needs no download, nor does textured_scenes")

@@ -48,6 +48,9 @@ def _draw_balanced(source: AbstractSource, kinds: Column | None, size: int, seed
     """Draw positions with the same number from every stratum, such as a class, to within one; sorted."""
     numbers, names = kinds or Column(torch.zeros(len(source), dtype=torch.int64), ())
     what = "class" if names else "kind"
+    if kinds is None and size > len(source):
+        got, fix = f"{size} for {len(source)} in '{source.name}'", "ask for fewer with --data.num-labelled (None: all)"
+        raise DataError("data.num-labelled of no more than the training images", got, fix)
     present, strata, counts = numbers.unique(return_inverse=True, return_counts=True)
     num_strata = len(counts)
     if size < num_strata:

@@ -294,3 +294,8 @@ def test_keep_hidden__classes__stay_as_a_column() -> None:
     hidden = hide_targets(make_splits(), 8, seed=0, keep_hidden=True).unlabelled.source
     assert (hidden.columns["label"].values == -1).all()
     assert torch.equal(hidden.columns["hidden_label"].values, make_splits().train.source.columns["label"].values)
+
+
+def test_load_splits__more_labelled_than_there_are__is_refused(tmp_path: Path, write_pairs: Write) -> None:
+    with pytest.raises(DataError, match=r"no more than the training images, got 25 for 24 in 'pairs'"):
+        write_bands(write_pairs, tmp_path / "pairs", num_labelled=25)

@@ -10,6 +10,7 @@ from auxo.data.columns import shorten
 from auxo.data.config import DataConfig
 from auxo.data.mask_legend import CLASSES, MaskEntry, MaskLegend, number_names, read_legend
 from auxo.data.masks import EncodedMasks, find_indices
+from auxo.data.readers.folder import IMAGES
 from auxo.data.readers.kept import LEAVE_OUT, KeptImages
 from auxo.data.readers.listing import HUB_PREFIX, Listing
 from auxo.data.sources import AbstractSource
@@ -112,9 +113,11 @@ def _find_table(spec: str, config: DataConfig) -> _Table | None:
     if spec.startswith(HUB_PREFIX) or is_outside(spec):
         return None
     place = Path(spec).expanduser()
-    beside = (place if place.is_dir() else place.parent) / CLASSES
-    if beside.is_file():
-        return _Table(read_legend(beside), str(beside))
+    folder = place if place.is_dir() else place.parent
+    within = [each.parent for each in (folder, *folder.parents) if each.name == IMAGES]
+    for beside in (each / CLASSES for each in (folder, *within)):
+        if beside.is_file():
+            return _Table(read_legend(beside), str(beside))
     return _read_parquet_names(place)
 
 

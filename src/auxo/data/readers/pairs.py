@@ -2,12 +2,27 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from auxo.data.config import Unknown
 from auxo.data.readers.folder import IMAGES, MASKS, add_columns, list_tree, list_visible
 from auxo.data.readers.kept import LEAVE_OUT
 from auxo.data.readers.listing import FileImages, Listing
 from auxo.errors import DataError
+
+
+class PairFolders(NamedTuple):
+    """Where pairs are.
+
+    Args:
+        images: folder of the images.
+        masks: folder of the masks.
+        both: the folder that has both, and tables about them.
+    """
+
+    images: Path
+    masks: Path
+    both: Path
 
 
 def read_pairs(
@@ -20,20 +35,21 @@ def read_pairs(
 ) -> Listing:
     """List the images of ``root/images`` and below, each with the mask of the same name in ``root/masks``.
 
-    The folder of the masks may also be called ``annotations`` or ``labels``. Suffixes do not count; folders below do.
+    The folder of the masks may also be called ``annotations`` or ``labels``. Suffixes do not count; folders below do. A
+    folder within the folder of images, such as ``street/images/train``, goes with the same one of the masks.
 
     Args:
-        root: the folder.
+        root: the folder, or one of images with masks of the same name elsewhere.
         name: see :class:`auxo.data.sources.AbstractSource`.
-        path_column: column of ``labels.csv`` that has the path of each image from ``root``.
-        columns: further columns, read from ``root/labels.csv``.
+        path_column: column of ``labels.csv`` that has the path of each image from there.
+        columns: further columns, read from ``labels.csv`` in the folder of both.
         unknown: whether a mask without an image is refused, or left out.
 
     Raises:
         DataError: a folder is missing or empty, two files of it differ in the suffix alone, a mask has no image, or the
             table fits the images badly.
     """
-    images, masks = _find_folders(root)
+    images, masks, both = find_folders(root)
     files = list_tree(images)
     image_of, mask_of = _key_files(files, images), _key_files(list_tree(masks), masks)
     lonely = [file for key, file in mask_of.items() if key not in image_of]
@@ -49,7 +65,7 @@ def read_pairs(
         unmasked=tuple(row for row, key in enumerate(keys) if key not in mask_of),
         notes=(f"left out {len(lonely)} masks of '{name}' that have no image",) if lonely else (),
     )
-    return add_columns(listing, root, files, path_column, columns)
+    return add_columns(listing, both, files, path_column, columns)
 
 
 def find_images(root: Path) -> Path:
@@ -58,17 +74,24 @@ def find_images(root: Path) -> Path:
     return root / IMAGES if has_masks and (root / IMAGES).is_dir() else root
 
 
-def _find_folders(root: Path) -> tuple[Path, Path]:
-    """Return the folders of images and of masks."""
+def find_folders(root: Path) -> PairFolders:
+    """Return the folders of images and of masks that a folder has, or is one of.
+
+    Raises:
+        DataError: it has none, or several of masks.
+    """
+    parts = [each for each in (root, *root.parents) if each.name == IMAGES]
+    for both, below in [(root, Path()), *((part.parent, root.relative_to(part)) for part in parts)]:
+        masks = [both / folder / below for folder in MASKS if (both / folder / below).is_dir()]
+        if (both / IMAGES / below).is_dir() and masks:
+            if len(masks) > 1:
+                got = f"{' and '.join(str(each) for each in masks)}"
+                raise DataError("one folder of masks", got, "move one of them away")
+            return PairFolders(both / IMAGES / below, masks[0], both)
     folders = [entry.name for entry in list_visible(root) if entry.is_dir()]
-    masks = [folder for folder in MASKS if folder in folders]
-    if IMAGES not in folders or not masks:
-        fix = "pair every image with a mask of the same name; folders of classes want --task.name classification"
-        shown = ", ".join(folders) if folders else "no folders"
-        raise DataError(f"the folders {IMAGES} and {MASKS[0]} (or {', '.join(MASKS[1:])})", f"{shown} in {root}", fix)
-    if len(masks) > 1:
-        raise DataError("one folder of masks", f"{' and '.join(masks)} in {root}", "move one of them away")
-    return root / IMAGES, root / masks[0]
+    fix = "pair every image with a mask of the same name; folders of classes want --task.name classification"
+    shown = ", ".join(folders) if folders else "no folders"
+    raise DataError(f"the folders {IMAGES} and {MASKS[0]} (or {', '.join(MASKS[1:])})", f"{shown} in {root}", fix)
 
 
 def _key_files(files: Sequence[Path], folder: Path) -> dict[str, Path]:

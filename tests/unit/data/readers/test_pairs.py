@@ -85,7 +85,7 @@ def test_read_pairs__folders_of_classes__says_what_pairs_are(tmp_path: Path) -> 
 
 def test_read_pairs__two_folders_of_masks__are_refused(root: Path) -> None:
     (root / "labels").mkdir()
-    with pytest.raises(DataError, match="one folder of masks, got masks and labels in"):
+    with pytest.raises(DataError, match=r"one folder of masks, got .*street/masks and .*street/labels: move"):
         read(root)
 
 
@@ -108,3 +108,19 @@ def test_read_unlabelled__pairs_or_plain_folder__has_hidden_masks(root: Path, ha
     assert len(source) == 12
     assert source.vocabulary == {"mask": ()}
     assert (source.fetch_targets(torch.arange(12))["mask"] == 255).all()
+
+
+def test_read_pairs__folder_within_the_images__goes_with_that_of_the_masks(tmp_path: Path, write_pairs: Write) -> None:
+    root = write_pairs(tmp_path / "street")
+    (root / "classes.csv").write_text("name,index\nsky,0\ntree,1\nroad,2\n")
+    for folder in ("images", "masks"):
+        for part, numbers in (("train", range(8)), ("val", range(8, 12))):
+            (root / folder / part).mkdir()
+            for i in numbers:
+                (root / folder / f"{i:03d}.png").rename(root / folder / part / f"{i:03d}.png")
+    source = read(root / "images" / "train")
+    assert len(source) == 8
+    assert source.name == "images-train"
+    assert source.vocabulary["mask"] == ("sky", "tree", "road")
+    assert len(read(root / "images")) == 12
+    assert len(read(root)) == 12
