@@ -48,7 +48,8 @@ class DataConfig(Options):
     """Number of training images, drawn with the class proportions kept; default the scenario's own, or all."""
     num_labelled: Annotated[int | None, Range(low=2)] = None
     """Training images that keep their label, the same number of every class, or any where the task has masks; all
-    training images are also used without labels, by methods that train on such. Ignored once unlabelled is given."""
+    training images are also used without labels, by methods that train on such. Default the scenario's own, or all;
+    ignored once unlabelled is given."""
     keep_hidden: bool = False
     """Keep what num_labelled hides in the unlabelled images under another name, hidden_mask for masks: for upper bounds
     alone, that are allowed to look."""

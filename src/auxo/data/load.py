@@ -56,7 +56,7 @@ def load_splits(
         task=task,
     )
     splits = replace(splits, train=TrainSplit(train))
-    num_labelled = config.num_labelled if splits.unlabelled is None else None
+    num_labelled = _choose_labelled(config, len(train)) if splits.unlabelled is None else None
     if num_labelled is not None:
         labelled_seed = derive_seed(seed, "split", "num_labelled")
         splits = hide_targets(splits, num_labelled, seed=labelled_seed, keep_hidden=config.keep_hidden)
@@ -92,6 +92,14 @@ def _build_scenario(config: DataConfig, seed: int, task: type[AbstractTask]) -> 
     stored = store([*own, *_read_own_unlabelled(config, task)], config)
     elsewhere = (*(split.source for split in splits.ood), *stored[: len(own)])
     return replace(splits, ood=ood_splits(elsewhere), unlabelled=_wrap_unlabelled(stored[len(own) :]))
+
+
+def _choose_labelled(config: DataConfig, num_train: int) -> int | None:
+    """Return how many training images keep their targets: as asked, else the scenario's own number, else all."""
+    if config.num_labelled is not None or config.train is not None:
+        return config.num_labelled
+    own: int | None = getattr(registry.load("data.scenarios", config.scenario), "NUM_LABELLED", None)
+    return None if own is None else min(own, num_train)
 
 
 def _read_own_unlabelled(config: DataConfig, task: type[AbstractTask]) -> list[AbstractSource]:

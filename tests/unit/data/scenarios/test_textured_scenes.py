@@ -27,6 +27,17 @@ def test_build__number_size_and_labels__are_as_asked() -> None:
     assert (targets["hidden_mask"] < 6).all()
 
 
+def test_load_splits__number_of_masks__is_the_scenarios_own_unless_asked() -> None:
+    def count_labelled(**options: object) -> tuple[int, bool]:
+        config = DataConfig(scenario="textured_scenes", image_size=16, **options)
+        splits = load_splits(config, seed=0, task=Segmentation)
+        return len(splits.train.source), splits.unlabelled is not None
+
+    assert count_labelled() == (10, True)
+    assert count_labelled(num_train=4) == (4, True)
+    assert count_labelled(num_labelled=200) == (200, True)
+
+
 def test_build__fewer_images__are_among_more() -> None:
     few, many = (
         build(DataConfig(num_train=count, image_size=16), seed=0, task=Segmentation).train.source.content_hashes()
