@@ -12,8 +12,8 @@ Made by auxo itself from random numbers: no photographs. Every image has six reg
 points, and every region one of six textures (five gratings and a chequered one). Colour and contrast are drawn anew for
 every image, and a colour for every texture of an image, so that colours tell the regions of one image apart and say
 nothing of what they are: textures have to be learned across images. 200 to train, of which 10 keep their masks unless
-data.num_labelled says otherwise, 50 to validate, 100 to test. strong-tints: 100 scenes whose textures are coloured three
-times as strongly. turned: 100 scenes, each turned by up to 20 degrees to either side. No scene is in two sets."""
+data.num_labelled says otherwise, 50 to validate, 100 to test. strong-tints: 100 scenes whose textures are coloured
+three times as strongly. turned: 100 scenes, each turned by up to 20 degrees to either side. No scene is in two sets."""
 
 NUM_LABELLED = 10
 """Training images that keep their masks, where data.num_labelled does not say it."""
