@@ -14,11 +14,12 @@ class Observation(NamedTuple):
     """A prediction and the features it was made from.
 
     Args:
-        logits: of the head to be used; shape ``(batch, classes)``.
+        logits: of the head to be used; shape ``(batch, outputs)``, with height and width after it where targets have
+            places.
         features: pooled vectors and named maps of the backbone that was called.
     """
 
-    logits: Float[Tensor, "batch classes"]
+    logits: Float[Tensor, "batch outputs ..."]
     features: Features
 
 

@@ -1,6 +1,8 @@
 """Images of what a trained model looks at (Grad-CAM) and how it arranges its inputs (t-SNE), with their numbers."""
 
 from auxo.evaluation import Observation, observe
+from auxo.explain.answer_figure import lay_over
+from auxo.explain.answers import ShownAnswer, rank_answers, show_answers
 from auxo.explain.arrangement import PointMap, arrange
 from auxo.explain.attention import AttentionGrid, attend
 from auxo.explain.config import ExplainConfig
@@ -21,6 +23,7 @@ __all__ = [
     "GroupSaliency",
     "Observation",
     "PointMap",
+    "ShownAnswer",
     "Subject",
     "arrange",
     "attend",
@@ -29,5 +32,8 @@ __all__ = [
     "embed",
     "explain",
     "grad_cam",
+    "lay_over",
     "observe",
+    "rank_answers",
+    "show_answers",
 ]

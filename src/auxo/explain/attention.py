@@ -128,7 +128,7 @@ def _explain_batch(
     made = []
     for place, index in enumerate(inputs.indices.tolist()):
         row = subject.row(index, int(answers.predicted[place]))
-        attention = _enlarge_map(relative[place], covered, (int(height), int(width)))
+        attention = enlarge_map(relative[place], covered, (int(height), int(width)))
         explained = int(classes[place])
         row |= {
             "explained": names[explained],
@@ -142,7 +142,7 @@ def _explain_batch(
     return made
 
 
-def _enlarge_map(
+def enlarge_map(
     attention: Float[Tensor, "rows columns"], covered: tuple[int, int], size: tuple[int, int]
 ) -> Float[Tensor, "height width"]:
     """Return a map at the size of the image, bilinearly, in the middle that it covers; nothing outside."""

@@ -1,5 +1,6 @@
 """What to show of a trained model, and which images that means."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Annotated, Literal
@@ -25,11 +26,13 @@ class ExplainConfig(Options):
     """What to show."""
 
     per_class: Annotated[int, Range(low=1, high=_MAX_PER_CLASS)] = 3
-    """Images of each class in the Grad-CAM grid, drawn by the seed; all where a class has fewer."""
+    """Images of each class in the Grad-CAM grid, drawn by the seed; all where a class has fewer. Where every pixel has
+    a class: of the images that are answered worst, as most are, and best, so many each."""
     num_points: Annotated[int, Range(low=2)] = 1000
     """Most images on the t-SNE map; of more, a draw that keeps the proportions of the classes."""
     classes: tuple[str, ...] = ()
-    """Names of the classes to show, at most 28; by default all that have images, or the first 10 of them."""
+    """Names of the classes to show, at most 28; by default all that have images, or the first 10 of them. Where every
+    pixel has a class: whose evidence is shown, the first of them that an image has."""
     layer: str | None = None
     """Map that Grad-CAM looks at, such as stage3; default the last with at least 4 pixels on both sides."""
     explained: Annotated[Literal["predicted", "label"], tyro.conf.arg(name="class")] = "predicted"
@@ -48,6 +51,24 @@ class ExplainConfig(Options):
             if not is_valid:
                 raise ConfigError(expected, str(got), "choose others")
 
+    def check_places(self, names: Sequence[str]) -> None:
+        """Refuse options that say nothing where every pixel is answered, and classes that are not there.
+
+        Args:
+            names: of the classes of pixels; none where they have quantities.
+
+        Raises:
+            ConfigError: such an option was given, or there is no such class.
+        """
+        for option in ("num_points", "explained", "perplexity"):
+            value, default = getattr(self, option), getattr(type(self), option)
+            if value != default:
+                shown = "class" if option == "explained" else option.replace("_", "-")
+                got = f"--{shown} {value} where every pixel is answered"
+                raise ConfigError(f"--{shown} with a task of one class per image", got, "leave it out")
+        for name in self.classes:
+            _check_name(name, names)
+
     def choose_classes(self, right: Column, *, source: str) -> list[int]:
         """Return the numbers of the classes to show, each of which has an image.
 
@@ -63,9 +84,7 @@ class ExplainConfig(Options):
         if not self.classes:
             return [number for number, count in enumerate(counts) if count][:_DEFAULT_CLASSES]
         for name in self.classes:
-            if name not in right.names:
-                near = get_close_matches(name, right.names, n=3) or right.names[:3]
-                raise ConfigError("names of classes", repr(name), f"did you mean {', '.join(near)}?")
+            _check_name(name, right.names)
             if not counts[right.names.index(name)]:
                 raise DataError(f"images of '{name}' in '{source}'", "none", "name another class")
         return [right.names.index(name) for name in self.classes]
@@ -90,3 +109,10 @@ class ExplainConfig(Options):
         seed = derive_seed(self.seed, "explain", "points")
         (part,) = stratified_indices(right.values[places], [self.num_points], seed=seed)
         return places[part]
+
+
+def _check_name(name: str, names: Sequence[str]) -> None:
+    """Refuse what is no name of a class."""
+    if name not in names:
+        near = get_close_matches(name, names, n=3) or names[:3]
+        raise ConfigError("names of classes", repr(name), f"did you mean {', '.join(near)}?")

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from auxo.explain.answer_figure import draw_answers
+from auxo.explain.answers import find_evidence, rank_answers, score_images, show_answers
 from auxo.explain.arrangement import arrangement
 from auxo.explain.attention import attention_grid
 from auxo.explain.config import ExplainConfig
@@ -18,7 +20,8 @@ class Explanation(NamedTuple):
 
     Args:
         files: contents of ``tsne.jsonl``, ``tsne.png`` and, where the model has a class head, ``gradcam.jsonl`` and
-            ``gradcam.png``, by name; ``values.jsonl`` where the method tells numbers of each image.
+            ``gradcam.png``, by name; ``values.jsonl`` where the method tells numbers of each image. Where every pixel
+            is answered, ``answers.jsonl`` and ``answers.png``.
         notes: lines for the terminal.
     """
 
@@ -39,6 +42,9 @@ class Explanation(NamedTuple):
 def explain(subject: Subject, config: ExplainConfig) -> Explanation:
     """Return Grad-CAM maps and a t-SNE map of a model on a set of images.
 
+    Where every pixel is answered: the images that are answered worst, as most are, and best, beside their right
+    answers, with where the network is in doubt, and where the evidence for one class lies.
+
     Grad-CAM asks what speaks for a class: a model without a class head has the t-SNE map alone. Equal seeds give equal
     files on one machine.
 
@@ -47,14 +53,16 @@ def explain(subject: Subject, config: ExplainConfig) -> Explanation:
         config: what to show.
 
     Raises:
-        ConfigError: the task has not one class per image, no such class or layer, a perplexity that is too large, or
-            fewer points than classes.
+        ConfigError: the task has neither one class per image nor answers that are images, no such class or layer, a
+            perplexity that is too large, or fewer points than classes.
         DataError: too few images, or features that do not differ.
         NonFiniteError: the weights have diverged.
 
     Cost: one forward pass of every image and one backward pass of those in the grid; t-SNE of 1,000 images takes
     some seconds on one core.
     """
+    if subject.reader.task.targets[0].has_places:
+        return _explain_places(subject, config)
     names = subject.right.names
     classes = config.choose_classes(subject.right, source=subject.source.name)
     drawings = {"gradcam": attention_grid(subject, classes, config)} if subject.predicts else {}
@@ -72,6 +80,36 @@ def explain(subject: Subject, config: ExplainConfig) -> Explanation:
     if not config.classes and len(classes) < len(names):
         notes.append(f"classes: {len(classes)} of {len(names)}; --classes names others")
     return Explanation(files, notes)
+
+
+def _explain_places(subject: Subject, config: ExplainConfig) -> Explanation:
+    """Return what :func:`explain` does where every pixel is answered."""
+    task = subject.reader.task
+    subject.reader.require_head()
+    config.check_places(task.targets[0].names)
+    scores = score_images(subject)
+    ranked = rank_answers(subject, scores, num_images=config.per_class)
+    shown = show_answers(subject, ranked, scores)
+    if task.targets[0].names:
+        shown = find_evidence(subject, shown, layer=config.layer, classes=config.classes)
+    below = ["doubt: entropy of the probabilities, from none (black) to that of guessing (yellow)"] * any(
+        each.doubt is not None for each in shown
+    )
+    below += ["evidence: Grad-CAM for the class at the right, from none to the most in this image"] * any(
+        each.evidence is not None for each in shown
+    )
+    count = len(subject.source)
+    image = draw_answers(
+        shown,
+        task.legend,
+        title=f"Answers of {subject.run}, split {subject.split}: by {task.primary} of each of its {count} images",
+        caption="\n".join(below),
+    )
+    settings = {"kind": "settings", "run": subject.run, "split": subject.split, "measure": task.primary}
+    rows = [settings, *(each.to_row(subject.split, task.primary) for each in shown)]
+    best = max(shown, key=lambda each: each.value)
+    note = f"answers: {len(shown)} of {count} images, the worst {shown[0].said}, the best {best.said} of {task.primary}"
+    return Explanation({"answers.jsonl": _write_lines(rows), "answers.png": image}, [note])
 
 
 def _write_lines(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#888888")
 _MARKERS = ("o", "^", "s", "D")
 _RIGHT, _WRONG = "#0072B2", "#D55E00"
-_FONT_SIZE = 8
+FONT_SIZE = 8
 _DOTS_PER_INCH = 150
 _LINE, _LETTER = 0.17, 0.075  # inches: height of a line of the title, and a width that most of its letters stay below
 _LONGEST_NAME = 20  # letters of a class's name that fit on a line beside the points
@@ -72,7 +72,7 @@ def draw_attention(rows: Sequence[Sequence[Attention]], *, title: str, caption: 
     pairs = max(map(len, rows))
     block_width = margin + pairs * (2 * side + 0.1)
     width = max(num_blocks * block_width, 7.0) + 0.1
-    titles = _break_title(title, width - 0.2)
+    titles = break_title(title, width - 0.2)
     head = 0.18 + len(titles) * _LINE
     height = head + lines * (side + gap) + foot
     figure = Figure(figsize=(width, height))
@@ -88,17 +88,17 @@ def draw_attention(rows: Sequence[Sequence[Attention]], *, title: str, caption: 
             (left - 0.08) / width,
             1 - (top + side / 2) / height,
             _fold_name(name),
-            fontsize=_FONT_SIZE,
+            fontsize=FONT_SIZE,
             ha="right",
             va="center",
         )
         for column, shown in enumerate(row):
             start = left + column * (2 * side + 0.1)
             _show_pair(axes_at(start, top), axes_at(start + side, top), shown)
-    figure.text(0.5, 1 - 0.12 / height, "\n".join(titles), fontsize=_FONT_SIZE + 1.5, ha="center", va="top")
-    figure.text(0.5, 0.12 / height, caption, fontsize=_FONT_SIZE, ha="center", va="bottom")
+    figure.text(0.5, 1 - 0.12 / height, "\n".join(titles), fontsize=FONT_SIZE + 1.5, ha="center", va="top")
+    figure.text(0.5, 0.12 / height, caption, fontsize=FONT_SIZE, ha="center", va="bottom")
     _add_scale(figure, width, height, above=0.29 + 0.13 * lines_below)
-    return _save_png(figure)
+    return save_png(figure)
 
 
 def _show_pair(plain: "Axes", covered: "Axes", shown: Attention) -> None:
@@ -133,7 +133,7 @@ def _show_pair(plain: "Axes", covered: "Axes", shown: Attention) -> None:
     if shown.is_partly_covered:
         _draw_outline(covered, (left - 0.5, top - 0.5), columns, rows)
     if not is_right:
-        plain.set_title(f"taken for {shown.predicted}", fontsize=_FONT_SIZE - 1.5, pad=2, loc="left", color=_WRONG)
+        plain.set_title(f"taken for {shown.predicted}", fontsize=FONT_SIZE - 1.5, pad=2, loc="left", color=_WRONG)
 
 
 def _draw_outline(axes: "Axes", corner: tuple[float, float], width: int, height: int) -> None:
@@ -151,7 +151,7 @@ def _add_scale(figure: "Figure", width: float, height: float, *, above: float) -
     axes.set_xticks([])
     axes.set_yticks([])
     for x, text, side in ((-0.02, "no evidence", "right"), (1.02, "the most in this image", "left")):
-        axes.text(x, 0.5, text, transform=axes.transAxes, fontsize=_FONT_SIZE, ha=side, va="center")
+        axes.text(x, 0.5, text, transform=axes.transAxes, fontsize=FONT_SIZE, ha=side, va="center")
 
 
 def draw_points(
@@ -184,7 +184,7 @@ def draw_points(
     if any(place is None for place in places):
         caption += "\na class that is named in the legend alone is outnumbered wherever it lies"
     width, side, foot = 8.2, 5.61, 0.4 + 0.13 * (1 + caption.count("\n"))  # inches
-    titles = _break_title(title, 0.77 * width)
+    titles = break_title(title, 0.77 * width)
     height = foot + side + 0.16 + len(titles) * _LINE
     figure = Figure(figsize=(width, height))
     axes = figure.add_axes((0.02, foot / height, 0.77, side / height))
@@ -194,17 +194,17 @@ def draw_points(
         handles.append(axes.scatter([], [], s=30, c=group.colour, marker=group.marker, label=group.folded))
         if place is not None:
             outline = [withStroke(linewidth=3, foreground="white")]
-            size, (x, y) = _FONT_SIZE + 1, place
+            size, (x, y) = FONT_SIZE + 1, place
             axes.text(x, y, group.folded, fontsize=size, ha="center", va="center", zorder=4, path_effects=outline)
     if is_right is not None:
         label = "taken for\nanother class"
         handles.append(axes.scatter([], [], s=30, c="white", edgecolors="black", linewidths=1.1, label=label))
-    axes.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=_FONT_SIZE, frameon=False)
+    axes.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=FONT_SIZE, frameon=False)
     axes.set_xticks([])
     axes.set_yticks([])
-    axes.set_title("\n".join(titles), fontsize=_FONT_SIZE + 1.5)
-    figure.text(0.405, (foot - 0.1) / height, caption, fontsize=_FONT_SIZE, ha="center", va="top")
-    return _save_png(figure)
+    axes.set_title("\n".join(titles), fontsize=FONT_SIZE + 1.5)
+    figure.text(0.405, (foot - 0.1) / height, caption, fontsize=FONT_SIZE, ha="center", va="top")
+    return save_png(figure)
 
 
 class _Group(NamedTuple):
@@ -265,7 +265,7 @@ def _place_of_name(
     return place if 2 * of_class[around].sum() >= len(around) else None
 
 
-def _break_title(title: str, inches: float) -> list[str]:
+def break_title(title: str, inches: float) -> list[str]:
     """Return the lines of a title that has so much room."""
     return textwrap.wrap(title, max(1, int(inches / _LETTER))) or [""]
 
@@ -275,7 +275,7 @@ def _fold_name(name: str) -> str:
     return name.replace("_", "\n").replace(" ", "\n")
 
 
-def _save_png(figure: "Figure") -> bytes:
+def save_png(figure: "Figure") -> bytes:
     """Return a figure as a PNG without date and version, so that equal figures are equal bytes."""
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=_DOTS_PER_INCH, facecolor="white", metadata={"Software": None})

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.nn import functional
 
 from auxo.errors import ConfigError
 from auxo.evaluation import observe
@@ -43,12 +44,15 @@ def grad_cam(
 ) -> Float[Tensor, "batch map_height map_width"]:
     """Return ``ReLU(sum_k a_k A_k)``: the map's channels ``A_k``, weighted by how much they raise a class's logit.
 
-    ``a_k`` is the mean over the pixels of the gradient of the logit by ``A_k``. The method must be in evaluation mode,
-    where the logits of an image depend on that image alone.
+    ``a_k`` is the mean over the pixels of the gradient of the logit by ``A_k``. Where every pixel has logits, that is
+    their mean over the pixels that are given the class; the map is 0 where none is. The method must be in evaluation
+    mode, where the logits of an image depend on that image alone.
 
     Source: Selvaraju, Cogswell, Das, Vedantam, Parikh, Batra, Grad-CAM: Visual Explanations from Deep Networks via
         Gradient-based Localization, ICCV 2017, Eqs. 1 and 2 (https://arxiv.org/abs/1610.02391), as computed by captum
-        (https://github.com/pytorch/captum).
+        (https://github.com/pytorch/captum). Of pixels: Vinogradova, Dibrov, Myers, Towards Interpretable Semantic
+        Segmentation via Gradient-weighted Class Activation Mapping, AAAI 2020 (https://arxiv.org/abs/2002.11434), with
+        a mean for the sum over pixels.
 
     Args:
         method: gives the logits by ``predict``.
@@ -74,7 +78,7 @@ def grad_cam(
         if not logits.requires_grad:
             fix = "compute them without torch.no_grad()"
             raise ConfigError("logits with gradients", f"none from {type(method).__name__}.predict", fix)
-        return logits
+        return logits if logits.dim() == 2 else _average_regions(logits)
 
     # The inputs ask for gradients so that the graph begins below the map also where the backbone is frozen.
     inputs = images.detach().clone().requires_grad_()
@@ -86,6 +90,12 @@ def grad_cam(
         fix = "choose another --layer"
         raise ConfigError("a layer that the prediction is computed from", repr(layer), fix) from error
     return maps.detach().squeeze(1)
+
+
+def _average_regions(logits: Float[Tensor, "batch classes height width"]) -> Float[Tensor, "batch classes"]:
+    """Return the mean logit of every class over the pixels that are given it; 0 of classes that none is given."""
+    is_given = functional.one_hot(logits.detach().argmax(1), logits.shape[1]).movedim(-1, 1)
+    return (logits * is_given).sum((2, 3)) / is_given.sum((2, 3)).clamp(min=1)
 
 
 class _Probe(nn.Module):

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+_MANY = 100_000  # from so many counts in a table shares are read more easily
+
 
 @dataclass(frozen=True)
 class Chart:
@@ -89,14 +91,15 @@ class Numbers:
 
 @dataclass(frozen=True)
 class Confusion:
-    """How often images of a class are predicted as which.
+    """How often images, or pixels, of a class are predicted as which.
 
     Args:
         title: the set.
         summary: a sentence.
         answers: of rows and columns.
-        counts: one row per true class; images predicted as each class.
+        counts: one row per true class; how many are predicted as each class.
         is_open: shown at once.
+        counted: what is counted.
     """
 
     title: str
@@ -104,7 +107,13 @@ class Confusion:
     answers: Sequence[str]
     counts: Sequence[Sequence[int]]
     is_open: bool
+    counted: str = "images"
     kind: str = "confusion"
+
+    @property
+    def is_in_percent(self) -> bool:
+        """Whether cells show shares of their rows, as counts of many digits are not read."""
+        return sum(map(sum, self.counts)) >= _MANY
 
     def share(self, row: int, column: int) -> float:
         """Return a cell's percentage of its row's images; 0 for a class without any."""
@@ -191,7 +200,40 @@ class ImageGrid:
     kind: str = "images"
 
 
-Block: TypeAlias = Legend | Charts | Numbers | Confusion | Points | ExplainedImages | ImageGrid
+@dataclass(frozen=True)
+class AnsweredImage:
+    """An image beside its right answer and the given one.
+
+    Args:
+        addresses: data URIs of image, right answer, given answer, and where there is one of the doubt.
+        texts: what each of them is.
+        caption: below.
+    """
+
+    addresses: Sequence[str]
+    texts: Sequence[str]
+    caption: str
+
+
+@dataclass(frozen=True)
+class AnsweredImages:
+    """Images beside their answers, a row for each.
+
+    Args:
+        title: which images.
+        heads: what the images of a row are.
+        items: one per image.
+        swatches: what the colours stand for: names and CSS colours.
+    """
+
+    title: str
+    heads: Sequence[str]
+    items: Sequence[AnsweredImage]
+    swatches: Sequence[tuple[str, str]]
+    kind: str = "answered_images"
+
+
+Block: TypeAlias = Legend | Charts | Numbers | Confusion | Points | ExplainedImages | ImageGrid | AnsweredImages
 
 
 @dataclass(frozen=True)

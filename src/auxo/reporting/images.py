@@ -36,9 +36,17 @@ def sprite_of(images: UInt8[Tensor, "n channels height width"]) -> Sprite:
     return Sprite(_encode_uri(sheet.numpy()), columns, rows)
 
 
-def image_uri(pixels: UInt8[np.ndarray, "channels height width"]) -> str:
-    """Return an image, at most 96 pixels high and wide."""
-    return _encode_uri(_move_colours_last(pixels, _LARGEST_SIDE))
+def image_uri(pixels: UInt8[np.ndarray, "channels height width"], *, side: int = _LARGEST_SIDE) -> str:
+    """Return an image, at most so many pixels high and wide."""
+    return _encode_uri(_move_colours_last(pixels, side))
+
+
+def heat_uri(values: Float[np.ndarray, "height width"], *, side: int = _LARGEST_SIDE) -> str:
+    """Return values in [0, 1] as an image from black to yellow, at most so many pixels high and wide."""
+    from matplotlib import colormaps
+
+    colours = np.rint(255 * colormaps["inferno"](values)[..., :3]).astype(np.uint8)
+    return image_uri(np.moveaxis(colours, -1, 0), side=side)
 
 
 def covered_uri(shown: Attention) -> str:

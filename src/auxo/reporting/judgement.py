@@ -1,7 +1,7 @@
 """What a run's model says of the run's own sets now: confusions, reliability, Grad-CAM and t-SNE."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -10,7 +10,17 @@ from jaxtyping import Int
 from auxo.data import AbstractSource, EvaluationSplit, Splits, TrainSplit
 from auxo.errors import ConfigError, DataError, NonFiniteError, ShapeError
 from auxo.evaluation import BINS, Reader, ShiftCurve, group_images, shift_set
-from auxo.explain import AttentionGrid, ExplainConfig, PointMap, Subject, arrange, attend
+from auxo.explain import (
+    AttentionGrid,
+    ExplainConfig,
+    PointMap,
+    ShownAnswer,
+    Subject,
+    arrange,
+    attend,
+    rank_answers,
+    show_answers,
+)
 from auxo.reporting.run_record import RunRecord
 from auxo.runs.model import TrainedModel, load_model, splits_of
 from auxo.runs.results import EvaluationRow
@@ -40,14 +50,16 @@ class SetJudgement:
     Args:
         name: of the set.
         row: what they add up to.
-        confusion: images of each right answer, by row, that were given each answer, by column; ``None`` for a task
-            without such.
+        confusion: how many of each right answer, by row, were given each answer, by column; ``None`` for a task without
+            such.
+        confused: what the confusion counts, ``images`` or another noun.
         bins: of confidence; none for a task without.
     """
 
     name: str
     row: EvaluationRow
     confusion: Int[np.ndarray, "answers answers"] | None
+    confused: str
     bins: Sequence[Reliability]
 
 
@@ -75,6 +87,25 @@ class LookedAt:
 
 
 @dataclass(frozen=True)
+class ShownSet:
+    """Images of a set beside their answers.
+
+    Args:
+        split: name of the set.
+        n: images of the set.
+        measure: by which they were chosen.
+        answers: worst, middle and best.
+        legend: what colours stand for: red, green and blue, 0..255, by name.
+    """
+
+    split: str
+    n: int
+    measure: str
+    answers: Sequence[ShownAnswer]
+    legend: Mapping[str, tuple[int, int, int]]
+
+
+@dataclass(frozen=True)
 class Judgement:
     """What a model is and what it says of the run's sets now.
 
@@ -86,6 +117,7 @@ class Judgement:
         sets: on each set, or why there is nothing to say.
         looked_at: by Grad-CAM and t-SNE, or why there is nothing to show.
         shifts: of the test set, or of validation where there is none, by further column of the data; or why not.
+        shown: images of that set beside their answers, where answers are images; ``None`` for other tasks.
     """
 
     num_parameters: int
@@ -95,6 +127,7 @@ class Judgement:
     sets: list[SetJudgement] | Omission
     looked_at: LookedAt | Omission
     shifts: Mapping[str, ShiftCurve | Omission] = field(default_factory=dict)
+    shown: ShownSet | Omission | None = None
 
 
 def judge(run: RunRecord, config: ExplainConfig, *, runtime: Runtime, batch_size: int) -> Judgement:
@@ -128,7 +161,9 @@ def judge(run: RunRecord, config: ExplainConfig, *, runtime: Runtime, batch_size
     sets = [_judge_set(reader, split, scores[split.name], head=head) for split in splits.evaluation()]
     main = splits.test or splits.val
     shifts = shift_columns(reader, main, scores[main.name], head=head, train=splits.train)
-    return _make_judgement(model, head, sets, looked_at, shifts)
+    subject = Subject(model, main.source, run.name, main.name, runtime, batch_size)
+    shown = _show_set(subject, scores[main.name], config) if model.task.targets[0].has_places else None
+    return replace(_make_judgement(model, head, sets, looked_at, shifts), shown=shown)
 
 
 def shift_columns(
@@ -177,14 +212,27 @@ def _make_judgement(
 ) -> Judgement:
     """Return a judgement with what the model itself says."""
     size = sum(parameter.numel() for parameter in model.method.parameters())
-    return Judgement(size, model.task.targets[0].names, dict(model.data), head, sets, looked_at, shifts or {})
+    names, data = model.task.targets[0].names, dict(model.data)
+    return Judgement(size, names, data, head, sets, looked_at, shifts or {})
+
+
+def _show_set(subject: Subject, scores: Scores, config: ExplainConfig) -> ShownSet | Omission:
+    """Return images of a set beside their answers, or why there are none."""
+    task = subject.reader.task
+
+    def show() -> ShownSet:
+        ranked = rank_answers(subject, scores, num_images=2 * config.per_class)
+        answers = show_answers(subject, ranked, scores)
+        return ShownSet(subject.split, len(subject.source), task.primary, answers, task.legend)
+
+    return attempt_making(show)
 
 
 def _judge_set(reader: Reader, split: EvaluationSplit, scores: Scores, *, head: str) -> SetJudgement:
     """Return what a head says of a set."""
     task = reader.task
     row = reader.row(split.name, head, scores, split.source.columns)
-    return SetJudgement(split.name, row, task.confusion(scores), task.reliability(scores))
+    return SetJudgement(split.name, row, task.confusion(scores), task.confused, task.reliability(scores))
 
 
 def _look_at_images(

@@ -9,6 +9,7 @@ from auxo.reporting.colours import run_styles
 from auxo.reporting.judgement import Judgement
 from auxo.reporting.run_record import RunRecord, grouped
 from auxo.reporting.sections import (
+    answers_section,
     asked_section,
     attention_section,
     confusion_section,
@@ -47,6 +48,7 @@ def build_page(runs: Sequence[RunRecord], judgements: Sequence[Judgement]) -> Pa
         curves_section(ordered, styles),
         gates_section(ordered),
         metrics_section(ordered, styles),
+        answers_section(ordered, judged),
         confusion_section(ordered, judged),
         reliability_section(ordered, judged, styles),
         pretext_section(ordered, styles),

@@ -69,7 +69,10 @@ class EvaluationRow:
         return measure
 
     def to_record(self) -> dict[str, object]:
-        """Return the row as values that JSON has; ``kind`` is called ``head_kind`` there, a part is a pair."""
+        """Return the row as values that JSON has; ``kind`` is called ``head_kind`` there.
+
+        A part is its number of images and its value, and then the ends of its interval if there is one.
+        """
         return {
             "split": self.split,
             "head": self.head,
@@ -78,7 +81,9 @@ class EvaluationRow:
             "primary": self.primary,
             "chance": self.chance,
             "measures": {name: measure._asdict() for name, measure in self.measures.items()},
-            "parts": {cut: {name: list(part) for name, part in parts.items()} for cut, parts in self.parts.items()},
+            "parts": {
+                cut: {name: _list_part(part) for name, part in parts.items()} for cut, parts in self.parts.items()
+            },
             **({"notes": list(self.notes)} if self.notes else {}),
         }
 
@@ -102,6 +107,11 @@ class EvaluationRow:
             parts={cut: {name: Part(*pair) for name, pair in ps.items()} for cut, ps in record["parts"].items()},
             notes=tuple(record.get("notes", ())),
         )
+
+
+def _list_part(part: Part) -> list[int | float | None]:
+    """Return a part as JSON has it."""
+    return [part.n, part.value] if part.low is None else [part.n, part.value, part.low, part.high]
 
 
 def first_head(rows: Sequence[EvaluationRow]) -> list[EvaluationRow]:

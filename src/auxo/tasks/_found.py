@@ -52,10 +52,14 @@ class Part(NamedTuple):
     Args:
         n: images of the part.
         value: of the measure; ``None`` where the part has no image.
+        low: lower end of a 95 % interval; ``None`` where there is none.
+        high: upper end.
     """
 
     n: int
     value: float | None
+    low: float | None = None
+    high: float | None = None
 
 
 class Measured(NamedTuple):

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol, TypeAlias, cast, runtime
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 from torch.nn import functional
 
@@ -94,6 +94,8 @@ class AbstractTask(ABC):
     """What model hubs call such a task."""
     is_size_fixed: ClassVar[bool] = True
     """Whether a trained network takes images of the size that it was trained with alone."""
+    confused: ClassVar[str] = "images"
+    """What :meth:`confusion` counts."""
     mask_target: ClassVar[str | None] = None
     """The target that a mask beside every image gives, where the task has one; readers then look for masks."""
 
@@ -245,6 +247,26 @@ class AbstractTask(ABC):
         """Return the ranges of confidence that have items, in order; none where a task has no confidence."""
         del scores
         return ()
+
+    def rank_images(self, scores: Scores) -> Float[Tensor, " n"] | None:
+        """Return how well each image alone was answered, the higher the better, by which reports choose what they show.
+
+        By default :meth:`image_values`; ``None`` where nothing says.
+        """
+        return self.image_values(scores)
+
+    def draw_targets(self, targets: Mapping[str, Tensor]) -> list[UInt8[np.ndarray, "height width 3"]] | None:
+        """Return the right answers as images in colours, where :meth:`answers` are images; by default ``None``.
+
+        Reports then show images beside their right and their given answers.
+        """
+        del targets
+        return None
+
+    @property
+    def legend(self) -> Mapping[str, tuple[int, int, int]]:
+        """What colours of answers that are images stand for: red, green and blue, 0..255, by name; by default none."""
+        return {}
 
     def describe(self) -> str:
         """Return what a network does for the task, a sentence of a model card."""

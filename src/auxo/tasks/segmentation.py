@@ -7,19 +7,20 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from auxo.errors import ConfigError, DataError, ShapeError
 from auxo.losses import IGNORE, pixel_cross_entropy_losses
-from auxo.tasks._found import Answer, Measure, Measured, Part
+from auxo.tasks._found import Answer, Measure, Measured, Part, paint_numbers
 from auxo.tasks._interface import AbstractTask, Scores, Source, Target
-from auxo.tasks._intervals import bootstrap_sums, bootstrap_weighted
+from auxo.tasks._intervals import Interval, bootstrap_sums, bootstrap_weighted
 from auxo.tasks._palette import choose_colours
 from auxo.tasks._pixel_sums import (
     MEASURES,
     PixelSums,
     check_sums,
+    find_ious,
     find_measures,
     measure_sums,
     read_sums,
@@ -68,6 +69,7 @@ class Segmentation(AbstractTask):
     primary: ClassVar[str] = next(iter(MEASURES))
     hub_tag: ClassVar[str] = "image-segmentation"
     is_size_fixed: ClassVar[bool] = False
+    confused: ClassVar[str] = "pixels"
     mask_target: ClassVar[str | None] = MASK
 
     @classmethod
@@ -160,13 +162,17 @@ class Segmentation(AbstractTask):
         block = columns.get(self.blocks) if self.blocks else None
         clusters = None if block is None else block.values
         measures = measure_sums(sums)
+        of_classes = self._part_by_class(sums)
         if len(sums.nll if clusters is None else clusters.unique()) > 1:
-            ends = bootstrap_sums(find_measures, sums.join(), clusters=clusters)
-            pairs = zip(measures, ends, strict=True)
+            ends = bootstrap_sums(_find_all, sums.join(), clusters=clusters)
+            pairs = zip(measures, ends[: len(measures)], strict=True)
             measures = {name: measures[name]._replace(low=end.low, high=end.high) for name, end in pairs}
-        parts = {_BY_CLASS: self._part_by_class(sums)}
+            own = zip(of_classes, ends[len(measures) :], strict=True)
+            of_classes = {name: _add_interval(of_classes[name], end) for name, end in own}
+        parts = {_BY_CLASS: of_classes}
         for name, column in columns.items():
-            parts[f"{name} (column)" if name == _BY_CLASS else name] = _part_by_column(sums, column)
+            if name != self.blocks:  # which are many and small
+                parts[f"{name} (column)" if name == _BY_CLASS else name] = _part_by_column(sums, column)
         return Measured(measures, parts, tuple(self._write_notes(total, clusters)))
 
     def measure_weighted(
@@ -181,6 +187,19 @@ class Segmentation(AbstractTask):
     def confusion(self, scores: Scores) -> Int[np.ndarray, "classes classes"] | None:
         """Return the pixels of each class, by row, that were given each class, by column; of up to 32 classes."""
         return sum_confusions(scores)
+
+    def rank_images(self, scores: Scores) -> Float[Tensor, " n"]:
+        """Return the mIoU of every image alone; 0 where no pixel of it is known."""
+        return read_sums(scores).mean_iou.nan_to_num(0.0)
+
+    def draw_targets(self, targets: Mapping[str, Tensor]) -> list[UInt8[np.ndarray, "height width 3"]]:
+        """Return masks in the colours of their classes, white where they are to be ignored."""
+        return [paint_numbers(mask, self.palette) for mask in targets[MASK].to(torch.uint8).cpu().numpy()]
+
+    @property
+    def legend(self) -> Mapping[str, tuple[int, int, int]]:
+        """The classes with their colours."""
+        return dict(zip(self.class_names, self.palette, strict=True))
 
     def answer_columns(self) -> tuple[str, ...]:
         """Return the heads of the columns: the part of the image that each class takes."""
@@ -208,6 +227,16 @@ class Segmentation(AbstractTask):
         if clusters is not None:
             notes.append(f"intervals draw whole blocks of images, {len(clusters.unique())} by {self.blocks}")
         return notes
+
+
+def _find_all(rows: Float[Tensor, "sets columns"]) -> Float[Tensor, "sets values"]:
+    """Return all measures and then the intersection over union of every class, of many sets, a row each."""
+    return torch.cat([find_measures(rows), find_ious(rows)], 1)
+
+
+def _add_interval(part: Part, ends: Interval) -> Part:
+    """Return a part with its interval, if it has a value."""
+    return part if part.value is None else part._replace(low=ends.low, high=ends.high)
 
 
 def _part_by_column(sums: PixelSums, column: Column) -> dict[str, Part]:

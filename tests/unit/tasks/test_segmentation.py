@@ -167,7 +167,10 @@ def test_measure__blocks__draws_whole_blocks():
     assert widths[0] == pytest.approx(widths[2])
     assert widths[0] > 2 * widths[1]
     assert "intervals draw whole blocks of images, 3 by video" in blocked.notes
-    assert blocked.parts["video"]["a"].n == 20
+    assert list(blocked.parts) == ["class"]
+    assert plain.parts["video"]["a"].n == 20
+    road = blocked.parts["class"]["road"]
+    assert road.low < road.value < road.high
 
 
 def test_measure__one_image_or_one_block__has_no_interval():

@@ -1,5 +1,6 @@
 """The sections of a report, each computed from the records of runs and from what their models say now."""
 
+from auxo.reporting.sections.answers import answers_section
 from auxo.reporting.sections.asked import asked_section
 from auxo.reporting.sections.cost import cost_section
 from auxo.reporting.sections.curves import curves_section, gates_section, metrics_section
@@ -11,6 +12,7 @@ from auxo.reporting.sections.results import results_section
 from auxo.reporting.sections.shift import describe_drop, draw_shift, shift_section
 
 __all__ = [
+    "answers_section",
     "asked_section",
     "attention_section",
     "confusion_section",

@@ -37,13 +37,14 @@ def confusion_section(runs: Sequence[RunRecord], judgements: Sequence[Judgement]
             parts.append(SectionPart(title, [f"Left out: {judgement.sets.reason}."]))
             continue
         sets = [(each.name, each.confusion) for each in judgement.sets if each.confusion is not None]
+        confused = judgement.sets[0].confused if judgement.sets else "images"
         if not sets:
             continue
         main = next((name for name, _ in sets if name == "test"), sets[0][0])
         blocks: list[Block] = []
         for place, (name, counts) in enumerate(sets):
             is_open, key = name == main and len(runs) <= _MOST_OPEN, f"confusion-{number}-{place}"
-            blocks += _show_confusions(name, counts, judgement.answers, key=key, is_open=is_open)
+            blocks += _show_confusions(name, counts, judgement.answers, confused, key=key, is_open=is_open)
         sentences = [_describe_worst(sets, judgement.answers), *_note_differences(run, judgement.sets)]
         parts.append(SectionPart(title, sentences, blocks))
     return Section("confusion", "Confusions", parts) if parts else None
@@ -128,16 +129,18 @@ def _list_mistakes(counts: _Counts) -> list[tuple[int, int, int]]:
     return sorted(found, key=lambda pair: -pair[2])
 
 
-def _show_confusions(name: str, counts: _Counts, answers: Sequence[str], *, key: str, is_open: bool) -> list[Block]:
+def _show_confusions(
+    name: str, counts: _Counts, answers: Sequence[str], confused: str, *, key: str, is_open: bool
+) -> list[Block]:
     """Return the confusions on a set: as a table, or of many classes as a drawing with a table of the pairs."""
     summary = _summarise_confusions(counts, answers)
     if len(answers) <= _MOST_IN_TABLE:
-        return [Confusion(name, summary, answers, counts.tolist(), is_open)]
+        return [Confusion(name, summary, answers, counts.tolist(), is_open, confused)]
     title = f"Confusions on {name}: rows are classes, columns the predictions"
     chart = Chart(key, title, f"On {name}, {summary}", build_heat(counts.tolist(), answers), height=620)
     pairs = [(answers[label], answers[taken], f"{count:,}") for label, taken, count in _list_mistakes(counts)]
     caption = f"The most frequent of {len(pairs):,} confused pairs on {name}"
-    return [Charts([chart]), Numbers(caption, ["class", "prediction", "images"], pairs[:_MOST_PAIRS])]
+    return [Charts([chart]), Numbers(caption, ["class", "prediction", confused], pairs[:_MOST_PAIRS])]
 
 
 def _note_differences(run: RunRecord, sets: Sequence[SetJudgement]) -> list[str]:

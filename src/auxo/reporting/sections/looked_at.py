@@ -26,8 +26,8 @@ _NO_RIM = "rgba(0,0,0,0)"
 _COLUMNS = ("image", "class", "prediction", "explained", "probability", "most at row", "column", "in the middle")
 
 
-def points_section(runs: Sequence[RunRecord], judgements: Sequence[Judgement]) -> Section:
-    """Return the t-SNE map of each run, whose points show their images.
+def points_section(runs: Sequence[RunRecord], judgements: Sequence[Judgement]) -> Section | None:
+    """Return the t-SNE map of each run, whose points show their images; ``None`` where all runs answer every pixel.
 
     Args:
         runs: at least one.
@@ -36,8 +36,8 @@ def points_section(runs: Sequence[RunRecord], judgements: Sequence[Judgement]) -
     return _make_section("points", "How images are arranged", _HOW_TO_READ_A_MAP, runs, judgements, _points_or_reason)
 
 
-def attention_section(runs: Sequence[RunRecord], judgements: Sequence[Judgement]) -> Section:
-    """Return the Grad-CAM maps of each run.
+def attention_section(runs: Sequence[RunRecord], judgements: Sequence[Judgement]) -> Section | None:
+    """Return the Grad-CAM maps of each run; ``None`` where all runs answer every pixel.
 
     Args:
         runs: at least one.
@@ -55,8 +55,13 @@ def _make_section(
     runs: Sequence[RunRecord],
     judgements: Sequence[Judgement],
     show: Callable[[LookedAt, str, str], SectionPart],
-) -> Section:
-    """Return a section with a part for each run: what is shown of it, or why nothing is."""
+) -> Section | None:
+    """Return a section with a part for each run: what is shown of it, or why nothing is.
+
+    ``None`` where all runs answer every pixel.
+    """
+    if all(judgement.shown is not None for judgement in judgements):
+        return None  # of every pixel there are other images to look at
     parts = []
     for number, (run, judgement) in enumerate(zip(runs, judgements, strict=True)):
         name, looked_at = run.name if len(runs) > 1 else "", judgement.looked_at

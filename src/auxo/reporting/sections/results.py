@@ -11,9 +11,9 @@ from auxo.reporting.colours import Style
 from auxo.reporting.run_record import RunRecord, group_name
 from auxo.reporting.sections.heads import Head, describe_guessing, find_head
 from auxo.reporting.sections.legend import legend_of
-from auxo.reporting.sections.words import counted, listed, titled, with_interval
+from auxo.reporting.sections.words import begin_sentence, counted, listed, say_measure, titled, with_interval
 from auxo.runs.results import EvaluationRow
-from auxo.tasks import Measure
+from auxo.tasks import Measure, Part
 
 
 def results_section(groups: Sequence[Sequence[RunRecord]], styles: Mapping[str, Style]) -> Section:
@@ -67,7 +67,7 @@ def _of_one(run: RunRecord, *, has_name: bool) -> str:
     what = f"{main.n:,} images of {main.split}"
     text = f"{title_measure(main.primary)} of the head {main.head} is {with_interval(main)} on {what}"
     text += describe_guessing([main])
-    text = f"{run.name}: {text}" if has_name else text[0].upper() + text[1:]
+    text = f"{run.name}: {text}" if has_name else begin_sentence(text)
     elsewhere = sorted((row for row in rows.values() if row.split.startswith("ood/")), key=lambda row: row.main.value)
     if len(elsewhere) == 1:
         text += f", and {with_interval(elsewhere[0])} on {elsewhere[0].split}"
@@ -145,23 +145,35 @@ def _draw_chart(
 
 
 def _list_groups(run: RunRecord, *, has_name: bool) -> list[Numbers]:
-    """Return the primary measure by each further column that the sets are grouped by, the worst group below."""
+    """Return the primary measure by each further column that the sets are grouped by, the worst group below.
+
+    By class, too, where a class's measure has an interval: those of others stand with the confusions.
+    """
     tables = []
     rows = run.history.first_head()
-    for cut in dict.fromkeys(cut for row in rows for cut in row.parts if cut != "class"):
+    cuts = dict.fromkeys(cut for row in rows for cut in row.parts if cut != "class" or _has_intervals(row.parts[cut]))
+    for cut in cuts:
         lines = []
         for row in rows:
             for name, part in row.parts.get(cut, {}).items():
-                value = "-" if part.value is None else row.main._replace(value=part.value).describe()
+                value = "-"
+                if part.value is not None:
+                    value = say_measure(row.main._replace(value=part.value, low=part.low, high=part.high))
                 lines.append((row.split, name, f"{part.n:,}", value))
             worst = row.measures.get(f"worst_group/{cut}")
             if worst is not None:
                 lines.append((row.split, "worst with a class", "", worst.describe()))
         notes = dict.fromkeys(note for row in rows for note in row.notes if f"({cut})" in note)
+        is_open = cut == "class" and not has_name
         caption = f"By {cut}" + (f", {run.name}" if has_name else "")
         columns = ["set", cut, "images", title_measure(rows[0].primary)]
-        tables.append(Numbers(caption, columns, lines, note=". ".join(notes)))
+        tables.append(Numbers(caption, columns, lines, is_open=is_open, note=". ".join(notes)))
     return tables
+
+
+def _has_intervals(parts: Mapping[str, Part]) -> bool:
+    """Return whether the measure of some part has an interval."""
+    return any(part.low is not None for part in parts.values())
 
 
 def _unit_of(heads: Sequence[Head]) -> str:

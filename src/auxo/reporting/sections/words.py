@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from auxo.evaluation import title_measure
 from auxo.runs.results import EvaluationRow
+from auxo.tasks import Measure
 
 
 def counted(number: int, noun: str, plural: str | None = None) -> str:
@@ -32,9 +33,23 @@ def percent(value: float) -> str:
     return f"{100 * value:.1f} %"
 
 
+def begin_sentence(text: str) -> str:
+    """Return a text with a capital letter in front, unless its first word has one, as mIoU has.
+
+    Example:
+        >>> begin_sentence("pixel accuracy is"), begin_sentence("mIoU is")
+        ('Pixel accuracy is', 'mIoU is')
+    """
+    return text[:1].upper() + text[1:] if text.partition(" ")[0].islower() else text
+
+
 def with_interval(row: EvaluationRow) -> str:
     """Return the primary measure with its interval, if it has one."""
-    measure = row.main
+    return say_measure(row.main)
+
+
+def say_measure(measure: Measure) -> str:
+    """Return a measure with its interval, if it has one."""
     if measure.low is None or measure.high is None:
         return measure.describe()
     low, high = (measure._replace(value=end).shown for end in (measure.low, measure.high))
