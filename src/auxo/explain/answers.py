@@ -73,6 +73,18 @@ class ShownAnswer:
         return {**about, measure: self.value, "parts": self.parts, **numbers}
 
 
+def check_drawn(subject: Subject) -> None:
+    """Refuse a task whose right answers are not drawn.
+
+    Raises:
+        ConfigError: they are not.
+    """
+    task = subject.reader.task
+    if task.draw_targets(subject.source.fetch_targets(torch.tensor([0]))) is None:
+        got, fix = type(task).__name__, "override draw_targets and rank_images of the task"
+        raise ConfigError("a task of one class per image for explanations, or one whose answers are drawn", got, fix)
+
+
 def score_images(subject: Subject) -> Scores:
     """Return what the task keeps of every image of the set, float64 on the CPU.
 
@@ -123,9 +135,10 @@ def show_answers(subject: Subject, ranked: Sequence[Ranked], scores: Scores) -> 
         scores: of all images of the set.
 
     Raises:
-        ConfigError: answers of the task are no images.
+        ConfigError: answers of the task are no images, or its right answers are not drawn.
         NonFiniteError: an output is not a finite number.
     """
+    check_drawn(subject)
     return [
         shown
         for kind, indices in ranked
@@ -172,10 +185,7 @@ def _show_batch(subject: Subject, inputs: Inputs, kind: str, scores: Scores) -> 
     """Return the images of a batch with their answers."""
     task = subject.reader.task
     outputs, targets = _answer_batch(subject, inputs)
-    truths, answers = task.draw_targets(targets), [_paint_answer(answer) for answer in task.answers(outputs)]
-    if truths is None:
-        fix = "override draw_targets of the task"
-        raise ConfigError("a task whose right answers are images", type(task).__name__, fix)
+    truths, answers = task.draw_targets(targets) or (), [_paint_answer(answer) for answer in task.answers(outputs)]
     doubts = _measure_doubt(outputs) if task.targets[0].names else None
     found = []
     for place, index in enumerate(inputs.indices.tolist()):

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from auxo.explain.answer_figure import draw_answers
-from auxo.explain.answers import find_evidence, rank_answers, score_images, show_answers
+from auxo.explain.answers import check_drawn, find_evidence, rank_answers, score_images, show_answers
 from auxo.explain.arrangement import arrangement
 from auxo.explain.attention import attention_grid
 from auxo.explain.config import ExplainConfig
@@ -86,6 +86,7 @@ def _explain_places(subject: Subject, config: ExplainConfig) -> Explanation:
     """Return what :func:`explain` does where every pixel is answered."""
     task = subject.reader.task
     subject.reader.require_head()
+    check_drawn(subject)
     config.check_places(task.targets[0].names)
     scores = score_images(subject)
     ranked = rank_answers(subject, scores, num_images=config.per_class)

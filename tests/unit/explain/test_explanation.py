@@ -14,7 +14,7 @@ from auxo.data import InputPipeline
 from auxo.data.fake import oriented_shapes
 from auxo.errors import ConfigError, NonFiniteError
 from auxo.explain import ExplainConfig, Subject, explain, grad_cam
-from auxo.explain.attention import _enlarge_map, _locate_evidence
+from auxo.explain.attention import _locate_evidence, enlarge_map
 from auxo.explain.figures import MAX_CLASSES, Attention, _place_of_name, draw_attention, draw_points
 from auxo.runs.model import TrainedModel
 from auxo.runtime import Runtime, RuntimeConfig
@@ -75,7 +75,7 @@ class Depth(Classification):
 
 def test_explain__task_without_classes__is_refused_in_one_line(subject):
     subject.model.method.task = Depth(("a", "b", "c", "d"), 3, 16, 16)
-    with pytest.raises(ConfigError, match="a task of one class per image for explanations, got Depth") as caught:
+    with pytest.raises(ConfigError, match="explanations, or one whose answers are drawn, got Depth") as caught:
         explain(subject, ExplainConfig())
     assert "\n" not in str(caught.value)
 
@@ -167,7 +167,7 @@ def test_explain__model_without_a_class_head__has_the_points_alone(subject):
 
 def test_enlarged__map_of_the_middle__leaves_the_rim_empty():
     attention = torch.ones(5, 5)
-    found = _enlarge_map(attention, (20, 19), (28, 28))
+    found = enlarge_map(attention, (20, 19), (28, 28))
     assert found.shape == (28, 28)
     assert found.sum() == 20 * 19
     assert found[4:24, 4:23].all()

@@ -187,8 +187,8 @@ def test_measure__group__is_the_measure_of_its_images():
     column = Column(torch.tensor([0, 0, 1, 1, 1, 0, 1]), ("day", "night", "dusk"))
     found = TASK.measure(score(TASK, logits, masks), {"time": column})
     night = TASK.measure(score(TASK, logits[column.values == 1], masks[column.values == 1]), {})
-    assert found.parts["time"]["night"] == (4, pytest.approx(night.measures["mIoU"].value))
-    assert found.parts["time"]["dusk"] == (0, None)
+    assert found.parts["time"]["night"][:2] == (4, pytest.approx(night.measures["mIoU"].value))
+    assert found.parts["time"]["dusk"][:2] == (0, None)
 
 
 def test_measure__no_known_pixel__is_refused():
