@@ -40,6 +40,7 @@ from auxo.methods.linear_probe import LinearProbe
 from auxo.methods.maxl import MAXL
 from auxo.methods.multi_pretext import FineTuningConfig, MultiPretext
 from auxo.methods.ossl import OSSL, ImplicitConfig
+from auxo.methods.pixel_contrast import PixelContrast
 from auxo.methods.pretrain import Pretraining
 from auxo.methods.segmenter import Segmenter
 from auxo.methods.shortcut_removal import ShortcutRemoval
@@ -49,7 +50,10 @@ from auxo.pretexts import GatedPretextsConfig, GivenTasksConfig
 from auxo.pretexts.byol import BYOL
 from auxo.pretexts.fusions import FusionConfig
 from auxo.pretexts.fusions.attention import Attention
+from auxo.pretexts.labellers.segmenter import Segmenter as SegmenterLabels
 from auxo.pretexts.labelling import InventedTaskConfig
+from auxo.pretexts.pixels.contrast import Contrast
+from auxo.pretexts.pixels.cross_entropy import CrossEntropy
 from auxo.pretexts.rotation import Rotation
 from auxo.pretexts.simclr import SimCLR
 from auxo.pretexts.vicreg import VICReg
@@ -153,6 +157,12 @@ CONFIGS = {
     "gssl-transform-only": GSSL.Config(pretexts=GatedPretextsConfig(weight=0.0)),
     "segmenter-deeplab": Segmenter.Config(decoder=DeepLab.Config(), loss=PixelLossConfig(dice=1.0), backbone_rate=0.1),
     "segmenter-linear": Segmenter.Config(decoder=Linear.Config(map="stage2"), retint=True),
+    "segmenter-joint": Segmenter.Config(auxiliary_weight=0.5, objective=Contrast.Config(outputs=8, memory=20)),
+    "segmenter-self-training": Segmenter.Config(
+        auxiliary_weight=1.0, labeller=SegmenterLabels.Config(), objective=CrossEntropy.Config()
+    ),
+    "pixel_contrast-cross-entropy": PixelContrast.Config(objective=CrossEntropy.Config(), images="labelled"),
+    "pixel_contrast-linear": PixelContrast.Config(decoder=Linear.Config(), objective=Contrast.Config(num_layers=0)),
     "gssl-covers-all": GSSL.Config(covers="all", head="cosine"),
 }
 SIDE = 28

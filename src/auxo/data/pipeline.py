@@ -46,6 +46,8 @@ class InputPipeline(nn.Module):
         place_fill: the targets that have places, by name, each with the value for places that come from outside the
             image or are covered: augmentations that move pixels move them, too, each pixel's to where it goes. Such a
             target has the shape ``(n, height, width)`` or ``(n, k, height, width)``; default none.
+        tints: mean and standard deviation of each channel of the training images, around which "retint" draws, where
+            ``mean`` and ``std`` are those of other images.
 
     A single call can name another of these, or one of
 
@@ -61,6 +63,8 @@ class InputPipeline(nn.Module):
 
     mean: Float[Tensor, " channels"]
     std: Float[Tensor, " channels"]
+    tint_mean: Float[Tensor, " channels"]
+    tint_std: Float[Tensor, " channels"]
 
     def __init__(
         self,
@@ -70,10 +74,14 @@ class InputPipeline(nn.Module):
         image_shape: tuple[int, int, int],
         augment: Augment = "none",
         place_fill: Mapping[str, int | float] | None = None,
+        tints: tuple[Float[Tensor, " channels"], Float[Tensor, " channels"]] | None = None,
     ) -> None:
         super().__init__()
         self.register_buffer("mean", mean)
         self.register_buffer("std", std)
+        tint_mean, tint_std = (mean, std) if tints is None else tints
+        self.register_buffer("tint_mean", tint_mean, persistent=False)  # of no account for whoever uses the network
+        self.register_buffer("tint_std", tint_std, persistent=False)
         self.augment = augment
         self.place_fill = dict(place_fill or {})
         _, height, width = image_shape
@@ -98,6 +106,7 @@ class InputPipeline(nn.Module):
         augment: Augment = "none",
         place_fill: Mapping[str, int | float] | None = None,
         stated: tuple[Sequence[float], Sequence[float]] | None = None,
+        draws_tints: bool = False,
     ) -> "InputPipeline":
         """Return a pipeline for training images that normalises by their statistics, or by those that are stated.
 
@@ -106,12 +115,14 @@ class InputPipeline(nn.Module):
             augment: see :class:`InputPipeline`.
             place_fill: see :class:`InputPipeline`.
             stated: mean and standard deviation of each channel in place of the images' own, which then are not read.
+            draws_tints: whether "retint" is used, which draws around the images' own also where others are stated.
 
         Raises:
             DataError: all pixels of a channel are equal.
         """
-        mean, std = _measure_channels(source) if stated is None else map(torch.tensor, stated)
-        return cls(mean, std, image_shape=source.image_shape, augment=augment, place_fill=place_fill)
+        own = _measure_channels(source) if stated is None or draws_tints else None
+        mean, std = own if own is not None and stated is None else map(torch.tensor, stated or ())
+        return cls(mean, std, image_shape=source.image_shape, augment=augment, place_fill=place_fill, tints=own)
 
     def with_places(self, fills: Mapping[str, int | float]) -> "InputPipeline":
         """Return the same pipeline that moves further targets with places; see :class:`InputPipeline`."""
@@ -198,7 +209,7 @@ class InputPipeline(nn.Module):
             images = shift(images, params=params)
             places = None if places is None else shift(places, params=params)
         if name == _RETINT:
-            images = retint_images(images, draws(_RETINT), mean=self.mean, std=self.std)
+            images = retint_images(images, draws(_RETINT), mean=self.tint_mean, std=self.tint_std)
         if name == _STRONG:
             own = draws(_STRONG)
             operations = draw_operations(own, count)

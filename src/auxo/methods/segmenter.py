@@ -1,7 +1,7 @@
-"""Segmentation alone: backbone, decoder and a classifier of pixels, trained on labelled images."""
+"""Segmentation: backbone, decoder and a classifier of pixels, trained on images with masks."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 from typing import Annotated
 
 import torch
@@ -11,14 +11,14 @@ from torch.optim import Optimizer
 
 from auxo.backbones import BackboneConfig
 from auxo.data import DataConfig
-from auxo.interfaces import AbstractMethod, AbstractNetworks, MethodConfig, TrainState, View
+from auxo.errors import OptionError
+from auxo.interfaces import AbstractNetworks, StepPlan, TrainState, View
 from auxo.layers.convolutions import enlarge_maps
-from auxo.layers.decoders import DecoderConfig, list_unread, measure_maps
-from auxo.layers.decoders.unet import UNet
 from auxo.layers.heads import pixel_head
 from auxo.losses import PixelLossConfig
 from auxo.optimizers import OptimizerConfig
 from auxo.options import Range
+from auxo.pretexts import AbstractPixelMethod, PixelMethodConfig, collapse_metrics
 from auxo.runs.experiment import ExperimentConfig, StageConfig, TrainingConfig
 from auxo.runtime import Runtime, parameters_of
 from auxo.tasks import Segmentation, TaskConfig
@@ -32,10 +32,16 @@ SOURCE = (
 )
 
 
-class Segmenter(AbstractMethod):
+_AUXILIARY = ("labeller", "objective", "auxiliary_after_epochs")
+"""Options that only auxiliary labels read."""
+
+
+class Segmenter(AbstractPixelMethod):
     """A decoder on the backbone's maps and a 1x1 classifier, trained by the loss of the known pixels.
 
-    Logits have the decoder's resolution and are enlarged to the image by bilinear interpolation, in training, too.
+    Logits have the decoder's resolution and are enlarged to the image by bilinear interpolation, in training, too. With
+    an auxiliary weight, an objective on auxiliary labels of all images is added: joint training, as ContrastiveSeg
+    (Wang et al., ICCV 2021, arXiv 2101.11939) adds its contrast after a warm-up.
 
     Args:
         config: options.
@@ -43,13 +49,9 @@ class Segmenter(AbstractMethod):
     """
 
     @dataclass(frozen=True, kw_only=True)
-    class Config(MethodConfig):
+    class Config(PixelMethodConfig):
         """Options of segmentation."""
 
-        serves = (Segmentation,)
-
-        decoder: DecoderConfig = field(default_factory=UNet.Config)
-        """How the backbone's maps become features of pixels."""
         loss: PixelLossConfig = field(default_factory=PixelLossConfig)
         """What the classifier learns by."""
         backbone_rate: Annotated[float, Range(above=0)] = 1.0
@@ -60,14 +62,45 @@ class Segmenter(AbstractMethod):
         """Factor on the learning rate for the classifier, whose first weights are always random."""
         retint: bool = False
         """Take each image's tint and contrast out and draw both anew, in training."""
+        auxiliary_weight: Annotated[float, Range(low=0)] = 0.0
+        """Weight of the objective on auxiliary labels of all images beside the loss of the classes; 0 makes none.
+        ContrastiveSeg has 0.1 to 1."""
+        auxiliary_after_epochs: Annotated[int, Range(low=0)] = 0
+        """Epochs on the classes alone before the objective is added."""
+
+        def __post_init__(self) -> None:
+            super().__post_init__()
+            if not self.auxiliary_weight:
+                for item in fields(self):
+                    default = item.default if item.default_factory is MISSING else item.default_factory()
+                    if item.name in _AUXILIARY and getattr(self, item.name) != default:
+                        rule, got = "as it is by default without auxiliary labels", "another, with auxiliary-weight 0"
+                        raise OptionError(item.name, rule, got, "give --method.auxiliary-weight, such as 0.5")
+
+        @property
+        def uses_labels(self) -> bool:
+            """Whether the objective has a weight."""
+            return self.auxiliary_weight > 0
 
         def required_views(self) -> dict[str, View]:
-            """Return the labelled images as ``train``."""
-            return {"train": View(augment="retint" if self.retint else None)}
+            """Return the labelled images as ``train`` and, with auxiliary labels, all as ``pictures``."""
+            augment = "retint" if self.retint else None
+            views = {"train": View(augment=augment)}
+            if self.uses_labels:
+                views["pictures"] = View(self.labelled_split, augment=augment, stream="pictures")
+            return views
+
+        def plan(self, step: int, passes: Mapping[str, int]) -> StepPlan:
+            """Return a step on the classes alone, or with the objective beside them."""
+            if not self.uses_labels:
+                return super().plan(step, passes)
+            if step < self.auxiliary_after_epochs * self.steps_per_epoch(passes):
+                return StepPlan({"train": step}, kind="alone")
+            return StepPlan({"train": step, "pictures": step}, kind="joint")
 
         def schedule(self, name: str) -> OptimizerConfig:
-            """Return the options of a part's optimiser: ``backbone``, ``decoder`` or ``classifier``."""
-            rate: float = getattr(self, f"{name}_rate")
+            """Return the options of a part's optimiser: ``backbone``, ``decoder``, ``classifier`` or ``objective``."""
+            rate = 1.0 if name == "objective" else getattr(self, f"{name}_rate")
             return replace(self.optimizer, lr=rate * self.optimizer.lr, minimum_lr=rate * self.optimizer.minimum_lr)
 
     config: Config
@@ -75,38 +108,39 @@ class Segmenter(AbstractMethod):
     def __init__(self, config: Config, networks: AbstractNetworks) -> None:
         super().__init__(config, networks)
         task = Segmentation.require(self.task)
-        self.decoder = config.decoder.build(measure_maps(self.backbone, task.image_shape), seed=networks.seed)
         self.classifier = pixel_head("semantic", self.decoder.num_features, task.num_outputs, seed=networks.seed)
         self.pixel_loss = config.loss.build(task.class_names, pixel_counts=task.pixel_counts)
 
     def optimizers(self) -> dict[str, Optimizer]:
         """Return an optimiser for each part that has weights."""
         parts = {"backbone": self.backbone, "decoder": self.decoder, "classifier": self.classifier}
+        if self.objective is not None:
+            parts["objective"] = self.objective
         trained = {name: [each for each in part.parameters() if each.requires_grad] for name, part in parts.items()}
         return {name: self.config.schedule(name).build(weights) for name, weights in trained.items() if weights}
 
     def update(self, state: TrainState, batches: Batches, runtime: Runtime) -> Metrics:
-        """Take one step on the loss of the known pixels."""
+        """Take one step on the loss of the known pixels, and on the objective where it counts."""
         batch = batches["train"]
         with runtime.autocast():
             logits = self._classify_pixels(batch.images)
         loss = self.pixel_loss(logits, batch.targets[MASK], runtime=runtime)
+        metrics = {"segmentation_loss": loss.detach()}
+        if state.kind == "joint":
+            answer = self.auxiliary_loss(state, batches["pictures"], runtime)
+            metrics |= {"pixel_loss": answer.loss.detach(), **collapse_metrics(answer.embeddings)}
+            loss = loss + self.config.auxiliary_weight * answer.loss
         self._move_weights(state.optimizers, loss, runtime)
-        return {"segmentation_loss": loss.detach()}
+        return metrics
 
     def head_logits(self, images: Images) -> dict[str, Tensor]:
         """Return the logits of every pixel, ``semantic``."""
         return {"semantic": self._classify_pixels(images)}
 
-    def frozen_parameters(self) -> dict[str, str]:
-        """Return the parts of the backbone that no map leads through which the decoder reads."""
-        unread = list_unread(self.backbone, self.decoder, self.task.image_shape)
-        return {f"backbone.{name}": "the decoder reads no map behind it" for name in unread}
-
     def _classify_pixels(self, images: Images) -> Float[Tensor, "batch classes height width"]:
         """Return the logits at the size of the images."""
-        features: Tensor = self.decoder(self.backbone(images).maps)
-        return enlarge_maps(self.classifier(features), (images.shape[2], images.shape[3]))
+        logits: Tensor = self.classifier(self.decode_images(images))
+        return enlarge_maps(logits, (images.shape[2], images.shape[3]))
 
     def _move_weights(self, optimizers: Mapping[str, Optimizer], loss: Float[Tensor, ""], runtime: Runtime) -> None:
         """Move every part by one backward pass: stepping the optimisers in turn would pass through the graph anew."""

@@ -6,11 +6,13 @@ from auxo.pretexts._gated import GatedLoss, GatedPretexts, GatedPretextsConfig
 from auxo.pretexts._generated import GeneratedTask, ItemPair, Pairing, show_generated
 from auxo.pretexts._given import GivenInputs, GivenTasks, GivenTasksConfig, mean_over_places, place_head
 from auxo.pretexts._pairs import AbstractPairModule, Pair, PairConfig, gather_from, join_rows
+from auxo.pretexts._pixel_method import AbstractPixelMethod, PixelMethodConfig
 from auxo.pretexts._projector import ProjectorConfig
 from auxo.pretexts._quadrants import AbstractQuadrantPretext
 
 __all__ = [
     "AbstractPairModule",
+    "AbstractPixelMethod",
     "AbstractQuadrantPretext",
     "GatedLoss",
     "GatedPretexts",
@@ -23,6 +25,7 @@ __all__ = [
     "Pair",
     "PairConfig",
     "Pairing",
+    "PixelMethodConfig",
     "ProjectorConfig",
     "collapse_metrics",
     "effective_rank",

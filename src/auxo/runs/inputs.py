@@ -21,7 +21,11 @@ def build_pipeline(config: ExperimentConfig, splits: Splits) -> InputPipeline:
     """
     source, places = splits.train.source, splits.places()
     stated = _state_normalisation(config, source.image_shape[0])
-    return InputPipeline.from_source(source, augment=config.data.augment, place_fill=places, stated=stated)
+    views = [view for stage in config.trained_stages for view in stage.method.required_views().values()]
+    draws_tints = any(view.augment == "retint" for view in views)
+    return InputPipeline.from_source(
+        source, augment=config.data.augment, place_fill=places, stated=stated, draws_tints=draws_tints
+    )
 
 
 def _state_normalisation(config: ExperimentConfig, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]] | None:

@@ -23,6 +23,7 @@ from auxo.tasks._intervals import (
     wilson_interval,
 )
 from auxo.tasks._p_values import holm, permutation_p_value
+from auxo.tasks._palette import choose_colours
 from auxo.tasks._weighted import measure_weighted_mean, weighted_auroc
 from auxo.tasks.classification import Classification
 from auxo.tasks.segmentation import Segmentation
@@ -49,6 +50,7 @@ __all__ = [
     "bootstrap_sums",
     "bootstrap_weighted",
     "calibration_error",
+    "choose_colours",
     "clustered_interval",
     "combine_intervals",
     "count_confusion",
