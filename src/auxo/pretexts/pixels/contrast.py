@@ -81,14 +81,15 @@ class Contrast(AbstractPixelObjective):
         super().__init__()
         self.config = config
         layers, outputs = config.num_layers, config.outputs
+        self.dim = outputs if layers else num_channels
         self.projector = pixel_projector(num_channels, num_layers=layers, outputs=outputs, seed=seed)
         self.memory: PixelMemory | None = None
         if config.memory:
             if num_labels is None:
                 rule, fix = "0 where labels are not shared by images", "choose another labeller, or leave it at 0"
                 raise OptionError("memory", rule, str(config.memory), fix)
-            dim, each = (outputs if layers else num_channels), config.memory_pixels
-            self.memory = PixelMemory(num_labels, size=config.memory, dim=dim, pixels_per_label=each)
+            each = config.memory_pixels
+            self.memory = PixelMemory(num_labels, size=config.memory, dim=self.dim, pixels_per_label=each)
 
     def forward(
         self,
@@ -99,11 +100,12 @@ class Contrast(AbstractPixelObjective):
         draws: Draws,
         runtime: Runtime,
     ) -> PretextLoss:
-        """See :meth:`AbstractPixelObjective.forward`; ``embeddings`` are those of all drawn pixels."""
+        """See :meth:`AbstractPixelObjective.forward`; ``embeddings``: those of all drawn pixels, or zeros."""
         config, size = self.config, (features.shape[2], features.shape[3])
         drawn, images = draw_jointly(labels, size, sampling=config.sampling, batch=batch, draws=draws, runtime=runtime)
         if len(images) < 2:  # nothing to compare, and too few for batch norm
-            return PretextLoss(0 * features.sum())
+            nothing = features.new_zeros(1, self.dim, dtype=torch.float32)  # every step has the same metrics
+            return PretextLoss(0 * in_float32(features).sum(), nothing)
         with runtime.autocast():
             if config.projects == "map":
                 projected = self.projector(features.movedim(1, -1).flatten(0, 2))

@@ -68,6 +68,14 @@ def test_objective__features_of_ignored_pixels__change_nothing(name):
     assert torch.equal(torch.autograd.grad(first, features)[0] * ignored, torch.zeros_like(features))
 
 
+@pytest.mark.parametrize("num_layers", [0, 2])
+def test_contrast__nothing_drawn__has_a_row_of_zeros_to_be_measured(num_layers):
+    features, labels = maps()
+    objective = build(Contrast.Config(outputs=5, num_layers=num_layers))
+    rows = ask(objective, features, torch.full_like(labels, -1)).embeddings
+    assert torch.equal(rows, torch.zeros(1, 5 if num_layers else CHANNELS))
+
+
 def test_contrast__without_layers__is_the_loss_of_the_pixels_that_are_drawn():
     features, labels = maps()
     config = Contrast.Config(num_layers=0, temperature=0.2, sampling=PixelSampling(per_label=5))
