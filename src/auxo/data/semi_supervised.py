@@ -18,7 +18,8 @@ def hide_targets(splits: Splits, num_labelled: int, *, seed: int, keep_hidden: b
     """Return splits that train on the targets of some of the training images, and on all of the images without any.
 
     The labelled images are drawn with the same number from every class, to within one, and are among the unlabelled
-    ones, as in FixMatch (Sohn et al., NeurIPS 2020, arXiv 2001.07685).
+    ones, as in FixMatch (Sohn et al., NeurIPS 2020, arXiv 2001.07685). Where masks are learned, images that
+    show a class which those before do not come first in the draw, so that as many classes as can be are shown.
 
     Args:
         splits: as they are without hidden targets.
@@ -30,7 +31,12 @@ def hide_targets(splits: Splits, num_labelled: int, *, seed: int, keep_hidden: b
         DataError: fewer are asked for than there are classes, or a class has too few images.
     """
     whole = splits.train.source
-    labelled = whole.subset(_draw_balanced(whole, splits.task_kind.strata(whole), num_labelled, seed), whole.name)
+    mask, kinds = splits.task_kind.mask_target, splits.task_kind.strata(whole)
+    if mask is None:
+        chosen = _draw_balanced(whole, kinds, num_labelled, seed)
+    else:
+        chosen = _draw_covering(whole, mask, num_labelled, seed)
+    labelled = whole.subset(chosen, whole.name)
     hidden = [target.name for target in splits.task().targets]  # further columns stay
     source = whole.duplicate_targets({name: hidden_name(name) for name in hidden}) if keep_hidden else whole
     unlabelled = source.without_targets(hidden, f"{whole.name}-unlabelled")
@@ -44,13 +50,37 @@ def without_images(source: AbstractSource, others: AbstractSource) -> AbstractSo
     return source.subset(torch.tensor(places, dtype=torch.int64), source.name)
 
 
+def _draw_covering(source: AbstractSource, mask: str, size: int, seed: int) -> Int[Tensor, " size"]:
+    """Draw positions so that every class that has a pixel is shown, where so many images can; sorted.
+
+    A smaller draw is a part of a larger one.
+    """
+    _require_enough(source, size)
+    shows = source.find_places(mask)
+    order = torch.randperm(len(source), generator=named_generator(seed, "covering")).tolist()
+    seen = torch.zeros(shows.shape[1], dtype=torch.bool)
+    first: list[int] = []
+    for position in order:
+        if bool((shows[position] & ~seen).any()):
+            first.append(position)
+            seen |= shows[position]
+    taken = set(first)
+    return torch.tensor([*first, *(each for each in order if each not in taken)][:size]).sort().values
+
+
+def _require_enough(source: AbstractSource, size: int) -> None:
+    """Refuse to draw more images than there are."""
+    if size > len(source):
+        got, fix = f"{size} for {len(source)} in '{source.name}'", "ask for fewer with --data.num-labelled (None: all)"
+        raise DataError("data.num-labelled of no more than the training images", got, fix)
+
+
 def _draw_balanced(source: AbstractSource, kinds: Column | None, size: int, seed: int) -> Int[Tensor, " size"]:
     """Draw positions with the same number from every stratum, such as a class, to within one; sorted."""
     numbers, names = kinds or Column(torch.zeros(len(source), dtype=torch.int64), ())
     what = "class" if names else "kind"
-    if kinds is None and size > len(source):
-        got, fix = f"{size} for {len(source)} in '{source.name}'", "ask for fewer with --data.num-labelled (None: all)"
-        raise DataError("data.num-labelled of no more than the training images", got, fix)
+    if kinds is None:
+        _require_enough(source, size)
     present, strata, counts = numbers.unique(return_inverse=True, return_counts=True)
     num_strata = len(counts)
     if size < num_strata:

@@ -9,7 +9,7 @@ from typing import NamedTuple, cast
 
 import numpy as np
 import torch
-from jaxtyping import Int, Shaped, UInt8
+from jaxtyping import Bool, Int, Shaped, UInt8
 from torch import Tensor
 
 from auxo.data.arrays import as_tensor, check_shape, number_values, to_uint8
@@ -102,13 +102,22 @@ class AbstractSource(ABC):
             name: of the target, whose numbers stand for something.
         """
         if name not in self._counts:
-            count, ignore = len(self.vocabulary[name]), self.places[name]
-            totals = torch.zeros(count, dtype=torch.int64)
-            for chunk in split_positions(len(self)):
-                values = self.fetch_targets(chunk)[name]
-                totals += values[values != ignore].long().bincount(minlength=count)
-            self._counts = {**self._counts, name: tuple(totals.tolist())}
+            totals = sum(part.sum(0) for part in self._count_each(name))
+            self._counts = {**self._counts, name: tuple(torch.as_tensor(totals).tolist())}
         return self._counts[name]
+
+    def find_places(self, name: str) -> Bool[Tensor, "n classes"]:
+        """Return which classes of a target with places have one in each image; see :meth:`count_places`."""
+        return torch.cat([part > 0 for part in self._count_each(name)])
+
+    def _count_each(self, name: str) -> Iterator[Int[Tensor, "chunk classes"]]:
+        """Yield the places of each class in each image, for a few hundred images at a time."""
+        count, ignore = len(self.vocabulary[name]), self.places[name]
+        for chunk in split_positions(len(self)):
+            values = self.fetch_targets(chunk)[name].flatten(1).long()
+            kept = torch.where(values == ignore, count, values)
+            kept += (count + 1) * torch.arange(len(kept)).unsqueeze(1)
+            yield kept.flatten().bincount(minlength=len(kept) * (count + 1)).view(len(kept), -1)[:, :count]
 
     def copy_description(self, other: "AbstractSource") -> None:
         """Take over what is said of another source of the same images, or of more: notes, colours and blocks."""

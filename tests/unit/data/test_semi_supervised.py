@@ -14,7 +14,7 @@ from auxo.data.fake import oriented_shapes
 from auxo.data.load import load_splits
 from auxo.data.readers import read_unlabelled
 from auxo.data.semi_supervised import hide_targets
-from auxo.data.sources import InMemorySource
+from auxo.data.sources import InMemorySource, PlaceMap
 from auxo.data.splits import Splits, TestSplit, TrainSplit, UnlabelledSplit, ValSplit, check_disjoint
 from auxo.data.streaming import StreamingSource
 from auxo.errors import ConfigError, DataError
@@ -299,3 +299,30 @@ def test_keep_hidden__classes__stay_as_a_column() -> None:
 def test_load_splits__more_labelled_than_there_are__is_refused(tmp_path: Path, write_pairs: Write) -> None:
     with pytest.raises(DataError, match=r"no more than the training images, got 25 for 24 in 'pairs'"):
         write_bands(write_pairs, tmp_path / "pairs", num_labelled=25)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_hide_targets__masks__show_every_class_and_fewer_are_a_part_of_more(seed: int) -> None:
+    masks = torch.zeros(40, 8, 8, dtype=torch.uint8)
+    masks[:, 4:] = torch.arange(40).view(-1, 1, 1) % 2
+    masks[17, 0, 0], masks[23, 0, 0], masks[:, 1, 1] = 2, 3, 255
+    pixels = torch.arange(40, dtype=torch.uint8).view(-1, 1, 1, 1).expand(-1, 3, 8, 8).contiguous()
+    source = InMemorySource("rare", pixels, maps={"mask": PlaceMap(masks, ("a", "b", "rare", "rarer"), 255)})
+    splits = Splits(TrainSplit(source), ValSplit(source.subset(torch.arange(4), "val")), None, task_kind=Segmentation)
+    drawn = [hide_targets(splits, size, seed=seed).train.source for size in (3, 4, 20)]
+    chosen = [set(each.fetch(torch.arange(len(each)))[:, 0, 0, 0].tolist()) for each in drawn]
+    assert chosen[0] < chosen[1] < chosen[2]
+    assert {17, 23} < chosen[1]
+    assert [len(each) for each in chosen] == [3, 4, 20]
+    assert min(drawn[1].count_places("mask")) > 0
+
+
+def test_find_places__masks__say_what_each_image_shows() -> None:
+    masks = torch.tensor([[[0, 255], [1, 1]], [[2, 2], [2, 2]]], dtype=torch.uint8).repeat_interleave(4, 1)
+    source = InMemorySource(
+        "two",
+        torch.zeros(2, 3, 8, 8, dtype=torch.uint8),
+        maps={"mask": PlaceMap(masks.repeat_interleave(4, 2), ("a", "b", "c"), 255)},
+    )
+    assert source.find_places("mask").tolist() == [[True, True, False], [False, False, True]]
+    assert source.count_places("mask") == (16, 32, 64)
