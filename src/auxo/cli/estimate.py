@@ -4,7 +4,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -99,8 +99,7 @@ def _estimate_sets(
 
 def _read_unlabelled(path: str, config: ExperimentConfig, model: TrainedModel) -> AbstractSource:
     """Return the images of a path, unlabelled and called as the path is."""
-    sized = replace(config.data, image_size=model.image_size)
-    source = read_unlabelled(path, sized, mask=model.task.mask_target)
+    source = read_unlabelled(path, model.size_images(config.data), mask=model.task.mask_target)
     model.check_shape(source.image_shape, where=path)
     source.name = path
     return source

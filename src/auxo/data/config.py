@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
-from auxo.data.decode import MIN_PIXELS
+from auxo.data.decode import MIN_PIXELS, ImageSize
 from auxo.data.imbalance import Imbalance
 from auxo.data.mask_legend import IGNORED, MOST_INDICES
 from auxo.data.shortcuts import ShortcutConfig
@@ -18,6 +18,7 @@ Augment: TypeAlias = Literal["none", "crop", "crop_flip", "crop_resize", "crop_r
 Normalise: TypeAlias = Literal["auto", "backbone", "train"]
 Unknown: TypeAlias = Literal["refuse", "ignore"]
 
+_WIDE = ("camvid",)  # scenarios of images that are no squares, which they always bring to a size
 _WITH_SHORTCUT = ("coloured_digits", "patched_digits", "digits_on_scenes", "objects_on_scenes")
 
 
@@ -70,6 +71,9 @@ class DataConfig(Options):
     image_size: Annotated[int | None, Range(low=MIN_PIXELS)] = None
     """Side in pixels that images are resized (short side) and centre-cropped to, and their masks with them (nearest);
     default as they are."""
+    image_width: Annotated[int | None, Range(low=MIN_PIXELS)] = None
+    """Width in pixels, where images are not to be squares; image_size is then their height. Images of your own and of
+    camvid are scaled until they cover that, and cropped around the centre."""
     image_column: str = "image"
     """Column of the images in Parquet and hf:// sets."""
     label_column: str = "label"
@@ -123,11 +127,23 @@ class DataConfig(Options):
             got = f"data.shortcut with {self.scenario if self.train is None else 'data.train'}"
             fix = "choose one of them, or leave data.shortcut out"
             raise ConfigError(f"data.shortcut with data.scenario {', '.join(_WITH_SHORTCUT)}", got, fix)
+        self._check_width()
         given = [name for name in ("val", "test") if getattr(self, name) is not None]
         if self.train is None and given:
             raise ConfigError(
                 f"data.train with data.{given[0]}", f"data.{given[0]} alone", "give --data.train, or only --data.ood"
             )
+
+    def _check_width(self) -> None:
+        """Refuse a width of images without a height, or of a scenario that has a shape of its own."""
+        if self.image_width is None:
+            return
+        if self.image_size is None:
+            got, fix = f"data.image_width {self.image_width} alone", "give the height by --data.image-size"
+            raise ConfigError("data.image_width with data.image_size", got, fix)
+        if self.train is None and self.scenario not in _WIDE:
+            got, fix = f"data.scenario {self.scenario}", "leave data.image_width out"
+            raise ConfigError(f"data.image_width with data.train or data.scenario {', '.join(_WIDE)}", got, fix)
 
     def _check_columns(self) -> None:
         """Refuse further columns without a name, named twice, or that are the labels."""
@@ -145,6 +161,18 @@ class DataConfig(Options):
         for is_valid, expected, got, fix in checks:
             if not is_valid:
                 raise ConfigError(expected, got or ",".join(self.columns), fix)
+
+    @property
+    def target_size(self) -> ImageSize:
+        """What images are brought to: the side of a square, or height and width; ``None`` leaves them as they are."""
+        if self.image_size is None or self.image_width is None:
+            return self.image_size
+        return self.image_size, self.image_width
+
+    @property
+    def is_resized(self) -> bool:
+        """Whether images are brought to a size, by these options or by the scenario."""
+        return self.image_size is not None or (self.train is None and self.scenario in _WIDE)
 
     @property
     def optional(self) -> tuple[str, ...]:

@@ -88,6 +88,9 @@ def _build_scenario(config: DataConfig, seed: int, task: type[AbstractTask]) -> 
     module = registry.load("data.scenarios", config.scenario)
     splits: Splits = module.build(config, seed=seed, task=task)
     vocabulary = task.from_source(splits.train.source).vocabulary if config.ood else {}
+    _, height, width = splits.image_shape
+    if height != width:  # then the scenario has a shape of its own, which is no option
+        config = replace(config, image_size=height, image_width=width)
     own = [read_named(spec, config, vocabulary=vocabulary, mask=task.mask_target) for spec in config.ood]
     stored = store([*own, *_read_own_unlabelled(config, task)], config)
     elsewhere = (*(split.source for split in splits.ood), *stored[: len(own)])

@@ -70,10 +70,16 @@ class TrainedModel:
             ConfigError: a file of the user's does not run, or makes no source.
             DataError: the set cannot be used; the message names the file or row.
         """
-        sized = replace(config, image_size=self.image_size)
-        source = read_source(spec, sized, vocabulary=self.task.vocabulary, mask=self.task.mask_target)
+        task = self.task
+        source = read_source(spec, self.size_images(config), vocabulary=task.vocabulary, mask=task.mask_target)
         self.check_shape(source.image_shape, where=spec)
         return source
+
+    def size_images(self, config: DataConfig) -> DataConfig:
+        """Return options that bring images to the model's input, if it is square or its training images were, too."""
+        if self.image_size is not None or not self.was_resized:
+            return replace(config, image_size=self.image_size, image_width=None)
+        return replace(config, image_size=self.task.height, image_width=self.task.width)
 
     def check_shape(self, shape: tuple[int, ...], *, where: str) -> None:
         """Refuse images that the model was not trained for; other sizes too, unless its task leaves them free.
@@ -152,7 +158,7 @@ def load_model(config: ExperimentConfig, folder: Path, *, runtime: Runtime, stag
         config.task.name,
         frozen=networks.loaded,
         columns=columns,
-        was_resized=config.data.image_size is not None,
+        was_resized=config.data.is_resized,
     )
 
 

@@ -20,6 +20,11 @@ from auxo.errors import ConfigError
         ({"meta_fraction": float("nan")}, r"meta-fraction in \[0, 1\)"),
         ({"val_fraction": 0.5, "test_fraction": 0.5}, "val-fraction \\+ test-fraction < 1"),
         ({"image_size": 7}, "image-size >= 8"),
+        ({"image_width": 120}, "data.image_width with data.image_size, got data.image_width 120 alone"),
+        (
+            {"image_size": 28, "image_width": 32},
+            "data.image_width with data.train or data.scenario camvid, got data.scenario digits",
+        ),
         ({"workers": -1}, "workers >= 0"),
         ({"test": "a"}, "data.train with data.test, got data.test alone"),
         ({"val": "a"}, "data.train with data.val, got data.val alone"),

@@ -93,6 +93,12 @@ def test_image_size__images_and_masks__have_it(folder: Path) -> None:
     assert torch.equal(source.fetch_targets(EVERY)["mask"], middle[:, 1::2, 1::2])
 
 
+def test_image_width__images_and_masks__are_cropped_to_it(folder: Path) -> None:
+    source = read(folder, train="x", image_size=8, image_width=10)
+    assert source.image_shape == (3, 8, 10)
+    assert torch.equal(source.fetch_targets(EVERY)["mask"], masks_of(folder)[:, 1::2, 1::2])
+
+
 def test_fetch__images_of_two_sizes__says_how_to_resize(folder: Path, write_pairs: Write) -> None:
     write_pairs(folder, 1, first=12, width=24)
     source = read(folder)

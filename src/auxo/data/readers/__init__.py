@@ -109,7 +109,7 @@ def read_streaming(
     """
     known = {name: names for name, names in (vocabulary or {}).items() if name != mask}
     listing = _list_images(spec, config, mask=mask)
-    source = listing.to_source(known, image_size=image_size or config.image_size, unknown=config.unknown)
+    source = listing.to_source(known, image_size=image_size or config.target_size, unknown=config.unknown)
     aligned = cast("StreamingSource", align_columns(source, known, unknown=config.unknown))
     if mask is None:
         return aligned
@@ -135,7 +135,7 @@ def read_unlabelled(spec: str, config: DataConfig, *, mask: str | None = None) -
         shown = config.columns if set(config.columns) <= set(source.columns) else ()
         return source.without_targets({*source.vocabulary, *config.columns} - set(shown), source.name)
     listing = _list_images(spec, config, is_labelled=False, mask=mask)
-    source = listing.to_source({}, image_size=config.image_size, unknown=config.unknown)
+    source = listing.to_source({}, image_size=config.target_size, unknown=config.unknown)
     if mask is not None:
         source = add_masks(source, listing, config, spec=spec, target=mask, names=None)
     label = {LABEL} if mask is None else set()

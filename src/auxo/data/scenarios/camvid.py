@@ -52,8 +52,8 @@ def build(config: DataConfig, *, seed: int, task: type[AbstractTask]) -> Splits:
     """Return the splits.
 
     Args:
-        config: gives the root, ``num_train`` (default all), ``image_size`` (default 90), which is the height here, the
-            width being four thirds of it, and storage.
+        config: gives the root, ``num_train`` (default all), ``image_size`` (default 90), which is the height here,
+            ``image_width`` (default four thirds of it) and storage.
         seed: decides which images train, where ``num_train`` leaves some out.
         task: says what proportions a smaller number of training images keeps.
 
@@ -79,11 +79,12 @@ def _read_part(part: str, config: DataConfig, names: tuple[str, ...] | None) -> 
     path = find_copy("camvid", part, root)
     columns = tuple(name for name in config.columns if name not in (_SEQUENCE, _CLIP))
     height = config.image_size or _HEIGHT
+    width = config.image_width or height * 4 // 3
     read = replace(
         config, image_column="image", mask_column="annotation", columns=columns, ignore_index=_UNLABELLED, classes=None
     )
     vocabulary = {} if names is None else {MASK: names}
-    source = read_streaming(str(path), read, vocabulary=vocabulary, mask=MASK, image_size=(height, height * 4 // 3))
+    source = read_streaming(str(path), read, vocabulary=vocabulary, mask=MASK, image_size=(height, width))
     source.name = f"camvid-{part}"
     named = read_file_names(path, "image")
     frames = [named[row] for row in source.rows.tolist()]

@@ -77,6 +77,14 @@ def test_build__smaller_size__keeps_masks_and_images_together(root: Path) -> Non
     assert (torch.nn.functional.avg_pool2d(pixels[0], 2) - pixels[1]).abs().mean() < 20
 
 
+def test_load_splits__own_sets_beside_it__are_brought_to_its_size(root: Path, write_pairs, tmp_path: Path) -> None:
+    street = write_pairs(tmp_path / "street", 3, width=64, height=40)
+    (street / "classes.csv").write_text("name,index\nroad,0\nsky,1\ntree,2\n")
+    splits = load(root, image_size=18, ood=(str(street),), unlabelled=str(write_pairs(tmp_path / "more", 3, first=9)))
+    assert splits.ood[0].source.image_shape == splits.unlabelled.source.image_shape == (3, 18, 24)
+    assert set(splits.ood[0].source.fetch_targets(torch.arange(3))["mask"].unique().tolist()) == {0, 3, 5}
+
+
 def test_build__few_training_images__are_drawn(root: Path) -> None:
     assert len(load(root, num_train=5).train.source) == 5
 
