@@ -1,13 +1,13 @@
 """Which images a trained model takes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from auxo.backbones import BackboneConfig
-from auxo.data import InputPipeline
+from auxo.data import DataConfig, InputPipeline
 from auxo.errors import DataError
 from auxo.methods.supervised import Supervised
 from auxo.runs import Networks
@@ -27,6 +27,18 @@ def model_of(kind):
     method = Supervised.Config().build(Networks(BackboneConfig(name="densenet40_12"), task, seed=0))
     pipeline = InputPipeline(torch.zeros(3), torch.ones(3), image_shape=task.image_shape)
     return TrainedModel(method, pipeline, task, {}, Path("model"), "classification")
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "was_resized", "expected"),
+    [(16, 16, False, 16), (16, 16, True, 16), (12, 16, True, (12, 16)), (12, 16, False, None)],
+)
+def test_size_images__input__says_what_images_are_brought_to(height, width, was_resized, expected):
+    model = replace(
+        model_of(Classification), task=Classification(("a", "b"), 3, height, width), was_resized=was_resized
+    )
+    config = DataConfig(train="photos", image_size=20, image_width=24)
+    assert model.size_images(config).target_size == expected
 
 
 def test_check_shape__other_size__is_refused_where_the_task_fixes_it():
