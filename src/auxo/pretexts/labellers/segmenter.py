@@ -58,6 +58,8 @@ class Segmenter(AbstractPixelLabeller):
         """Learning rate of AdamW, which falls to 0 as a cosine."""
         batch_size: Annotated[int, Range(low=1)] = 8
         """Images of a step; all of them where there are fewer."""
+        mirror: bool = False
+        """Mirror half of the images; not where a mirrored class is another one."""
         min_confidence: Annotated[float, Range(low=0, high=1)] = 0.7
         """Pixels whose most probable class is less probable have no label; 0 labels all."""
         clusters: Annotated[int, Range(low=0)] = 0
@@ -149,7 +151,7 @@ def _find_normalisation(train: AbstractImageReader) -> Normalisation:
 
 
 def _train_network(network: PixelNetwork, start: StageStart, config: Segmenter.Config) -> None:
-    """Train the network on the images that have masks, mirrored at random; every process does all of it.
+    """Train the network on the images that have masks; every process does all of it.
 
     What differs between processes by rounding does no harm: each image is labelled by one of them.
     """
@@ -161,7 +163,7 @@ def _train_network(network: PixelNetwork, start: StageStart, config: Segmenter.C
     network.train()
     for _ in range(config.steps):
         chosen = known[torch.randperm(len(known), generator=generator)[: config.batch_size]]
-        is_flipped = (torch.rand(len(chosen), generator=generator) < 0.5).view(-1, 1, 1)
+        is_flipped = (torch.rand(len(chosen), generator=generator) < 0.5 * config.mirror).view(-1, 1, 1)
         targets = masks[chosen].long()
         targets = torch.where(is_flipped, targets.flip(2), targets).to(device)
         images = train.pixels(chosen)
