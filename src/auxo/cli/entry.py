@@ -23,6 +23,7 @@ COMMANDS = {
     "audit": "say which columns of your data a trained model leans on",
     "report": "write a page on runs for a browser: tables, curves, confusions, images",
     "export": "write a trained model as files for use elsewhere, with a model card",
+    "label-quality": "say how good automatic labels of pixels are for contrast, before anything is trained",
     "list": "show methods, pretexts, gates, losses, solvers, attacks, backbones and data scenarios",
     "doctor": "show versions, devices, extras and where data is looked for",
 }
@@ -35,7 +36,7 @@ HELP = f"""usage: auxo COMMAND [OPTIONS]
 {auxo.__doc__}
 
 commands:
-{chr(10).join(f"  {name:<10}{line}" for name, line in COMMANDS.items())}
+{chr(10).join(f"  {name:<15}{line}" for name, line in COMMANDS.items())}
 
 options:
   -h, --help   show this message, or a command's options after its name
@@ -105,5 +106,5 @@ def _run_command(words: list[str]) -> int:
         place = Path(words[1])
         if name in READ_A_RUN or (name == "predict" and not place.exists()):  # predict takes exports, too
             require_run(place)
-    code = importlib.import_module(f"auxo.cli.{name}").run(words[1:])
+    code = importlib.import_module(f"auxo.cli.{name.replace('-', '_')}").run(words[1:])
     return code or 0

@@ -65,7 +65,7 @@ class LabelQuality:
 
     @property
     def cross_quality(self) -> float:
-        """Q with positives in other images alone; 0 for labels that no two images share. Labellers are ordered by it."""
+        """Q with positives in other images alone, by which labellers are ordered; 0 where images share no labels."""
         return self.across.quality
 
     def to_record(self) -> dict[str, Any]:
@@ -151,8 +151,8 @@ def build_quality_table(qualities: Mapping[str, LabelQuality], *, notes: Sequenc
         qualities: by the name of the labeller.
         notes: sentences on how they came about.
     """
-    columns = ("labeller", "labels", "Q across", "Q", "Prec+ across", "Prec- across", "Rec+ across")
-    columns += ("purity", "NMI", "ARI", "mIoU by majority", "labelled")
+    pairs = ("Prec+ across", "Prec- across", "Rec+ across")
+    columns = ("labeller", "labels", "Q across", "Q", *pairs, "purity", "NMI", "ARI", "mIoU by majority", "labelled")
     ordered = sorted(qualities.items(), key=lambda item: -item[1].cross_quality)
     lines = []
     for name, found in ordered:

@@ -6,6 +6,7 @@ from auxo.pretexts.labellers._interface import (
     LabellerConfig,
     LabelSource,
     LabelTools,
+    LendsLabelTools,
 )
 
 __all__ = [
@@ -14,4 +15,5 @@ __all__ = [
     "LabelSource",
     "LabelTools",
     "LabellerConfig",
+    "LendsLabelTools",
 ]

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from auxo.interfaces import AbstractImageReader
+from auxo.layers.convolutions import enlarge_maps
 from auxo.pretexts.labellers._clusters import cluster_directions
 from auxo.pretexts.labellers._interface import IGNORED
 from auxo.types import Batch
@@ -88,7 +89,7 @@ def enlarge_similarities(
         size: height and width of images.
         covered: pixels that the map lies over, around the middle; beyond them it goes on as at its rim.
     """
-    found = functional.interpolate(similarities, covered, mode="bilinear", align_corners=False)
+    found: Tensor = enlarge_maps(similarities, covered)
     top, left = ((whole - part) // 2 for whole, part in zip(size, covered, strict=True))
     rim = (left, size[1] - covered[1] - left, top, size[0] - covered[0] - top)
     return functional.pad(found, rim, mode="replicate") if any(rim) else found

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Int
@@ -37,6 +37,15 @@ class LabelTools(NamedTuple):
     encoder: AbstractBackbone
     load: Callable[[str], AbstractBackbone]
     new_segmenter: Callable[[], PixelNetwork]
+
+
+@runtime_checkable
+class LendsLabelTools(Protocol):
+    """A method that makes labels of pixels; its options have a field ``labeller``."""
+
+    def label_tools(self) -> LabelTools:
+        """Return what the method lends to a labeller."""
+        ...
 
 
 class LabelSource(NamedTuple):

@@ -8,10 +8,10 @@ from typing import Annotated
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.nn import functional
 
 from auxo.errors import OptionError
 from auxo.interfaces import AbstractBackbone
+from auxo.layers.convolutions import enlarge_maps
 from auxo.options import Range
 from auxo.pretexts.labellers._directions import (
     Directions,
@@ -130,10 +130,8 @@ class Encoder(AbstractPixelLabeller):
 
 def _enlarge_images(images: Images, scale: float) -> Float[Tensor, "batch channels _ _"]:
     """Return images of another size."""
-    size = [max(1, round(side * scale)) for side in images.shape[2:]]
-    if size == [*images.shape[2:]]:
-        return images
-    return functional.interpolate(images, size, mode="bilinear", align_corners=False)
+    height, width = (max(1, round(side * scale)) for side in images.shape[2:])
+    return images if (height, width) == images.shape[2:] else enlarge_maps(images, (height, width))
 
 
 def _read_map(network: AbstractBackbone, batch: Batch, layer: str, scale: float) -> Float[Tensor, "n dim rows columns"]:

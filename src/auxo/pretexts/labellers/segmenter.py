@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import torch
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Int, Shaped
 from torch import Tensor
 from torch.nn import functional
 
 from auxo.errors import DataError
 from auxo.interfaces import AbstractImageReader, StageStart
+from auxo.layers.convolutions import enlarge_maps
 from auxo.layers.decoders import PixelNetwork
 from auxo.losses import IGNORE
 from auxo.options import Range
@@ -113,19 +114,12 @@ class Segmenter(AbstractPixelLabeller):
         """Return the labels of a few images."""
         size = (batch.images.shape[2], batch.images.shape[3])
         outputs = self._network(batch.images)
-        confidences, classes = _enlarge_logits(outputs.logits, size).softmax(1).max(1)
+        confidences, classes = enlarge_maps(outputs.logits.float(), size).softmax(1).max(1)
         labels = classes.int()
         if self._directions is not None:
             similarities = self._directions.compare(outputs.features.float())
             labels = choose_nearest(enlarge_similarities(similarities, size, covered=size), margin=0.0)
         return labels.masked_fill(confidences < self._min_confidence, IGNORED)
-
-
-def _enlarge_logits(
-    logits: Float[Tensor, "n classes rows columns"], size: tuple[int, int]
-) -> Float[Tensor, "n classes height width"]:
-    """Return logits at the size of images, float32."""
-    return functional.interpolate(logits.float(), size, mode="bilinear", align_corners=False)
 
 
 def _find_masks(train: AbstractImageReader) -> Shaped[Tensor, "n height width"]:
@@ -169,7 +163,7 @@ def _train_network(network: PixelNetwork, start: StageStart, config: Segmenter.C
         images = train.pixels(chosen)
         images = torch.where(is_flipped[:, None], images.flip(3), images).to(device)
         outputs = network(normalisation.to_inputs(images.float() / 255))
-        logits = _enlarge_logits(outputs.logits, (images.shape[2], images.shape[3]))
+        logits = enlarge_maps(outputs.logits.float(), (images.shape[2], images.shape[3]))
         loss = functional.cross_entropy(logits, targets, ignore_index=IGNORE)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()

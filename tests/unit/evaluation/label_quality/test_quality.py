@@ -1,5 +1,6 @@
 """Quality of labels: perfect, by chance, falling with corruption, and blind to the names of labels."""
 
+import itertools
 import json
 
 import pytest
@@ -58,7 +59,7 @@ def test_quality__of_random_labels__is_that_of_chance(classes, count):
 
 def test_quality__of_more_and_more_corrupted_labels__falls_by_every_measure(classes):
     found = [judge(corrupt(classes, share), classes) for share in (0.0, 0.1, 0.2, 0.4)]
-    for better, worse in zip(found, found[1:], strict=False):
+    for better, worse in itertools.pairwise(found):
         assert better.quality > worse.quality
         assert better.cross_quality > worse.cross_quality
         for relation, shares in better.pairs.items():
