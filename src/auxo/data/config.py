@@ -92,8 +92,8 @@ class DataConfig(Options):
     Parquet, CSV and hf:// sets, and for a folder of a labels.csv in it, whose column path gives each image's path from
     there."""
     unknown: Unknown = "refuse"
-    """What to do with an image that has no label or no value of a further column, or one that train does not have where
-    it must: stop (refuse), or leave it out and say how many were (ignore)."""
+    """What to do with an image that has no label, mask or value of a further column, or one that train does not have
+    where it must: stop (refuse), or leave it out and say how many were (ignore)."""
     storage: Literal["auto", "memory", "stream"] = "auto"
     """Decode images once into memory, or each time they are used; "auto" takes memory up to 1 GiB of pixels."""
     workers: Annotated[int, Range(low=0)] = 0

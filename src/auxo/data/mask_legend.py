@@ -131,6 +131,8 @@ class MaskLegend:
         Raises:
             DataError: a value stands for nothing.
         """
+        if values.dtype in (np.bool_, np.uint8, np.uint16):  # nearly all masks: every value has a place in the table
+            return self._require_known(self._table[values.astype(np.uint16, copy=False)], values, where)
         wide = values.astype(np.int64)
         is_inside = (wide >= 0) & (wide < MOST_INDICES)
         found = np.where(is_inside, self._table[np.where(is_inside, wide, 0)], _UNKNOWN)
@@ -146,14 +148,15 @@ class MaskLegend:
         Raises:
             DataError: a colour stands for nothing.
         """
-        packed = (pixels.astype(np.int64) * (1 << 16, 1 << 8, 1)).sum(2)
+        wide = pixels.astype(np.int32)
+        packed = (wide[..., 0] << 16) | (wide[..., 1] << 8) | wide[..., 2]
         known, classes = self._packed
         place = np.searchsorted(known, packed).clip(max=len(known) - 1)
-        found = np.where(known[place] == packed, classes[place], _UNKNOWN)
+        found = np.where(known[place] == packed, classes[place], np.int16(_UNKNOWN))
         return self._require_known(found, packed, where, is_colour=True)
 
     def _require_known(
-        self, found: NDArray[np.int64], values: NDArray[np.int64], where: str, *, is_colour: bool = False
+        self, found: NDArray[np.int16], values: NDArray[np.generic], where: str, *, is_colour: bool = False
     ) -> UInt8[np.ndarray, "height width"]:
         """Return classes as they are kept, or refuse a mask with values that stand for nothing."""
         if (found == _UNKNOWN).any():
@@ -175,21 +178,21 @@ class MaskLegend:
         return set(range(len(self.names))) <= numbers.keys()
 
     @cached_property
-    def _table(self) -> NDArray[np.int64]:
+    def _table(self) -> NDArray[np.int16]:
         """The class of every index that a mask can have."""
-        table = np.full(MOST_INDICES, _UNKNOWN, dtype=np.int64)
+        table = np.full(MOST_INDICES, _UNKNOWN, dtype=np.int16)
         for index, number in self.numbers.items():
             table[index] = number
         return table
 
     @cached_property
-    def _packed(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def _packed(self) -> tuple[NDArray[np.int32], NDArray[np.int16]]:
         """The colours as sorted numbers, and the class of each."""
         pairs = sorted(
             ((red << 16) | (green << 8) | blue, number) for (red, green, blue), number in self.colour_numbers.items()
         )
-        packed = np.array(pairs, dtype=np.int64)
-        return packed[:, 0], packed[:, 1]
+        packed = np.array(pairs, dtype=np.int32)
+        return packed[:, 0], packed[:, 1].astype(np.int16)
 
 
 def write_colour(colour: Sequence[int]) -> str:
