@@ -12,7 +12,7 @@ AuxoError                 exit code 2
 ├── HypergradientError    a two-level problem that cannot be differentiated as asked
 ├── SelectionError        test data offered where only validation data may decide
 ├── NonFiniteError        exit code 3: a loss that is no longer a number
-└── InterruptedRunError       exit code 130 or 143: stopped by a signal, state saved
+└── InterruptedRunError   exit code 128 and the signal's number: stopped by it, state saved
 """
 
 from typing import Any
@@ -136,3 +136,12 @@ class InterruptedRunError(AuxoError):
     def __reduce__(self) -> tuple[type[AuxoError], tuple[Any, ...]]:
         """Keep the signal on the way between processes."""
         return type(self), (self.expected, self.got, self.fix, self.signal_number)
+
+
+_SIGNS_OF_FULL_MEMORY = ("can't allocate memory", "out of memory", "not enough memory", "_ALLOC_FAILED")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error, of Python or of torch on any device, says that there is no memory left."""
+    says_so = isinstance(error, RuntimeError) and any(sign in str(error) for sign in _SIGNS_OF_FULL_MEMORY)
+    return says_so or isinstance(error, MemoryError)

@@ -17,7 +17,7 @@ from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 from torch.optim import Optimizer
 
-from auxo.errors import DeviceError
+from auxo.errors import ConfigError, DeviceError, is_out_of_memory
 from auxo.layers.batch_norm import SynchronisedBatchNorm2d
 from auxo.options import Options, Range
 
@@ -28,7 +28,7 @@ class RuntimeConfig(Options):
 
     device: Annotated[str, tyro.conf.arg(aliases=["--device"])] = "auto"
     """"auto" (CUDA, then MPS, then the CPU), "cpu", "cuda", "cuda:1", "mps"."""
-    threads: Annotated[int, Range(low=0)] = 0
+    threads: Annotated[int, Range(low=0, high=1024)] = 0
     """CPU threads of one process; 0 leaves torch's choice. Results are equal to the bit only for equal threads."""
     precision: Literal["auto", "float32", "bf16"] = "auto"
     """Autocast precision of the forward passes; "auto" is bf16 on GPUs that have it, else float32."""
@@ -216,6 +216,40 @@ class _SumOverProcesses(torch.autograd.Function):
         return _sum_over_processes(tangent)
 
 
+@contextmanager
+def naming_memory(use: str, *, fix: str) -> Iterator[None]:
+    """Say what memory was for where it runs out within the block.
+
+    Args:
+        use: what needs it, such as the number and size of images.
+        fix: what the user can do.
+
+    Raises:
+        DeviceError: there is not enough.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        got = next(iter(str(error).splitlines()), "none left")[:120]
+        raise DeviceError(f"memory for {use}", got, fix) from error
+
+
+def read_variable(name: str, *, default: int) -> int:
+    """Return an environment variable of a launcher, a whole number >= 0.
+
+    Raises:
+        ConfigError: it is something else.
+    """
+    text = os.environ.get(name, str(default))
+    if not text.isascii() or not text.isdecimal() or len(text) > _MOST_DIGITS:
+        fix = "unset it, or start with torchrun --nproc-per-node N -m auxo"
+        raise ConfigError(f"a whole number in the environment variable {name}", ascii(text[:40]), fix)
+    return int(text)
+
+
+_MOST_DIGITS = 6
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of glibc's malloc.h
 _SIGNS_OF_A_LOST_PROCESS = ("gloo", "NCCL", "Connection closed", "Connection reset", "Timed out waiting")
 
@@ -278,11 +312,14 @@ def open_runtime(config: RuntimeConfig) -> Iterator[Runtime]:
     """Open the device, and the process group if ``torchrun`` started this process; close the group at the end.
 
     Raises:
+        ConfigError: the environment variables of a launcher make no sense.
         DeviceError: the device is not there, or the processes cannot find each other.
     """
-    num_processes = int(os.environ.get("WORLD_SIZE", "1"))
-    rank = int(os.environ.get("RANK", "0"))
-    device = _choose_device(config.device, int(os.environ.get("LOCAL_RANK", "0")))
+    num_processes, rank = read_variable("WORLD_SIZE", default=1), read_variable("RANK", default=0)
+    if not rank < num_processes:
+        fix = "unset both, or start with torchrun --nproc-per-node N -m auxo"
+        raise ConfigError("RANK below WORLD_SIZE in the environment", f"{rank} of {num_processes}", fix)
+    device = _choose_device(config.device, read_variable("LOCAL_RANK", default=0))
     if config.threads:
         torch.set_num_threads(config.threads)
     if config.keep_memory and device.type == "cpu":

@@ -273,7 +273,7 @@ def test_compare__latex__is_escaped_and_balanced(finished_grid):
         (("digits", "--methods", "ossl", "--baseline", "osl"), "a baseline among ossl"),
         (("digits", "--methods", "ossl", "--measure", ","), "measures, with commas between"),
         (("digits", "--methods", "ossl", "--processes", "0"), "processes >= 1"),
-        (("digits", "--methods", "ossl", "--threads", "0"), "threads >= 1"),
+        (("digits", "--methods", "ossl", "--threads", "0"), "threads in [1, 1024]"),
         (("digits", "--methods", "ossl", "--epochs", "0"), "epochs >= 1"),
         (("digits", "--methods", "ossl", "--flops", "-1"), "flops > 0"),
         (("digits", "--methods", "ossl", "--flops", "1e9", "--budget", "recipe"), "--flops or --budget recipe"),

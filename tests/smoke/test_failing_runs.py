@@ -24,6 +24,12 @@ class Breaking(Supervised):
 
     def update(self, state, batches, runtime):
         metrics = super().update(state, batches, runtime)
+        if self.config.spoils == "nothing":
+            return None
+        if self.config.spoils == "file":
+            open("table-of-mine.csv")
+        if self.config.spoils == "memory":
+            torch.empty(2**60)
         is_good = state.step < 3
         if not is_good and self.config.spoils == "weights":
             torch.nn.init.constant_(self.semantic.bias, float("inf"))
@@ -108,6 +114,31 @@ def test_train__not_finite_at_a_step__keeps_the_last_good_checkpoint_that_loads(
     assert line_of(auxo("train", "--resume", place.out, "--code", recipe), 3) == line
     assert good.read_bytes() == before
     assert not (place.out / "model.safetensors").exists()
+
+
+def breaking(place, spoils):
+    """The words of a run whose update breaks."""
+    recipe = place.write("breaking.py", BREAKING)
+    options = ("--method.spoils", spoils, *place.train()[4:], "--batch-size", 16)
+    return ["train", recipe, "--data.train", place.shapes, *options]
+
+
+def test_train__update_that_returns_nothing__says_what_to_return(auxo, place):
+    line = line_of(auxo(*breaking(place, "nothing")), 2)
+    assert "metrics by name from update, got NoneType at step 1: return a dict of detached tensors" in line
+
+
+def test_train__update_out_of_memory__names_batch_and_image_size(auxo, place):
+    line = line_of(auxo(*breaking(place, "memory")), 2)
+    assert "memory for a step on 16 images of 28x28 pixels, got" in line
+    assert "pass a smaller --batch-size or --data.image-size" in line
+
+
+def test_train__update_that_misses_a_file_of_its_own__keeps_its_traceback(place):
+    from auxo.cli import main
+
+    with pytest.raises(FileNotFoundError, match="table-of-mine"):
+        main([str(word) for word in breaking(place, "file")])
 
 
 def test_train__several_processes_without_out__asks_for_one_name(assert_refused, monkeypatch):

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from auxo.errors import ConfigError, DeviceError
-from auxo.runtime import Runtime, RuntimeConfig, open_runtime
+from auxo.runtime import Runtime, RuntimeConfig, naming_memory, open_runtime
 
 
 @pytest.fixture
@@ -176,5 +176,55 @@ def test_open_runtime__error_inside__passes_through():
 
 
 def test_config__negative_threads__are_refused():
-    with pytest.raises(ConfigError, match=r"threads >= 0, got -1"):
+    with pytest.raises(ConfigError, match=r"threads in \[0, 1024\], got -1"):
         RuntimeConfig(threads=-1)
+
+
+def test_config__a_million_threads__are_refused():
+    with pytest.raises(ConfigError, match=r"threads in \[0, 1024\], got 1000000"):
+        RuntimeConfig(threads=1_000_000)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("RANK", "x", r"a whole number in the environment variable RANK, got 'x': unset it"),
+        ("WORLD_SIZE", "", r"environment variable WORLD_SIZE, got ''"),
+        ("WORLD_SIZE", "-1", r"environment variable WORLD_SIZE, got '-1'"),
+        ("WORLD_SIZE", "9" * 5000, r"environment variable WORLD_SIZE, got '9+'"),
+        ("LOCAL_RANK", "1.5", r"environment variable LOCAL_RANK, got '1\.5'"),
+        ("RANK", "²", r"environment variable RANK"),
+        ("RANK", "3", r"RANK below WORLD_SIZE in the environment, got 3 of 1"),
+        ("WORLD_SIZE", "0", r"RANK below WORLD_SIZE in the environment, got 0 of 0"),
+    ],
+)
+def test_open_runtime__environment_of_nonsense__is_refused(monkeypatch, name, value, says):
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError, match=says), open_runtime(RuntimeConfig(device="cpu")):
+        pass
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory: you tried"),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+    ],
+)
+def test_naming_memory__none_left__says_what_it_was_for(error):
+    with (
+        pytest.raises(DeviceError, match=r"memory for a step, got .+: use less"),
+        naming_memory("a step", fix="use less"),
+    ):
+        raise error
+
+
+def test_naming_memory__a_real_allocation_too_large__says_what_it_was_for():
+    with pytest.raises(DeviceError, match="memory for this"), naming_memory("this", fix="use less"):
+        torch.empty(2**60, dtype=torch.uint8)
+
+
+def test_naming_memory__another_error__passes():
+    with pytest.raises(RuntimeError, match="other"), naming_memory("a step", fix=""):
+        raise RuntimeError("other")

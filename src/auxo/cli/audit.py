@@ -15,6 +15,7 @@ from auxo.cli.explain import name_model
 from auxo.cli.options import ModelOptions
 from auxo.cli.terminal import print_table
 from auxo.cli.train import read_run_config
+from auxo.cli.words import say
 from auxo.data import EvaluationSplit, TrainSplit, ood_splits
 from auxo.data.config import Unknown
 from auxo.errors import ConfigError
@@ -103,7 +104,7 @@ def run(words: Sequence[str]) -> None:
             print_table(build_audit_table(audit))
             notes = [f"note: {note}" for note in split.source.notes]
             files = [f"page: {out / 'audit.html'}", f"records: {out / 'audit.json'}", f"cells: {out / 'audit.csv'}"]
-            print("\n".join([*list_reasons(audit), *notes, *files]))
+            say("\n".join([*list_reasons(audit), *notes, *files]))
 
 
 def _read_sets(

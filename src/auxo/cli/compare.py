@@ -13,6 +13,7 @@ from auxo.cli.executor import ExecutorOptions
 from auxo.cli.outcomes import OutcomePrinter, print_failures
 from auxo.cli.terminal import print_table
 from auxo.cli.train import recipe_name, with_options
+from auxo.cli.words import say
 from auxo.comparison import (
     Choice,
     Comparison,
@@ -49,6 +50,9 @@ write a table with intervals of their differences. SCENARIO is a name of auxo li
 them."""
 
 _SHARED = re.compile(r"--(task|data|backbone|training|runtime)\.|--device(=|$)")
+
+
+_MOST_SEEDS = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +102,7 @@ def run(words: Sequence[str]) -> int:
     require_one_setting(asked.choices, earlier, out=out)
     names = ", ".join(choice.name for choice in asked.choices)
     seeds = f"{len(asked.seeds)} seed{'s' if len(asked.seeds) > 1 else ''}"
-    print(f"comparing {names} on {asked.title}, {seeds}, in {out}", flush=True)
+    say(f"comparing {names} on {asked.title}, {seeds}, in {out}", flush=True)
     with open_runtime(asked.choices[0].config.runtime) as runtime:
         grid = plan_grid(
             asked.choices,
@@ -124,7 +128,7 @@ def run(words: Sequence[str]) -> int:
         files = write_files(comparison, out)
     _print_results(comparison)
     has_failures = print_failures(outcomes)
-    print("files: " + "\n       ".join(str(path) for path in files))
+    say("files: " + "\n       ".join(str(path) for path in files))
     return int(has_failures)
 
 
@@ -182,7 +186,11 @@ def _parse_seeds(text: str) -> list[int]:
         if found is None or int(found[2] or found[1]) < int(found[1]):
             fix = "5 means the seeds 0 to 4, and 0-0 seed 0 alone"
             raise ConfigError("seeds such as 5, 0,3,8 or 5-9", repr(text), fix)
-        seeds += range(int(found[1]), int(found[2] or found[1]) + 1)
+        first, last = int(found[1]), int(found[2] or found[1])
+        if last >= 2**63 or last - first >= _MOST_SEEDS:
+            fix = "name fewer, or smaller ones"
+            raise ConfigError(f"at most {_MOST_SEEDS} seeds, each below 2^63", repr(text[:40]), fix)
+        seeds += range(first, last + 1)
     if len(set(seeds)) < len(seeds):
         raise ConfigError("seeds that differ", repr(text), "name each once")
     return seeds
@@ -228,14 +236,14 @@ def _say_plan(grid: Grid) -> None:
     """Print how long the runs are."""
     contents = grid.contents
     if contents.flops is None:
-        print(f"budget: none; {contents.chosen}")
+        say(f"budget: none; {contents.chosen}")
     else:
-        print(f"budget: {contents.flops:.4g} floating-point operations a run, {contents.chosen}")
+        say(f"budget: {contents.flops:.4g} floating-point operations a run, {contents.chosen}")
     epochs = {job.name.rpartition("-seed")[0]: job.config.stages for job in grid.jobs}
     told = [f"{name} {'+'.join(str(stage.epochs) for stage in stages)}" for name, stages in epochs.items()]
-    print("epochs: " + ", ".join(told), flush=True)
+    say("epochs: " + ", ".join(told), flush=True)
     for note in grid.notes:
-        print(f"note: {note}", flush=True)
+        say(f"note: {note}", flush=True)
 
 
 def _describe_run(outcome: Outcome, name: str) -> str:
@@ -252,9 +260,9 @@ def _describe_run(outcome: Outcome, name: str) -> str:
 def _print_results(comparison: Comparison) -> None:
     """Print the tables of results and differences, and the notes."""
     if not comparison.results:
-        print("no run is finished, so there is no table")
+        say("no run is finished, so there is no table")
         return
     for table in (*result_tables(comparison), *difference_tables(comparison)):
         print_table(table)
     for note in notes_of(comparison):
-        print(f"note: {note}")
+        say(f"note: {note}")

@@ -14,6 +14,7 @@ import torch
 
 import auxo
 from auxo.cli.options import parse_options
+from auxo.cli.words import say
 
 LIBRARIES = ("torch", "kornia", "datasets", "tyro", "scikit-learn", "captum", "mlxtend", "safetensors")
 
@@ -48,13 +49,13 @@ class Options:
 def run(words: Sequence[str]) -> None:
     """Print versions, devices, threads, extras and the places where data is looked for."""
     parse_options(Options, words, command="auxo doctor", description="Show what this installation can do.")
-    print(f"auxo {auxo.__version__}, Python {platform.python_version()}, {platform.platform()}")
-    print("libraries: " + ", ".join(f"{name} {importlib.metadata.version(name)}" for name in LIBRARIES))
+    say(f"auxo {auxo.__version__}, Python {platform.python_version()}, {platform.platform()}")
+    say("libraries: " + ", ".join(f"{name} {importlib.metadata.version(name)}" for name in LIBRARIES))
     _print_devices()
     for name, (module, purpose) in EXTRAS.items():
         problem = _problem_of_import(module)
         state = "works" if problem is None else f"missing ({problem}); install with: pip install 'auxo[{name}]'"
-        print(f"extra {name}: {state}: {purpose}")
+        say(f"extra {name}: {state}: {purpose}")
     _print_data_places()
 
 
@@ -66,10 +67,10 @@ def _print_devices() -> None:
         found.append(f"cuda:{index} ({properties.name}, {properties.total_memory / 2**30:.0f} GiB)")
     if torch.backends.mps.is_available():
         found.append("mps")
-    print(f"devices: {', '.join(found)}")
+    say(f"devices: {', '.join(found)}")
     threads = os.environ.get("OMP_NUM_THREADS")
     limit = f"OMP_NUM_THREADS={threads}" if threads else "OMP_NUM_THREADS is not set"
-    print(f"threads: torch uses {torch.get_num_threads()} of {os.cpu_count()} cores ({limit}; --runtime.threads N)")
+    say(f"threads: torch uses {torch.get_num_threads()} of {os.cpu_count()} cores ({limit}; --runtime.threads N)")
 
 
 def _problem_of_import(name: str) -> str | None:
@@ -87,10 +88,10 @@ def _print_data_places() -> None:
     """Print where scenarios look for images."""
     root = os.environ.get("AUXO_DATA")
     if root is None:
-        print("data: AUXO_DATA is not set; scenarios of known sets come from --data.root or the Hugging Face hub")
+        say("data: AUXO_DATA is not set; scenarios of known sets come from --data.root or the Hugging Face hub")
     else:
         place = Path(root)
         found = sorted(path.parent.name for path in place.glob("*/train.parquet")) if place.is_dir() else []
-        print(f"data: AUXO_DATA={root} has {', '.join(found) or 'no <name>/train.parquet'}")
+        say(f"data: AUXO_DATA={root} has {', '.join(found) or 'no <name>/train.parquet'}")
     cache = importlib.import_module("datasets.config").HF_DATASETS_CACHE
-    print(f"data: the Hugging Face cache is {cache}; digits needs no download, nor does textured_scenes")
+    say(f"data: the Hugging Face cache is {cache}; digits needs no download, nor does textured_scenes")

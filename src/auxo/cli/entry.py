@@ -10,7 +10,9 @@ from pathlib import Path
 import auxo
 from auxo.cli.run_folder import require_run
 from auxo.cli.usage import train_usage
-from auxo.errors import AuxoError, ConfigError, InterruptedRunError
+from auxo.cli.words import say
+from auxo.errors import AuxoError, ConfigError, DeviceError, InterruptedRunError, is_out_of_memory
+from auxo.registry.outside import is_of_user
 
 COMMANDS = {
     "train": "train a model and judge it on data it never saw",
@@ -49,7 +51,7 @@ first steps:
                            train on your own images, DIR/class_name/*.png
 
 exit codes: 0 done, 1 an error inside a method of yours, with its traceback, or some of many runs failed, 2 bad input,
-3 a loss is not finite, 130 or 143 stopped by a signal with the state saved
+3 a loss, weight or answer is not finite, 128 + N stopped by signal N with the state saved, as 130 and 143
 """
 
 
@@ -71,36 +73,50 @@ def main(argv: Sequence[str] | None = None) -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 141
-    except OSError as error:  # a path or a disk that its user did not foresee
-        reason = (error.strerror or type(error).__name__).lower()
-        code = _report_error(
-            ConfigError("paths that can be used", f"{reason}: {error.filename}", "check path and disk")
-        )
+    except (OSError, MemoryError, RuntimeError) as error:
+        code = _report_error(_describe_machine(error))
     sys.exit(code)
+
+
+def _describe_machine(error: OSError | MemoryError | RuntimeError) -> AuxoError:
+    """Return what the machine could not do; an error of another kind, or of the user's own code, is raised again.
+
+    Raises:
+        Exception: with its traceback, which is what helps.
+    """
+    if is_out_of_memory(error):
+        got = next(iter(str(error).splitlines()), "none left")[:120]
+        return DeviceError("enough memory", got, "use smaller batches or images, or stop other programs")
+    if not isinstance(error, OSError) or is_of_user(error):
+        raise error
+    reason = (error.strerror or str(error) or type(error).__name__).lower()
+    if error.filename is None:
+        return ConfigError("what the system is asked for", reason, "check disk, memory and network")
+    return ConfigError("paths that can be used", f"{reason}: {error.filename}", "check path and disk")
 
 
 def _report_error(error: AuxoError) -> int:
     """Print an error on one line and return its exit code."""
-    rank = int(os.environ.get("RANK", "0"))
-    speaker = f"auxo (process {rank})" if rank else "auxo"
-    print(f"{speaker}: {' '.join(str(error).split())}", file=sys.stderr)
+    rank = os.environ.get("RANK", "0")
+    speaker = f"auxo (process {rank})" if rank.isdecimal() and int(rank) else "auxo"
+    say(f"{speaker}: {' '.join(str(error).split())}", is_error=True)
     return error.exit_code
 
 
 def _run_command(words: list[str]) -> int:
     """Run the command that the first word names and return the exit code."""
     if not words or words[0] in ("-h", "--help", "help"):
-        print(HELP, end="")
+        say(HELP, end="")
         return 0
     if words[0] == "--version":
-        print(f"auxo {auxo.__version__}")
+        say(f"auxo {auxo.__version__}")
         return 0
     name = words[0]
     if name not in COMMANDS:
         near = difflib.get_close_matches(name, COMMANDS, n=1) or list(COMMANDS)
         raise ConfigError("a command", repr(name), f"did you mean {' or '.join(near)}? (auxo --help)")
     if name == "train" and (len(words) == 1 or words[1] in ("-h", "--help")):
-        print(train_usage(), end="")
+        say(train_usage(), end="")
         return 0
     if len(words) > 1 and not words[1].startswith("-"):
         place = Path(words[1])

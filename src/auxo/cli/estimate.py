@@ -16,6 +16,7 @@ from auxo.cli.earlier import write_results
 from auxo.cli.options import ModelOptions
 from auxo.cli.terminal import print_table
 from auxo.cli.train import read_run_config
+from auxo.cli.words import say
 from auxo.data import AbstractSource
 from auxo.data.readers import read_unlabelled
 from auxo.errors import ConfigError
@@ -75,7 +76,7 @@ def run(words: Sequence[str]) -> None:
             write_results(out, text)
             print_table(build_estimate_table(estimation, estimates))
             notes = _list_notes(options.paths, estimation, names=target.names)
-            print("\n".join([*_list_refusals(estimates), *notes, f"estimates: {out}"]))
+            say("\n".join([*_list_refusals(estimates), *notes, f"estimates: {out}"]))
 
 
 def _estimate_sets(
@@ -135,4 +136,4 @@ def _has_class_folders(path: str, names: Sequence[str]) -> bool:
 def _show_progress(done: int, total: int) -> None:
     """Count the sets on the terminal; say nothing where nobody watches."""
     if sys.stderr.isatty():
-        print(f"\rset {done} of {total}", end="\n" if done == total else "", file=sys.stderr, flush=True)
+        say(f"set {done} of {total}", end="\n" if done == total else "\r", is_error=True, flush=True)

@@ -15,6 +15,7 @@ from auxo.cli.earlier import write_results
 from auxo.cli.options import ModelOptions
 from auxo.cli.terminal import print_table
 from auxo.cli.train import read_run_config
+from auxo.cli.words import say
 from auxo.data import EvaluationSplit, Splits, ood_splits, stratified_parts
 from auxo.data.config import Unknown
 from auxo.data.corruptions import KINDS, SEVERITIES
@@ -170,7 +171,7 @@ def run(words: Sequence[str]) -> None:
             notes = RunHistory.read(folder).changed_sets(rows) if has_own else []
             write_results(out, "".join(json.dumps(judge.record(row)) + "\n" for row in rows))
             print_table(table)
-            print("\n".join([*told, *notes, f"results: {out}"]))
+            say("\n".join([*told, *notes, f"results: {out}"]))
 
 
 def _choose_splits(
@@ -226,7 +227,7 @@ def _judge_under_shift(
         write_results(out, "".join(json.dumps(row) + "\n" for curve in curves for row in curve.to_records()))
         print_table(build_shift_table(curves))
         notes = dict.fromkeys(note for split in splits for note in split.source.notes)
-        print("\n".join([*(f"note: {note}" for note in notes), f"results: {out}"]))
+        say("\n".join([*(f"note: {note}" for note in notes), f"results: {out}"]))
 
 
 def _read_pair(text: str) -> tuple[str, str]:

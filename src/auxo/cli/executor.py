@@ -12,9 +12,9 @@ from auxo.options import Options, Range
 class ExecutorOptions(Options):
     """Where runs are made; commands share these under their bare names."""
 
-    processes: Annotated[int | None, Range(low=1)] = None
+    processes: Annotated[int | None, Range(low=1, high=1024)] = None
     """Runs at a time on this machine; default one for every core, or one where there is a GPU."""
-    threads: Annotated[int | None, Range(low=1)] = None
+    threads: Annotated[int | None, Range(low=1, high=1024)] = None
     """CPU threads of a run; default cores over processes, and 1 on a cluster."""
     ray: str | None = None
     """Make the runs over a Ray cluster: auto, local (started for this), host:port or ray://host:port."""

@@ -11,6 +11,7 @@ from tyro.conf import Positional
 from auxo.cli.changes import read_options
 from auxo.cli.options import ModelOptions
 from auxo.cli.train import read_run_config
+from auxo.cli.words import say
 from auxo.data import AbstractSource
 from auxo.data.config import Unknown
 from auxo.errors import ConfigError
@@ -74,7 +75,7 @@ def run(words: Sequence[str]) -> None:
             found.write(out)
             stages = [options.stage] if options.stage else [stage.name for stage in config.stages]
             shown = [f"{each.exhibit.title}: {each.path}" for each in read_exhibits(folder, stages)]
-            print("\n".join([*found.notes, f"images and rows: {out}", *shown]))
+            say("\n".join([*found.notes, f"images and rows: {out}", *shown]))
 
 
 def _choose_source(config: ExperimentConfig, model: TrainedModel, options: Options) -> tuple[str, AbstractSource]:

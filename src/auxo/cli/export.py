@@ -10,6 +10,7 @@ from tyro.conf import Positional
 
 from auxo.cli.options import parse_options
 from auxo.cli.train import read_run_config
+from auxo.cli.words import say
 from auxo.export import FORMATS, ExportFormat, export_run
 from auxo.runs.model import load_model
 from auxo.runtime import RuntimeConfig, open_runtime
@@ -56,4 +57,4 @@ def run(words: Sequence[str]) -> None:
         lines.append(f"use it without: the Python lines under Use in {made.folder / 'README.md'}")
     if options.license == "unknown":
         lines.append("its card says that the licence is unknown; choose one with --license")
-    print("\n".join([*lines, f"files: {made.folder}"]))
+    say("\n".join([*lines, f"files: {made.folder}"]))

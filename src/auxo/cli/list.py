@@ -9,6 +9,7 @@ from typing import Literal
 from tyro.conf import Positional
 
 from auxo.cli.options import parse_options
+from auxo.cli.words import say
 from auxo.registry import entries
 
 KINDS = {
@@ -64,12 +65,12 @@ def run(words: Sequence[str]) -> None:
     options = parse_options(Options, words, command="auxo list", description="Show what there is to choose from.")
     for kind, package in KINDS.items():
         if options.kind in ("all", kind):
-            print(f"{kind}:")
+            say(f"{kind}:")
             for _, group in groupby(entries(package).values(), key=lambda entry: entry.module):
                 members = list(group)
-                print(f"  {', '.join(member.name for member in members)}: {members[0].summary}")
-                print(_wrap_lines(members[0].source))
-            print()
+                say(f"  {', '.join(member.name for member in members)}: {members[0].summary}")
+                say(_wrap_lines(members[0].source))
+            say()
 
 
 def _wrap_lines(text: str) -> str:

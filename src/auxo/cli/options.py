@@ -22,7 +22,7 @@ class ModelOptions(CheckedOptions):
 
     device: str = "auto"
     """"auto", "cpu", "cuda", "cuda:1" or "mps"."""
-    batch_size: Annotated[int, Range(low=1)] = 250
+    batch_size: Annotated[int, Range(low=1, high=65536)] = 250
     """Images per forward pass."""
     code: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """Python file of what is outside auxo that the run may import; repeat it for several."""

@@ -4,6 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 
+from auxo.cli.words import say
 from auxo.jobs import Outcome
 
 
@@ -28,13 +29,13 @@ class OutcomePrinter:
         number = f"[{done}/{self._total}]" if self._total is not None else f"[{done}]"
         said = [number, outcome.status, outcome.job.name]
         if outcome.status == "failed":
-            print(" ".join(said) + f": {outcome.error}", flush=True)
+            say(" ".join(said) + f": {outcome.error}", flush=True)
             return
         said.append(self._describe(outcome))
         if outcome.status == "finished":
             said.append(spoken_time(outcome.seconds))
             said.append(self._estimate_rest(done))
-        print(" ".join(word for word in said if word), flush=True)
+        say(" ".join(word for word in said if word), flush=True)
 
     def _estimate_rest(self, done: int) -> str:
         """Return about how long the rest will take, at the pace up to now."""
@@ -48,7 +49,7 @@ def print_failures(outcomes: Sequence[Outcome]) -> bool:
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
     for outcome in failed:
         where = f"; see {outcome.job.log}" if outcome.job.log.exists() else ""
-        print(f"failed: {outcome.job.name}: {outcome.error}{where}")
+        say(f"failed: {outcome.job.name}: {outcome.error}{where}")
     return bool(failed)
 
 

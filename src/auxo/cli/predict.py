@@ -14,6 +14,7 @@ from tyro.conf import Positional
 from auxo.cli.changes import read_options
 from auxo.cli.options import ModelOptions
 from auxo.cli.train import read_run_config
+from auxo.cli.words import say
 from auxo.errors import CheckpointError, ConfigError, DataError, DeviceError, OutputError
 from auxo.export import (
     AnsweredFile,
@@ -80,7 +81,7 @@ def run(words: Sequence[str]) -> None:
     writer.writerow([*columns, *(["image"] if has_images else [])])
     writer.writerows([*cells, *([place] if has_images else [])] for cells, place in lines)
     write_atomically(out, text.getvalue())  # last: it says that all images are there
-    print(f"{len(paths)} predictions: {options.out}" + (f", images in {images}" if has_images else ""))
+    say(f"{len(paths)} predictions: {options.out}" + (f", images in {images}" if has_images else ""))
 
 
 def _check_place(images: Path, read: Sequence[str]) -> None:

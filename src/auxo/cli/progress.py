@@ -6,6 +6,7 @@ import time
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from auxo.cli.words import escape_controls, say
 from auxo.runs.results import EvaluationRow
 from auxo.training import SilentObserver
 
@@ -31,14 +32,14 @@ class PlainObserver(QuietObserver):
 
     def noted(self, note: str) -> None:
         """Print a note on the data."""
-        print(f"note: {note}")
+        say(f"note: {note}")
 
     def stage_started(self, stage: str, *, step: int, num_steps: int) -> None:
         """Print where the stage begins, below the headline if it is the first."""
         if self._headline:
-            print(self._headline)
+            say(self._headline)
             self._headline = ""
-        print(f"{stage}: step {step} of {num_steps}", flush=True)
+        say(f"{stage}: step {step} of {num_steps}", flush=True)
 
     def step_done(self, step: int, *, images_per_second: float, losses: dict[str, float]) -> None:
         """Remember the newest losses."""
@@ -49,7 +50,7 @@ class PlainObserver(QuietObserver):
     def evaluated(self, epoch: int, rows: list[EvaluationRow]) -> None:
         """Print losses and what was measured."""
         speed = f", {self._speed:,.0f} images/s" if self._speed else ""  # steps on features alone show no images
-        print(f"epoch {epoch}: {_summarise_metrics(self._losses, rows)}{speed}", flush=True)
+        say(f"epoch {epoch}: {_summarise_metrics(self._losses, rows)}{speed}", flush=True)
 
 
 class TerminalObserver(QuietObserver):
@@ -80,12 +81,12 @@ class TerminalObserver(QuietObserver):
 
     def noted(self, note: str) -> None:
         """Print a note on the data above the bar."""
-        self._progress.console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
+        self._progress.console.print(escape_controls(f"note: {note}"), markup=False, highlight=False, soft_wrap=True)
 
     def stage_started(self, stage: str, *, step: int, num_steps: int) -> None:
         """Begin a bar, below the headline if it is the first."""
         if self._headline:
-            self._progress.console.print(self._headline, markup=False, highlight=False, soft_wrap=True)
+            self._progress.console.print(escape_controls(self._headline), markup=False, highlight=False, soft_wrap=True)
             self._headline = ""
         self._task = self._progress.add_task(stage, total=num_steps, completed=step, note="")
 
@@ -103,7 +104,9 @@ class TerminalObserver(QuietObserver):
 
     def evaluated(self, epoch: int, rows: list[EvaluationRow]) -> None:
         """Print a line above the bar."""
-        self._progress.console.print(f"epoch {epoch}: {_summarise_metrics(self._losses, rows)}", highlight=False)
+        self._progress.console.print(
+            escape_controls(f"epoch {epoch}: {_summarise_metrics(self._losses, rows)}"), markup=False, highlight=False
+        )
 
     def close(self) -> None:
         """Leave the terminal as it was."""

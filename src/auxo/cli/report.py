@@ -12,15 +12,18 @@ from tyro.conf import Positional
 
 from auxo.cli.changes import read_options
 from auxo.cli.train import read_run_config
+from auxo.cli.words import say
 from auxo.errors import ConfigError
 from auxo.explain import ExplainConfig
 from auxo.files import prepare_place, write_atomically
+from auxo.options import Options as CheckedOptions
+from auxo.options import Range
 from auxo.reporting import Judgement, RunRecord, build_page, judge, read_run_record, render_page, run_names
 from auxo.runtime import RuntimeConfig, open_runtime
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
+class Options(CheckedOptions):
     """Options of ``auxo report``."""
 
     runs: Annotated[Positional[tuple[str, ...]], tyro.conf.arg(metavar="RUN [RUN ...]")]
@@ -33,7 +36,7 @@ class Options:
     """File for the page; default report.html in the run directory, or of several runs in the folder that holds them."""
     device: str = "auto"
     """"auto", "cpu", "cuda", "cuda:1" or "mps"."""
-    batch_size: int = 250
+    batch_size: Annotated[int, Range(low=1, high=65536)] = 250
     """Images per forward pass, >= 1."""
     code: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """Python file of what is outside auxo that the runs may import; repeat it for several."""
@@ -44,8 +47,6 @@ def run(words: Sequence[str]) -> None:
     description = """Write one HTML page on finished runs, which opens without a network: options, tables, curves,
     gates, confusions, reliability, t-SNE, Grad-CAM, cost."""
     options = read_options(Options, words, command="auxo report", description=description)
-    if options.batch_size < 1:
-        raise ConfigError("batch-size >= 1", str(options.batch_size), "give the number of images per pass")
     folders = _check_folders(options.runs)
     out = _choose_file(options.out, folders)
     records = [
@@ -60,7 +61,7 @@ def run(words: Sequence[str]) -> None:
         if runtime.is_main:
             page = render_page(build_page(records, judgements))
             write_atomically(out, page)
-            print(f"report: {out} ({len(page.encode()) / 1e6:.1f} MB; open it in a browser)")
+            say(f"report: {out} ({len(page.encode()) / 1e6:.1f} MB; open it in a browser)")
 
 
 def _choose_file(out: str | None, folders: Sequence[Path]) -> Path:
@@ -90,4 +91,4 @@ def _check_folders(runs: Sequence[str]) -> list[Path]:
 def _show_progress(record: RunRecord, number: int, total: int) -> None:
     """Name the run that is looked at; say nothing where nobody watches."""
     if sys.stderr.isatty():
-        print(f"judging {record.name} ({number} of {total})", file=sys.stderr, flush=True)
+        say(f"judging {record.name} ({number} of {total})", is_error=True, flush=True)

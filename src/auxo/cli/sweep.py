@@ -13,6 +13,7 @@ from auxo.cli.executor import ExecutorOptions
 from auxo.cli.outcomes import OutcomePrinter, print_failures
 from auxo.cli.terminal import print_table
 from auxo.cli.train import recipe_name, with_options
+from auxo.cli.words import say
 from auxo.errors import ConfigError
 from auxo.evaluation import title_measure
 from auxo.files import make_folder
@@ -108,7 +109,7 @@ def run(words: Sequence[str]) -> int:
     with open_runtime(space.config.runtime) as runtime:
         objective = check_builds(space, asked.rule, runtime=runtime)
     searched = ", ".join(f"{path}={sampler}" for path, sampler in space.describe().items())
-    print(f"searching {searched}\n{asked.num_trials} trials ({asked.options.sampler}) in {out}", flush=True)
+    say(f"searching {searched}\n{asked.num_trials} trials ({asked.options.sampler}) in {out}", flush=True)
     outcomes: list[Outcome] = []
     printer = OutcomePrinter(asked.num_trials, lambda outcome: _describe_trial(outcome, asked.rule))
 
@@ -125,7 +126,7 @@ def run(words: Sequence[str]) -> int:
         files = write_files(sweep)
     _print_results(sweep)
     has_failures = print_failures(outcomes)
-    print("files: " + "\n       ".join(str(path) for path in files))
+    say("files: " + "\n       ".join(str(path) for path in files))
     return int(has_failures)
 
 
@@ -205,19 +206,19 @@ def _describe_trial(outcome: Outcome, rule: SelectionRule) -> str:
 def _print_results(sweep: Sweep) -> None:
     """Print the best trials, what mattered, and what the chosen one achieves on test sets."""
     if sweep.best is None:
-        print("no trial is finished, so none is chosen")
+        say("no trial is finished, so none is chosen")
         return
     print_table(trial_table(sweep, most=_MOST_SHOWN))
     shares = sweep.study.importances()
     if shares:
-        print("what mattered: " + ", ".join(f"{path} {share:.2f}" for path, share in shares.items()))
+        say("what mattered: " + ", ".join(f"{path} {share:.2f}" for path, share in shares.items()))
     values = ", ".join(f"{path}={value}" for path, value in sweep.best.values.items())
-    print(f"chosen: {sweep.best.name}, {values}")
+    say(f"chosen: {sweep.best.name}, {values}")
     judged = judged_table(sweep)
     if judged is not None:
         print_table(judged)
     else:
-        print("no test set, so it is not judged")
+        say("no test set, so it is not judged")
     files = outside_files(sweep.study.space.config)
     allowed = "".join(f" --code {file}" for file in files)
-    print(f"train it again: auxo train --config {sweep.folder / 'best.json'}{allowed}")
+    say(f"train it again: auxo train --config {sweep.folder / 'best.json'}{allowed}")

@@ -1,6 +1,5 @@
 """``auxo train``: make or continue a run."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, make_dataclass
 from pathlib import Path
@@ -13,13 +12,14 @@ from auxo.cli.options import parse_known_options
 from auxo.cli.progress import make_observer
 from auxo.cli.run_folder import require_run
 from auxo.cli.terminal import print_table
+from auxo.cli.words import say
 from auxo.errors import ConfigError, OutputError
 from auxo.files import is_unused
 from auxo.runs.document import config_digest, from_json, load_recipe, to_json
 from auxo.runs.experiment import ExperimentConfig, StageConfig, method_name
 from auxo.runs.history import RunHistory
 from auxo.runs.networks import record_backbones
-from auxo.runtime import Runtime, open_runtime
+from auxo.runtime import Runtime, open_runtime, read_variable
 from auxo.training import train_run
 
 DESCRIPTION = """Train, and judge the model on data it never saw. Beside the options below: --out DIR names the run
@@ -65,8 +65,8 @@ def run(words: Sequence[str]) -> None:
             observer.close()
         if runtime.is_main:
             print_table(result.table)
-            print(f"run directory: {result.folder}\nreport: {result.folder / 'report.md'}")
-            print(f"curves: tensorboard --logdir {result.folder}")
+            say(f"run directory: {result.folder}\nreport: {result.folder / 'report.md'}")
+            say(f"curves: tensorboard --logdir {result.folder}")
 
 
 def _write_headline(plan: _Plan, runtime: Runtime) -> str:
@@ -135,7 +135,7 @@ def recipe_name(recipe: str) -> str:
 
 def _choose_folder(config: ExperimentConfig, out: str | None, *, name: str) -> _Plan:
     """Return the plan with its run directory: a new one, or after a restart by torchrun the one there is."""
-    is_restart = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+    is_restart = read_variable("TORCHELASTIC_RESTART_COUNT", default=0) > 0
     if out is not None:
         folder = Path(out)
         if is_restart and (folder / "config.json").exists():
@@ -145,7 +145,7 @@ def _choose_folder(config: ExperimentConfig, out: str | None, *, name: str) -> _
             got = f"{folder} with files in it" if folder.is_dir() else f"{folder}, a file"
             raise OutputError("a new or empty folder for --out", got, fix)
         return _Plan(config, folder, is_new=True)
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if read_variable("WORLD_SIZE", default=1) > 1:
         raise ConfigError("--out with several processes", "none", "name the run directory, so that all use the same")
     base = f"runs/{name}-{config.data.scenario if config.data.train is None else 'own'}-seed{config.seed}"
     folder, number = Path(base), 2

@@ -68,7 +68,7 @@ class DataConfig(Options):
     """Part of train cut off for the test where none is given; 0 means no test set."""
     meta_fraction: Annotated[float, Range(low=0, below=1)] = 0.0
     """Part of the training images set apart for methods that learn on a second set (meta); 0 means none."""
-    image_size: Annotated[int | None, Range(low=MIN_PIXELS)] = None
+    image_size: Annotated[int | None, Range(low=MIN_PIXELS, high=4096)] = None
     """Side in pixels that images are resized (short side) and centre-cropped to, and their masks with them (nearest);
     default as they are."""
     image_width: Annotated[int | None, Range(low=MIN_PIXELS)] = None
@@ -96,7 +96,7 @@ class DataConfig(Options):
     where it must: stop (refuse), or leave it out and say how many were (ignore)."""
     storage: Literal["auto", "memory", "stream"] = "auto"
     """Decode images once into memory, or each time they are used; "auto" takes memory up to 1 GiB of pixels."""
-    workers: Annotated[int, Range(low=0)] = 0
+    workers: Annotated[int, Range(low=0, high=256)] = 0
     """Processes that decode images; 0 decodes in the training process."""
     augment: Augment = "none"
     """Augmentation in training: none, crops after padding by an eighth (crop), parts of 8 to 100 % of the area scaled

@@ -1,6 +1,8 @@
 """Encoded images to pixels: any 8-bit image becomes a uint8 tensor of three channels."""
 
 import io
+import os
+import stat
 import struct
 import warnings
 import zlib
@@ -22,6 +24,7 @@ MIN_PIXELS = 8
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "JPEG2000", "PPM", "TIFF")
 """The formats that are read, by Pillow's names; none of them makes Pillow start another program."""
 
+_MOST_BYTES = 2**30
 _MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK")
 DAMAGE = (
     OSError,
@@ -65,9 +68,13 @@ def read_bytes(path: str) -> bytes:
     """Return a file's bytes.
 
     Raises:
-        DataError: it is missing, or not readable.
+        DataError: it is missing, not readable, no regular file, or too large for an image.
     """
     try:
+        known = os.stat(path)
+        if not stat.S_ISREG(known.st_mode) or known.st_size > _MOST_BYTES:  # a pipe would wait, a device never end
+            got = f"one of {known.st_size:,} bytes" if stat.S_ISREG(known.st_mode) else "a device, pipe or folder"
+            raise DataError(f"a file of at most {_MOST_BYTES:,} bytes", f"{got} at {path}", "remove it")
         return Path(path).read_bytes()
     except OSError as error:
         raise DataError(

@@ -12,7 +12,9 @@ from torch.utils.data import DataLoader, Dataset, default_convert
 from auxo.data.orders import Shuffled
 from auxo.data.sources import AbstractSource, InMemorySource, PlaceMap, hidden_map
 from auxo.errors import ConfigError, DataError
+from auxo.files.signals import ignore_stopping
 from auxo.interfaces import AbstractOrder
+from auxo.runtime import naming_memory
 from auxo.types import Batch
 
 _CHUNK = 256
@@ -167,7 +169,10 @@ def in_memory(source: AbstractSource, *, workers: int = 0) -> InMemorySource:
     """
     if isinstance(source, InMemorySource):
         return source
-    images = torch.empty((len(source), *source.image_shape), dtype=torch.uint8)
+    with naming_memory(
+        f"the pixels of the {len(source):,} images of '{source.name}'", fix="pass --data.storage stream"
+    ):
+        images = torch.empty((len(source), *source.image_shape), dtype=torch.uint8)
     shown = [name for name in source.places if source.vocabulary[name]]
     values: dict[str, Tensor] = {}
     for batch in ordered_batches(source, batch_size=_CHUNK, workers=workers):
@@ -313,6 +318,7 @@ class _Fetcher:
                 persistent_workers=is_persistent,
                 collate_fn=default_convert,  # what the worker returns is a batch already
                 generator=torch.Generator(),  # or it would draw from the global one
+                worker_init_fn=_begin_worker,
             )
 
     def fetch(self, parts: Iterable[Int[Tensor, " _"]]) -> Iterator[_Fetched]:
@@ -332,12 +338,21 @@ class _Fetcher:
                     # A new one: raising the local one would tie the workers' queues into a reference cycle.
                     raise DataError(fetched.expected, fetched.got, fetched.fix)
                 yield fetched
-        except RuntimeError as error:
-            if "DataLoader worker" not in str(error):
+        except (RuntimeError, OSError, EOFError) as error:
+            # A worker that dies breaks a pipe before torch notices that it is gone.
+            is_own = str(error).startswith("Caught") or (
+                isinstance(error, RuntimeError) and "DataLoader worker" not in str(error)
+            )
+            if is_own:  # what reading the data raised
                 raise
-            reason = str(error).splitlines()[0]
+            reason = next(iter(str(error).splitlines()), "one that left")
             fix = "free memory or shared memory, or pass --data.workers 0"
             raise DataError("data-loading workers that stay alive", reason, fix) from error
+
+
+def _begin_worker(_number: int) -> None:
+    """Leave signals that ask to stop to the process that trains: it saves its state with what workers still decode."""
+    ignore_stopping()
 
 
 class _Plan:

@@ -19,7 +19,7 @@ from auxo.evaluation.tally import Tally
 from auxo.interfaces import AbstractMethod, PretextHead
 from auxo.runs.model import TrainedModel
 from auxo.runs.results import METHOD, EvaluationRow
-from auxo.runtime import Runtime
+from auxo.runtime import Runtime, naming_memory
 from auxo.tasks import ANSWERS_MEASURE, AbstractTask, Scores, Target, measure_answers, part_answers, score_answers
 from auxo.types import Batch, Column, Features, Images
 
@@ -127,7 +127,8 @@ class Reader:
     @contextmanager
     def reading(self) -> Iterator[None]:
         """Put the method into evaluation mode and build no graph, while the block lasts."""
-        with evaluation_mode(self.method), torch.inference_mode():
+        use = f"a pass of {self.batch_size} images of {self.task.width}x{self.task.height} pixels"
+        with evaluation_mode(self.method), torch.inference_mode(), naming_memory(use, fix="use a smaller batch size"):
             yield
 
     def blank_image(self) -> Images:
@@ -324,7 +325,6 @@ class Reader:
 
         Raises:
             DataError: the split has no image.
-
         """
         _require_images(split)
         found = split.source.fetch_targets(torch.tensor([0]))  # real ones: their shapes are the source's to choose

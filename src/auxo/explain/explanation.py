@@ -10,9 +10,12 @@ from auxo.explain.answers import check_drawn, find_evidence, rank_answers, score
 from auxo.explain.arrangement import arrangement
 from auxo.explain.attention import attention_grid
 from auxo.explain.config import ExplainConfig
+from auxo.explain.figures import find_unknown_letters
 from auxo.explain.subject import Subject
 from auxo.explain.values import tell_values
 from auxo.files import make_folder, remove_temporaries, write_atomically
+
+_MOST_LETTERS = 20
 
 
 class Explanation(NamedTuple):
@@ -79,6 +82,12 @@ def explain(subject: Subject, config: ExplainConfig) -> Explanation:
         notes.insert(0, f"Grad-CAM: left out, for {subject.run} has no class head")
     if not config.classes and len(classes) < len(names):
         notes.append(f"classes: {len(classes)} of {len(names)}; --classes names others")
+    unknown = find_unknown_letters([subject.run, *(names[number] for number in classes)])
+    if unknown:
+        letters = unknown if len(unknown) <= _MOST_LETTERS else f"{unknown[:_MOST_LETTERS]} and others"
+        notes.append(
+            f"letters: the images show boxes for {letters}, which their font does not have; the rows have them"
+        )
     return Explanation(files, notes)
 
 

@@ -2,7 +2,8 @@
 
 import io
 import textwrap
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -278,5 +279,15 @@ def _fold_name(name: str) -> str:
 def save_png(figure: "Figure") -> bytes:
     """Return a figure as a PNG without date and version, so that equal figures are equal bytes."""
     stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=_DOTS_PER_INCH, facecolor="white", metadata={"Software": None})
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"(?s)Glyph .* missing from")  # a note says so once
+        figure.savefig(stream, format="png", dpi=_DOTS_PER_INCH, facecolor="white", metadata={"Software": None})
     return stream.getvalue()
+
+
+def find_unknown_letters(texts: Iterable[str]) -> str:
+    """Return the letters that the font of the drawings does not have, each once."""
+    from matplotlib.font_manager import FontProperties, findfont, get_font
+
+    known = get_font(findfont(FontProperties())).get_charmap()
+    return "".join(dict.fromkeys(letter for letter in "".join(texts) if ord(letter) not in known and letter != "\n"))

@@ -1,10 +1,15 @@
-"""SIGINT and SIGTERM as a wish to stop, granted between two steps."""
+"""Signals that ask to stop, as a wish that is granted between two steps."""
 
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
+
+_ALWAYS = ("SIGINT", "SIGTERM")
+_UNLESS_IGNORED = ("SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU")  # of a terminal that is closed, and of schedulers
+STOPPING = tuple(getattr(signal, name) for name in _ALWAYS + _UNLESS_IGNORED if hasattr(signal, name))
+"""Signals that ask a run to save its state and leave."""
 
 
 class StopRequest:
@@ -23,18 +28,28 @@ class StopRequest:
 
 @contextmanager
 def stop_on_signal() -> Iterator[StopRequest]:
-    """Turn SIGINT and SIGTERM into a request inside the block; a second one ends the process as usual."""
+    """Turn a signal of ``STOPPING`` into a request inside the block; a second one ends the process as usual.
+
+    Those but SIGINT and SIGTERM stay as they are where they are ignored, as under ``nohup``, or have a handler already.
+    """
     request = StopRequest()
     previous: dict[int, Any] = {}
 
     def handle(number: int, _frame: FrameType | None) -> None:
-        request.signal_number = number
+        request.signal_number = request.signal_number or number
         signal.signal(number, previous[number])
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        previous[number] = signal.signal(number, handle)
+    for number in STOPPING:
+        if number.name in _ALWAYS or signal.getsignal(number) is signal.SIG_DFL:
+            previous[number] = signal.signal(number, handle)
     try:
         yield request
     finally:
         for caught, handler in previous.items():
             signal.signal(caught, handler)
+
+
+def ignore_stopping() -> None:
+    """Ignore the signals of ``STOPPING`` in this process, which another one ends: they reach whole process groups."""
+    for number in STOPPING:
+        signal.signal(number, signal.SIG_IGN)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from auxo.errors import OutputError
 from auxo.files import make_folder
+from auxo.files.signals import STOPPING
 from auxo.jobs.worker import Request
 
 _PROGRAM = "from auxo.jobs.worker import main; main()"
@@ -114,7 +115,7 @@ class WorkerProcess:
         if code < 0:
             name = signal.Signals(-code).name if -code in [*signal.Signals] else f"signal {-code}"
             return f"its process was ended by {name}" + (", perhaps for want of memory" if name == "SIGKILL" else "")
-        if code in (128 + signal.SIGINT, 128 + signal.SIGTERM):
+        if code - 128 in STOPPING:
             return f"its process was stopped by {signal.Signals(code - 128).name}; its state is saved"
         return f"its process left with code {code}"
 

@@ -3,6 +3,7 @@
 import hashlib
 import re
 import sys
+import sysconfig
 import traceback
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -264,3 +265,11 @@ def _num_shared_parts(one: Path, other: Path) -> int:
     """Return how many of the last parts of two paths are equal."""
     pairs = list(zip(reversed(one.parts), reversed(other.parts), strict=False))
     return next((number for number, (a, b) in enumerate(pairs) if a != b), len(pairs))
+
+
+def is_of_user(error: BaseException) -> bool:
+    """Return whether an error came up in code that is neither auxo's, Python's nor of an installed package."""
+    known = [Path(place).resolve() for name, place in sysconfig.get_paths().items() if name.endswith("lib")]
+    known.append(Path(__file__).resolve().parents[1])
+    files = [Path(frame.filename) for frame in traceback.extract_tb(error.__traceback__)]
+    return any(file.is_file() and not any(file.resolve().is_relative_to(place) for place in known) for file in files)

@@ -131,11 +131,15 @@ def _structure_strictly(value: object, kind: type[_Kind], origin: str, *, is_old
 def config_digest(config: ExperimentConfig) -> str:
     """Return a digest of the configuration without ``training``, which says how often to log, evaluate and save.
 
+    How often to evaluate counts where the best of what was evaluated is kept.
+
     What is outside auxo counts by the text of its file, not by the place: a run goes on where the file was moved, and
     not where it was edited.
     """
     plain = cast("dict[str, Any]", _to_plain(config))
-    del plain["training"]
+    training = plain.pop("training")
+    if any(stage.selection.keeps_best for stage in config.stages) and training["evaluate_every"] != 1:
+        plain["evaluate_every"] = training["evaluate_every"]  # 1 is left out, as digests of older runs have it
     plain = replace_outside(plain, lambda path: _digest_of(path) if path.is_file() else str(path))
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16]
 

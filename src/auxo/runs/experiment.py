@@ -41,7 +41,7 @@ class StageConfig(Options):
     """Name of the stage in records, checkpoints and options; a letter, then letters, digits, "-" and "_"."""
     epochs: Annotated[int, Range(low=1)] = 15
     """Passes over the training images, or over what else a method trains on instead."""
-    batch_size: Annotated[int, Range(low=1)] = 64
+    batch_size: Annotated[int, Range(low=1, high=65536)] = 64
     """Images per step, over all processes."""
     drop_last: bool = False
     """Leave out an epoch's last batch if it is smaller than the others."""
@@ -85,7 +85,7 @@ class TrainingConfig(Options):
     """Steps between checkpoints; 0 saves once an epoch."""
     keep_checkpoints: Annotated[int, Range(low=1)] = 2
     """How many of the newest checkpoints stay on disk."""
-    eval_batch_size: Annotated[int, Range(low=1)] = 500
+    eval_batch_size: Annotated[int, Range(low=1, high=65536)] = 500
     """Images per forward pass of an evaluation; pretexts make several inputs of each."""
     tensorboard: bool = True
     """Write TensorBoard event files into the run directory."""
@@ -109,7 +109,9 @@ class ExperimentConfig(Options):
     """How often to log, evaluate and save."""
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
     """Device, precision, threads."""
-    seed: Annotated[int, Range(low=0), tyro.conf.arg(help="Every random number of the run follows from it.")] = 0
+    seed: Annotated[
+        int, Range(low=0, high=2**63 - 1), tyro.conf.arg(help="Every random number of the run follows from it.")
+    ] = 0
     """Every random number of the run follows from it."""
 
     def __post_init__(self) -> None:

@@ -1,5 +1,7 @@
 """Losses on their way from the device to the records: looked at once in a while, never in a step."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
@@ -22,7 +24,7 @@ class Meter:
         self._steps: list[Metrics] = []
         self._names: dict[str, tuple[str, ...]] = {}
 
-    def add(self, metrics: Metrics, *, kind: str = "step") -> None:
+    def add(self, metrics: object, *, kind: str = "step") -> None:
         """Keep one step's metrics; nothing leaves the device.
 
         Args:
@@ -30,9 +32,13 @@ class Meter:
             kind: of step.
 
         Raises:
-            ConfigError: one is no scalar tensor, or the names are not those of the first step of this kind.
+            ConfigError: there are none, one is no scalar tensor, or the names are not those of the first step of this
+                kind.
         """
         step = self._first_step + len(self._steps)
+        if not isinstance(metrics, Mapping):
+            got, fix = f"{type(metrics).__name__} at step {step}", "return a dict of detached tensors of shape ()"
+            raise ConfigError("metrics by name from update", got, fix)
         for name, value in metrics.items():
             if not isinstance(value, Tensor) or value.ndim:
                 got = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -21,7 +22,7 @@ from auxo.runs.checkpoint import Checkpoints, Progress, load_weights
 from auxo.runs.experiment import ExperimentConfig, StageConfig
 from auxo.runs.journal import Journal
 from auxo.runs.results import EvaluationRow
-from auxo.runtime import Runtime
+from auxo.runtime import Runtime, naming_memory
 from auxo.training.feeds import Feeds
 from auxo.training.meter import Meter
 from auxo.training.observer import Observer
@@ -142,7 +143,8 @@ class StageTrainer:
             started = time.perf_counter()
             plan = self.feeds.plan(self.state.step)
             batches, images = self.feeds.read(plan)
-            self._take_step(batches, plan, meter)
+            with self._naming_memory():
+                self._take_step(batches, plan, meter)
             due = self._find_due()
             losses = meter.flush(last_good=self._last_good()) if due.logs else {}
             seconds = time.perf_counter() - started
@@ -206,6 +208,12 @@ class StageTrainer:
         progress.steps[kind] = progress.steps.get(kind, 0) + 1
         self._average_buffers()
         self.state.step += 1
+
+    def _naming_memory(self) -> AbstractContextManager[None]:
+        """Say how large a step was where memory runs out in it."""
+        _, height, width = self.splits.task().image_shape
+        size, fix = self.stage.batch_size, "pass a smaller --batch-size or --data.image-size"
+        return naming_memory(f"a step on {size} images of {width}x{height} pixels", fix=fix)
 
     def _average_buffers(self) -> None:
         """Give all processes the mean of their running statistics where batch norm is not synchronised.

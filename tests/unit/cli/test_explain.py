@@ -84,7 +84,7 @@ def test_explain__folder_of_pictures__is_looked_at_instead(auxo, run, write_pict
         (["--classes", "arow"], "names of classes, got 'arow': did you mean arrow"),
         (["--per-class", "0"], "per-class in [1, 20], got 0"),
         (["--num-points", "3"], "num-points >= 4, one per class, got 3"),
-        (["--batch-size", "0"], "batch-size >= 1, got 0"),
+        (["--batch-size", "0"], "batch-size in [1, 65536], got 0"),
         (["--class", "largest"], "options of auxo explain"),
         (["--split", "val", "--data", "x"], "one of --split and --data"),
         (["--data", "nowhere"], "'nowhere', which is not there"),

@@ -1,13 +1,15 @@
 import io
+import os
 import pickle
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from auxo.data.decode import decode_image
+from auxo.data.decode import decode_image, read_bytes
 from auxo.errors import DataError
 
 
@@ -124,3 +126,18 @@ def test_decode_image__error__survives_pickling(png: Callable[..., bytes]) -> No
         decode_image(png()[:30], where="cut.png", image_size=None)
     assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_read_bytes__device_or_pipe__is_refused_at_once(tmp_path: Path) -> None:
+    (tmp_path / "x.png").symlink_to("/dev/zero")
+    os.mkfifo(tmp_path / "y.png")
+    for name in ("x.png", "y.png"):
+        with pytest.raises(DataError, match=r"a file of at most .* bytes, got a device, pipe or folder at"):
+            read_bytes(str(tmp_path / name))
+
+
+def test_read_bytes__file_too_large_for_an_image__is_refused_unread(tmp_path: Path) -> None:
+    with (tmp_path / "x.png").open("wb") as file:
+        file.truncate(2**40)  # no block of it is on the disk
+    with pytest.raises(DataError, match=r"got one of 1,099,511,627,776 bytes at"):
+        read_bytes(str(tmp_path / "x.png"))

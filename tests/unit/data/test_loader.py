@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 
@@ -17,6 +18,7 @@ from auxo.data.readers import read_streaming
 from auxo.data.sources import InMemorySource
 from auxo.data.streaming import StreamingSource
 from auxo.errors import ConfigError, DataError
+from auxo.files.signals import STOPPING
 from auxo.interfaces import AbstractOrder
 from auxo.random import named_generator
 from auxo.types import Batch, Column
@@ -334,3 +336,17 @@ def test_loader__dropped_with_batches_under_way__stops_its_workers_at_once(
             list(batches)
     del batches, loader
     assert [worker.is_alive() for worker in workers] == [False, False]
+
+
+def test_loader__signal_to_the_whole_group__workers_go_on_decoding(streaming_files: StreamingSource) -> None:
+    loader = Loader(streaming_files, batch_size=8, seed=0, workers=2)
+    expected = [batch.images for batch in Loader(streaming_files, batch_size=8, seed=0).batches(range(3))]
+    numbers = iter(loader.batches(range(3)))
+    found = [next(numbers).images]
+    workers = psutil.Process().children()
+    for worker in workers:
+        for number in STOPPING:
+            worker.send_signal(number)
+    found += [batch.images for batch in numbers]
+    assert len(workers) == 2
+    assert all(map(torch.equal, found, expected))

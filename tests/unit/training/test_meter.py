@@ -91,3 +91,10 @@ def test_add__steps_of_two_kinds__are_averaged_over_those_that_have_the_metric(m
             {"upper_loss": torch.tensor(5.0), "distance": torch.tensor(8.0), "lower_loss": torch.tensor(0.0)},
             kind="upper",
         )
+
+
+@pytest.mark.parametrize("metrics", [None, [], torch.zeros(())])
+def test_add__update_that_returns_no_metrics__is_refused(meter, metrics):
+    got = type(metrics).__name__
+    with pytest.raises(ConfigError, match=f"metrics by name from update, got {got} at step 11: return a dict"):
+        meter.add(metrics)
