@@ -12,6 +12,7 @@ import torch
 from auxo.cli.changes import read_with_members
 from auxo.cli.terminal import print_table
 from auxo.cli.train import read_run_config, with_options
+from auxo.cli.words import say
 from auxo.data import Splits
 from auxo.errors import CheckpointError, ConfigError
 from auxo.evaluation import to_csv
@@ -304,7 +305,7 @@ def _write_files(asked: _Request, judged: _Judged) -> None:
     content = {"notes": judged.notes, "labellers": records}
     write_atomically(folder / "quality.json", json.dumps(content, indent=2, allow_nan=False) + "\n")
     write_atomically(folder / "quality.csv", to_csv([_flatten_record(record) for record in records]))
-    print(f"records: {folder / 'quality.json'}\ntable: {folder / 'quality.csv'}")
+    say(f"records: {folder / 'quality.json'}\ntable: {folder / 'quality.csv'}")
 
 
 def _flatten_record(record: Mapping[str, Any], *, prefix: str = "") -> dict[str, Any]:
