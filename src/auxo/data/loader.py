@@ -179,7 +179,9 @@ def in_memory(source: AbstractSource, *, workers: int = 0) -> InMemorySource:
         images[batch.indices] = batch.images
         for name in shown:
             part = batch.targets[name]
-            values.setdefault(name, part.new_empty((len(source), *part.shape[1:])))[batch.indices] = part
+            if name not in values:
+                values[name] = part.new_empty((len(source), *part.shape[1:]))
+            values[name][batch.indices] = part
     maps = {
         name: PlaceMap(values[name], source.vocabulary[name], ignore)
         if name in shown
