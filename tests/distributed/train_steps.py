@@ -8,13 +8,13 @@ import torch
 from safetensors.torch import save_file
 
 from auxo.backbones import BackboneConfig
-from auxo.data import InputPipeline, Loader
+from auxo.data import InMemorySource, InputPipeline, Loader, PlaceMap
 from auxo.data.fake import oriented_shapes
 from auxo.gates.gcs import GCSGate
 from auxo.gates.uncertainty import UncertaintyGate
 from auxo.interfaces import TrainState
 from auxo.layers.cell_weights import independence_weights
-from auxo.losses import LDAM
+from auxo.losses import LDAM, PixelLossConfig
 from auxo.losses.invariance.group_dro import GroupDRO
 from auxo.losses.invariance.hsic import HSIC
 from auxo.losses.invariance.irm import IRM
@@ -30,6 +30,7 @@ from auxo.methods.maxl import MAXL
 from auxo.methods.multi_pretext import FineTuningConfig, MultiPretext
 from auxo.methods.ossl import OSSL, ImplicitConfig
 from auxo.methods.pretrain import Pretraining
+from auxo.methods.segmenter import Segmenter
 from auxo.methods.shortcut_removal import ShortcutRemoval
 from auxo.methods.supervised import Supervised
 from auxo.optimizers import OptimizerConfig
@@ -44,7 +45,7 @@ from auxo.runs import Networks
 from auxo.runtime import RuntimeConfig, open_runtime
 from auxo.solvers.conjugate_gradient import ConjugateGradientSolver
 from auxo.solvers.mfac import MFACSolver
-from auxo.tasks import Classification, Target
+from auxo.tasks import Classification, Segmentation, Target
 from auxo.types import Column
 
 LDAM_DRW = LDAM(class_weights="effective_number", reweight_after=0.25)
@@ -144,8 +145,19 @@ CASES |= {
         ("irm", IRM.Config(), "lenet5"),
     )
 }
+BOTH_TERMS = PixelLossConfig(dice=0.5, class_weights="inverse_frequency")
+CASES["segmenter"] = (Segmenter.Config(optimizer=SLOW, loss=BOTH_TERMS, classifier_rate=10.0), "conv4")
 PASSES = {"train": 2, "second": 2}
 STEPS = 4  # a convolution in float64 is slow; two levels take turns within four steps, and so do two passes
+
+
+def add_masks(source):
+    """The images with masks of three classes, of which every image knows another part."""
+    masks = torch.randint(3, (40, 28, 28), generator=torch.Generator().manual_seed(3), dtype=torch.uint8)
+    masks[torch.arange(28)[None] < torch.arange(40)[:, None] % 27] = 255
+    return InMemorySource(
+        source.name, source.images, source.columns, maps={"mask": PlaceMap(masks, ("p", "q", "r"), 255)}
+    )
 
 
 def main(folder, batch_size):
@@ -153,18 +165,21 @@ def main(folder, batch_size):
     source = oriented_shapes(40, size=28, seed=2)
     fine = torch.arange(40) // 4 % 3
     source = source.with_columns({**source.columns, "fine": Column(fine, ("p", "q", "r"))})
+    source = add_masks(source)
     counts = torch.zeros(4, 3, dtype=torch.int64).index_put_(
         (source.columns["label"].values, fine), torch.ones(40, dtype=torch.int64), accumulate=True
     )
     columns = {"fine": Target("fine", ("p", "q", "r"))}
-    pipeline = InputPipeline.from_source(source, augment="crop_flip")
-    task = Classification(source.vocabulary["label"], *source.image_shape, class_counts=(4000, 300, 20, 1))
+    pipeline = InputPipeline.from_source(source, augment="crop_flip", place_fill={"mask": 255})
+    of_images = Classification(source.vocabulary["label"], *source.image_shape, class_counts=(4000, 300, 20, 1))
+    of_pixels = Segmentation.from_source(source)
     with open_runtime(RuntimeConfig(device="cpu", channels_last=False)) as runtime:
         for name, (config, backbone) in CASES.items():
             views = config.required_views()
             place = {"rank": runtime.rank, "num_processes": runtime.num_processes}
             ratios = sorted({view.ratio for view in views.values()})
             loaders = [Loader(source, batch_size=batch_size * ratio, seed=7, **place) for ratio in ratios]
+            task = of_pixels if Segmentation in config.serves else of_images
             networks = Networks(BackboneConfig(name=backbone), task, seed=0, columns=columns)
             method = config.build(networks).double()
             runtime.prepare(method, networks=method.networks)

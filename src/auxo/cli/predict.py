@@ -15,6 +15,7 @@ from auxo.cli.changes import read_options
 from auxo.cli.options import ModelOptions
 from auxo.cli.train import read_run_config
 from auxo.cli.words import say
+from auxo.data.readers.pairs import find_images
 from auxo.errors import CheckpointError, ConfigError, DataError, DeviceError, OutputError
 from auxo.export import (
     AnsweredFile,
@@ -44,7 +45,7 @@ class Options:
     model: Annotated[Positional[str], tyro.conf.arg(metavar="MODEL")]
     """Run directory of a finished run, folder of an export, or its model.pt2 or model.onnx, which run on the CPU."""
     images: Annotated[Positional[tuple[str, ...]], tyro.conf.arg(metavar="IMAGE [IMAGE ...]")]
-    """Images, or folders that are searched for images."""
+    """Images, or folders that are searched for images; of a folder with images/ and masks/ the former alone."""
     out: str = "predictions.csv"
     """CSV to write: path, then the task's answer, such as the predicted class, its probability and that of every class.
     Answers that are images go to the folder NAME-images beside it, which must be empty."""
@@ -143,13 +144,13 @@ def _write_answers(
 
 
 def _find_images(place: Path) -> Iterator[Path]:
-    """Yield an image, or the images below a folder in order."""
+    """Yield an image, or the images below a folder in order, without the masks of a folder of pairs."""
     if not place.exists():
         raise DataError("an image or a folder", f"'{place}', which is not there", "check it")
     if place.is_file():
         yield place
         return
-    found = sorted(path for path in place.rglob("[!.]*") if path.suffix.lower() in ENDINGS)
+    found = sorted(path for path in find_images(place).rglob("[!.]*") if path.suffix.lower() in ENDINGS)
     if not found:
         raise DataError(f"images ({', '.join(ENDINGS)}) in {place}", "none", "name another folder")
     yield from found

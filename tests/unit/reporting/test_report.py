@@ -78,7 +78,7 @@ def test_confusion__counts__are_those_of_predictions_made_anew(page, answers):
         assert header == ["class", "arrow", "corner", "tee", "wedge"]
         assert [[int(cell) for cell in line[1:]] for line in lines] == counts
         correct = sum(counts[label][label] for label in range(4))
-        text = next(text for text in page.texts if f"{correct} of {len(labels)} correct" in text)
+        text = next(text for text in page.texts if f"{correct} of {len(labels)} images correct" in text)
         count, label, taken = max((counts[i][j], i, j) for i in range(4) for j in range(4) if i != j)
         assert count == 0 or f"({count} time" in text
 

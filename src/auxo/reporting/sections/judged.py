@@ -92,10 +92,10 @@ def reliability_section(
     return Section("reliability", "Reliability", [part])
 
 
-def _summarise_confusions(counts: _Counts, answers: Sequence[str]) -> str:
+def _summarise_confusions(counts: _Counts, answers: Sequence[str], confused: str) -> str:
     """Return how many answers were right and which pairs were confused the most."""
     correct, total = int(np.trace(counts)), int(counts.sum())
-    text = f"{correct:,} of {total:,} correct ({percent(correct / total)})"
+    text = f"{correct:,} of {total:,} {confused} correct ({percent(correct / total)})"
     pairs = _list_mistakes(counts)[:3]
     if not pairs:
         return f"{text}; nothing was confused."
@@ -133,7 +133,7 @@ def _show_confusions(
     name: str, counts: _Counts, answers: Sequence[str], confused: str, *, key: str, is_open: bool
 ) -> list[Block]:
     """Return the confusions on a set: as a table, or of many classes as a drawing with a table of the pairs."""
-    summary = _summarise_confusions(counts, answers)
+    summary = _summarise_confusions(counts, answers, confused)
     if len(answers) <= _MOST_IN_TABLE:
         return [Confusion(name, summary, answers, counts.tolist(), is_open, confused)]
     title = f"Confusions on {name}: rows are classes, columns the predictions"
