@@ -90,6 +90,11 @@ class Loader:
         """Number of joined batches in one epoch."""
         return self._schedule.steps_per_epoch
 
+    @property
+    def smallest_part(self) -> int:
+        """Images that a process has at least of a joined batch."""
+        return self._schedule.smallest_part
+
     def batches(self, numbers: Iterable[int]) -> Iterator[Batch]:
         """Yield this process's part of the joined batches of these numbers.
 
@@ -277,6 +282,12 @@ class _Schedule:
         """Number of joined batches in one epoch."""
         full, rest = divmod(self.count, self.batch_size)
         return full + int(rest > 0 and not self.drop_last)
+
+    @property
+    def smallest_part(self) -> int:
+        """Images of the smallest part of a batch."""
+        rest = 0 if self.drop_last else self.count % self.batch_size
+        return (rest or min(self.batch_size, self.count)) // self.num_processes
 
     def parts(self, numbers: Iterable[int]) -> Iterator[_Part]:
         """Yield this process's part of each of these joined batches."""

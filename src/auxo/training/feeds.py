@@ -133,6 +133,16 @@ class Feeds:
         """Return what a step of the stage reads and moves."""
         return self._stage.method.plan(step, self.passes)
 
+    def find_lone_image(self, num_steps: int) -> int | None:
+        """Return the first of so many steps in which a process reads a single image of a view, if there is one."""
+        lone = [name for name, stream in self._streams.items() if self._loaders[stream].smallest_part == 1]
+        passes = self.passes
+        for step in range(num_steps) if lone else ():
+            batches = self.plan(step).batches
+            if any(name in batches and batches[name] % passes[name] == passes[name] - 1 for name in lone):
+                return step
+        return None
+
     def open(self, start: int, stop: int) -> None:
         """Begin to fetch what the steps ``start`` to ``stop - 1`` ask for."""
         shown: dict[_Stream, tuple[str, ...]] = {}

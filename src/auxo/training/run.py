@@ -136,6 +136,7 @@ def _train_stages(run: _Run) -> RunResult:
             each = trainer if index == number else _build_untrained(run, stage, first_weights=index > number)
             if index >= number:
                 each.check_selection()
+                each.check_last_batch()
             num_steps.append(each.num_steps)
         runtime.barrier()
         journal = None

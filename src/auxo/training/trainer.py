@@ -24,6 +24,7 @@ from auxo.runs.journal import Journal
 from auxo.runs.results import EvaluationRow
 from auxo.runtime import Runtime, naming_memory
 from auxo.training.feeds import Feeds
+from auxo.training.last_batch import check_last_batch
 from auxo.training.meter import Meter
 from auxo.training.observer import Observer
 from auxo.training.start import begin_stage, has_start
@@ -118,6 +119,15 @@ class StageTrainer:
         if self.stage.selection.keeps_best:
             self.stage.selection.check(self.measure_validation(), split=self.splits.val.name)
 
+    def check_last_batch(self) -> None:
+        """Refuse a last batch of one image that the method cannot take; one that prepares something is asked after it.
+
+        Raises:
+            ConfigError: batch norm would stop at it.
+        """
+        if not has_start(self.method):
+            check_last_batch(self.method, self.state, self.feeds, self.runtime)
+
     def measure_validation(self) -> list[EvaluationRow]:
         """Return the rows of the validation set, with what the rule of selection tests."""
         val, reader = self.splits.val, self.reader
@@ -186,6 +196,7 @@ class StageTrainer:
         self.take_prepared(
             self.checkpoints.read_prepared(self.progress)
         )  # the same in every process, and when it is resumed
+        check_last_batch(self.method, self.state, self.feeds, self.runtime)
 
     def _build_schedule(self, name: str, optimizer: Optimizer) -> LRScheduler:
         """Return the learning rate of an optimiser over the steps that it takes."""
