@@ -20,6 +20,11 @@ _WITHOUT_SECOND = "replace the layer, or use FiniteDifference, Penalty or FirstO
 
 _CAUSES = (
     (
+        r"aot_autograd does not currently support double backward",
+        "losses of modules that are not compiled, whose derivatives can be taken twice",
+        "pass the module as it was before torch.compile, or use FiniteDifference, Penalty or FirstOrder",
+    ),
+    (
         r"derivative for (?P<what>\S+) is not implemented|differentiate twice a function|not differentiable twice",
         "losses whose layers can be differentiated twice",
         _WITHOUT_SECOND,
@@ -111,6 +116,21 @@ def require_differentiable(groups: Mapping[str, Mapping[str, Tensor]]) -> None:
         for name, value in group.items():
             if not value.is_floating_point():
                 raise HypergradientError(f"floating-point {kind}s", f"{name!r} of {value.dtype}", "pass it as a buffer")
+
+
+def check_loss(name: str, returned: object) -> None:
+    """Refuse what a loss returned if it is not a loss with buffers.
+
+    Raises:
+        HypergradientError: it is something else, such as the loss alone.
+    """
+    pair = returned if isinstance(returned, tuple) and len(returned) == 2 else None
+    if pair is not None and isinstance(pair[1], Mapping):
+        return
+    got = f"a {type(returned).__name__}"
+    if pair is not None:
+        got = f"a {type(pair[0]).__name__} and a {type(pair[1]).__name__}"
+    raise HypergradientError(f"{name} to return a loss and the buffers after it", got, "write return loss, buffers")
 
 
 def require_scalar(name: str, loss: Tensor) -> None:

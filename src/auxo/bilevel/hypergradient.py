@@ -28,6 +28,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from auxo.bilevel.arguments import check_arguments
 from auxo.bilevel.derivatives import differentiating, require_differentiable, widen
 from auxo.bilevel.instance import Instance, leaves
 from auxo.bilevel.problem import BilevelProblem, Data, Mean, Params
@@ -103,11 +104,26 @@ def hypergradient(
         Gradients, outer loss, the inner parameters it was taken at, and how well it went; all detached.
 
     Raises:
-        HypergradientError: a hyper-parameter gets no gradient and is not in ``problem.frozen``; a loss changed
-            something in place, is no scalar or cannot be differentiated twice; a linear solver broke down
-            (``"raise"``).
+        HypergradientError: an argument is of another kind, or ``warm_start`` of other parameters; a hyper-parameter
+            gets no gradient and is not in ``problem.frozen``; a loss changed something in place, is no scalar or cannot
+            be differentiated twice; a linear solver broke down (``"raise"``).
         NonFiniteError: the answer is not finite (``"raise"``).
     """
+    check_arguments(
+        problem=problem,
+        solver=solver,
+        named={
+            "params": params,
+            "hyper": hyper,
+            "buffers": buffers,
+            "inner_state": inner_state,
+            "warm_start": warm_start,
+        },
+        inner=inner,
+        mean=mean,
+        on_failure=on_failure,
+        allowed=OnFailure,
+    )
     buffers, start = buffers or {}, (inner_state or {}, warm_start or {})
     instance = _bind_arguments(
         problem, params, hyper, inner, outer, buffers, mean, *start, solver.derivatives == "second"
@@ -135,12 +151,6 @@ def _bind_arguments(
 ) -> Instance:
     """Check the arguments and gather them, widened to float32 at the least."""
     require_differentiable({"inner parameter": params, "hyper-parameter": hyper})
-    if not isinstance(inner, list) or not inner:
-        raise HypergradientError(
-            "inner to be a list of at least one batch",
-            f"a {type(inner).__name__}" if not isinstance(inner, list) else "an empty list",
-            "write inner=[batch]",
-        )
     unknown = sorted(problem.frozen - set(hyper))
     if unknown:
         raise HypergradientError("frozen to name hyper-parameters", repr(unknown[0]), f"choose from {sorted(hyper)}")

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from auxo.bilevel.derivatives import require_scalar
+from auxo.bilevel.derivatives import check_loss, require_scalar
 from auxo.bilevel.problem import BilevelProblem, Data, Level, Mean, Params
 from auxo.bilevel.second_order import FastSecondDerivatives
 from auxo.bilevel.vectors import Layout
@@ -188,7 +188,9 @@ class Instance:
         """Evaluate a loss and check that it is a scalar and changed nothing it was given."""
         given = {"inner parameter": params, "hyper-parameter": self.hyper, "buffer": buffers}
         before = {(kind, key): value._version for kind, group in given.items() for key, value in group.items()}
-        loss, new_buffers = level(params, self.hyper, buffers, batch)
+        returned = level(params, self.hyper, buffers, batch)
+        check_loss(name, returned)
+        loss, new_buffers = returned
         for kind, group in given.items():
             for key, value in group.items():
                 if value._version != before[kind, key]:

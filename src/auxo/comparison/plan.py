@@ -204,7 +204,8 @@ def _measure_costs(
                 partial(measure_costs, config, splits=splits, runtime=runtime), choice.name
             )
         except ForeignCodeError as error:  # its own run says where
-            notes.append(f"{choice.name} could not be measured and keeps its recipe's length ({error.got})")
+            unlike = "; the budget is that of the others" if is_needed else ""
+            notes.append(f"{choice.name} could not be measured and keeps its recipe's length ({error.got}){unlike}")
     return costs, notes
 
 
@@ -228,4 +229,6 @@ def _choose_budget(
         raise ConfigError("a method whose operations can be measured", notes[0], "repair it, or pass --budget recipe")
     costliest = max(amounts, key=lambda name: amounts[name])
     length = "at its recipe's length" if epochs is None else f"in {epochs} epoch{'' if epochs == 1 else 's'}"
-    return amounts[costliest], f"those of {costliest} {length}"
+    unmeasured = ", ".join(choice.name for choice in choices if choice.name not in costs)
+    without = f", chosen without {unmeasured}, which could not be measured" if unmeasured else ""
+    return amounts[costliest], f"those of {costliest} {length}{without}"

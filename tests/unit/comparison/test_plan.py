@@ -104,7 +104,9 @@ def test_plan_grid__a_method_that_raises__keeps_its_length_and_is_noted(plan, ch
     raising = choose(tmp_path / "raising.py", name="raising")
     grid = plan(choose("supervised"), raising)
     assert len(grid.jobs) == 4
-    assert grid.notes == ("raising could not be measured and keeps its recipe's length (TypeError: not today)",)
+    kept = "raising could not be measured and keeps its recipe's length (TypeError: not today)"
+    assert grid.notes == (f"{kept}; the budget is that of the others",)
+    assert grid.contents.chosen.endswith("length, chosen without raising, which could not be measured")
     with pytest.raises(ConfigError, match="TypeError: not today"):
         plan(raising)
 
