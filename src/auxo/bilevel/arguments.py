@@ -1,7 +1,7 @@
 """What the entry point is given, looked at once, so that a slip is told in one line."""
 
 from collections.abc import Mapping
-from typing import get_args
+from typing import Literal, TypeAlias, get_args
 
 from torch import Tensor
 
@@ -9,6 +9,8 @@ from auxo.bilevel.linear.interface import AbstractLinearSolver
 from auxo.bilevel.problem import BilevelProblem
 from auxo.bilevel.solvers.interface import AbstractSolver
 from auxo.errors import HypergradientError
+
+OnFailure: TypeAlias = Literal["raise", "warn", "skip"]
 
 _NAMED = {
     "params": "pass dict(module.named_parameters()), or FunctionalModule(module).params",
@@ -20,14 +22,13 @@ _NAMED = {
 
 
 def check_arguments(
-    *,
     problem: object,
     solver: object,
+    *,
     named: Mapping[str, object],
     inner: object,
     mean: object,
     on_failure: object,
-    allowed: object,
 ) -> None:
     """Refuse arguments of :func:`auxo.bilevel.hypergradient` of another kind than it takes.
 
@@ -37,8 +38,7 @@ def check_arguments(
         named: tensors by name, by argument; ``None`` stands for none.
         inner: is to be a list of batches.
         mean: is to be called.
-        on_failure: is to be one of ``allowed``.
-        allowed: a literal type.
+        on_failure: is to be one of ``OnFailure``.
 
     Raises:
         HypergradientError: one is not so.
@@ -73,8 +73,8 @@ def check_arguments(
         raise HypergradientError("inner to be a list of at least one batch", got, "write inner=[batch]")
     if mean is not None and not callable(mean):
         raise _refusal("mean to be a function", mean, "leave it out in a single process")
-    if on_failure not in get_args(allowed):
-        words = ", ".join(map(repr, get_args(allowed)))
+    if on_failure not in get_args(OnFailure):
+        words = ", ".join(map(repr, get_args(OnFailure)))
         raise HypergradientError(f"on_failure to be one of {words}", repr(on_failure), "choose one of them")
 
 

@@ -22,21 +22,19 @@ Example:
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from auxo.bilevel.arguments import check_arguments
+from auxo.bilevel.arguments import OnFailure, check_arguments
 from auxo.bilevel.derivatives import differentiating, require_differentiable, widen
 from auxo.bilevel.instance import Instance, leaves
 from auxo.bilevel.problem import BilevelProblem, Data, Mean, Params
 from auxo.bilevel.solvers.interface import AbstractSolver, SolverAnswer, SolverInfo
 from auxo.bilevel.vectors import Layout
 from auxo.errors import AuxoError, HypergradientError, NonFiniteError
-
-OnFailure = Literal["raise", "warn", "skip"]
 
 
 class HypergradientWarning(RuntimeWarning):
@@ -109,21 +107,8 @@ def hypergradient(
             be differentiated twice; a linear solver broke down (``"raise"``).
         NonFiniteError: the answer is not finite (``"raise"``).
     """
-    check_arguments(
-        problem=problem,
-        solver=solver,
-        named={
-            "params": params,
-            "hyper": hyper,
-            "buffers": buffers,
-            "inner_state": inner_state,
-            "warm_start": warm_start,
-        },
-        inner=inner,
-        mean=mean,
-        on_failure=on_failure,
-        allowed=OnFailure,
-    )
+    named = {"params": params, "hyper": hyper, "buffers": buffers, "inner_state": inner_state, "warm_start": warm_start}
+    check_arguments(problem, solver, named=named, inner=inner, mean=mean, on_failure=on_failure)
     buffers, start = buffers or {}, (inner_state or {}, warm_start or {})
     instance = _bind_arguments(
         problem, params, hyper, inner, outer, buffers, mean, *start, solver.derivatives == "second"
