@@ -58,7 +58,7 @@ class Options(CheckedOptions):
     labellers: tuple[str, ...] = ()
     """Which, as "a,b": names of auxo list labellers, or file.py:Name; "all" are all of auxo's own. Default: that of the
     recipe, and the bounds oracle, random and image_id. Options of each are --labeller.NAME.OPTION."""
-    clusters: tuple[int, ...] = ()
+    clusters: tuple[Annotated[int, Range(low=1)], ...] = ()
     """Numbers of labels, each of which is tried with every labeller that has clusters; default its own number."""
     images: JudgedImages = "held_out"
     """Which images with masks judge: a part of the training images, whose masks no labeller reads then (held_out), or
