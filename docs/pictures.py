@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -21,16 +22,26 @@ from torch.nn import functional
 from auxo.data import AbstractSource, DataConfig, load_splits
 from auxo.data.corruptions import KINDS, SEVERITIES, corrupt
 from auxo.data.two_views import SIMCLR_VIEWS, crop_images, draw_crops, recolour_view
+from auxo.interfaces import StageStart
+from auxo.pretexts import colour_labels
 from auxo.pretexts.channel_shuffle import ORDERS, ChannelShuffle
 from auxo.pretexts.compose import Compose
 from auxo.pretexts.flip import Flip
 from auxo.pretexts.inpaint import Inpaint
 from auxo.pretexts.jigsaw import Jigsaw
+from auxo.pretexts.labellers.encoder import Encoder
+from auxo.pretexts.labellers.oracle import Oracle
+from auxo.pretexts.labellers.patch_energy import PatchEnergy
+from auxo.pretexts.labellers.segmenter import Segmenter
+from auxo.pretexts.labellers.superpixels import Superpixels
 from auxo.pretexts.lorot import LoRot
 from auxo.pretexts.relative_patch import NEIGHBOURS, RelativePatch
 from auxo.pretexts.rotation import Rotation, rotate_all
 from auxo.random import Draws, named_generator
+from auxo.runs.document import load_recipe
+from auxo.runtime import RuntimeConfig, open_runtime
 from auxo.tasks import Segmentation
+from auxo.training.run import untrained_stages
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt  # after the choice of a backend without a window
@@ -236,6 +247,32 @@ def draw_two_views(images: dict[str, tuple[Tensor, float]]) -> None:
     draw_rows(rows, "two_views.png")
 
 
+def draw_pixel_labels() -> None:
+    """Draw scenes, their classes, and what labellers say of their pixels: half a minute."""
+    config = load_recipe("segmentation")
+    config = replace(config, data=replace(config.data, keep_hidden=True))
+    splits = load_splits(config.data, seed=0, task=Segmentation)
+    labellers = {
+        "classes": Oracle.Config(),
+        "texture energy": PatchEnergy.Config(patch=9, window=9),
+        "EfficientNet-Lite0": Encoder.Config(source="efficientnet_lite0", scale=3.0),
+        "ten masks": Segmenter.Config(min_confidence=0.7),
+        "superpixels": Superpixels.Config(),
+    }
+    shown = torch.tensor([0, 1, 2, 3, 4, 5])
+    rows = {}
+    with open_runtime(RuntimeConfig(device="cpu")) as runtime:
+        trainer, *_ = untrained_stages(config, splits=splits, runtime=runtime)
+        reader = trainer.reader
+        images = {split.name: reader.images(split) for split in (splits.train, splits.unlabelled)}
+        start = StageStart(images, trainer.seed, runtime.device)
+        rows["scenes"] = [("", image) for image in images["unlabelled"].pixels(shown)]
+        for name, config in labellers.items():
+            labels = config.make(images["unlabelled"], start, trainer.method.label_tools())[shown]
+            rows[name] = [("", image) for image in colour_labels(labels)]
+    draw_rows(rows, "pixel_labels.png")
+
+
 def draw_hypergradients() -> None:
     """Draw errors and costs of hypergradients, which the benchmark measures: some minutes."""
     script = Path(__file__).parents[1] / "benchmarks" / "hypergradient_accuracy.py"
@@ -337,6 +374,7 @@ def main() -> None:
     draw_quadrants(photo)
     draw_patches(photo)
     draw_two_views({"photograph": (photograph(96), 0.5), "digit": (one_of_each(train)[5:6], 0.0)})
+    draw_pixel_labels()
     draw_explanation()
     draw_labels()
     draw_report()

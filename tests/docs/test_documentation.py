@@ -19,6 +19,8 @@ from auxo.cli import main
 from auxo.cli.compare import Options as ComparisonOptions
 from auxo.cli.compare import _read_words
 from auxo.cli.executor import ExecutorOptions
+from auxo.cli.label_quality import Options as LabelQualityOptions
+from auxo.cli.label_quality import _read_words as read_labellers
 from auxo.cli.sweep import Options as SweepOptions
 from auxo.cli.sweep import _read_words as read_sweep_options
 from auxo.cli.train import _plan_run
@@ -35,7 +37,7 @@ FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^()\s]+)\)")
 SNIPPET = re.compile(r'^--8<-- "([^":]+)(?::(\w+))?"$', re.MULTILINE)
 INLINE = re.compile(
-    r"`(auxo (?:train|compare|sweep|evaluate|audit|predict|explain|export|report|estimate) [^`]+"
+    r"`(auxo (?:train|compare|sweep|label-quality|evaluate|audit|predict|explain|export|report|estimate) [^`]+"
     r"|auxo (?:list|doctor)\b[^`]*)`"
 )
 PLACEHOLDER = re.compile(r"…|\b[A-Z]{3,}\b|\{")
@@ -126,6 +128,8 @@ def run_auxo(words):
         _plan_run(words[1:])
     elif words[:1] == ["compare"]:
         _read_words(words[1:])
+    elif words[:1] == ["label-quality"]:
+        read_labellers(words[1:])
     elif words[:1] == ["sweep"]:
         read_sweep_options(words[1:])
     else:
@@ -246,6 +250,11 @@ def test_options__of_every_run__are_in_the_documentation():
         *("device", "seed", "batch-size", "code", "config", "resume", "out"),
     ]
     assert [option for option in known if not says(text, option)] == []
+
+
+def test_options__of_label_quality__are_on_its_page():
+    text = (ROOT / "docs" / "pixel-labels.md").read_text(encoding="utf-8")
+    assert [option for option in options(LabelQualityOptions, "") if not says(text, option)] == []
 
 
 @pytest.mark.parametrize(("page", "own"), [("compare", ComparisonOptions), ("sweep", SweepOptions)])

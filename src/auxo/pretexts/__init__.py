@@ -6,7 +6,7 @@ from auxo.pretexts._gated import GatedLoss, GatedPretexts, GatedPretextsConfig
 from auxo.pretexts._generated import GeneratedTask, ItemPair, Pairing, show_generated
 from auxo.pretexts._given import GivenInputs, GivenTasks, GivenTasksConfig, mean_over_places, place_head
 from auxo.pretexts._pairs import AbstractPairModule, Pair, PairConfig, gather_from, join_rows
-from auxo.pretexts._pixel_method import AbstractPixelMethod, PixelMethodConfig
+from auxo.pretexts._pixel_method import AbstractPixelMethod, PixelMethodConfig, colour_labels
 from auxo.pretexts._projector import ProjectorConfig
 from auxo.pretexts._quadrants import AbstractQuadrantPretext
 
@@ -28,6 +28,7 @@ __all__ = [
     "PixelMethodConfig",
     "ProjectorConfig",
     "collapse_metrics",
+    "colour_labels",
     "effective_rank",
     "embedding_std",
     "gather_from",

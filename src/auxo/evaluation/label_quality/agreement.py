@@ -15,7 +15,7 @@ class Agreement(NamedTuple):
         purity: share of the pixels in the most frequent class of their label; it can only grow with more labels.
         nmi: mutual information over the mean of the two entropies.
         adjusted_rand: Rand index, 0 for labels by chance and 1 for the classes.
-        majority_miou: mIoU of the prediction that every label is its most frequent class; it grows with more labels.
+        majority_miou: mean IoU where every label stands for its most frequent class; it grows with more labels.
         num_labels: that occur.
         coverage: share of the pixels of known class that have a label.
     """
@@ -69,7 +69,7 @@ def _find_adjusted_rand(table: LabelTable) -> float:
 
 
 def _find_majority_miou(counts: torch.Tensor) -> float:
-    """Return the mIoU of the most frequent class of every label, over classes that occur."""
+    """Return the mean IoU of the most frequent class of every label, over classes that occur."""
     best = counts.argmax(1)
     sizes = counts.sum(0)
     predicted = torch.zeros_like(sizes).index_add_(0, best, counts.sum(1))

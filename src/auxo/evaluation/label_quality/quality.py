@@ -152,7 +152,7 @@ def build_quality_table(qualities: Mapping[str, LabelQuality], *, notes: Sequenc
         notes: sentences on how they came about.
     """
     pairs = ("Prec+ across", "Prec- across", "Rec+ across")
-    columns = ("labeller", "labels", "Q across", "Q", *pairs, "purity", "NMI", "ARI", "mIoU by majority", "labelled")
+    columns = ("labeller", "labels", "Q across", "Q", *pairs, "purity", "NMI", "ARI", "IoU by majority", "labelled")
     ordered = sorted(qualities.items(), key=lambda item: -item[1].cross_quality)
     lines = []
     for name, found in ordered:
@@ -165,7 +165,7 @@ def build_quality_table(qualities: Mapping[str, LabelQuality], *, notes: Sequenc
     caption = (
         "Q: harmonic mean of the precisions of positives and negatives as training draws them, averaged over classes; "
         "across: with positives in other images alone. Prec+, Prec-, Rec+: of all pairs of pixels of two images, "
-        "averaged over classes. In percent. Purity and mIoU by majority grow with the number of labels."
+        "averaged over classes. In percent. Purity and IoU by majority grow with the number of labels."
     )
     return Table(columns, tuple(lines), " ".join([caption, *notes]))
 
