@@ -59,7 +59,7 @@ class Options(CheckedOptions):
     """Which, as "a,b": names of auxo list labellers, or file.py:Name; "all" are all of auxo's own. Default: that of the
     recipe, and the bounds oracle, random and image_id. Options of each are --labeller.NAME.OPTION."""
     clusters: tuple[Annotated[int, Range(low=1)], ...] = ()
-    """Numbers of labels, each of which is tried with every labeller that has clusters; default its own number."""
+    """Numbers of labels, as "6,12", each of which is tried with every labeller that has clusters; default its own."""
     images: JudgedImages = "held_out"
     """Which images with masks judge: a part of the training images, whose masks no labeller reads then (held_out), or
     the validation images (val), which then choose. Test images never do."""
@@ -228,12 +228,13 @@ def _split_words(words: Sequence[str]) -> tuple[list[str], list[str]]:
     flags = {f"--{item.name.replace('_', '-')}" for item in fields(Options)} | {"-h", "--help"}
     own: list[str] = []
     shared: list[str] = []
-    current = shared
+    current, is_list = shared, False
     for word in words:
         flag = word.partition("=")[0].replace("_", "-")
         if word.startswith("-") and not re.match(r"-[\d.]", word):
             current = own if flag in flags or flag.startswith("--labeller.") else shared
-        current.append(word)
+            is_list = flag == "--clusters"
+        current += re.split("[=,]", word) if is_list else [word]
     return own, shared
 
 

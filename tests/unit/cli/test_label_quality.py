@@ -78,6 +78,13 @@ def test_read_words__options_of_labellers_and_of_the_recipe__go_where_they_belon
     assert (asked.config.seed, asked.options.held_out) == (4, 0.3)
 
 
+@pytest.mark.parametrize("words", [("--clusters", "6,12"), ("--clusters=6,12",), ("--clusters", "6", "12")])
+def test_read_words__numbers_of_clusters__are_tried_with_every_labeller_that_has_some(words):
+    asked = _read_words(["segmentation", "--labellers=patch_energy,image_id", *words])
+    assert [*asked.labellers] == ["patch_energy 6", "patch_energy 12", "image_id"]
+    assert asked.labellers["patch_energy 12"] == PatchEnergy.Config(clusters=12)
+
+
 def test_read_words__no_labeller_named__means_that_of_the_recipe_and_the_bounds():
     assert [*_read_words(["segmentation"]).labellers] == ["patch_energy", "oracle", "random", "image_id"]
 
