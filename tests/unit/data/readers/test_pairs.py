@@ -98,7 +98,7 @@ def test_read_pairs__empty_folder__is_named(root: Path, folder: str) -> None:
 
 
 def test_read_folder__pairs_for_a_task_of_classes__says_which_task_they_are_for(root: Path) -> None:
-    with pytest.raises(DataError, match=r"one folder of images per class, got the pairs .* --task.name segmentation"):
+    with pytest.raises(DataError, match=r"one folder of images per class, got the pairs .* auxo train segmenter"):
         read_source(str(root), DataConfig())
 
 
