@@ -3,8 +3,8 @@
     OMP_NUM_THREADS=1 python benchmarks/planted_worlds.py                   all worlds, about an hour of one core
     OMP_NUM_THREADS=1 python benchmarks/planted_worlds.py --worlds corners --seeds 12
 
-In each the truth is known. A difference is of accuracy in points (of the last world, of the area under the ROC curve
-where the shortcut is turned round), paired over the seeds, with its 95 % t interval.
+In each the truth is known. A difference is of accuracy in points (with a shortcut, of the area under the ROC curve
+where it is turned round; of segmentation, of mIoU), paired over the seeds, with its 95 % t interval.
 """
 
 import importlib
@@ -14,18 +14,26 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean
 from types import ModuleType
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 import torch
 import tyro
 
+from auxo.evaluation.label_quality import DrawingRule, judge_labels
 from auxo.gates.hypergradient import HypergradientGate
 from auxo.options import find_member
 from auxo.pretexts.fusions import FusionConfig
 from auxo.pretexts.fusions.attention import Attention
+from auxo.pretexts.labellers import LabellerConfig
+from auxo.pretexts.labellers.oracle import Oracle
+from auxo.pretexts.labellers.patch_energy import PatchEnergy
+from auxo.pretexts.labellers.segmenter import Segmenter
+from auxo.pretexts.pixels.cross_entropy import CrossEntropy
 from comparison import describe, difference
 
-_World: TypeAlias = Literal["confused", "corners", "tasks", "harm", "between", "shortcut", "attention"]
+_World: TypeAlias = Literal[
+    "confused", "corners", "tasks", "harm", "between", "shortcut", "attention", "segmentation", "factors"
+]
 _Found: TypeAlias = dict[str, list[float]]
 _RELU = {"relu": True}
 
@@ -36,10 +44,11 @@ sys.path.append(str(Path(__file__).parents[1] / "tests" / "mechanism"))
 class Options:
     """What to measure."""
 
-    worlds: tuple[_World, ...] = ("confused", "corners", "tasks", "harm", "between", "shortcut", "attention")
+    worlds: tuple[_World, ...] = get_args(_World)
     """MAXL's sub-clusters that are confused with other classes, or are not; a helpful task among three; a harmful task
     beside a generated one; classes between others; a loud shortcut that is turned round; encoders of which another is
-    right for each image."""
+    right for each image; textures whose colours tell them apart within an image alone, and there what matters in
+    the contrast of pixels."""
     seeds: int = 10
     """Each draws the world, first weights and orders anew."""
 
@@ -151,6 +160,66 @@ def measure_attention(seeds: int) -> tuple[_Found, _Found]:
     return found, told
 
 
+def measure_segmentation(seeds: int) -> tuple[_Found, _Found]:
+    """Return mIoU by line, and how right pairs across images are by the labels, on held-out images."""
+    world: ModuleType = importlib.import_module("texture_world")
+    contrast = world.CONTRAST
+    rule = DrawingRule(sampling=contrast.sampling, size=(16, 16), batch_size=8)
+    labellers = {"A": PatchEnergy.Config(), "B": Segmenter.Config(), "oracle": Oracle.Config()}
+    labellers |= {name: find_member(LabellerConfig, name)() for name in ("random", "image_id")}
+    found: _Found = {}
+    told: _Found = {}
+    for seed in range(5, 5 + seeds):
+        shown = world.World(seed)
+        made = {name: shown.label(labeller) for name, labeller in labellers.items()}
+        labels = {name: given for name, (given, _) in made.items()}
+        for name, (_, held) in made.items():
+            quality = judge_labels(held, shown.held_masks, num_classes=len(world.CLASSES), rule=rule).cross_quality
+            told.setdefault(name, []).append(quality)
+        within = replace(contrast, positives="same_image")
+        lines = {name: (given, contrast) for name, given in labels.items()}
+        lines |= {f"cross-entropy, {name}": (labels[name], CrossEntropy.Config()) for name in ("A", "B", "oracle")}
+        lines["A, positives within an image"] = (labels["A"], within)
+        lines["A, all pairs within an image"] = (labels["A"], replace(within, negatives="same_image"))
+        lines["A, shuffled"] = (world.shuffle(labels["A"], seed), contrast)
+        values = {"none": world.fine_tune(shown)}
+        values["none, equal compute"] = world.fine_tune(shown, steps=world.EQUAL_COMPUTE)
+        values |= {line: world.fine_tune(shown, world.pretrain(shown, *given)) for line, given in lines.items()}
+        values["A, loss upside down"] = world.fine_tune(shown, world.pretrain(shown, labels["A"], sign=-1))
+        for line, value in values.items():
+            found.setdefault(line, []).append(value)
+    return found, told
+
+
+def measure_factors(seeds: int) -> tuple[_Found, _Found]:
+    """Return mIoU by what is changed in the contrast of pixels by the labels of texture energy."""
+    world: ModuleType = importlib.import_module("texture_world")
+    contrast = world.CONTRAST
+    changes: dict[str, dict[str, object]] = {
+        "A": {},
+        "positives in other images": {"positives": "cross_image"},
+        "negatives within an image": {"negatives": "same_image"},
+        "temperature 0.05": {"temperature": 0.05},
+        "temperature 0.5": {"temperature": 0.5},
+        "supcon": {"form": "supcon"},
+        "zhao": {"form": "zhao"},
+        "64 pixels": {"sampling": replace(contrast.sampling, max_samples=64)},
+        "no projector": {"num_layers": 0},
+        "projector on the map": {"projects": "map"},
+        "memory of 50": {"memory": 50},
+    }
+    clusters = (5, 20, 40)
+    found: _Found = {}
+    for seed in range(5, 5 + seeds):
+        shown = world.World(seed)
+        labels, _ = shown.label(PatchEnergy.Config())
+        lines = {line: (labels, replace(contrast, **values)) for line, values in changes.items()}
+        lines |= {f"{k} clusters": (shown.label(PatchEnergy.Config(clusters=k))[0], contrast) for k in clusters}
+        for line, given in lines.items():
+            found.setdefault(line, []).append(world.fine_tune(shown, world.pretrain(shown, *given)))
+    return found, {}
+
+
 def _judge(world: ModuleType, config: object, seed: int, **more: object) -> float:
     """Return the accuracy of a line."""
     accuracy: float = world.accuracy(*world.train(config, seed, **more)[:2])
@@ -179,6 +248,8 @@ def main(options: Options) -> None:
         "between": (measure_between, ("alone",)),
         "shortcut": (measure_shortcut, ("ERM", "weighted ERM", "MMD")),
         "attention": (measure_attention, ("concatenation", "attention, static")),
+        "segmentation": (measure_segmentation, ("none", "none, equal compute", "cross-entropy, A")),
+        "factors": (measure_factors, ("A",)),
     }
     for name in options.worlds:
         measure, baselines = measures[name]
