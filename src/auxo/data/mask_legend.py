@@ -31,7 +31,10 @@ Colour: TypeAlias = tuple[int, int, int]
 """Red, green and blue of 0..255."""
 
 _UNKNOWN = -1
+_BRIGHTEST = 255
 _COLUMNS = ("name", "index", "colour", "ignored")
+_PARTS = ("red", "green", "blue")
+_OTHER_NAMES = {"color": "colour", "r": "red", "g": "green", "b": "blue"}
 _HEX = re.compile(r"#?([0-9a-fA-F]{6})")
 _WHOLE = re.compile(r"[0-9]+")
 _YES, _NO = ("yes", "true", "1"), ("", "no", "false", "0")
@@ -226,8 +229,9 @@ def number_names(names: Sequence[str], *, ignore_index: int | None, origin: str)
 def read_legend(path: Path) -> list[MaskEntry]:
     """Read a table of classes: a CSV in UTF-8 with the columns ``name``, ``index``, ``colour`` and ``ignored``.
 
-    Only ``name`` must be there. ``index`` is a whole number, ``colour`` is ``#rrggbb``, ``ignored`` is yes or no. With
-    neither index nor colour the rows are numbered from 0. Rows of one name are one class.
+    Only ``name`` must be there. ``index`` is a whole number, ``colour`` is ``#rrggbb``, ``ignored`` is yes or no.
+    Instead of ``colour`` there may be ``red``, ``green`` and ``blue``, or their first letters, of 0..255. With neither
+    index nor colour the rows are numbered from 0. Rows of one name are one class.
 
     Raises:
         DataError: it cannot be read, a column is missing or none of these, or a cell is not what it must be; the
@@ -236,22 +240,35 @@ def read_legend(path: Path) -> list[MaskEntry]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, restval="", skipinitialspace=True)
-            header = [(each or "").strip().lower().replace("color", "colour") for each in reader.fieldnames or []]
+            header = [(each or "").strip().lower() for each in reader.fieldnames or []]
+            header = [_OTHER_NAMES.get(each, each) for each in header]
             reader.fieldnames = header
             rows = [(reader.line_num, row) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise DataError("a table of classes: a CSV in UTF-8", f"{path} ({reason})", "check the file") from error
-    if "name" not in header or not set(header) <= set(_COLUMNS):
+    has_parts = set(_PARTS) <= set(header) and "colour" not in header
+    if "name" not in header or not set(header) <= {*_COLUMNS, *(_PARTS if has_parts else ())}:
         got = f"{', '.join(header) or '(none)'} in {path}"
         raise DataError(f"the columns {', '.join(_COLUMNS)}, of which name must be there", got, "write such a header")
-    has_values = "index" in header or "colour" in header
-    return [
-        _read_entry({key: cell.strip() for key, cell in row.items() if key in _COLUMNS}, f"line {line} of {path}")
-        if has_values
-        else _read_entry({**row, "index": str(number)}, f"line {line} of {path}")
-        for number, (line, row) in enumerate(rows)
-    ]
+    entries = []
+    for number, (line, row) in enumerate(rows):
+        cells, where = {key: row[key].strip() for key in header}, f"line {line} of {path}"
+        if has_parts:
+            cells["colour"] = _join_parts([cells[part] for part in _PARTS], where)
+        if "index" not in header and "colour" not in cells:
+            cells["index"] = str(number)
+        entries.append(_read_entry(cells, where))
+    return entries
+
+
+def _join_parts(parts: Sequence[str], where: str) -> str:
+    """Return red, green and blue as one colour; "" where all are empty."""
+    if not any(parts):
+        return ""
+    if not all(_WHOLE.fullmatch(part) and int(part) <= _BRIGHTEST for part in parts):
+        raise DataError("red, green and blue of 0..255 in every row", f"{', '.join(parts)} in {where}", "correct them")
+    return write_colour([int(part) for part in parts])
 
 
 def _read_entry(cells: Mapping[str, str], where: str) -> MaskEntry:

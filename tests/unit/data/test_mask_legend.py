@@ -122,6 +122,12 @@ def test_read_legend__names_alone__are_numbered_from_0(tmp_path: Path) -> None:
     assert read_legend(table) == [MaskEntry("road", 0), MaskEntry("car", 1)]
 
 
+@pytest.mark.parametrize("header", ["name, r, g, b", "name,red,green,blue"])
+def test_read_legend__three_columns__are_a_colour(tmp_path: Path, header: str) -> None:
+    table = write(tmp_path / "class_dict.csv", header, "road, 128, 64, 128", "car,0,0,142")
+    assert read_legend(table) == [MaskEntry("road", None, ROAD), MaskEntry("car", None, CAR)]
+
+
 @pytest.mark.parametrize(
     ("lines", "said"),
     [
@@ -132,6 +138,8 @@ def test_read_legend__names_alone__are_numbered_from_0(tmp_path: Path) -> None:
         (["name,index", "a,0", "b,x"], "an index of 0..65535 in every row, got 'x' in line 3"),
         (["name,index", "a,70000"], "got '70000' in line 2"),
         (["name,colour", "a,red"], "a colour as #rrggbb in every row, got 'red' in line 2"),
+        (["name,r,g,b", "a,0,300,0"], "red, green and blue of 0..255 in every row, got 0, 300, 0 in line 2"),
+        (["name,r,g", "a,0,0"], "got name, red, green in"),
         (["name,index,ignored", "a,0,perhaps"], "yes or no for ignored in every row, got 'perhaps' in line 2"),
     ],
 )

@@ -43,9 +43,8 @@ def read_folder(root: Path, name: str, *, path_column: str = "path", columns: Se
         raise DataError("one folder of images per class", got, "move the images of each class to its own folder")
     if {folder.name for folder in folders} in [{IMAGES, masks} for masks in MASKS]:
         got = f"the pairs {' and '.join(str(folder) for folder in folders)}"
-        raise DataError(
-            "one folder of images per class", got, "choose a method for masks, as auxo train segmenter does"
-        )
+        fix = "choose a method for masks, as auxo train segmenter does"
+        raise DataError("one folder of images per class", got, fix)
     stray = [entry for entry in list_visible(root) if _is_image(entry)]
     if stray:
         got = f"{stray[0]} beside the class folders"

@@ -1,6 +1,6 @@
 """A folder of images and a folder of masks, paired by their names."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,7 +35,8 @@ def read_pairs(
 ) -> Listing:
     """List the images of ``root/images`` and below, each with the mask of the same name in ``root/masks``.
 
-    The folder of the masks may also be called ``annotations`` or ``labels``. Suffixes do not count; folders below do. A
+    The folder of the masks may also be called ``annotations`` or ``labels``. Suffixes do not count; folders below do.
+    An ending that the names of all masks have beyond those of their images, such as ``_mask``, does not count either. A
     folder within the folder of images, such as ``street/images/train``, goes with the same one of the masks.
 
     Args:
@@ -51,7 +52,8 @@ def read_pairs(
     """
     images, masks, both = find_folders(root)
     files = list_tree(images)
-    image_of, mask_of = _key_files(files, images), _key_files(list_tree(masks), masks)
+    image_of = _key_files(files, images)
+    mask_of = _strip_ending(_key_files(list_tree(masks), masks), image_of)
     lonely = [file for key, file in mask_of.items() if key not in image_of]
     if lonely and unknown != "ignore":
         got, fix = f"none for {lonely[0]}", f"add it, remove the mask, or {LEAVE_OUT}"
@@ -92,6 +94,16 @@ def find_folders(root: Path) -> PairFolders:
     fix = "pair every image with a mask of the same name; folders of classes want --task.name classification"
     shown = ", ".join(folders) if folders else "no folders"
     raise DataError(f"the folders {IMAGES} and {MASKS[0]} (or {', '.join(MASKS[1:])})", f"{shown} in {root}", fix)
+
+
+def _strip_ending(masks: dict[str, Path], images: Collection[str]) -> dict[str, Path]:
+    """Return masks by the names of their images, where none has one and all have the same ending more."""
+    first = next(iter(masks))
+    endings = [first.removeprefix(key) for key in images if first.startswith(key)]
+    ending = min(endings, key=len, default="")
+    if masks.keys() & set(images) or not ending or not all(key.endswith(ending) for key in masks):
+        return masks
+    return {key.removesuffix(ending): file for key, file in masks.items()}
 
 
 def _key_files(files: Sequence[Path], folder: Path) -> dict[str, Path]:

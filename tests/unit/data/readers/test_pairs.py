@@ -124,3 +124,15 @@ def test_read_pairs__folder_within_the_images__goes_with_that_of_the_masks(tmp_p
     assert source.vocabulary["mask"] == ("sky", "tree", "road")
     assert len(read(root / "images")) == 12
     assert len(read(root)) == 12
+
+
+def test_read_pairs__ending_of_all_masks__does_not_count(root: Path) -> None:
+    expected = read(root)
+    for file in sorted((root / "masks").iterdir()):
+        file.rename(file.with_stem(f"{file.stem}_mask"))
+    source = read(root)
+    everything = torch.arange(12)
+    assert torch.equal(source.fetch_targets(everything)["mask"], expected.fetch_targets(everything)["mask"])
+    (root / "masks" / "003_mask.png").rename(root / "masks" / "003.png")
+    with pytest.raises(DataError, match=r"an image in .* for every mask, got none for .*000_mask.png"):
+        read(root)
