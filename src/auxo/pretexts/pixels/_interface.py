@@ -12,6 +12,9 @@ from auxo.random import Draws
 from auxo.runtime import Runtime
 from auxo.types import Batch
 
+NOT_SHARED = "labels that differ from image to image"
+"""What came where labels do not hold across images, as errors say it."""
+
 
 class AbstractPixelObjective(nn.Module, ABC):
     """Makes a loss of the features and the auxiliary labels of a batch's pixels."""
@@ -60,5 +63,5 @@ class PixelObjectiveConfig(FamilyOptions):
             seed: the run's seed; first weights come from streams named after the parts.
 
         Raises:
-            OptionError: the objective needs to know how many labels there are.
+            ConfigError: the objective needs labels that images share.
         """

@@ -7,11 +7,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from auxo.errors import OptionError
+from auxo.errors import ConfigError
 from auxo.interfaces import PretextLoss
 from auxo.options import Range
 from auxo.pretexts._projector import in_float32, unit_rows
-from auxo.pretexts.pixels._interface import AbstractPixelObjective, PixelObjectiveConfig
+from auxo.pretexts.pixels._interface import NOT_SHARED, AbstractPixelObjective, PixelObjectiveConfig
 from auxo.pretexts.pixels._loss import Form, Negatives, Positives, pixel_contrast_loss
 from auxo.pretexts.pixels._memory import PixelMemory
 from auxo.pretexts.pixels._rows import check_rows, draw_jointly, join_own, pick_rows, pixel_projector
@@ -86,8 +86,8 @@ class Contrast(AbstractPixelObjective):
         self.memory: PixelMemory | None = None
         if config.memory:
             if num_labels is None:
-                rule, fix = "0 where labels are not shared by images", "choose another labeller, or leave it at 0"
-                raise OptionError("memory", rule, str(config.memory), fix)
+                fix = "choose another labeller, or leave the objective's memory at 0"
+                raise ConfigError("labels that images share for a memory of pixels", NOT_SHARED, fix)
             each = config.memory_pixels
             self.memory = PixelMemory(num_labels, size=config.memory, dim=self.dim, pixels_per_label=each)
 

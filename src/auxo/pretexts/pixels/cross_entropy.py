@@ -7,11 +7,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from auxo.errors import OptionError
+from auxo.errors import ConfigError
 from auxo.interfaces import PretextLoss
 from auxo.layers.heads import linear_head
 from auxo.pretexts._projector import in_float32
-from auxo.pretexts.pixels._interface import AbstractPixelObjective, PixelObjectiveConfig
+from auxo.pretexts.pixels._interface import NOT_SHARED, AbstractPixelObjective, PixelObjectiveConfig
 from auxo.pretexts.pixels._sampling import shrink_labels
 from auxo.random import Draws
 from auxo.runtime import Runtime
@@ -39,11 +39,8 @@ class CrossEntropy(AbstractPixelObjective):
         def build(self, num_channels: int, *, num_labels: int | None, seed: int) -> "CrossEntropy":
             """See :meth:`PixelObjectiveConfig.build`."""
             if num_labels is None:
-                got, fix = (
-                    f"{self.name} with labels that differ from image to image",
-                    "choose another labeller, or contrast",
-                )
-                raise OptionError("name", "contrast where labels are not shared by images", got, fix)
+                fix = "choose another labeller, or the objective contrast"
+                raise ConfigError("labels that images share for the objective cross_entropy", NOT_SHARED, fix)
             return CrossEntropy(num_channels, num_labels, seed=seed)
 
     def __init__(self, num_channels: int, num_labels: int, *, seed: int) -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from auxo.errors import OptionError, ShapeError
+from auxo.errors import ConfigError, ShapeError
 from auxo.pretexts.pixels import PixelSampling, draw_pixels, pixel_contrast_loss
 from auxo.pretexts.pixels._rows import check_rows
 from auxo.pretexts.pixels.contrast import Contrast
@@ -157,8 +157,10 @@ def test_cross_entropy__some_pixels_ignored__is_the_mean_over_the_others():
 
 
 def test_build__labels_of_single_images__are_refused_where_they_cannot_be_told():
-    with pytest.raises(OptionError, match="contrast where labels are not shared"):
+    with pytest.raises(
+        ConfigError, match="labels that images share for the objective cross_entropy, got labels that differ"
+    ):
         CrossEntropy.Config().build(CHANNELS, num_labels=None, seed=0)
-    with pytest.raises(OptionError, match="memory 0 where labels are not shared"):
+    with pytest.raises(ConfigError, match="labels that images share for a memory of pixels, got labels that differ"):
         Contrast.Config(memory=3).build(CHANNELS, num_labels=None, seed=0)
     assert Contrast.Config().build(CHANNELS, num_labels=None, seed=0).memory is None
