@@ -42,6 +42,10 @@ CASES = (
     "shortcut_removal-group-dro",
     "shortcut_removal-vrex",
     "shortcut_removal-irm",
+    "segmenter",
+    "segmenter-deeplab",
+    "segmenter-joint",
+    "pixel_contrast",
 )
 
 

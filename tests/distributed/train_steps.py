@@ -14,6 +14,7 @@ from auxo.gates.gcs import GCSGate
 from auxo.gates.uncertainty import UncertaintyGate
 from auxo.interfaces import TrainState
 from auxo.layers.cell_weights import independence_weights
+from auxo.layers.decoders.deeplab import DeepLab
 from auxo.losses import LDAM, PixelLossConfig
 from auxo.losses.invariance.group_dro import GroupDRO
 from auxo.losses.invariance.hsic import HSIC
@@ -29,6 +30,7 @@ from auxo.methods.joint_training import JointTraining
 from auxo.methods.maxl import MAXL
 from auxo.methods.multi_pretext import FineTuningConfig, MultiPretext
 from auxo.methods.ossl import OSSL, ImplicitConfig
+from auxo.methods.pixel_contrast import PixelContrast
 from auxo.methods.pretrain import Pretraining
 from auxo.methods.segmenter import Segmenter
 from auxo.methods.shortcut_removal import ShortcutRemoval
@@ -40,6 +42,7 @@ from auxo.pretexts.fusions.attention import Attention
 from auxo.pretexts.fusions.relation_distillation import RelationDistillation
 from auxo.pretexts.jigsaw import Jigsaw
 from auxo.pretexts.labelling import InventedTaskConfig
+from auxo.pretexts.pixels.contrast import Contrast
 from auxo.pretexts.rotation import Rotation
 from auxo.runs import Networks
 from auxo.runtime import RuntimeConfig, open_runtime
@@ -145,19 +148,29 @@ CASES |= {
         ("irm", IRM.Config(), "lenet5"),
     )
 }
-BOTH_TERMS = PixelLossConfig(dice=0.5, class_weights="inverse_frequency")
-CASES["segmenter"] = (Segmenter.Config(optimizer=SLOW, loss=BOTH_TERMS, classifier_rate=10.0), "conv4")
+PIXELS = Segmenter.Config(optimizer=SLOW, loss=PixelLossConfig(dice=0.5, class_weights="inverse_frequency"))
+CASES |= {
+    "segmenter": (dataclasses.replace(PIXELS, classifier_rate=10.0), "conv4"),
+    "segmenter-deeplab": (dataclasses.replace(PIXELS, decoder=DeepLab.Config()), "conv4"),
+    "segmenter-joint": (
+        dataclasses.replace(PIXELS, auxiliary_weight=0.5, auxiliary_after_epochs=1, retint=True),
+        "conv4",
+    ),
+    "pixel_contrast": (PixelContrast.Config(optimizer=SLOW, objective=Contrast.Config(outputs=8, memory=9)), "conv4"),
+}
 PASSES = {"train": 2, "second": 2}
 STEPS = 4  # a convolution in float64 is slow; two levels take turns within four steps, and so do two passes
 
 
-def add_masks(source):
-    """The images with masks of three classes, of which every image knows another part."""
-    masks = torch.randint(3, (40, 28, 28), generator=torch.Generator().manual_seed(3), dtype=torch.uint8)
+def add_maps(source):
+    """The images with masks of three classes, of which every image knows another part, and labels of pixels."""
+    generator = torch.Generator().manual_seed(3)
+    masks = torch.randint(3, (40, 28, 28), generator=generator, dtype=torch.uint8)
     masks[torch.arange(28)[None] < torch.arange(40)[:, None] % 27] = 255
-    return InMemorySource(
-        source.name, source.images, source.columns, maps={"mask": PlaceMap(masks, ("p", "q", "r"), 255)}
-    )
+    labels = torch.randint(-1, 3, (40, 7, 7), generator=generator).to(torch.int16)
+    labels = labels.repeat_interleave(4, 1).repeat_interleave(4, 2)
+    maps = {"mask": PlaceMap(masks, ("p", "q", "r"), 255), "pixel_labels": PlaceMap(labels, ignore=-1)}
+    return InMemorySource(source.name, source.images, source.columns, maps=maps)
 
 
 def main(folder, batch_size):
@@ -165,12 +178,12 @@ def main(folder, batch_size):
     source = oriented_shapes(40, size=28, seed=2)
     fine = torch.arange(40) // 4 % 3
     source = source.with_columns({**source.columns, "fine": Column(fine, ("p", "q", "r"))})
-    source = add_masks(source)
+    source = add_maps(source)
     counts = torch.zeros(4, 3, dtype=torch.int64).index_put_(
         (source.columns["label"].values, fine), torch.ones(40, dtype=torch.int64), accumulate=True
     )
     columns = {"fine": Target("fine", ("p", "q", "r"))}
-    pipeline = InputPipeline.from_source(source, augment="crop_flip", place_fill={"mask": 255})
+    pipeline = InputPipeline.from_source(source, augment="crop_flip", place_fill={"mask": 255, "pixel_labels": -1})
     of_images = Classification(source.vocabulary["label"], *source.image_shape, class_counts=(4000, 300, 20, 1))
     of_pixels = Segmentation.from_source(source)
     with open_runtime(RuntimeConfig(device="cpu", channels_last=False)) as runtime:

@@ -47,7 +47,8 @@ class PixelContrast(AbstractPixelMethod):
         """Options of pretraining by auxiliary labels of pixels."""
 
         optimizer: OptimizerConfig = field(
-            default_factory=lambda: OptimizerConfig(name="adamw", lr=3e-3, schedule="cosine", moves="step")
+            default_factory=lambda: OptimizerConfig(name="adamw", lr=3e-3, schedule="cosine", moves="step"),
+            metadata={"search": {"lr": "around:10"}},
         )
         """How the weights follow their gradients."""
         labeller: LabellerConfig = field(default_factory=PatchEnergy.Config)

@@ -12,6 +12,7 @@ from auxo.backbones import BackboneConfig
 from auxo.errors import CheckpointError, ConfigError
 from auxo.export import export_run
 from auxo.methods.linear_probe import LinearProbe
+from auxo.methods.segmenter import Segmenter
 from auxo.methods.supervised import Supervised
 from auxo.runs import StageConfig, from_json, load_model
 from auxo.runs.document import to_json
@@ -56,6 +57,15 @@ def images_own(splits=None):
 def test_build_pipeline__rule_and_first_weights__say_whose_statistics_are_used(backbone, normalise, is_own):
     expected = OWN if is_own else images_own()
     torch.testing.assert_close(statistics(run_of(backbone, normalise=normalise)), expected)
+
+
+@pytest.mark.parametrize(("retint", "is_own"), [(True, False), (False, True)])
+def test_build_pipeline__stage_that_draws_tints__draws_them_around_the_training_images(retint, is_own):
+    run = run_of(LITE, method=Segmenter.Config(retint=retint))
+    pipeline = build_pipeline(run, make_splits())
+    torch.testing.assert_close((pipeline.mean, pipeline.std), OWN)
+    torch.testing.assert_close((pipeline.tint_mean, pipeline.tint_std), OWN if is_own else images_own())
+    assert set(pipeline.state_dict()) == {"mean", "std"}
 
 
 def test_build_pipeline__backbone_with_random_weights__is_refused_in_one_line():
