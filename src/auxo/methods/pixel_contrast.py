@@ -11,10 +11,6 @@ from auxo.data import DataConfig
 from auxo.interfaces import TrainState, View
 from auxo.optimizers import OptimizerConfig
 from auxo.pretexts import AbstractPixelMethod, PixelMethodConfig, collapse_metrics
-from auxo.pretexts.labellers import LabellerConfig
-from auxo.pretexts.labellers.patch_energy import PatchEnergy
-from auxo.pretexts.pixels import PixelObjectiveConfig
-from auxo.pretexts.pixels.contrast import Contrast
 from auxo.runs.experiment import ExperimentConfig, StageConfig, TrainingConfig
 from auxo.runtime import Runtime
 from auxo.tasks import TaskConfig
@@ -51,10 +47,6 @@ class PixelContrast(AbstractPixelMethod):
             metadata={"search": {"lr": "around:10"}},
         )
         """How the weights follow their gradients."""
-        labeller: LabellerConfig = field(default_factory=PatchEnergy.Config)
-        """What labels the pixels of the images before the first step."""
-        objective: PixelObjectiveConfig = field(default_factory=lambda: Contrast.Config(outputs=32))
-        """What pixels learn by these labels."""
         images: Literal["all", "labelled"] = "all"
         """Images that are trained on: all, or those with masks alone, as supervised contrast with the labeller oracle
         has it."""

@@ -27,7 +27,7 @@ _INHERITED = 0.1
 _EPOCHS, _FINE_EPOCHS = 20, 120
 _PASSES = _EPOCHS * 200 // 10
 """Over ten images, that are as many images as those epochs over 200."""
-_CONTRAST = Contrast.Config(outputs=32)
+_CONTRAST = Contrast.Config()
 
 
 def recipe() -> ExperimentConfig:
@@ -103,9 +103,7 @@ def camvid() -> ExperimentConfig:
     labeller = Encoder.Config(clusters=24, layer="stage4")
     pretraining = StageConfig(
         name="pretrain",
-        method=PixelContrast.Config(
-            optimizer=_FINE_RATES, labeller=labeller, objective=Contrast.Config(outputs=64), retint=False
-        ),
+        method=PixelContrast.Config(optimizer=_FINE_RATES, labeller=labeller, objective=_CONTRAST, retint=False),
         epochs=10,
         batch_size=8,
     )
