@@ -40,6 +40,7 @@ from auxo.runs.model import splits_of
 from auxo.runtime import Runtime, open_runtime
 from auxo.tasks import Segmentation
 from auxo.training.run import untrained_stages
+from auxo.training.trainer import StageTrainer
 from auxo.types import MASK
 
 DESCRIPTION = """Say how good the labels are that labellers give the pixels of images whose masks they have not read.
@@ -118,12 +119,16 @@ def _judge_labellers(asked: _Request, number: int, splits: Splits, runtime: Runt
     if stage.sources and any(_reads_stage(member) for member in asked.labellers.values()):
         earlier, fix = ", ".join(stage.sources), "name a finished run with --labeller.encoder.source"
         notes.append(f"The encoder has its first weights, not those that {earlier} ends with: {fix}.")
+
+    def begin_stage() -> tuple[StageTrainer, LabelTools]:
+        """Return the stage as it begins: each labeller gets a method of its own, as in a run of its own."""
+        trainer = [*untrained_stages(config, splits=splits, runtime=runtime)][number]
+        return trainer, _lend_tools(trainer.method, stage)
+
+    rule = _read_rule(stage, _find_size(begin_stage()[1], splits.task().image_shape))
     found: dict[str, LabelQuality] = {}
     for name, labeller in asked.labellers.items():
-        # A method for each: what one loads or trains has a name that is given once.
-        trainer = [*untrained_stages(config, splits=splits, runtime=runtime)][number]
-        tools = _lend_tools(trainer.method, stage)
-        rule = _read_rule(stage, _find_size(tools, splits.task().image_shape))
+        trainer, tools = begin_stage()
         found[name] = judge_labeller(
             labeller, reader=trainer.reader, splits=splits, sets=sets, tools=tools, rule=rule, seed=trainer.seed
         )

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple, TypeAlias
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 from torch import Tensor
 
-from auxo.data import EvaluationSplit, Splits, TrainSplit
+from auxo.data import AbstractSource, EvaluationSplit, Splits, TrainSplit
 from auxo.errors import DataError
 from auxo.evaluation.label_quality.quality import DrawingRule, LabelQuality, judge_labels
 from auxo.evaluation.reader import Reader
@@ -39,7 +39,9 @@ def choose_judged(splits: Splits, *, images: JudgedImages = "held_out", share: f
     Args:
         splits: the data.
         images: a part of the training images with masks, which is set apart, or the validation images.
-        share: of the training images with masks that is set apart, in (0, 1); at least one, and not all.
+        share: of the training images with masks that is set apart, in (0, 1); at least one, and not all. Images that
+            are not independent, such as frames of one video, are set apart together, see
+            :attr:`auxo.data.AbstractSource.blocks`.
         seed: of the draw.
 
     Raises:
@@ -54,11 +56,26 @@ def choose_judged(splits: Splits, *, images: JudgedImages = "held_out", share: f
     if len(source) < 2:
         fix = "give more, or judge on the validation images with --images val"
         raise DataError("two training images with masks, one to judge", str(len(source)), fix)
-    order = torch.randperm(len(source), generator=named_generator(seed, "label-quality", "held_out"))
-    count = min(max(round(share * len(source)), 1), len(source) - 1)
-    judged, learned = (source.subset(part.sort().values, source.name) for part in (order[:count], order[count:]))
-    note = f"Judged on {count} of the {len(source)} training images with masks, whose masks no labeller has read."
-    return JudgedSets(TrainSplit(learned), TrainSplit(judged), note)
+    is_judged = _draw_blocks(_number_blocks(source), share, named_generator(seed, "label-quality", "held_out"))
+    judged, learned = (source.subset(part.nonzero().flatten(), source.name) for part in (is_judged, ~is_judged))
+    whole = f", whole blocks of {source.blocks}" if source.blocks else ""
+    note = f"Judged on {len(judged)} of the {len(source)} training images with masks{whole}, whose masks no labeller "
+    return JudgedSets(TrainSplit(learned), TrainSplit(judged), f"{note}has read.")
+
+
+def _number_blocks(source: AbstractSource) -> Int[Tensor, " n"]:
+    """Return the block of every image: those that are not independent, as frames of one video, are in one."""
+    column = source.columns.get(source.blocks)
+    blocks = torch.arange(len(source)) if column is None else column.values.unique(return_inverse=True)[1]
+    return blocks if len(blocks.unique()) > 1 else torch.arange(len(source))
+
+
+def _draw_blocks(blocks: Int[Tensor, " n"], share: float, generator: torch.Generator) -> Bool[Tensor, " n"]:
+    """Return which images are in some blocks, drawn until they are a share of all; one block stays outside."""
+    order = torch.randperm(int(blocks.max()) + 1, generator=generator)
+    sizes = blocks.bincount()[order].cumsum(0)
+    count = min(int((sizes < round(share * len(blocks))).sum()) + 1, len(order) - 1)
+    return torch.isin(blocks, order[:count])
 
 
 def judge_labeller(

@@ -1,5 +1,7 @@
 """Who judges a labeller: images whose masks it has not read, and never a test set."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -17,6 +19,7 @@ from auxo.runs.experiment import ExperimentConfig, StageConfig
 from auxo.runs.inputs import build_pipeline
 from auxo.runtime import Runtime, RuntimeConfig
 from auxo.tasks import Segmentation, TaskConfig
+from auxo.types import Column
 
 RUNTIME = Runtime(config=RuntimeConfig(device="cpu", channels_last=False), device=torch.device("cpu"))
 DATA = DataConfig(scenario="textured_scenes", num_train=16, num_labelled=8, image_size=32)
@@ -60,6 +63,20 @@ def test_choose_judged__any_share__leaves_an_image_to_both(splits, share, count)
     assert len(choose_judged(splits, share=share, seed=0).judged.source) == count
 
 
+def test_choose_judged__images_in_blocks__are_set_apart_by_whole_blocks(splits):
+    source = splits.train.source
+    clips = Column(torch.tensor([0, 0, 0, 1, 1, 2, 2, 2]), ("a", "b", "c"))
+    inner = source.with_columns({**source.columns, "clip": clips})
+    inner.blocks = "clip"
+    for seed in range(4):
+        sets = choose_judged(replace(splits, train=TrainSplit(inner)), seed=seed)
+        judged, learned = (part.source.columns["clip"].values for part in (sets.judged, sets.learned))
+        assert not {*judged.tolist()} & {*learned.tolist()}
+        assert len(judged) + len(learned) == 8
+        assert 2 <= len(judged) <= 6
+        assert "whole blocks of clip" in sets.note
+
+
 def test_choose_judged__validation_images__let_labellers_learn_from_all_masks(splits):
     sets = choose_judged(splits, images="val", seed=0)
     assert sets.judged is splits.val
@@ -68,8 +85,6 @@ def test_choose_judged__validation_images__let_labellers_learn_from_all_masks(sp
 
 
 def test_choose_judged__a_single_image__is_refused(splits):
-    from dataclasses import replace
-
     source = splits.train.source.subset(torch.tensor([0]), "one")
     with pytest.raises(DataError, match=r"two training images with masks, one to judge, got 1.*--images val"):
         choose_judged(replace(splits, train=TrainSplit(source)), seed=0)
