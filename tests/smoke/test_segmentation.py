@@ -188,7 +188,7 @@ def test_report__run__shows_images_beside_their_masks(auxo, run, tmp_path):
     answer = auxo("report", run, "--out", tmp_path / "report.html")
     assert answer.code == 0, answer.err
     page = (tmp_path / "report.html").read_text()
-    assert all(text in page for text in ("Images and answers", "Answered worst", "Answered best", "By class"))
+    assert all(text in page for text in ("Images and answers", "Answered worst", "Answered best", "mIoU by class"))
     assert "Pixels of each class (rows) by prediction" in page
     assert f"#{bytes(COLOURS[0]).hex()}" in page
     assert "Grad-CAM and t-SNE ask" not in page

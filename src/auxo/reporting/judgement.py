@@ -179,7 +179,8 @@ def shift_columns(
         train: says which value is usual in each class.
     """
     targets = {target.name for target in reader.task.targets}
-    names = [name for name, column in split.source.columns.items() if column.names and name not in targets]
+    left_out = {*targets, split.source.blocks}  # blocks are many and small
+    names = [name for name, column in split.source.columns.items() if column.names and name not in left_out]
     return {name: shift_column(reader, split, scores, name, head=head, train=train) for name in names}
 
 

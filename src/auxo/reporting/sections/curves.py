@@ -10,7 +10,7 @@ from auxo.reporting.colours import Style, style_of
 from auxo.reporting.run_record import RunRecord
 from auxo.reporting.sections.heads import Head, describe_guessing, find_head
 from auxo.reporting.sections.legend import legend_of
-from auxo.reporting.sections.words import counted, listed, said, titled
+from auxo.reporting.sections.words import begin_sentence, counted, listed, said, titled
 from auxo.runs.history import Evaluated, LoggedMetrics
 
 _GATE = "gate_"
@@ -194,7 +194,7 @@ def _describe_course(run: RunRecord, *, has_name: bool) -> str:
         parts.append(f"{first} was measured on validation once: {points[0].row.main.describe()}")
     thinned = f" Each point is the mean of {run.records_per_point} records." if run.records_per_point > 1 else ""
     text = listed(parts) or "no losses were recorded"
-    return (f"{run.name}: {text}." if has_name else f"{text[0].upper()}{text[1:]}.") + thinned
+    return (f"{run.name}: {text}." if has_name else f"{begin_sentence(text)}.") + thinned
 
 
 def _make_gate_panel(run: RunRecord, names: Sequence[str], *, key: str, title: str) -> SectionPart:
@@ -242,7 +242,7 @@ def _describe_collapse(run: RunRecord, *, has_name: bool) -> list[str]:
         f"the last embeddings had a spread of {said(spread)} (0 would be collapse, 1 is even) and an effective rank of "
         f"{rank:.1f}"
     )
-    return [f"{run.name}: {text}." if has_name else f"{text[0].upper()}{text[1:]}."]
+    return [f"{run.name}: {text}." if has_name else f"{begin_sentence(text)}."]
 
 
 def _make_validation_table(run: RunRecord, runs: Sequence[RunRecord]) -> Numbers:

@@ -151,24 +151,39 @@ def _list_groups(run: RunRecord, *, has_name: bool) -> list[Numbers]:
     """
     tables = []
     rows = run.history.first_head()
-    cuts = dict.fromkeys(cut for row in rows for cut in row.parts if cut != "class" or _has_intervals(row.parts[cut]))
-    for cut in cuts:
+    suffix = f", {run.name}" if has_name else ""
+    if any(_has_intervals(row.parts.get("class", {})) for row in rows):
+        tables.append(_list_classes(rows, suffix=suffix))
+    for cut in dict.fromkeys(cut for row in rows for cut in row.parts if cut != "class"):
         lines = []
         for row in rows:
-            for name, part in row.parts.get(cut, {}).items():
-                value = "-"
-                if part.value is not None:
-                    value = say_measure(row.main._replace(value=part.value, low=part.low, high=part.high))
-                lines.append((row.split, name, f"{part.n:,}", value))
+            parts = row.parts.get(cut, {})
+            lines += [(row.split, name, f"{part.n:,}", _say_part(row, part)) for name, part in parts.items()]
             worst = row.measures.get(f"worst_group/{cut}")
             if worst is not None:
                 lines.append((row.split, "worst with a class", "", worst.describe()))
         notes = dict.fromkeys(note for row in rows for note in row.notes if f"({cut})" in note)
-        is_open = cut == "class" and not has_name
-        caption = f"By {cut}" + (f", {run.name}" if has_name else "")
         columns = ["set", cut, "images", title_measure(rows[0].primary)]
-        tables.append(Numbers(caption, columns, lines, is_open=is_open, note=". ".join(notes)))
+        tables.append(Numbers(f"By {cut}{suffix}", columns, lines, note=". ".join(notes)))
     return tables
+
+
+def _list_classes(rows: Sequence[EvaluationRow], *, suffix: str) -> Numbers:
+    """Return the primary measure by class, a column for each set."""
+    names = dict.fromkeys(name for row in rows for name in row.parts.get("class", {}))
+    lines = []
+    for name in names:
+        parts = [row.parts.get("class", {}).get(name, Part(0, None)) for row in rows]
+        lines.append((name, *(_say_part(row, part) for row, part in zip(rows, parts, strict=True))))
+    caption = f"{title_measure(rows[0].primary)} by class{suffix}"
+    return Numbers(caption, ["class", *(row.split for row in rows)], lines, is_open=not suffix)
+
+
+def _say_part(row: EvaluationRow, part: Part) -> str:
+    """Return the measure of a part of a row's set with its interval, if it has one; - without a value."""
+    if part.value is None:
+        return "-"
+    return say_measure(row.main._replace(value=part.value, low=part.low, high=part.high))
 
 
 def _has_intervals(parts: Mapping[str, Part]) -> bool:

@@ -10,7 +10,7 @@ from auxo.reporting.colours import Style
 from auxo.reporting.judgement import Judgement, Omission
 from auxo.reporting.run_record import RunRecord
 from auxo.reporting.sections.legend import legend_of
-from auxo.reporting.sections.words import listed
+from auxo.reporting.sections.words import begin_sentence, listed
 from auxo.tasks import Measure
 
 _POINT = 6  # pixels
@@ -92,7 +92,7 @@ def describe_drop(curve: ShiftCurve, run: str = "") -> str:
     name = next(iter(strongest.measures))
     ends = [f"{point.measures[name].describe()} at {point.strength:g}" for point in (strongest, weakest)]
     text = f"{title_measure(name)} on {curve.split}: {ends[0]}, {ends[1]}; it has the strength {curve.observed:.2f}."
-    return f"{run}: {text}" if run else text[0].upper() + text[1:]
+    return f"{run}: {text}" if run else begin_sentence(text)
 
 
 def _draw_line(run: str, curve: ShiftCurve, name: str, style: Style) -> Line:
