@@ -107,6 +107,7 @@ def place(photos):
     assert call(["train", recipe, *tiny, "--out", str(root / "runs" / "my-run")]) == 0
     task = f"{root / 'examples' / 'my_task.py'}:recipe"
     assert call(["train", task, *tiny[2:], "--out", str(root / "runs" / "my_task-own-seed0")]) == 0
+    assert call(["train", "segmenter", *tiny[2:], "--out", str(root / "runs" / "segmenter-textured_scenes-seed0")]) == 0
     coloured = ("--data.scenario", "coloured_digits", "--data.num-train", "200", *tiny[2:])
     assert (
         call(["train", "supervised", *coloured, "--out", str(root / "runs" / "supervised-coloured_digits-seed0")]) == 0
