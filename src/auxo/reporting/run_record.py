@@ -1,12 +1,13 @@
 """What the files of a finished run say, without its data and its weights."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
+from itertools import groupby, islice
 from os.path import commonpath
 from pathlib import Path
 
 from auxo.registry.outside import short_name
+from auxo.runs.document import to_json
 from auxo.runs.experiment import ExperimentConfig, method_name
 from auxo.runs.history import Evaluated, LoggedMetrics, RunHistory
 
@@ -40,10 +41,10 @@ class RunRecord:
     stage_starts: Mapping[str, int]
 
     @property
-    def recipe(self) -> object:
-        """What runs of one method share, whatever their seed, device and habits of logging."""
+    def recipe(self) -> str:
+        """What runs of one method share, whatever their seed, device and habits of logging, as JSON."""
         plain = replace(self.config, seed=0, training=type(self.config.training)())
-        return replace(plain, runtime=type(self.config.runtime)())
+        return to_json(replace(plain, runtime=type(self.config.runtime)()))
 
     @property
     def methods(self) -> str:
@@ -69,27 +70,25 @@ def read_run_record(folder: Path, config: ExperimentConfig, *, name: str) -> Run
         CheckpointError: the run is not finished, or its records are damaged.
     """
     history = RunHistory.read_finished(folder)
-    measured = list(history.measured())
-    per_point = -(-len(measured) // _MOST_POINTS) or 1
+    per_point = -(-sum(1 for _ in history.measured()) // _MOST_POINTS) or 1
     return RunRecord(
         name=name,
         folder=folder,
         config=config,
         version=history.version,
         history=history,
-        measured=_thin_rows(measured, per_point),
+        measured=_thin_rows(history.measured(), per_point),
         records_per_point=per_point,
         evaluated=list(history.evaluated()),
         stage_starts=history.stage_starts(),
     )
 
 
-def _thin_rows(rows: Sequence[LoggedMetrics], per_point: int) -> list[LoggedMetrics]:
-    """Return the means of so many consecutive records of one stage."""
+def _thin_rows(rows: Iterable[LoggedMetrics], per_point: int) -> list[LoggedMetrics]:
+    """Return the means of so many consecutive records of one stage; no more records are held than one point has."""
     points = []
     for _, members in groupby(rows, key=lambda row: row.stage):
-        own = list(members)
-        for chunk in (own[start : start + per_point] for start in range(0, len(own), per_point)):
+        while chunk := list(islice(members, per_point)):
             names = dict.fromkeys(name for row in chunk for name in row.values)
             values = {name: _take_mean([row.values[name] for row in chunk if name in row.values]) for name in names}
             points.append(replace(chunk[-1], values=values))
@@ -117,14 +116,10 @@ def run_names(folders: Sequence[Path]) -> list[str]:
 
 def grouped(runs: Sequence[RunRecord]) -> list[list[RunRecord]]:
     """Return the runs in groups that differ in their seed alone, in the order of each group's first."""
-    groups: list[list[RunRecord]] = []
+    groups: dict[str, list[RunRecord]] = {}
     for run in runs:
-        own = next((members for members in groups if members[0].recipe == run.recipe), None)
-        if own is None:
-            groups.append([run])
-        else:
-            own.append(run)
-    return groups
+        groups.setdefault(run.recipe, []).append(run)
+    return [*groups.values()]
 
 
 def group_name(members: Sequence[RunRecord]) -> str:

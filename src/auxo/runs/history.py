@@ -16,6 +16,7 @@ from auxo.runs.records import End, find_end, read_records
 from auxo.runs.results import Compute, EvaluationRow, Selection, first_head
 
 _RECORDS = "records.jsonl"
+_METRICS = "losses"
 
 
 class _Stage(TypedDict):
@@ -87,7 +88,8 @@ class RunHistory:
 
     Args:
         folder: the run directory.
-        records: all rows of ``records.jsonl``, in their order; none before the run began.
+        records: rows of ``records.jsonl``, in their order, without those of metrics, which are by far the most and are
+            read from the file where they are asked for; none before the run began.
     """
 
     folder: Path
@@ -100,7 +102,7 @@ class RunHistory:
         Raises:
             CheckpointError: ``records.jsonl`` is damaged.
         """
-        return cls(folder, tuple(read_records(folder / _RECORDS)))
+        return cls(folder, tuple(row for row in read_records(folder / _RECORDS) if row["kind"] != _METRICS))
 
     @classmethod
     def read_finished(cls, folder: Path) -> "RunHistory":
@@ -176,9 +178,9 @@ class RunHistory:
                 yield found
 
     def measured(self) -> Iterator[LoggedMetrics]:
-        """Yield losses, other metrics and learning rates, in the order of the steps."""
-        for record in self.records:
-            if record["kind"] == "losses":
+        """Yield losses, other metrics and learning rates, in the order of the steps; the file is read meanwhile."""
+        for record in read_records(self.folder / _RECORDS):
+            if record["kind"] == _METRICS:
                 with self._refusing_others():
                     place = record["stage"], record["global_step"], float(record["epoch"])
                     found = LoggedMetrics(*place, record["losses"], record["lr"])
@@ -186,8 +188,11 @@ class RunHistory:
 
     def stage_starts(self) -> dict[str, int]:
         """Return the step of the run at which each stage begins, by name, in their order."""
+        starts: dict[str, int] = {}
         with self._refusing_others():
-            return {record["stage"]: record["global_step"] - record["step"] for record in self.records}
+            for record in read_records(self.folder / _RECORDS):
+                starts.setdefault(record["stage"], record["global_step"] - record["step"])
+        return starts
 
     @cached_property
     def document(self) -> Mapping[str, Any]:
@@ -225,7 +230,7 @@ class RunHistory:
         if stage is None:
             return self.selection, self.compute
         stages = {each.name: each for each in config.stages}
-        folder, names = self.folder / "checkpoints", dict.fromkeys(_with_sources(stages, stage))
+        folder, names = self.folder / "checkpoints", _list_with_sources(stages, stage)
         spent = [Checkpoints(folder, name, "").final_progress() for name in names]
         compute = Compute.total([progress.compute for progress in spent])
         return spent[0].best if stages[stage].selection.keeps_best else None, compute
@@ -260,6 +265,12 @@ class RunHistory:
             raise CheckpointError(expected, got, fix) from error
 
 
-def _with_sources(stages: Mapping[str, StageConfig], name: str) -> list[str]:
-    """Return the name of a stage, then those of the stages that its first weights come from."""
-    return [name, *(each for source in stages[name].sources for each in _with_sources(stages, source))]
+def _list_with_sources(stages: Mapping[str, StageConfig], name: str) -> list[str]:
+    """Return the name of a stage, then those of all stages that its first weights come from, each once."""
+    found = {name: None}
+    waiting = [name]
+    while waiting:
+        new = [source for source in stages[waiting.pop()].sources if source not in found]
+        found |= dict.fromkeys(new)
+        waiting += new
+    return [*found]

@@ -141,20 +141,19 @@ def read_records(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _read_lines(path: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
-    """Yield the rows of a records file with the bytes of each."""
+    """Yield the rows of a records file with the bytes of each, one at a time."""
     if not path.exists():
         return
-    lines = path.read_bytes().splitlines(keepends=True)
-    for number, line in enumerate(lines, start=1):
-        try:
-            row = read_json(
-                line.rstrip(b"\n"), _Row, expected=f"a record in line {number} of {path}", fix="delete the line"
-            )
-        except CheckpointError:
-            if number == len(lines) and not line.endswith(b"\n"):
-                return
-            raise
-        yield line, cast("dict[str, Any]", row)
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            expected = f"a record in line {number} of {path}"
+            try:
+                row = read_json(line.rstrip(b"\n"), _Row, expected=expected, fix="delete the line")
+            except CheckpointError:
+                if not line.endswith(b"\n"):  # the last one, which a killed process began
+                    return
+                raise
+            yield line, cast("dict[str, Any]", row)
 
 
 def find_end(records: Iterable[Mapping[str, Any]]) -> End | None:

@@ -11,8 +11,8 @@ from auxo.methods.supervised import Supervised
 from auxo.runs import Networks
 from auxo.runs.checkpoint import Checkpoints, Progress
 from auxo.runs.document import to_json
-from auxo.runs.experiment import ExperimentConfig, StageConfig
-from auxo.runs.history import RunHistory
+from auxo.runs.experiment import ExperimentConfig, StageConfig, Transfer
+from auxo.runs.history import RunHistory, _list_with_sources
 from auxo.runs.journal import Journal
 from auxo.runs.results import Compute, EvaluationRow, Selection
 from auxo.runs.selection import SelectionRule
@@ -232,3 +232,31 @@ def test_stage_starts__record_without_a_stage__is_refused_in_one_line(finished):
     path.write_text('{"kind": "losses", "stage_number": 0, "step": 1}\n')
     with pytest.raises(CheckpointError, match=r"records of auxo .*, got others \(KeyError: "):
         RunHistory.read(finished).stage_starts()
+
+
+def test_read__many_rows_of_metrics__are_not_held(tmp_path):
+    row = {"kind": "losses", "stage_number": 0, "stage": "train", "epoch": 0.5, "lr": {"main": 0.1}}
+    lines = [json.dumps({**row, "step": i, "global_step": i, "losses": {"a_loss": i / 7}}) for i in range(100)]
+    (tmp_path / "records.jsonl").write_text("\n".join([*lines, "damaged"]) + "\n")
+    with pytest.raises(CheckpointError, match="line 101"):
+        RunHistory.read(tmp_path)
+    (tmp_path / "records.jsonl").write_text("\n".join(lines) + "\n")
+    history = RunHistory.read(tmp_path)
+    assert history.records == ()
+    assert [metrics.step for metrics in history.measured()] == [*range(100)]
+    assert history.stage_starts() == {"train": 0}
+
+
+def test_of_stage__sixty_stages_that_start_from_all_earlier_ones__are_walked_once_each():
+    names = [f"s{number}" for number in range(60)]
+    stages = {
+        name: StageConfig(
+            method=Supervised.Config(),
+            name=name,
+            transfers=tuple(Transfer(stage=other, part="backbone", to="backbone") for other in names[:number]),
+        )
+        for number, name in enumerate(names)
+    }
+    found = _list_with_sources(stages, "s59")
+    assert found[0] == "s59"
+    assert sorted(found) == sorted(names)
