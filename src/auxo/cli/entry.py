@@ -122,5 +122,8 @@ def _run_command(words: list[str]) -> int:
         place = Path(words[1])
         if name in READ_A_RUN or (name == "predict" and not place.exists()):  # predict takes exports, too
             require_run(place)
-    code = importlib.import_module(f"auxo.cli.{name.replace('-', '_')}").run(words[1:])
-    return code or 0
+    command = importlib.import_module(f"auxo.cli.{name.replace('-', '_')}")
+    if name not in READ_A_RUN or "--hub" in words:
+        return command.run(words[1:]) or 0
+    with importlib.import_module("auxo.data.hub").asking_hub(is_asked=False):  # the run may be a stranger's
+        return command.run(words[1:]) or 0

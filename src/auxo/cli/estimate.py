@@ -18,6 +18,7 @@ from auxo.cli.terminal import print_table
 from auxo.cli.train import read_run_config
 from auxo.cli.words import say
 from auxo.data import AbstractSource
+from auxo.data.hub import asking_hub
 from auxo.data.readers import read_unlabelled
 from auxo.errors import ConfigError
 from auxo.estimation import (
@@ -100,7 +101,8 @@ def _estimate_sets(
 
 def _read_unlabelled(path: str, config: ExperimentConfig, model: TrainedModel) -> AbstractSource:
     """Return the images of a path, unlabelled and called as the path is."""
-    source = read_unlabelled(path, model.size_images(config.data), mask=model.task.mask_target)
+    with asking_hub(True):  # the user named it
+        source = read_unlabelled(path, model.size_images(config.data), mask=model.task.mask_target)
     model.check_shape(source.image_shape, where=path)
     source.name = path
     return source

@@ -26,6 +26,9 @@ class ModelOptions(CheckedOptions):
     """Images per forward pass."""
     code: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """Python file of what is outside auxo that the run may import; repeat it for several."""
+    hub: bool = False
+    """Contact the Hugging Face hub for sets that the run names and this machine does not have; sets that you name are
+    always fetched."""
 
 
 def parse_options(kind: type[Options], words: Sequence[str], *, command: str, description: str = "") -> Options:

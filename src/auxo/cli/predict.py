@@ -30,6 +30,7 @@ from auxo.export import (
     predictor_of,
 )
 from auxo.files import make_folder, prepare_place, write_atomically
+from auxo.files.csv_cells import safe_cell
 from auxo.runs.document import from_json
 from auxo.runs.experiment import ExperimentConfig
 from auxo.runs.model import load_model
@@ -80,7 +81,7 @@ def run(words: Sequence[str]) -> None:
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow([*columns, *(["image"] if has_images else [])])
-    writer.writerows([*cells, *([place] if has_images else [])] for cells, place in lines)
+    writer.writerows(map(safe_cell, [*cells, *([str(place)] if has_images else [])]) for cells, place in lines)
     write_atomically(out, text.getvalue())  # last: it says that all images are there
     say(f"{len(paths)} predictions: {options.out}" + (f", images in {images}" if has_images else ""))
 

@@ -40,6 +40,8 @@ class Options(CheckedOptions):
     """Images per forward pass, >= 1."""
     code: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """Python file of what is outside auxo that the runs may import; repeat it for several."""
+    hub: bool = False
+    """Contact the Hugging Face hub for sets that the runs name and this machine does not have."""
 
 
 def run(words: Sequence[str]) -> None:

@@ -29,6 +29,7 @@ from auxo.evaluation.shift_curve import ShiftCurve, ShiftPoint, build_shift_tabl
 from auxo.evaluation.tables import (
     Table,
     build_table,
+    escape_markup,
     measure_cell,
     title_measure,
     to_csv,
@@ -55,6 +56,7 @@ __all__ = [
     "build_corruption_table",
     "build_shift_table",
     "build_table",
+    "escape_markup",
     "evaluate_by_probes",
     "evaluate_probes",
     "evaluate_under_attack",

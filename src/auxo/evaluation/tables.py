@@ -1,6 +1,7 @@
 """The table of a run: splits by heads, with intervals, and a caption that says how the numbers came about."""
 
 import csv
+import html
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from auxo.errors import DataError
+from auxo.files.csv_cells import safe_cell
 from auxo.runs.results import METHOD, PRIMARY, Compute, EvaluationRow, Selection
 from auxo.tasks import Measure
 
@@ -78,10 +80,10 @@ def build_table(
 def to_markdown(table: Table) -> str:
     """Return the table as GitHub-flavoured Markdown, the caption below it; of an empty table the caption alone."""
     if not table.lines:
-        return f"{table.caption}\n"
+        return f"{html.escape(table.caption, quote=False)}\n"
     rule = ("---", *("---:" for _ in table.columns[1:]))
     lines = (_markdown_line(cells) for cells in (table.columns, rule, *table.lines))
-    return "\n".join((*lines, "", table.caption)) + "\n"
+    return "\n".join((*lines, "", html.escape(table.caption, quote=False))) + "\n"
 
 
 def to_csv(rows: Sequence[Mapping[str, object]]) -> str:
@@ -90,7 +92,7 @@ def to_csv(rows: Sequence[Mapping[str, object]]) -> str:
     if rows:
         writer = csv.DictWriter(written, list(rows[0]), lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows({name: safe_cell(value) for name, value in row.items()} for row in rows)
     return written.getvalue()
 
 
@@ -217,4 +219,9 @@ def _list_measures(rows: Sequence[EvaluationRow], names: Sequence[str]) -> str:
 
 def _markdown_line(cells: Sequence[str]) -> str:
     """Return one line of a Markdown table."""
-    return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+    return "| " + " | ".join(escape_markup(cell).replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+
+
+def escape_markup(text: str) -> str:
+    """Return text that Markdown shows as it is, though it has tags of HTML or ends a span of code."""
+    return html.escape(text, quote=False).replace("`", "'")

@@ -8,7 +8,7 @@ from pathlib import PurePath
 from typing import Any, TypeAlias
 
 from auxo.data import DataConfig
-from auxo.evaluation import build_table, title_measure, to_markdown
+from auxo.evaluation import build_table, escape_markup, title_measure, to_markdown
 from auxo.export.description import Description
 from auxo.export.provenance import versions
 from auxo.export.snippets import onnx_snippet, torch_snippet
@@ -161,7 +161,9 @@ class Card:
         measured = {row.split: f"{row.n:,}" for row in self.history.first_head()}
         numbers = {"train": f"{sum(counts):,}" if counts else "", **measured}
         names = dict.fromkeys([*self.digests, *measured])
-        lines = [f"| {name} | {numbers.get(name, '')} | {self.digests.get(name, '')} |" for name in names]
+        lines = [
+            f"| {escape_markup(name)} | {numbers.get(name, '')} | {self.digests.get(name, '')} |" for name in names
+        ]
         table = "\n".join(["| split | images | digest |", "|---|---:|---|", *lines])
         spread = (
             f"The smallest training class has {min(counts):,} images, the largest {max(counts):,}. " if counts else ""
@@ -214,7 +216,7 @@ class Card:
         task, history, names = self.description.task, self.history, self.description.names
         gives_one = bool(names) and not task.targets[0].has_places
         elsewhere = [row for row in history.first_head() if row.split.startswith("ood/")]
-        measured = "; ".join(f"{row.split} {row.main.describe()} of {row.n:,}" for row in elsewhere)
+        measured = "; ".join(f"{escape_markup(row.split)} {row.main.describe()} of {row.n:,}" for row in elsewhere)
         title = title_measure(task.primary)
         title = title[0].upper() + title[1:] if task.primary.islower() else title
         answers = f"It always answers with one of its {len(names)} classes, also for an image of none of them."
@@ -256,7 +258,8 @@ def _find_worst_class(row: EvaluationRow) -> str:
     if not found:
         return ""
     value, name = min(found, key=lambda pair: pair[0])
-    return f"{row.split} {row.main._replace(value=value).describe()} ({json.dumps(name, ensure_ascii=False)})"
+    label = escape_markup(json.dumps(name, ensure_ascii=False))
+    return f"{escape_markup(row.split)} {row.main._replace(value=value).describe()} ({label})"
 
 
 def _changed_options(config: DataConfig) -> list[str]:
@@ -269,8 +272,8 @@ def _changed_options(config: DataConfig) -> list[str]:
 
 
 def _take_last_part(place: str) -> str:
-    """Return the last part of a path; an address stays."""
-    return place if "://" in place else PurePath(place).name
+    """Return the last part of a path, as Markdown may have it; an address stays."""
+    return escape_markup(place if "://" in place else PurePath(place).name)
 
 
 def _make_slug(name: str) -> str:

@@ -1,6 +1,7 @@
 """Runs over a cluster by Ray; an extra to install."""
 
 import importlib
+import os
 import re
 import secrets
 import signal
@@ -37,8 +38,9 @@ class RayCluster(AbstractExecutor):
 
     Args:
         address: "auto" for the cluster that this machine belongs to, "local" to start one on this machine for as long
-            as the runs take, "host:port" of a cluster's head, or "ray://host:port" of its client server. A process
-            that is connected already stays so.
+            as the runs take, whose ports listen on all interfaces and want a token that only this process knows,
+            "host:port" of a cluster's head, or "ray://host:port" of its client server. A process that is connected
+            already stays so.
         cpus: cores that a run takes, which are its threads where its config leaves the choice, >= 1.
         gpus: GPUs that a run takes, >= 0; half of one means that two runs share it.
     """
@@ -181,6 +183,8 @@ def _connect_to(address: str) -> Iterator[ModuleType]:
     before = signal.getsignal(signal.SIGTERM)  # Ray puts a handler of its own there
     options = {"include_dashboard": False} if address == "local" else {}
     try:
+        if address == "local":
+            _require_token()
         ray.init(address=address, log_to_driver=False, logging_level="ERROR", **options)
     except (ConnectionError, RuntimeError, ValueError, TimeoutError, ImportError, OSError) as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
@@ -192,6 +196,15 @@ def _connect_to(address: str) -> Iterator[ModuleType]:
         ray.shutdown()
         if threading.current_thread() is threading.main_thread():  # elsewhere it has put none there
             signal.signal(signal.SIGTERM, before)
+
+
+def _require_token() -> None:
+    """Let the cluster that this process starts answer only those who know a secret: its ports are open to the network.
+
+    Ray reads it from the environment of this process and hands it on to those of the cluster.
+    """
+    if not os.environ.get("RAY_AUTH_MODE"):
+        os.environ.update({"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)})
 
 
 def _require_listener(address: str) -> None:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 
 from auxo.data import AbstractSource, DataConfig, InputPipeline, Splits, load_splits, read_source
+from auxo.data.hub import asking_hub
 from auxo.errors import CheckpointError, ConfigError, DataError
 from auxo.files.tensor_file import TensorFile, check_holding, read_tensor_file
 from auxo.interfaces import AbstractMethod
@@ -71,7 +72,8 @@ class TrainedModel:
             DataError: the set cannot be used; the message names the file or row.
         """
         task = self.task
-        source = read_source(spec, self.size_images(config), vocabulary=task.vocabulary, mask=task.mask_target)
+        with asking_hub(True):  # the user named it
+            source = read_source(spec, self.size_images(config), vocabulary=task.vocabulary, mask=task.mask_target)
         self.check_shape(source.image_shape, where=spec)
         return source
 

@@ -15,8 +15,9 @@ from pyarrow import ArrowException, parquet
 
 from auxo.data.columns import suggest_columns
 from auxo.data.decode import AbstractEncodedImages, read_bytes
+from auxo.data.hub import may_ask_hub, offline_libraries
 from auxo.data.readers.listing import HUB_PREFIX, Listing
-from auxo.errors import DataError
+from auxo.errors import ConfigError, DataError
 from auxo.types import LABEL
 
 _CLASSES = b"classes"
@@ -163,10 +164,23 @@ def read_hub(
             loaded = _load_local(Path(address).expanduser().resolve())
         else:
             address, folder, revision = _hub_address(address)
-            loaded = datasets.load_dataset(address, data_dir=folder, revision=revision, split=split or None)
+            loaded = _load_from_hub(address, folder, revision, split or None, spec)
     dataset = _choose_split(loaded, split, spec)
     name = "-".join(filter(None, (address.rstrip("/").rpartition("/")[2], split)))
     return _list_dataset(dataset, name, spec, _Columns(image_column, label_column, tuple(columns), mask_column))
+
+
+def _load_from_hub(address: str, folder: str | None, revision: str | None, split: str | None, spec: str) -> Any:  # noqa: ANN401  (the library has no types)
+    """Return a data set of the hub, from this machine's cache alone where the hub may not be contacted."""
+    if may_ask_hub():
+        return datasets.load_dataset(address, data_dir=folder, revision=revision, split=split)
+    try:
+        with offline_libraries():
+            return datasets.load_dataset(address, data_dir=folder, revision=revision, split=split)
+    except (OSError, ValueError, DatasetsError) as error:
+        fix = "pass --hub if you trust it, or name a set of yours with --data"
+        expected = f"your leave to contact the Hugging Face hub for {spec}, which the run names"
+        raise ConfigError(expected, "none, and this machine does not have it", fix) from error
 
 
 def _hub_address(address: str) -> tuple[str, str | None, str | None]:
