@@ -93,6 +93,17 @@ def test_variants__every_one__is_a_run_that_survives_json(name):
     assert made.task.name == "segmentation"
 
 
+def test_train__decoders_of_two_stages_that_differ__is_one_line_before_anything_is_trained(auxo, pairs, tmp_path):
+    one, both = (["--pretrain.method.decoder.name", "deeplab"], ["--fine-tune.method.decoder.name", "deeplab"])
+    words = ("train", "segmentation", "--data.train", pairs, "--out", tmp_path / "run")
+    answer = auxo(*words, *one)
+    assert answer.code == 2
+    assert "one decoder in the stages pretrain and fine-tune" in answer.err
+    assert "--pretrain.method.decoder and --fine-tune.method.decoder" in answer.err
+    assert not (tmp_path / "run").exists()
+    assert auxo(*words, *one, *both, "--help").code == 0
+
+
 def test_train__auxiliary_labels_without_a_weight__is_one_line(auxo, tmp_path):
     answer = auxo("train", "segmenter", "--method.labeller.name", "random", "--out", tmp_path / "run")
     assert answer.code == 2

@@ -236,6 +236,14 @@ class MethodConfig(Options):
         """Modules of the method that must start from an earlier stage's weights; by default none."""
         return ()
 
+    @property
+    def shared_parts(self) -> Mapping[str, object]:
+        """What parts are made from that a later stage starts from, by module, the backbone aside; by default none.
+
+        Stages that hand such a part on must make it from the same options: weights of another would be left out.
+        """
+        return {}
+
     @classmethod
     def tiny(cls) -> "MethodConfig":
         """Return options under which one update takes milliseconds, for tests."""

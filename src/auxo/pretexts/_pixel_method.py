@@ -51,6 +51,11 @@ class PixelMethodConfig(MethodConfig):
     """What pixels learn by these labels."""
 
     @property
+    def shared_parts(self) -> Mapping[str, object]:
+        """The decoder."""
+        return {"decoder": self.decoder}
+
+    @property
     def uses_labels(self) -> bool:
         """Whether auxiliary labels are made and learned; by default they are."""
         return True

@@ -131,6 +131,7 @@ class ExperimentConfig(Options):
             if unknown:
                 earlier = ", ".join((_SCRATCH, *names[:index]))
                 raise ConfigError(f"start-from one of: {earlier}", repr(unknown[0]), "name an earlier stage")
+        self._check_shared_parts()
 
     @property
     def trained_stages(self) -> tuple[StageConfig, ...]:
@@ -165,6 +166,20 @@ class ExperimentConfig(Options):
                     expected = f"one pretext in the stages {transfer.stage} and {stage.name}, which share its heads"
                     fix = "name it once, with --pretext.name"
                     raise ConfigError(expected, f"{one.label} and {other.label}", fix)
+
+    def _check_shared_parts(self) -> None:
+        """Refuse stages that hand on a part, such as a decoder, and make it from other options."""
+        by_name = {stage.name: stage for stage in self.stages}
+        for stage in self.stages:
+            own = stage.method.shared_parts
+            for name in (stage.start_from,) if stage.start_from in by_name else ():
+                for part, other in by_name[name].method.shared_parts.items():
+                    if part in own and own[part] != other:
+                        expected = (
+                            f"one {part} in the stages {name} and {stage.name}, of which the second takes it over"
+                        )
+                        options = " and ".join(f"--{each}.method.{part}" for each in (name, stage.name))
+                        raise ConfigError(expected, "two that differ", f"give both the same options, {options}")
 
     def _check_inherited(self) -> None:
         """Refuse a stage without weights of an earlier one that its method cannot do without."""

@@ -115,7 +115,7 @@ def test_predict__no_head__is_refused():
 
 
 def test_build__labels_that_images_do_not_share__are_refused_by_cross_entropy():
-    with pytest.raises(OptionError, match="contrast where labels are not shared by images"):
+    with pytest.raises(ConfigError, match="labels that images share for the objective cross_entropy"):
         make(PixelContrast.Config(labeller=ImageId.Config(), objective=CrossEntropy.Config()))
 
 
