@@ -104,7 +104,11 @@ def _trace_any_size(network: nn.Module, images: Images, *, names: Sequence[str])
     try:
         program = _trace_pruned(network, images, is_size_free=True)
         gaps = [_compare_trace(program, network, each, names=names) for each in (images, larger)]
-    except (ConfigError, RuntimeError):  # a size that the trace had to fix, or that the network does not take
+    except (
+        ConfigError,
+        RuntimeError,
+        AssertionError,
+    ):  # a size that the trace fixed, or that the network does not take
         return None
     return program if takes_any_size(program) and all(gap <= TOLERANCE for gap in gaps) else None
 

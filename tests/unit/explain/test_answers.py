@@ -12,7 +12,7 @@ from PIL import Image
 from auxo.backbones import BackboneConfig
 from auxo.data import InMemorySource, InputPipeline, PlaceMap
 from auxo.errors import ConfigError, NonFiniteError
-from auxo.explain import ExplainConfig, Subject, explain, lay_over, rank_answers, show_answers
+from auxo.explain import ExplainConfig, Subject, explain, grad_cam, lay_over, observe, rank_answers, show_answers
 from auxo.explain.answers import find_evidence, score_images
 from auxo.methods.segmenter import Segmenter
 from auxo.runs import Networks
@@ -143,3 +143,25 @@ def test_explain__weights_that_have_diverged__are_refused():
         subject.model.method.classifier.weight.fill_(torch.nan)
     with pytest.raises(NonFiniteError, match="finite outputs on test"):
         explain(subject, ExplainConfig())
+
+
+def test_grad_cam__logits_of_pixels__is_the_formula_for_the_mean_of_the_region(subject):
+    method, images = subject.model.method, subject.reader.inputs(subject.source.fetch(torch.tensor([3])))
+    found = grad_cam(method, images, layer="stage2", classes=torch.tensor([1]))[0]
+    logits, features = observe(method, images)
+    maps = features.maps["stage2"]
+    region = logits[:, 1][logits.argmax(1) == 1]
+    (gradient,) = torch.autograd.grad(region.mean(), maps)
+    expected = (gradient.mean((2, 3), keepdim=True) * maps).sum(1).relu()[0]
+    assert torch.allclose(found, expected, atol=1e-6)
+    assert float(expected.detach().max()) > 0
+
+
+def test_grad_cam__class_that_no_pixel_is_given__has_no_evidence(subject):
+    method, images = subject.model.method, subject.reader.inputs(subject.source.fetch(torch.tensor([3])))
+    with torch.no_grad():
+        biased = method.classifier.bias.clone()
+        method.classifier.bias += torch.tensor([100.0, 0.0])
+        found = grad_cam(method, images, layer="stage2", classes=torch.tensor([1]))
+        method.classifier.bias.copy_(biased)
+    assert not found.any()

@@ -2,10 +2,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import norm
+from scipy.stats import bootstrap, norm
 
 from auxo.errors import ConfigError
-from auxo.tasks import auroc_interval, bootstrap_interval, clustered_interval, wilson_interval
+from auxo.tasks import auroc_interval, bootstrap_interval, bootstrap_sums, clustered_interval, wilson_interval
 
 
 def closed_form(successes: int, total: int, confidence: float) -> tuple[float, float]:
@@ -208,3 +208,43 @@ def test_auroc_interval__no_area_or_no_image_of_a_class__is_refused(auroc, posit
 def test_bootstrap_interval__nothing_to_draw__is_refused(count, options) -> None:
     with pytest.raises(ConfigError, match="two resamples or more, and a cluster for each image"):
         bootstrap_interval(lambda drawn: 0.0, count, **options)
+
+
+def draw_sums(count: int = 40) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return torch.stack([torch.rand(count, generator=generator), 1 + torch.rand(count, generator=generator)], 1).double()
+
+
+def test_bootstrap_sums__ratio_of_sums__is_the_interval_of_scipy() -> None:
+    sums = draw_sums()
+    (found, of_second) = bootstrap_sums(
+        lambda rows: torch.stack([rows[:, 0] / rows[:, 1], rows[:, 1]], 1), sums, resamples=4000
+    )
+    expected = bootstrap(
+        sums.T.numpy(),
+        lambda a, b, axis: a.sum(axis) / b.sum(axis),
+        paired=True,
+        method="percentile",
+        n_resamples=4000,
+        random_state=1,
+    ).confidence_interval
+    width = expected.high - expected.low
+    assert found.low == pytest.approx(expected.low, abs=0.08 * width)
+    assert found.high == pytest.approx(expected.high, abs=0.08 * width)
+    assert of_second.low < float(sums[:, 1].sum()) < of_second.high
+
+
+def test_bootstrap_sums__clusters__are_sums_that_are_drawn_whole() -> None:
+    sums, clusters = draw_sums(), torch.arange(40) % 5
+    by_cluster = torch.stack([sums[clusters == number].sum(0) for number in range(5)])
+
+    def measure(rows: torch.Tensor) -> torch.Tensor:
+        return rows[:, :1] / rows[:, 1:]
+
+    (found,), (expected,) = bootstrap_sums(measure, sums, clusters=clusters + 7), bootstrap_sums(measure, by_cluster)
+    assert found == pytest.approx(expected)
+
+
+def test_bootstrap_sums__sets_without_the_measure__are_left_out() -> None:
+    sums = torch.tensor([[0.0, 0.0], [1.0, 2.0]])
+    assert bootstrap_sums(lambda rows: rows[:, :1] / rows[:, 1:], sums) == [(0.5, 0.5)]
