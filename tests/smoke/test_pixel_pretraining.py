@@ -104,6 +104,13 @@ def test_train__decoders_of_two_stages_that_differ__is_one_line_before_anything_
     assert auxo(*words, *one, *both, "--help").code == 0
 
 
+def test_train__option_that_does_not_fit_the_backbone__is_named_with_its_whole_path(auxo, pairs, tmp_path):
+    both = [f"--{stage}.method.decoder.stride=64" for stage in ("pretrain", "fine-tune")]
+    answer = auxo("train", "segmentation", "--data.train", pairs, *both, "--out", tmp_path / "run")
+    assert answer.code == 2
+    assert "expected pretrain.method.decoder.stride <= 4, that of the backbone's coarsest map, got 64" in answer.err
+
+
 def test_train__auxiliary_labels_without_a_weight__is_one_line(auxo, tmp_path):
     answer = auxo("train", "segmenter", "--method.labeller.name", "random", "--out", tmp_path / "run")
     assert answer.code == 2

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
+from auxo.errors import OptionError
 from auxo.interfaces import (
     AbstractImageReader,
     AbstractMethod,
@@ -82,7 +83,10 @@ class AbstractPixelMethod(AbstractMethod):
         self._networks, self._copies = networks, count(1)
         self._shapes = measure_maps(self.backbone, task.image_shape)
         self._shown: tuple[Tensor, Tensor] | None = None
-        self.decoder = config.decoder.build(self._shapes, seed=networks.seed)
+        try:
+            self.decoder = config.decoder.build(self._shapes, seed=networks.seed)
+        except OptionError as error:
+            raise error.under("decoder") from error
         self.objective: AbstractPixelObjective | None = None
         if config.uses_labels:
             num_labels = config.labeller.num_labels(task.num_outputs)

@@ -10,7 +10,7 @@ import torch
 import auxo
 from auxo.backbones import stored_state
 from auxo.data import InputPipeline, Splits
-from auxo.errors import CheckpointError
+from auxo.errors import CheckpointError, OptionError
 from auxo.evaluation import Reader, Table, build_table, to_markdown
 from auxo.files.atomic import make_folder, write_atomically
 from auxo.files.lock import locked_folder
@@ -235,7 +235,10 @@ def _build_untrained(run: _Run, stage: StageConfig, *, first_weights: bool) -> S
         kept=run.networks,
         columns=run.splits.columns(),
     )
-    method = stage.method.build(networks)
+    try:
+        method = stage.method.build(networks)
+    except OptionError as error:  # an option that does not fit the network or the data: say which, with its whole path
+        raise error.under(*([stage.name] if len(run.stages) > 1 else []), "method") from error
     run.networks.update(networks.loaded)
     pretexts = [head.pretext for head in method.pretext_heads().values()]
     pretexts += [module.pretext for module in method.modules() if isinstance(module, ImagePretextModule)]

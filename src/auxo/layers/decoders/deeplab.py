@@ -16,14 +16,14 @@ from auxo.random import derive_seed, global_seed
 
 SOURCE = (
     "Chen, Zhu, Papandreou, Schroff, Adam, Encoder-Decoder with Atrous Separable Convolution for Semantic Image "
-    "Segmentation, ECCV 2018, Sections 3.1 and 3.2 and Figure 2 (https://arxiv.org/abs/1802.02611), with the pyramid "
-    "of Chen, Papandreou, Schroff, Adam, Rethinking Atrous Convolution for Semantic Image Segmentation, 2017, Section "
-    "3.3 (https://arxiv.org/abs/1706.05587): a 1x1 convolution, 3x3 convolutions of three rates and the mean over the "
-    "image, joined by channels; then enlarged, joined to a finer map of few channels, and two 3x3 convolutions. "
-    "Differs: any backbone, whose strides stay as they are; the rates 6, 12 and 18, which belong to maps of 33 cells "
-    "(513 pixels at a stride of 16), are scaled to the map at hand; whole instead of separable convolutions; 32 "
-    "channels by default for 256; no dropout; the mean over the image goes through no batch norm, so that a batch may "
-    "be one image. Written from memory of both papers: section numbers were not checked against their text."
+    "Segmentation, ECCV 2018 (https://arxiv.org/abs/1802.02611), with the pyramid of Chen, Papandreou, Schroff, Adam, "
+    "Rethinking Atrous Convolution for Semantic Image Segmentation, 2017 (https://arxiv.org/abs/1706.05587): a 1x1 "
+    "convolution, 3x3 convolutions of three rates and the mean over the image, joined by channels; then enlarged, "
+    "joined to a finer map of few channels, and two 3x3 convolutions. The papers' text was not read for this; rates "
+    "and the 48 channels beside 256 are those of public implementations. Differs: any backbone, whose strides stay as "
+    "they are; the rates 6, 12 and 18, which belong to maps of 33 cells (513 pixels at a stride of 16), are scaled to "
+    "the map at hand; whole instead of separable convolutions; 32 channels by default for 256; no dropout; the mean "
+    "over the image goes through no batch norm, so that a batch may be one image."
 )
 
 _CELLS = 33  # of the side of the map that these rates were chosen for: 513 pixels at a stride of 16

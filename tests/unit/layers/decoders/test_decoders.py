@@ -126,6 +126,13 @@ def test_measure_maps__backbone__is_left_as_it_was_and_measured_from_the_finest(
     assert [shape.stride for shape in found.values()] == [2, 4, 8, 16, 32, 32]
 
 
+@pytest.mark.parametrize(("name", "decoder"), [("timm:resnet18", "unet"), ("timm:mobilenetv3_small_050", "deeplab")])
+def test_network__backbone_of_timm__gives_logits_of_every_cell(name, decoder):
+    pytest.importorskip("timm", exc_type=ImportError)
+    network = build_network(name, find_member(DecoderConfig, decoder)(), size=(64, 48)).eval()
+    assert network(torch.rand(2, 3, 64, 48)).logits.shape[:2] == (2, 5)
+
+
 def test_measure_maps__maps_that_do_not_cover_the_image__are_refused():
     backbone = BackboneConfig(name="lenet5").build(Classification(("a", "b"), 3, 28, 28), seed=0)
     with pytest.raises(ConfigError, match="stage2 of LeNet5, over 20x20 of 28x28 pixels"):
