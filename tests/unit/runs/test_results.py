@@ -21,7 +21,7 @@ ROW = EvaluationRow(
         "worst_group/place": Measure(0.1 + 0.2),
     },
     chance=0.25,
-    parts={"class": {"a": Part(12, 0.75), "b": Part(0, None)}, "place": {"land": Part(12, 0.75)}},
+    parts={"class": {"a": Part(12, 0.75), "b": Part(0, None)}, "place": {"land": Part(12, 0.75, 0.5, 0.9)}},
     notes=("left out: b/land (0)",),
 )
 
@@ -45,6 +45,7 @@ def test_to_record__row__has_the_names_that_users_read():
         "has_mean": True,
     }
     assert record["parts"]["class"] == {"a": [12, 0.75], "b": [0, None]}
+    assert record["parts"]["place"] == {"land": [12, 0.75, 0.5, 0.9]}
     assert "notes" not in replace(ROW, notes=()).to_record()
 
 
