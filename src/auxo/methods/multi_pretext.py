@@ -195,7 +195,10 @@ class MultiPretext(AbstractMethod):
             networks.backbone.num_features,
             networks.seed,
         )
-        self.fusion = config.fusion.build(shapes)
+        try:
+            self.fusion = config.fusion.build(shapes)
+        except OptionError as error:
+            raise error.under("fusion") from error
         self.register_buffer("mean", torch.zeros(self.backbone.num_features))
         self.register_buffer("scale", torch.ones(self.backbone.num_features))
 

@@ -109,7 +109,10 @@ class Segmenter(AbstractPixelMethod):
         super().__init__(config, networks)
         task = Segmentation.require(self.task)
         self.classifier = pixel_head("semantic", self.decoder.num_features, task.num_outputs, seed=networks.seed)
-        self.pixel_loss = config.loss.build(task.class_names, pixel_counts=task.pixel_counts)
+        try:
+            self.pixel_loss = config.loss.build(task.class_names, pixel_counts=task.pixel_counts)
+        except OptionError as error:
+            raise error.under("loss") from error
 
     def optimizers(self) -> dict[str, Optimizer]:
         """Return an optimiser for each part that has weights."""

@@ -118,7 +118,10 @@ class AbstractPixelMethod(AbstractMethod):
         if split == "pictures":
             split = "unlabelled" if "unlabelled" in start.images else "train"
         images = start.images[split]
-        labels = self.config.labeller.make(images, start, self.label_tools())
+        try:
+            labels = self.config.labeller.make(images, start, self.label_tools())
+        except OptionError as error:
+            raise error.under("method", "labeller") from error
         shown = torch.linspace(0, len(images) - 1, min(_NUM_SHOWN, len(images))).long()
         tensors = {_SHOWN_IMAGES: images.pixels(shown), _SHOWN_LABELS: labels[shown]}
         return Prepared(tensors, {split: {_LABELS: labels}}, {_LABELS: -1})
