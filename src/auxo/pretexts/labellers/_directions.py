@@ -9,10 +9,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from auxo.interfaces import AbstractImageReader
 from auxo.layers.convolutions import enlarge_maps
 from auxo.pretexts.labellers._clusters import cluster_directions
-from auxo.pretexts.labellers._interface import IGNORED
+from auxo.pretexts.labellers._interface import IGNORED, LabelSource
 from auxo.types import Batch
 
 _ROWS = 50_000
@@ -33,14 +32,15 @@ class Directions(NamedTuple):
 
     def compare(self, maps: Float[Tensor, "n dim rows columns"]) -> Float[Tensor, "n clusters rows columns"]:
         """Return the cosine between every place of some maps and every centroid."""
-        units = functional.normalize(maps)
-        if self.projection is not None:
-            units = functional.normalize(torch.einsum("nduv,sd->nsuv", units, self.projection.to(units)))
-        return torch.einsum("nduv,kd->nkuv", units, self.centroids.to(units))
+        with torch.autocast(maps.device.type, enabled=False):  # half precision would make neighbours equal
+            units = functional.normalize(maps.float())
+            if self.projection is not None:
+                units = functional.normalize(torch.einsum("nduv,sd->nsuv", units, self.projection.to(units)))
+            return torch.einsum("nduv,kd->nkuv", units, self.centroids.to(units))
 
 
 def learn_directions(
-    images: AbstractImageReader,
+    source: LabelSource,
     find_maps: Callable[[Batch], Float[Tensor, "n dim rows columns"]],
     *,
     dim: int,
@@ -52,7 +52,7 @@ def learn_directions(
     """Return clusters of places drawn at random from the maps of all images.
 
     Args:
-        images: as many places are drawn from each.
+        source: has the images, of each of which as many places are drawn.
         find_maps: gives the maps of a few images, float32.
         dim: channels of the maps; with many of them fewer places are drawn, so that all fit in memory.
         num_clusters: at least 1.
@@ -63,7 +63,8 @@ def learn_directions(
     Raises:
         DataError: the places are too much alike for so many clusters.
     """
-    count = min(ceil(min(_ROWS, _NUMBERS / dim) / len(images)), images.pixels(torch.tensor([0]))[0, 0].numel())
+    images, (height, width) = source.images, source.size
+    count = min(ceil(min(_ROWS, _NUMBERS / dim) / len(images)), height * width)
     draws = torch.rand(len(images), count, generator=generator)
 
     def draw_rows(batch: Batch) -> Float[Tensor, "n places dim"]:

@@ -55,12 +55,14 @@ class LabelSource(NamedTuple):
         images: whose pixels are to be labelled; never asked for their masks but by what is named for it.
         start: the images of the stage, its seed and device.
         num_classes: of the task.
+        size: height and width of the images.
         network: that labels follow from, on the device, in evaluation mode; ``None`` where there is none.
     """
 
     images: AbstractImageReader
     start: StageStart
     num_classes: int
+    size: tuple[int, int]
     network: nn.Module | None
 
 
@@ -121,7 +123,7 @@ class LabellerConfig(FamilyOptions):
                 labellers that say so.
             tools: of the method.
         """
-        return self.learn(LabelSource(images, start, tools.num_classes, self._move_network(tools, start)))
+        return self.learn(self._build_source(images, start, tools))
 
     def make(self, images: AbstractImageReader, start: StageStart, tools: LabelTools) -> Int[Tensor, "n height width"]:
         """Return the label of every pixel of some images, the same in every process.
@@ -137,8 +139,7 @@ class LabellerConfig(FamilyOptions):
         Raises:
             DataError: no pixel has a label.
         """
-        network = self._move_network(tools, start)
-        source = LabelSource(images, start, tools.num_classes, network)
+        source = self._build_source(images, start, tools)
 
         def compute() -> Tensor:
             labeller = self.learn(source)
@@ -147,7 +148,7 @@ class LabellerConfig(FamilyOptions):
         if self.is_costly:
             masks = self.describe_masks(start)
             description = f"labels {self!r} {tools.num_classes} {start.seed} {masks}"
-            labels = images.recall(description, compute, network=network)
+            labels = images.recall(description, compute, network=source.network)
         else:
             labels = compute()
         if not (labels >= 0).any():
@@ -155,10 +156,11 @@ class LabellerConfig(FamilyOptions):
             raise DataError(f"labels of pixels from the labeller {self.name}", f"none in {images.split}", fix)
         return labels
 
-    def _move_network(self, tools: LabelTools, start: StageStart) -> nn.Module | None:
-        """Return the network on the device of the stage."""
+    def _build_source(self, images: AbstractImageReader, start: StageStart, tools: LabelTools) -> LabelSource:
+        """Return what is learned from, with the network on the device of the stage."""
         network = self.choose_network(tools)
-        return None if network is None else network.to(start.device)
+        moved = None if network is None else network.to(start.device)
+        return LabelSource(images, start, tools.num_classes, (tools.height, tools.width), moved)
 
 
 def count_clusters(clusters: int, num_classes: int) -> int:

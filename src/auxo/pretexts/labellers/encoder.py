@@ -93,11 +93,11 @@ class Encoder(AbstractPixelLabeller):
             """Return the labeller with clusters of all images' maps."""
             network = source.network
             assert isinstance(network, AbstractBackbone)
-            shape = source.images.pixels(torch.tensor([0])).shape[1:]
-            blank = torch.zeros(1, *shape, device=source.start.device)
-            layer = _choose_layer(network, _enlarge_images(blank, self.scale), shape[1:], self.layer)
+            channels = source.images.pixels(torch.tensor([0])).shape[1]
+            blank = torch.zeros(1, channels, *source.size, device=source.start.device)
+            layer = _choose_layer(network, _enlarge_images(blank, self.scale), source.size, self.layer)
             directions = learn_directions(
-                source.images,
+                source,
                 lambda batch: _read_map(network, batch, layer, self.scale),
                 dim=network.map_channels[layer],
                 num_clusters=self.num_labels(source.num_classes),

@@ -61,15 +61,15 @@ class PatchEnergy(AbstractPixelLabeller):
 
         def learn(self, source: LabelSource) -> "PatchEnergy":
             """Return the labeller with filters and clusters of the images' patches."""
-            images, generator = source.images, source.start.generator(f"{self.name} patches")
-            height, width = images.pixels(torch.tensor([0])).shape[2:]
+            generator = source.start.generator(f"{self.name} patches")
+            height, width = source.size
             if min(height, width) <= max(self.patch, self.window) // 2:
                 fix = "choose a smaller patch and window for the labeller"
                 raise DataError("images of more pixels than half a patch or window", f"{width}x{height}", fix)
             count = min(self.filters, self.patch**2 - 1)
             filters = _find_filters(_draw_patches(source, self.patch, generator), count)
             directions = learn_directions(
-                images,
+                source,
                 lambda batch: _measure_energies(batch, filters, self.window),
                 dim=count,
                 num_clusters=self.num_labels(source.num_classes),
@@ -109,7 +109,7 @@ def _pad_mirrored(images: Float[Tensor, "n k height width"], size: int) -> Float
 def _draw_patches(source: LabelSource, patch: int, generator: torch.Generator) -> Float[Tensor, "n pixels"]:
     """Return patches around places drawn at random, as many from each image."""
     images = source.images
-    height, width = images.pixels(torch.tensor([0])).shape[2:]
+    height, width = source.size
     count = min(-(-_PATCHES // len(images)), height * width)
     tops = torch.randint(height, (len(images), count), generator=generator)
     lefts = torch.randint(width, (len(images), count), generator=generator)

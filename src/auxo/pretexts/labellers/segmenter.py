@@ -93,7 +93,7 @@ class Segmenter(AbstractPixelLabeller):
             if not self.clusters:
                 return labeller
             directions = learn_directions(
-                source.images,
+                source,
                 lambda batch: network(batch.images).features.float(),
                 dim=network.decoder.num_features,
                 num_clusters=self.clusters,

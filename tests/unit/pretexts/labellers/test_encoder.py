@@ -53,7 +53,10 @@ def test_compare__with_components_that_keep_all__are_the_cosines_of_the_maps():
     expected = functional.cosine_similarity(maps[:, None], centroids[None, :, :, None, None], dim=2)
     torch.testing.assert_close(Directions(centroids).compare(maps), expected)
     turn = torch.linalg.qr(torch.randn(6, 6, generator=generator)).Q
-    torch.testing.assert_close(Directions(centroids @ turn.T, turn).compare(maps), expected)
+    turned = Directions(centroids @ turn.T, turn)
+    torch.testing.assert_close(turned.compare(maps), expected)
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(turned.compare(maps), expected)
 
 
 def test_enlarge_similarities__over_the_middle_of_an_image__go_on_at_the_rim():
