@@ -172,4 +172,4 @@ def build_quality_table(qualities: Mapping[str, LabelQuality], *, notes: Sequenc
 
 def _write_share(value: float | None) -> str:
     """Return a share in percent."""
-    return _MISSING if value is None else f"{100 * value:.1f}"
+    return _MISSING if value is None else f"{round(100 * value, 1) + 0.0:.1f}"  # no minus before nothing
