@@ -289,6 +289,15 @@ def draw_explanation() -> None:
             shutil.copy(folder / "explain" / "test" / drawn, ASSETS / name)
 
 
+def draw_segmentation() -> None:
+    """Pretrain and fine-tune on generated scenes and draw what auxo explain shows of the answers: a minute."""
+    with TemporaryDirectory() as place:
+        folder = Path(place) / "scenes"
+        run_auxo("train", "segmentation", "--out", folder)
+        run_auxo("explain", folder)
+        shutil.copy(folder / "explain" / "test" / "answers.png", ASSETS / "segmentation.png")
+
+
 def draw_report() -> None:
     """Train on the digits for six epochs and photograph the report in Debian's Chromium: half a minute."""
     from playwright.sync_api import sync_playwright
@@ -376,6 +385,7 @@ def main() -> None:
     draw_two_views({"photograph": (photograph(96), 0.5), "digit": (one_of_each(train)[5:6], 0.0)})
     draw_pixel_labels()
     draw_explanation()
+    draw_segmentation()
     draw_labels()
     draw_report()
     draw_demo()
