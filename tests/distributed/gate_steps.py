@@ -2,8 +2,6 @@
 
 import dataclasses
 import importlib.util
-import sys
-from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
@@ -102,7 +100,3 @@ def main(folder, batch_size):
                 state.step += 1
             where = f"{name}-{runtime.rank}-of-{runtime.num_processes}.safetensors"
             save_file({**method.state_dict(), **saved}, folder / where)
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))

@@ -1,8 +1,5 @@
 """Computes hypergradients by every solver on a share of the batches; one of the environment's processes."""
 
-import sys
-from pathlib import Path
-
 import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
@@ -153,7 +150,3 @@ def main(folder):
                 where = f"{name}-{batch_norm}-{runtime.rank}-of-{runtime.num_processes}.safetensors"
                 tensors = {**result.grads, "outer loss": result.outer_loss}
                 save_file({key: value.contiguous() for key, value in tensors.items()}, folder / where)
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))

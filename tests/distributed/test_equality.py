@@ -10,10 +10,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from .gate_steps import CASES as GATED
 from .hypergradients import SOLVERS
+from .two_view_steps import CASES as PAIRED
 
-SCRIPT = Path(__file__).parent / "train_steps.py"
-HYPERGRADIENTS = Path(__file__).parent / "hypergradients.py"
+RUN = Path(__file__).parent / "run_scripts.py"
 CASES = (
     "ossl-without-batch-norm",
     "ossl-synchronised-batch-norm",
@@ -49,31 +50,41 @@ CASES = (
 )
 
 
-def free_port():
-    with socket.socket() as probe:
+SCRIPTS = ("train_steps", "gate_steps", "two_view_steps", "hypergradients")
+
+
+def find_ports(count):
+    """Ports that are free, each another."""
+    probes = [socket.socket() for _ in range(count)]
+    for probe in probes:
         probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    ports = [probe.getsockname()[1] for probe in probes]
+    for probe in probes:
+        probe.close()
+    return ports
 
 
-def start(rank, num_processes, port, *command):
-    place = {"RANK": str(rank), "WORLD_SIZE": str(num_processes), "LOCAL_RANK": str(rank)}
-    environment = {**os.environ, **place, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen([sys.executable, *map(str, command)], env=environment, stderr=subprocess.PIPE, text=True)
-
-
-def run_alone_and_together(*command):
-    """Run the command in one process, then in two that form a group."""
-    for ranks in ([0], [0, 1]):
-        port = free_port()
-        processes = [start(rank, len(ranks), port, *command) for rank in ranks]
-        try:
-            for process in processes:
-                _, errors = process.communicate(timeout=1500)
-                assert process.returncode == 0, errors
-        finally:
-            for process in processes:  # one that waits for another that is gone
-                process.kill()
-                process.communicate()
+def run_alone_and_together(folder, images):
+    """Run every script in two processes that form a group, and in one."""
+    words = [word for script in zip(SCRIPTS, find_ports(len(SCRIPTS)), images, strict=True) for word in script]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, str(RUN), rank, str(folder), *map(str, words)],
+            env=environment,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in ("1", "0")
+    ]
+    try:
+        for process in processes:
+            _, errors = process.communicate(timeout=1500)
+            assert process.returncode == 0, errors
+    finally:
+        for process in processes:  # one that waits for another that is gone
+            process.kill()
+            process.communicate()
 
 
 def compare_with_one_process(folder, case, *, rtol, atol):
@@ -88,31 +99,42 @@ def compare_with_one_process(folder, case, *, rtol, atol):
     return one
 
 
-# 16 shares out evenly; 15 into 8 and 7, and the last batch of 10 into 5 and 5.
+# 16 shares out evenly; 15 into 8 and 7, and the last batch of 10 into 5 and 5; 11 into 6 and 5; 7 into 4 and 3.
 @pytest.fixture(
-    scope="module", params=[pytest.param(16, marks=pytest.mark.slow), 15], ids=["equal parts", "unequal parts"]
+    scope="module",
+    params=[pytest.param((16, 12, 8, "-"), marks=pytest.mark.slow), (15, 11, 7, "-")],
+    ids=["equal parts", "unequal parts"],
 )
 def folder(request, tmp_path_factory):
+    """What the scripts wrote, each in a folder of its name."""
     folder = tmp_path_factory.mktemp("weights")
-    run_alone_and_together(SCRIPT, folder, request.param)
+    run_alone_and_together(folder, request.param)
     return folder
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_two_processes__steps_in_float64__weights_of_one_process(folder, case):
-    assert compare_with_one_process(folder, case, rtol=0, atol=1e-10)
+    assert compare_with_one_process(folder / "train_steps", case, rtol=0, atol=1e-10)
 
 
-@pytest.fixture(scope="module")
-def hypergradients(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("hypergradients")
-    run_alone_and_together(HYPERGRADIENTS, folder)
-    return folder
+@pytest.mark.parametrize("case", GATED)
+def test_two_processes__steps_under_every_gate__weights_and_metrics_of_one_process(folder, case):
+    one = compare_with_one_process(folder / "gate_steps", case, rtol=0, atol=1e-9)
+    assert any("gate_" in name for name in one)
+
+
+@pytest.mark.parametrize("case", PAIRED)
+def test_two_processes__every_pretext__loss_gradient_hessian_product_and_weights_of_one_process(folder, case):
+    one = compare_with_one_process(folder / "two_view_steps", case, rtol=1e-9, atol=1e-9)
+    for kind in ("gradient", "product"):
+        for part in ("backbone", "pretext.projector.0"):
+            assert max(value.abs().max() for name, value in one.items() if f"{kind} {part}" in name) > 1e-3
 
 
 @pytest.mark.parametrize("batch_norm", [False, True], ids=["without batch norm", "synchronised batch norm"])
 @pytest.mark.parametrize("solver", SOLVERS)
-def test_two_processes__hypergradient_of_halves__that_of_one_process(hypergradients, solver, batch_norm):
+def test_two_processes__hypergradient_of_halves__that_of_one_process(folder, solver, batch_norm):
+    hypergradients = folder / "hypergradients"
     one = load_file(hypergradients / f"{solver}-{batch_norm}-0-of-1.safetensors")
     assert any(tensor.abs().max() > 1e-6 for name, tensor in one.items() if name != "outer loss")
     for rank in (0, 1):

@@ -1,8 +1,6 @@
 """Takes steps of several methods in float64 and saves their weights; one of the processes the environment names."""
 
 import dataclasses
-import sys
-from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
@@ -211,7 +209,3 @@ def main(folder, batch_size):
                 method.update(state, ready, runtime)
                 state.step += 1
             save_file(method.state_dict(), folder / f"{name}-{runtime.rank}-of-{runtime.num_processes}.safetensors")
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))

@@ -3,9 +3,6 @@
 Objectives of pixels go along, since starting processes takes longer than all of it.
 """
 
-import sys
-from pathlib import Path
-
 import torch
 from safetensors.torch import save_file
 from torch import nn
@@ -68,7 +65,3 @@ def main(folder, count):
             where = f"{name}-{runtime.rank}-of-{runtime.num_processes}.safetensors"
             tensors = {key: value.contiguous() for key, value in {**module.state_dict(), **saved}.items()}
             save_file(tensors, folder / where)
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))
