@@ -2,10 +2,13 @@
 
 import csv
 import json
+import os
 import pickle
 import re
 import shutil
 import socket
+import subprocess
+import sys
 
 import datasets
 import pytest
@@ -14,6 +17,7 @@ from PIL import Image, ImageOps
 from auxo.data.decode import FORMATS
 from auxo.evaluation import Table, escape_markup, to_csv, to_markdown
 from auxo.files.csv_cells import safe_cell
+from auxo.jobs.ray_cluster import _draw_token
 
 EVIL = "import pathlib; pathlib.Path('owned').touch()\n"
 
@@ -161,3 +165,43 @@ def test_predict__image_called_like_a_formula__is_no_formula(auxo, place, monkey
     assert auxo("predict", place.run, "=cmd.png", "--out", "out.csv").code == 0
     rows = list(csv.reader((place.root / "out.csv").read_text().splitlines()))
     assert rows[1][0] == "'=cmd.png"
+
+
+LOCAL = """
+import os, subprocess, sys
+from auxo.jobs.ray_cluster import _connect_to
+
+with _connect_to("local") as ray:
+    assert ray.get(ray.remote(lambda: 3).remote()) == 3
+    stranger = "import sys, ray; ray.init(address=sys.argv[1], logging_level='ERROR'); print('CONNECTED')"
+    outside = {name: value for name, value in os.environ.items() if not name.startswith("RAY_AUTH")}
+    address = ray.get_runtime_context().gcs_address
+    found = subprocess.run([sys.executable, "-c", stranger, address], env=outside, capture_output=True, text=True)
+    print("refused" if found.returncode and "CONNECTED" not in found.stdout else "let in")
+"""
+
+
+@pytest.mark.slow
+def test_ray_local__stranger_without_the_token__is_not_let_in():
+    pytest.importorskip("ray")
+    answer = subprocess.run([sys.executable, "-c", LOCAL], check=False, capture_output=True, text=True, timeout=300)
+    assert answer.stdout.split()[-1:] == ["refused"], answer.stderr[-2000:]
+
+
+def test_ray_local__chosen_or_imported_already__keeps_the_choice_of_the_user(monkeypatch):
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    _draw_token()
+    assert os.environ["RAY_AUTH_MODE"] == "disabled"
+    monkeypatch.delenv("RAY_AUTH_MODE")
+    monkeypatch.setitem(sys.modules, "ray", sys)
+    _draw_token()
+    assert "RAY_AUTH_MODE" not in os.environ
+
+
+def test_ray_local__first_use__draws_a_token(monkeypatch):
+    monkeypatch.delitem(sys.modules, "ray", raising=False)
+    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN"):
+        monkeypatch.setenv(name, "")
+    _draw_token()
+    assert os.environ["RAY_AUTH_MODE"] == "token"
+    assert len(os.environ["RAY_AUTH_TOKEN"]) == 64

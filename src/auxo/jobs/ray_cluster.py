@@ -6,6 +6,7 @@ import re
 import secrets
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -64,6 +65,8 @@ class RayCluster(AbstractExecutor):
             ConfigError: Ray is missing.
             DeviceError: there is no such cluster, or no machine of it has room.
         """
+        if self.address == "local":
+            _draw_token()
         _import_ray()
         if self.address != "local":
             with _connect_to(self.address) as ray:
@@ -175,6 +178,8 @@ class _Board:
 @contextmanager
 def _connect_to(address: str) -> Iterator[ModuleType]:
     """Connect to a cluster, unless that is done; the connection, or the local cluster, ends with the block."""
+    if address == "local":
+        _draw_token()
     ray = _import_ray()
     if ray.is_initialized():
         yield ray
@@ -183,8 +188,6 @@ def _connect_to(address: str) -> Iterator[ModuleType]:
     before = signal.getsignal(signal.SIGTERM)  # Ray puts a handler of its own there
     options = {"include_dashboard": False} if address == "local" else {}
     try:
-        if address == "local":
-            _require_token()
         ray.init(address=address, log_to_driver=False, logging_level="ERROR", **options)
     except (ConnectionError, RuntimeError, ValueError, TimeoutError, ImportError, OSError) as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
@@ -198,12 +201,13 @@ def _connect_to(address: str) -> Iterator[ModuleType]:
             signal.signal(signal.SIGTERM, before)
 
 
-def _require_token() -> None:
-    """Let the cluster that this process starts answer only those who know a secret: its ports are open to the network.
+def _draw_token() -> None:
+    """Let clusters that this process starts answer only those who know a secret: their ports are open to the network.
 
-    Ray reads it from the environment of this process and hands it on to those of the cluster.
+    Ray reads it when it is imported, and hands it on to the processes of the cluster. Where the user has chosen how
+    clusters are protected, or has imported Ray already, that stays.
     """
-    if not os.environ.get("RAY_AUTH_MODE"):
+    if not os.environ.get("RAY_AUTH_MODE") and "ray" not in sys.modules:
         os.environ.update({"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)})
 
 
