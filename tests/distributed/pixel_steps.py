@@ -10,6 +10,7 @@ from auxo.pretexts.pixels import PixelSampling
 from auxo.pretexts.pixels.contrast import Contrast
 from auxo.pretexts.pixels.cross_entropy import CrossEntropy
 from auxo.random import Draws, named_generator
+from auxo.runtime import RuntimeConfig, open_runtime
 from auxo.types import Batch
 
 _CONTRAST = Contrast.Config(outputs=5, sampling=PixelSampling(max_samples=60))
@@ -58,3 +59,9 @@ def save_steps(folder, count, runtime):
         where = f"{name}-{runtime.rank}-of-{runtime.num_processes}.safetensors"
         tensors = {key: value.contiguous() for key, value in {**module.state_dict(), **saved}.items()}
         save_file(tensors, folder / where)
+
+
+def main(folder, count):
+    torch.set_num_threads(1)
+    with open_runtime(RuntimeConfig(device="cpu", channels_last=False)) as runtime:
+        save_steps(folder, count, runtime)

@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 
 from .gate_steps import CASES as GATED
 from .hypergradients import SOLVERS
+from .pixel_steps import CASES as PIXEL_CASES
 from .two_view_steps import CASES as PAIRED
 
 RUN = Path(__file__).parent / "run_scripts.py"
@@ -50,7 +51,7 @@ CASES = (
 )
 
 
-SCRIPTS = ("train_steps", "gate_steps", "two_view_steps", "hypergradients")
+SCRIPTS = ("train_steps", "gate_steps", "two_view_steps", "pixel_steps", "hypergradients")
 
 
 def find_ports(count):
@@ -102,7 +103,7 @@ def compare_with_one_process(folder, case, *, rtol, atol):
 # 16 shares out evenly; 15 into 8 and 7, and the last batch of 10 into 5 and 5; 11 into 6 and 5; 7 into 4 and 3.
 @pytest.fixture(
     scope="module",
-    params=[pytest.param((16, 12, 8, "-"), marks=pytest.mark.slow), (15, 11, 7, "-")],
+    params=[pytest.param((16, 12, 8, 8, "-"), marks=pytest.mark.slow), (15, 11, 7, 7, "-")],
     ids=["equal parts", "unequal parts"],
 )
 def folder(request, tmp_path_factory):
@@ -129,6 +130,13 @@ def test_two_processes__every_pretext__loss_gradient_hessian_product_and_weights
     for kind in ("gradient", "product"):
         for part in ("backbone", "pretext.projector.0"):
             assert max(value.abs().max() for name, value in one.items() if f"{kind} {part}" in name) > 1e-3
+
+
+@pytest.mark.parametrize("case", PIXEL_CASES)
+def test_two_processes__every_objective_of_pixels__loss_gradient_memory_and_weights_of_one_process(folder, case):
+    one = compare_with_one_process(folder / "pixel_steps", case, rtol=1e-9, atol=1e-9)
+    assert all(value.abs().max() > 1e-3 for name, value in one.items() if "gradient network" in name)
+    assert one["1 loss"] != one["0 loss"]
 
 
 @pytest.mark.parametrize("batch_norm", [False, True], ids=["without batch norm", "synchronised batch norm"])

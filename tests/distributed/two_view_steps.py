@@ -33,11 +33,8 @@ def shared_out(count, runtime, seed):
 
 
 def main(folder, count):
-    from pixel_steps import save_steps  # found beside this file where it runs as a script
-
     torch.set_num_threads(1)
     with open_runtime(RuntimeConfig(device="cpu", channels_last=False)) as runtime:
-        save_steps(folder, count, runtime)
         for name, config in CASES.items():
             backbone = BackboneConfig(name="resnet8").build(Classification(("a", "b"), 3, SIDE, SIDE), seed=0)
             module = nn.ModuleDict({"backbone": backbone, "pretext": config.build(backbone, seed=0)}).double().train()
