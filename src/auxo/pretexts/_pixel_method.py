@@ -26,7 +26,7 @@ from auxo.layers.decoders.unet import UNet
 from auxo.layers.heads import pixel_head
 from auxo.pretexts.labellers import LabellerConfig, LabelTools
 from auxo.pretexts.labellers.patch_energy import PatchEnergy
-from auxo.pretexts.pixels import AbstractPixelObjective, PixelObjectiveConfig
+from auxo.pretexts.pixels import AbstractPixelObjective, PixelObjectiveConfig, shrink_labels
 from auxo.pretexts.pixels.contrast import Contrast
 from auxo.runtime import Runtime
 from auxo.tasks import Segmentation, choose_colours
@@ -122,6 +122,7 @@ class AbstractPixelMethod(AbstractMethod):
             labels = self.config.labeller.make(images, start, self.label_tools())
         except OptionError as error:
             raise error.under("method", "labeller") from error
+        self._check_labels(labels)
         shown = torch.linspace(0, len(images) - 1, min(_NUM_SHOWN, len(images))).long()
         tensors = {_SHOWN_IMAGES: images.pixels(shown), _SHOWN_LABELS: labels[shown]}
         return Prepared(tensors, {split: {_LABELS: labels}}, {_LABELS: -1})
@@ -160,6 +161,17 @@ class AbstractPixelMethod(AbstractMethod):
         """Return the parts of the backbone that no map leads through which the decoder reads."""
         unread = list_unread(self.backbone, self.decoder, self.task.image_shape)
         return {f"backbone.{name}": "the decoder reads no map behind it" for name in unread}
+
+    def _check_labels(self, labels: Int[Tensor, "n height width"]) -> None:
+        """Refuse labels from which the objective cannot learn at the resolution of the features."""
+        if self.objective is None:
+            return
+        with torch.no_grad():  # a copy, whose batch norm may see a blank image
+            features = self._copy_network().eval()(torch.zeros(1, *self.task.image_shape)).features
+        try:
+            self.objective.check_labels(shrink_labels(labels, (features.shape[2], features.shape[3])))
+        except OptionError as error:
+            raise error.under("method", "objective") from error
 
     def _copy_network(self) -> PixelNetwork:
         """Return another network for the classes, with the weights of backbone and decoder as they are now."""

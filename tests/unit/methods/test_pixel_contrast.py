@@ -19,6 +19,7 @@ from auxo.pretexts._pixel_method import colour_labels
 from auxo.pretexts.labellers.image_id import ImageId
 from auxo.pretexts.labellers.oracle import Oracle
 from auxo.pretexts.labellers.random import Random
+from auxo.pretexts.pixels import PixelSampling
 from auxo.pretexts.pixels.contrast import Contrast
 from auxo.pretexts.pixels.cross_entropy import CrossEntropy
 from auxo.runs import Networks
@@ -85,6 +86,13 @@ def test_begin__labelled_images_alone__have_the_labels(scenes):
     prepared = method.begin(start_stage(method, scenes, num_labelled=4))
     assert torch.equal(prepared.targets["train"]["pixel_labels"].int(), scenes.maps[MASK].values[:4].int())
     assert config.required_views() == {"first": View("train", augment="retint")}
+
+
+def test_begin__labels_of_fewer_pixels_than_are_asked_for__are_refused(scenes):
+    sampling = PixelSampling(min_pixels=65)
+    method, _ = make(PixelContrast.Config(labeller=Oracle.Config(), objective=replace(QUICK, sampling=sampling)))
+    with pytest.raises(OptionError, match=r"min_pixels.* at the 8x8 features, got 65: lower it"):
+        method.begin(start_stage(method, scenes))
 
 
 def test_required_views__by_default__are_all_images_with_tints_drawn_anew():

@@ -46,6 +46,17 @@ class AbstractPixelObjective(nn.Module, ABC):
             ShapeError: a process has too few pixels for batch norm that is not synchronised.
         """
 
+    def check_labels(self, labels: Int[Tensor, "n _ _"]) -> None:
+        """Refuse labels from which nothing can be learned; by default none.
+
+        Args:
+            labels: of every image that is trained on, at the resolution of the features.
+
+        Raises:
+            OptionError: an option leaves nothing to compare.
+        """
+        del labels
+
 
 @dataclass(frozen=True, kw_only=True)
 class PixelObjectiveConfig(FamilyOptions):

@@ -125,3 +125,17 @@ def shrink_labels(labels: Int[Tensor, "batch _ _"], size: tuple[int, int]) -> In
         for cells, pixels in zip(size, labels.shape[1:], strict=True)
     )
     return labels[:, rows[:, None], columns]
+
+
+def find_largest_group(labels: Int[Tensor, "batch height width"]) -> int:
+    """Return the most pixels that a label has in an image; 0 where no pixel has a label.
+
+    Example:
+        >>> find_largest_group(torch.tensor([[[0, -1], [1, 1]], [[2, 0], [-1, -1]]]))
+        2
+    """
+    images, _, _ = (labels >= 0).nonzero(as_tuple=True)
+    if not len(images):
+        return 0
+    found = labels[labels >= 0].long()
+    return int((images * (found.max() + 1) + found).unique(return_counts=True)[1].max())

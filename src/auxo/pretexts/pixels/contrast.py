@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from auxo.errors import ConfigError
+from auxo.errors import ConfigError, OptionError
 from auxo.interfaces import PretextLoss
 from auxo.options import Range
 from auxo.pretexts._projector import in_float32, unit_rows
@@ -15,7 +15,7 @@ from auxo.pretexts.pixels._interface import NOT_SHARED, AbstractPixelObjective, 
 from auxo.pretexts.pixels._loss import Form, Negatives, Positives, pixel_contrast_loss
 from auxo.pretexts.pixels._memory import PixelMemory
 from auxo.pretexts.pixels._rows import check_rows, draw_jointly, join_own, pick_rows, pixel_projector
-from auxo.pretexts.pixels._sampling import PixelSampling
+from auxo.pretexts.pixels._sampling import PixelSampling, find_largest_group
 from auxo.random import Draws
 from auxo.runtime import Runtime
 from auxo.types import Batch
@@ -90,6 +90,14 @@ class Contrast(AbstractPixelObjective):
                 raise ConfigError("labels that images share for a memory of pixels", NOT_SHARED, fix)
             each = config.memory_pixels
             self.memory = PixelMemory(num_labels, size=config.memory, dim=self.dim, pixels_per_label=each)
+
+    def check_labels(self, labels: Int[Tensor, "n _ _"]) -> None:
+        """Refuse labels none of which has pixels enough in any image: every step would have the loss 0."""
+        least, largest = self.config.sampling.min_pixels, find_largest_group(labels)
+        if largest < least:
+            size = f"{labels.shape[1]}x{labels.shape[2]}"
+            rule = f"<= {largest}, most pixels of a label in an image at the {size} features"
+            raise OptionError("sampling.min_pixels", rule, str(least), "lower it, or choose a finer decoder")
 
     def forward(
         self,
