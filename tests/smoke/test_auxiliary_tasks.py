@@ -116,6 +116,7 @@ def test_resume__from_the_checkpoint_before_the_last__ends_with_the_same_bits(ru
     for path in (saved[-1], again / "checkpoints" / "train-final.safetensors", again / "model.safetensors"):
         path.unlink()
     answer = auxo("train", "--resume", again)
+    assert "curves" not in answer.out  # none were written
     assert answer.code == 0, answer.err
     one, other = (read_tensor_file(folder / "model.safetensors").tree["weights"] for folder in (run, again))
     assert one.keys() == other.keys()

@@ -66,7 +66,8 @@ def run(words: Sequence[str]) -> None:
         if runtime.is_main:
             print_table(result.table)
             say(f"run directory: {result.folder}\nreport: {result.folder / 'report.md'}")
-            say(f"curves: tensorboard --logdir {result.folder}")
+            if plan.config.training.tensorboard:
+                say(f"curves: tensorboard --logdir {result.folder}")
 
 
 def _write_headline(plan: _Plan, runtime: Runtime) -> str:
