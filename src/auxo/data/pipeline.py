@@ -80,7 +80,7 @@ class InputPipeline(nn.Module):
         self.register_buffer("mean", mean)
         self.register_buffer("std", std)
         tint_mean, tint_std = (mean, std) if tints is None else tints
-        self.register_buffer("tint_mean", tint_mean, persistent=False)  # of no account for whoever uses the network
+        self.register_buffer("tint_mean", tint_mean, persistent=False)  # not part of what predicts
         self.register_buffer("tint_std", tint_std, persistent=False)
         self.augment = augment
         self.place_fill = dict(place_fill or {})

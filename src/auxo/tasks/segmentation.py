@@ -41,7 +41,7 @@ _BY_CLASS = "class"
 
 @dataclass(frozen=True)
 class Segmentation(AbstractTask):
-    """Which class every pixel is of; those with the value 255 are of no account.
+    """Which class every pixel is of; those with the value 255 are ignored.
 
     Every measure is of the pixels of all images together, and its interval is the bootstrap over images, or over
     blocks of them: ``mIoU``, the mean over classes of intersection over union, where classes that neither the truth
