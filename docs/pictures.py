@@ -294,7 +294,7 @@ def draw_segmentation() -> None:
     with TemporaryDirectory() as place:
         folder = Path(place) / "scenes"
         run_auxo("train", "segmentation", "--out", folder)
-        run_auxo("explain", folder)
+        run_auxo("explain", folder, "--per-class", "1")
         shutil.copy(folder / "explain" / "test" / "answers.png", ASSETS / "segmentation.png")
 
 

@@ -38,7 +38,7 @@ def test_estimate__twice_and_with_class_folders__keeps_the_first_and_says_that_l
         (("nowhere",), "nowhere"),
         (("pictures", "--sets", "3"), "sets >= 40"),
         (("pictures", "--images", "0"), "images >= 5"),
-        (("pictures", "--batch-size", "0"), "batch-size in [1, 65536]"),
+        (("pictures", "--batch-size", "0"), r"batch-size in \[1, 65536\]"),
         (("pictures", "--resamples", "1"), "resamples >= 100"),
         (("pictures", "--out", "absent/x.jsonl"), "absent"),
         (("pictures", "--nonsense"), "options of auxo estimate"),

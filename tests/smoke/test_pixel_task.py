@@ -150,6 +150,7 @@ def test_report__run__shows_the_measure_and_leaves_out_what_asks_for_classes(aux
     assert "Confusions" not in page
 
 
+@pytest.mark.slow
 def test_compare__worker_processes__make_the_runs(auxo, tmp_path):
     words = ("--methods", f"{PIXELS}:recipe", "--seeds", "2", "--epochs", "1", "--processes", "2")
     answer = auxo("compare", *DATA, *THINGS, *QUICK, *words, "--out", tmp_path / "grid")

@@ -25,7 +25,12 @@ RECIPES = {
 }
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
+QUICK = ("auxo.methods.gssl:cifar10_long_tailed", "auxo.methods.gssl:moe1flip", "auxo.recipes.auxilearn:recipe")
+
+
+@pytest.mark.parametrize(
+    "recipe", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in RECIPES]
+)
 def test_recipe__in_a_small_form__trains_and_is_measured_everywhere(auxo, tmp_path, recipe):
     answer = auxo("train", recipe, *SMALL, *RECIPES[recipe], "--out", tmp_path / "run")
     assert answer.code == 0, answer.err

@@ -99,6 +99,7 @@ def test_train__two_processes__have_the_numbers_of_one(words, run, tmp_path):
     assert [each.exhibit.title for each in shown[0]] == [each.exhibit.title for each in shown[1]]
 
 
+@pytest.mark.slow
 def test_train__killed_and_resumed__ends_with_the_same_bits_and_does_not_cluster_again(auxo, words, run, tmp_path):
     out, calls = tmp_path / "killed", import_file(FILE).CALLS
     process = launch([*words[1:], "--epochs", "12", "--out", str(out)], 1)

@@ -37,6 +37,7 @@ def run_together(*words):
         assert process.returncode == 0, errors
 
 
+@pytest.mark.slow
 def test_evaluate__probes__find_what_one_process_finds(auxo, tmp_path, finished_run):
     words = ("evaluate", finished_run, "--probe", "all", "--device", "cpu", "--out")
     assert auxo(*words, tmp_path / "one.jsonl").code == 0

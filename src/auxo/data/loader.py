@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset, default_convert
 from auxo.data.orders import Shuffled
 from auxo.data.sources import AbstractSource, InMemorySource, PlaceMap, hidden_map
 from auxo.errors import ConfigError, DataError
-from auxo.files.signals import ignore_stopping
+from auxo.files.signals import hold_stopping, ignore_stopping
 from auxo.interfaces import AbstractOrder
 from auxo.runtime import naming_memory
 from auxo.types import Batch
@@ -346,7 +346,9 @@ class _Fetcher:
         """Yield what the workers decode, and raise the errors they met as what they were."""
         self.plan.parts = parts
         try:
-            for fetched in loader:
+            with hold_stopping():  # until each worker ignores them
+                batches = iter(loader)
+            for fetched in batches:
                 if isinstance(fetched, DataError):
                     # A new one: raising the local one would tie the workers' queues into a reference cycle.
                     raise DataError(fetched.expected, fetched.got, fetched.fix)

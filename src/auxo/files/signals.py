@@ -53,3 +53,17 @@ def ignore_stopping() -> None:
     """Ignore the signals of ``STOPPING`` in this process, which another one ends: they reach whole process groups."""
     for number in STOPPING:
         signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)  # those that came while they were held are ignored, too
+
+
+@contextmanager
+def hold_stopping() -> Iterator[None]:
+    """Let the signals of ``STOPPING`` wait inside the block, also in processes that it starts.
+
+    A process that is to ignore them would be ended by one that comes before it has begun to.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

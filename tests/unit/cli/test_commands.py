@@ -188,7 +188,7 @@ def test_train__output_is_no_terminal__prints_a_plain_line_per_evaluation(auxo, 
     assert lines[:2] == [f"training in {tmp_path / 'x'} on cpu", "train: step 0 of 8"]
     assert [line.partition(":")[0] for line in lines if line.startswith("epoch")] == ["epoch 1", "epoch 2"]
     assert "val semantic" in lines[2]
-    assert lines[-3] == f"run directory: {tmp_path / 'x'}"
+    assert lines[-2] == f"run directory: {tmp_path / 'x'}"
 
 
 def test_train__refused_by_its_data__does_not_say_that_it_trains(auxo, tmp_path, shapes_folder, tiny_options):

@@ -62,7 +62,7 @@ def test_report__unfinished_run__is_refused_in_one_line(auxo, run):
         (lambda run: [run, f"{run}/"], "expected different run directories, got"),
         (lambda run: [run, "--out", run], "expected a file for --out, got"),
         (lambda run: [run, "--out", run / "no" / "page.html"], "no folder"),
-        (lambda run: [run, "--batch-size", 0], "expected batch-size in [1, 65536], got 0"),
+        (lambda run: [run, "--batch-size", 0], "expected --batch-size in [1, 65536], got 0"),
         (lambda run: [run, "--per-class", 0], "expected --per-class in [1, 20], got 0"),
         (lambda run: [run, "--theme", "dark"], "unrecognized options: --theme"),
     ],

@@ -74,7 +74,7 @@ def test_sweep__two_processes__chooses_judges_and_says_where(auxo, words, tmp_pa
         (["--selection.measure", "worst_group/background"], "a measure of accuracy, nll, ece, got 'worst_group/back"),
         (["--selection.head", "jigsaw"], "a head of first, semantic to select by, got 'jigsaw'"),
         (["--trails", "3"], "--trails"),
-        (["--processes", "0"], "processes >= 1"),
+        (["--processes", "0"], "processes in [1, 1024]"),
         (["--processes", "2", "--ray", "local"], "no --processes with --ray"),
         (["--resume", "runs/x"], "a recipe and its options"),
         (["backbone.name=choice:lenet5,lenet6"], "one of auxo's backbones, got 'lenet6'"),

@@ -91,7 +91,9 @@ def test_begin__labelled_images_alone__have_the_labels(scenes):
 def test_begin__labels_of_fewer_pixels_than_are_asked_for__are_refused(scenes):
     sampling = PixelSampling(min_pixels=65)
     method, _ = make(PixelContrast.Config(labeller=Oracle.Config(), objective=replace(QUICK, sampling=sampling)))
-    with pytest.raises(OptionError, match=r"method.objective.sampling.min-pixels <= 52, .* at the 8x8 features, got 65: lower it"):
+    with pytest.raises(
+        OptionError, match=r"method.objective.sampling.min-pixels <= 52, .* at the 8x8 features, got 65: lower it"
+    ):
         method.begin(start_stage(method, scenes))
 
 
