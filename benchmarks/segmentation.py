@@ -373,6 +373,8 @@ def main() -> None:
         for name, places in folders.items()
         if all(at.exists() and RunHistory.read(at).is_finished for at in places)
     }
+    if len(seeds) < 2:
+        raise SystemExit("a table wants two seeds or more")
     if whole:
         print_table(world, whole, place)
         if options.what == "labellers":
