@@ -221,7 +221,7 @@ def batches(config, step=0):
     masks[:, :3] = 255
     of_pixels = (2 * bright - 1 + labels[:, None, None] % 2).to(torch.int16)
     places = {"train": torch.arange(16), "meta": torch.arange(16, 24), "unlabelled": torch.arange(8, 24)}
-    places["pictures"] = places["unlabelled"]
+    places["images"] = places["unlabelled"]
     made = {}
     for number, (name, view) in enumerate(config.required_views().items()):
         chosen = places[view.split]

@@ -2,6 +2,8 @@
 
 import json
 
+from auxo.errors import AuxoError
+
 STRANGE = [
     *("null", "true", "0", "-1", "1.5", "NaN", "-Infinity", '""', '"x"', "[]", "[1]", "{}", '{"a": 1}', "1e999"),
     *("1" * 25, "1" * 5000, "[" * 90 + "]" * 90, "[" * 200_000, '"\\ud800"', '"\\u0000"', '"/"', '"~nobody/x"'),
@@ -38,3 +40,19 @@ def spoil_bytes(text, draws):
     for _ in range(draws.randint(1, 3)):
         content[draws.randrange(len(content))] = draws.randrange(256)
     return bytes(content[: draws.randint(1, len(content))] if draws.random() < 0.2 else content)
+
+
+def complaint_of(read, *words):
+    """What a reader says of a file that it refuses; nothing where it reads it. Any other error is passed on."""
+    try:
+        read(*words)
+    except AuxoError as error:
+        return str(error)
+    return ""
+
+
+def check_complaints(complaints, *, least):
+    """Check that files were refused, some of them at least, and each in one short line."""
+    refused = [said for said in complaints if said]
+    assert len(refused) >= least
+    assert [said for said in refused if len(said.splitlines()) != 1 or len(said) >= 2000] == []

@@ -15,7 +15,7 @@ from auxo.runs.document import from_json
 from auxo.runs.exhibits import read_exhibits
 from auxo.runs.history import RunHistory
 
-from .spoil import spoil_bytes, spoil_value
+from .spoil import check_complaints, complaint_of, spoil_bytes, spoil_value
 
 
 def read_config(folder):
@@ -74,7 +74,7 @@ def folder(finished_run, tmp_path_factory):
 @pytest.mark.parametrize("spoil", [spoil_value, spoil_bytes])
 def test_reader__damaged_at_random__says_so_in_one_line_or_reads_it(folder, name, spoil):
     path, draws = folder / name, random.Random(f"{name} {spoil.__name__}")
-    whole = path.read_text()
+    whole, complaints = path.read_text(), []
     try:
         READERS[name](folder)
         for _ in range(60):
@@ -86,13 +86,10 @@ def test_reader__damaged_at_random__says_so_in_one_line_or_reads_it(folder, name
             spoiled = spoil(line.rstrip("\n"), draws)
             content = spoiled if isinstance(spoiled, bytes) else spoiled.encode()
             path.write_bytes(rest.encode() + content + b"\n")
-            try:
-                READERS[name](folder)
-            except AuxoError as error:
-                assert len(str(error).splitlines()) == 1, error  # noqa: PT017
-                assert len(str(error)) < 2000, error  # noqa: PT017
+            complaints.append(complaint_of(READERS[name], folder))
     finally:
         path.write_text(whole)
+    check_complaints(complaints, least=15)
 
 
 def test_read_tensor_file__header_damaged_at_random__says_so_in_one_line(folder):
@@ -100,15 +97,13 @@ def test_read_tensor_file__header_damaged_at_random__says_so_in_one_line(folder)
     whole, draws = path.read_bytes(), random.Random(0)
     length = int.from_bytes(whole[:8], "little")
     header = whole[8 : 8 + length].decode()
-    copy = folder / "copy.safetensors"
+    copy, complaints = folder / "copy.safetensors", []
     for number in range(150):
         spoiled = spoil_value(header, draws) if number % 2 else spoil_bytes(header, draws)
         content = spoiled if isinstance(spoiled, bytes) else spoiled.encode()
         copy.write_bytes(len(content).to_bytes(8, "little") + content + whole[8 + length :])
-        try:
-            read_tensor_file(copy)
-        except AuxoError as error:
-            assert len(str(error).splitlines()) == 1, error  # noqa: PT017
+        complaints.append(complaint_of(read_tensor_file, copy))
+    check_complaints(complaints, least=100)
 
 
 @pytest.mark.parametrize(

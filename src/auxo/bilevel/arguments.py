@@ -44,22 +44,22 @@ def check_arguments(
         HypergradientError: one is not so.
     """
     if not isinstance(problem, BilevelProblem):
-        raise _refusal(
+        raise _make_refusal(
             "problem to be a BilevelProblem", problem, "write BilevelProblem(inner_loss=..., outer_loss=...)"
         )
     for loss in ("inner_loss", "outer_loss"):
         if not callable(getattr(problem, loss)):
-            raise _refusal(
+            raise _make_refusal(
                 f"{loss} to be a function", getattr(problem, loss), "let it take params, hyper, buffers and batch"
             )
     if not isinstance(solver, AbstractSolver):
         fix = f"write {solver.__name__}()" if isinstance(solver, type) else "choose one, such as Implicit()"
-        raise _refusal("solver to be a solver", solver, fix)
+        raise _make_refusal("solver to be a solver", solver, fix)
     linear = getattr(solver, "linear", None)
     if linear is not None and not isinstance(linear, AbstractLinearSolver):
         is_class = isinstance(linear, type)
         fix = f"write linear={linear.__name__}()" if is_class else "choose one, such as ConjugateGradient()"
-        raise _refusal("linear to be a linear solver", linear, fix)
+        raise _make_refusal("linear to be a linear solver", linear, fix)
     for argument, tensors in named.items():
         _check_named(argument, tensors)
     params, start = named.get("params"), named.get("warm_start")
@@ -72,7 +72,7 @@ def check_arguments(
         got = f"a {type(inner).__name__}" if not isinstance(inner, list) else "an empty list"
         raise HypergradientError("inner to be a list of at least one batch", got, "write inner=[batch]")
     if mean is not None and not callable(mean):
-        raise _refusal("mean to be a function", mean, "leave it out in a single process")
+        raise _make_refusal("mean to be a function", mean, "leave it out in a single process")
     if on_failure not in get_args(OnFailure):
         words = ", ".join(map(repr, get_args(OnFailure)))
         raise HypergradientError(f"on_failure to be one of {words}", repr(on_failure), "choose one of them")
@@ -83,13 +83,13 @@ def _check_named(argument: str, tensors: object) -> None:
     if tensors is None:
         return
     if not isinstance(tensors, Mapping):
-        raise _refusal(f"{argument} to be tensors by name", tensors, _NAMED[argument])
+        raise _make_refusal(f"{argument} to be tensors by name", tensors, _NAMED[argument])
     for name, tensor in tensors.items():
         if not isinstance(name, str) or not isinstance(tensor, Tensor):
-            raise _refusal(f"a tensor for {name!r} of {argument}", tensor, _NAMED[argument])
+            raise _make_refusal(f"a tensor for {name!r} of {argument}", tensor, _NAMED[argument])
 
 
-def _refusal(expected: str, got: object, fix: str) -> HypergradientError:
+def _make_refusal(expected: str, got: object, fix: str) -> HypergradientError:
     """Return the error that says what an argument is."""
     what = f"the class {got.__name__}" if isinstance(got, type) else f"a {type(got).__name__}"
     return HypergradientError(expected, what, fix)

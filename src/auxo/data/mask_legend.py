@@ -135,10 +135,10 @@ class MaskLegend:
             DataError: a value stands for nothing.
         """
         if values.dtype in (np.bool_, np.uint8, np.uint16):  # nearly all masks: every value has a place in the table
-            return self._require_known(self._table[values.astype(np.uint16, copy=False)], values, where)
+            return self._require_known(self._class_by_index[values.astype(np.uint16, copy=False)], values, where)
         wide = values.astype(np.int64)
         is_inside = (wide >= 0) & (wide < MOST_INDICES)
-        found = np.where(is_inside, self._table[np.where(is_inside, wide, 0)], _UNKNOWN)
+        found = np.where(is_inside, self._class_by_index[np.where(is_inside, wide, 0)], _UNKNOWN)
         return self._require_known(found, wide, where)
 
     def number_colours(self, pixels: UInt8[np.ndarray, "height width 3"], *, where: str) -> UInt8[np.ndarray, "h w"]:
@@ -153,7 +153,7 @@ class MaskLegend:
         """
         wide = pixels.astype(np.int32)
         packed = (wide[..., 0] << 16) | (wide[..., 1] << 8) | wide[..., 2]
-        known, classes = self._packed
+        known, classes = self._class_by_colour
         place = np.searchsorted(known, packed).clip(max=len(known) - 1)
         found = np.where(known[place] == packed, classes[place], np.int16(_UNKNOWN))
         return self._require_known(found, packed, where, is_colour=True)
@@ -181,7 +181,7 @@ class MaskLegend:
         return set(range(len(self.names))) <= numbers.keys()
 
     @cached_property
-    def _table(self) -> NDArray[np.int16]:
+    def _class_by_index(self) -> NDArray[np.int16]:
         """The class of every index that a mask can have."""
         table = np.full(MOST_INDICES, _UNKNOWN, dtype=np.int16)
         for index, number in self.numbers.items():
@@ -189,7 +189,7 @@ class MaskLegend:
         return table
 
     @cached_property
-    def _packed(self) -> tuple[NDArray[np.int32], NDArray[np.int16]]:
+    def _class_by_colour(self) -> tuple[NDArray[np.int32], NDArray[np.int16]]:
         """The colours as sorted numbers, and the class of each."""
         pairs = sorted(
             ((red << 16) | (green << 8) | blue, number) for (red, green, blue), number in self.colour_numbers.items()

@@ -210,14 +210,14 @@ def _turn_mask(mask: Image.Image, stored: StoredSize, size: StoredSize, *, where
         raise DataError(f"an image that lies as its mask {where} does", got, fix)
     else:
         transposed = _UPRIGHT
-    mask = _transpose(mask, transposed)
+    mask = _apply_orientation(mask, transposed)
     if mask.size != size.turned:
         got = f"{stored.width}x{stored.height} in {where} for {size.turned[0]}x{size.turned[1]} in {image}"
         raise DataError("a mask of the size of its image", got, "make both of one size; masks with nearest values")
     return mask
 
 
-def _transpose(mask: Image.Image, orientation: int) -> Image.Image:
+def _apply_orientation(mask: Image.Image, orientation: int) -> Image.Image:
     """Return a mask turned as an EXIF orientation says."""
     if orientation == _UPRIGHT:
         return mask

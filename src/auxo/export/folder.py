@@ -108,7 +108,7 @@ def export_run(
         "results.jsonl": "".join(json.dumps(record) + "\n" for record in history.results),
         _DESCRIPTION: json.dumps(description.preprocess(), indent=2) + "\n",
     }
-    with _building(folder) as temporary:
+    with _hold_folder(folder) as temporary:
         _write_network(temporary, program, model, files=card.files, document=published(document))
         for name, text in texts.items():
             write_atomically(temporary / name, text)
@@ -117,7 +117,7 @@ def export_run(
 
 
 @contextmanager
-def _building(folder: Path) -> Iterator[Path]:
+def _hold_folder(folder: Path) -> Iterator[Path]:
     """Yield a temporary folder beside the one that it is to become, and delete it if it did not."""
     remove_temporaries(make_folder(folder.parent))
     try:

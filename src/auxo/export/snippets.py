@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 
-image = Image.open("picture.png")
+image = Image.open("image.png")
 {fit}
 pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1).unsqueeze(0) / 255
 logits = torch.export.load("model.pt2").module()(pixels)
@@ -21,7 +21,7 @@ import numpy as np
 import onnxruntime
 from PIL import Image, ImageOps
 
-image = Image.open("picture.png")
+image = Image.open("image.png")
 {fit}
 pixels = np.asarray(image, dtype=np.float32).transpose(2, 0, 1)[None] / 255
 logits = onnxruntime.InferenceSession("model.onnx").run(["logits"], {{"images": pixels}})[0][0]
@@ -48,12 +48,12 @@ _MASK_ONNX = f"mask = logits.argmax(axis=0).astype(np.uint8)\n{_MASK}"
 
 
 def torch_snippet(description: Description) -> str:
-    """Return lines that print what ``picture.png`` shows with torch, from the folder of the export."""
+    """Return lines that print what ``image.png`` shows with torch, from the folder of the export."""
     return _TORCH.format(fit=_write_resizing(description), show=_choose_lines(description, _SHOW_TORCH, _MASK_TORCH))
 
 
 def onnx_snippet(description: Description) -> str:
-    """Return lines that print what ``picture.png`` shows with onnxruntime, from the folder of the export."""
+    """Return lines that print what ``image.png`` shows with onnxruntime, from the folder of the export."""
     return _ONNX.format(fit=_write_resizing(description), show=_choose_lines(description, _SHOW_ONNX, _MASK_ONNX))
 
 

@@ -102,16 +102,16 @@ def strict_converter(*, allows_more: bool) -> cattrs.Converter:
     def strictly(expected: type, *accepted: type) -> Callable[[object, type], object]:
         def structure(value: object, _kind: type) -> object:
             if type(value) not in (expected, *accepted):
-                raise ValueError(f"{_show(value)}, no {expected.__name__}")
+                raise ValueError(f"{_shorten_value(value)}, no {expected.__name__}")
             if isinstance(value, int) and abs(value) >= _LARGEST:
-                raise ValueError(f"{_show(value)}, no number of 64 bits")
+                raise ValueError(f"{_shorten_value(value)}, no number of 64 bits")
             return expected(value)
 
         return structure
 
     def structure_literal(value: object, kind: object) -> object:
         if not isinstance(value, str | int | bool) or value not in get_args(kind):
-            raise ValueError(f"{_show(value)}, none of {', '.join(map(repr, get_args(kind)))}")
+            raise ValueError(f"{_shorten_value(value)}, none of {', '.join(map(repr, get_args(kind)))}")
         return value
 
     def structure_members(value: dict[Any, Any], member: object) -> dict[Any, object]:
@@ -119,7 +119,7 @@ def strict_converter(*, allows_more: bool) -> cattrs.Converter:
         for key, item in value.items():
             try:
                 made[key] = converter.structure(item, cast("Any", member))
-            except Exception as problem:
+            except Exception as problem:  # whatever a type's hook raises gets its place, and goes on
                 note = IterableValidationNote("", key, member)
                 problem.__notes__ = [*getattr(problem, "__notes__", []), note]
                 raise IterableValidationError("", [problem], list) from problem
@@ -127,7 +127,7 @@ def strict_converter(*, allows_more: bool) -> cattrs.Converter:
 
     def structure_list(value: object, kind: object) -> list[object]:
         if not isinstance(value, list):
-            raise ValueError(f"{_show(value)}, no list")
+            raise ValueError(f"{_shorten_value(value)}, no list")
         return [*structure_members(dict(enumerate(value)), get_args(kind)[0]).values()]
 
     def structure_tuple(value: object, kind: object) -> tuple[object, ...]:
@@ -135,7 +135,7 @@ def strict_converter(*, allows_more: bool) -> cattrs.Converter:
 
     def structure_mapping(value: object, kind: object) -> dict[Any, object]:
         if not isinstance(value, dict):
-            raise ValueError(f"{_show(value)}, no object")
+            raise ValueError(f"{_shorten_value(value)}, no object")
         return structure_members(value, get_args(kind)[1])
 
     def comes_from(origin: object) -> Callable[[object], bool]:
@@ -163,7 +163,7 @@ def _is_deep(value: object) -> bool:
     return True
 
 
-def _show(value: object) -> str:
+def _shorten_value(value: object) -> str:
     """Return the beginning of a value."""
     text = ascii(value) if not isinstance(value, int) or abs(value) < _LARGEST else "a number of many digits"
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

@@ -115,7 +115,7 @@ class PretextConfig(FamilyOptions):
             stream: of their order, see :class:`View`.
         """
         return {
-            name: View("pictures", augment=augment, ratio=ratio, stream=stream)
+            name: View("images", augment=augment, ratio=ratio, stream=stream)
             for name, augment in self.augmentations.items()
         }
 

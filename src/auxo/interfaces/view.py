@@ -11,7 +11,7 @@ from torch import Tensor
 
 from auxo.errors import ConfigError, SelectionError
 
-_TRAINING_SPLITS = ("train", "meta", "unlabelled", "pictures")
+_TRAINING_SPLITS = ("train", "meta", "unlabelled", "images")
 
 
 class AbstractOrder(ABC):
@@ -60,7 +60,7 @@ class View:
     the same order, each under augmentations of its own; others have batches of their own.
 
     Args:
-        split: "train", "meta", "unlabelled", or "pictures": the unlabelled images where there are any, else the
+        split: "train", "meta", "unlabelled", or "images": the unlabelled images where there are any, else the
             training ones. The images of the last two have no targets: the label is -1.
         augment: the run's ``data.augment`` (``None``), or another by its name, see :class:`auxo.data.InputPipeline`.
         ratio: images of this view for each of the stage's ``batch_size``, > 0; their product is rounded to whole

@@ -57,7 +57,7 @@ class PixelContrast(AbstractPixelMethod):
         @property
         def labelled_split(self) -> str:
             """See :class:`auxo.pretexts.PixelMethodConfig`."""
-            return "pictures" if self.images == "all" else "train"
+            return "images" if self.images == "all" else "train"
 
         def required_views(self) -> dict[str, View]:
             """Return the images as ``first``."""

@@ -83,11 +83,11 @@ class Segmenter(AbstractPixelMethod):
             return self.auxiliary_weight > 0
 
         def required_views(self) -> dict[str, View]:
-            """Return the labelled images as ``train`` and, with auxiliary labels, all as ``pictures``."""
+            """Return the labelled images as ``train`` and, with auxiliary labels, all as ``images``."""
             augment = "retint" if self.retint else None
             views = {"train": View(augment=augment)}
             if self.uses_labels:
-                views["pictures"] = View(self.labelled_split, augment=augment, stream="pictures")
+                views["images"] = View(self.labelled_split, augment=augment, stream="images")
             return views
 
         def plan(self, step: int, passes: Mapping[str, int]) -> StepPlan:
@@ -96,7 +96,7 @@ class Segmenter(AbstractPixelMethod):
                 return super().plan(step, passes)
             if step < self.auxiliary_after_epochs * self.steps_per_epoch(passes):
                 return StepPlan({"train": step}, kind="alone")
-            return StepPlan({"train": step, "pictures": step}, kind="joint")
+            return StepPlan({"train": step, "images": step}, kind="joint")
 
         def schedule(self, name: str) -> OptimizerConfig:
             """Return the options of a part's optimiser: ``backbone``, ``decoder``, ``classifier`` or ``objective``."""
@@ -130,7 +130,7 @@ class Segmenter(AbstractPixelMethod):
         loss = self.pixel_loss(logits, batch.targets[MASK], runtime=runtime)
         metrics = {"segmentation_loss": loss.detach()}
         if state.kind == "joint":
-            answer = self.auxiliary_loss(state, batches["pictures"], runtime)
+            answer = self.auxiliary_loss(state, batches["images"], runtime)
             metrics |= {"pixel_loss": answer.loss.detach(), **collapse_metrics(answer.embeddings)}
             loss = loss + self.config.auxiliary_weight * answer.loss
         self._move_weights(state.optimizers, loss, runtime)

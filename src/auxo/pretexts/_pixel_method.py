@@ -63,8 +63,8 @@ class PixelMethodConfig(MethodConfig):
 
     @property
     def labelled_split(self) -> str:
-        """The split whose images get the labels; "pictures" means all there are."""
-        return "pictures"
+        """The split whose images get the labels; "images" means all there are."""
+        return "images"
 
 
 class AbstractPixelMethod(AbstractMethod):
@@ -115,7 +115,7 @@ class AbstractPixelMethod(AbstractMethod):
         if not self.config.uses_labels:
             return Prepared()
         split = self.config.labelled_split
-        if split == "pictures":
+        if split == "images":
             split = "unlabelled" if "unlabelled" in start.images else "train"
         images = start.images[split]
         try:
@@ -150,11 +150,11 @@ class AbstractPixelMethod(AbstractMethod):
         del images
         if self._shown is None:
             return ()
-        pictures, labels = (each.cpu() for each in self._shown)
-        pictures = pictures.expand(-1, 3, -1, -1) if pictures.shape[1] == 1 else pictures[:, :3]
+        shown, labels = (each.cpu() for each in self._shown)
+        shown = shown.expand(-1, 3, -1, -1) if shown.shape[1] == 1 else shown[:, :3]
         names = [f"image {number}" for number in range(1, len(labels) + 1)]
         title = "Auxiliary labels of pixels: each colour is a label, grey is none"
-        both = torch.cat([pictures, colour_labels(labels)])
+        both = torch.cat([shown, colour_labels(labels)])
         return (ImageExhibit(title, both, [*names, *(f"{name}, labels" for name in names)], columns=len(labels)),)
 
     def frozen_parameters(self) -> dict[str, str]:

@@ -32,17 +32,17 @@ _CONTRAST = Contrast.Config()
 
 def recipe() -> ExperimentConfig:
     """Return contrast by texture labels on 200 generated scenes, then fine-tuning on ten that have masks."""
-    return _run_stages(_pretrain(PatchEnergy.Config(), _CONTRAST), _fine_tune())
+    return _run_stages(_build_pretraining(PatchEnergy.Config(), _CONTRAST), _build_fine_tuning())
 
 
 def none() -> ExperimentConfig:
     """Return the control without pretraining, at the schedule of the fine-tuning and the full rate everywhere."""
-    return _run_stages(_fine_tune(backbone_rate=1.0, decoder_rate=1.0))
+    return _run_stages(_build_fine_tuning(backbone_rate=1.0, decoder_rate=1.0))
 
 
 def none_longer() -> ExperimentConfig:
     """Return the control without pretraining that sees as many images as both stages together."""
-    stage = _fine_tune(backbone_rate=1.0, decoder_rate=1.0)
+    stage = _build_fine_tuning(backbone_rate=1.0, decoder_rate=1.0)
     return _run_stages(replace(stage, epochs=stage.epochs + _PASSES))
 
 
@@ -56,42 +56,42 @@ def joint() -> ExperimentConfig:
 
 def cross_entropy() -> ExperimentConfig:
     """Return pretraining by cross-entropy on the same texture labels, then fine-tuning."""
-    return _run_stages(_pretrain(PatchEnergy.Config(), CrossEntropy.Config()), _fine_tune())
+    return _run_stages(_build_pretraining(PatchEnergy.Config(), CrossEntropy.Config()), _build_fine_tuning())
 
 
 def within_image() -> ExperimentConfig:
     """Return contrast of pixels within each image alone, by the same texture labels, then fine-tuning."""
     objective = replace(_CONTRAST, positives="same_image", negatives="same_image")
-    return _run_stages(_pretrain(PatchEnergy.Config(), objective), _fine_tune())
+    return _run_stages(_build_pretraining(PatchEnergy.Config(), objective), _build_fine_tuning())
 
 
 def image_contrast() -> ExperimentConfig:
     """Return SimCLR of whole images, which hands over the backbone alone, then fine-tuning."""
     method = Pretraining.Config(pretext=SimCLR.Config(hidden=128, outputs=64), optimizer=_RATES)
     stage = StageConfig(name="pretrain", method=method, epochs=_EPOCHS, batch_size=50)
-    return _run_stages(stage, _fine_tune(decoder_rate=1.0))
+    return _run_stages(stage, _build_fine_tuning(decoder_rate=1.0))
 
 
 def supervised_contrast() -> ExperimentConfig:
     """Return contrast by the classes of the ten labelled images, as many steps as with all, then fine-tuning."""
     method = PixelContrast.Config(optimizer=_RATES, labeller=Oracle.Config(), objective=_CONTRAST, images="labelled")
     stage = StageConfig(name="pretrain", method=method, epochs=_PASSES, batch_size=8)
-    return _run_stages(stage, _fine_tune())
+    return _run_stages(stage, _build_fine_tuning())
 
 
 def self_training() -> ExperimentConfig:
     """Return cross-entropy on what a network trained on the ten labelled images says of all, then fine-tuning."""
-    return _run_stages(_pretrain(SegmenterLabels.Config(), CrossEntropy.Config()), _fine_tune())
+    return _run_stages(_build_pretraining(SegmenterLabels.Config(), CrossEntropy.Config()), _build_fine_tuning())
 
 
 def few_labels() -> ExperimentConfig:
     """Return contrast by the labels of a network trained on the ten labelled images, then fine-tuning."""
-    return _run_stages(_pretrain(SegmenterLabels.Config(), _CONTRAST), _fine_tune())
+    return _run_stages(_build_pretraining(SegmenterLabels.Config(), _CONTRAST), _build_fine_tuning())
 
 
 def oracle() -> ExperimentConfig:
     """Return the upper bound: contrast by the hidden masks of all images, then fine-tuning."""
-    run = _run_stages(_pretrain(Oracle.Config(), _CONTRAST), _fine_tune())
+    run = _run_stages(_build_pretraining(Oracle.Config(), _CONTRAST), _build_fine_tuning())
     return replace(run, data=replace(run.data, keep_hidden=True))
 
 
@@ -107,27 +107,27 @@ def camvid() -> ExperimentConfig:
         epochs=10,
         batch_size=8,
     )
-    return _run_streets(pretraining, _fine_tune_streets(_INHERITED))
+    return _run_streets(pretraining, _build_street_tuning(_INHERITED))
 
 
 def camvid_none() -> ExperimentConfig:
     """Return the control of :func:`camvid`: fine-tuning from ImageNet's weights alone."""
-    return _run_streets(_fine_tune_streets(_INHERITED))
+    return _run_streets(_build_street_tuning(_INHERITED))
 
 
-def _pretrain(labeller: LabellerConfig, objective: PixelObjectiveConfig) -> StageConfig:
+def _build_pretraining(labeller: LabellerConfig, objective: PixelObjectiveConfig) -> StageConfig:
     """Return the first stage, on generated scenes."""
     method = PixelContrast.Config(optimizer=_RATES, labeller=labeller, objective=objective)
     return StageConfig(name="pretrain", method=method, epochs=_EPOCHS, batch_size=8)
 
 
-def _fine_tune(*, backbone_rate: float = _INHERITED, decoder_rate: float = _INHERITED) -> StageConfig:
+def _build_fine_tuning(*, backbone_rate: float = _INHERITED, decoder_rate: float = _INHERITED) -> StageConfig:
     """Return the second stage, on generated scenes."""
     method = Segmenter.Config(optimizer=_RATES, backbone_rate=backbone_rate, decoder_rate=decoder_rate, retint=True)
     return StageConfig(name="fine-tune", method=method, epochs=_FINE_EPOCHS, batch_size=8)
 
 
-def _fine_tune_streets(inherited: float) -> StageConfig:
+def _build_street_tuning(inherited: float) -> StageConfig:
     """Return the stage that learns the classes of CamVid; the decoder alone has random weights without an earlier."""
     method = Segmenter.Config(optimizer=_FINE_RATES, backbone_rate=inherited)
     return StageConfig(name="fine-tune", method=method, epochs=60, batch_size=8)

@@ -122,7 +122,7 @@ class ExperimentConfig(Options):
         self._check_names(names)
         self._check_pretexts()
         views = [view for stage in self.trained_stages for view in stage.method.required_views().values()]
-        if self.data.unlabelled is not None and not any(view.split in ("unlabelled", "pictures") for view in views):
+        if self.data.unlabelled is not None and not any(view.split in ("unlabelled", "images") for view in views):
             got = ", ".join(map(method_name, self.stages))
             raise ConfigError("a method that trains on unlabelled images", got, "use fixmatch, or no data.unlabelled")
         self._check_inherited()

@@ -178,12 +178,12 @@ class Feeds:
     def _build_loader(self, stream: _Stream, splits: Splits) -> Loader:
         """Return the loader of a split's images; of images, whatever they are, the task's targets are hidden."""
         train, unlabelled = splits.train, splits.unlabelled
-        known = {"train": train, "meta": splits.meta, "unlabelled": unlabelled, "pictures": unlabelled or train}
+        known = {"train": train, "meta": splits.meta, "unlabelled": unlabelled, "images": unlabelled or train}
         split = known[stream.split]
         if split is None:
             article = "an" if stream.split == "unlabelled" else "a"
             raise ConfigError(f"{article} {stream.split} split for this method", "none", _HINTS[stream.split])
-        hides = stream.split == "pictures"
+        hides = stream.split == "images"
         return Loader(
             split.source,
             batch_size=stream.batch_size,
@@ -200,7 +200,7 @@ class Feeds:
 
     def _on_device(self, batch: Batch, split: str) -> Batch:
         """Return the batch on the device, with what the method has prepared of its images."""
-        known = self._prepared.get(self._any_images if split == "pictures" else split, {})
+        known = self._prepared.get(self._any_images if split == "images" else split, {})
         found = {**batch.targets, **{name: values[batch.indices] for name, values in known.items()}}
         targets = {name: values.to(self._runtime.device) for name, values in found.items()}
         return replace(batch, images=self._runtime.to_device(batch.images), targets=targets)

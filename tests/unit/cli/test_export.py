@@ -138,7 +138,7 @@ def test_card__its_lines_of_python__give_the_numbers_of_the_run(library, exporte
         f"lines = {lines!r}\n"
         f"for path in sorted(pathlib.Path({str(pictures)!r}).iterdir()):\n"
         "    with contextlib.redirect_stdout(io.StringIO()) as said:\n"
-        "        exec(lines.replace('picture.png', str(path)), {})\n"
+        "        exec(lines.replace('image.png', str(path)), {})\n"
         "    print(path, *(line.partition(': ')[2] for line in said.getvalue().splitlines()))\n"
         "assert not [name for name in sys.modules if name.partition('.')[0] == 'auxo']\n"
     )

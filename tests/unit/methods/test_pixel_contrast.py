@@ -98,8 +98,8 @@ def test_begin__labels_of_fewer_pixels_than_are_asked_for__are_refused(scenes):
 
 
 def test_required_views__by_default__are_all_images_with_tints_drawn_anew():
-    assert PixelContrast.Config().required_views() == {"first": View("pictures", augment="retint")}
-    assert PixelContrast.Config(retint=False).required_views() == {"first": View("pictures")}
+    assert PixelContrast.Config().required_views() == {"first": View("images", augment="retint")}
+    assert PixelContrast.Config(retint=False).required_views() == {"first": View("images")}
 
 
 @pytest.mark.parametrize("objective", [QUICK, CrossEntropy.Config()])
@@ -171,10 +171,10 @@ def test_colour_labels__labels__have_a_colour_each_and_grey_without():
 
 def test_joint_training__after_its_epochs__adds_the_weighted_objective_of_all_images():
     config = Segmenter.Config(optimizer=PLAIN, auxiliary_weight=0.3, auxiliary_after_epochs=2, objective=QUICK)
-    plans = [config.plan(step, {"train": 2, "pictures": 9}) for step in range(5)]
+    plans = [config.plan(step, {"train": 2, "images": 9}) for step in range(5)]
     assert [plan.kind for plan in plans] == ["alone"] * 4 + ["joint"]
     assert [*plans[3].batches] == ["train"]
-    assert plans[4].batches == {"train": 4, "pictures": 4}
+    assert plans[4].batches == {"train": 4, "images": 4}
     batch, other = make_batch(), replace(make_batch(), images=-make_batch().images)
     steps = {}
     for kind in ("alone", "joint", "whole"):
@@ -188,7 +188,7 @@ def test_joint_training__after_its_epochs__adds_the_weighted_objective_of_all_im
             (gradient,) = torch.autograd.grad(classes + 0.3 * auxiliary, method.backbone.stage1[0].weight)
             steps[kind] = -0.1 * gradient
             continue
-        metrics = method.update(state, {"train": batch, "pictures": other}, RUNTIME)
+        metrics = method.update(state, {"train": batch, "images": other}, RUNTIME)
         assert ("pixel_loss" in metrics) == (kind == "joint")
         steps[kind] = method.backbone.stage1[0].weight.detach() - before
     torch.testing.assert_close(steps["joint"], steps["whole"], atol=1e-5, rtol=1e-3)

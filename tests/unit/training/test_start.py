@@ -27,7 +27,7 @@ class Starting(Supervised):
         """The same options."""
 
         def required_views(self):
-            return {"train": View(), "any": View("pictures")}
+            return {"train": View(), "any": View("images")}
 
     def begin(self, start):
         STARTS.append(start)

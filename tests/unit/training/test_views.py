@@ -248,7 +248,7 @@ def test_views__that_fetch_the_same__share_a_batch_whatever_they_call_it(tmp_pat
 
 def test_views__of_pictures__hide_the_targets_of_the_task_only(tmp_path):
     splits = make_grouped()
-    shown = look({"train": View(), "all": View("pictures")}, tmp_path / "run", splits=splits, batch_size=64)
+    shown = look({"train": View(), "all": View("images")}, tmp_path / "run", splits=splits, batch_size=64)
     background = splits.train.source.columns["background"].values
     for batches in shown:
         assert (batches["all"].labels == -1).all()
@@ -259,8 +259,8 @@ def test_views__of_pictures__hide_the_targets_of_the_task_only(tmp_path):
     ("view", "message"),
     [
         (View("meta", order=Balanced(("colour",))), "got 'colour' where there are label, background: name another"),
-        (View("pictures", order=Balanced()), "got 'label' where there are background: name another"),
-        (View("pictures", order=Stratified()), "got 'label' where there are background: name another"),
+        (View("images", order=Balanced()), "got 'label' where there are background: name another"),
+        (View("images", order=Stratified()), "got 'label' where there are background: name another"),
     ],
     ids=["missing", "hidden", "stratified"],
 )
@@ -279,7 +279,7 @@ class Turns(Looker):
         """The same options."""
 
         def required_views(self):
-            return {"train": View(), "pair": View("pictures", ratio=2, stream="own")}
+            return {"train": View(), "pair": View("images", ratio=2, stream="own")}
 
         def plan(self, step, passes):
             even = StepPlan({"train": step // 2}, ("main",), "even")

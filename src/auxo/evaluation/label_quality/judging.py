@@ -105,9 +105,9 @@ def judge_labeller(
         DataError: the images do not have what it learns from, or it gives none of the judging ones a label.
     """
     judged = reader.images(sets.judged)
-    pictures = splits.unlabelled or splits.train
+    every = splits.unlabelled or splits.train
     # What learns nothing may also need to know what those that judge are: the oracle their masks.
-    images = reader.images(pictures) if config.is_costly else judged
+    images = reader.images(every) if config.is_costly else judged
     start = StageStart({"train": reader.images(sets.learned)}, seed, reader.runtime.device)
     with global_seed(derive_seed(seed, "begin")):
         labeller = config.fit(images, start, tools)
@@ -115,13 +115,13 @@ def judge_labeller(
     return judge_labels(labels, judged.targets[MASK], num_classes=tools.num_classes, rule=rule, seed=seed)
 
 
-def find_same_images(train: Sequence[str], pictures: Sequence[str]) -> Int[Tensor, " n"]:
+def find_same_images(train: Sequence[str], others: Sequence[str]) -> Int[Tensor, " n"]:
     """Return where the training images are among others, by the hashes of their content.
 
     Raises:
         DataError: one is not there.
     """
-    places = {content: place for place, content in enumerate(pictures)}
+    places = {content: place for place, content in enumerate(others)}
     missing = [content for content in train if content not in places]
     if missing:
         fix = "judge the labeller itself with --labellers, which labels them"
