@@ -169,6 +169,26 @@ class _Tree:
                 yield steps, name
 
 
+def name_members(words: Sequence[str], option: str, kind: type[FamilyOptions]) -> tuple[str, ...]:
+    """Return the members of a family that words give after an option, each once, in their order.
+
+    Args:
+        words: from the command line; several names follow each other, or are joined by commas.
+        option: such as ``--attack``.
+        kind: of the family, all of whose members ``all`` stands for.
+    """
+    names: list[str] = []
+    is_named = False
+    for word in words:
+        flag, equals, value = word.partition("=")
+        if word.startswith("--"):
+            is_named, word = flag == option, value if equals else ""
+        names += word.split(",") if is_named else []
+    every = list_members(kind)
+    named = (own for name in names for own in (every if name.strip() == "all" else (name.strip(),)))
+    return tuple(dict.fromkeys(name for name in named if name))
+
+
 def read_with_members(
     kind: type[_Options],
     words: Sequence[str],

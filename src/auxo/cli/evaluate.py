@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import tyro
 from tyro.conf import Positional
 
-from auxo.cli.changes import read_with_members
+from auxo.cli.changes import name_members, read_with_members
 from auxo.cli.columns import add_columns
 from auxo.cli.earlier import write_results
 from auxo.cli.options import ModelOptions
@@ -39,7 +39,7 @@ from auxo.evaluation import (
 from auxo.evaluation.attacks import EPSILON, EPSILONS, AttackConfig
 from auxo.files import prepare_place
 from auxo.options import Options as CheckedOptions
-from auxo.options import Range, find_member, list_members
+from auxo.options import Range, find_member
 from auxo.random import derive_seed
 from auxo.runs.experiment import ExperimentConfig
 from auxo.runs.history import RunHistory
@@ -322,16 +322,7 @@ def _find_attacks(words: Sequence[str]) -> dict[str, AttackConfig]:
     Raises:
         ConfigError: there is no such attack, two are called the same, or options of one that is not named are given.
     """
-    names: list[str] = []
-    is_named = False
-    for word in words:
-        flag, equals, value = word.partition("=")
-        if word.startswith("--"):
-            is_named, word = flag == "--attack", value if equals else ""
-        names += word.split(",") if is_named else []
-    every = list_members(AttackConfig)
-    named = (own for name in names for own in (every if name.strip() == "all" else (name.strip(),)))
-    chosen = dict.fromkeys(name for name in named if name)
+    chosen = name_members(words, "--attack", AttackConfig)
     found: dict[str, AttackConfig] = {}
     for attack in (find_member(AttackConfig, name)() for name in chosen):
         if attack.title in found:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, NamedTuple
 
 import torch
 
-from auxo.cli.changes import read_with_members
+from auxo.cli.changes import name_members, read_with_members
 from auxo.cli.terminal import print_table
 from auxo.cli.train import read_run_config, with_options
 from auxo.cli.words import say
@@ -28,7 +28,7 @@ from auxo.evaluation.label_quality import (
 )
 from auxo.files import make_folder, write_atomically
 from auxo.options import Options as CheckedOptions
-from auxo.options import Range, find_member, list_members
+from auxo.options import Range, find_member
 from auxo.pretexts.labellers import LabellerConfig, LabelTools, LendsLabelTools
 from auxo.pretexts.labellers.encoder import Encoder
 from auxo.pretexts.pixels.contrast import Contrast
@@ -276,17 +276,8 @@ def _read_members(
 
 def _find_names(words: Sequence[str], own: LabellerConfig | None) -> list[str]:
     """Return the labellers that words name, or those that are judged without."""
-    names: list[str] = []
-    is_named = False
-    for word in words:
-        flag, equals, value = word.partition("=")
-        if word.startswith("--"):
-            is_named, word = flag == "--labellers", value if equals else ""
-        names += word.split(",") if is_named else []
-    every = list_members(LabellerConfig)
-    chosen = [part for name in names for part in (every if name.strip() == "all" else (name.strip(),)) if part]
     default = [*([] if own is None else [own.name]), *_BOUNDS]
-    return list(dict.fromkeys(map(absolute_name, chosen or default)))
+    return list(dict.fromkeys(map(absolute_name, name_members(words, "--labellers", LabellerConfig) or default)))
 
 
 def _choose_labeller(own: LabellerConfig | None, name: str) -> LabellerConfig:

@@ -24,7 +24,7 @@ class _Measured(TypedDict, total=False):
 
 
 class _Chosen(TypedDict, total=False):
-    """A selection in a record."""
+    """A selection in a record: the types of its fields, of which another version of auxo may have others."""
 
     split: str
     head: str

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import fields
-from typing import Any, ClassVar, NamedTuple, Protocol, TypeAlias, cast, runtime_checkable
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeAlias, TypeVar, cast, runtime_checkable
 
 import numpy as np
 import torch
@@ -59,6 +59,9 @@ class Target(NamedTuple):
     ignore: int = -1
 
 
+_Task = TypeVar("_Task", bound="AbstractTask")
+
+
 class TargetNumbers(NamedTuple):
     """Targets as numbers, side by side in the order of a task's targets.
 
@@ -102,6 +105,18 @@ class AbstractTask(ABC):
     def __init_subclass__(cls, **options: object) -> None:
         super().__init_subclass__(**options)
         guard_class(cls)
+
+    @classmethod
+    def require(cls: "type[_Task]", task: "AbstractTask") -> "_Task":
+        """Return a task that is one of this class.
+
+        Raises:
+            ConfigError: it is another.
+        """
+        if not isinstance(task, cls):
+            fix = "choose it with --task.name, or a method that serves the other; see auxo list methods"
+            raise ConfigError(f"the task {cls.__name__}", type(task).__name__, fix)
+        return task
 
     @classmethod
     @abstractmethod

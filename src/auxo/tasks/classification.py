@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from auxo.errors import ConfigError, DataError
+from auxo.errors import DataError
 from auxo.losses import cross_entropy_losses
 from auxo.tasks._answers import (
     ANSWERS_MEASURE,
@@ -62,18 +62,6 @@ class Classification(AbstractTask):
 
     primary: ClassVar[str] = ANSWERS_MEASURE
     hub_tag: ClassVar[str] = "image-classification"
-
-    @classmethod
-    def require(cls, task: AbstractTask) -> "Classification":
-        """Return a task that is one of classes.
-
-        Raises:
-            ConfigError: it is another.
-        """
-        if not isinstance(task, cls):
-            fix = "choose a method that serves it; see auxo list methods"
-            raise ConfigError("a task of one class per image", type(task).__name__, fix)
-        return task
 
     @classmethod
     def from_source(cls, source: Source) -> "Classification":

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
-from auxo.errors import ConfigError, DataError, ShapeError
+from auxo.errors import DataError, ShapeError
 from auxo.losses import IGNORE, pixel_cross_entropy_losses
 from auxo.tasks._found import Answer, Measure, Measured, Part, paint_numbers
 from auxo.tasks._interface import AbstractTask, Scores, Source, Target
@@ -71,18 +71,6 @@ class Segmentation(AbstractTask):
     is_size_fixed: ClassVar[bool] = False
     confused: ClassVar[str] = "pixels"
     mask_target: ClassVar[str | None] = MASK
-
-    @classmethod
-    def require(cls, task: AbstractTask) -> "Segmentation":
-        """Return a task that is one of classes of pixels.
-
-        Raises:
-            ConfigError: it is another.
-        """
-        if not isinstance(task, cls):
-            fix = "pass --task.name segmentation, or choose a method that serves it; see auxo list methods"
-            raise ConfigError("a task of one class per pixel", type(task).__name__, fix)
-        return task
 
     @classmethod
     def from_source(cls, source: Source) -> "Segmentation":

@@ -110,7 +110,7 @@ def test_frozen_parameters__maps_that_the_decoder_does_not_read__are_those_behin
 
 def test_build__task_or_backbone_that_has_no_pixels__is_refused_in_one_line():
     classes = Classification(("a", "b"), 3, 28, 28)
-    with pytest.raises(ConfigError, match="one class per pixel, got Classification"):
+    with pytest.raises(ConfigError, match="the task Segmentation, got Classification"):
         make(Segmenter.Config(), task=classes)
     with pytest.raises(ConfigError, match="a task that Segmenter serves, Segmentation, got Classification"):
         Segmenter.Config().check_task(Classification)

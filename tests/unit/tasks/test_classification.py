@@ -239,7 +239,7 @@ class Other(AbstractTask):
 
 
 def test_require__another_task__is_refused_in_one_line():
-    with pytest.raises(ConfigError, match="a task of one class per image, got Other") as caught:
+    with pytest.raises(ConfigError, match="the task Classification, got Other") as caught:
         Classification.require(Other())
     assert "\n" not in str(caught.value)
     assert Classification.require(TWO) is TWO

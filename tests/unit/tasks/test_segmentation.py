@@ -80,7 +80,7 @@ def test_from_source__images_without_masks__says_what_is_missing():
 
 def test_require__other_task__is_refused():
     assert Segmentation.require(TASK) is TASK
-    with pytest.raises(AuxoError, match="a task of one class per pixel, got Classification"):
+    with pytest.raises(AuxoError, match="the task Segmentation, got Classification"):
         Segmentation.require(Classification(("a", "b"), 3, 4, 4))
     assert TaskConfig(name="segmentation").kind() is Segmentation
 
