@@ -39,6 +39,7 @@ from measurement import (
     open_benchmark,
     peak_bytes,
     seconds,
+    time_in_turn,
 )
 
 _PIXELS = 32
@@ -319,10 +320,7 @@ def measure(setting: Setting, options: Options) -> None:
             for dtype, chosen in (("float32", draws), ("float64", draws[:1]))
         }
         peaks = {v: remote.call("peak") for v, remote in remotes.items()}
-        times: dict[Variant, list[tuple[float, float]]] = {v: [] for v in remotes}
-        for _ in range(options.rounds):
-            for variant, remote in remotes.items():
-                times[variant].append(remote.call("time"))
+        times = time_in_turn(remotes, rounds=options.rounds)
     print(f"\n### {setting.network}, {len(answers[PLAIN.name, 'float64'][0][0]):,} parameters at both levels\n")
     print(f"{setting.lower_steps} lower steps on {setting.pretext_size} pairs, {setting.upper_steps} upper steps on")
     print(f"{setting.batch_size} images, {setting.iterations} products each; lambda {options.strength:g}, damping")

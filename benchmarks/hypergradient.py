@@ -27,7 +27,7 @@ import torch
 import tyro
 
 from hypergradient_problems import DAMPING, RATE, SCALE, Task, load_workload, save_workload
-from measurement import Spread, describe_machine, markdown_table
+from measurement import Spread, describe_machine, markdown_table, time_in_turn
 
 _ROOT = Path(__file__).parents[1]
 _TASKS = (Task("cg", 5), Task("cg", 10), Task("neumann", 10), Task("unrolled", 1))
@@ -244,7 +244,6 @@ def measure(task: Task, path: Path, pythons: dict[Library, Path], repeats: int, 
     findings: dict[Library, Finding] = {}
     remotes: dict[Library, Remote] = {}
     answers: dict[Library, list[list[list[float]]]] = {}
-    times: dict[Library, list[float]] = {}
     peaks: dict[Library, int] = {}
     with ExitStack() as stack:
         for library, python in pythons.items():
@@ -260,11 +259,9 @@ def measure(task: Task, path: Path, pythons: dict[Library, Path], repeats: int, 
             except LibraryError as error:
                 findings[library] = Finding(failure=str(error))
                 continue
-            remotes[library], times[library] = remote, []
+            remotes[library] = remote
         moved = remotes[_PLAIN].call("gradients", "float64", _ROUNDING)
-        for _ in range(rounds):
-            for library, remote in remotes.items():
-                times[library].append(remote.call("time", repeats))
+        times = time_in_turn(remotes, repeats, rounds=rounds)
     reference = answers[_PLAIN][1]
     findings[_CONTROL] = Finding(error64=_relative_error(moved, reference))
     for library in remotes:

@@ -43,6 +43,7 @@ from measurement import (
     open_benchmark,
     peak_bytes,
     seconds,
+    time_in_turn,
 )
 
 _Network: TypeAlias = Literal["vgg16", "resnet8", "lenet5"]
@@ -237,10 +238,7 @@ def measure_steps(setting: Setting, options: Options) -> None:
         remotes = {v: stack.enter_context(Remote(Trainee, v, setting, False, options.threads)) for v in variants}
         single = {variant: remote.call("gradients", options.draws) for variant, remote in remotes.items()}
         peaks = {variant: remote.call("peak") for variant, remote in remotes.items()}
-        times: dict[str, list[float]] = {variant: [] for variant in variants}
-        for _ in range(options.rounds):
-            for variant, remote in remotes.items():
-                times[variant].append(remote.call("time", setting.steps))
+        times = time_in_turn(remotes, setting.steps, rounds=options.rounds)
     spreads = {variant: Spread.of(values) for variant, values in times.items()}
     rows = [
         [

@@ -8,12 +8,12 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -35,8 +35,10 @@ __all__ = [
     "open_benchmark",
     "peak_bytes",
     "seconds",
+    "time_in_turn",
 ]
 
+_Key = TypeVar("_Key")
 _REFERENCE = Path(__file__).parents[1] / "tests" / "reference"
 
 
@@ -158,6 +160,18 @@ def convolution_peak(device: torch.device, dtype: torch.dtype = torch.float32) -
 
     convolve()
     return operations / min(seconds(convolve, count=1, device=device) for _ in range(8))
+
+
+def time_in_turn(remotes: Mapping[_Key, Remote], *arguments: object, rounds: int) -> dict[_Key, list[Any]]:
+    """Return what ``time`` measures in every process, a value for each round, all processes once in each.
+
+    What the machine does besides so falls on all of them alike.
+    """
+    times: dict[_Key, list[Any]] = {key: [] for key in remotes}
+    for _ in range(rounds):
+        for key, remote in remotes.items():
+            times[key].append(remote.call("time", *arguments))
+    return times
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,7 @@ from measurement import (
     open_benchmark,
     peak_bytes,
     seconds,
+    time_in_turn,
 )
 
 _CLASSES = tuple("0123456789")
@@ -222,10 +223,7 @@ def measure_steps(setting: Setting, variants: Sequence[Variant], options: Option
         peaks = {variant: remote.call("peak") for variant, remote in remotes.items()}
         # Compiled graphs hide their operations; they are those of the variant without compilation.
         flops = {v: None if v.compile else remote.call("flops") for v, remote in remotes.items()}
-        times: dict[Variant, list[float]] = {variant: [] for variant in remotes}
-        for _ in range(options.rounds):
-            for variant, remote in remotes.items():
-                times[variant].append(remote.call("time", setting.steps))
+        times = time_in_turn(remotes, setting.steps, rounds=options.rounds)
     control = _control()
     with Remote(Trainee, control, setting, options, images, labels) as remote:
         control_weights = remote.call("weights")

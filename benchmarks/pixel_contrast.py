@@ -35,6 +35,7 @@ from measurement import (
     open_benchmark,
     peak_bytes,
     seconds,
+    time_in_turn,
 )
 
 _TEMPERATURE, _BASE, _MAX_VIEWS = 0.1, 0.07, 100
@@ -187,10 +188,7 @@ def measure_setting(setting: Setting, options: Options) -> None:
             for variant in (RELEASED, OURS)
         }
         peaks = {variant: remote.call("peak") for variant, remote in remotes.items()}
-        times: dict[str, list[float]] = {variant: [] for variant in remotes}
-        for _ in range(options.rounds):
-            for variant, remote in remotes.items():
-                times[variant].append(remote.call("time", setting.steps))
+        times = time_in_turn(remotes, setting.steps, rounds=options.rounds)
     spreads = {variant: Spread.of(values) for variant, values in times.items()}
     rows = [
         [
