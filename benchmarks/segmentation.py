@@ -351,6 +351,12 @@ def print_table(world: World, folders: dict[str, list[Path]], title: str) -> Non
         pairs = ["" if name == rival else difference(values["test"], found[rival]["test"]) for rival in rivals]
         flops = mean(compute(place)[1] for place in folders[name]) / 1e9
         print(f"| {name} | {' | '.join(cells)} | {' | '.join(pairs)} | {flops:.0f} |")
+    print(
+        "\n| test, by seed |" + "".join(f" {place.name.removeprefix('seed')} |" for place in folders[next(iter(found))])
+    )
+    print("|---|" + "---:|" * len(folders[next(iter(found))]))
+    for name, values in found.items():
+        print(f"| {name} | {' | '.join(f'{value:.1f}' for value in values['test'])} |")
 
 
 def main() -> None:
