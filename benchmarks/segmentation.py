@@ -303,7 +303,7 @@ def measure_quality(config: ExperimentConfig, labeller: LabellerConfig, runtime:
         rule=DrawingRule(size=(tools.height // 2, tools.width // 2), batch_size=8),
         seed=trainer.seed,
     )
-    return 100 * found.across.quality
+    return 100 * found.cross_quality
 
 
 def print_quality(world: World, lines: dict[str, Line], folders: dict[str, list[Path]], seeds: tuple[int, ...]) -> None:
