@@ -1,7 +1,4 @@
-"""Loss, gradient and Hessian product of every pretext on two views in float64; one of the processes named outside.
-
-Objectives of pixels go along, since starting processes takes longer than all of it.
-"""
+"""Loss, gradient and Hessian product of every pretext on two views in float64; one of the processes named outside."""
 
 import torch
 from safetensors.torch import save_file

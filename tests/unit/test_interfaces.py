@@ -14,7 +14,7 @@ def test_view__default__is_the_training_images_under_the_runs_augmentation():
 
 @pytest.mark.parametrize("split", ["test", "val", "ood/elsewhere"])
 def test_view__split_that_judges__is_refused(split):
-    with pytest.raises(SelectionError, match=f"views of train, meta, unlabelled or pictures, got '{split}'"):
+    with pytest.raises(SelectionError, match=f"views of train, meta, unlabelled or images, got '{split}'"):
         View(split)
 
 

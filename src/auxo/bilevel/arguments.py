@@ -1,4 +1,7 @@
-"""What the entry point is given, looked at once, so that a slip is told in one line."""
+"""Checks of what :func:`auxo.bilevel.hypergradient` is given: a mistake is told in one line.
+
+They look at kinds, names and shapes only, so that no call waits for the device.
+"""
 
 from collections.abc import Mapping
 from typing import Literal, TypeAlias, get_args
@@ -53,12 +56,10 @@ def check_arguments(
                 f"{loss} to be a function", getattr(problem, loss), "let it take params, hyper, buffers and batch"
             )
     if not isinstance(solver, AbstractSolver):
-        fix = f"write {solver.__name__}()" if isinstance(solver, type) else "choose one, such as Implicit()"
-        raise _make_refusal("solver to be a solver", solver, fix)
+        raise _make_refusal("solver to be a solver", solver, _call_class(solver, "Implicit"))
     linear = getattr(solver, "linear", None)
     if linear is not None and not isinstance(linear, AbstractLinearSolver):
-        is_class = isinstance(linear, type)
-        fix = f"write linear={linear.__name__}()" if is_class else "choose one, such as ConjugateGradient()"
+        fix = _call_class(linear, "ConjugateGradient", option="linear=")
         raise _make_refusal("linear to be a linear solver", linear, fix)
     for argument, tensors in named.items():
         _check_named(argument, tensors)
@@ -87,6 +88,11 @@ def _check_named(argument: str, tensors: object) -> None:
     for name, tensor in tensors.items():
         if not isinstance(name, str) or not isinstance(tensor, Tensor):
             raise _make_refusal(f"a tensor for {name!r} of {argument}", tensor, _NAMED[argument])
+
+
+def _call_class(got: object, example: str, *, option: str = "") -> str:
+    """Return what to write in the place of something that is no solver; often it is the class of one."""
+    return f"write {option}{got.__name__}()" if isinstance(got, type) else f"choose one, such as {example}()"
 
 
 def _make_refusal(expected: str, got: object, fix: str) -> HypergradientError:

@@ -54,7 +54,7 @@ class FeatureCache:
         """Return the features of a key, if every process can read them."""
         path = self.folder / f"features-{key}.safetensors"
         try:
-            found = read_tensor_file(path, says=dict[str, int]) if path.is_file() else None
+            found = read_tensor_file(path, header=dict[str, int]) if path.is_file() else None
         except CheckpointError as error:  # damaged, or of another version: they are computed anew and written over it
             found = None
             self.notes.append(f"features in the cache could not be used and are computed anew: got {error.got}, {path}")

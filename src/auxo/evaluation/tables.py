@@ -79,11 +79,12 @@ def build_table(
 
 def to_markdown(table: Table) -> str:
     """Return the table as GitHub-flavoured Markdown, the caption below it; of an empty table the caption alone."""
+    caption = html.escape(table.caption, quote=False)
     if not table.lines:
-        return f"{html.escape(table.caption, quote=False)}\n"
+        return f"{caption}\n"
     rule = ("---", *("---:" for _ in table.columns[1:]))
     lines = (_markdown_line(cells) for cells in (table.columns, rule, *table.lines))
-    return "\n".join((*lines, "", html.escape(table.caption, quote=False))) + "\n"
+    return "\n".join((*lines, "", caption)) + "\n"
 
 
 def to_csv(rows: Sequence[Mapping[str, object]]) -> str:

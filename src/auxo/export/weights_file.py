@@ -23,7 +23,7 @@ from auxo.runtime import Runtime
 _PREFIX = "method."
 
 
-class _Says(TypedDict, total=False):
+class _Header(TypedDict, total=False):
     """The types of what the file says of itself."""
 
     exported: str
@@ -73,7 +73,7 @@ def load_network(config: ExperimentConfig, folder: Path, *, runtime: Runtime) ->
         CheckpointError: the file is missing, damaged, no export, or of another configuration.
     """
     path = folder / "model.safetensors"
-    tree, header = read_tensor_file(path, says=_Says, holds=("weights", "pipeline"))
+    tree, header = read_tensor_file(path, header=_Header, holds=("weights", "pipeline"))
     if "exported" not in header:
         raise CheckpointError(f"an exported network at {path}", "another file of auxo's", "name what auxo export wrote")
     if header["config"] != config_of((folder / "config.json").read_text(encoding="utf-8")):

@@ -4,6 +4,7 @@ What is done here outlives a power cut: a file is on the disk before its name is
 begins.
 """
 
+import errno
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -19,6 +20,7 @@ def write_atomically(path: Path, content: bytes | str) -> None:
     Raises:
         OutputError: the disk is full or the place cannot be written; ``path`` is then as it was.
     """
+    # Names of files that are not UTF-8 come as surrogates, and go back to their own bytes.
     data = content.encode(errors="surrogateescape") if isinstance(content, str) else content
     try:
         with hold_temporary(path) as (temporary, descriptor):
@@ -92,8 +94,8 @@ class AppendedFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        is_new = not path.exists()
         try:
+            is_new = not path.exists()
             self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
         except OSError as error:
             raise describe_failure(path, error) from error
@@ -133,13 +135,13 @@ def make_folder(path: Path) -> Path:
     Raises:
         OutputError: the place cannot be written.
     """
-    missing = [place for place in (path, *path.parents) if not place.exists()]
     try:
+        missing = [place for place in (path, *path.parents) if not place.exists()]
         for place in reversed(missing):
             with suppress(FileExistsError):  # another process was faster
                 os.mkdir(place)
         if not path.is_dir():
-            raise NotADirectoryError(20, "Not a directory")
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
     except OSError as error:
         raise describe_failure(path, error) from error
     for place in missing:

@@ -48,8 +48,7 @@ def read_json(
         raise error(expected, "JSON that is nested too deeply", fix) from problem
     except ValueError as problem:  # a whole number of thousands of digits
         raise error(expected, "a number that is too long", fix) from problem
-    opened = text.count(b"[") + text.count(b"{") if isinstance(text, bytes) else text.count("[") + text.count("{")
-    if opened > _DEEPEST and _is_deep(value):  # so that what walks through it later cannot run out of stack
+    if _is_deep(value):  # so that what walks through it later cannot run out of stack
         raise error(expected, "JSON that is nested too deeply", fix)
     return check_json(value, kind, expected=expected, fix=fix, error=error)
 

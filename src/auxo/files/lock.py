@@ -10,6 +10,7 @@ from filelock import FileLock, Timeout
 
 from auxo.errors import OutputError
 from auxo.files.atomic import make_folder
+from auxo.files.failures import describe_failure
 
 
 @contextmanager
@@ -27,8 +28,7 @@ def locked_folder(folder: Path) -> Iterator[None]:
         fix = "wait for it, or end it (a worker can outlive a torchrun that was killed)"
         raise OutputError(f"to be alone in {folder}", "another process that trains there", fix) from error
     except OSError as error:
-        reason = (error.strerror or "an error").lower()
-        raise OutputError(f"to write in {folder}", reason, "choose another --out") from error
+        raise describe_failure(folder, error) from error
     try:
         yield
     finally:
@@ -40,8 +40,14 @@ def locked_names(folder: Path) -> Iterator[None]:
     """Hold the names in a folder for a moment: who wants to exchange one waits; who only reads or trains does not.
 
     On a file system without locks nobody waits.
+
+    Raises:
+        OutputError: the folder cannot be opened.
     """
-    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise describe_failure(folder, error) from error
     try:
         with suppress(OSError):
             fcntl.flock(descriptor, fcntl.LOCK_EX)

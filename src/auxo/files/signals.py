@@ -1,4 +1,4 @@
-"""Signals that ask to stop, as a wish that is granted between two steps."""
+"""Signals that ask a run to stop, which it does between two steps."""
 
 import signal
 from collections.abc import Iterator

@@ -59,8 +59,10 @@ def remove_temporaries(folder: Path) -> None:
     """Delete what processes that were killed left in a folder; what somebody writes at this moment stays."""
     with suppress(OSError):
         for path in [each for each in folder.iterdir() if _PATTERN.fullmatch(each.name)]:
-            if not _is_held(path):
-                delete_temporary(path)
+            descriptor = _try_hold(path)
+            if descriptor is not None:
+                delete_temporary(path)  # while it is held, else its maker could take hold of it just before it goes
+                os.close(descriptor)
 
 
 def delete_temporary(path: Path) -> None:
@@ -87,12 +89,22 @@ def is_unused(folder: Path) -> bool:
 
 def _is_held(path: Path) -> bool:
     """Return whether somebody writes a temporary, or whether that cannot be told."""
+    descriptor = _try_hold(path)
+    if descriptor is None:
+        return True
+    os.close(descriptor)
+    return False
+
+
+def _try_hold(path: Path) -> int | None:
+    """Return a descriptor that holds a temporary, or none if somebody writes it or that cannot be told."""
     try:
         descriptor = os.open(path, os.O_RDONLY)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        finally:
-            os.close(descriptor)
     except OSError:
-        return True
-    return False
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        return None
+    return descriptor

@@ -71,13 +71,13 @@ def write_tensor_file(path: Path, tree: Mapping[str, Any], header: Mapping[str, 
 
 
 def read_tensor_file(
-    path: Path, *, says: Callable[..., object] = dict[str, Any], holds: Sequence[str] = ()
+    path: Path, *, header: Callable[..., object] = dict[str, Any], holds: Sequence[str] = ()
 ) -> TensorFile:
     """Read a file of :func:`write_tensor_file` onto the CPU.
 
     Args:
         path: of the file.
-        says: type of the header, see :func:`auxo.files.json_text.read_json`.
+        header: type of its header, see :func:`auxo.files.json_text.read_json`.
         holds: entries of the tree that must be there, each with tensors by name.
 
     Raises:
@@ -101,7 +101,7 @@ def read_tensor_file(
         raise CheckpointError(f"unchanged numbers in {path}", "other bytes than were written", _FIX)
     expected = f"a tree of tensors in {path}"
     content = read_json(metadata["content"], _Content, expected=expected, fix=_FIX)
-    check_json(content["header"], says, expected=f"the header of {path}", fix=_FIX)
+    check_json(content["header"], header, expected=f"the header of {path}", fix=_FIX)
     try:
         tree = _put_back(content["tree"], tensors)
     except (LookupError, TypeError, ValueError, AttributeError) as error:  # its maker wrote a digest of something else

@@ -65,9 +65,7 @@ class RayCluster(AbstractExecutor):
             ConfigError: Ray is missing.
             DeviceError: there is no such cluster, or no machine of it has room.
         """
-        if self.address == "local":
-            _draw_token()
-        _import_ray()
+        _import_ray(self.address)
         if self.address != "local":
             with _connect_to(self.address) as ray:
                 self._check_room(ray)
@@ -178,9 +176,7 @@ class _Board:
 @contextmanager
 def _connect_to(address: str) -> Iterator[ModuleType]:
     """Connect to a cluster, unless that is done; the connection, or the local cluster, ends with the block."""
-    if address == "local":
-        _draw_token()
-    ray = _import_ray()
+    ray = _import_ray(address)
     if ray.is_initialized():
         yield ray
         return
@@ -223,8 +219,10 @@ def _require_listener(address: str) -> None:
         raise DeviceError(f"a Ray cluster at {address}", reason, "check host and port, and that it runs") from error
 
 
-def _import_ray() -> ModuleType:
-    """Import Ray."""
+def _import_ray(address: str) -> ModuleType:
+    """Import Ray, with a secret for the cluster if it is to be started here."""
+    if address == "local":
+        _draw_token()
     try:
         return importlib.import_module("ray")
     except ImportError as error:

@@ -21,7 +21,7 @@ from auxo.runs.results import Compute, Selection
 _DIVERGED = "take the file from a copy, or train again with a lower learning rate"
 
 
-class Says(TypedDict, total=False):
+class RunHeader(TypedDict, total=False):
     """The types of what files of a run say of themselves."""
 
     run: str
@@ -202,7 +202,7 @@ class Checkpoints:
             CheckpointError: the file is damaged, or belongs to another run.
             DataError: the run's images are no longer those that it was made of.
         """
-        tree, header = read_tensor_file(self.prepared, says=Says)
+        tree, header = read_tensor_file(self.prepared, header=RunHeader)
         self._check_run(header, self.prepared)
         self._check_images(header, self.prepared)
         try:
@@ -236,7 +236,7 @@ class Checkpoints:
             CheckpointError: the file is damaged or belongs to another run.
             DataError: the run's images are no longer those that the checkpoint was made with.
         """
-        tree, header = read_tensor_file(path, says=Says, holds=("weights",))
+        tree, header = read_tensor_file(path, header=RunHeader, holds=("weights",))
         self._check_run(header, path)
         if "step" not in header:
             raise CheckpointError(f"a checkpoint at {path}", "weights only", "delete it to go on from an older one")
@@ -262,14 +262,14 @@ class Checkpoints:
             CheckpointError: the file is missing or damaged.
             DataError: the run's images are no longer those that the weights were made with.
         """
-        tree, header = read_tensor_file(path, says=Says, holds=("weights",))
+        tree, header = read_tensor_file(path, header=RunHeader, holds=("weights",))
         self._check_images(header, path)
         weights: dict[str, Tensor] = tree["weights"]
         return weights
 
     def final_progress(self) -> Progress:
         """Return what the finished stage spent and found."""
-        return _read_progress(read_tensor_file(self.final, says=Says).header.get("progress"), self.final)
+        return _read_progress(read_tensor_file(self.final, header=RunHeader).header.get("progress"), self.final)
 
     def _build_header(self) -> dict[str, Any]:
         """Return what every file says of the run it belongs to."""

@@ -171,15 +171,15 @@ class ExperimentConfig(Options):
         """Refuse stages that hand on a part, such as a decoder, and make it from other options."""
         by_name = {stage.name: stage for stage in self.stages}
         for stage in self.stages:
-            own = stage.method.shared_parts
-            for name in (stage.start_from,) if stage.start_from in by_name else ():
-                for part, other in by_name[name].method.shared_parts.items():
-                    if part in own and own[part] != other:
-                        expected = (
-                            f"one {part} in the stages {name} and {stage.name}, of which the second takes it over"
-                        )
-                        options = " and ".join(f"--{each}.method.{part}" for each in (name, stage.name))
-                        raise ConfigError(expected, "two that differ", f"give both the same options, {options}")
+            source = by_name.get(stage.start_from)
+            if source is None:
+                continue
+            names, own = (source.name, stage.name), stage.method.shared_parts
+            for part, other in source.method.shared_parts.items():
+                if part in own and own[part] != other:
+                    expected = f"one {part} in the stages {' and '.join(names)}, of which the second takes it over"
+                    options = " and ".join(f"--{name}.method.{part}" for name in names)
+                    raise ConfigError(expected, "two that differ", f"give both the same options, {options}")
 
     def _check_inherited(self) -> None:
         """Refuse a stage without weights of an earlier one that its method cannot do without."""

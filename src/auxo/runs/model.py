@@ -12,7 +12,7 @@ from auxo.data.hub import asking_hub
 from auxo.errors import CheckpointError, ConfigError, DataError
 from auxo.files.tensor_file import TensorFile, check_holding, read_tensor_file
 from auxo.interfaces import AbstractMethod
-from auxo.runs.checkpoint import Checkpoints, Says, check_images, load_weights
+from auxo.runs.checkpoint import Checkpoints, RunHeader, check_images, load_weights
 from auxo.runs.experiment import ExperimentConfig
 from auxo.runs.inputs import build_pipeline
 from auxo.runs.networks import Kept, Networks, read_columns, read_networks
@@ -135,7 +135,7 @@ def load_model(config: ExperimentConfig, folder: Path, *, runtime: Runtime, stag
     if not path.exists():
         finished = "run" if stage is None else f"stage {stage}"
         raise CheckpointError(f"a finished {finished} in {folder}", f"no {path.name}", f"auxo train --resume {folder}")
-    file = read_tensor_file(path, says=Says, holds=("weights",))
+    file = read_tensor_file(path, header=RunHeader, holds=("weights",))
     task, pipeline, columns = _read_inputs(config, end, path, file)
     chosen = config.trained_stages[-1 if stage is None else names.index(stage)]
     networks = Networks(
@@ -186,7 +186,7 @@ def _read_inputs(config: ExperimentConfig, end: Path, path: Path, file: TensorFi
         recorded, fix = file.header.get("data", {}), "put them back, or train anew"
         check_images(recorded, splits.digests(), origin=str(path), fix=fix)
         return _Inputs(splits.task(), build_pipeline(config, splits), splits.columns())
-    tree, header = file if path == end else read_tensor_file(end, says=Says)
+    tree, header = file if path == end else read_tensor_file(end, header=RunHeader)
     if "task" not in header:
         raise CheckpointError(f"a trained model at {end}", "another file of auxo's", "take the one that the run wrote")
     check_holding(tree, ("pipeline",), path=end)

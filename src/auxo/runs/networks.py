@@ -35,7 +35,7 @@ class _Record(TypedDict):
     std: list[float]
 
 
-class _Says(TypedDict):
+class _Header(TypedDict):
     """What the file of a frozen network says of itself."""
 
     network: _Record
@@ -206,7 +206,7 @@ def read_networks(folder: Path) -> dict[str, Kept]:
         CheckpointError: a file is damaged.
     """
     files = sorted((folder / _FOLDER).glob("*.safetensors"))
-    read = {path.stem: read_tensor_file(path, says=_Says, holds=("weights",)) for path in files}
+    read = {path.stem: read_tensor_file(path, header=_Header, holds=("weights",)) for path in files}
     return {name: Kept(file.header["network"], file.tree["weights"]) for name, file in read.items()}
 
 

@@ -33,7 +33,7 @@ def check_last_batch(method: AbstractMethod, state: TrainState, feeds: Feeds, ru
     plan = feeds.plan(step)
     feeds.open(step, step + 1)
     batches, _ = feeds.read(plan)
-    tried, own = copy.deepcopy((method, state))
+    tried, own = copy.deepcopy((method, state))  # at once: the copied optimisers then hold the copied weights
     own.step, own.kind = step, plan.kind
     tried.train()
     try:

@@ -144,7 +144,7 @@ def _train_stages(run: _Run) -> RunResult:
             if is_new:
                 stack.enter_context(locked_folder(run.folder))
             num_rows = trainer.progress.num_rows
-            if start is None and number > 0:
+            if start is None and number > 0:  # no checkpoint of this stage yet: the one before counted the rows
                 num_rows = run.checkpoints(stages[number - 1]).final_progress().num_rows
             journal = stack.enter_context(closing(_open_folder(run, number, start, num_steps, num_rows=num_rows)))
         for index, stage in enumerate(stages[number:], start=number):

@@ -222,7 +222,7 @@ class StageTrainer:
 
     def _naming_memory(self) -> AbstractContextManager[None]:
         """Say how large a step was where memory runs out in it."""
-        _, height, width = self.splits.task().image_shape
+        _, height, width = self.splits.train.source.image_shape  # not the task's, which counts all classes anew
         size, fix = self.stage.batch_size, "pass a smaller --batch-size or --data.image-size"
         return naming_memory(f"a step on {size} images of {width}x{height} pixels", fix=fix)
 

@@ -93,6 +93,11 @@ def test_make_folder__new_old_or_impossible(tmp_path):
         make_folder(tmp_path / "file" / "b")
 
 
+def test_make_folder__name_beyond_the_greatest_length__tells(tmp_path):
+    with pytest.raises(OutputError, match="got file name too long: choose another --out"):
+        make_folder(tmp_path / ("x" * 256) / "run")
+
+
 def test_write_atomically__name_of_the_greatest_length__is_written(tmp_path):
     path = tmp_path / ("x" * 255)
     write_atomically(path, "x")

@@ -2,6 +2,7 @@
 
 import os
 
+from auxo.files import temporary
 from auxo.files.temporary import hold_temporary, is_unused, remove_temporaries
 
 
@@ -20,6 +21,20 @@ def test_remove_temporaries__folder_of_a_killed_export__goes_with_what_is_in_it(
     (left / "README.md").touch()
     assert is_unused(tmp_path)
     remove_temporaries(tmp_path)
+    assert os.listdir(tmp_path) == []
+
+
+def test_remove_temporaries__until_one_is_gone__nobody_else_can_take_hold_of_it(tmp_path, monkeypatch):
+    (tmp_path / ".file.0123abcd.part").touch()
+    delete, was_unused = temporary.delete_temporary, []
+
+    def look_and_delete(path):
+        was_unused.append(is_unused(tmp_path))
+        delete(path)
+
+    monkeypatch.setattr(temporary, "delete_temporary", look_and_delete)
+    remove_temporaries(tmp_path)
+    assert was_unused == [False]
     assert os.listdir(tmp_path) == []
 
 

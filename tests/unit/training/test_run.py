@@ -78,7 +78,7 @@ class Greedy(Supervised):
 
 
 def test_train_run__method_that_wants_the_test_split__is_refused(tmp_path):
-    with pytest.raises(SelectionError, match="views of train, meta, unlabelled or pictures, got 'test'"):
+    with pytest.raises(SelectionError, match="views of train, meta, unlabelled or images, got 'test'"):
         train(make_config(StageConfig(method=Greedy.Config())), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
