@@ -108,7 +108,7 @@ def test_train__bad_pairs__are_refused_in_one_line_and_nothing_is_written(assert
     assert_refused(*train(place, *further), says=says)
 
 
-def test_train__pairs__are_learned_and_judged_elsewhere(auxo, place, street):
+def test_train__pairs__are_learned_and_evaluated_on_other_pairs(auxo, place, street):
     (street / "classes.csv").write_text("name,index\nsky,0\nroad,1\n")
     answer = auxo(*train(place, "--data.num-labelled", "4"))
     assert (answer.code, answer.err) == (0, "")

@@ -7,9 +7,10 @@ from typing import Annotated, Literal, TypeAlias
 
 from auxo.data.decode import MIN_PIXELS, ImageSize
 from auxo.data.imbalance import Imbalance
-from auxo.data.mask_legend import IGNORED, MOST_INDICES
+from auxo.data.mask_legend import MOST_INDICES
 from auxo.data.shortcuts import ShortcutConfig
 from auxo.errors import ConfigError, OptionError
+from auxo.losses import IGNORE
 from auxo.options import Options, Range
 from auxo.registry.outside import absolute_name
 from auxo.types import LABEL
@@ -18,7 +19,7 @@ Augment: TypeAlias = Literal["none", "crop", "crop_flip", "crop_resize", "crop_r
 Normalise: TypeAlias = Literal["auto", "backbone", "train"]
 Unknown: TypeAlias = Literal["refuse", "ignore"]
 
-_WIDE = ("camvid",)  # scenarios of images that are no squares, which they always bring to a size
+_WIDE = ("camvid",)  # scenarios whose images are not square, and are always brought to a size
 _WITH_SHORTCUT = ("coloured_digits", "patched_digits", "digits_on_scenes", "objects_on_scenes")
 
 
@@ -72,7 +73,7 @@ class DataConfig(Options):
     """Side in pixels that images are resized (short side) and centre-cropped to, and their masks with them (nearest);
     default as they are."""
     image_width: Annotated[int | None, Range(low=MIN_PIXELS)] = None
-    """Width in pixels, where images are not to be squares; image_size is then their height. Images of your own and of
+    """Width in pixels, where images are not to be square; image_size is then their height. Images of your own and of
     camvid are scaled until they cover that, and cropped around the centre."""
     image_column: str = "image"
     """Column of the images in Parquet and hf:// sets."""
@@ -83,7 +84,7 @@ class DataConfig(Options):
     classes: str | None = None
     """CSV that says what the values of masks stand for: name, and index, colour (#rrggbb) or both, and ignored (yes or
     no); default classes.csv beside the images, else the numbers in the training masks are the classes."""
-    ignore_index: Annotated[int | None, Range(low=0, high=MOST_INDICES - 1)] = IGNORED
+    ignore_index: Annotated[int | None, Range(low=0, high=MOST_INDICES - 1)] = IGNORE
     """Value of masks of numbers that says nothing; None where all values are classes."""
     path_column: str = "path"
     """Column of the image paths in a CSV; relative paths start at the CSV's folder."""

@@ -7,6 +7,8 @@ import struct
 import warnings
 import zlib
 from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeAlias
 
@@ -26,7 +28,8 @@ FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "JPEG2000", "PPM", "TIFF")
 
 _MOST_BYTES = 2**30
 _MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK")
-DAMAGE = (
+# What Pillow's decoders raise on damaged files.
+_DAMAGE = (
     OSError,
     SyntaxError,
     ValueError,
@@ -38,7 +41,6 @@ DAMAGE = (
     struct.error,
     zlib.error,
 )
-"""What Pillow's decoders raise on damaged files."""
 
 ImageSize: TypeAlias = int | tuple[int, int] | None
 """Pixels that images are brought to: the side of a square, or height and width; ``None`` keeps their size."""
@@ -72,8 +74,9 @@ def read_bytes(path: str) -> bytes:
     """
     try:
         known = os.stat(path)
-        if not stat.S_ISREG(known.st_mode) or known.st_size > _MOST_BYTES:  # a pipe would wait, a device never end
-            got = f"one of {known.st_size:,} bytes" if stat.S_ISREG(known.st_mode) else "a device, pipe or folder"
+        is_file = stat.S_ISREG(known.st_mode)
+        if not is_file or known.st_size > _MOST_BYTES:  # a pipe would wait, a device never end
+            got = f"one of {known.st_size:,} bytes" if is_file else "a device, pipe or folder"
             raise DataError(f"a file of at most {_MOST_BYTES:,} bytes", f"{got} at {path}", "remove it")
         return Path(path).read_bytes()
     except OSError as error:
@@ -101,29 +104,53 @@ def decode_image(
         DataError: not an image, damaged, empty, smaller than ``MIN_PIXELS``, implausibly large, or of more than
             8 bits per channel.
     """
+    with open_encoded(content, where=where) as opened:
+        _check_header(opened, where)
+        if image_size is not None and not is_exact:
+            height, width = find_size(image_size)
+            opened.draft(opened.mode, (2 * width, 2 * height))
+        opened.load()
+        image = _to_rgb(opened)
+    if image_size is not None:
+        image = fit_image(image, image_size, Image.Resampling.BILINEAR)
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1)
+
+
+@contextmanager
+def open_encoded(
+    content: bytes, *, where: str, what: str = "image", formats: Sequence[str] = FORMATS, lossy: Sequence[str] = ()
+) -> Iterator[Image.Image]:
+    """Open encoded pixels, and tell in one line what is wrong with them, also where they are read within the block.
+
+    Args:
+        content: the encoded bytes.
+        where: the file or row they came from, for messages.
+        what: "image" or "mask", for messages.
+        formats: that are read, by Pillow's names.
+        lossy: further formats that are opened, to be refused by name; messages do not offer them.
+
+    Raises:
+        DataError: none of the formats, damaged, or implausibly large.
+    """
+    article = "an" if what == "image" else "a"
     Image.init()  # a format can be opened once its plugin is loaded; returns at once after the first call
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
-            with Image.open(io.BytesIO(content), formats=FORMATS) as opened:
-                _check_header(opened, where)
-                if image_size is not None and not is_exact:
-                    height, width = find_size(image_size)
-                    opened.draft(opened.mode, (2 * width, 2 * height))
-                opened.load()
-                image = _to_rgb(opened)
+            with Image.open(io.BytesIO(content), formats=(*formats, *lossy)) as opened:
+                yield opened
         except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-            raise DataError("an image of plausible size", f"{error} ({where})", "shrink or remove it") from error
+            raise DataError(
+                f"{article} {what} of plausible size", f"{error} ({where})", "shrink or remove it"
+            ) from error
         except UnidentifiedImageError as error:
             got = f"{len(content)} bytes of something else in {where}"
-            raise DataError(f"an image ({', '.join(FORMATS)})", got, "remove or convert it") from error
-        except DAMAGE as error:
-            got = f"a damaged one in {where} ({_first_line(error)})"
-            raise DataError("a whole image", got, "remove or replace the file") from error
-    if image_size is not None:
-        image = fit_image(image, image_size, Image.Resampling.BILINEAR)
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1)
+            raise DataError(f"{article} {what} ({', '.join(formats)})", got, "remove or convert it") from error
+        except _DAMAGE as error:
+            reason = next(iter(str(error).splitlines()), type(error).__name__)
+            got = f"a damaged one in {where} ({reason})"
+            raise DataError(f"a whole {what}", got, "remove or replace the file") from error
 
 
 def find_size(image_size: int | tuple[int, int]) -> tuple[int, int]:
@@ -156,8 +183,3 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")
     return image.convert("RGB")
-
-
-def _first_line(error: BaseException) -> str:
-    """Return the first line of an error's message, or its type's name."""
-    return next(iter(str(error).splitlines()), type(error).__name__)

@@ -14,15 +14,13 @@ from numpy.typing import NDArray
 
 from auxo.data.columns import shorten
 from auxo.errors import DataError
-
-IGNORED = 255
-"""The value of a place of a mask that says nothing."""
+from auxo.losses import IGNORE
 
 CLASSES = "classes.csv"
 """The table of classes beside images with masks."""
 
 MOST_CLASSES = 255
-"""Classes that a mask can tell apart beside :data:`IGNORED`."""
+"""Classes that a mask can tell apart beside :data:`IGNORE`."""
 
 MOST_INDICES = 2**16
 """Values that a mask of numbers can have: from 0 to one less."""
@@ -58,7 +56,7 @@ class MaskEntry(NamedTuple):
 
 @dataclass(frozen=True)
 class MaskLegend:
-    """What the values of masks become: numbers of classes, or :data:`IGNORED`.
+    """What the values of masks become: numbers of classes, or :data:`IGNORE`.
 
     Args:
         names: of the classes, in order.
@@ -88,7 +86,7 @@ class MaskLegend:
         Raises:
             DataError: there are too few or too many classes, or a value stands for two things.
         """
-        if ignore_index != IGNORED:  # the default ignores nothing that has a name
+        if ignore_index != IGNORE:  # the default ignores nothing that has a name
             entries = [each._replace(is_ignored=each.is_ignored or each.value == ignore_index) for each in entries]
         own = tuple(dict.fromkeys(entry.name for entry in entries if not entry.is_ignored))
         if not 2 <= len(own) <= MOST_CLASSES:
@@ -103,7 +101,7 @@ class MaskLegend:
         for entry in entries:
             if not entry.is_ignored and entry.name not in classes:
                 continue  # its value is then an unknown one, and refused where a mask has it
-            number = IGNORED if entry.is_ignored else classes.index(entry.name)
+            number = IGNORE if entry.is_ignored else classes.index(entry.name)
             repeated = None
             if entry.value is not None and numbers.setdefault(entry.value, number) != number:
                 repeated = str(entry.value)
@@ -111,7 +109,7 @@ class MaskLegend:
                 repeated = write_colour(entry.colour)
             if repeated is not None:
                 raise DataError(f"one class for every value in {origin}", f"two for {repeated}", "correct the table")
-        if ignore_index is not None and numbers.setdefault(ignore_index, IGNORED) != IGNORED:
+        if ignore_index is not None and numbers.setdefault(ignore_index, IGNORE) != IGNORE:
             got = f"'{classes[numbers[ignore_index]]}' in {origin}, and data.ignore-index {ignore_index}"
             fix = "pass --data.ignore-index None, or another value"
             raise DataError(f"one meaning of the mask value {ignore_index}", got, fix)
@@ -121,8 +119,10 @@ class MaskLegend:
     @property
     def colours(self) -> tuple[Colour, ...]:
         """A colour of every class, in order; empty where one has none."""
+        # Backwards, so that of several colours of a class the first one stays.
         first = {number: colour for colour, number in reversed(list(self.colour_numbers.items()))}
-        return tuple(first[number] for number in range(len(self.names))) if self._has_all(first) else ()
+        numbers = range(len(self.names))
+        return tuple(first[number] for number in numbers) if first.keys() >= set(numbers) else ()
 
     def number_indices(self, values: NDArray[np.generic], *, where: str) -> UInt8[np.ndarray, "height width"]:
         """Return the class of every place of a mask of numbers.
@@ -175,10 +175,6 @@ class MaskLegend:
                 "correct the mask, or give the value a row in classes.csv, with ignored yes if it says nothing",
             )
         return found.astype(np.uint8)
-
-    def _has_all(self, numbers: Mapping[int, Colour]) -> bool:
-        """Whether every class has something."""
-        return set(range(len(self.names))) <= numbers.keys()
 
     @cached_property
     def _class_by_index(self) -> NDArray[np.int16]:
@@ -285,5 +281,9 @@ def _read_entry(cells: Mapping[str, str], where: str) -> MaskEntry:
     for is_valid, expected, got in checks:
         if not is_valid:
             raise DataError(f"{expected} in every row", f"{got} in {where}", "correct the cell")
-    value = unpack_colour(int(hexadecimal[1], 16)) if hexadecimal else None
-    return MaskEntry(cells["name"], int(index) if index else None, value, ignored in _YES)
+    return MaskEntry(
+        cells["name"],
+        value=int(index) if index else None,
+        colour=unpack_colour(int(hexadecimal[1], 16)) if hexadecimal else None,
+        is_ignored=ignored in _YES,
+    )

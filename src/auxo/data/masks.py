@@ -1,7 +1,5 @@
 """Mask files: one class for every pixel of an image, from palette, index or RGB masks."""
 
-import io
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple, final
@@ -9,12 +7,13 @@ from typing import NamedTuple, final
 import numpy as np
 import torch
 from jaxtyping import UInt8
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 from torch import Tensor
 
-from auxo.data.decode import DAMAGE, AbstractEncodedImages, ImageSize, fit_image
-from auxo.data.mask_legend import IGNORED, MOST_CLASSES, MaskEntry, MaskLegend
+from auxo.data.decode import AbstractEncodedImages, ImageSize, fit_image, open_encoded
+from auxo.data.mask_legend import MOST_CLASSES, MaskEntry, MaskLegend
 from auxo.errors import DataError
+from auxo.losses import IGNORE
 
 MASK_FORMATS = ("PNG", "BMP", "GIF", "PPM", "TIFF")
 """The formats of masks, by Pillow's names: all of them keep every value."""
@@ -69,7 +68,7 @@ class EncodedMasks:
     @property
     def ignore(self) -> int:
         """The value of places that say nothing."""
-        return IGNORED
+        return IGNORE
 
     def hide(self) -> "EncodedMasks":
         """Return masks that say nothing."""
@@ -154,40 +153,21 @@ def _read_indices(opened: Image.Image, where: str) -> "np.ndarray[tuple[int, ...
 
 @contextmanager
 def _open_mask(content: bytes, where: str) -> Iterator[Image.Image]:
-    """Open a mask, and tell in one line what is wrong with it."""
-    Image.init()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        try:
-            with Image.open(io.BytesIO(content), formats=(*MASK_FORMATS, *_LOSSY)) as opened:
-                if opened.format not in MASK_FORMATS:
-                    got, fix = f"{opened.format} in {where}", "save it anew from the original, as PNG"
-                    raise DataError("a mask in a format that keeps every value", got, fix)
-                if opened.mode not in (*_INDEX_MODES, *_COLOUR_MODES):
-                    got = f"mode {opened.mode} in {where}"
-                    raise DataError("a mask of whole numbers or RGB", got, "convert it")
-                opened.load()
-                yield opened
-        except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-            raise DataError("a mask of plausible size", f"{error} ({where})", "shrink or remove it") from error
-        except UnidentifiedImageError as error:
-            got = f"{len(content)} bytes of something else in {where}"
-            raise DataError(f"a mask ({', '.join(MASK_FORMATS)})", got, "remove or convert it") from error
-        except DAMAGE as error:
-            reason = next(iter(str(error).splitlines()), type(error).__name__)
-            raise DataError("a whole mask", f"a damaged one in {where} ({reason})", "replace the file") from error
+    """Open and read a mask, and tell in one line what is wrong with it."""
+    with open_encoded(content, where=where, what="mask", formats=MASK_FORMATS, lossy=_LOSSY) as opened:
+        if opened.format not in MASK_FORMATS:
+            got, fix = f"{opened.format} in {where}", "save it anew from the original, as PNG"
+            raise DataError("a mask in a format that keeps every value", got, fix)
+        if opened.mode not in (*_INDEX_MODES, *_COLOUR_MODES):
+            raise DataError("a mask of whole numbers or RGB", f"mode {opened.mode} in {where}", "convert it")
+        opened.load()
+        yield opened
 
 
 def _read_image_size(content: bytes, where: str) -> StoredSize:
-    """Return how an image lies in its file."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(content)) as opened:
-                return _read_size(opened)
-    except (UnidentifiedImageError, Image.DecompressionBombError, *DAMAGE) as error:
-        raise DataError("an image", f"{len(content)} bytes of something else in {where}", "replace it") from error
+    """Return how an image lies in its file, by its header alone."""
+    with open_encoded(content, where=where) as opened:
+        return _read_size(opened)
 
 
 def _read_size(opened: Image.Image) -> StoredSize:
@@ -199,7 +179,7 @@ def _read_size(opened: Image.Image) -> StoredSize:
 def _turn_mask(mask: Image.Image, stored: StoredSize, size: StoredSize, *, where: str, image: str) -> Image.Image:
     """Return a mask as its upright image lies, or refuse one that is not of its size or may lie in two ways."""
     if stored.orientation != _UPRIGHT:
-        transposed = stored.orientation
+        transposed = stored.orientation  # the mask says itself how it lies
     elif size.orientation == _UPRIGHT or stored[:2] == size.turned != size[:2]:
         transposed = _UPRIGHT  # the mask was made of the image as it is shown
     elif stored[:2] == size[:2] != size.turned:
@@ -209,7 +189,7 @@ def _turn_mask(mask: Image.Image, stored: StoredSize, size: StoredSize, *, where
         fix = "turn the pixels of the image and remove the orientation, or give the mask the same one"
         raise DataError(f"an image that lies as its mask {where} does", got, fix)
     else:
-        transposed = _UPRIGHT
+        transposed = _UPRIGHT  # of neither size, and refused below
     mask = _apply_orientation(mask, transposed)
     if mask.size != size.turned:
         got = f"{stored.width}x{stored.height} in {where} for {size.turned[0]}x{size.turned[1]} in {image}"

@@ -120,9 +120,13 @@ class InputPipeline(nn.Module):
         Raises:
             DataError: all pixels of a channel are equal.
         """
-        own = _measure_channels(source) if stated is None or draws_tints else None
-        mean, std = own if own is not None and stated is None else map(torch.tensor, stated or ())
-        return cls(mean, std, image_shape=source.image_shape, augment=augment, place_fill=place_fill, tints=own)
+        if stated is None:
+            mean, std = _measure_channels(source)
+            tints = None  # these are the images' own
+        else:
+            mean, std = map(torch.tensor, stated)
+            tints = _measure_channels(source) if draws_tints else None
+        return cls(mean, std, image_shape=source.image_shape, augment=augment, place_fill=place_fill, tints=tints)
 
     def with_places(self, fills: Mapping[str, int | float]) -> "InputPipeline":
         """Return the same pipeline that moves further targets with places; see :class:`InputPipeline`."""

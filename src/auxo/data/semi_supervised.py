@@ -19,7 +19,7 @@ def hide_targets(splits: Splits, num_labelled: int, *, seed: int, keep_hidden: b
 
     The labelled images are drawn with the same number from every class, to within one, and are among the unlabelled
     ones, as in FixMatch (Sohn et al., NeurIPS 2020, arXiv 2001.07685). Where masks are learned, images that
-    show a class which those before do not come first in the draw, so that as many classes as can be are shown.
+    show a class which those before do not come first in the draw.
 
     Args:
         splits: as they are without hidden targets.
@@ -51,9 +51,10 @@ def without_images(source: AbstractSource, others: AbstractSource) -> AbstractSo
 
 
 def _draw_covering(source: AbstractSource, mask: str, size: int, seed: int) -> Int[Tensor, " size"]:
-    """Draw positions so that every class that has a pixel is shown, where so many images can; sorted.
+    """Draw positions, first of images that show a class which none before them does, then of any; sorted.
 
-    A smaller draw is a part of a larger one.
+    Not the fewest images that show every class: taking the order at random keeps the draw a random one. A smaller draw
+    is a part of a larger one.
     """
     _require_enough(source, size)
     shows = source.find_places(mask)

@@ -108,8 +108,9 @@ def pixel_dice_loss(
     _check_places(logits, labels)
     probs = (logits if logits.dtype.itemsize >= 4 else logits.float()).softmax(1)
     is_known = find_known(labels, ignore=ignore)
-    right = functional.one_hot(torch.where(is_known, labels.long(), 0), logits.shape[1]).movedim(-1, 1)
-    right = (right * is_known.unsqueeze(1)).to(probs.dtype)
+    # Not one_hot, whose int64 would take twice the memory of the probabilities.
+    right = torch.zeros_like(probs).scatter_(1, torch.where(is_known, labels.long(), 0).unsqueeze(1), 1)
+    right *= is_known.unsqueeze(1)
     both = (probs * right).sum((0, 2, 3))
     given = (probs * is_known.unsqueeze(1)).sum((0, 2, 3))
     sums = runtime.differentiable_sum(torch.stack([both, given, right.sum((0, 2, 3))]))

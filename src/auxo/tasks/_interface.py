@@ -42,6 +42,9 @@ class Source(Protocol):
         """Return how many pixels have each value of a target with places."""
 
 
+_Task = TypeVar("_Task", bound="AbstractTask")  # beartype takes Self of decorated classes alone
+
+
 class Target(NamedTuple):
     """Something that a task learns from.
 
@@ -57,9 +60,6 @@ class Target(NamedTuple):
     names: tuple[str, ...] = ()
     has_places: bool = False
     ignore: int = -1
-
-
-_Task = TypeVar("_Task", bound="AbstractTask")
 
 
 class TargetNumbers(NamedTuple):

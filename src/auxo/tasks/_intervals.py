@@ -288,7 +288,9 @@ def bootstrap_sums(
     count, found = len(wide), []
     for first in range(0, resamples, _AT_ONCE):
         drawn = torch.randint(count, (min(_AT_ONCE, resamples - first), count), generator=generator)
-        times = torch.zeros(drawn.shape, dtype=torch.float64).scatter_add_(1, drawn, torch.ones_like(drawn).double())
+        times = torch.zeros(drawn.shape, dtype=torch.float64).scatter_add_(
+            1, drawn, torch.ones(drawn.shape, dtype=torch.float64)
+        )
         found.append(measure(times @ wide))
     return [_take_percentiles(column[column.isfinite()], confidence) for column in torch.cat(found).unbind(1)]
 

@@ -102,11 +102,11 @@ def score_pixels(
     Of up to 32 classes the counts are ``confusion``, shape ``(n, classes^2)``: how often each right class, in the
     order of the classes, was given each. Of more they are ``right``, ``given`` and ``true``, see :class:`PixelSums`.
     """
-    wide = (logits if logits.dtype.itemsize >= 4 else logits.float()).detach()
+    logits = logits.detach()
     is_known, num_classes = find_known(labels, ignore=ignore), logits.shape[1]
     right = torch.where(is_known, labels.long(), num_classes).flatten(1)  # unknown pixels fill a bin of their own
-    given = torch.where(is_known, wide.argmax(1), num_classes).flatten(1)
-    kept = {"nll": pixel_cross_entropy_losses(wide, labels, ignore=ignore).double().flatten(1).sum(1)}
+    given = torch.where(is_known, logits.argmax(1), num_classes).flatten(1)
+    kept = {"nll": pixel_cross_entropy_losses(logits, labels, ignore=ignore).double().flatten(1).sum(1)}
     if num_classes <= MOST_CONFUSED:
         counts = _count_by_image(right * (num_classes + 1) + given, (num_classes + 1) ** 2)
         square = counts.view(-1, num_classes + 1, num_classes + 1)[:, :num_classes, :num_classes]

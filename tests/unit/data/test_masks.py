@@ -45,13 +45,13 @@ def encode(image: Image.Image, file_format: str = "PNG", orientation: int = 1) -
     return file.getvalue()
 
 
-def picture(width: int = 20, height: int = 16, orientation: int = 1) -> bytes:
+def encode_photo(width: int = 20, height: int = 16, orientation: int = 1) -> bytes:
     pixels = np.random.default_rng(1).integers(0, 256, (height, width, 3), dtype=np.uint8)
     return encode(Image.fromarray(pixels), "JPEG", orientation)
 
 
 def decode(mask: bytes, image: bytes | None = None, *, legend: MaskLegend = LEGEND, size: object = None) -> np.ndarray:
-    masks = EncodedMasks(Rows(image or picture(), name="image"), Rows(mask), legend)
+    masks = EncodedMasks(Rows(image or encode_photo(), name="image"), Rows(mask), legend)
     return masks.decode(0, image_size=size).numpy()
 
 
@@ -110,7 +110,7 @@ def test_decode__format_that_may_change_values__is_refused(file_format: str) -> 
 
 def test_decode__other_size__names_both() -> None:
     with pytest.raises(DataError, match="a mask of the size of its image, got 20x16 in mask 0 for 24x16 in image 0"):
-        decode(encode(Image.fromarray(VALUES)), picture(24, 16))
+        decode(encode(Image.fromarray(VALUES)), encode_photo(24, 16))
 
 
 def test_decode__damaged_or_no_mask__is_told() -> None:
@@ -162,7 +162,7 @@ def turn(values: np.ndarray, orientation: int) -> np.ndarray:
 @pytest.mark.parametrize("orientation", [5, 6, 8])
 def test_decode__image_on_its_side__tells_by_the_size_how_the_mask_lies(orientation: int) -> None:
     upright = turn(VALUES, orientation)
-    image = picture(20, 16, orientation)
+    image = encode_photo(20, 16, orientation)
     assert decode_image(image, where="image", image_size=None).shape[1:] == upright.shape
     assert (decode(encode(Image.fromarray(VALUES)), image) == upright).all()  # as the image is stored
     assert (decode(encode(Image.fromarray(np.ascontiguousarray(upright))), image) == upright).all()  # as it is shown
@@ -171,15 +171,15 @@ def test_decode__image_on_its_side__tells_by_the_size_how_the_mask_lies(orientat
 @pytest.mark.parametrize("orientation", [3, 6])
 def test_decode__orientation_of_the_mask_itself__is_obeyed(orientation: int) -> None:
     mask = encode(Image.fromarray(VALUES), orientation=orientation)
-    assert (decode(mask, picture(20, 16, orientation)) == turn(VALUES, orientation)).all()
+    assert (decode(mask, encode_photo(20, 16, orientation)) == turn(VALUES, orientation)).all()
 
 
 def test_decode__turned_image_whose_mask_may_lie_in_two_ways__is_refused() -> None:
     with pytest.raises(DataError, match=r"lies as its mask mask 0 does, got the EXIF orientation 3 of image 0 alone"):
-        decode(encode(Image.fromarray(VALUES)), picture(20, 16, orientation=3))
+        decode(encode(Image.fromarray(VALUES)), encode_photo(20, 16, orientation=3))
     square = VALUES[:, :16]
     with pytest.raises(DataError, match="the EXIF orientation 6 of image 0 alone"):
-        decode(encode(Image.fromarray(np.ascontiguousarray(square))), picture(16, 16, orientation=6))
+        decode(encode(Image.fromarray(np.ascontiguousarray(square))), encode_photo(16, 16, orientation=6))
 
 
 def test_find_indices__masks__names_their_values() -> None:
@@ -206,7 +206,7 @@ def test_find_indices__photograph__is_no_mask() -> None:
 
 
 def test_hide__masks__have_no_names_and_no_values() -> None:
-    hidden = EncodedMasks(Rows(picture()), Rows(encode(Image.fromarray(VALUES))), LEGEND).hide()
+    hidden = EncodedMasks(Rows(encode_photo()), Rows(encode(Image.fromarray(VALUES))), LEGEND).hide()
     assert hidden.names == ()
     with pytest.raises(ValueError, match="hidden"):
         hidden.decode(0, image_size=None)

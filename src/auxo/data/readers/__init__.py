@@ -4,16 +4,15 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TypedDict, cast
+from typing import cast
 
 from auxo.data.config import DataConfig
-from auxo.data.decode import ImageSize
 from auxo.data.loader import in_memory
 from auxo.data.readers.agreement import align_columns, align_splits, require_columns
 from auxo.data.readers.csv_file import read_csv
 from auxo.data.readers.folder import read_folder, read_folder_tree
 from auxo.data.readers.legends import add_masks, leave_out_blank
-from auxo.data.readers.listing import HUB_PREFIX, Listing
+from auxo.data.readers.listing import HUB_PREFIX, AskedColumns, Listing, list_parquet
 from auxo.data.readers.pairs import find_images, read_pairs
 from auxo.data.sources import AbstractSource
 from auxo.data.streaming import StreamingSource
@@ -35,15 +34,6 @@ __all__ = [
 _AUTO_MEMORY_BYTES = 2**30
 _KINDS = "a folder, a Parquet or CSV file, hf://owner/name, or file.py:Name"
 _GENERIC_NAMES = ("train", "training", "val", "valid", "validation", "test", "data", "images")
-
-
-class _Read(TypedDict):
-    """What is read of a table."""
-
-    image_column: str
-    label_column: str | None
-    columns: tuple[str, ...]
-    mask_column: str | None
 
 
 def read_source(
@@ -96,20 +86,11 @@ def read_streaming(
     *,
     vocabulary: Mapping[str, tuple[str, ...]] | None = None,
     mask: str | None = None,
-    image_size: ImageSize = None,
 ) -> StreamingSource:
-    """Read a set as :func:`read_named` does, but nothing that a Python file of the user's makes.
-
-    Args:
-        spec: see :func:`read_source`.
-        config: see :func:`read_source`.
-        vocabulary: see :func:`read_source`.
-        mask: see :func:`read_source`.
-        image_size: instead of the one of ``config``; ``None`` leaves that.
-    """
+    """Read a set as :func:`read_named` does, but nothing that a Python file of the user's makes."""
     known = {name: names for name, names in (vocabulary or {}).items() if name != mask}
     listing = _list_images(spec, config, mask=mask)
-    source = listing.to_source(known, image_size=image_size or config.target_size, unknown=config.unknown)
+    source = listing.to_source(known, image_size=config.target_size, unknown=config.unknown)
     aligned = cast("StreamingSource", align_columns(source, known, unknown=config.unknown))
     if mask is None:
         return aligned
@@ -153,9 +134,9 @@ def store(sources: Sequence[AbstractSource], config: DataConfig) -> list[Abstrac
     if config.storage == "memory" or is_small:
         decoded: list[AbstractSource] = []
         for source in sources:
-            is_encoded = False
-            if isinstance(source, StreamingSource):  # maps of a subclass stay where they are
-                is_encoded = source.vocabulary.keys() == source.columns.keys() | source.maps.keys()
+            is_encoded = isinstance(source, StreamingSource) and (
+                source.vocabulary.keys() == source.columns.keys() | source.maps.keys()  # a subclass may have others
+            )
             decoded.append(in_memory(source, workers=config.workers) if is_encoded else source)
         return decoded
     return list(sources)
@@ -177,8 +158,7 @@ def _list_images(spec: str, config: DataConfig, *, is_labelled: bool = True, mas
 def _choose_masks_reader(spec: str, config: DataConfig, *, is_labelled: bool) -> Listing:
     """Return what the reader for a kind of set of images and masks finds; no masks where they do not count."""
     path = Path(os.path.expanduser(spec))
-    is_folder = os.path.isdir(path) and not any(path.glob("[!.]*.parquet"))
-    if not is_folder:
+    if not os.path.isdir(path) or list_parquet(path):
         return _choose_reader(spec, config, is_labelled=False, mask_column=config.mask_column if is_labelled else None)
     name, table = _shorten_name(path), config.path_column
     if is_labelled:
@@ -189,33 +169,26 @@ def _choose_masks_reader(spec: str, config: DataConfig, *, is_labelled: bool) ->
 def _choose_reader(spec: str, config: DataConfig, *, is_labelled: bool, mask_column: str | None = None) -> Listing:
     """Return what the reader for a kind of set finds."""
     path_column, columns = config.path_column, config.columns
-    read: _Read = {
-        "image_column": config.image_column,
-        "label_column": config.label_column if is_labelled else None,
-        "columns": columns,
-        "mask_column": mask_column,
-    }
+    label_column = config.label_column if is_labelled else None
+    asked = AskedColumns(config.image_column, label_column, columns, mask_column)
     if spec.startswith(HUB_PREFIX):
         from auxo.data.readers.table import read_hub
 
-        return read_hub(spec, **read)
+        return read_hub(spec, asked)
     path = Path(os.path.expanduser(spec))
     name = _shorten_name(path)
     if os.path.isdir(path):  # the function, unlike the method, is false for names that cannot be
-        if any(path.glob("[!.]*.parquet")):
-            return _read_parquet(path, name, read)
+        if list_parquet(path):
+            return _read_parquet(path, name, asked)
         read_images = read_folder if is_labelled else read_folder_tree
         return read_images(path, name, path_column=path_column, columns=columns)
     if not os.path.exists(path):
         place = "" if path.is_absolute() else f" (from {Path.cwd()})"
         raise DataError(_KINDS, f"'{spec}', which is not there{place}", "check it")
-    if path.suffix.lower() == ".parquet":
-        return _read_parquet(path, name, read)
+    if list_parquet(path):
+        return _read_parquet(path, name, asked)
     if path.suffix.lower() == ".csv":
-        label_column = read["label_column"]
-        return read_csv(
-            path, name, path_column=path_column, label_column=label_column, columns=columns, mask_column=mask_column
-        )
+        return read_csv(path, name, asked._replace(image=path_column))
     is_code = path.suffix.lower() == ".py"
     fix = f"name what makes the source: {path.name}:Name" if is_code else "name its folder, or convert it"
     raise DataError(_KINDS, f"'{spec}'", fix)
@@ -228,11 +201,11 @@ def _require_names(spec: str, names: tuple[str, ...], expected: tuple[str, ...])
         raise DataError(f"{list(expected)} from {spec}", f"{list(names)}", fix)
 
 
-def _read_parquet(path: Path, name: str, read: _Read) -> Listing:
+def _read_parquet(path: Path, name: str, asked: AskedColumns) -> Listing:
     """List Parquet files; the library that reads them takes half a second to import."""
     from auxo.data.readers.table import read_parquet
 
-    return read_parquet(path, name, **read)
+    return read_parquet(path, name, asked)
 
 
 def _shorten_name(path: Path) -> str:

@@ -8,20 +8,12 @@ from pathlib import Path
 from typing import IO
 
 from auxo.data.columns import suggest_columns
-from auxo.data.readers.listing import INTEGER, FileImages, Listing
+from auxo.data.readers.listing import INTEGER, AskedColumns, FileImages, Listing
 from auxo.errors import DataError
 from auxo.types import LABEL
 
 
-def read_csv(
-    path: Path,
-    name: str,
-    *,
-    path_column: str,
-    label_column: str | None,
-    columns: Sequence[str] = (),
-    mask_column: str | None = None,
-) -> Listing:
+def read_csv(path: Path, name: str, asked: AskedColumns) -> Listing:
     """List the images of a CSV in UTF-8 with a header row.
 
     The values of ``label`` are whole numbers if all of them look so, else names; those of further columns are names.
@@ -29,37 +21,33 @@ def read_csv(
     Args:
         path: the CSV; relative image paths start at its folder.
         name: see :class:`auxo.data.sources.AbstractSource`.
-        path_column: column of the image paths.
-        label_column: column of ``label``; ``None`` reads none.
-        columns: further columns. Without ``label`` they are read only where all of them are there.
-        mask_column: column of the paths of masks; ``None`` reads none.
+        asked: the columns that are read.
 
     Raises:
         DataError: it cannot be read, a column or path is missing, or an image is not there; the message names the
             line, the header being line 1.
     """
-    if label_column is None and not has_columns(path, columns):
-        columns = ()
-    options = {path_column: "path-column", **dict.fromkeys(columns, "columns")}
-    options |= {} if label_column is None else {label_column: "label-column"}
-    options |= {} if mask_column is None else {mask_column: "mask-column"}
+    if asked.label is None and not has_columns(path, asked.further):
+        asked = asked._replace(further=())
+    options = asked.name_options("path-column")
     files: list[Path] = []
     lines: list[int] = []
     cells: dict[str, list[str | None]] = {column: [] for column in options}
-    for line, row in read_rows(path, path_column, options):
-        files.append(_find_file(path, line, row[path_column], "an image"))
+    for line, row in read_rows(path, asked.image, options):
+        files.append(_find_file(path, line, row[asked.image], "an image"))
         lines.append(line)
         for column, values in cells.items():
             values.append(row[column] or None)
     if not files:
         raise DataError("rows below the header", f"none in {path}", "give one image per row")
-    found: dict[str, Sequence[int | str | None]] = {column: cells[column] for column in columns}
-    if label_column is not None:
-        found[LABEL] = _read_numbers(cells[label_column])
+    found: dict[str, Sequence[int | str | None]] = {column: cells[column] for column in asked.further}
+    if asked.label is not None:
+        found[LABEL] = _read_numbers(cells[asked.label])
     images = CsvImages(files, lines, path)
-    if mask_column is None:
+    if asked.mask is None:
         return Listing(name, images, found)
-    rows = list(zip(lines, cells[mask_column], strict=True))
+    rows = list(zip(lines, cells[asked.mask], strict=True))
+    # Where a cell is empty any path will do: such rows are refused or left out.
     masks = [path if cell is None else _find_file(path, line, cell, "a mask") for line, cell in rows]
     unmasked = tuple(row for row, (_, cell) in enumerate(rows) if cell is None)
     return Listing(name, images, found, masks=CsvImages(masks, lines, path), unmasked=unmasked)

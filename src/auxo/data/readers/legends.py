@@ -8,12 +8,13 @@ import torch
 
 from auxo.data.columns import shorten
 from auxo.data.config import DataConfig
+from auxo.data.decode import AbstractEncodedImages
 from auxo.data.mask_legend import CLASSES, MaskEntry, MaskLegend, number_names, read_legend
 from auxo.data.masks import EncodedMasks, find_indices
 from auxo.data.readers.folder import IMAGES
 from auxo.data.readers.kept import LEAVE_OUT, KeptImages
-from auxo.data.readers.listing import HUB_PREFIX, Listing
-from auxo.data.sources import AbstractSource
+from auxo.data.readers.listing import HUB_PREFIX, Listing, list_parquet
+from auxo.data.sources import AbstractSource, split_positions
 from auxo.data.streaming import StreamingSource
 from auxo.errors import DataError
 from auxo.registry.outside import is_outside
@@ -50,7 +51,7 @@ def add_masks(
     """
     if listing.masks is None:
         return source.with_maps({target: EncodedMasks(source.encoded, None, None)})
-    legend = _choose_legend(source, listing, config, spec=spec, names=names)
+    legend = _choose_legend(source, listing.masks, config, spec=spec, names=names)
     return source.with_maps({target: EncodedMasks(source.encoded, listing.masks, legend)})
 
 
@@ -66,7 +67,7 @@ def leave_out_blank(source: AbstractSource, target: str, config: DataConfig) -> 
         DataError: there is one, and such are refused, or all are such.
     """
     ignore = source.places[target]
-    chunks = torch.arange(len(source)).split(256)
+    chunks = split_positions(len(source))
     is_blank = torch.cat([(source.fetch_targets(part)[target] == ignore).flatten(1).all(1) for part in chunks])
     kept = KeptImages(source.name, len(source), unknown=config.unknown)
 
@@ -84,7 +85,12 @@ def leave_out_blank(source: AbstractSource, target: str, config: DataConfig) -> 
 
 
 def _choose_legend(
-    source: StreamingSource, listing: Listing, config: DataConfig, *, spec: str, names: tuple[str, ...] | None
+    source: StreamingSource,
+    masks: AbstractEncodedImages,
+    config: DataConfig,
+    *,
+    spec: str,
+    names: tuple[str, ...] | None,
 ) -> MaskLegend:
     """Return what the values of a set's masks stand for."""
     ignore = config.ignore_index
@@ -94,8 +100,6 @@ def _choose_legend(
     if table is not None:
         return MaskLegend.of_entries(table.entries, ignore_index=ignore, origin=table.origin, names=names)
     if names is None:
-        masks = listing.masks
-        assert masks is not None
         entries = find_indices(masks, rows=source.rows.tolist(), ignore_index=ignore, source=source.name)
         return MaskLegend.of_entries(entries, ignore_index=ignore, origin="the training masks")
     legend = number_names(names, ignore_index=ignore, origin="the training masks")
@@ -123,7 +127,7 @@ def _find_table(spec: str, config: DataConfig) -> _Table | None:
 
 def _read_parquet_names(place: Path) -> _Table | None:
     """Return the classes that the metadata of a Parquet file name, numbered from 0."""
-    if place.suffix.lower() != ".parquet" and not any(place.glob("[!.]*.parquet")):
+    if not list_parquet(place):
         return None
     from auxo.data.readers.table import read_class_names  # imports what reads Parquet files, which takes half a second
 

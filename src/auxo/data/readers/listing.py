@@ -1,9 +1,11 @@
 """What every reader returns: images, what is written of them, and how that becomes numbers."""
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
@@ -23,6 +25,35 @@ HUB_PREFIX = "hf://"
 
 NO_VALUE = "(none)"
 """The group of images without a value of a column that decides nothing but groups."""
+
+
+class AskedColumns(NamedTuple):
+    """What is read of a table.
+
+    Args:
+        image: column of the images, or of their paths in a CSV.
+        label: column of ``label``; ``None`` reads none.
+        further: further columns. Without ``label`` they are read only where all of them are there.
+        mask: column of the masks, or of their paths in a CSV; ``None`` reads none.
+    """
+
+    image: str
+    label: str | None
+    further: tuple[str, ...] = ()
+    mask: str | None = None
+
+    def name_options(self, image: str) -> dict[str, str]:
+        """Return the option that names each column, by column, given that of the images."""
+        options = {self.image: image, **dict.fromkeys(self.further, "columns")}
+        options |= {} if self.label is None else {self.label: "label-column"}
+        return options if self.mask is None else {**options, self.mask: "mask-column"}
+
+
+def list_parquet(path: Path) -> list[Path]:
+    """Return a Parquet file, or all Parquet files of a folder in the order of their names; none where it is neither."""
+    if os.path.isdir(path):  # the function, unlike the method, is false for names that cannot be
+        return sorted(path.glob("[!.]*.parquet"))
+    return [path] if path.suffix.lower() == ".parquet" else []
 
 
 class FileImages(AbstractEncodedImages):

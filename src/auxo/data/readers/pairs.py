@@ -50,7 +50,7 @@ def read_pairs(
         DataError: a folder is missing or empty, two files of it differ in the suffix alone, a mask has no image, or the
             table fits the images badly.
     """
-    images, masks, both = find_folders(root)
+    images, masks, both = _find_folders(root)
     files = list_tree(images)
     image_of = _key_files(files, images)
     mask_of = _strip_ending(_key_files(list_tree(masks), masks), image_of)
@@ -63,7 +63,7 @@ def read_pairs(
         name,
         FileImages(files),
         {},
-        masks=FileImages([mask_of.get(key, masks) for key in keys]),
+        masks=FileImages([mask_of.get(key, masks) for key in keys]),  # the folder is never read: see unmasked
         unmasked=tuple(row for row, key in enumerate(keys) if key not in mask_of),
         notes=(f"left out {len(lonely)} masks of '{name}' that have no image",) if lonely else (),
     )
@@ -76,7 +76,7 @@ def find_images(root: Path) -> Path:
     return root / IMAGES if has_masks and (root / IMAGES).is_dir() else root
 
 
-def find_folders(root: Path) -> PairFolders:
+def _find_folders(root: Path) -> PairFolders:
     """Return the folders of images and of masks that a folder has, or is one of.
 
     Raises:
@@ -87,7 +87,7 @@ def find_folders(root: Path) -> PairFolders:
         masks = [both / folder / below for folder in MASKS if (both / folder / below).is_dir()]
         if (both / IMAGES / below).is_dir() and masks:
             if len(masks) > 1:
-                got = f"{' and '.join(str(each) for each in masks)}"
+                got = " and ".join(str(each) for each in masks)
                 raise DataError("one folder of masks", got, "move one of them away")
             return PairFolders(both / IMAGES / below, masks[0], both)
     folders = [entry.name for entry in list_visible(root) if entry.is_dir()]
@@ -100,7 +100,7 @@ def _strip_ending(masks: dict[str, Path], images: Collection[str]) -> dict[str, 
     """Return masks by the names of their images, where none has one and all have the same ending more."""
     first = next(iter(masks))
     endings = [first.removeprefix(key) for key in images if first.startswith(key)]
-    ending = min(endings, key=len, default="")
+    ending = min(endings, key=len, default="")  # of a_1_mask beside the images a and a_1, that is _mask
     if masks.keys() & set(images) or not ending or not all(key.endswith(ending) for key in masks):
         return masks
     return {key.removesuffix(ending): file for key, file in masks.items()}

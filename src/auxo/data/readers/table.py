@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import datasets
 import huggingface_hub.utils as hub
@@ -16,27 +16,11 @@ from pyarrow import ArrowException, parquet
 from auxo.data.columns import suggest_columns
 from auxo.data.decode import AbstractEncodedImages, read_bytes
 from auxo.data.hub import may_ask_hub, offline_libraries
-from auxo.data.readers.listing import HUB_PREFIX, Listing
+from auxo.data.readers.listing import HUB_PREFIX, AskedColumns, Listing, list_parquet
 from auxo.errors import ConfigError, DataError
 from auxo.types import LABEL
 
 _CLASSES = b"classes"
-
-
-class _Columns(NamedTuple):
-    """What is read of a table.
-
-    Args:
-        image: column of the images.
-        label: column of ``label``; ``None`` reads none.
-        further: further columns.
-        mask: column of the masks; ``None`` reads none.
-    """
-
-    image: str
-    label: str | None
-    further: tuple[str, ...]
-    mask: str | None
 
 
 class TableImages(AbstractEncodedImages):
@@ -80,32 +64,16 @@ class TableImages(AbstractEncodedImages):
         return f"row {row} of {self.where}"
 
 
-def read_parquet(
-    path: Path,
-    name: str,
-    *,
-    image_column: str,
-    label_column: str | None,
-    columns: Sequence[str] = (),
-    mask_column: str | None = None,
-) -> Listing:
+def read_parquet(path: Path, name: str, asked: AskedColumns) -> Listing:
     """List a Parquet file, or all Parquet files of a folder in the order of their names.
-
-    ``None`` reads no ``label`` and no masks. Without ``label`` further columns are read only where all are there.
 
     Raises:
         DataError: it cannot be read, or a column is missing.
     """
-    files = [str(file) for file in find_files(path)]
+    files = [str(file) for file in list_parquet(path)]
     with _silence_libraries(), _tell_in_one_line(str(path), "check that it is a whole Parquet file"):
         dataset = datasets.load_dataset("parquet", data_files=files, split="train")
-    columns_of = _Columns(image_column, label_column, tuple(columns), mask_column)
-    return _list_dataset(dataset, name, str(path), columns_of)
-
-
-def find_files(path: Path) -> list[Path]:
-    """Return a Parquet file, or all Parquet files of a folder in the order of their names."""
-    return sorted(path.glob("[!.]*.parquet")) if path.is_dir() else [path]
+    return _list_dataset(dataset, name, str(path), asked)
 
 
 def read_file_names(path: Path, image_column: str) -> list[str | None]:
@@ -129,7 +97,7 @@ def read_class_names(path: Path) -> tuple[str, ...] | None:
     Raises:
         DataError: the file cannot be read, or the key holds anything else.
     """
-    file = find_files(path)[0]
+    file = list_parquet(path)[0]
     with _tell_in_one_line(str(file), "check that it is a whole Parquet file"):
         text = (parquet.read_schema(file).metadata or {}).get(_CLASSES)
         names = None if text is None else json.loads(text)
@@ -140,14 +108,7 @@ def read_class_names(path: Path) -> tuple[str, ...] | None:
     return tuple(names)
 
 
-def read_hub(
-    spec: str,
-    *,
-    image_column: str,
-    label_column: str | None,
-    columns: Sequence[str] = (),
-    mask_column: str | None = None,
-) -> Listing:
+def read_hub(spec: str, asked: AskedColumns) -> Listing:
     """List ``hf://owner/name[:split]``, or a data set on disk: ``hf:///absolute/path[:split]``, ``hf://./relative``.
 
     In full a name on the hub is ``hf://owner/name[/folder][@revision][:split]``. The split is ``train`` where none is
@@ -167,7 +128,7 @@ def read_hub(
             loaded = _load_from_hub(address, folder, revision, split or None, spec)
     dataset = _choose_split(loaded, split, spec)
     name = "-".join(filter(None, (address.rstrip("/").rpartition("/")[2], split)))
-    return _list_dataset(dataset, name, spec, _Columns(image_column, label_column, tuple(columns), mask_column))
+    return _list_dataset(dataset, name, spec, asked)
 
 
 def _load_from_hub(address: str, folder: str | None, revision: str | None, split: str | None, spec: str) -> Any:  # noqa: ANN401  (the library has no types)
@@ -211,15 +172,12 @@ def _choose_split(loaded: Dataset | DatasetDict, split: str, spec: str) -> Datas
     return loaded[wanted]
 
 
-def _list_dataset(dataset: Dataset, name: str, where: str, asked: _Columns) -> Listing:
+def _list_dataset(dataset: Dataset, name: str, where: str, asked: AskedColumns) -> Listing:
     """Take images, and what else is asked for, out of a data set."""
+    if asked.label is None and not set(asked.further) <= set(dataset.column_names):
+        asked = asked._replace(further=())
     image_column, label_column, columns, mask_column = asked
-    if label_column is None and not set(columns) <= set(dataset.column_names):
-        columns = ()
-    options = {image_column: "image-column", **dict.fromkeys(columns, "columns")}
-    options |= {} if label_column is None else {label_column: "label-column"}
-    options |= {} if mask_column is None else {mask_column: "mask-column"}
-    for column, option in options.items():
+    for column, option in asked.name_options("image-column").items():
         if column not in dataset.column_names:
             got = f"the columns {', '.join(dataset.column_names)} in {where}"
             near = suggest_columns([column], dataset.column_names)

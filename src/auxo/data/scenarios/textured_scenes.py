@@ -4,6 +4,7 @@ from auxo.data.config import DataConfig
 from auxo.data.sources import InMemorySource, PlaceMap
 from auxo.data.splits import OODSplit, Splits, TestSplit, TrainSplit, ValSplit
 from auxo.data.textures import SIDE, TEXTURES, Lighting, draw_scenes
+from auxo.losses import IGNORE
 from auxo.tasks import AbstractTask
 from auxo.types import MASK
 
@@ -36,7 +37,7 @@ def build(config: DataConfig, *, seed: int, task: type[AbstractTask]) -> Splits:
 
     def make(name: str, count: int, lighting: Lighting | None = None) -> InMemorySource:
         scenes = draw_scenes(count, seed=seed, name=name, side=config.image_size or SIDE, lighting=lighting)
-        return InMemorySource(name, scenes.images, maps={MASK: PlaceMap(scenes.masks, TEXTURES, 255)})
+        return InMemorySource(name, scenes.images, maps={MASK: PlaceMap(scenes.masks, TEXTURES, IGNORE)})
 
     return Splits(
         train=TrainSplit(make("textured_scenes-train", config.num_train or _NUM_TRAIN)),
