@@ -213,12 +213,12 @@ def choose_member(current: _Member, name: str, *, is_strict: bool = False) -> _M
     if kind is type(current):
         return current
     old, new = _list_own(type(current)), _list_own(kind)
-    changed = {key: value for key, item in old.items() if (value := getattr(current, key)) != _read_default(item)}
+    changed = {key: value for key, item in old.items() if (value := getattr(current, key)) != read_default(item)}
     hints = {each: get_type_hints(each, include_extras=True) for each in (kind, type(current))}
     kept = {key for key in changed if key in new and hints[kind][key] == hints[type(current)][key]}
     lost = [key for key in changed if key not in kept]
     if is_strict and lost:
-        key, default = lost[0], _read_default(old[lost[0]])
+        key, default = lost[0], read_default(old[lost[0]])
         rule, fix = f"{default} with the name {name}, which has no such option", "set it so in the config first"
         raise OptionError(key, rule, str(changed[key]), fix)
     return cast("_Member", kind(**{key: changed[key] for key in kept}))
@@ -229,7 +229,7 @@ def _list_own(kind: type[FamilyOptions]) -> dict[str, Field[Any]]:
     return {item.name: item for item in fields(kind) if item.init}
 
 
-def _read_default(item: Field[Any]) -> object:
+def read_default(item: Field[Any]) -> object:
     """Return a field's default, or that there is none."""
     return item.default if item.default_factory is MISSING else item.default_factory()
 

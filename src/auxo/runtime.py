@@ -103,8 +103,22 @@ class Runtime:
             optimizer: the one to step.
             loss: scalar made with :meth:`auxo.types.Batch.mean`.
         """
-        gradients = torch.autograd.grad(loss, parameters_of(optimizer), allow_unused=True)
-        self.apply(optimizer, self.mean(gradients))
+        self.step_together([optimizer], loss)
+
+    def step_together(self, optimizers: Sequence[Optimizer], loss: Float[Tensor, ""]) -> None:
+        """Step several optimisers by one backward pass and one message; see :meth:`step`.
+
+        Stepping them in turn would pass through the graph once for each, of weights that have moved.
+
+        Args:
+            optimizers: of different parameters.
+            loss: as of :meth:`step`.
+        """
+        parts = [parameters_of(optimizer) for optimizer in optimizers]
+        gradients = torch.autograd.grad(loss, [each for part in parts for each in part], allow_unused=True)
+        averaged = iter(self.mean(gradients))
+        for optimizer, part in zip(optimizers, parts, strict=True):
+            self.apply(optimizer, [next(averaged) for _ in part])
 
     def apply(self, optimizer: Optimizer, gradients: Sequence[Tensor | None], *, max_norm: float | None = None) -> None:
         """Replace the optimiser's gradients and step.

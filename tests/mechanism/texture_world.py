@@ -89,7 +89,7 @@ class World:
     """The images of a seed, as a stage reads them.
 
     Attributes:
-        readers: of the images, by split; ``held`` judges labels.
+        readers: of the images, by split; those of ``val`` judge labels.
         pixels: of all images and of the labelled ones, in [0, 1].
         test: images as networks get them, and their masks.
     """

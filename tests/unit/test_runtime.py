@@ -55,6 +55,17 @@ def test_step__parameter_that_the_loss_does_not_reach__keeps_no_gradient_and_its
     assert idle not in optimizer.state
 
 
+def test_step_together__two_optimisers__moves_each_as_it_would_alone(runtime):
+    ours, theirs = network(), network()
+    halves = [[[*module[0].parameters()], [*module[1:].parameters()]] for module in (ours, theirs)]
+    optimizers = [torch.optim.SGD(half, lr=lr) for half, lr in zip(halves[0], (0.1, 0.3), strict=True)]
+    runtime.step_together(optimizers, loss_of(ours))
+    gradients = torch.autograd.grad(loss_of(theirs), [*theirs.parameters()])
+    rates = [0.1] * len(halves[1][0]) + [0.3] * len(halves[1][1])
+    for mine, before, gradient, rate in zip(ours.parameters(), theirs.parameters(), gradients, rates, strict=True):
+        torch.testing.assert_close(mine, before - rate * gradient)
+
+
 def test_step__parameter_outside_the_optimiser__is_neither_moved_nor_given_a_gradient(runtime):
     module = network()
     before = module[0].weight.detach().clone()

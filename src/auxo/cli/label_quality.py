@@ -76,12 +76,14 @@ class _Request(NamedTuple):
     Args:
         options: of this command.
         config: of the run that is judged, or would be.
+        number: of its stage.
         labellers: to be judged, by what they are called.
         folder: of a run whose stored labels are judged; ``None`` for a recipe.
     """
 
     options: Options
     config: ExperimentConfig
+    number: int
     labellers: Mapping[str, LabellerConfig]
     folder: Path | None = None
 
@@ -96,48 +98,42 @@ class _Judged(NamedTuple):
 def run(words: Sequence[str]) -> None:
     """Judge the labellers, or the labels of a run, print the table and write it where that is asked for."""
     asked = _read_words(list(words))
-    number = _find_stage(asked.config, origin="it")
     with open_runtime(asked.config.runtime) as runtime:
         with runtime.main_first():
             splits = splits_of(asked.config)
         Segmentation.require(splits.task())
         if asked.folder is None:
-            judged = _judge_labellers(asked, number, splits, runtime)
+            judged = _judge_labellers(asked, splits, runtime)
         else:
-            judged = _judge_run(asked, asked.folder, number, splits)
+            judged = _judge_run(asked, asked.folder, splits, runtime)
         if runtime.is_main:
             print_table(build_quality_table(judged.qualities, notes=judged.notes))
             _write_files(asked, judged)
 
 
-def _judge_labellers(asked: _Request, number: int, splits: Splits, runtime: Runtime) -> _Judged:
+def _judge_labellers(asked: _Request, splits: Splits, runtime: Runtime) -> _Judged:
     """Let every labeller learn as in the stage, and judge what it says of other images."""
     config, options = asked.config, asked.options
     sets = choose_judged(splits, images=options.images, share=options.held_out, seed=config.seed)
-    stage = config.stages[number]
+    stage = config.stages[asked.number]
     notes = [sets.note]
     if stage.sources and any(_reads_stage(member) for member in asked.labellers.values()):
         earlier, fix = ", ".join(stage.sources), "name a finished run with --labeller.encoder.source"
         notes.append(f"The encoder has its first weights, not those that {earlier} ends with: {fix}.")
 
-    def begin_stage() -> tuple[StageTrainer, LabelTools]:
-        """Return the stage as it begins: each labeller gets a method of its own, as in a run of its own."""
-        trainer = [*untrained_stages(config, splits=splits, runtime=runtime)][number]
-        return trainer, _lend_tools(trainer.method, stage)
-
-    rule = _read_rule(stage, _find_size(begin_stage()[1], splits.task().image_shape))
+    rule = _read_rule(asked, splits, runtime)
     found: dict[str, LabelQuality] = {}
     for name, labeller in asked.labellers.items():
-        trainer, tools = begin_stage()
+        trainer, tools = _begin_stage(asked, splits, runtime)  # of its own for each, as in a run of its own
         found[name] = judge_labeller(
             labeller, reader=trainer.reader, splits=splits, sets=sets, tools=tools, rule=rule, seed=trainer.seed
         )
     return _Judged(found, notes)
 
 
-def _judge_run(asked: _Request, folder: Path, number: int, splits: Splits) -> _Judged:
+def _judge_run(asked: _Request, folder: Path, splits: Splits, runtime: Runtime) -> _Judged:
     """Judge the labels that a run has stored of its own training images, as far as they have masks."""
-    config, stage = asked.config, asked.config.stages[number]
+    config, stage = asked.config, asked.config.stages[asked.number]
     checkpoints = Checkpoints(folder / "checkpoints", stage.name, config_digest(config), 1, splits.digests())
     if not checkpoints.prepared.exists():
         fix = f"go on with auxo train --resume {folder}"
@@ -152,12 +148,12 @@ def _judge_run(asked: _Request, folder: Path, number: int, splits: Splits) -> _J
         labels = labels[find_same_images(source.content_hashes(), splits.unlabelled.source.content_hashes())]
     classes = source.fetch_targets(torch.arange(len(source)))[MASK]
     count = splits.task().num_outputs
-    rule = _read_rule(stage, None)
+    rule = _read_rule(asked, splits, runtime)
     found = judge_labels(labels, classes, num_classes=count, rule=rule, seed=config.seed)
     labeller = _find_labeller(stage)
-    name = "stored" if labeller is None else labeller.name
+    name = "stored" if labeller is None else labeller.name  # a method of the user's own may have labels without one
     notes = [f"Labels that {folder} has stored, judged on its {len(source)} training images with masks."]
-    if name == "segmenter":
+    if labeller is not None and labeller.learns_masks:
         notes.append(
             "The labeller has learned from these masks, which flatter it: judge it by auxo label-quality RECIPE."
         )
@@ -169,25 +165,22 @@ def _reads_stage(labeller: LabellerConfig) -> bool:
     return isinstance(labeller, Encoder.Config) and not labeller.source
 
 
-def _lend_tools(method: object, stage: StageConfig) -> LabelTools:
-    """Return the tools of a method."""
+def _begin_stage(asked: _Request, splits: Splits, runtime: Runtime) -> tuple[StageTrainer, LabelTools]:
+    """Return the stage as it begins, and the tools of its method."""
+    trainer = [*untrained_stages(asked.config, splits=splits, runtime=runtime)][asked.number]
+    method, stage = trainer.method, asked.config.stages[asked.number]
     if not isinstance(method, LendsLabelTools):
         fix = "name a recipe with one, such as segmentation"
         raise ConfigError("a method that makes labels of pixels", f"{type(method).__name__} in {stage.name}", fix)
-    return method.label_tools()
+    return trainer, method.label_tools()
 
 
-def _find_size(tools: LabelTools, shape: tuple[int, int, int]) -> tuple[int, int]:
-    """Return the rows and columns of the features that are compared."""
-    with torch.no_grad():
-        features = tools.new_segmenter().eval()(torch.zeros(1, *shape)).features
-    return (features.shape[2], features.shape[3])
-
-
-def _read_rule(stage: StageConfig, size: tuple[int, int] | None) -> DrawingRule:
-    """Return how the stage draws pixels, or would if it compared them."""
-    objective = getattr(stage.method, "objective", None)
-    batch = stage.batch_size
+def _read_rule(asked: _Request, splits: Splits, runtime: Runtime) -> DrawingRule:
+    """Return how the stage draws pixels at the size of its features, or would if it compared them."""
+    _, tools = _begin_stage(asked, splits, runtime)
+    size = tools.new_segmenter().measure_features(splits.task().image_shape)
+    stage = asked.config.stages[asked.number]
+    objective, batch = getattr(stage.method, "objective", None), stage.batch_size
     if isinstance(objective, Contrast.Config):
         return DrawingRule(objective.sampling, objective.positives, objective.negatives, size, batch)
     return DrawingRule(size=size, batch_size=batch)
@@ -219,13 +212,13 @@ def _read_words(words: list[str]) -> _Request:
     config = read_run_config(Path(place), code=_take_code(shared)) if is_run else load_recipe(place)
     if shared and not is_run:
         config = with_options(config, shared, command=command)
-    stage = config.stages[_find_stage(config, origin=place)]
-    options, labellers = _read_members(own, _find_labeller(stage), command=command)
+    number = _find_stage(config, origin=place)
+    options, labellers = _read_members(own, _find_labeller(config.stages[number]), command=command)
     given = [f"--{name.replace('_', '-')}" for name in _LEARNING if getattr(options, name)] + shared
     if is_run and given:
         fix = f"leave it out, or name the recipe: auxo label-quality RECIPE {' '.join(given)}"
         raise ConfigError("no labellers beside RUN, whose stored labels are judged", given[0], fix)
-    return _Request(options, config, labellers, Path(place) if is_run else None)
+    return _Request(options, config, number, labellers, Path(place) if is_run else None)
 
 
 def _split_words(words: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 
 import tyro
 
-from auxo.options import FamilyOptions, family_of, find_range, list_members
+from auxo.options import FamilyOptions, family_of, find_range, list_members, read_default
 from auxo.runs.tree import Option, Steps, fold
 
 _Options = TypeVar("_Options")
@@ -17,7 +17,7 @@ def make_blank(kind: type[_Options]) -> _Options:
     """Return a dataclass with its defaults, unchecked; what has no default is still to be given."""
     blank = object.__new__(kind)
     for item in fields(kind):  # type: ignore[arg-type]  # options are dataclasses, which a TypeVar cannot say
-        made = item.default if item.default_factory is MISSING else item.default_factory()
+        made = read_default(item)
         object.__setattr__(blank, item.name, tyro.MISSING if made is MISSING else made)
     return blank
 

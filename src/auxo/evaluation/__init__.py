@@ -3,7 +3,6 @@
 from auxo.evaluation.attacks import AttackConfig
 from auxo.evaluation.corruption import build_corruption_table, evaluate_under_corruptions
 from auxo.evaluation.groups import BINS, Grouping, group_images
-from auxo.evaluation.images import evaluation_mode
 from auxo.evaluation.observe import Observation, features_of, observe
 from auxo.evaluation.probes import (
     PROBES,
@@ -37,6 +36,7 @@ from auxo.evaluation.tables import (
     to_rich,
     write_measure,
 )
+from auxo.layers.modes import evaluation_mode
 
 __all__ = [
     "BINS",

@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +25,7 @@ from auxo.evaluation.tally import Tally
 from auxo.files import make_folder, remove_temporaries
 from auxo.files.tensor_file import read_tensor_file, write_tensor_file
 from auxo.interfaces import AbstractBackbone, AbstractImageReader, AbstractMethod
+from auxo.layers.modes import evaluation_mode
 from auxo.runtime import Runtime
 from auxo.types import Batch
 
@@ -71,18 +71,6 @@ class FeatureCache:
             path = self.folder / f"features-{key}.safetensors"
             write_tensor_file(path, {"features": features}, {"flops": flops})
         self.runtime.barrier()
-
-
-@contextmanager
-def evaluation_mode(module: nn.Module) -> Iterator[None]:
-    """Put a module in evaluation mode, and every submodule back in its own mode afterwards."""
-    modes = [(child, child.training) for child in module.modules()]
-    module.eval()
-    try:
-        yield
-    finally:
-        for child, was_training in modes:
-            child.training = was_training
 
 
 def to_device(batch: Batch, runtime: Runtime) -> Batch:

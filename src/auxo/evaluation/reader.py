@@ -13,10 +13,11 @@ from torch import Tensor
 
 from auxo.data import InputPipeline, ordered_batches
 from auxo.errors import ConfigError, DataError, NonFiniteError, ShapeError
-from auxo.evaluation.images import AnySplit, FeatureCache, ImageReader, evaluation_mode, to_device
+from auxo.evaluation.images import AnySplit, FeatureCache, ImageReader, to_device
 from auxo.evaluation.observe import features_of
 from auxo.evaluation.tally import Tally
 from auxo.interfaces import AbstractMethod, PretextHead
+from auxo.layers.modes import evaluation_mode
 from auxo.runs.model import TrainedModel
 from auxo.runs.results import METHOD, EvaluationRow
 from auxo.runtime import Runtime, naming_memory
@@ -384,9 +385,8 @@ class _PretextPart:
                 "leave it out of pretext_heads()",
             )
         items = _number_variants(made.sources, places // self._stride, self._variants)
-        for inputs, targets, numbers in zip(
-            *(each.split(size) for each in (made.inputs, made.targets, items)), strict=True
-        ):
+        parts = (each.split(size) for each in (made.inputs, made.targets, items))
+        for inputs, targets, numbers in zip(*parts, strict=True):
             with self._reader.runtime.autocast():
                 outputs = self._head.answer(inputs)
             self.tally.add(score_answers(outputs, targets, num_outputs=pretext.num_outputs), numbers)

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from auxo.data import EvaluationSplit
 from auxo.errors import ConfigError, OptionError
 from auxo.evaluation.attacks import EPSILON, EPSILONS, AttackConfig
-from auxo.evaluation.images import evaluation_mode
 from auxo.evaluation.reader import Reader
 from auxo.interfaces import AbstractMethod
+from auxo.layers.modes import evaluation_mode
 from auxo.random import derive_seed, global_seed
 from auxo.runs.results import EvaluationRow
 from auxo.tasks import AbstractTask

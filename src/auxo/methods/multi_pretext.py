@@ -40,7 +40,7 @@ from auxo.pretexts.fusions import (
     joined_mean,
 )
 from auxo.pretexts.fusions.attention import Attention
-from auxo.runtime import Runtime, parameters_of
+from auxo.runtime import Runtime
 from auxo.tasks import Classification
 from auxo.types import LABEL, Batch, Batches, Images, Metrics
 
@@ -254,7 +254,8 @@ class MultiPretext(AbstractMethod):
         losses = {"classification_loss": torch.stack(labels).sum(), **self.fusion.further_losses(fused, step)}
         if is_tuned and _ANCHOR in state.prepared:
             losses["anchor_loss"] = self.config.tune.anchor * self._measure_distance(state.prepared[_ANCHOR])
-        self._move_weights(state, torch.stack(list(losses.values())).sum(), runtime, is_tuned=is_tuned)
+        moved = [state.optimizers[name] for name in (("main", "encoders") if is_tuned else ("main",))]
+        runtime.step_together(moved, torch.stack(list(losses.values())).sum())
         told = {name: loss.detach() for name, loss in losses.items()}
         return told if fused.weights is None else {**told, **self._tell_weights(fused.weights.detach(), step)}
 
@@ -332,17 +333,6 @@ class MultiPretext(AbstractMethod):
         starts = anchor.split([weight.numel() for weight in weights])
         pairs = zip(weights, starts, strict=True)
         return torch.stack([(weight.flatten() - start).square().sum() for weight, start in pairs]).sum()
-
-    def _move_weights(self, state: TrainState, loss: Float[Tensor, ""], runtime: Runtime, *, is_tuned: bool) -> None:
-        """Move the fusion, and the encoders where they are trained along, by one backward pass."""
-        # Two optimisers, one graph: stepping them in turn would pass through it twice.
-        moved = ("main", "encoders") if is_tuned else ("main",)
-        parameters = [parameters_of(state.optimizers[name]) for name in moved]
-        gradients = torch.autograd.grad(loss, [each for group in parameters for each in group], allow_unused=True)
-        averaged = runtime.mean(gradients)
-        first = len(parameters[0])
-        for name, own in zip(moved, (averaged[:first], averaged[first:]), strict=False):
-            runtime.apply(state.optimizers[name], own)
 
     def _weigh_batch(self, batch: Batch) -> Float[Tensor, "batch encoders"]:
         """Return the weight of each encoder at each image."""

@@ -10,7 +10,7 @@ from auxo.backbones import BackboneConfig
 from auxo.data import DataConfig
 from auxo.interfaces import TrainState, View
 from auxo.optimizers import OptimizerConfig
-from auxo.pretexts import AbstractPixelMethod, PixelMethodConfig, collapse_metrics
+from auxo.pretexts import AbstractPixelMethod, PixelMethodConfig
 from auxo.runs.experiment import ExperimentConfig, StageConfig, TrainingConfig
 from auxo.runtime import Runtime
 from auxo.tasks import TaskConfig
@@ -74,7 +74,7 @@ class PixelContrast(AbstractPixelMethod):
         """Take one step on the objective."""
         answer = self.auxiliary_loss(state, batches["first"], runtime)
         runtime.step(state.optimizers["main"], answer.loss)
-        return {"pixel_loss": answer.loss.detach(), **collapse_metrics(answer.embeddings)}
+        return self.measure_objective(answer)
 
     def head_logits(self, images: Images) -> dict[str, Tensor]:
         """Return nothing: there is no head for the classes."""

@@ -1,10 +1,9 @@
 """Segmentation: backbone, decoder and a classifier of pixels, trained on images with masks."""
 
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Annotated
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.optim import Optimizer
@@ -17,10 +16,10 @@ from auxo.layers.convolutions import enlarge_maps
 from auxo.layers.heads import pixel_head
 from auxo.losses import PixelLossConfig
 from auxo.optimizers import OptimizerConfig
-from auxo.options import Range
-from auxo.pretexts import AbstractPixelMethod, PixelMethodConfig, collapse_metrics
+from auxo.options import Range, read_default
+from auxo.pretexts import AbstractPixelMethod, PixelMethodConfig
 from auxo.runs.experiment import ExperimentConfig, StageConfig, TrainingConfig
-from auxo.runtime import Runtime, parameters_of
+from auxo.runtime import Runtime
 from auxo.tasks import Segmentation, TaskConfig
 from auxo.types import MASK, Batches, Images, Metrics
 
@@ -72,8 +71,7 @@ class Segmenter(AbstractPixelMethod):
             super().__post_init__()
             if not self.auxiliary_weight:
                 for item in fields(self):
-                    default = item.default if item.default_factory is MISSING else item.default_factory()
-                    if item.name in _AUXILIARY and getattr(self, item.name) != default:
+                    if item.name in _AUXILIARY and getattr(self, item.name) != read_default(item):
                         rule, got = "as it is by default without auxiliary labels", "another, with auxiliary-weight 0"
                         raise OptionError(item.name, rule, got, "give --method.auxiliary-weight, such as 0.5")
 
@@ -131,9 +129,9 @@ class Segmenter(AbstractPixelMethod):
         metrics = {"segmentation_loss": loss.detach()}
         if state.kind == "joint":
             answer = self.auxiliary_loss(state, batches["images"], runtime)
-            metrics |= {"pixel_loss": answer.loss.detach(), **collapse_metrics(answer.embeddings)}
+            metrics |= self.measure_objective(answer)
             loss = loss + self.config.auxiliary_weight * answer.loss
-        self._move_weights(state.optimizers, loss, runtime)
+        runtime.step_together([*state.optimizers.values()], loss)
         return metrics
 
     def head_logits(self, images: Images) -> dict[str, Tensor]:
@@ -144,14 +142,6 @@ class Segmenter(AbstractPixelMethod):
         """Return the logits at the size of the images."""
         logits: Tensor = self.classifier(self.decode_images(images))
         return enlarge_maps(logits, (images.shape[2], images.shape[3]))
-
-    def _move_weights(self, optimizers: Mapping[str, Optimizer], loss: Float[Tensor, ""], runtime: Runtime) -> None:
-        """Move every part by one backward pass: stepping the optimisers in turn would pass through the graph anew."""
-        parts = {name: parameters_of(optimizer) for name, optimizer in optimizers.items()}
-        gradients = torch.autograd.grad(loss, [each for part in parts.values() for each in part], allow_unused=True)
-        averaged = iter(runtime.mean(gradients))
-        for name, part in parts.items():
-            runtime.apply(optimizers[name], [next(averaged) for _ in part])
 
 
 def recipe() -> ExperimentConfig:

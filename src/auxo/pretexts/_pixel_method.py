@@ -24,18 +24,20 @@ from auxo.interfaces import (
 from auxo.layers.decoders import DecoderConfig, PixelNetwork, list_unread, measure_maps
 from auxo.layers.decoders.unet import UNet
 from auxo.layers.heads import pixel_head
+from auxo.pretexts._collapse import collapse_metrics
 from auxo.pretexts.labellers import LabellerConfig, LabelTools
 from auxo.pretexts.labellers.patch_energy import PatchEnergy
 from auxo.pretexts.pixels import AbstractPixelObjective, PixelObjectiveConfig, shrink_labels
 from auxo.pretexts.pixels.contrast import Contrast
 from auxo.runtime import Runtime
 from auxo.tasks import Segmentation, choose_colours
-from auxo.types import Batch, Images
+from auxo.types import Batch, Images, Metrics
 
 _LABELS = "pixel_labels"
 _SHOWN_IMAGES, _SHOWN_LABELS = "shown_images", "shown_labels"
 _NUM_SHOWN = 8
 _GREY = (128, 128, 128)
+_MEASURED = 128  # rows of a step: the eigenvalues of all, 256 x 256 numbers, took a tenth of a step of conv4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,6 +147,13 @@ class AbstractPixelMethod(AbstractMethod):
         )
         return answer
 
+    def measure_objective(self, answer: PretextLoss) -> Metrics:
+        """Return the objective, and the collapse metrics of at most 128 of the embeddings, spread over the batch."""
+        rows = answer.embeddings
+        if rows is not None:
+            rows = rows[:: -(-len(rows) // _MEASURED)]
+        return {"pixel_loss": answer.loss.detach(), **collapse_metrics(rows)}
+
     def exhibits(self, images: Mapping[str, AbstractImageReader]) -> Sequence[Exhibit]:
         """Return a few images, and below each its auxiliary labels in colours."""
         del images
@@ -166,10 +175,9 @@ class AbstractPixelMethod(AbstractMethod):
         """Refuse labels from which the objective cannot learn at the resolution of the features."""
         if self.objective is None:
             return
-        with torch.no_grad():  # a copy, whose batch norm may see a blank image
-            features = self._copy_network().eval()(torch.zeros(1, *self.task.image_shape)).features
+        size = self._copy_network().measure_features(self.task.image_shape)
         try:
-            self.objective.check_labels(shrink_labels(labels, (features.shape[2], features.shape[3])))
+            self.objective.check_labels(shrink_labels(labels, size))
         except OptionError as error:
             raise error.under("method", "objective") from error
 

@@ -107,12 +107,12 @@ def camvid() -> ExperimentConfig:
         epochs=10,
         batch_size=8,
     )
-    return _run_streets(pretraining, _build_street_tuning(_INHERITED))
+    return _run_streets(pretraining, _build_street_tuning())
 
 
 def camvid_none() -> ExperimentConfig:
     """Return the control of :func:`camvid`: fine-tuning from ImageNet's weights alone."""
-    return _run_streets(_build_street_tuning(_INHERITED))
+    return _run_streets(_build_street_tuning())
 
 
 def _build_pretraining(labeller: LabellerConfig, objective: PixelObjectiveConfig) -> StageConfig:
@@ -127,9 +127,9 @@ def _build_fine_tuning(*, backbone_rate: float = _INHERITED, decoder_rate: float
     return StageConfig(name="fine-tune", method=method, epochs=_FINE_EPOCHS, batch_size=8)
 
 
-def _build_street_tuning(inherited: float) -> StageConfig:
+def _build_street_tuning() -> StageConfig:
     """Return the stage that learns the classes of CamVid; the decoder alone has random weights without an earlier."""
-    method = Segmenter.Config(optimizer=_FINE_RATES, backbone_rate=inherited)
+    method = Segmenter.Config(optimizer=_FINE_RATES, backbone_rate=_INHERITED)
     return StageConfig(name="fine-tune", method=method, epochs=60, batch_size=8)
 
 

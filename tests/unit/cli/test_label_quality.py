@@ -6,9 +6,11 @@ import shutil
 
 import pytest
 
-from auxo.cli.label_quality import _read_words
+from auxo.cli.label_quality import _read_rule, _read_words
 from auxo.pretexts.labellers.encoder import Encoder
 from auxo.pretexts.labellers.patch_energy import PatchEnergy
+from auxo.runs.model import splits_of
+from auxo.runtime import open_runtime
 
 DATA = ("--data.scenario", "textured_scenes", "--data.num-train", "16", "--data.image-size", "32", "--device", "cpu")
 SMALL = (*DATA, "--data.num-labelled", "8", "--runtime.threads", "1")
@@ -68,6 +70,14 @@ def test_label_quality__of_a_run__judges_the_labels_that_it_has_stored(auxo, lab
     assert found["num_labels"] <= 12
     assert found["cross_quality"] > 0.3
     assert "has stored, judged on its 8 training images with masks" in record["notes"][0]
+
+
+def test_label_quality__of_a_run__draws_pixels_at_the_size_of_its_features(labelled_run):
+    asked = _read_words([str(labelled_run)])
+    with open_runtime(asked.config.runtime) as runtime:
+        rule = _read_rule(asked, splits_of(asked.config), runtime)
+    assert rule.size == (16, 16)  # of images of 32 x 32
+    assert rule.batch_size == asked.config.stages[0].batch_size
 
 
 def test_read_words__options_of_labellers_and_of_the_recipe__go_where_they_belong():

@@ -11,10 +11,11 @@ from auxo.data.splits import TrainSplit, UnlabelledSplit
 from auxo.data.textures import TEXTURES, draw_scenes
 from auxo.errors import ConfigError, OptionError
 from auxo.evaluation.images import ImageReader
-from auxo.interfaces import ImageExhibit, StageStart, TrainState, View
+from auxo.interfaces import ImageExhibit, PretextLoss, StageStart, TrainState, View
 from auxo.methods.pixel_contrast import PixelContrast
 from auxo.methods.segmenter import Segmenter
 from auxo.optimizers import OptimizerConfig
+from auxo.pretexts import embedding_std
 from auxo.pretexts._pixel_method import colour_labels
 from auxo.pretexts.labellers.image_id import ImageId
 from auxo.pretexts.labellers.oracle import Oracle
@@ -116,6 +117,18 @@ def test_update__one_step__is_a_gradient_step_on_the_objective_of_the_decoders_f
     assert metrics["pixel_loss"].item() == pytest.approx(expected.item(), abs=1e-6)
     for (name, value), gradient in zip(method.named_parameters(), gradients, strict=True):
         torch.testing.assert_close(value.detach(), before[name] - 0.1 * gradient, atol=1e-5, rtol=1e-4)
+
+
+def test_measure_objective__many_embeddings__are_measured_by_a_few_of_the_whole_batch():
+    method, _ = make(PixelContrast.Config(objective=QUICK))
+    rows = torch.eye(2).repeat_interleave(500, 0)
+    found = method.measure_objective(PretextLoss(torch.tensor(2.0), rows))
+    assert found["pixel_loss"] == 2
+    assert found["embedding_std"].item() == pytest.approx(embedding_std(rows).item(), abs=0.01)
+    assert found["effective_rank"].item() == pytest.approx(1, abs=1e-4)
+    spread = method.measure_objective(PretextLoss(torch.tensor(2.0), torch.eye(500)))
+    assert 100 < spread["effective_rank"] < 128
+    assert [*method.measure_objective(PretextLoss(torch.tensor(2.0)))] == ["pixel_loss"]
 
 
 def test_predict__no_head__is_refused():

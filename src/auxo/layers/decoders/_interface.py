@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from auxo.errors import ConfigError
+from auxo.layers.modes import evaluation_mode
 from auxo.options import FamilyOptions
 
 
@@ -78,11 +79,8 @@ def measure_maps(backbone: nn.Module, image_shape: tuple[int, int, int]) -> dict
         ConfigError: it has no maps, or one that does not lie over the whole image.
     """
     _, height, width = image_shape
-    modes = [(module, module.training) for module in backbone.modules()]
-    with torch.no_grad():
-        maps: Mapping[str, Tensor] = backbone.eval()(torch.zeros(1, *image_shape)).maps
-    for module, was_training in modes:
-        module.training = was_training
+    with evaluation_mode(backbone), torch.no_grad():
+        maps: Mapping[str, Tensor] = backbone(torch.zeros(1, *image_shape)).maps
     kind, fix = type(backbone).__name__, "choose another --backbone.name, such as conv4 or resnet18"
     if not maps:
         raise ConfigError("a backbone that gives maps, to predict pixels from", f"{kind} without any", fix)
@@ -105,13 +103,10 @@ def list_unread(backbone: nn.Module, decoder: AbstractDecoder, image_shape: tupl
         decoder: built for its maps.
         image_shape: channels, height and width of the images.
     """
-    modes = [(module, module.training) for part in (backbone, decoder) for module in part.modules()]
     names, weights = zip(*((n, p) for n, p in backbone.named_parameters() if p.requires_grad), strict=True)
-    with torch.enable_grad():
-        features: Tensor = decoder.eval()(backbone.eval()(weights[0].new_zeros(1, *image_shape)).maps)
+    with evaluation_mode(backbone), evaluation_mode(decoder), torch.enable_grad():
+        features: Tensor = decoder(backbone(weights[0].new_zeros(1, *image_shape)).maps)
         gradients = torch.autograd.grad(features.sum(), weights, allow_unused=True)
-    for module, was_training in modes:
-        module.training = was_training
     return [name for name, gradient in zip(names, gradients, strict=True) if gradient is None]
 
 

@@ -2,10 +2,12 @@
 
 from typing import NamedTuple
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from auxo.layers.decoders._interface import AbstractDecoder
+from auxo.layers.modes import evaluation_mode
 
 
 class PixelOutputs(NamedTuple):
@@ -37,3 +39,13 @@ class PixelNetwork(nn.Module):
         """Return features and logits of normalised images, at the decoder's resolution."""
         features: Tensor = self.decoder(self.backbone(images).maps)
         return PixelOutputs(features, self.classifier(features))
+
+    def measure_features(self, image_shape: tuple[int, int, int]) -> tuple[int, int]:
+        """Return the rows and columns of the features of images: one pass of a blank one, which moves no statistics.
+
+        Args:
+            image_shape: channels, height and width of the images.
+        """
+        with evaluation_mode(self), torch.no_grad():
+            _, _, rows, columns = self(next(self.parameters()).new_zeros(1, *image_shape)).features.shape
+        return rows, columns

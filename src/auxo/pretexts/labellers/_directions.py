@@ -14,9 +14,9 @@ from auxo.pretexts.labellers._clusters import cluster_directions
 from auxo.pretexts.labellers._interface import IGNORED, LabelSource
 from auxo.types import Batch
 
-_ROWS = 50_000
-_NUMBERS = 2**24
-_PIXELS = 2**18
+_ROWS = 50_000  # places that clusters are learned from, about
+_NUMBERS = 2**24  # of those places together: 64 MiB
+_PIXELS = 2**18  # of images that are looked at together: 64 images of 64 x 64
 
 
 class Directions(NamedTuple):
@@ -48,6 +48,7 @@ def learn_directions(
     restarts: int,
     components: int,
     generator: torch.Generator,
+    enlarged: float = 1.0,
 ) -> Directions:
     """Return clusters of places drawn at random from the maps of all images.
 
@@ -59,6 +60,7 @@ def learn_directions(
         restarts: of k-means.
         components: principal ones that are kept, not scaled; 0, or as many as there are channels, keeps all.
         generator: decides everything.
+        enlarged: see :func:`split_batch`.
 
     Raises:
         DataError: the places are too much alike for so many clusters.
@@ -72,7 +74,9 @@ def learn_directions(
         places = (draws[batch.indices.cpu()] * maps.shape[2]).long().to(maps.device)
         return maps.transpose(1, 2).take_along_dim(places[:, :, None], 1)
 
-    rows = images.read(lambda batch: torch.cat([draw_rows(part) for part in split_batch(batch)])).flatten(0, 1)
+    rows = images.read(
+        lambda batch: torch.cat([draw_rows(part) for part in split_batch(batch, enlarged=enlarged)])
+    ).flatten(0, 1)
     projection = _find_components(rows, components) if 0 < components < dim else None
     if projection is not None:
         rows = rows @ projection.T
@@ -117,9 +121,9 @@ def split_batch(batch: Batch, *, enlarged: float = 1.0) -> Iterator[Batch]:
 
     Args:
         batch: with indices; targets are left out.
-        enlarged: by how much height and width of the images are before they are looked at.
+        enlarged: by how much height and width of the images are before they are looked at; below 1 counts as 1.
     """
-    count = max(1, int(_PIXELS / (batch.images[0, 0].numel() * enlarged**2)))
+    count = max(1, int(_PIXELS / (batch.images[0, 0].numel() * max(enlarged, 1.0) ** 2)))
     for images, indices in zip(batch.images.split(count), batch.indices.split(count), strict=True):
         yield Batch(images, {}, indices, normalisation=batch.normalisation)
 

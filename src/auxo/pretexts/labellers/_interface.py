@@ -87,6 +87,9 @@ class LabellerConfig(FamilyOptions):
     is_costly: ClassVar[bool] = True
     """Whether labels are worth keeping in the folder of ``--cache``."""
 
+    learns_masks: ClassVar[bool] = False
+    """Whether labels follow from the masks of labelled images, which then cannot judge them."""
+
     @abstractmethod
     def num_labels(self, num_classes: int) -> int | None:
         """Return how many labels there are; ``None`` where that depends on the images.

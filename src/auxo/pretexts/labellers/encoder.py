@@ -1,6 +1,5 @@
 """Clusters of an encoder's maps: the backbone as the stage begins, another run's, or one with published weights."""
 
-from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -12,6 +11,7 @@ from torch import Tensor
 from auxo.errors import OptionError
 from auxo.interfaces import AbstractBackbone
 from auxo.layers.convolutions import enlarge_maps
+from auxo.layers.modes import evaluation_mode
 from auxo.options import Range
 from auxo.pretexts.labellers._directions import (
     Directions,
@@ -98,8 +98,9 @@ class Encoder(AbstractPixelLabeller):
             layer = _choose_layer(network, _enlarge_images(blank, self.scale), source.size, self.layer)
             directions = learn_directions(
                 source,
-                lambda batch: _read_map(network, batch, layer, self.scale),
+                lambda batch: _read_map(network, _enlarge_images(batch.images, self.scale), layer),
                 dim=network.map_channels[layer],
+                enlarged=self.scale,
                 num_clusters=self.num_labels(source.num_classes),
                 restarts=self.restarts,
                 components=self.components,
@@ -115,16 +116,16 @@ class Encoder(AbstractPixelLabeller):
 
     def label(self, batch: Batch) -> Int[Tensor, "n height width"]:
         """Return the nearest cluster of every pixel."""
-        parts = split_batch(batch, enlarged=max(self._scale, 1.0))
-        return torch.cat([self._label_part(part) for part in parts])
+        return torch.cat([self._label_part(part) for part in split_batch(batch, enlarged=self._scale)])
 
     def _label_part(self, batch: Batch) -> Int[Tensor, "n height width"]:
         """Return the labels of a few images."""
         height, width = batch.images.shape[2:]
-        rows, columns = _enlarge_images(batch.images, self._scale).shape[2:]
+        images = _enlarge_images(batch.images, self._scale)
+        rows, columns = images.shape[2:]
         covered = self._network.map_size(self._layer, height=rows, width=columns)
         pixels = (max(1, round(height * covered[0] / rows)), max(1, round(width * covered[1] / columns)))
-        similarities = self._directions.compare(_read_map(self._network, batch, self._layer, self._scale))
+        similarities = self._directions.compare(_read_map(self._network, images, self._layer))
         return choose_nearest(enlarge_similarities(similarities, (height, width), covered=pixels), margin=self._margin)
 
 
@@ -134,9 +135,9 @@ def _enlarge_images(images: Images, scale: float) -> Float[Tensor, "batch channe
     return images if (height, width) == images.shape[2:] else enlarge_maps(images, (height, width))
 
 
-def _read_map(network: AbstractBackbone, batch: Batch, layer: str, scale: float) -> Float[Tensor, "n dim rows columns"]:
+def _read_map(network: AbstractBackbone, images: Images, layer: str) -> Float[Tensor, "n dim rows columns"]:
     """Return a map of a few images, float32."""
-    found: Tensor = network(_enlarge_images(batch.images, scale)).maps[layer]
+    found: Tensor = network(images).maps[layer]
     return found.float()
 
 
@@ -149,8 +150,8 @@ def _choose_layer(network: AbstractBackbone, blank: Images, size: tuple[int, ...
         raise OptionError("layer", f"of a map of the encoder, {', '.join(names) or 'which needs some'}", got, fix)
     if layer:
         return layer
-    with torch.no_grad():  # in a copy, whose running statistics and mode are nobody's
-        maps = deepcopy(network).eval()(blank).maps
+    with evaluation_mode(network), torch.no_grad():
+        maps = network(blank).maps
     fine = [
         name
         for name in names

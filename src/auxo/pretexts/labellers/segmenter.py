@@ -53,6 +53,8 @@ class Segmenter(AbstractPixelLabeller):
     class Config(LabellerConfig):
         """Options of a network that learns from few masks."""
 
+        learns_masks = True
+
         steps: Annotated[int, Range(low=1)] = 300
         """Steps of its training."""
         lr: Annotated[float, Range(above=0)] = 3e-3

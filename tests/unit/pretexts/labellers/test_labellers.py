@@ -65,6 +65,7 @@ def test_labeller__under_one_seed__labels_alike_and_leaves_the_method_as_it_was(
 @pytest.mark.parametrize("name", NAMES)
 def test_labeller__masks_that_are_others__matter_to_those_alone_that_read_them(name, make_stage, made, masks):
     other = make_stage(masks=masks.flip(2))
+    assert config_of(name).learns_masks == (name in LEARNS_MASKS)
     are_equal = torch.equal(made[name], other.make(config_of(name)))
     assert are_equal == (name not in LEARNS_MASKS | {"oracle"})
 
