@@ -72,7 +72,7 @@ class DataConfig(Options):
     image_size: Annotated[int | None, Range(low=MIN_PIXELS, high=4096)] = None
     """Side in pixels that images are resized (short side) and centre-cropped to, and their masks with them (nearest);
     default as they are."""
-    image_width: Annotated[int | None, Range(low=MIN_PIXELS)] = None
+    image_width: Annotated[int | None, Range(low=MIN_PIXELS, high=4096)] = None
     """Width in pixels, where images are not to be square; image_size is then their height. Images of your own and of
     camvid are scaled until they cover that, and cropped around the centre."""
     image_column: str = "image"

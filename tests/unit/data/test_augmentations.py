@@ -50,7 +50,7 @@ def draws(seed=0, **kwargs):
 
 
 @pytest.mark.parametrize("number", range(len(OPERATIONS)), ids=NAMES)
-def test_operation__pictures__is_that_of_pillow(number):
+def test_operation__images__is_that_of_pillow(number):
     operation = OPERATIONS[number]
     images = pictures(24)
     strength = torch.linspace(0.01, 0.99, 24, dtype=torch.float64)

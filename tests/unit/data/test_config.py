@@ -20,6 +20,7 @@ from auxo.errors import ConfigError
         ({"meta_fraction": float("nan")}, r"meta-fraction in \[0, 1\)"),
         ({"val_fraction": 0.5, "test_fraction": 0.5}, "val-fraction \\+ test-fraction < 1"),
         ({"image_size": 7}, r"image-size in \[8, 4096\]"),
+        ({"train": "a", "image_size": 64, "image_width": 5000}, r"image-width in \[8, 4096\]"),
         ({"image_width": 120}, "data.image_width with data.image_size, got data.image_width 120 alone"),
         (
             {"image_size": 28, "image_width": 32},

@@ -141,7 +141,7 @@ def test_pixelate__odd_share__keeps_the_mean(generator: torch.Generator) -> None
     assert boxes.mean().item() == pytest.approx(images.mean().item(), abs=0.02)
 
 
-def test_jpeg_compression__smooth_picture__is_kept_and_noise_is_not(generator: torch.Generator) -> None:
+def test_jpeg_compression__smooth_image__is_kept_and_noise_is_not(generator: torch.Generator) -> None:
     ramp = torch.linspace(0.2, 0.8, 32).expand(1, 3, 32, 32)
     assert (formulas.jpeg_compression(ramp, generator, 90.0) - ramp).abs().max() < 0.03
     noise = torch.rand(1, 3, 32, 32, generator=generator)

@@ -69,7 +69,7 @@ def test_decode_image__truncated__names_the_file(file_format: str) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"hello, this is text", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"])
-def test_decode_image__no_picture__names_the_file(content: bytes) -> None:
+def test_decode_image__no_image__names_the_file(content: bytes) -> None:
     with pytest.raises(DataError, match=rf"expected an image .* got {len(content)} bytes of something else in notes"):
         decode_image(content, where="notes", image_size=None)
 

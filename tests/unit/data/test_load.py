@@ -129,9 +129,7 @@ def test_load_splits__other_image_size__tells_the_option(tmp_path: Path, photos:
     assert splits.image_shape == splits.ood[0].source.image_shape == (3, 20, 20)
 
 
-def test_load_splits__same_picture_twice__is_refused_or_dropped(
-    tmp_path: Path, photos: str, write_folder: Write
-) -> None:
+def test_load_splits__same_image_twice__is_refused_or_dropped(tmp_path: Path, photos: str, write_folder: Write) -> None:
     copies = str(write_folder(oriented_shapes(100, size=16, seed=0).subset(torch.arange(8), "x"), tmp_path / "copies"))
     config = DataConfig(train=photos, ood=(copies,), val_fraction=0.2, test_fraction=0.2)
     with pytest.raises(DataError, match=r"no image in two splits.*remove the copies, or pass --data\.on-overlap drop"):

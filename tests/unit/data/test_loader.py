@@ -128,7 +128,7 @@ def test_in_memory__of_files__gives_the_same_batches(streaming_files: StreamingS
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_loader__damaged_picture__is_the_data_error_it_was(
+def test_loader__damaged_image__is_the_data_error_it_was(
     tmp_path: Path, streaming_files: StreamingSource, workers: int
 ) -> None:
     Path(streaming_files.describe(20)).write_bytes(b"no image")

@@ -131,7 +131,7 @@ def test_load_splits__without_the_options__has_no_unlabelled_split_and_the_same_
     assert list(splits.digests()) == ["train", "val"]
 
 
-def test_digests__other_unlabelled_pictures__differ(photos: str) -> None:
+def test_digests__other_unlabelled_images__differ(photos: str) -> None:
     ours = load_splits(DataConfig(train=photos, num_labelled=8), seed=0)
     fewer = ours.unlabelled.source.subset(torch.arange(10), "fewer")
     theirs = replace(ours, unlabelled=UnlabelledSplit(fewer))
@@ -140,7 +140,7 @@ def test_digests__other_unlabelled_pictures__differ(photos: str) -> None:
 
 
 @pytest.mark.parametrize("storage", ["memory", "stream"])
-def test_load_splits__own_pictures__are_read_whatever_their_folders(
+def test_load_splits__own_images__are_read_whatever_their_folders(
     tmp_path: Path, photos: str, png: Callable[..., bytes], storage: str
 ) -> None:
     root = tmp_path / "more"
@@ -160,7 +160,7 @@ def test_load_splits__own_pictures__are_read_whatever_their_folders(
     assert len(splits.train.source) == 80
 
 
-def test_load_splits__scenario_with_own_pictures__has_both(tmp_path: Path, png: Callable[..., bytes]) -> None:
+def test_load_splits__scenario_with_own_images__has_both(tmp_path: Path, png: Callable[..., bytes]) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "a.png").write_bytes(png(size=(28, 28)))
     config = DataConfig(num_train=100, unlabelled=str(tmp_path / "mine"), num_labelled=20)  # the latter is ignored
@@ -194,7 +194,7 @@ def test_read_unlabelled__other_file_or_nothing__is_named(tmp_path: Path, name: 
         read_unlabelled(str(tmp_path), DataConfig())
 
 
-def test_load_splits__own_pictures_of_another_size__are_refused(
+def test_load_splits__own_images_of_another_size__are_refused(
     tmp_path: Path, photos: str, png: Callable[..., bytes]
 ) -> None:
     (tmp_path / "mine").mkdir()
@@ -215,7 +215,7 @@ def test_source__labels_without_classes__are_refused() -> None:
         InMemorySource("x", images, {"label": Column(torch.tensor([-1, 0, -1, -1]), ())})
 
 
-def test_check_disjoint__unlabelled_and_train__may_share_pictures() -> None:
+def test_check_disjoint__unlabelled_and_train__may_share_images() -> None:
     splits = hide_targets(make_splits(), 8, seed=0)
     assert check_disjoint(splits) == splits
 

@@ -131,7 +131,7 @@ def test_in_memory__wrong_number_of_origins__is_refused() -> None:
         InMemorySource("x", torch.zeros(2, 3, 8, 8, dtype=torch.uint8), origins=["a"])
 
 
-def test_streaming__sizes_differ__names_both_pictures_and_the_option(png: Callable[..., bytes]) -> None:
+def test_streaming__sizes_differ__names_both_images_and_the_option(png: Callable[..., bytes]) -> None:
     source = StreamingSource("x", Encoded([png(), png(size=(9, 10))]), {"label": Column(torch.tensor([0, 1]), NAMES)})
     with pytest.raises(DataError, match=r"12x10 in item 0 and 9x10 in item 1: pass --data\.image-size N"):
         source.fetch(torch.tensor([0, 1]))
@@ -143,7 +143,7 @@ def test_streaming__image_size__resizes_all(png: Callable[..., bytes]) -> None:
     assert source.fetch(torch.tensor([1, 0])).shape == (2, 3, 8, 8)
 
 
-def test_streaming__damaged_later_picture__is_named_when_fetched(png: Callable[..., bytes]) -> None:
+def test_streaming__damaged_later_image__is_named_when_fetched(png: Callable[..., bytes]) -> None:
     source = StreamingSource("x", Encoded([png(), png()[:40]]), {"label": Column(torch.tensor([0, 1]), NAMES)})
     assert source.fetch(torch.tensor([0])).shape == (1, 3, 10, 12)
     with pytest.raises(DataError, match="item 1"):
@@ -167,7 +167,7 @@ def test_streaming__label_out_of_range__names_the_row(png: Callable[..., bytes])
         StreamingSource("x", Encoded([png()] * 2), {"label": Column(torch.tensor([0, 2]), NAMES)})
 
 
-def test_streaming__subset_and_pickle__keep_pictures_and_origins(png: Callable[..., bytes]) -> None:
+def test_streaming__subset_and_pickle__keep_images_and_origins(png: Callable[..., bytes]) -> None:
     contents = [png(np.full((8, 8, 3), i, dtype=np.uint8)) for i in range(6)]
     source = StreamingSource("x", Encoded(contents), {"label": Column(torch.tensor([0, 1] * 3), NAMES)})
     part = pickle.loads(pickle.dumps(source.subset(torch.tensor([5, 1, 3]), "part")))

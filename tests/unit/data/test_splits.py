@@ -230,7 +230,7 @@ def test_check_disjoint__memory_and_streaming__are_compared_by_pixels(
         check_disjoint(splits)
 
 
-def test_digests__same_pictures__are_equal_and_do_not_depend_on_what_decides_nothing(shapes: InMemorySource) -> None:
+def test_digests__same_images__are_equal_and_do_not_depend_on_what_decides_nothing(shapes: InMemorySource) -> None:
     splits = make_splits(shapes)
     assert list(splits.digests()) == ["train", "meta", "val"]
     assert make_splits(shapes, test=(6, 13), ood=()).digests() == splits.digests()
@@ -239,7 +239,7 @@ def test_digests__same_pictures__are_equal_and_do_not_depend_on_what_decides_not
 @pytest.mark.parametrize(
     ("role", "places"), [("train", (0, 1, 2, 13)), ("train", (1, 0, 2, 3)), ("val", (4,)), ("meta", (8, 9, 13))]
 )
-def test_digests__other_pictures_in_a_split__differ_there_only(
+def test_digests__other_images_in_a_split__differ_there_only(
     shapes: InMemorySource, role: str, places: tuple[int, ...]
 ) -> None:
     ours, theirs = make_splits(shapes).digests(), make_splits(shapes, **{role: places}).digests()

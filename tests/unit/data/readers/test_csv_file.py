@@ -20,7 +20,7 @@ def rows(tmp_path: Path, shapes: InMemorySource, write_folder: Callable[..., Pat
     return [["path", "label"], *([str(file.relative_to(tmp_path)), file.parent.name] for file in files)]
 
 
-def test_read_csv__names__are_sorted_and_pictures_in_order(
+def test_read_csv__names__are_sorted_and_images_in_order(
     tmp_path: Path, shapes: InMemorySource, rows: Rows, write_csv: Callable[..., Path]
 ) -> None:
     source = read_source(str(write_csv(rows, tmp_path / "set.csv")), DataConfig())
@@ -73,7 +73,7 @@ def test_read_csv__missing_column__lists_those_there(
         read_source(str(write_csv(rows, tmp_path / "set.csv")), DataConfig())
 
 
-def test_read_csv__missing_picture__names_the_line(tmp_path: Path, rows: Rows, write_csv: Callable[..., Path]) -> None:
+def test_read_csv__missing_image__names_the_line(tmp_path: Path, rows: Rows, write_csv: Callable[..., Path]) -> None:
     rows[5][0] = "photos/none.png"
     with pytest.raises(DataError, match=r"'photos/none\.png' in line 6 of .*set\.csv"):
         read_source(str(write_csv(rows, tmp_path / "set.csv")), DataConfig())

@@ -60,7 +60,7 @@ def test_read_folder__one_class__is_refused_for_training_only(tmp_path: Path, pn
     assert len(read_source(str(tmp_path), DataConfig(), vocabulary={"label": ("cat", "dog")})) == 1
 
 
-def test_read_folder__picture_beside_the_class_folders__is_named(root: Path, png: Callable[..., bytes]) -> None:
+def test_read_folder__image_beside_the_class_folders__is_named(root: Path, png: Callable[..., bytes]) -> None:
     (root / "stray.JPG").write_bytes(png())
     with pytest.raises(DataError, match=r"stray\.JPG beside the class folders"):
         read_source(str(root), DataConfig())
@@ -185,7 +185,7 @@ def test_read_folder__two_rows_of_an_image__names_both(
         read_source(str(root), DataConfig(columns=("site",)))
 
 
-def test_read_folder__labels_csv_in_a_class__is_no_picture(root: Path) -> None:
+def test_read_folder__labels_csv_in_a_class__is_no_image(root: Path) -> None:
     (root / "tee" / "labels.csv").write_text("x")
     with pytest.raises(DataError, match=r"only images in a class folder, got .*labels\.csv"):
         read_source(str(root), DataConfig())

@@ -85,7 +85,7 @@ def test_read_parquet__damaged_file__is_one_line(
     assert capfd.readouterr() == ("", "")
 
 
-def test_read_parquet__damaged_picture__names_the_row(
+def test_read_parquet__damaged_image__names_the_row(
     tmp_path: Path, shapes: InMemorySource, make_dataset: MakeDataset
 ) -> None:
     rows = make_dataset(shapes).cast_column("image", datasets.Image(decode=False))[:]
@@ -277,7 +277,7 @@ def test_read_hub__saved_splits__are_chosen_by_name(
         read_source(f"hf://{tmp_path}/two:val", DataConfig())
 
 
-def test_read_hub__picture_folder__is_loaded(
+def test_read_hub__image_folder__is_loaded(
     tmp_path: Path, shapes: InMemorySource, write_folder: Callable[..., Path]
 ) -> None:
     write_folder(shapes, tmp_path / "photos" / "train")
