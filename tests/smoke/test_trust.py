@@ -1,4 +1,4 @@
-"""The sentences of docs/trust.md, one by one."""
+"""What docs/trust.md says, sentence by sentence, but for what it names as not tested here."""
 
 import csv
 import json
@@ -159,8 +159,7 @@ def test_csv__number_or_plain_text__stays(value):
 
 
 def test_predict__image_called_like_a_formula__is_no_formula(auxo, place, monkeypatch):
-    picture = next(place.shapes.rglob("*.png"))
-    shutil.copy(picture, place.root / "=cmd.png")
+    shutil.copy(next(place.shapes.rglob("*.png")), place.root / "=cmd.png")
     monkeypatch.chdir(place.root)
     assert auxo("predict", place.run, "=cmd.png", "--out", "out.csv").code == 0
     rows = list(csv.reader((place.root / "out.csv").read_text().splitlines()))

@@ -50,9 +50,7 @@ write a table with intervals of their differences. SCENARIO is a name of auxo li
 them."""
 
 _SHARED = re.compile(r"--(task|data|backbone|training|runtime)\.|--device(=|$)")
-
-
-_MOST_SEEDS = 10_000
+_MOST_SEEDS = 10_000  # of one range: a slip of the keyboard such as 0-99999999 would fill the memory
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -97,7 +97,7 @@ def _describe_machine(error: OSError | MemoryError | RuntimeError) -> AuxoError:
 
 def _report_error(error: AuxoError) -> int:
     """Print an error on one line and return its exit code."""
-    rank = os.environ.get("RANK", "0")
+    rank = os.environ.get("RANK", "0")  # may be anything: an error of its own says so
     speaker = f"auxo (process {rank})" if rank.isdecimal() and int(rank) else "auxo"
     say(f"{speaker}: {' '.join(str(error).split())}", is_error=True)
     return error.exit_code
@@ -123,6 +123,7 @@ def _run_command(words: list[str]) -> int:
         if name in READ_A_RUN or (name == "predict" and not place.exists()):  # predict takes exports, too
             require_run(place)
     command = importlib.import_module(f"auxo.cli.{name.replace('-', '_')}")
+    # Leave holds for all that a command reads, so it is asked for here and not by each reader.
     if name not in READ_A_RUN or "--hub" in words:
         return command.run(words[1:]) or 0
     with importlib.import_module("auxo.data.hub").asking_hub(is_asked=False):  # the run may be a stranger's

@@ -81,12 +81,12 @@ class TerminalObserver(QuietObserver):
 
     def noted(self, note: str) -> None:
         """Print a note on the data above the bar."""
-        self._progress.console.print(escape_controls(f"note: {note}"), markup=False, highlight=False, soft_wrap=True)
+        self._print_line(f"note: {note}")
 
     def stage_started(self, stage: str, *, step: int, num_steps: int) -> None:
         """Begin a bar, below the headline if it is the first."""
         if self._headline:
-            self._progress.console.print(escape_controls(self._headline), markup=False, highlight=False, soft_wrap=True)
+            self._print_line(self._headline)
             self._headline = ""
         self._task = self._progress.add_task(stage, total=num_steps, completed=step, note="")
 
@@ -104,13 +104,15 @@ class TerminalObserver(QuietObserver):
 
     def evaluated(self, epoch: int, rows: list[EvaluationRow]) -> None:
         """Print a line above the bar."""
-        self._progress.console.print(
-            escape_controls(f"epoch {epoch}: {_summarise_metrics(self._losses, rows)}"), markup=False, highlight=False
-        )
+        self._print_line(f"epoch {epoch}: {_summarise_metrics(self._losses, rows)}")
 
     def close(self) -> None:
         """Leave the terminal as it was."""
         self._progress.stop()
+
+    def _print_line(self, text: str) -> None:
+        """Print a line above the bar; names in it may be anybody's."""
+        self._progress.console.print(escape_controls(text), markup=False, highlight=False, soft_wrap=True)
 
 
 def make_observer(*, is_main: bool, headline: str = "") -> QuietObserver:

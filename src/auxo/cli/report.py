@@ -11,19 +11,18 @@ import tyro
 from tyro.conf import Positional
 
 from auxo.cli.changes import read_options
+from auxo.cli.options import ModelOptions
 from auxo.cli.train import read_run_config
 from auxo.cli.words import say
 from auxo.errors import ConfigError
 from auxo.explain import ExplainConfig
 from auxo.files import prepare_place, write_atomically
-from auxo.options import Options as CheckedOptions
-from auxo.options import Range
 from auxo.reporting import Judgement, RunRecord, build_page, judge, read_run_record, render_page, run_names
 from auxo.runtime import RuntimeConfig, open_runtime
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options(CheckedOptions):
+class Options:
     """Options of ``auxo report``."""
 
     runs: Annotated[Positional[tuple[str, ...]], tyro.conf.arg(metavar="RUN [RUN ...]")]
@@ -34,14 +33,8 @@ class Options(CheckedOptions):
     """What Grad-CAM and t-SNE show."""
     out: str | None = None
     """File for the page; default report.html in the run directory, or of several runs in the folder that holds them."""
-    device: str = "auto"
-    """"auto", "cpu", "cuda", "cuda:1" or "mps"."""
-    batch_size: Annotated[int, Range(low=1, high=65536)] = 250
-    """Images per forward pass, >= 1."""
-    code: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
-    """Python file of what is outside auxo that the runs may import; repeat it for several."""
-    hub: bool = False
-    """Contact the Hugging Face hub for sets that the runs name and this machine does not have."""
+    use: Annotated[ModelOptions, tyro.conf.arg(name="")] = field(default_factory=ModelOptions)
+    """How the models are loaded and run."""
 
 
 def run(words: Sequence[str]) -> None:
@@ -52,14 +45,14 @@ def run(words: Sequence[str]) -> None:
     folders = _check_folders(options.runs)
     out = _choose_file(options.out, folders)
     records = [
-        read_run_record(folder, read_run_config(folder, code=options.code), name=name)
+        read_run_record(folder, read_run_config(folder, code=options.use.code), name=name)
         for folder, name in zip(folders, run_names(folders), strict=True)
     ]
-    with open_runtime(RuntimeConfig(device=options.device, precision="float32")) as runtime:
+    with open_runtime(RuntimeConfig(device=options.use.device, precision="float32")) as runtime:
         judgements: list[Judgement] = []
         for number, record in enumerate(records, start=1):
             _show_progress(record, number, len(records))
-            judgements.append(judge(record, options.show, runtime=runtime, batch_size=options.batch_size))
+            judgements.append(judge(record, options.show, runtime=runtime, batch_size=options.use.batch_size))
         if runtime.is_main:
             page = render_page(build_page(records, judgements))
             write_atomically(out, page)

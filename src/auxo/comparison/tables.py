@@ -6,7 +6,7 @@ from statistics import fmean
 from auxo.comparison.measures import ShownMeasure
 from auxo.comparison.results import ELSEWHERE, Result
 from auxo.comparison.summary import Comparison
-from auxo.evaluation import Table
+from auxo.evaluation import Table, begin_sentence
 
 _APART = 0.1
 _MISSING = "-"
@@ -48,7 +48,7 @@ def difference_tables(comparison: Comparison) -> list[Table]:
         unit = " in points" if measure.unit == "%" else measure.in_unit
         side = "above" if measure.higher_is_better else "below"
         caption = (
-            f"{measure.title[0].upper()}{measure.title[1:]} less that of {comparison.baseline} under the same seed,"
+            f"{begin_sentence(measure.title)} less that of {comparison.baseline} under the same seed,"
             f"{unit or ' as it is'}; {measure.better}, so a difference {side} 0 is for the method: mean, and 95 % "
             "intervals of the mean by the bootstrap (BCa) and by Student's t for pairs. Of few seeds the bootstrap "
             "interval is too narrow. p: of the paired t-test, and corrected by Holm's method for the "
@@ -173,7 +173,7 @@ def _write_caption(comparison: Comparison, measure: ShownMeasure, splits: Sequen
     head = f"the head {heads.pop()}" if len(heads) == 1 else "the first head of each"
     counts = sorted({len(comparison.results_of(method)) for method in contents.methods})
     seeds = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-    title = f"{measure.title[0].upper()}{measure.title[1:]}{measure.in_unit} of {head} ({measure.better})"
+    title = f"{begin_sentence(measure.title)}{measure.in_unit} of {head} ({measure.better})"
     sentences = [f"{title}, mean ± sample standard deviation over seeds ({seeds})"]
     if measure.chances:
         ends = dict.fromkeys(map(measure.spell, (measure.chances[0], measure.chances[-1])))

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from auxo.estimation.estimate import Estimate, Estimation
-from auxo.evaluation import Table
+from auxo.evaluation import Table, begin_sentence
 
 _MARK = " *"
 
@@ -38,7 +38,7 @@ def _describe_table(estimation: Estimation) -> str:
     """Return what the numbers mean."""
     clean, config, name = estimation.table.measured[0], estimation.config, estimation.measure
     return (
-        f"{name[0].upper()}{name[1:]} to expect, %, of the head that predicts; on validation it is {clean:.1f}. "
+        f"{begin_sentence(name)} to expect, %, of the head that predicts; on validation it is {clean:.1f}. "
         "* is the one to use: smallest error. Error: root mean square in points on "
         f"{len(estimation.sets)} transformed copies of {estimation.num_images} validation images, each kind of "
         f"transformation left out of the fit in turn. Intervals of {100 * config.confidence:g} %: they hold it if the "

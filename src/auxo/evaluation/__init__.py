@@ -27,6 +27,7 @@ from auxo.evaluation.shift import (
 from auxo.evaluation.shift_curve import ShiftCurve, ShiftPoint, build_shift_table
 from auxo.evaluation.tables import (
     Table,
+    begin_sentence,
     build_table,
     escape_markup,
     measure_cell,
@@ -53,6 +54,7 @@ __all__ = [
     "Table",
     "TargetedFeatures",
     "adversarial_images",
+    "begin_sentence",
     "build_corruption_table",
     "build_shift_table",
     "build_table",

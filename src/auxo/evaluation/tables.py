@@ -151,6 +151,16 @@ def write_measure(measure: Measure) -> str:
     return f"{measure.shown:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
 
 
+def begin_sentence(text: str) -> str:
+    """Return a text with a capital letter in front, unless its first word has one already, as mIoU has.
+
+    Example:
+        >>> begin_sentence("pixel accuracy is"), begin_sentence("mIoU is")
+        ('Pixel accuracy is', 'mIoU is')
+    """
+    return text[:1].upper() + text[1:] if text.partition(" ")[0].islower() else text
+
+
 def describe_primary(row: EvaluationRow) -> str:
     """Return the primary measure of a row with its unit and, where less is better, that it is: how a caption begins.
 
@@ -159,9 +169,7 @@ def describe_primary(row: EvaluationRow) -> str:
         >>> describe_primary(EvaluationRow("test", "x", "task", 9, "error", {"error": Measure(1, unit="m")}))
         'Error in m'
     """
-    named = _list_measures([row], [row.primary])
-    is_word = named.split()[0].islower()  # names such as mIoU keep their letters
-    return named[0].upper() + named[1:] if is_word else named
+    return begin_sentence(_list_measures([row], [row.primary]))
 
 
 def _list_heads(rows: Sequence[EvaluationRow], kind: str) -> list[tuple[str, str]]:

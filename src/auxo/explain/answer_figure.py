@@ -31,6 +31,14 @@ def colour_pixels(pixels: UInt8[np.ndarray, "channels height width"]) -> UInt8[n
     return moved if moved.shape[-1] == 3 else moved[..., :1].repeat(3, axis=-1)
 
 
+def _list_panels(shown: ShownAnswer) -> list[tuple[str, np.ndarray]]:
+    """Return what is drawn of an image from left to right, colours or numbers in [0, 1], each below its head."""
+    truth, answer = lay_over(shown)
+    maps = (("doubt", shown.doubt), ("evidence", shown.evidence))
+    found = [(head, values) for head, values in maps if values is not None]
+    return [("image", colour_pixels(shown.pixels)), ("right", truth), ("answer", answer), *found]
+
+
 def draw_answers(
     answers: Sequence[ShownAnswer], legend: Mapping[str, tuple[int, int, int]], *, title: str, caption: str
 ) -> bytes:
@@ -45,12 +53,11 @@ def draw_answers(
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
 
-    heads = ["image", "right", "answer"]
-    heads += [name for name in ("doubt", "evidence") if all(getattr(shown, name) is not None for shown in answers)]
+    panels = [_list_panels(shown) for shown in answers]
     rows, columns = answers[0].truth.shape[:2]
     tall = _WIDTH * rows / columns
     margin = 1.0
-    width = max(margin + len(heads) * (_WIDTH + _GAP) + 0.3, 5.5)
+    width = max(margin + len(panels[0]) * (_WIDTH + _GAP) + 0.3, 5.5)
     titles, below = break_title(title, width - 0.2), caption.split("\n")
     per_line = max(1, int((width - 0.2) / 1.3))
     legend_lines = -(-len(legend) // per_line)
@@ -66,22 +73,16 @@ def draw_answers(
         return axes
 
     for row, shown in enumerate(answers):
-        for column, image in enumerate((colour_pixels(shown.pixels), *lay_over(shown))):
-            axes = place_axes(column, row)
-            axes.imshow(image, interpolation="nearest")
+        placed = [place_axes(column, row) for column in range(len(panels[row]))]
+        for axes, (name, image) in zip(placed, panels[row], strict=True):
+            axes.imshow(image, cmap="inferno", vmin=0, vmax=1, interpolation="nearest")  # the map is for numbers alone
             if row == 0:
-                axes.set_title(heads[column], fontsize=FONT_SIZE, pad=3)
-            if column == 0:
-                label = f"{shown.kind}\n{shown.said}"
-                axes.set_ylabel(label, fontsize=FONT_SIZE, rotation=0, ha="right", va="center", labelpad=6)
-        for column in range(3, len(heads)):
-            axes = place_axes(column, row)
-            axes.imshow(getattr(shown, heads[column]), cmap="inferno", vmin=0, vmax=1, interpolation="nearest")
-            if row == 0:
-                axes.set_title(heads[column], fontsize=FONT_SIZE, pad=3)
-            if shown.explained and heads[column] == "evidence":
-                axes.set_ylabel(shown.explained, fontsize=FONT_SIZE, rotation=270, labelpad=10)
-                axes.yaxis.set_label_position("right")
+                axes.set_title(name, fontsize=FONT_SIZE, pad=3)
+        label = f"{shown.kind}\n{shown.said}"
+        placed[0].set_ylabel(label, fontsize=FONT_SIZE, rotation=0, ha="right", va="center", labelpad=6)
+        if shown.explained:
+            placed[-1].set_ylabel(shown.explained, fontsize=FONT_SIZE, rotation=270, labelpad=10)
+            placed[-1].yaxis.set_label_position("right")
     handles = [Patch(color=f"#{bytes(colour).hex()}", label=name) for name, colour in legend.items()]
     if handles:
         place = (0.5, (0.12 + _LINE * len(below)) / height)

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
-from auxo.errors import ConfigError, NonFiniteError
+from auxo.errors import ConfigError, DataError, NonFiniteError
 from auxo.explain.attention import choose_map, enlarge_map
 from auxo.explain.grad_cam import grad_cam
 from auxo.explain.subject import Inputs, Subject
@@ -108,12 +108,15 @@ def rank_answers(subject: Subject, scores: Scores, *, num_images: int) -> list[R
 
     Raises:
         ConfigError: the task says nothing of single images.
+        DataError: no image of the set has a value.
     """
     values = subject.reader.task.rank_images(scores)
     if values is None:
         fix = "override rank_images of the task"
         raise ConfigError("a task that ranks images", type(subject.reader.task).__name__, fix)
-    order = values.argsort(stable=True)
+    order = values.argsort(stable=True)[: int(values.isfinite().sum())]  # NaN comes last: nothing to answer there
+    if not len(order):
+        raise DataError(f"an image of {subject.split} with a right answer", "none", "name another set")
     count = min(num_images, len(order) // len(KINDS)) or 1
     middle = (len(order) - count) // 2
     parts = (order[:count], order[middle : middle + count], order[-count:].flip(0))

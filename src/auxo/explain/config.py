@@ -60,7 +60,7 @@ class ExplainConfig(Options):
         Raises:
             ConfigError: such an option was given, or there is no such class.
         """
-        for option in ("num_points", "explained", "perplexity"):
+        for option in ("num_points", "explained", "perplexity", "seed"):
             value, default = getattr(self, option), getattr(type(self), option)
             if value != default:
                 shown = "class" if option == "explained" else option.replace("_", "-")

@@ -95,7 +95,7 @@ def _explain_places(subject: Subject, config: ExplainConfig) -> Explanation:
     """Return what :func:`explain` does where every pixel is answered."""
     task = subject.reader.task
     subject.reader.require_head()
-    check_drawn(subject)
+    check_drawn(subject)  # show_answers does so, too, but only after a pass over all images
     config.check_places(task.targets[0].names)
     scores = score_images(subject)
     ranked = rank_answers(subject, scores, num_images=config.per_class)

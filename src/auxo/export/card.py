@@ -8,7 +8,7 @@ from pathlib import PurePath
 from typing import Any, TypeAlias
 
 from auxo.data import DataConfig
-from auxo.evaluation import build_table, escape_markup, title_measure, to_markdown
+from auxo.evaluation import begin_sentence, build_table, escape_markup, title_measure, to_markdown
 from auxo.export.description import Description
 from auxo.export.provenance import versions
 from auxo.export.snippets import onnx_snippet, torch_snippet
@@ -217,8 +217,7 @@ class Card:
         gives_one = bool(names) and not task.targets[0].has_places
         elsewhere = [row for row in history.first_head() if row.split.startswith("ood/")]
         measured = "; ".join(f"{escape_markup(row.split)} {row.main.describe()} of {row.n:,}" for row in elsewhere)
-        title = title_measure(task.primary)
-        title = title[0].upper() + title[1:] if task.primary.islower() else title
+        title = begin_sentence(title_measure(task.primary))
         answers = f"It always answers with one of its {len(names)} classes, also for an image of none of them."
         lines = [
             f"{title} elsewhere: " + (f"{measured}. Other images can be worse." if measured else "not measured."),

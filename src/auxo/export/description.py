@@ -117,7 +117,11 @@ class Description:
         return self.task.height if self.task.height == self.task.width else None
 
     def preprocess(self) -> dict[str, Any]:
-        """Return how an image becomes an input, as JSON values; the steps are those of ``auxo predict``."""
+        """Return how an image becomes an input, as JSON values; the steps are those of ``auxo predict``.
+
+        But where every pixel of any image is asked for and the network takes one size only: there ``auxo predict`` cuts
+        windows, which are too much for a list of steps.
+        """
         task, size = self.task, None if self.takes_any_size else self.image_size
         steps = ["read the first frame of an image of 8 bits per channel"]
         if size is not None:

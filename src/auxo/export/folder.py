@@ -23,7 +23,7 @@ from auxo.export.weights_file import write_network
 from auxo.files import is_unused, make_folder, remove_temporaries, write_atomically
 from auxo.files.atomic import sync_folder
 from auxo.files.failures import describe_failure
-from auxo.files.temporary import delete_temporary, hold_temporary
+from auxo.files.temporary import delete_temporary, empty_unused, hold_temporary
 from auxo.runs.experiment import ExperimentConfig
 from auxo.runs.history import RunHistory
 from auxo.runs.model import TrainedModel
@@ -193,8 +193,7 @@ def _write_network(
 def _move_folder(source: Path, target: Path) -> None:
     """Give a folder its name."""
     try:
-        for left in target.glob(".*") if target.is_dir() else ():  # of a command that was killed before it began
-            os.unlink(left)
+        empty_unused(target)  # a folder can replace an empty one only
         os.replace(source, target)
         sync_folder(target.parent)
     except OSError as error:

@@ -104,17 +104,14 @@ def _trace_any_size(network: nn.Module, images: Images, *, names: Sequence[str])
     try:
         program = _trace_pruned(network, images, is_size_free=True)
         gaps = [_compare_trace(program, network, each, names=names) for each in (images, larger)]
-    except (
-        ConfigError,
-        RuntimeError,
-        AssertionError,
-    ):  # a size that the trace fixed, or that the network does not take
-        return None
+    except (ConfigError, RuntimeError, AssertionError):
+        return None  # the trace or its check fixed a size, or the network does not take the larger one
     return program if takes_any_size(program) and all(gap <= TOLERANCE for gap in gaps) else None
 
 
 def _trace_pruned(network: nn.Module, images: Images, *, is_size_free: bool) -> ExportedProgram:
     """Return the graph of a network without what nothing reads."""
+    # Traced again, so that the program holds the weights of the pruned graph alone.
     first = _trace_network(network, images, is_size_free=is_size_free)
     return _trace_network(_prune_graph(first.module()), images, is_size_free=is_size_free)
 
@@ -146,6 +143,7 @@ def difference(
 
 def _trace_network(network: nn.Module, images: Images, *, is_size_free: bool) -> ExportedProgram:
     """Return the graph of a network, whose first axis may have any length, and if need be height and width."""
+    # AUTO, unlike a named Dim, is no error where the network fixes a side: takes_any_size tells what became of it.
     sides = {2: Dim.AUTO, 3: Dim.AUTO} if is_size_free else {}
     shapes = {_IMAGES: {0: Dim("batch"), **sides}}
     try:

@@ -56,11 +56,12 @@ class Predictor:
         task, is_free = self.description.task, self.description.answers_any_size
         size = None if is_free else self.description.image_size
         pixels = decode_image(read_bytes(str(path)), where=str(path), image_size=size)
-        channels, height, width = pixels.shape
-        if (channels if is_free else (channels, height, width)) != (task.channels if is_free else task.image_shape):
-            expected = f"an image of {task.width}x{task.height} pixels and {task.channels} channels"
+        found = tuple(pixels.shape)
+        channels, height, width = (task.channels, *found[1:]) if is_free else task.image_shape
+        if found != (channels, height, width):
+            expected = f"an image of {width}x{height} pixels and {channels} channels"
             fix = "resize it; auxo does so only for square inputs"
-            raise DataError(expected, f"{width}x{height} and {channels} in {path}", fix)
+            raise DataError(expected, f"{found[2]}x{found[1]} and {found[0]} in {path}", fix)
         return pixels
 
     def answers(
@@ -128,8 +129,7 @@ def _group_alike(images: Iterable[tuple[Path, Tensor]], *, most: int) -> Iterato
     """Yield images that follow each other and are of one size, together while they have no more pixels than so many."""
     group: list[tuple[Path, Tensor]] = []
     for path, image in images:
-        is_alike = not group or image.shape == group[0][1].shape
-        if not is_alike or (group and (len(group) + 1) * image[0].numel() > most):
+        if group and (image.shape != group[0][1].shape or (len(group) + 1) * image[0].numel() > most):
             yield group
             group = []
         group.append((path, image))

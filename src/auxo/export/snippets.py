@@ -78,7 +78,8 @@ def _write_resizing(description: Description) -> str:
     if description.takes_any_size:
         factor = f"scale = max({task.width} / image.width, {task.height} / image.height)"
         sides = "(round(scale * image.width), round(scale * image.height))"
-        return f"image = {upright}\n{factor}\nimage = image.resize({sides}, Image.Resampling.BILINEAR)"
+        resize = f"image = image.resize({sides}, Image.Resampling.BILINEAR)"
+        return f"image = {upright}\n{factor}\n{resize}  # the mask has this size, too"
     if size is None:
         return f"image = {upright}  # must have {task.width}x{task.height} pixels"
     draft = f"image.draft(image.mode, ({2 * size}, {2 * size}))  # reads large JPEG files at a smaller scale\n"

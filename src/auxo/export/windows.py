@@ -27,7 +27,7 @@ class WindowConfig(Options):
     resized (data.image-size), else own."""
 
 
-class Plan(NamedTuple):
+class WindowPlan(NamedTuple):
     """What is done with images of one size.
 
     Args:
@@ -48,7 +48,7 @@ def plan_windows(
     trained_size: tuple[int, int],
     was_resized: bool,
     takes_any_size: bool,
-) -> Plan:
+) -> WindowPlan:
     """Return how images of one size are shown.
 
     Args:
@@ -62,15 +62,15 @@ def plan_windows(
         factor = max(trained / own for trained, own in zip(trained_size, size, strict=True))
         size = (max(1, round(factor * size[0])), max(1, round(factor * size[1])))
     if not takes_any_size:
-        return Plan(size, trained_size, config.overlap)
+        return WindowPlan(size, trained_size, config.overlap)
     side = max(size) if config.window is None else config.window
-    return Plan(size, (min(side, size[0]), min(side, size[1])), config.overlap)
+    return WindowPlan(size, (min(side, size[0]), min(side, size[1])), config.overlap)
 
 
 def answer_pixels(
     outputs: Callable[[Tensor], Tensor],
     pixels: UInt8[Tensor, "batch channels height width"],
-    plan: Plan,
+    plan: WindowPlan,
     *,
     batch_size: int,
 ) -> Float[Tensor, "batch outputs height width"]:
@@ -90,27 +90,22 @@ def answer_pixels(
     missing = [max(0, side - own) for side, own in zip(plan.window, plan.size, strict=True)]
     if any(missing):
         padding = (0, missing[1], 0, missing[0])
+        # torch repeats borders of floating-point images only; zeros would be an edge that training never showed
         shown = functional.pad(shown.float(), padding, mode="replicate").to(torch.uint8)
-    averaged = (
-        torch.stack([_average_windows(outputs, image, plan, batch_size) for image in shown])
-        if _is_cut(shown, plan)
-        else outputs(shown).float().cpu()
-    )
+    if tuple(shown.shape[2:]) == plan.window:
+        averaged = outputs(shown).float().cpu()
+    else:
+        averaged = torch.stack([_average_windows(outputs, image, plan, batch_size) for image in shown])
     averaged = averaged[:, :, : plan.size[0], : plan.size[1]]
     if plan.size == (height, width):
         return averaged
     return functional.interpolate(averaged, size=(height, width), mode="bilinear", align_corners=False)
 
 
-def _is_cut(shown: Tensor, plan: Plan) -> bool:
-    """Return whether an image is more than one window."""
-    return tuple(shown.shape[2:]) != plan.window
-
-
 def _average_windows(
     outputs: Callable[[Tensor], Tensor],
     image: UInt8[Tensor, "channels height width"],
-    plan: Plan,
+    plan: WindowPlan,
     batch_size: int,
 ) -> Float[Tensor, "outputs height width"]:
     """Return the outputs of an image, averaged over the windows that see a pixel."""
@@ -129,7 +124,7 @@ def _average_windows(
     return summed / times
 
 
-def _place_windows(size: tuple[int, int], plan: Plan) -> Iterator[tuple[int, int]]:
+def _place_windows(size: tuple[int, int], plan: WindowPlan) -> Iterator[tuple[int, int]]:
     """Yield the upper left corners of windows that cover an image; the last of a row ends at the edge."""
     tops, lefts = (_place_along(length, side, plan.overlap) for length, side in zip(size, plan.window, strict=True))
     for top in tops:
@@ -139,7 +134,7 @@ def _place_windows(size: tuple[int, int], plan: Plan) -> Iterator[tuple[int, int
 
 def _place_along(length: int, side: int, overlap: float) -> list[int]:
     """Return where windows of a side begin, so that they cover a length and share at least a part."""
-    step = max(1, int(side * (1 - overlap)))
+    step = max(1, int(side * (1 - overlap)))  # an overlap near 1 rounds to no step at all
     return [*range(0, length - side, step), length - side]
 
 

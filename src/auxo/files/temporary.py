@@ -87,6 +87,12 @@ def is_unused(folder: Path) -> bool:
     )
 
 
+def empty_unused(folder: Path) -> None:
+    """Delete what :func:`is_unused` allows in a folder; anything else stays."""
+    remove_temporaries(folder)
+    delete_temporary(folder / _LOCK)
+
+
 def _is_held(path: Path) -> bool:
     """Return whether somebody writes a temporary, or whether that cannot be told."""
     descriptor = _try_hold(path)

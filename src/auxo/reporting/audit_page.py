@@ -1,7 +1,7 @@
 """The page of an audit: what each column comes to, with charts, tables and what the model looks at."""
 
 import auxo
-from auxo.evaluation import title_measure, write_measure
+from auxo.evaluation import begin_sentence, title_measure, write_measure
 from auxo.evaluation.audit import CellMean
 from auxo.explain import Attention, ClassSaliency
 from auxo.reporting.audit import MOST_SHOWN, Audit, AuditedColumn, build_audit_table, write_p
@@ -81,7 +81,7 @@ def _summarise_column(audit: Audit, each: AuditedColumn) -> str:
 def _show_column(audit: Audit, each: AuditedColumn, key: str) -> list[SectionPart]:
     """Return the parts of a column: differences, strengths, saliency."""
     own = each.audit
-    sentences = [f"{reason[0].upper()}{reason[1:]}." for reason in own.reasons]
+    sentences = [f"{begin_sentence(reason)}." for reason in own.reasons]
     sentences += _describe_differences(audit, each)
     blocks: list[Block] = []
     if own.class_gap is not None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-_MANY = 100_000  # from so many counts in a table shares are read more easily
+_MANY = 100_000  # counted in a table: from here cells have so many digits that shares are easier to read
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any, TypedDict
 import auxo
 from auxo.errors import CheckpointError, ConfigError
 from auxo.files import is_unused, make_folder, remove_temporaries, write_atomically
-from auxo.files.json_text import read_json
+from auxo.files.json_text import check_json, read_json
 from auxo.runs.document import to_json
 from auxo.runs.selection import SelectionRule
 from auxo.sweep.space import SearchSpace
@@ -66,16 +66,14 @@ def check_contents(folder: Path, contents: Contents) -> None:
             raise ConfigError("a new folder, or one of the same sweep", got, "choose another --out")
         return
     expected, fix = f"a sweep's description in {path}", "choose another --out, or take the file from a copy"
-    text, plain = path.read_bytes(), _make_plain(contents)
-    known = read_json(text, _Version, expected=expected, fix=fix)
-    number, version = known["format"], known["auxo"]
-    stored = read_json(text, dict[str, Any], expected=expected, fix=fix)
-    if number == FORMAT and not stored.keys() >= plain.keys():
+    stored, plain = read_json(path.read_bytes(), dict[str, Any], expected=expected, fix=fix), _make_plain(contents)
+    known = check_json(stored, _Version, expected=expected, fix=fix)
+    if known["format"] != FORMAT:
+        fix = f"auxo {known['auxo']} wrote it; use that version or another --out"
+        raise CheckpointError(f"a sweep of format {FORMAT} in {path}", f"format {known['format']}", fix)
+    if not stored.keys() >= plain.keys():
         raise CheckpointError(expected, f"none of {min(plain.keys() - stored.keys())!r}", fix)
-    differing = [name for name, value in plain.items() if number == FORMAT and stored[name] != value]
-    if number != FORMAT:
-        fix = f"auxo {version} wrote it; use that version or another --out"
-        raise CheckpointError(f"a sweep of format {FORMAT} in {path}", f"format {number}", fix)
+    differing = [name for name, value in plain.items() if stored[name] != value]
     if differing:
         told = {"search": "search space", "run": "options of the run"}
         got = f"another {' and '.join(told.get(name, name) for name in differing)}"

@@ -204,10 +204,12 @@ def open_study(folder: Path, space: SearchSpace, *, strategy: Strategy, objectiv
         direction = "maximize" if objective.higher_is_better else "minimize"
         study = optuna.create_study(storage=storage, study_name=_NAME, direction=direction, load_if_exists=True)
         found = Study(space, strategy, objective, seed, optuna, storage, study)
-        optuna.create_study(direction=direction).add_trials(study.get_trials(deepcopy=False))  # checks each
+        # The journal is replayed unchecked; a study in memory checks each trial that is added to it.
+        optuna.create_study(direction=direction).add_trials(study.get_trials(deepcopy=False))
         values = [value for trial in found.trials for value in trial.values.values()]
         if not all(isinstance(value, str | int | float | None) for value in values):
             raise TypeError("values of no option")
+    # All that the replay of a damaged journal was seen to raise.
     except (ValueError, LookupError, TypeError, AttributeError, AssertionError, RuntimeError) as error:
         raise CheckpointError(expected, "something else", fix) from error
     return found

@@ -266,7 +266,7 @@ class AbstractTask(ABC):
     def rank_images(self, scores: Scores) -> Float[Tensor, " n"] | None:
         """Return how well each image alone was answered, the higher the better, by which reports choose what they show.
 
-        By default :meth:`image_values`; ``None`` where nothing says.
+        By default :meth:`image_values`; NaN for an image that has no right answer; ``None`` where nothing says.
         """
         return self.image_values(scores)
 

@@ -177,8 +177,8 @@ class Segmentation(AbstractTask):
         return sum_confusions(scores)
 
     def rank_images(self, scores: Scores) -> Float[Tensor, " n"]:
-        """Return the mIoU of every image alone; 0 where no pixel of it is known."""
-        return read_sums(scores).mean_iou.nan_to_num(0.0)
+        """Return the mIoU of every image alone; NaN where no pixel of it is known."""
+        return read_sums(scores).mean_iou
 
     def draw_targets(self, targets: Mapping[str, Tensor]) -> list[UInt8[np.ndarray, "height width 3"]]:
         """Return masks in the colours of their classes, white where they are to be ignored."""

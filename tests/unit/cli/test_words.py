@@ -1,5 +1,8 @@
 """What a name may do to a terminal: nothing."""
 
+import os
+import shutil
+
 import pytest
 
 from auxo.cli.words import escape_controls, say
@@ -36,11 +39,7 @@ def test_predict__name_that_is_no_utf8__is_in_the_csv(auxo, finished_run, shapes
     place = tmp_path / "images"
     place.mkdir()
     name = b"caf\xe9.png"
-    picture = next(shapes_folder.rglob("*.png")).read_bytes()
-    import os
-
-    with open(os.fsencode(place) + b"/" + name, "wb") as file:
-        file.write(picture)
+    shutil.copy(next(shapes_folder.rglob("*.png")), os.fsencode(place) + b"/" + name)
     answer = auxo("predict", finished_run, place, "--out", tmp_path / "out.csv")
     assert answer.code == 0, answer.err
     assert name in (tmp_path / "out.csv").read_bytes()

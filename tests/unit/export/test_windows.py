@@ -7,7 +7,7 @@ from PIL import Image
 
 from auxo.errors import AuxoError
 from auxo.export.answer_file import encode_answer, encode_overlay
-from auxo.export.windows import Plan, WindowConfig, answer_pixels, plan_windows
+from auxo.export.windows import WindowConfig, WindowPlan, answer_pixels, plan_windows
 from auxo.tasks import Answer
 
 
@@ -94,7 +94,7 @@ def test_plan_windows__scale__covers_the_training_images(size, options, shown):
 
 
 def test_plan_windows__window__is_no_larger_than_the_image():
-    assert plan((10, 50), window=20) == Plan((10, 50), (10, 20), 0.5)
+    assert plan((10, 50), window=20) == WindowPlan((10, 50), (10, 20), 0.5)
 
 
 def test_encode_answer__palette__keeps_numbers_and_has_colours(tmp_path):

@@ -3,7 +3,7 @@
 import os
 
 from auxo.files import temporary
-from auxo.files.temporary import hold_temporary, is_unused, remove_temporaries
+from auxo.files.temporary import empty_unused, hold_temporary, is_unused, remove_temporaries
 
 
 def test_remove_temporaries__held_by_a_writer__stay_until_it_is_gone(tmp_path):
@@ -61,3 +61,14 @@ def test_is_unused__missing_empty_and_what_an_early_death_leaves__are(tmp_path):
     (tmp_path / "checkpoints").mkdir()
     assert not is_unused(tmp_path)
     assert not is_unused(tmp_path / ".lock")
+
+
+def test_empty_unused__files_of_others__stay(tmp_path):
+    left = tmp_path / ".made.0123abcd.part"
+    left.mkdir()
+    (left / "model.pt2").touch()
+    (tmp_path / ".lock").touch()
+    (tmp_path / ".env").touch()
+    with hold_temporary(tmp_path / "held") as held:
+        empty_unused(tmp_path)
+        assert sorted(path.name for path in tmp_path.iterdir()) == sorted([".env", held.path.name])

@@ -4,13 +4,14 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 from math import nan
 
+from auxo.evaluation import begin_sentence
 from auxo.reporting.blocks import Block, Chart, Charts, Numbers, Section, SectionPart
 from auxo.reporting.charts import Line, build_lines
 from auxo.reporting.colours import Style, style_of
 from auxo.reporting.run_record import RunRecord
 from auxo.reporting.sections.heads import Head, describe_guessing, find_head
 from auxo.reporting.sections.legend import legend_of
-from auxo.reporting.sections.words import begin_sentence, counted, listed, said, titled
+from auxo.reporting.sections.words import counted, listed, said, titled
 from auxo.runs.history import Evaluated, LoggedMetrics
 
 _GATE = "gate_"

@@ -6,6 +6,7 @@ from typing import TypeAlias
 import numpy as np
 from jaxtyping import Int
 
+from auxo.evaluation import begin_sentence
 from auxo.reporting.blocks import Block, Chart, Charts, Confusion, Numbers, Section, SectionPart
 from auxo.reporting.charts import Line, build_heat, build_lines
 from auxo.reporting.colours import Style
@@ -37,9 +38,9 @@ def confusion_section(runs: Sequence[RunRecord], judgements: Sequence[Judgement]
             parts.append(SectionPart(title, [f"Left out: {judgement.sets.reason}."]))
             continue
         sets = [(each.name, each.confusion) for each in judgement.sets if each.confusion is not None]
-        confused = judgement.sets[0].confused if judgement.sets else "images"
         if not sets:
             continue
+        confused = judgement.sets[0].confused
         main = next((name for name, _ in sets if name == "test"), sets[0][0])
         blocks: list[Block] = []
         for place, (name, counts) in enumerate(sets):
@@ -82,7 +83,7 @@ def reliability_section(
     for run, sets in judged:
         worst = max(sets, key=lambda each: calibration_error(each.bins))
         text = _describe_sureness(worst)
-        items.append(f"{run.name}: {text}" if len(runs) > 1 else f"{text[0].upper()}{text[1:]}")
+        items.append(f"{run.name}: {text}" if len(runs) > 1 else begin_sentence(text))
     blocks: list[Block] = []
     if panels:
         columns = ["set", "run", "confidence, %", "images", "mean confidence, %", "accuracy, %"]

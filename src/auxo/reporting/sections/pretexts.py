@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from auxo.evaluation import title_measure
+from auxo.evaluation import begin_sentence, title_measure
 from auxo.reporting.blocks import Chart, Charts, Numbers, Section, SectionPart
 from auxo.reporting.charts import Scatter, build_scatter
 from auxo.reporting.colours import Style
@@ -54,7 +54,7 @@ def _compare_pretext(
     ]
     sentences = [_describe_pairs(run, pairs[run.name], has_name=len(runs) > 1) for run in shown]
     if len(runs) == 1:
-        sentences = [text[0].upper() + text[1:] for text in sentences]
+        sentences = [begin_sentence(text) for text in sentences]
     others = describe_guessing([row for run in shown for _, row in pairs[run.name]])
     against = f"{title_measure(head.primary)} of {head.name}{chance}"
     title = f"{title_measure(own.primary)} of {own.head}{others} against {against}"

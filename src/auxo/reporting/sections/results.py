@@ -4,14 +4,14 @@ from collections.abc import Mapping, Sequence
 from itertools import count
 from statistics import mean
 
-from auxo.evaluation import build_table, measure_cell, title_measure
+from auxo.evaluation import begin_sentence, build_table, measure_cell, title_measure
 from auxo.reporting.blocks import Block, Chart, Charts, Numbers, Section, SectionPart
 from auxo.reporting.charts import build_intervals
 from auxo.reporting.colours import Style
 from auxo.reporting.run_record import RunRecord, group_name
 from auxo.reporting.sections.heads import Head, describe_guessing, find_head
 from auxo.reporting.sections.legend import legend_of
-from auxo.reporting.sections.words import begin_sentence, counted, listed, say_measure, titled, with_interval
+from auxo.reporting.sections.words import counted, listed, say_measure, titled, with_interval
 from auxo.runs.results import EvaluationRow
 from auxo.tasks import Measure, Part
 

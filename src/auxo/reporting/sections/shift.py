@@ -3,14 +3,14 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from auxo.evaluation import ShiftCurve, build_shift_table, title_measure
+from auxo.evaluation import ShiftCurve, begin_sentence, build_shift_table, title_measure
 from auxo.reporting.blocks import Block, Chart, Charts, Numbers, Section, SectionPart
 from auxo.reporting.charts import Line, build_lines
 from auxo.reporting.colours import Style
 from auxo.reporting.judgement import Judgement, Omission
 from auxo.reporting.run_record import RunRecord
 from auxo.reporting.sections.legend import legend_of
-from auxo.reporting.sections.words import begin_sentence, listed
+from auxo.reporting.sections.words import listed
 from auxo.tasks import Measure
 
 _POINT = 6  # pixels

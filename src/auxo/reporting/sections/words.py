@@ -33,16 +33,6 @@ def percent(value: float) -> str:
     return f"{100 * value:.1f} %"
 
 
-def begin_sentence(text: str) -> str:
-    """Return a text with a capital letter in front, unless its first word has one, as mIoU has.
-
-    Example:
-        >>> begin_sentence("pixel accuracy is"), begin_sentence("mIoU is")
-        ('Pixel accuracy is', 'mIoU is')
-    """
-    return text[:1].upper() + text[1:] if text.partition(" ")[0].islower() else text
-
-
 def with_interval(row: EvaluationRow) -> str:
     """Return the primary measure with its interval, if it has one."""
     return say_measure(row.main)
