@@ -1,5 +1,8 @@
 """Counting operations while the gradient in the input of a module is taken."""
 
+from math import prod
+
+import pytest
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -23,3 +26,20 @@ def test_counter__a_training_step__counts_what_torch_counts():
         with counter:
             network(images).square().sum().backward()
     assert counters[0].get_total_flops() == counters[1].get_total_flops() > 0
+
+
+@pytest.mark.parametrize("kind", [nn.Conv2d, nn.ConvTranspose2d])
+@pytest.mark.parametrize("groups", [1, 4, 8])
+@pytest.mark.parametrize("is_first", [True, False])
+def test_counter__convolutions_of_groups__each_gradient_takes_as_many_as_the_convolution(
+    kind: type[nn.Conv2d | nn.ConvTranspose2d], groups: int, is_first: bool
+):
+    layer = kind(8, 16, 3, stride=2, groups=groups, bias=False)
+    images = torch.randn(2, 8, 9, 9, requires_grad=not is_first)
+    with OperationCounter() as counter:
+        answers = layer(images)
+        answers.sum().backward()
+    # Every place that a filter is laid on, times its weights, whichever way the filter reads.
+    places = prod((images if kind is nn.ConvTranspose2d else answers).shape[2:])
+    once = 2 * len(images) * places * layer.weight.numel()
+    assert counter.get_total_flops() == (2 if is_first else 3) * once
