@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from contextlib import nullcontext
 from math import prod
+from typing import Any
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -15,25 +16,15 @@ class _NoModules(nullcontext[None]):
 
 
 def _count_convolution_backward(
-    # As the operator has them; a shape or None stands for every tensor.
-    gradient: Sequence[int],
-    inputs: Sequence[int],
-    weight: Sequence[int],
-    bias: object,
-    stride: object,
-    padding: object,
-    dilation: object,
-    transposed: bool,
-    output_padding: object,
-    groups: int,
-    wanted: Sequence[bool],
-    **rest: object,
+    gradient: Sequence[int], inputs: Sequence[int], weight: Sequence[int], *options: Any, **_: object
 ) -> int:
     """Return the operations of a convolution's gradients: each of both products takes as many as the convolution.
 
     torch's own formula takes the gradient in the weight for that of one group: 64 times too many where each of 64
     channels has a filter of its own.
     """
+    # After the three shapes: bias, stride, padding, dilation, transposed, output padding, groups, gradients wanted.
+    transposed, wanted = options[4], options[7]
     places = inputs[2:] if transposed else gradient[2:]
     return (wanted[0] + wanted[1]) * 2 * gradient[0] * prod(places) * prod(weight)
 
