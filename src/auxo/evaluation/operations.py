@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from contextlib import nullcontext
 from math import prod
-from typing import Any
+from typing import cast
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -16,7 +16,7 @@ class _NoModules(nullcontext[None]):
 
 
 def _count_convolution_backward(
-    gradient: Sequence[int], inputs: Sequence[int], weight: Sequence[int], *options: Any, **_: object
+    gradient: Sequence[int], inputs: Sequence[int], weight: Sequence[int], *options: object, **_: object
 ) -> int:
     """Return the operations of a convolution's gradients: each of both products takes as many as the convolution.
 
@@ -24,7 +24,7 @@ def _count_convolution_backward(
     channels has a filter of its own.
     """
     # After the three shapes: bias, stride, padding, dilation, transposed, output padding, groups, gradients wanted.
-    transposed, wanted = options[4], options[7]
+    transposed, wanted = options[4], cast("tuple[bool, bool, bool]", options[7])
     places = inputs[2:] if transposed else gradient[2:]
     return (wanted[0] + wanted[1]) * 2 * gradient[0] * prod(places) * prod(weight)
 
