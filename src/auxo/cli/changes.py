@@ -60,7 +60,8 @@ def change_config(
     for steps, member in tree.members():
         prefix = f"{tree.spell(steps)}."
         _refuse_others(member, words, prefix=prefix, chooser=chooser or f"{prefix}name")
-    shape = make_shape(config, tree.choices, shows_names=chooser is None)
+    has_help = not {"-h", "--help"}.isdisjoint(words)
+    shape = make_shape(config, tree.choices, shows_names=chooser is None, has_help=has_help)
     filled: object = parse_options(shape, words, command=command, description=description)
     try:
         made: _Options = build_options(filled)

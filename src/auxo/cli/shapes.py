@@ -6,6 +6,7 @@ from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 
 import tyro
 
+from auxo.cli.field_docs import read_field_docs
 from auxo.options import FamilyOptions, family_of, find_range, list_members, read_default
 from auxo.runs.tree import Option, Steps, fold
 
@@ -22,7 +23,7 @@ def make_blank(kind: type[_Options]) -> _Options:
     return blank
 
 
-def make_shape(config: object, choices: Mapping[Steps, object], *, shows_names: bool) -> type:
+def make_shape(config: object, choices: Mapping[Steps, object], *, shows_names: bool, has_help: bool) -> type:
     """Return a class like that of a dataclass, with its values as defaults, whose instances check nothing.
 
     So values are checked where the whole path of each is known. The help says ranges, and what names there are.
@@ -31,17 +32,19 @@ def make_shape(config: object, choices: Mapping[Steps, object], *, shows_names: 
         config: the dataclass.
         choices: other values of what stands at the end of steps.
         shows_names: whether the names of families' members are options.
+        has_help: whether every option has its help, not only those that must be given, which errors describe. Reading
+            docstrings takes longer than all else that is done with options.
     """
 
     def shape(owner: object, made: dict[str, Any]) -> type:
-        return _shape_owner(owner, made, shows_names=shows_names)
+        return _shape_owner(owner, made, shows_names=shows_names, has_help=has_help)
 
     return fold(config, shape, enter=choices.get)
 
 
-def _shape_owner(owner: object, made: dict[str, Any], *, shows_names: bool) -> type:
+def _shape_owner(owner: object, made: dict[str, Any], *, shows_names: bool, has_help: bool) -> type:
     """Return such a class for one dataclass, with those that its fields have already."""
-    kind: type[Any] = type(owner)
+    kind: type = type(owner)
     hints = get_type_hints(kind, include_extras=True)
     members: list[tuple[str, Any, Any]] = []
     for item in fields(kind):
@@ -59,7 +62,9 @@ def _shape_owner(owner: object, made: dict[str, Any], *, shows_names: bool) -> t
             hint = _add_hint(hint, f"one of {names} or your file.py:Name")
         elif (limits := find_range(hint)) is not None:
             hint = _add_hint(hint, str(limits))
-        members.append((item.name, hint, field(default=value)))
+        is_told = has_help or value is tyro.MISSING
+        text = read_field_docs(kind).get(item.name) if is_told else ""  # tyro reads the source where there is none
+        members.append((item.name, hint, field(default=value, metadata={} if text is None else {"help": text})))
     namespace = {
         "__post_init__": lambda _self: None,
         "__doc__": kind.__doc__,
