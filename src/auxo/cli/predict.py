@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,7 +16,9 @@ from auxo.cli.changes import read_options
 from auxo.cli.options import ModelOptions
 from auxo.cli.train import read_run_config
 from auxo.cli.words import say
-from auxo.data.readers.pairs import find_images
+from auxo.data.decode import FORMATS
+from auxo.data.readers.files import find_tree
+from auxo.data.readers.leftovers import describe_leftovers
 from auxo.errors import CheckpointError, ConfigError, DataError, DeviceError, OutputError
 from auxo.export import (
     AnsweredFile,
@@ -35,8 +38,6 @@ from auxo.runs.document import from_json
 from auxo.runs.experiment import ExperimentConfig
 from auxo.runs.model import load_model
 from auxo.runtime import RuntimeConfig, open_runtime
-
-ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".jp2")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +71,7 @@ def run(words: Sequence[str]) -> None:
     if not options.images:
         raise ConfigError("images, or folders of images", "none", f"name them: auxo predict {options.model} DIR")
     out = prepare_place(Path(options.out))
-    paths = [path for place in options.images for path in _find_images(Path(place))]
+    paths = [path for place in options.images for path in _find_images(Path(place), out)]
     images = out.with_name(f"{out.stem}-images")
     with _open_predictor(options) as predictor:
         _check_windows(options, predictor)
@@ -144,17 +145,26 @@ def _write_answers(
         yield [path, *answer.cells], place
 
 
-def _find_images(place: Path) -> Iterator[Path]:
-    """Yield an image, or the images below a folder in order, without the masks of a folder of pairs."""
-    if not place.exists():
-        raise DataError("an image or a folder", f"'{place}', which is not there", "check it")
-    if place.is_file():
+def _find_images(place: Path, out: Path) -> Iterator[Path]:
+    """Yield an image, or those of a folder and of all below, as sets without labels have them; tell what is no image.
+
+    Args:
+        place: what the user named.
+        out: the CSV of answers, which may lie among the images from the last time.
+    """
+    if os.path.isfile(place):
         yield place
         return
-    found = sorted(path for path in find_images(place).rglob("[!.]*") if path.suffix.lower() in ENDINGS)
-    if not found:
-        raise DataError(f"images ({', '.join(ENDINGS)}) in {place}", "none", "name another folder")
-    yield from found
+    if not os.path.isdir(place):
+        got = f"'{place}', which is " + ("a pipe, socket or device" if os.path.exists(place) else "not there")
+        raise DataError("an image or a folder", got, "check it")
+    images, _, others, leftovers = find_tree(place)
+    strange = [path for path in others if path.resolve() != out.resolve()]
+    if not images:
+        raise DataError(f"images ({', '.join(FORMATS)}) in {place} or below", "none", "name another folder")
+    for note in describe_leftovers(str(place), [*strange, *leftovers]):
+        say(f"note: {note}", is_error=True)
+    yield from images
 
 
 @contextmanager

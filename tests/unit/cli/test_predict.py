@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 import re
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from PIL import Image
 
 from auxo.cli import main
 from auxo.cli.train import read_run_config
+from auxo.data.readers import read_unlabelled
 from auxo.runs.model import load_model
 from auxo.runtime import RuntimeConfig, open_runtime
 
@@ -126,3 +128,47 @@ def test_predict__answers_among_images_or_among_others__are_refused_and_nothing_
     assert re.search(words, answer.err)
     assert answer.err.count("\n") == 1
     assert sorted(path for path in tmp_path.rglob("*")) == before
+
+
+@pytest.fixture
+def mixed(tmp_path, shapes_folder):
+    """A folder of images with endings of many kinds, a hidden one and a linked folder, as other commands read it."""
+    folder, far = tmp_path / "mixed", tmp_path / "far"
+    image = Image.open(next(shapes_folder.rglob("*.png")))
+    for place, name in ((far, "a.JPG"), *((folder / "b", f"x{each}") for each in (".jfif", ".jpe", ".pnm", ".apng"))):
+        place.mkdir(parents=True, exist_ok=True)
+        image.save(place / name)
+    image.save(folder / "j.j2k")
+    image.save(folder / ".thumbnail.png")
+    (folder / "linked").symlink_to(far)
+    return folder
+
+
+def test_predict__folder__is_the_images_that_every_other_command_sees(auxo, finished_run, mixed):
+    out = mixed / "answers.csv"
+    for _ in range(2):  # the second time the answers of the first lie there
+        answer = auxo("predict", finished_run, mixed, "--out", out)
+        told = f"note: left out 1 file or folder of '{mixed}' that is no image: .thumbnail.png\n"
+        assert (answer.code, answer.err) == (0, told)
+        paths = [line["path"] for line in read_lines(out)]
+    out.unlink()
+    with open_runtime(RuntimeConfig(device="cpu", precision="float32", threads=1)) as runtime:
+        model = load_model(read_run_config(finished_run), finished_run, runtime=runtime)
+        seen = read_unlabelled(str(mixed), model.size_images(read_run_config(finished_run).data))
+    assert paths == [seen.describe(i) for i in range(len(seen))]
+    assert [Path(path).name for path in paths] == ["x.apng", "x.jfif", "x.jpe", "x.pnm", "j.j2k", "a.JPG"]
+
+
+def test_predict__files_that_are_no_images__are_left_out_and_told(auxo, finished_run, mixed, tmp_path):
+    (mixed / "b" / "notes.txt").touch()
+    (mixed / "photo.heic").touch()
+    answer = auxo("predict", finished_run, mixed, "--out", tmp_path / "answers.csv")
+    assert answer.code == 0
+    names = "notes.txt, photo.heic, .thumbnail.png"
+    assert answer.err == f"note: left out 3 files and folders of '{mixed}' that are no images: {names}\n"
+    os.mkfifo(mixed / "pipe.png")
+    for words, says in (((mixed,), "pipe.png, a pipe"), ((mixed / "pipe.png",), "which is a pipe")):
+        answer = auxo("predict", finished_run, *words, "--out", tmp_path / "answers.csv")
+        assert answer.code == 2
+        assert says in answer.err
+        assert answer.err.count("\n") == 1

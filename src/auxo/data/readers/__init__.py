@@ -13,7 +13,7 @@ from auxo.data.readers.csv_file import read_csv
 from auxo.data.readers.folder import read_folder, read_folder_tree
 from auxo.data.readers.legends import add_masks, leave_out_blank
 from auxo.data.readers.listing import HUB_PREFIX, AskedColumns, Listing, list_parquet
-from auxo.data.readers.pairs import find_images, read_pairs
+from auxo.data.readers.pairs import read_pairs
 from auxo.data.sources import AbstractSource
 from auxo.data.streaming import StreamingSource
 from auxo.errors import DataError
@@ -163,7 +163,7 @@ def _choose_masks_reader(spec: str, config: DataConfig, *, is_labelled: bool) ->
     name, table = _shorten_name(path), config.path_column
     if is_labelled:
         return read_pairs(path, name, path_column=table, columns=config.columns, unknown=config.unknown)
-    return read_folder_tree(find_images(path), name, path_column=table, columns=config.columns)
+    return read_folder_tree(path, name, path_column=table, columns=config.columns)
 
 
 def _choose_reader(spec: str, config: DataConfig, *, is_labelled: bool, mask_column: str | None = None) -> Listing:

@@ -5,27 +5,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from PIL import Image
-
-from auxo.data.decode import FORMATS
-from auxo.data.mask_legend import CLASSES
 from auxo.data.readers.csv_file import has_columns, read_rows
+from auxo.data.readers.files import IMAGES, MASKS, TABLE, list_class, list_entries, list_tree
+from auxo.data.readers.leftovers import describe_leftovers
 from auxo.data.readers.listing import FileImages, Listing
 from auxo.errors import DataError
 from auxo.types import LABEL
 
-IMAGES = "images"
-"""The folder of the images of pairs."""
-
-MASKS = ("masks", "annotations", "labels")
-"""What the folder of their masks may be called."""
-
-_LEFTOVERS = ("thumbs.db", "desktop.ini")
-_TABLE = "labels.csv"
-
 
 def read_folder(root: Path, name: str, *, path_column: str = "path", columns: Sequence[str] = ()) -> Listing:
-    """List ``root/<class>/<image>``; classes are sorted by name, files and folders that start with a dot are ignored.
+    """List ``root/<class>/<image>``; classes are sorted by name.
 
     Args:
         root: the folder.
@@ -37,7 +26,7 @@ def read_folder(root: Path, name: str, *, path_column: str = "path", columns: Se
         DataError: there is no class folder, one is empty, something in it is not an image, or the table lacks a column
             or fits the images in the folder badly.
     """
-    folders = [entry for entry in list_visible(root) if entry.is_dir()]
+    stray, folders, _, leftovers = list_entries(root)
     if not folders:
         got = f"none in {root}"
         raise DataError("one folder of images per class", got, "move the images of each class to its own folder")
@@ -45,21 +34,22 @@ def read_folder(root: Path, name: str, *, path_column: str = "path", columns: Se
         got = f"the pairs {' and '.join(str(folder) for folder in folders)}"
         fix = "choose a method for masks, as auxo train segmenter does"
         raise DataError("one folder of images per class", got, fix)
-    stray = [entry for entry in list_visible(root) if _is_image(entry)]
     if stray:
         got = f"{stray[0]} beside the class folders"
         raise DataError("images in the folder of their class", got, "move it to its class, or remove it")
     files: list[Path] = []
     names: list[str] = []
     for folder in folders:
-        found = _list_images(folder)
-        files += found
-        names += [folder.name] * len(found)
-    return add_columns(Listing(name, FileImages(files), {LABEL: names}), root, files, path_column, columns)
+        found = list_class(folder)
+        files += found.images
+        names += [folder.name] * len(found.images)
+        leftovers += found.leftovers
+    listing = Listing(name, FileImages(files), {LABEL: names}, notes=describe_leftovers(name, leftovers))
+    return add_columns(listing, root, files, path_column, columns)
 
 
 def read_folder_tree(root: Path, name: str, *, path_column: str = "path", columns: Sequence[str] = ()) -> Listing:
-    """List the images of a folder and of all below, without classes; names that start with a dot are ignored.
+    """List the images of a folder and of all below, without classes; of a folder of pairs without the masks.
 
     Args:
         root: the folder.
@@ -71,37 +61,10 @@ def read_folder_tree(root: Path, name: str, *, path_column: str = "path", column
         DataError: there is no image, something in a folder is neither an image nor a folder, or the table fits the
             images in the folder badly.
     """
-    files = list_tree(root, tables=(_TABLE, CLASSES))
-    is_described = bool(columns) and (root / _TABLE).is_file() and has_columns(root / _TABLE, columns)
-    return add_columns(Listing(name, FileImages(files), {}), root, files, path_column, columns if is_described else ())
-
-
-def list_tree(root: Path, *, tables: Sequence[str] = ()) -> list[Path]:
-    """Return the images of a folder and of all below, sorted.
-
-    Args:
-        root: the folder.
-        tables: names of files in the folder itself that need be no images.
-
-    Raises:
-        DataError: there is no image, or something is neither an image nor a folder.
-    """
-    files: list[Path] = []
-    waiting, seen = [root], {root.resolve()}
-    while waiting:
-        for entry in list_visible(waiting.pop()):
-            if _is_image(entry):
-                files.append(entry)
-            elif entry in [root / table for table in tables]:
-                continue
-            elif not entry.is_dir():
-                raise DataError("only images and folders", f"{entry}, no known image format", "remove it")
-            elif entry.resolve() not in seen:  # a link may lead back up
-                seen.add(entry.resolve())
-                waiting.append(entry)
-    if not files:
-        raise DataError("images in the folder", f"none in {root} or below", "add images, or name another folder")
-    return sorted(files)
+    files, _, _, leftovers = list_tree(root)
+    listing = Listing(name, FileImages(files), {}, notes=describe_leftovers(name, leftovers))
+    is_described = bool(columns) and (root / TABLE).is_file() and has_columns(root / TABLE, columns)
+    return add_columns(listing, root, files, path_column, columns if is_described else ())
 
 
 def add_columns(
@@ -121,7 +84,7 @@ def add_columns(
     """
     if not columns:
         return listing
-    table = root / _TABLE
+    table = root / TABLE
     if not table.is_file():
         fix = "write it, or leave out --data.columns"
         raise DataError(f"the file {table} with the columns {', '.join((path_column, *columns))}", "none", fix)
@@ -139,29 +102,3 @@ def add_columns(
         for column in columns:
             values[column][row] = cells[column] or None
     return replace(listing, columns={**listing.columns, **values}, table=str(table))
-
-
-def _list_images(folder: Path) -> list[Path]:
-    """Return the images of one class."""
-    found = list_visible(folder)
-    if not found:
-        raise DataError("images in every class folder", f"none in {folder}", "add images, or remove the folder")
-    for entry in found:
-        if not _is_image(entry):
-            got = f"{entry}, {'a folder' if entry.is_dir() else 'no known image format'}"
-            raise DataError("only images in a class folder", got, "remove it, or name the folder above the classes")
-    return found
-
-
-def _is_image(path: Path) -> bool:
-    """Whether a path ends as a format that is read, and is no folder."""
-    return Image.registered_extensions().get(path.suffix.lower()) in FORMATS and not path.is_dir()
-
-
-def list_visible(folder: Path) -> list[Path]:
-    """Return the entries of a folder that are not hidden, sorted, without what Windows' file manager leaves."""
-    try:
-        names = os.listdir(folder)
-    except OSError as error:
-        raise DataError("a folder that can be read", f"{folder} ({error.strerror})", "check its rights") from error
-    return [folder / name for name in sorted(names) if not name.startswith(".") and name.lower() not in _LEFTOVERS]

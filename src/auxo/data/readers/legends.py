@@ -11,7 +11,7 @@ from auxo.data.config import DataConfig
 from auxo.data.decode import AbstractEncodedImages
 from auxo.data.mask_legend import CLASSES, MaskEntry, MaskLegend, number_names, read_legend
 from auxo.data.masks import EncodedMasks, find_indices
-from auxo.data.readers.folder import IMAGES
+from auxo.data.readers.files import IMAGES
 from auxo.data.readers.kept import LEAVE_OUT, KeptImages
 from auxo.data.readers.listing import HUB_PREFIX, Listing, list_parquet
 from auxo.data.sources import AbstractSource, split_positions

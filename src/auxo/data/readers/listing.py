@@ -13,6 +13,7 @@ from auxo.data.columns import HIDDEN
 from auxo.data.config import Unknown
 from auxo.data.decode import AbstractEncodedImages, ImageSize, read_bytes
 from auxo.data.readers.kept import LEAVE_OUT, KeptImages, describe_unknown
+from auxo.data.readers.leftovers import is_leftover
 from auxo.data.streaming import StreamingSource
 from auxo.errors import DataError
 from auxo.types import LABEL, Column
@@ -51,9 +52,19 @@ class AskedColumns(NamedTuple):
 
 def list_parquet(path: Path) -> list[Path]:
     """Return a Parquet file, or all Parquet files of a folder in the order of their names; none where it is neither."""
-    if os.path.isdir(path):  # the function, unlike the method, is false for names that cannot be
-        return sorted(path.glob("[!.]*.parquet"))
-    return [path] if path.suffix.lower() == ".parquet" else []
+    if not os.path.isdir(path):  # the function, unlike the method, is false for names that cannot be
+        return [path] if _is_parquet_name(path.name) else []
+    try:
+        with os.scandir(path) as entries:
+            names = [entry.name for entry in entries if _is_parquet_name(entry.name) and not entry.is_dir()]
+    except OSError:  # who lists its images tells why
+        return []
+    return [path / name for name in sorted(names)]
+
+
+def _is_parquet_name(name: str) -> bool:
+    """Whether a file's name is that of a Parquet file, and of one that counts."""
+    return name.lower().endswith(".parquet") and not is_leftover(name)
 
 
 class FileImages(AbstractEncodedImages):

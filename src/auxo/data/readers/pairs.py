@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from auxo.data.config import Unknown
-from auxo.data.readers.folder import IMAGES, MASKS, add_columns, list_tree, list_visible
+from auxo.data.readers.files import IMAGES, MASKS, list_entries, list_tree
+from auxo.data.readers.folder import add_columns
 from auxo.data.readers.kept import LEAVE_OUT
+from auxo.data.readers.leftovers import describe_leftovers
 from auxo.data.readers.listing import FileImages, Listing
 from auxo.errors import DataError
 
@@ -51,9 +53,10 @@ def read_pairs(
             table fits the images badly.
     """
     images, masks, both = _find_folders(root)
-    files = list_tree(images)
+    files, _, _, leftovers = list_tree(images)
+    found = list_tree(masks)
     image_of = _key_files(files, images)
-    mask_of = _strip_ending(_key_files(list_tree(masks), masks), image_of)
+    mask_of = _strip_ending(_key_files(found.images, masks), image_of)
     lonely = [file for key, file in mask_of.items() if key not in image_of]
     if lonely and unknown != "ignore":
         got, fix = f"none for {lonely[0]}", f"add it, remove the mask, or {LEAVE_OUT}"
@@ -65,15 +68,12 @@ def read_pairs(
         {},
         masks=FileImages([mask_of.get(key, masks) for key in keys]),  # the folder is never read: see unmasked
         unmasked=tuple(row for row, key in enumerate(keys) if key not in mask_of),
-        notes=(f"left out {len(lonely)} masks of '{name}' that have no image",) if lonely else (),
+        notes=(
+            *describe_leftovers(name, [*leftovers, *found.leftovers]),
+            *([f"left out {len(lonely)} masks of '{name}' that have no image"] if lonely else []),
+        ),
     )
     return add_columns(listing, both, files, path_column, columns)
-
-
-def find_images(root: Path) -> Path:
-    """Return where the images of a folder are: in its folder of images, if it has one and one of masks, else itself."""
-    has_masks = any((root / masks).is_dir() for masks in MASKS)
-    return root / IMAGES if has_masks and (root / IMAGES).is_dir() else root
 
 
 def _find_folders(root: Path) -> PairFolders:
@@ -90,7 +90,7 @@ def _find_folders(root: Path) -> PairFolders:
                 got = " and ".join(str(each) for each in masks)
                 raise DataError("one folder of masks", got, "move one of them away")
             return PairFolders(both / IMAGES / below, masks[0], both)
-    folders = [entry.name for entry in list_visible(root) if entry.is_dir()]
+    folders = [folder.name for folder in list_entries(root).folders]
     fix = "pair every image with a mask of the same name; folders of classes want --task.name classification"
     shown = ", ".join(folders) if folders else "no folders"
     raise DataError(f"the folders {IMAGES} and {MASKS[0]} (or {', '.join(MASKS[1:])})", f"{shown} in {root}", fix)

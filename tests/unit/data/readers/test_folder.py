@@ -32,7 +32,12 @@ def test_read_folder__hidden_files_and_leftovers_of_file_managers__are_ignored(r
     (root / "arrow" / "desktop.ini").write_bytes(b"x")
     (root / ".git").mkdir()
     (root / "README.txt").write_text("about these images")
-    assert len(read_source(str(root), DataConfig())) == 40
+    (root / "@eaDir").mkdir()
+    source = read_source(str(root), DataConfig())
+    assert len(source) == 40
+    names = r".DS_Store, .git, @eaDir, .thumbs and 2 other names"
+    assert source.notes == (f"left out 6 files and folders of 'photos' that are no images: {names}",)
+    assert read_unlabelled(str(root / "arrow"), DataConfig()).notes[0].startswith("left out 3 files and folders")
 
 
 def test_read_folder__train_as_name__takes_the_folder_above(root: Path) -> None:
