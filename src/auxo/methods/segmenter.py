@@ -54,9 +54,9 @@ class Segmenter(AbstractPixelMethod):
         loss: PixelLossConfig = field(default_factory=PixelLossConfig)
         """What the classifier learns by."""
         backbone_rate: Annotated[float, Range(above=0)] = 1.0
-        """Factor on the learning rate for the backbone; 0.1 where an earlier stage has trained it."""
+        """Factor on the learning rate for the backbone; 0.1 is usual after a stage that trained it, in many steps."""
         decoder_rate: Annotated[float, Range(above=0)] = 1.0
-        """Factor on the learning rate for the decoder; 0.1 where an earlier stage has trained it."""
+        """Factor on the learning rate for the decoder; 0.1 is usual after a stage that trained it, in many steps."""
         classifier_rate: Annotated[float, Range(above=0)] = 1.0
         """Factor on the learning rate for the classifier, whose first weights are always random."""
         retint: bool = False
