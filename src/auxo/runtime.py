@@ -250,6 +250,11 @@ def naming_memory(use: str, *, fix: str) -> Iterator[None]:
         raise DeviceError(f"memory for {use}", got, fix) from error
 
 
+def use_threads(count: int) -> None:
+    """Compute with so many CPU threads from now on."""
+    torch.set_num_threads(count)
+
+
 def read_variable(name: str, *, default: int) -> int:
     """Return an environment variable of a launcher, a whole number >= 0.
 

@@ -21,9 +21,11 @@ from auxo.cli.compare import _read_words
 from auxo.cli.executor import ExecutorOptions
 from auxo.cli.label_quality import Options as LabelQualityOptions
 from auxo.cli.label_quality import _read_words as read_labellers
+from auxo.cli.options import parse_options
 from auxo.cli.sweep import Options as SweepOptions
 from auxo.cli.sweep import _read_words as read_sweep_options
 from auxo.cli.train import _plan_run
+from auxo.cli.verify import Options as VerifyOptions
 from auxo.data import DataConfig
 from auxo.optimizers import OptimizerConfig
 from auxo.registry import entries
@@ -37,7 +39,7 @@ FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^()\s]+)\)")
 SNIPPET = re.compile(r'^--8<-- "([^":]+)(?::(\w+))?"$', re.MULTILINE)
 INLINE = re.compile(
-    r"`(auxo (?:train|compare|sweep|label-quality|evaluate|audit|predict|explain|export|report|estimate) [^`]+"
+    r"`(auxo (?:train|compare|sweep|label-quality|evaluate|audit|predict|explain|export|report|estimate|verify) [^`]+"
     r"|auxo (?:list|doctor)\b[^`]*)`"
 )
 PLACEHOLDER = re.compile(r"…|\b[A-Z]{3,}\b|\{")
@@ -133,6 +135,8 @@ def run_auxo(words):
         read_labellers(words[1:])
     elif words[:1] == ["sweep"]:
         read_sweep_options(words[1:])
+    elif words[:1] == ["verify"] and "WORLD_SIZE" in os.environ:  # tests/distributed runs it in two processes
+        parse_options(VerifyOptions, words[1:], command="auxo verify")
     else:
         assert call(words) == 0
 
@@ -262,6 +266,12 @@ def test_options__of_label_quality__are_on_its_page():
 def test_options__of_commands_that_make_many_runs__are_on_their_pages(page, own):
     text = (ROOT / "docs" / "concepts" / f"{page}.md").read_text(encoding="utf-8")
     known = [*(name for name in options(own, "") if not name.startswith("where.")), *options(ExecutorOptions, "")]
+    assert [option for option in known if not says(text, option)] == []
+
+
+def test_options__of_verify__are_on_its_page():
+    text = (ROOT / "docs" / "concepts" / "verify.md").read_text(encoding="utf-8")
+    known = [name.removeprefix("how.") for name in options(VerifyOptions, "") if name != "run"]
     assert [option for option in known if not says(text, option)] == []
 
 

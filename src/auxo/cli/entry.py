@@ -19,6 +19,7 @@ COMMANDS = {
     "compare": "train methods over several seeds at equal compute, and compare them",
     "sweep": "search over options of a run, chosen on validation images",
     "evaluate": "judge a trained model again, also on new labelled images",
+    "verify": "train parts of a run again and say whether it is what its config says, to the bit",
     "predict": "write a CSV of predictions for images",
     "estimate": "say how well a run does on unlabelled images",
     "explain": "draw what a trained model looks at and how it arranges images",
@@ -30,7 +31,7 @@ COMMANDS = {
     "doctor": "show versions, devices, extras and where data is looked for",
 }
 
-READ_A_RUN = ("audit", "estimate", "evaluate", "explain", "export", "report")
+READ_A_RUN = ("audit", "estimate", "evaluate", "explain", "export", "report", "verify")
 """Commands whose first word is a run directory: a wrong one is refused before anything slow is imported."""
 
 HELP = f"""usage: auxo COMMAND [OPTIONS]
@@ -50,8 +51,9 @@ first steps:
   auxo train ossl --data.train DIR --data.image-size 32
                            train on your own images, DIR/class_name/*.png
 
-exit codes: 0 done, 1 an error inside a method of yours, with its traceback, or some of many runs failed, 2 bad input,
-3 a loss, weight or answer is not finite, 128 + N stopped by signal N with the state saved, as 130 and 143
+exit codes: 0 done, 1 an error inside a method of yours, with its traceback, some of many runs failed, or a run is not
+what it says (verify), 2 bad input, 3 a loss, weight or answer is not finite, 4 nothing differs but not all could be
+decided here (verify), 128 + N stopped by signal N with the state saved, as 130 and 143
 """
 
 

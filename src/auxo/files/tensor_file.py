@@ -65,7 +65,7 @@ def write_tensor_file(path: Path, tree: Mapping[str, Any], header: Mapping[str, 
     tensors: dict[str, Tensor] = {}
     skeleton = _take_out(tree, "", tensors)
     content = json.dumps({"header": dict(header), "tree": skeleton})
-    description = {"format": FORMAT, "content": content, "digest": _digest_content(tensors, content)}
+    description = {"format": FORMAT, "content": content, "digest": digest_tensors(tensors, content)}
     # One entry only: safetensors writes several in an order that changes from process to process.
     write_atomically(path, save(tensors, metadata={"auxo": json.dumps(description)}))
 
@@ -97,7 +97,7 @@ def read_tensor_file(
     if metadata["format"] != FORMAT:
         fix = "use the version of auxo that wrote it"
         raise CheckpointError(f"file format {FORMAT} in {path}", f"format {metadata['format']}", fix)
-    if _digest_content(tensors, metadata["content"]) != metadata["digest"]:
+    if digest_tensors(tensors, metadata["content"]) != metadata["digest"]:
         raise CheckpointError(f"unchanged numbers in {path}", "other bytes than were written", _FIX)
     expected = f"a tree of tensors in {path}"
     content = read_json(metadata["content"], _Content, expected=expected, fix=_FIX)
@@ -184,11 +184,16 @@ def _put_back(value: object, tensors: Mapping[str, Tensor]) -> object:
     return {key: _put_back(item, tensors) for key, item in value["items"]}
 
 
-def _digest_content(tensors: Mapping[str, Tensor], content: str) -> str:
-    """Return a digest of names, types, shapes, bytes and the rest of the content."""
-    digest = hashlib.sha256(content.encode())
+def digest_tensors(tensors: Mapping[str, Tensor], text: str = "") -> str:
+    """Return a digest of names, types, shapes and bytes of tensors on the CPU, and of a text.
+
+    Example:
+        >>> digest_tensors({"a": torch.tensor(0.0)}) == digest_tensors({"a": torch.tensor(-0.0)})
+        False
+    """
+    digest = hashlib.sha256(text.encode())
     for name in sorted(tensors):
         tensor = tensors[name]
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()

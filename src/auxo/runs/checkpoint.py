@@ -47,6 +47,7 @@ class _ProgressFields(TypedDict, total=False):
     start_seconds: float
     start_flops: float | None
     num_rows: int | None
+    environments: list[dict[str, Any]]
 
 
 @dataclass
@@ -64,6 +65,8 @@ class Progress:
         start_seconds: spent before the first step.
         start_flops: floating-point operations before the first step; ``None`` where they are not counted.
         num_rows: rows of the run's records, on the disk before this is; ``None`` where that was not counted.
+        environments: what the bits depend on beside the config, each with the step that it was so from on
+            (:mod:`auxo.runs.environment`); none in a run of an earlier version.
     """
 
     train_seconds: float = 0.0
@@ -74,6 +77,7 @@ class Progress:
     start_seconds: float = 0.0
     start_flops: float | None = 0.0
     num_rows: int | None = None
+    environments: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def compute(self) -> Compute:
@@ -163,6 +167,7 @@ class Checkpoints:
         run_digest: of the run's config; a checkpoint of another run is refused.
         keep: how many of the newest stay.
         data: digests of the run's splits; a checkpoint of other images is refused.
+        keep_every: epochs between those that stay beside the newest; 0 keeps none of them.
     """
 
     folder: Path
@@ -170,6 +175,7 @@ class Checkpoints:
     run_digest: str
     keep: int = 2
     data: Mapping[str, str] = field(default_factory=dict)
+    keep_every: int = 0
     _pattern: re.Pattern[str] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -215,9 +221,17 @@ class Checkpoints:
         """Return the stage's checkpoints, oldest first."""
         return sorted(path for path in self.folder.glob("*.safetensors") if self._pattern.fullmatch(path.name))
 
+    def place(self, step: int) -> Path:
+        """Return where the checkpoint at a step is."""
+        return self.folder / f"{self.stage}-{step:08d}.safetensors"
+
+    def stays(self, step: int, *, steps_per_epoch: int) -> bool:
+        """Return whether the checkpoint at a step stays when it is no longer among the newest."""
+        return self.keep_every > 0 and step % (self.keep_every * steps_per_epoch) == 0
+
     def save(self, method: AbstractMethod, state: TrainState, progress: Progress) -> Path:
-        """Write a checkpoint at ``state.step`` and delete those that are too old."""
-        path = self.folder / f"{self.stage}-{state.step:08d}.safetensors"
+        """Write a checkpoint at ``state.step`` and delete those that are too old and do not stay."""
+        path = self.place(state.step)
         tree = {
             "weights": stored_state(method),
             "optimizers": {name: optimizer.state_dict() for name, optimizer in state.optimizers.items()},
@@ -226,7 +240,8 @@ class Checkpoints:
         }
         write_tensor_file(path, tree, {**self._build_header(), "step": state.step, "seed": state.seed})
         for old in self.saved()[: -self.keep]:
-            delete_file(old)
+            if not self.stays(step_of(old), steps_per_epoch=state.steps_per_epoch):
+                delete_file(old)
         return path
 
     def restore(self, path: Path, method: AbstractMethod, state: TrainState) -> Progress:
@@ -247,7 +262,7 @@ class Checkpoints:
             _restore_state(tree, state, path)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise _refuse_fields(path, error) from error
-        return _read_progress(tree.get("progress"), path)
+        return read_progress(tree.get("progress"), path)
 
     def save_weights(self, path: Path, method: AbstractMethod, progress: Progress) -> None:
         """Write the method's weights, and what they cost, without the rest of the state."""
@@ -269,7 +284,7 @@ class Checkpoints:
 
     def final_progress(self) -> Progress:
         """Return what the finished stage spent and found."""
-        return _read_progress(read_tensor_file(self.final, header=RunHeader).header.get("progress"), self.final)
+        return read_progress(read_tensor_file(self.final, header=RunHeader).header.get("progress"), self.final)
 
     def _build_header(self) -> dict[str, Any]:
         """Return what every file says of the run it belongs to."""
@@ -287,6 +302,11 @@ class Checkpoints:
         check_images(header.get("data", {}), self.data, origin=str(path), fix="put them back, or train anew")
 
 
+def step_of(path: Path) -> int:
+    """Return the step of a checkpoint by its name."""
+    return int(path.stem.rpartition("-")[2])
+
+
 def _restore_state(tree: Mapping[str, Any], state: TrainState, path: Path) -> None:
     """Put optimisers and schedulers back as they were."""
     if tree["optimizers"].keys() != state.optimizers.keys():
@@ -300,8 +320,12 @@ def _restore_state(tree: Mapping[str, Any], state: TrainState, path: Path) -> No
         scheduler.load_state_dict(tree["schedulers"][name])
 
 
-def _read_progress(values: object, path: Path) -> Progress:
-    """Return a progress from its dictionary."""
+def read_progress(values: object, path: Path) -> Progress:
+    """Return a progress from its dictionary in a file.
+
+    Raises:
+        CheckpointError: it is that of another version.
+    """
     fix = "delete it to go on from an older one, or take it from a copy"
     known = check_json(values, _ProgressFields, expected=f"what a stage has spent in {path}", fix=fix)
     best = known["best"]

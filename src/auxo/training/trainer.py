@@ -19,6 +19,7 @@ from auxo.files.signals import StopRequest
 from auxo.interfaces import AbstractMethod, Exhibit, Prepared, StepPlan, TrainState
 from auxo.random import derive_seed
 from auxo.runs.checkpoint import Checkpoints, Progress, load_weights
+from auxo.runs.environment import add_environment, describe_environment
 from auxo.runs.experiment import ExperimentConfig, StageConfig
 from auxo.runs.journal import Journal
 from auxo.runs.results import EvaluationRow
@@ -146,6 +147,7 @@ class StageTrainer:
         """
         self.observer.stage_started(self.stage.name, step=self.state.step, num_steps=self.num_steps)
         self._begin_stage()
+        add_environment(self.progress.environments, self.state.step, describe_environment(self.runtime))
         meter, speedometer = Meter(self.runtime, first_step=self.state.step + 1), _Speedometer()
         self.feeds.open(self.state.step, self.num_steps)
         self.method.train()
@@ -243,6 +245,7 @@ class StageTrainer:
         step, every = self.state.step, self.config.training.checkpoint_every
         ends_epoch = step % self.steps_per_epoch == 0
         saves = step == self.num_steps or (ends_epoch if every == 0 else step % every == 0)
+        saves = saves or self.checkpoints.stays(step, steps_per_epoch=self.steps_per_epoch)
         stops = self.runtime.any(bool(self.stop))
         logs = step % self.config.training.log_every == 0 or ends_epoch or saves or stops
         return _Due(ends_epoch, saves or stops, stops, logs)

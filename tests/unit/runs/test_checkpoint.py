@@ -10,7 +10,7 @@ from auxo.interfaces import TrainState
 from auxo.methods.supervised import Supervised
 from auxo.optimizers import OptimizerConfig
 from auxo.runs import Networks
-from auxo.runs.checkpoint import Checkpoints, Progress, load_matching, load_weights
+from auxo.runs.checkpoint import Checkpoints, Progress, load_matching, load_weights, step_of
 from auxo.runs.results import Selection
 from auxo.tasks import Classification
 
@@ -86,6 +86,15 @@ def test_save__more_than_are_kept__leaves_the_newest(checkpoints):
     for state.step in (5, 100, 20, 3):
         checkpoints.save(method, state, Progress())
     assert [path.name for path in checkpoints.saved()] == ["train-00000020.safetensors", "train-00000100.safetensors"]
+
+
+def test_save__some_are_to_stay__leaves_those_beside_the_newest(tmp_path):
+    method, state = make()
+    state.steps_per_epoch = 5
+    checkpoints = Checkpoints(tmp_path, "train", "digest", keep=1, keep_every=2)
+    for state.step in range(1, 24):
+        checkpoints.save(method, state, Progress())
+    assert [step_of(path) for path in checkpoints.saved()] == [10, 20, 23]
 
 
 def test_saved__other_stages_and_final_weights__are_not_among_them(checkpoints, tmp_path):
