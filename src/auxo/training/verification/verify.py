@@ -195,10 +195,11 @@ class _Desk:
 
     def check_environment(self) -> None:
         """Say whether numbers of the newest weights can come out equal to the bit here."""
-        reached = [stage for stage in self.stored.stages if stage.newest is not None]
+        reached = [(stage, stage.newest) for stage in self.stored.stages if stage.newest is not None]
         if reached:
-            last = reached[-1].newest.step or 0
-            surroundings = Surroundings.of(self._runtime, reached[-1], first=last, last=last)
+            stage, newest = reached[-1]
+            last = newest.step or (stage.saved[-1].step if stage.saved else None) or 0
+            surroundings = Surroundings.of(self._runtime, stage, first=last, last=last)
             here = ", ".join(f"{name} {value}" for name, value in describe_environment(self._runtime).items())
             told = surroundings.text or f"as recorded: {here}"
             self.add(Finding("noted" if surroundings.reasons else "equal", "environment", told))
