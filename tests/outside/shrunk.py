@@ -20,4 +20,4 @@ class Shrunk(SolverConfig):
         """Return ``v - part H v``."""
         image = lower.hessian().operator(scale=1.0)(vector)
         answer = vector - self.part * image
-        return Response(answer, (image.norm() / vector.norm()), vector.new_zeros(()))
+        return Response(answer, (image.norm() / vector.norm()), vector.new_zeros(()), products=1)

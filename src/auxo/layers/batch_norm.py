@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +35,59 @@ def use_running_statistics(module: nn.Module) -> Iterator[None]:
     finally:
         for layer in layers:
             layer.training = True
+
+
+@dataclass
+class RunningStatisticsMove:
+    """How one forward pass in training moves the running statistics of batch norm, to be applied any number of times.
+
+    A pass maps the statistics ``r`` of a layer to ``k r + b``: ``k = (1 - momentum) ^ n`` where it went through the
+    layer ``n`` times, as two views do, and ``b`` what it leaves of statistics of zero. So passes of the same images
+    through the same weights need not be run again.
+    """
+
+    _layers: list[tuple[_BatchNorm, dict[str, Tensor]]] = field(default_factory=list)
+
+    @torch.no_grad()
+    def apply(self, times: int) -> None:
+        """Move the layers' running statistics as ``times`` passes would, to rounding."""
+        for layer, left in self._layers:
+            count = left["num_batches_tracked"]
+            before = layer.get_buffer("num_batches_tracked")
+            for name in ("running_mean", "running_var"):
+                values = layer.get_buffer(name)
+                passes = count.to(values.dtype)
+                if layer.momentum is None:  # the mean over all batches so far
+                    total = (before + times * passes).clamp(min=1)
+                    moved = (before * values + times * passes * left[name]) / total
+                    values.copy_(torch.where(count > 0, moved, values))
+                else:
+                    keep = (1 - layer.momentum) ** passes
+                    share = sum((keep**power for power in range(times)), torch.zeros_like(keep))
+                    values.mul_(keep**times).add_(share * left[name])
+            before += times * count
+
+
+@contextmanager
+def record_running_statistics(module: nn.Module) -> Iterator[RunningStatisticsMove]:
+    """Run the block, in training, with batch norm's running statistics left alone; what would move them is yielded.
+
+    The answer is complete when the block ends.
+    """
+    move = RunningStatisticsMove()
+    layers = [layer for layer in module.modules() if isinstance(layer, _BATCH_NORMS) and layer.track_running_stats]
+    # Other tensors stand in for them: the old ones may be part of a graph, which a change in place would break.
+    old = [(layer, dict(layer.named_buffers(recurse=False))) for layer in layers if layer.training]
+    for layer, buffers in old:
+        for name, buffer in buffers.items():
+            setattr(layer, name, torch.zeros_like(buffer))
+    try:
+        yield move
+    finally:
+        for layer, buffers in old:
+            move._layers.append((layer, dict(layer.named_buffers(recurse=False))))
+            for name, buffer in buffers.items():
+                setattr(layer, name, buffer)
 
 
 class _AbstractSynchronisedBatchNorm(_BatchNorm):

@@ -1,7 +1,7 @@
 """What convolutional networks share: first weights, a convolution with batch norm and ReLU, enlarging of maps."""
 
 import math
-from typing import cast
+from typing import Literal, cast
 
 import torch
 from jaxtyping import Float
@@ -9,18 +9,20 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 
-def initialise_convolutions(module: nn.Module) -> None:
-    """Draw the weights of every convolution below ``module`` from ``N(0, sqrt(2 / (k k C_out)))``, in place.
+def initialise_convolutions(module: nn.Module, *, fan: Literal["out", "in"] = "out") -> None:
+    """Draw the weights of every convolution below ``module`` from ``N(0, sqrt(2 / (k k C)))``, in place.
 
-    ``k`` is the side of the kernel and ``C_out`` the number of output channels that read one input channel, so that the
-    variance of the gradients stays the same from layer to layer; in a depthwise convolution that is one.
+    ``k`` is the side of the kernel. ``C`` is the number of output channels that read one input channel (out), so that
+    the variance of the gradients stays the same from layer to layer, or of input channels that one output channel reads
+    (in), which does the same for the maps; in a depthwise convolution either is one.
 
-    Source: He, Zhang, Ren, Sun, Delving Deep into Rectifiers, ICCV 2015, Eq. 14 (https://arxiv.org/abs/1502.01852).
+    Source: He, Zhang, Ren, Sun, Delving Deep into Rectifiers, ICCV 2015, Eq. 14 for out and 10 for in
+    (https://arxiv.org/abs/1502.01852).
     """
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d):
-            fan_out = layer.out_channels // layer.groups * math.prod(layer.kernel_size)
-            nn.init.normal_(layer.weight, 0.0, math.sqrt(2.0) / math.sqrt(fan_out))
+            count = (layer.out_channels if fan == "out" else layer.in_channels) // layer.groups
+            nn.init.normal_(layer.weight, 0.0, math.sqrt(2.0) / math.sqrt(count * math.prod(layer.kernel_size)))
 
 
 def build_convolution(

@@ -17,7 +17,7 @@ from auxo.runtime import Runtime
 from auxo.types import Batch, Labels, Losses, require_choice
 
 SampleLosses: TypeAlias = Callable[[Tensor, Labels], Losses]
-"""Per-sample losses of a head's outputs and the labels, before class weights."""
+"""Per-sample losses of a head's outputs and the labels, before :meth:`ClassLossConfig.weigh_losses`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +49,15 @@ class ClassLossConfig(FamilyOptions):
             class_counts: training images of each class, all >= 1; empty unless the loss needs them.
             scale: factor on the head's outputs before the softmax.
         """
+
+    def weigh_losses(self, losses: Losses, weights: Losses | None) -> Losses:
+        """Return the losses that are learned by.
+
+        Args:
+            losses: of every sample, from :meth:`build_losses`.
+            weights: of every sample; ``None`` where all are one.
+        """
+        return losses if weights is None else weights * losses
 
     def check_head(self, head: str) -> None:
         """Refuse a head that the loss cannot read.
@@ -160,11 +169,9 @@ class ClassLoss:
         """
         losses = self._losses(outputs, labels)
         weights = self.weights(labels, progress=progress, dtype=losses.dtype)
-        if weights is None:
-            return losses
-        if self.config.divides_by_weights:
+        if weights is not None and self.config.divides_by_weights:
             weights = weights / (weights.mean() if mean_weight is None else mean_weight)
-        return weights * losses
+        return self.config.weigh_losses(losses, weights)
 
     def mean(
         self, outputs: Float[Tensor, "n classes"], batch: Batch, *, progress: float, runtime: Runtime

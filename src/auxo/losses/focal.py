@@ -12,7 +12,10 @@ from auxo.losses.cross_entropy import cross_entropy_losses
 from auxo.options import Range
 from auxo.types import Labels, Losses
 
-SOURCE = "Lin et al., Focal Loss for Dense Object Detection, ICCV 2017, Eq. 4 (arXiv 1708.02002)."
+SOURCE = (
+    "Lin et al., Focal Loss for Dense Object Detection, ICCV 2017, Eq. 4, and with class weights Eq. 5 (arXiv "
+    "1708.02002); weights inside the probability as in the released code of LDAM-DRW (kaidic/LDAM-DRW) and of G-SSL."
+)
 
 
 def focal_losses(logits: Float[Tensor, "batch classes"], labels: Labels, *, gamma: float) -> Losses:
@@ -34,10 +37,7 @@ def focal_losses(logits: Float[Tensor, "batch classes"], labels: Labels, *, gamm
         >>> focal_losses(torch.zeros(1, 2), torch.tensor([0]), gamma=2.0) / torch.tensor(2.0).log()
         tensor([0.2500])
     """
-    losses = cross_entropy_losses(logits, labels)
-    # Below the smallest normal number the power's slope could be infinite; clamping makes it zero.
-    doubts = (-torch.expm1(-losses)).clamp_min(torch.finfo(losses.dtype).tiny)
-    return doubts.pow(gamma) * losses
+    return _focus_losses(cross_entropy_losses(logits, labels), gamma)
 
 
 def focal_terms(logits: Float[Tensor, "batch classes"], *, gamma: float) -> Float[Tensor, "batch classes"]:
@@ -64,6 +64,13 @@ def focal_terms(logits: Float[Tensor, "batch classes"], *, gamma: float) -> Floa
     return doubts.pow(gamma) * negative_logs
 
 
+def _focus_losses(losses: Losses, gamma: float) -> Losses:
+    """Return ``(1 - exp(-l))^gamma l`` of every cross-entropy ``l``."""
+    # Below the smallest normal number the power's slope could be infinite; clamping makes it zero.
+    doubts = (-torch.expm1(-losses)).clamp_min(torch.finfo(losses.dtype).tiny)
+    return doubts.pow(gamma) * losses
+
+
 @dataclass(frozen=True, kw_only=True)
 class Focal(ClassLossConfig):
     """Options of focal loss."""
@@ -73,7 +80,19 @@ class Focal(ClassLossConfig):
     gamma: Annotated[float, Range(low=0)] = 1.0
     """Exponent; 0 is cross-entropy, detection takes 2, long-tailed classification 1."""
 
+    weights_inside: bool = False
+    """Class weights multiply the cross-entropy before it is focused, so that they are an exponent of the probability,
+    too, ``-w (1 - p^w)^gamma log p``, as in the released code of LDAM-DRW and G-SSL; else they stand in front."""
+
     def build_losses(self, class_counts: tuple[int, ...], *, scale: float) -> SampleLosses:
-        """Return focal loss of the scaled outputs."""
+        """Return the cross-entropy of the scaled outputs, which :meth:`weigh_losses` makes focal loss of."""
         del class_counts
-        return lambda outputs, labels: focal_losses(scale_outputs(outputs, scale), labels, gamma=self.gamma)
+        return lambda outputs, labels: cross_entropy_losses(scale_outputs(outputs, scale), labels)
+
+    def weigh_losses(self, losses: Losses, weights: Losses | None) -> Losses:
+        """Return focal loss of every sample, weighted."""
+        if weights is None:
+            return _focus_losses(losses, self.gamma)
+        if self.weights_inside:
+            return _focus_losses(weights * losses, self.gamma)
+        return weights * _focus_losses(losses, self.gamma)

@@ -1,7 +1,7 @@
 """BiSSL: a stage between pretraining and fine-tuning that lets the downstream loss say where pretraining goes on."""
 
 import math
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal, cast
@@ -24,7 +24,7 @@ from auxo.interfaces import (
     TrainState,
     View,
 )
-from auxo.layers.batch_norm import keep_running_statistics
+from auxo.layers.batch_norm import RunningStatisticsMove, keep_running_statistics, record_running_statistics
 from auxo.optimizers import OptimizerConfig
 from auxo.options import Range
 from auxo.pretexts import collapse_metrics, loss_in_backbone
@@ -40,7 +40,8 @@ SOURCE = (
     "After Zakarias, Hansen, Tan, BiSSL (TMLR, arXiv 2410.02387), of which the abstracts and the pipeline figures were "
     "read, and the released code of its versions; the text could not be read, so no number here is a reproduction. "
     "lambda 0.001, damping 10, 5 products, 20 lower and 8 upper steps, clipping at 10 are the released ones. Released, "
-    "and an option here: conjugate gradients by layer (layerwise), running statistics that move with every product. "
+    "and an option here: conjugate gradients by layer (layerwise), running statistics that move with every product, "
+    "which is applied in closed form instead of by its forward pass. "
     "mfac is the authors' later choice after the code of BiSSLight (arXiv 2609.33424). Ours: products from one graph "
     "per alternation, their batch drawn anew for each, a stop at negative curvature, gradients averaged over processes "
     "in every place."
@@ -79,7 +80,8 @@ class BiSSL(AbstractPretextMethod):
     from ``backbone``, the lower one.
 
     Batch norm normalises by the batch in all of them. Its running statistics in ``theta_P`` belong to the pretext's
-    steps, unless ``batch_norm`` is "move".
+    steps, unless ``batch_norm`` is "move": then downstream images move them, too, and the batch of the Hessian as often
+    as in the release, which makes the forward pass anew for every product.
 
     Args:
         config: options.
@@ -121,8 +123,8 @@ class BiSSL(AbstractPretextMethod):
         solver: SolverConfig = field(default_factory=ConjugateGradientSolver)
         """How J v is had."""
         batch_norm: Literal["keep", "move"] = "keep"
-        """Leave the lower backbone's running statistics alone in upper steps, or let downstream images and products
-        move them (released)."""
+        """Leave the lower level's running statistics alone in upper steps, or let downstream images and every product
+        move them (released); they come out as if each product were a forward pass of its own."""
         clip_norm: Annotated[float, Range(above=0, high=math.inf)] = 10.0
         """Norm that all gradients of a level are scaled down to."""
 
@@ -188,6 +190,7 @@ class BiSSL(AbstractPretextMethod):
         head = networks.linear_head("semantic")
         self.upper = _Downstream(deepcopy(self.backbone), head)
         self._hessian: HessianOperator | None = None
+        self._statistics = RunningStatisticsMove()
         if config.solver.has_gradients:
             size = sum(parameter.numel() for parameter in self.backbone.parameters())
             self.register_buffer("lower_gradients", torch.zeros(config.lower_steps, size))
@@ -253,7 +256,8 @@ class BiSSL(AbstractPretextMethod):
         for each in state.optimizers.values():
             each.zero_grad()  # or the last gradients would take memory beside the products
         head = [*self.upper.semantic.parameters()]
-        with self._guard_statistics(), runtime.autocast():
+        guard = nullcontext() if config.batch_norm == "move" else keep_running_statistics(self)
+        with guard, runtime.autocast():
             logits = self.upper.semantic(self.backbone(batch.images).pooled)
         indirect_loss = batch.mean(self.task.losses(logits, batch.targets))
         reached = [*self.backbone.parameters(), *head]
@@ -263,6 +267,8 @@ class BiSSL(AbstractPretextMethod):
             steep[len(self._parameter_names) :],
         )
         response = self._solve_response(vector, state, batches, runtime)
+        if config.batch_norm == "move":
+            self._statistics.apply(response.products)
         with runtime.autocast():
             logits = self.upper(batch.images)
         direct_loss = batch.mean(self.task.losses(logits, batch.targets))
@@ -318,12 +324,8 @@ class BiSSL(AbstractPretextMethod):
         loss = loss_in_backbone(self.backbone, self.pretext, inputs)
         params = {name: parameter.detach() for name, parameter in self.backbone.named_parameters()}
         mean = None if runtime.num_processes == 1 else runtime.mean_of
-        with self._guard_statistics():
+        with record_running_statistics(self) as self._statistics:
             return HessianOperator(loss, params, mean=mean)
-
-    def _guard_statistics(self) -> AbstractContextManager[None]:
-        """Return the block in which the lower level's running statistics do what the options say."""
-        return nullcontext() if self.config.batch_norm == "move" else keep_running_statistics(self)
 
     @property
     def _parameter_names(self) -> list[str]:

@@ -226,9 +226,9 @@ def cifar10_long_tailed() -> ExperimentConfig:
     """Return the released setting for long-tailed CIFAR-10: ResNet-32, LDAM with deferred weights, 200 epochs.
 
     The gate is learned, in the release's form for this setting; the release itself is ``gate.name=frozen``,
-    ``gate.init=kaiming`` and ``flip_axis=vertical``. Differs: a tenth of the 50,000 training images validates, so
-    classes have 4,500 to 45 images where the release has 5,000 to 50; mean and standard deviation are the training
-    set's.
+    ``gate.init=kaiming`` and ``flip_axis=vertical``. First weights are by fan-in, as there. Differs: a tenth of the
+    50,000 training images validates, so classes have 4,500 to 45 images where the release has 5,000 to 50; mean and
+    standard deviation are the training set's.
     """
     method = GSSL.Config(
         pretexts=GatedPretextsConfig(gate=LearnedGate.Config(form="softmax_of_mean")),
@@ -240,7 +240,7 @@ def cifar10_long_tailed() -> ExperimentConfig:
     )
     return ExperimentConfig(
         stages=(StageConfig(method=method, epochs=200, batch_size=128),),
-        backbone=BackboneConfig(name="resnet32"),
+        backbone=BackboneConfig(name="resnet32_fan_in"),
         data=DataConfig(scenario="cifar10", imbalance="exp", imbalance_ratio=0.01, augment="crop_flip"),
     )
 
@@ -251,7 +251,8 @@ def cifar10_adversarial() -> ExperimentConfig:
     The attack raises the pretexts' losses, too. Differs: the gate is learned (the release is ``gate.name=frozen``);
     inputs are normalised by the training set's mean and standard deviation, where the release maps pixels to [-1, 1];
     the attack keeps to its ball, has steps of 2/255 and not 2/225, and leaves batch norm alone
-    (``attack.literal=True`` is the release's); and a tenth of the training images validates.
+    (``attack.literal=True`` is the release's); the first step has the first rate of the cosine, where the release has
+    the second and ends a step further; and a tenth of the training images validates.
     """
     method = GSSL.Config(
         pretexts=GatedPretextsConfig(shuffle_space="pixels"),

@@ -21,7 +21,7 @@ SOURCE = (
     "deferred re-weighting (Cao et al., NeurIPS 2019, arXiv 1906.07413, code kaidic/LDAM-DRW), focal loss (Lin et al., "
     "ICCV 2017, arXiv 1708.02002), weights by effective number (Cui et al., CVPR 2019, arXiv 1901.05555). Ours: class "
     "weights divide by their sum over the joined batch of all processes; focal loss takes its probability before the "
-    "class weight, where the code of LDAM-DRW takes it after."
+    "class weight, where the code of LDAM-DRW takes it after (weights_inside)."
 )
 
 
@@ -94,6 +94,6 @@ def cifar10_long_tailed() -> ExperimentConfig:
     method = Supervised.Config(optimizer=optimizer, class_loss=loss, head="cosine")
     return ExperimentConfig(
         stages=(StageConfig(method=method, epochs=200, batch_size=128),),
-        backbone=BackboneConfig(name="resnet32"),
+        backbone=BackboneConfig(name="resnet32_fan_in"),
         data=DataConfig(scenario="cifar10", imbalance="exp", imbalance_ratio=0.01, augment="crop_flip"),
     )

@@ -20,11 +20,13 @@ class Response(NamedTuple):
         vector: ``J v``, or what the solver has for it.
         residual: of the linear system, relative; 0 where there is none.
         negative_curvature: whether the solver met it and stopped.
+        products: with the Hessian, that the vector was made from; not those that only measure it.
     """
 
     vector: Float[Tensor, " size"]
     residual: Float[Tensor, ""]
     negative_curvature: Float[Tensor, ""]
+    products: int = 0
 
 
 class LowerLevel(NamedTuple):

@@ -46,7 +46,7 @@ class ProductSolver(SolverConfig):
         operator = lower.hessian().operator(scale=1 / (lower.coupling + self.damping))
         answer = self.build().solve(operator, vector)
         if answer.breakdown is None:
-            return Response(answer.solution, measured(answer), vector.new_zeros(()))
+            return Response(answer.solution, measured(answer), vector.new_zeros(()), self.iterations)
         stopped = answer.breakdown.occurred
         solution = torch.where(stopped & self.is_lost(answer.solution), vector, answer.solution)
-        return Response(solution, measured(answer), stopped.to(vector.dtype))
+        return Response(solution, measured(answer), stopped.to(vector.dtype), self.iterations)

@@ -16,6 +16,7 @@ OWN = (
     "resnet18_cifar",
     "resnet20",
     "resnet32",
+    "resnet32_fan_in",
     "resnet50",
     "resnet50_cifar",
     "resnet8",

@@ -18,6 +18,7 @@ OWN = (
     "resnet18_cifar",
     "resnet20",
     "resnet32",
+    "resnet32_fan_in",
     "resnet50",
     "resnet50_cifar",
     "resnet8",
@@ -102,12 +103,21 @@ def test_initialisation__convolutions__have_the_deviation_of_their_fan_out(name:
             assert not layer.bias.any()
 
 
+def test_initialisation__resnet32_fan_in__has_the_deviation_of_its_inputs() -> None:
+    layers = [layer for layer in build("resnet32_fan_in").modules() if isinstance(layer, nn.Conv2d)]
+    for layer in layers:
+        expected = (2 / (9 * layer.in_channels)) ** 0.5
+        assert layer.weight.std().item() == pytest.approx(expected, rel=4 / (2 * layer.weight.numel()) ** 0.5)
+    assert layers[0].weight.std().item() == pytest.approx(0.272, rel=0.15)
+
+
 MAPS = {
     "conv4": {"stage1": (24, 32), "stage2": (32, 16), "stage3": (64, 8)},
     "lenet5": {"stage1": (6, 14), "stage2": (16, 5)},
     "resnet8": {"stage1": (16, 32), "stage2": (32, 16), "stage3": (64, 8)},
     "resnet20": {"stage1": (16, 32), "stage2": (32, 16), "stage3": (64, 8)},
     "resnet32": {"stage1": (16, 32), "stage2": (32, 16), "stage3": (64, 8)},
+    "resnet32_fan_in": {"stage1": (16, 32), "stage2": (32, 16), "stage3": (64, 8)},
     "densenet40_12": {"stage1": (168, 32), "stage2": (312, 16), "stage3": (456, 8)},
     "efficientnet_lite0": {
         "stage1": (16, 16),

@@ -10,6 +10,7 @@ from auxo.layers.batch_norm import (
     SynchronisedBatchNorm1d,
     SynchronisedBatchNorm2d,
     keep_running_statistics,
+    record_running_statistics,
     use_running_statistics,
 )
 
@@ -124,6 +125,39 @@ def test_keep_running_statistics__error_inside__puts_every_layer_back():
     with pytest.raises(ValueError, match="expected 4D"), keep_running_statistics(module):
         module(torch.ones(3, 4))
     assert [layer.track_running_stats for layer in module] == [True, False]
+
+
+@pytest.mark.parametrize("synchronised", [False, True])
+@pytest.mark.parametrize("options", OPTIONS, ids=repr)
+def test_record_running_statistics__applied__moves_as_so_many_passes(options, synchronised):
+    module = pair(**options)[synchronised]
+    module.append(nn.BatchNorm2d(4, dtype=torch.float64).eval())  # evaluates by its own statistics, which stay
+    first, second, unused = batches()
+    module(unused)
+    expected, before = copy.deepcopy(module), module.state_dict(keep_vars=True)
+    with record_running_statistics(module) as move:
+        outputs = module(first) + module(second).sum()
+    assert all(module.state_dict(keep_vars=True)[name] is tensor for name, tensor in before.items())
+    for times in range(4):
+        again = copy.deepcopy(expected)
+        for _ in range(times):
+            close(outputs, again(first) + again(second).sum())
+        before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+        move.apply(times)
+        for name, tensor in again.state_dict().items():
+            close(module.state_dict()[name], tensor)
+        module.load_state_dict(before)
+
+
+def test_record_running_statistics__layer_not_used__keeps_its_statistics():
+    module = nn.ModuleList([nn.BatchNorm1d(2), nn.BatchNorm1d(2, momentum=None), nn.BatchNorm1d(2)])
+    for layer in module[:2]:
+        nn.init.normal_(layer.running_mean)
+    before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    with pytest.raises(ValueError, match="expected 2D"), record_running_statistics(module) as move:
+        module[2](torch.ones(1, 1, 1, 1))
+    move.apply(3)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in module.state_dict().items())
 
 
 def rows(seed=0):

@@ -1,6 +1,7 @@
 """The loss of a class head: weighted means, deferred weights, and what is refused."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -92,6 +93,24 @@ def test_class_loss__weighted_focal__divides_by_the_samples(outputs, labels):
     expected = -(weights * (1 - own) ** 2 * own.log()).mean()
     ours = loss.mean(outputs, part(labels, 0, 12), progress=0.9, runtime=RUNTIME)
     assert ours.item() == pytest.approx(expected.item(), rel=1e-12)
+
+
+@pytest.mark.parametrize("gamma", [0.0, 1.0, 2.0])
+def test_class_loss__focal_with_weights_inside__is_the_released_form(outputs, labels, gamma):
+    """Rendered from the released code: the weighted cross-entropy is what is focused, and the plain mean is taken."""
+    loss = Focal(class_weights="effective_number", gamma=gamma, weights_inside=True).build(COUNTS)
+    effective = torch.tensor([(1 - 0.9999**count) / (1 - 0.9999) for count in COUNTS], dtype=torch.float64)
+    weights = len(COUNTS) / effective / (1 / effective).sum()
+    weighted = functional.cross_entropy(outputs, labels, weight=weights, reduction="none")
+    expected = ((1 - torch.exp(-weighted)) ** gamma * weighted).mean()
+    ours = loss.mean(outputs, part(labels, 0, 12), progress=0.9, runtime=RUNTIME)
+    assert ours.item() == pytest.approx(expected.item(), rel=1e-12)
+    before = loss.mean(outputs, part(labels, 0, 12), progress=0.1, runtime=RUNTIME)
+    plain = Focal(gamma=gamma).build(COUNTS).mean(outputs, part(labels, 0, 12), progress=0.1, runtime=RUNTIME)
+    assert before.item() == plain.item()
+    in_front = replace(loss.config, weights_inside=False).build(COUNTS)
+    other = in_front.mean(outputs, part(labels, 0, 12), progress=0.9, runtime=RUNTIME)
+    assert (abs(other / ours - 1) > 0.01) == (gamma > 0)
 
 
 def test_class_loss__two_parts_that_know_the_joined_mean_weight__average_to_the_whole(outputs, labels):

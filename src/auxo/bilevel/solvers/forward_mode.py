@@ -30,9 +30,9 @@ class ForwardMode(AbstractSolver):
     so a weight grows where its loss falls along with the outer loss. Equal to :class:`Unrolled` with one step of plain
     gradient descent, to rounding.
 
-    Source: the identity is that of Navon et al. and Liu et al. for one-step meta-gradients (Self-Supervised
-    Generalisation with Meta Auxiliary Learning, NeurIPS 2019, https://arxiv.org/abs/1901.08933), read from right to
-    left.
+    Source: the step is that of Liu, Davison, Johns, Self-Supervised Generalisation with Meta Auxiliary Learning,
+    NeurIPS 2019 (https://arxiv.org/abs/1901.08933), who differentiate it twice. Ours: the same derivative read from
+    right to left, by tangents.
 
     Cost: one inner gradient, one inner forward pass with tangents (about two forward passes), one backward pass through
     the weights. Memory: that of one gradient. Needs layers with forward-mode derivatives.

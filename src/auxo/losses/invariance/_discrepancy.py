@@ -63,7 +63,7 @@ def find_dependence(
     With two values of weight ``q`` and ``1 - q`` it is ``2 q^2 (1 - q)^2`` times :func:`discrepancy`.
 
     Source: Gretton et al., Measuring statistical dependence with Hilbert-Schmidt norms, ALT 2005. Weighted after the
-    idea of a follow-up of Makar et al. for columns of many dimensions, of which no formula was at hand.
+    idea of Zheng & Makar (NeurIPS 2022) for columns of many dimensions, of which no formula was at hand.
 
     Args:
         kernel: of all pairs of rows.

@@ -9,8 +9,8 @@ from auxo.losses.invariance._interface import AbstractInvariance, InvarianceTerm
 
 SOURCE = (
     "Gretton, Bousquet, Smola, Schoelkopf, Measuring statistical dependence with Hilbert-Schmidt norms, ALT 2005. A "
-    "weighted one is named by a follow-up of Makar et al. (Causally motivated multi-shortcut identification and "
-    "removal, NeurIPS 2022), which was not read; the weighting here is ours."
+    "weighted one is named by a follow-up of shortcut removal (Zheng, Makar, Causally motivated multi-shortcut "
+    "identification and removal, NeurIPS 2022), which was not read; the weighting here is ours."
 )
 
 
