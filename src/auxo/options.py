@@ -58,6 +58,9 @@ from auxo.errors import ConfigError, OptionError
 from auxo.registry.outside import is_outside, load_outside
 
 _INSIDE = "Config"
+MOST_SEED = 2**63 - 1
+"""The largest seed: what 64 bits with a sign hold."""
+
 _Member = TypeVar("_Member", bound="FamilyOptions")
 
 

@@ -11,6 +11,7 @@ from auxo.errors import HypergradientError
 from auxo.random import global_seed
 
 _SEED = "random_seed"
+_MOST_SEED = 2**63 - 1  # travels as a tensor of int64
 _Result = TypeVar("_Result")
 
 
@@ -60,7 +61,10 @@ class FunctionalModule:
     Args:
         module: in the mode (train or eval) that it is to run in, with all its parameters and buffers; it is kept, and
             only :meth:`load` changes it.
-        seed: of the first call; a non-negative integer.
+        seed: of the first call; 0..2^63-1.
+
+    Raises:
+        HypergradientError: there is no such seed.
 
     Example:
         >>> net = FunctionalModule(nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2)))
@@ -70,6 +74,8 @@ class FunctionalModule:
     """
 
     def __init__(self, module: nn.Module, *, seed: int = 0) -> None:
+        if not 0 <= seed <= _MOST_SEED:
+            raise HypergradientError(f"a seed of 0..{_MOST_SEED}", str(seed), "choose another one")
         self._module = module
         self._seed = seed
         self._names = {slot.name for slot in self._list_slots() if slot.holder[slot.key] is not None}

@@ -179,6 +179,8 @@ def _split_measures(text: str) -> list[str]:
 def _parse_seeds(text: str) -> list[int]:
     """Return the seeds that a text names: a number of them, a list or ranges."""
     text, seeds = text.strip(), list[int]()
+    if re.search(r"\d{20}", text):  # Python makes no number of thousands of digits
+        raise ConfigError("seeds below 2^63", repr(text[:40]), "name smaller ones")
     for part in text.split(",") if re.search(r"[,-]", text) else [f"0-{int(text) - 1}" if text.isdecimal() else text]:
         found = re.fullmatch(r"(\d+)(?:-(\d+))?", part.strip())
         if found is None or int(found[2] or found[1]) < int(found[1]):

@@ -19,6 +19,7 @@ from auxo.cli.train import read_run_config
 from auxo.cli.words import say
 from auxo.data import AbstractSource
 from auxo.data.hub import asking_hub
+from auxo.data.names import NameLookup
 from auxo.data.readers import read_unlabelled
 from auxo.errors import ConfigError
 from auxo.estimation import (
@@ -131,8 +132,10 @@ def _list_refusals(estimates: Sequence[Sequence[Estimate]]) -> list[str]:
 
 def _has_class_folders(path: str, names: Sequence[str]) -> bool:
     """Whether a path is a folder with folders that are called as classes are."""
-    folder = os.path.expanduser(path)
-    return os.path.isdir(folder) and bool({entry.name for entry in os.scandir(folder) if entry.is_dir()} & {*names})
+    folder, lookup = os.path.expanduser(path), NameLookup(names)
+    return os.path.isdir(folder) and any(
+        lookup.find(entry.name) is not None for entry in os.scandir(folder) if entry.is_dir()
+    )
 
 
 def _show_progress(done: int, total: int) -> None:

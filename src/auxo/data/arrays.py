@@ -8,6 +8,7 @@ from jaxtyping import Shaped, UInt8
 from torch import Tensor
 
 from auxo.data.decode import MIN_PIXELS
+from auxo.data.names import refuse_alike
 from auxo.errors import DataError
 from auxo.types import Column
 
@@ -72,11 +73,12 @@ def number_values(
         names: what the numbers from 0 stand for.
 
     Raises:
-        DataError: there are fewer than two names, one is there twice, or the values are no whole numbers in one row.
+        DataError: there are fewer than two names, two are alike, or the values are no whole numbers in one row.
     """
     if len(set(names)) != len(names) or len(names) < 2:
         got = f"{list(names)} in '{source}'"
         raise DataError(f"at least two different names of '{name}'", got, "name everything once")
+    refuse_alike(names, where=f"'{source}'")
     numbers = as_tensor(source, values)
     if numbers.ndim != 1 or numbers.is_floating_point() or numbers.is_complex() or numbers.dtype == torch.bool:
         got = f"{numbers.dtype} of shape {tuple(numbers.shape)} in '{source}'"

@@ -27,6 +27,9 @@ FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "JPEG2000", "PPM", "TIFF")
 """The formats that are read, by Pillow's names; none of them makes Pillow start another program."""
 
 _MOST_BYTES = 2**30
+_JPEG2000_START = b"\xff\x4f\xff\x51"
+_BITS_PER_SAMPLE = 258
+_FEW_BITS = 8  # of a channel
 _MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK")
 # What Pillow's decoders raise on damaged files.
 _DAMAGE = (
@@ -105,7 +108,7 @@ def decode_image(
             8 bits per channel.
     """
     with open_encoded(content, where=where) as opened:
-        _check_header(opened, where)
+        _check_header(opened, content, where)
         if image_size is not None and not is_exact:
             height, width = find_size(image_size)
             opened.draft(opened.mode, (2 * width, 2 * height))
@@ -164,14 +167,38 @@ def fit_image(image: Image.Image, image_size: int | tuple[int, int], method: Ima
     return ImageOps.fit(image, (width, height), method=method)
 
 
-def _check_header(image: Image.Image, where: str) -> None:
+def has_deep_channels(image: Image.Image, content: bytes) -> bool:
+    """Whether an image has more than 8 bits per channel, also where Pillow gives the upper 8 of them without a word.
+
+    Args:
+        image: opened and not loaded, in one of ``FORMATS``.
+        content: the encoded bytes.
+    """
+    if image.format == "JPEG2000":
+        size = content.find(_JPEG2000_START)  # ISO/IEC 15444-1, A.5.1: the number of channels, three bytes for each
+        count = int.from_bytes(content[size + 40 : size + 42], "big")
+        return any((bits & 0x7F) + 1 > _FEW_BITS for bits in content[size + 42 : size + 42 + 3 * count : 3])
+    if image.format == "TIFF":
+        bits: tuple[int, ...] = vars(image)["tag_v2"].get(_BITS_PER_SAMPLE, (1,))
+        return max(bits) > _FEW_BITS
+    decoders = [tile[3] for tile in vars(image).get("tile", ())]
+    if image.format == "PNG":  # what a tile is decoded by is called as "RGB;16B"
+        return any(";16" in str(each) for each in decoders)
+    if image.format == "PPM":  # and here is ("RGB", largest value), or as in PNG
+        return any(each[-1] >= 2**_FEW_BITS if isinstance(each, tuple) else ";16" in str(each) for each in decoders)
+    return False
+
+
+def _check_header(image: Image.Image, content: bytes, where: str) -> None:
     """Refuse an image by its header, and float images also by their pixels."""
     if min(image.size) < MIN_PIXELS:
         got = f"{image.width}x{image.height} in {where}"
         raise DataError(f"an image of at least {MIN_PIXELS}x{MIN_PIXELS} pixels", got, "remove or enlarge it")
-    if image.mode in _MODES:
-        return
     got = f"mode {image.mode} in {where}"
+    if image.mode in _MODES:
+        if not has_deep_channels(image, content):
+            return
+        got = f"more than 8 bits per channel in {where}"
     if image.mode == "F" and np.isnan(np.asarray(image)).any():
         got = f"NaN pixels in {where}"
     raise DataError(f"an 8-bit image (modes {', '.join(_MODES)})", got, "convert it to 8 bits per channel")

@@ -6,6 +6,7 @@ from dataclasses import replace
 from auxo import registry
 from auxo.data.config import DataConfig
 from auxo.data.imbalance import imbalanced
+from auxo.data.names import normalise_name
 from auxo.data.readers import align_splits, leave_out_blank, read_named, read_unlabelled, require_columns, store
 from auxo.data.semi_supervised import hide_targets, without_images
 from auxo.data.sources import AbstractSource
@@ -75,7 +76,8 @@ def ood_splits(sources: Iterable[AbstractSource]) -> tuple[OODSplit, ...]:
     """
     splits: dict[str, OODSplit] = {}
     for source in sources:
-        name, number = source.name, 1
+        name, number = normalise_name(source.name), 1
+        source.name = name
         while source.name in splits:
             number += 1
             source.name = f"{name}-{number}"

@@ -1,6 +1,5 @@
 """What the values of mask files stand for: names of classes, indices, colours, and what is ignored."""
 
-import csv
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +12,8 @@ from jaxtyping import UInt8
 from numpy.typing import NDArray
 
 from auxo.data.columns import shorten
+from auxo.data.csv_table import open_table
+from auxo.data.names import NameLookup, normalise_name
 from auxo.errors import DataError
 from auxo.losses import IGNORE
 
@@ -34,7 +35,7 @@ _COLUMNS = ("name", "index", "colour", "ignored")
 _PARTS = ("red", "green", "blue")
 _OTHER_NAMES = {"color": "colour", "r": "red", "g": "green", "b": "blue"}
 _HEX = re.compile(r"#?([0-9a-fA-F]{6})")
-_WHOLE = re.compile(r"[0-9]+")
+_WHOLE = re.compile(r"[0-9]{1,9}")  # Python turns no number of thousands of digits into one
 _YES, _NO = ("yes", "true", "1"), ("", "no", "false", "0")
 
 
@@ -93,15 +94,16 @@ class MaskLegend:
             fix = "name two or more" if len(own) < 2 else "put several into one by giving them one name"
             raise DataError(f"2 to {MOST_CLASSES} classes in {origin}", str(len(own)), fix)
         classes = own if names is None else tuple(names)
-        if not set(own) & set(classes):
+        lookup = NameLookup(classes)
+        if all(lookup.find(name) is None for name in own):
             fix = "give the classes the names that they have in the training images"
             raise DataError(f"classes of train ({shorten(classes)})", f"{shorten(own)} in {origin}", fix)
         numbers: dict[int, int] = {}
         colours: dict[Colour, int] = {}
         for entry in entries:
-            if not entry.is_ignored and entry.name not in classes:
+            number = IGNORE if entry.is_ignored else lookup.find(entry.name)
+            if number is None:
                 continue  # its value is then an unknown one, and refused where a mask has it
-            number = IGNORE if entry.is_ignored else classes.index(entry.name)
             repeated = None
             if entry.value is not None and numbers.setdefault(entry.value, number) != number:
                 repeated = str(entry.value)
@@ -233,29 +235,40 @@ def read_legend(path: Path) -> list[MaskEntry]:
         DataError: it cannot be read, a column is missing or none of these, or a cell is not what it must be; the
             message names the line, the header being line 1.
     """
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, restval="", skipinitialspace=True)
-            header = [(each or "").strip().lower() for each in reader.fieldnames or []]
-            header = [_OTHER_NAMES.get(each, each) for each in header]
-            reader.fieldnames = header
-            rows = [(reader.line_num, row) for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise DataError("a table of classes: a CSV in UTF-8", f"{path} ({reason})", "check the file") from error
+    with open_table(path, what="a table of classes: a CSV in UTF-8", rename=_rename_column) as table:
+        header, rows = table.header, list(table.rows)
     has_parts = set(_PARTS) <= set(header) and "colour" not in header
     if "name" not in header or not set(header) <= {*_COLUMNS, *(_PARTS if has_parts else ())}:
         got = f"{', '.join(header) or '(none)'} in {path}"
         raise DataError(f"the columns {', '.join(_COLUMNS)}, of which name must be there", got, "write such a header")
     entries = []
     for number, (line, row) in enumerate(rows):
-        cells, where = {key: row[key].strip() for key in header}, f"line {line} of {path}"
+        cells, where = dict(row), f"line {line} of {path}"
         if has_parts:
             cells["colour"] = _join_parts([cells[part] for part in _PARTS], where)
         if "index" not in header and "colour" not in cells:
             cells["index"] = str(number)
         entries.append(_read_entry(cells, where))
+    if "index" not in header and "colour" not in header and not has_parts:
+        _require_own_numbers(entries, path)
     return entries
+
+
+def _rename_column(name: str) -> str:
+    """Return what a column of a table of classes is called here."""
+    name = normalise_name(name).lower()
+    return _OTHER_NAMES.get(name, name)
+
+
+def _require_own_numbers(entries: Sequence[MaskEntry], path: Path) -> None:
+    """Refuse classes that are called by other numbers than those of their rows, which masks then may have or not."""
+    if not all(_WHOLE.fullmatch(entry.name) for entry in entries):
+        return
+    for entry in entries:
+        if int(entry.name) != entry.value:
+            got = f"the class {entry.name} in row {entry.value} of {path}"
+            fix = "write a column index with the values that the masks have"
+            raise DataError("an index or a colour for classes that are called by numbers", got, fix)
 
 
 def _join_parts(parts: Sequence[str], where: str) -> str:
@@ -282,7 +295,7 @@ def _read_entry(cells: Mapping[str, str], where: str) -> MaskEntry:
         if not is_valid:
             raise DataError(f"{expected} in every row", f"{got} in {where}", "correct the cell")
     return MaskEntry(
-        cells["name"],
+        normalise_name(cells["name"]),
         value=int(index) if index else None,
         colour=unpack_colour(int(hexadecimal[1], 16)) if hexadecimal else None,
         is_ignored=ignored in _YES,

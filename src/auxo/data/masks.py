@@ -10,7 +10,7 @@ from jaxtyping import UInt8
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from auxo.data.decode import AbstractEncodedImages, ImageSize, fit_image, open_encoded
+from auxo.data.decode import AbstractEncodedImages, ImageSize, fit_image, has_deep_channels, open_encoded
 from auxo.data.mask_legend import MOST_CLASSES, MaskEntry, MaskLegend
 from auxo.errors import DataError
 from auxo.losses import IGNORE
@@ -160,6 +160,9 @@ def _open_mask(content: bytes, where: str) -> Iterator[Image.Image]:
             raise DataError("a mask in a format that keeps every value", got, fix)
         if opened.mode not in (*_INDEX_MODES, *_COLOUR_MODES):
             raise DataError("a mask of whole numbers or RGB", f"mode {opened.mode} in {where}", "convert it")
+        if opened.mode in _COLOUR_MODES and has_deep_channels(opened, content):
+            fix = "save it with 8 bits per channel, or with indices"
+            raise DataError("a mask of colours of 8 bits per channel", f"more in {where}", fix)
         opened.load()
         yield opened
 

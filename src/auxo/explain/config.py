@@ -13,7 +13,7 @@ from torch import Tensor
 from auxo.data import stratified_indices
 from auxo.errors import ConfigError, DataError
 from auxo.explain.figures import MAX_CLASSES
-from auxo.options import Options, Range
+from auxo.options import MOST_SEED, Options, Range
 from auxo.random import derive_seed, named_generator
 from auxo.types import Column
 
@@ -39,7 +39,7 @@ class ExplainConfig(Options):
     """Class whose evidence Grad-CAM shows: the one that the model predicts, or the right one."""
     perplexity: Annotated[float | None, Range(low=1)] = None
     """Neighbours that t-SNE keeps together, below the number of images; default 30, or less for few."""
-    seed: int = 0
+    seed: Annotated[int, Range(low=0, high=MOST_SEED)] = 0
     """Of the choice of images and the start of t-SNE."""
 
     def __post_init__(self) -> None:

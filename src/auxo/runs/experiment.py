@@ -10,7 +10,7 @@ from auxo.backbones import BackboneConfig
 from auxo.data import DataConfig
 from auxo.errors import ConfigError, OptionError
 from auxo.interfaces import MethodConfig, PretextConfig, PretextMethodConfig
-from auxo.options import Options, Range
+from auxo.options import MOST_SEED, Options, Range
 from auxo.runs.selection import SelectionRule
 from auxo.runs.tree import Option, Steps, walk
 from auxo.runtime import RuntimeConfig
@@ -114,7 +114,7 @@ class ExperimentConfig(Options):
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
     """Device, precision, threads."""
     seed: Annotated[
-        int, Range(low=0, high=2**63 - 1), tyro.conf.arg(help="Every random number of the run follows from it.")
+        int, Range(low=0, high=MOST_SEED), tyro.conf.arg(help="Every random number of the run follows from it.")
     ] = 0
     """Every random number of the run follows from it."""
 

@@ -52,6 +52,14 @@ def test_buffers__frozen_parameter__held_as_a_buffer():
     assert torch.equal(net.buffers["bias"], module.bias)
 
 
+@pytest.mark.parametrize("seed", [10**23, -1])
+def test_functional_module__seed_beyond_64_bits__is_told_in_one_line(seed):
+    with pytest.raises(
+        HypergradientError, match=rf"a seed of 0\.\.9223372036854775807, got {seed}: choose another one"
+    ):
+        FunctionalModule(ConvNet(), seed=seed)
+
+
 @pytest.mark.parametrize("missing", ["conv.weight", "norm.running_mean", "random_seed"])
 def test_call__something_missing__error_names_it(missing):
     net = FunctionalModule(ConvNet().double())

@@ -1,6 +1,8 @@
 import io
 import os
 import pickle
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -52,6 +54,49 @@ def test_decode_image__more_than_8_bits__names_mode_and_file(mode: str, dtype: t
     content = save(Image.fromarray(np.full((9, 9), 7, dtype=dtype)), "TIFF")
     with pytest.raises(DataError, match=rf"8-bit image .* got mode {mode} in deep\.tif"):
         decode_image(content, where="deep.tif", image_size=None)
+
+
+def write_deep(kind: str) -> bytes:
+    """Colours of 16 bits, which Pillow does not write."""
+    pixels = np.random.default_rng(0).integers(0, 2**16, (9, 9, 3))
+    if kind == "PPM":
+        return b"P6\n9 9\n65535\n" + pixels.astype(">u2").tobytes()
+    if kind == "plain PPM":
+        return b"P3\n9 9\n1023\n" + " ".join(map(str, (pixels >> 6).flatten())).encode()
+    if kind == "PNG":
+        lines = b"".join(b"\0" + line.astype(">u2").tobytes() for line in pixels)
+        chunks = [
+            (b"IHDR", struct.pack(">IIBBBBB", 9, 9, 16, 2, 0, 0, 0)),
+            (b"IDAT", zlib.compress(lines)),
+            (b"IEND", b""),
+        ]
+        return b"\x89PNG\r\n\x1a\n" + b"".join(
+            struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+            for name, body in chunks
+        )
+    if kind == "JPEG2000":
+        content = bytearray(save(Image.fromarray(noise()), "JPEG2000"))
+        size = content.index(b"\xff\x4f\xff\x51")
+        content[size + 42 : size + 51 : 3] = bytes([15] * 3)  # the bits of each channel less one
+        return bytes(content)
+    plain = Image.fromarray(noise())
+    content = bytearray(save(plain, "TIFF"))
+    place = content.index(struct.pack("<3H", 8, 8, 8))
+    content[place : place + 6] = struct.pack("<3H", 16, 16, 16)
+    return bytes(content)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "PPM", "plain PPM", "JPEG2000", "TIFF"])
+def test_decode_image__colours_of_16_bits__are_refused_as_grey_is(kind: str) -> None:
+    with pytest.raises(DataError, match=r"8-bit image .* got more than 8 bits per channel in deep\.img: convert it"):
+        decode_image(write_deep(kind), where="deep.img", image_size=None)
+
+
+@pytest.mark.parametrize("file_format", ["JPEG2000", "PPM", "TIFF", "PNG", "BMP"])
+def test_decode_image__colours_of_8_bits__are_taken_from_any_of_them(file_format: str) -> None:
+    pixels = noise()
+    decoded = decode_image(save(Image.fromarray(pixels), file_format), where="a", image_size=None)
+    assert torch.equal(decoded, torch.from_numpy(pixels).permute(2, 0, 1))
 
 
 def test_decode_image__nan_pixels__says_so() -> None:

@@ -66,6 +66,17 @@ def test_of_entries__names_of_train__number_the_classes() -> None:
         legend.number_indices(np.array([[2]]), where="a.png")
 
 
+def test_of_entries__names_of_numbers__are_matched_by_them_whatever_their_order() -> None:
+    legend = make(MaskEntry("1", 5), MaskEntry("0", 7), names=("0", "01"))
+    assert legend.names == ("0", "01")
+    assert legend.number_indices(np.array([[5, 7]]), where="a.png").tolist() == [[1, 0]]
+
+
+def test_of_entries__two_forms_of_one_letter__are_one_name() -> None:
+    legend = make(MaskEntry("caf\u00e9", 0), MaskEntry("bar", 1), names=("bar", "cafe\u0301"))
+    assert legend.number_indices(np.array([[0, 1]]), where="a.png").tolist() == [[1, 0]]
+
+
 def test_of_entries__no_name_in_common__is_refused() -> None:
     entries = (MaskEntry("sky", 0), MaskEntry("road", 1))
     with pytest.raises(DataError, match=r"classes of train \(cat, dog\), got sky, road in val"):
@@ -120,6 +131,7 @@ def test_read_legend__every_column__is_read(tmp_path: Path) -> None:
 def test_read_legend__names_alone__are_numbered_from_0(tmp_path: Path) -> None:
     table = write(tmp_path / "classes.csv", "name", "road", "car")
     assert read_legend(table) == [MaskEntry("road", 0), MaskEntry("car", 1)]
+    assert read_legend(write(table, "name", "0", "1")) == [MaskEntry("0", 0), MaskEntry("1", 1)]
 
 
 @pytest.mark.parametrize("header", ["name, r, g, b", "name,red,green,blue"])
@@ -140,6 +152,12 @@ def test_read_legend__three_columns__are_a_colour(tmp_path: Path, header: str) -
         (["name,colour", "a,red"], "a colour as #rrggbb in every row, got 'red' in line 2"),
         (["name,r,g,b", "a,0,300,0"], "red, green and blue of 0..255 in every row, got 0, 300, 0 in line 2"),
         (["name,r,g", "a,0,0"], "got name, red, green in"),
+        (["name,index", "a,0", "b"], "2 cells in every row, as in the header, got 1 in line 3"),
+        (["name,index", "a,0", "b,1,#804080"], "2 cells in every row, as in the header, got 3 in line 3"),
+        (["name,index,index", "a,0,1"], "every column once in .*, got 'index' twice"),
+        (["name,color,Colour", "a,#804080,#000000"], "every column once in .*, got 'colour' twice"),
+        (["name,index", f"a,{'9' * 5000}"], "an index of 0..65535 in every row"),
+        (["name", "1", "2", "3"], "colour for classes that are called by numbers, got the class 1 in row 0 of .*index"),
         (["name,index,ignored", "a,0,perhaps"], "yes or no for ignored in every row, got 'perhaps' in line 2"),
     ],
 )

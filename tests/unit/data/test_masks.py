@@ -80,6 +80,12 @@ def test_decode__every_mode__gives_the_classes(image: Image.Image) -> None:
         assert (decode(encode(image, file_format)) == VALUES).all()
 
 
+def test_decode__colours_of_16_bits__are_refused() -> None:
+    mask = b"P6\n20 16\n65535\n" + np.array(COLOURS, dtype=np.uint16)[VALUES].astype(">u2").tobytes()
+    with pytest.raises(DataError, match=r"a mask of colours of 8 bits per channel, got more in mask 0"):
+        decode(mask)
+
+
 def test_decode__two_values_in_one_bit__are_numbers() -> None:
     assert (decode(encode(Image.fromarray(VALUES == 1))) == (VALUES == 1)).all()
 

@@ -8,6 +8,7 @@ from typing import cast
 
 from auxo.data.config import DataConfig
 from auxo.data.loader import in_memory
+from auxo.data.names import normalise_name
 from auxo.data.readers.agreement import align_columns, align_splits, require_columns
 from auxo.data.readers.csv_file import read_csv
 from auxo.data.readers.folder import read_folder, read_folder_tree
@@ -212,4 +213,4 @@ def _shorten_name(path: Path) -> str:
     """Return a short name: the file's or folder's own, after its folder's where it is one that all sets have."""
     path = path.resolve()
     name = path.name if os.path.isdir(path) else path.stem
-    return f"{path.parent.name}-{name}" if name.lower() in _GENERIC_NAMES else name
+    return normalise_name(f"{path.parent.name}-{name}" if name.lower() in _GENERIC_NAMES else name)

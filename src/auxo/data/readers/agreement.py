@@ -6,9 +6,10 @@ from typing import TypeVar
 
 import torch
 
-from auxo.data.columns import HIDDEN, shorten, suggest_columns, take_columns
+from auxo.data.columns import HIDDEN, suggest_columns, take_columns
 from auxo.data.config import Unknown
-from auxo.data.readers.kept import LEAVE_OUT, KeptImages, describe_unknown
+from auxo.data.names import NameLookup
+from auxo.data.readers.kept import KeptImages, describe_unknown, refuse_unknown
 from auxo.data.sources import AbstractSource
 from auxo.data.splits import MetaSplit, OODSplit, Splits, TestSplit, UnlabelledSplit, ValSplit
 from auxo.errors import DataError
@@ -89,13 +90,13 @@ def align_splits(splits: Splits, learned: Collection[str], *, unknown: Unknown =
 def _align_column(source: AbstractSource, name: str, names: tuple[str, ...], kept: KeptImages) -> Column:
     """Return a column with numbers that stand for ``names``, -1 where an image is left out."""
     values, own = source.columns[name]
-    number = {each: i for i, each in enumerate(names)}
-    aligned = torch.tensor([number.get(each, HIDDEN) for each in own])[values]
+    lookup = NameLookup(names)
+    found = [lookup.find(each) for each in own]
+    aligned = torch.tensor([HIDDEN if place is None else place for place in found])[values]
 
     def refuse(place: int) -> DataError:
         got = f"'{own[int(values[place])]}' at {source.describe(place)}"
-        fix = f"correct it, remove the image, or {LEAVE_OUT}"
-        return DataError(f"values of '{name}' that train has ({shorten(names)})", got, fix)
+        return refuse_unknown(name, names, got)
 
     kept.drop(aligned == HIDDEN, describe_unknown(name), refuse)
     return Column(aligned, names)

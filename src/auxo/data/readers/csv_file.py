@@ -1,16 +1,17 @@
 """A CSV of image paths and of columns that say something of each image."""
 
-import csv
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
 
 from auxo.data.columns import suggest_columns
-from auxo.data.readers.listing import INTEGER, AskedColumns, FileImages, Listing
+from auxo.data.csv_table import CsvRow, open_table
+from auxo.data.names import INTEGER, normalise_name
+from auxo.data.readers.listing import AskedColumns, FileImages, Listing
 from auxo.errors import DataError
 from auxo.types import LABEL
+
+_OTHER_SEPARATORS = ";\t|"
 
 
 def read_csv(path: Path, name: str, asked: AskedColumns) -> Listing:
@@ -63,10 +64,12 @@ def _find_file(table: Path, line: int, cell: str, what: str) -> Path:
 
 
 def _read_numbers(values: Sequence[str | None]) -> Sequence[int | str | None]:
-    """Return values as whole numbers, if all of them are."""
-    if all(INTEGER.fullmatch(value) for value in values if value is not None):
-        return [None if value is None else int(value) for value in values]
-    return values
+    """Return values as whole numbers, if all of them are; as names where one spelling of each has zeros in front."""
+    present = {value for value in values if value is not None}
+    if not all(INTEGER.fullmatch(value) for value in present):
+        return values
+    is_spelled = any(str(int(value)) != value for value in present) and len(set(map(int, present))) == len(present)
+    return values if is_spelled else [None if value is None else int(value) for value in values]
 
 
 def has_columns(path: Path, columns: Collection[str]) -> bool:
@@ -75,12 +78,12 @@ def has_columns(path: Path, columns: Collection[str]) -> bool:
     Raises:
         DataError: it cannot be read.
     """
-    with _open_csv(path) as file:
-        return set(columns) <= set(csv.DictReader(file).fieldnames or ())
+    with open_table(path) as table:
+        return set(map(normalise_name, columns)) <= set(table.header)
 
 
-def read_rows(path: Path, path_column: str, options: Mapping[str, str]) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield the line number and the stripped cells of every row; only paths cannot be empty.
+def read_rows(path: Path, path_column: str, options: Mapping[str, str]) -> Iterator[CsvRow]:
+    """Yield the rows of a table with the cells of some columns; only paths cannot be empty.
 
     Args:
         path: a CSV in UTF-8 with a header row.
@@ -88,23 +91,21 @@ def read_rows(path: Path, path_column: str, options: Mapping[str, str]) -> Itera
         options: the columns that are read, each with the option that names it.
 
     Raises:
-        DataError: it cannot be read, or a column or path is missing.
+        DataError: it cannot be read, a column or path is missing, or a row does not fit the header.
     """
-    with _open_csv(path) as file:
-        reader = csv.DictReader(file, restval="")
-        header = list(reader.fieldnames or [])
+    with open_table(path) as table:
         for column, option in options.items():
-            if column not in header:
-                got = f"the columns {', '.join(header) or '(none)'} in {path}"
-                raise DataError(
-                    f"a column '{column}'", got, f"{suggest_columns([column], header)}name it with --data.{option}"
-                )
-        for row in reader:
-            cells = {column: row[column].strip() for column in options}
+            if normalise_name(column) not in table.header:
+                got = f"the columns {', '.join(table.header) or '(none)'} in {path}"
+                fix = f"{suggest_columns([column], table.header)}name it with --data.{option}"
+                is_other = len(table.header) == 1 and any(mark in table.header[0] for mark in _OTHER_SEPARATORS)
+                raise DataError(f"a column '{column}'", got, "separate cells by commas" if is_other else fix)
+        for line, row in table.rows:
+            cells = {column: row[normalise_name(column)] for column in options}
             if not cells[path_column]:
-                got = f"an empty {path_column} in line {reader.line_num} of {path}"
+                got = f"an empty {path_column} in line {line} of {path}"
                 raise DataError("a path in every row", got, "fill the cell, or remove the row")
-            yield reader.line_num, cells
+            yield CsvRow(line, cells)
 
 
 class CsvImages(FileImages):
@@ -124,13 +125,3 @@ class CsvImages(FileImages):
     def describe(self, row: int) -> str:
         """Return the path, and its line in the table."""
         return f"{self.paths[row]} (line {self.lines[row]} of {self.table})"
-
-
-@contextmanager
-def _open_csv(path: Path) -> Iterator[IO[str]]:
-    """Open a CSV, and tell in one line what is wrong with it."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            yield file
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError("a CSV in UTF-8", f"{path} ({error})", "check the file and its encoding") from error

@@ -1,12 +1,13 @@
 """Which images of a set stay, where some have no value or one that means nothing."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import final
 
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from auxo.data.columns import shorten
 from auxo.data.config import Unknown
 from auxo.errors import DataError
 
@@ -17,6 +18,21 @@ LEAVE_OUT = "leave such images out with --data.unknown ignore"
 def describe_unknown(column: str) -> str:
     """Return what images have in common whose value of a column is not among those of the training set."""
     return f"with a value of '{column}' that train does not have"
+
+
+def refuse_unknown(column: str, names: Sequence[str], got: str) -> DataError:
+    """Return the error for an image whose value of a column is not among those of the training set.
+
+    Args:
+        column: its name.
+        names: of the training set.
+        got: the value, and where.
+    """
+    expected, fix = (
+        f"values of '{column}' that train has ({shorten(names)})",
+        f"correct it, remove the image, or {LEAVE_OUT}",
+    )
+    return DataError(expected, got, fix)
 
 
 @final

@@ -1,31 +1,32 @@
 """What every reader returns: images, what is written of them, and how that becomes numbers."""
 
 import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Int
+from torch import Tensor
 
 from auxo.data.columns import HIDDEN
 from auxo.data.config import Unknown
 from auxo.data.decode import AbstractEncodedImages, ImageSize, read_bytes
-from auxo.data.readers.kept import LEAVE_OUT, KeptImages, describe_unknown
+from auxo.data.names import INTEGER, NameLookup, find_combined, normalise_name, refuse_alike
+from auxo.data.readers.kept import LEAVE_OUT, KeptImages, describe_unknown, refuse_unknown
 from auxo.data.readers.leftovers import is_leftover
 from auxo.data.streaming import StreamingSource
 from auxo.errors import DataError
 from auxo.types import LABEL, Column
-
-INTEGER = re.compile(r"[+-]?[0-9]+")
-"""A whole number as it is written."""
 
 HUB_PREFIX = "hf://"
 """What the name of a data set of the ``datasets`` library starts with."""
 
 NO_VALUE = "(none)"
 """The group of images without a value of a column that decides nothing but groups."""
+
+_ROWS_SHOWN = 3
 
 
 class AskedColumns(NamedTuple):
@@ -96,8 +97,9 @@ class Listing:
     Args:
         name: see :class:`auxo.data.sources.AbstractSource`.
         encoded: the images.
-        columns: by name; one value per image, all names or all whole numbers from 0; ``None`` where there is none.
-        vocabulary: what the whole numbers of columns stand for, where the set says so.
+        columns: by name; one value per image, all names or all whole numbers; ``None`` where there is none. Names may
+            have spaces around them and any Unicode form.
+        vocabulary: what the whole numbers of columns, from 0, stand for, where the set says so.
         table: the file that the further columns are in, where the images do not tell it.
         optional: further columns without whose value an image stays, in the group :data:`NO_VALUE`.
         masks: a mask for every image, row for row; ``None`` where there are none.
@@ -118,15 +120,18 @@ class Listing:
     def to_source(
         self, vocabulary: Mapping[str, tuple[str, ...]], *, image_size: ImageSize, unknown: Unknown = "refuse"
     ) -> StreamingSource:
-        """Return the set as a source, its columns numbered: by sorted names, or as they are where they are numbers.
+        """Return the set as a source, its columns numbered by sorted names.
+
+        Whole numbers mean what :attr:`vocabulary` says; else the classes of these names of the training set, or
+        positions where its names are words, see :class:`auxo.data.names.NameLookup`; else they are names themselves.
 
         Args:
-            vocabulary: of the training set, by column; what whole numbers stand for where this set does not say it.
+            vocabulary: of the training set, by column.
             image_size: see :class:`auxo.data.sources.StreamingSource`.
             unknown: what to do with images without a value, or with a number that stands for nothing.
 
         Raises:
-            DataError: a number is negative or too large, or a value is missing; the message names the row.
+            DataError: a number names nothing, or a value is missing; the message names the row.
         """
         kept = self._keep_images(unknown)
         numbered = {
@@ -141,7 +146,7 @@ class Listing:
                 names = [None if values[row] is None else str(values[row]) for row in rows.tolist()]
                 columns[name] = number_names(names, is_sorted_as_text=name == LABEL)  # so folders 9 and 10 always were
         source = StreamingSource(self.name, self.encoded, columns, image_size=image_size, rows=rows)
-        source.notes = (*self.notes, *kept.notes())
+        source.notes = (*self.notes, *kept.notes(), *self._describe_combined(columns, rows, vocabulary))
         return source
 
     def _keep_images(self, unknown: Unknown) -> KeptImages:
@@ -179,27 +184,50 @@ class Listing:
         kept: KeptImages,
     ) -> Column:
         """Return a column of whole numbers, -1 where an image is left out."""
-        present = [int(values[row] or 0) for row in kept.places().tolist()]
-        own = self.vocabulary.get(name, vocabulary.get(name))
-        is_named = own is not None
-        if own is None:  # with more names than images, one would have none
-            own = tuple(str(i) for i in range(min(max(present) + 1, len(present))))
-        is_told = [value is not None and 0 <= int(value) < len(own) for value in values]
-        numbers = torch.tensor(
-            [int(value or 0) if told else HIDDEN for value, told in zip(values, is_told, strict=True)]
-        )
+        own, known = self.vocabulary.get(name), vocabulary.get(name)
+        if own is not None:
+            refuse_alike(own, where=f"'{self.name}'")
+            own = tuple(map(normalise_name, own))
+        present = {int(values[row] or 0) for row in kept.places().tolist()}
+        # What nothing names is called by its number, from 0 or not; a negative one has no name and is refused.
+        names = own if own is not None else known
+        if names is None:
+            names = tuple(str(number) for number in sorted(present) if number >= 0)
+        lookup = NameLookup(names)
+        find = lookup.find_number if own is None else lookup.find_position
+        found = [None if value is None else find(int(value)) for value in values]
+        numbers = torch.tensor([HIDDEN if place is None else place for place in found])
 
         def refuse(row: int) -> DataError:
-            return DataError(
-                f"values of '{name}' in 0..{max(len(own), 1) - 1}",
-                f"{values[row]} at {self.encoded.describe(row)}",
-                "number what it tells apart from 0, and leave images without a value out",
-            )
+            got = f"{values[row]} at {self.encoded.describe(row)}"
+            if known is not None and own is None and lookup.has_numbers:
+                return refuse_unknown(name, names, got)
+            fix = "number what it tells apart from 0, and leave images without a value out"
+            is_named = own is not None or known is not None
+            range_ = f"in 0..{max(len(names), 1) - 1}" if is_named else "of whole numbers from 0 or names"
+            return DataError(f"values of '{name}' {range_}", got, fix)
 
         # Of what the set itself names only -1 has no name.
-        reason = f"without a value of '{name}'" if name in self.vocabulary else describe_unknown(name)
-        kept.drop(numbers == HIDDEN, reason, refuse, is_fatal=not is_named)
-        return Column(numbers, own)
+        reason = f"without a value of '{name}'" if own is not None else describe_unknown(name)
+        kept.drop(numbers == HIDDEN, reason, refuse, is_fatal=own is None and known is None)
+        return Column(numbers, names)
+
+    def _describe_combined(
+        self, columns: Mapping[str, Column], rows: Int[Tensor, " n"], vocabulary: Mapping[str, tuple[str, ...]]
+    ) -> tuple[str, ...]:
+        """Return a sentence about labels that look like several in one, if there are any."""
+        column = columns.get(LABEL, Column(rows[:0], ()))
+        names = find_combined(column.names, vocabulary.get(LABEL, ()))
+        numbers = torch.tensor([number for number, name in enumerate(column.names) if name in names])
+        places = torch.isin(column.values, numbers).nonzero().flatten().tolist()
+        if not places:
+            return ()
+        first = repr(column.names[int(column.values[places[0]])])
+        shown = ", ".join(self.encoded.describe(int(rows[place])) for place in places[:_ROWS_SHOWN])
+        more = f" and {len(places) - _ROWS_SHOWN} more" if len(places) > _ROWS_SHOWN else ""
+        many = "label of 1 image" if len(places) == 1 else f"labels of {len(places)} images"
+        why = "each is taken for one class of its own, because an image has one label"
+        return (f"the {many} of '{self.name}' may be several in one, as {first}: {shown}{more}; {why}",)
 
 
 def number_names(values: Sequence[str | None], *, is_sorted_as_text: bool = False) -> Column:
@@ -215,7 +243,7 @@ def number_names(values: Sequence[str | None], *, is_sorted_as_text: bool = Fals
         >>> number_names(["10", "9", "10"])
         Column(values=tensor([1, 0, 1]), names=('9', '10'))
     """
-    found = [NO_VALUE if value is None else value for value in values]
+    found = [NO_VALUE if value is None else normalise_name(value) for value in values]
     names = sorted(set(found) - {NO_VALUE})
     if not is_sorted_as_text and all(INTEGER.fullmatch(name) for name in names):
         names.sort(key=int)

@@ -16,6 +16,7 @@ from pyarrow import ArrowException, parquet
 from auxo.data.columns import suggest_columns
 from auxo.data.decode import AbstractEncodedImages, read_bytes
 from auxo.data.hub import may_ask_hub, offline_libraries
+from auxo.data.names import normalise_name
 from auxo.data.readers.listing import HUB_PREFIX, AskedColumns, Listing, list_parquet
 from auxo.errors import ConfigError, DataError
 from auxo.types import LABEL
@@ -194,8 +195,10 @@ def _list_dataset(dataset: Dataset, name: str, where: str, asked: AskedColumns) 
     feature = dataset.features[label_column]
     if not _is_numbers_or_names(feature):
         got = f"{feature} in '{label_column}' of {where}"
-        raise DataError("a label column of whole numbers or names", got, "name another column with --data.label-column")
-    found[LABEL] = [None if value == "" else value for value in _read_values(dataset, label_column)]
+        is_list = isinstance(feature, datasets.List | datasets.LargeList)
+        fix = "give every image one label" if is_list else "name another column with --data.label-column"
+        raise DataError("a label column of whole numbers or names", got, fix)
+    found[LABEL] = _read_labels(dataset, label_column, where)
     vocabulary = {LABEL: tuple(feature.names)} if isinstance(feature, ClassLabel) else {}
     return Listing(name, images, found, vocabulary)
 
@@ -223,7 +226,15 @@ def _read_names(dataset: Dataset, column: str, where: str) -> list[str | None]:
     values = _read_values(dataset, column)
     if isinstance(feature, ClassLabel):  # whose -1 means that there is none
         return [None if value is None or value < 0 else feature.names[value] for value in values]
-    return [None if value is None or value == "" or value != value else str(value) for value in values]
+    return [None if value is None or value != value else normalise_name(str(value)) or None for value in values]
+
+
+def _read_labels(dataset: Dataset, column: str, where: str) -> Sequence[int | str | None]:
+    """Return a column of labels as whole numbers or names; ``None`` where a row has none."""
+    feature = dataset.features[column]
+    if isinstance(feature, ClassLabel) or feature.dtype.startswith(("int", "uint")):
+        return _read_values(dataset, column)
+    return _read_names(dataset, column, where)
 
 
 def _read_values(dataset: Dataset, column: str) -> Sequence[Any]:

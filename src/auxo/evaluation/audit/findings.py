@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
 
 from auxo.evaluation.groups import BINS, Grouping
-from auxo.options import Options, Range
+from auxo.options import MOST_SEED, Options, Range
 from auxo.tasks import Measure
 
 Verdict: TypeAlias = Literal["leans", "leans slightly", "not seen", "cannot tell"]
@@ -29,7 +29,7 @@ class AuditConfig(Options):
     """Random orders of a column within the classes; the smallest p-value is one over one more."""
     num_embedded: Annotated[int, Range(low=20)] = 1000
     """Most images whose features are compared; of more, a draw that keeps the proportions of classes and values."""
-    seed: int = 0
+    seed: Annotated[int, Range(low=0, high=MOST_SEED)] = 0
     """Of the permutations and that draw."""
 
 

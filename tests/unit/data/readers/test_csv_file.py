@@ -44,14 +44,83 @@ def test_read_csv__numbers__are_class_numbers(
         read_source(str(path), DataConfig(), vocabulary={"label": tuple("abc")})
 
 
-@pytest.mark.parametrize("label", ["-1", "99999999999999999999"])
-def test_read_csv__number_out_of_range__names_the_row(
-    tmp_path: Path, rows: Rows, write_csv: Callable[..., Path], label: str
-) -> None:
+def test_read_csv__negative_number__names_the_row(tmp_path: Path, rows: Rows, write_csv: Callable[..., Path]) -> None:
     numbered = [rows[0], *([path, str(i % 4)] for i, (path, _) in enumerate(rows[1:]))]
-    numbered[6][1] = label
-    with pytest.raises(DataError, match=rf"got {label} at .*line 7 of .*set\.csv"):
-        read_source(str(write_csv(numbered, tmp_path / "set.csv")), DataConfig())
+    numbered[6][1] = "-1"
+    message = r"values of 'label' of whole numbers from 0 or names, got -1 at .*line 7 of .*set\.csv"
+    for unknown in ("refuse", "ignore"):
+        with pytest.raises(DataError, match=message):
+            read_source(str(write_csv(numbered, tmp_path / "set.csv")), DataConfig(unknown=unknown))
+
+
+@pytest.mark.parametrize(("first", "step"), [(1, 1), (0, 5), (8, 2)])
+def test_read_csv__numbers_from_anywhere__are_names_in_order(
+    tmp_path: Path, rows: Rows, write_csv: Callable[..., Path], first: int, step: int
+) -> None:
+    numbered = [rows[0], *([path, str(first + step * (i % 4))] for i, (path, _) in enumerate(rows[1:]))]
+    column = read_source(str(write_csv(numbered, tmp_path / "set.csv")), DataConfig()).columns["label"]
+    assert column.names == tuple(str(first + step * i) for i in range(4))
+    assert column.values.tolist() == [i % 4 for i in range(40)]
+
+
+def test_read_csv__zeros_in_front__stay_where_all_are_written_so(
+    tmp_path: Path, rows: Rows, write_csv: Callable[..., Path]
+) -> None:
+    numbered = [rows[0], *([path, f"{1 + i % 2:03d}"] for i, (path, _) in enumerate(rows[1:]))]
+    assert read_source(str(write_csv(numbered, tmp_path / "set.csv")), DataConfig()).vocabulary["label"] == (
+        "001",
+        "002",
+    )
+    numbered[1][1] = "1"
+    assert read_source(str(write_csv(numbered, tmp_path / "set.csv")), DataConfig()).vocabulary["label"] == ("1", "2")
+
+
+@pytest.mark.parametrize("names", [("1", "2", "3", "4"), ("4", "2", "1", "3"), ("01", "02", "03", "04")])
+def test_read_csv__classes_called_by_numbers__are_meant_by_them(
+    tmp_path: Path, rows: Rows, write_csv: Callable[..., Path], names: tuple[str, ...]
+) -> None:
+    numbered = [rows[0], *([path, str(1 + i % 4)] for i, (path, _) in enumerate(rows[1:]))]
+    path = write_csv(numbered, tmp_path / "set.csv")
+    column = read_source(str(path), DataConfig(), vocabulary={"label": names}).columns["label"]
+    assert column.names == names
+    assert [int(names[value]) for value in column.values] == [1 + i % 4 for i in range(40)]
+    message = r"values of 'label' that train has \(1, 2, 3\), got 4 at .*003\.png \(line 5 of .*: correct it, remove"
+    with pytest.raises(DataError, match=message):
+        read_source(str(path), DataConfig(), vocabulary={"label": ("1", "2", "3")})
+
+
+def test_read_csv__several_labels_in_a_cell__are_told_with_their_rows(
+    tmp_path: Path, rows: Rows, write_csv: Callable[..., Path]
+) -> None:
+    for row in (2, 5, 6, 9):
+        rows[row][1] = "tee; arrow"
+    source = read_source(str(write_csv(rows, tmp_path / "set.csv")), DataConfig())
+    assert "tee; arrow" in source.vocabulary["label"]
+    (note,) = source.notes
+    assert note.startswith("the labels of 4 images of 'set' may be several in one, as 'tee; arrow': ")
+    lines = [f"{tmp_path / rows[row][0]} (line {row + 1} of {tmp_path / 'set.csv'})" for row in (2, 5, 6)]
+    assert f": {', '.join(lines)} and 1 more; each is taken for one class of its own" in note
+
+
+def test_read_csv__other_separator__is_said(tmp_path: Path) -> None:
+    (tmp_path / "set.csv").write_text("path;label\na.png;cat\n")
+    with pytest.raises(DataError, match=r"a column 'path', got the columns path;label in .*: separate cells by commas"):
+        read_source(str(tmp_path / "set.csv"), DataConfig())
+
+
+def test_read_csv__two_forms_of_one_letter__are_one_class_and_one_column(
+    tmp_path: Path, rows: Rows, write_csv: Callable[..., Path]
+) -> None:
+    forms = ("caf\u00e9", "cafe\u0301")
+    named = [
+        ["path", "label", forms[0]],
+        *([path, forms[i % 2], forms[i // 2 % 2]] for i, (path, _) in enumerate(rows[1:])),
+    ]
+    config = DataConfig(columns=(forms[1],))
+    source = read_source(str(write_csv(named, tmp_path / "set.csv")), config)
+    assert source.vocabulary["label"] == source.vocabulary[forms[1]] == (forms[0],)
+    other = read_source(str(tmp_path / "set.csv"), config, vocabulary={"label": ("bar", forms[1])})
+    assert other.columns["label"].values.unique().tolist() == [1]
 
 
 def test_read_csv__other_columns_and_whole_paths__are_read(
@@ -121,14 +190,16 @@ def test_read_csv__number_beyond_trains__is_left_out_of_other_sets_only(
     assert source.notes == ("left out 10 of 40 images of 'set': 10 with a value of 'label' that train does not have",)
     numbered[1][1] = "-1"
     write_csv(numbered, tmp_path / "set.csv")
-    with pytest.raises(DataError, match=r"values of 'label' in 0\.\.3, got -1 at"):
+    with pytest.raises(DataError, match=r"whole numbers from 0 or names, got -1 at"):
         read_source(str(path), DataConfig(unknown="ignore"))
 
 
-def test_read_csv__short_row__is_an_empty_cell(tmp_path: Path, rows: Rows, write_csv: Callable[..., Path]) -> None:
-    rows[3] = rows[3][:1]
-    with pytest.raises(DataError, match=r"a value of 'label' for every image, got none for .*line 4 of"):
-        read_source(str(write_csv(rows, tmp_path / "set.csv")), DataConfig())
+def test_read_csv__short_or_long_row__is_refused(tmp_path: Path, rows: Rows, write_csv: Callable[..., Path]) -> None:
+    for row in (rows[3][:1], [*rows[3], "toy"]):
+        path = write_csv([*rows[:3], row, *rows[4:]], tmp_path / "set.csv")
+        for unknown in ("refuse", "ignore"):
+            with pytest.raises(DataError, match=r"2 cells in every row, as in the header, got [13] in line 4 of .*set"):
+                read_source(str(path), DataConfig(unknown=unknown))
 
 
 def test_read_csv__no_rows__is_refused(tmp_path: Path, write_csv: Callable[..., Path]) -> None:

@@ -124,7 +124,12 @@ def test_read_parquet__without_metadata__is_read_by_its_types(
             [0, 1, -1, 0],
             r"values of 'label' in 0\.\.1, got -1 at row 2 of .*set\.parquet",
         ),
-        (datasets.Value("int64"), [0, 1, 7, 0], r"got 7 at row 2 of"),
+        (datasets.Value("int64"), [0, 1, -7, 0], r"whole numbers from 0 or names, got -7 at row 2 of"),
+        (
+            datasets.List(datasets.Value("int64")),
+            [[0], [1], [0, 1], [0]],
+            "names, got List.*: give every image one label",
+        ),
         (datasets.Value("int64"), [0, 1, None, 0], "a value of 'label' for every image, got none for row 2 of"),
         (datasets.Value("string"), ["a", "b", "", "a"], "a value of 'label' for every image, got none for row 2 of"),
         (datasets.Value("float32"), [0.0, 1.0, 2.0, 0.5], "a label column of whole numbers or names"),
@@ -218,6 +223,42 @@ def test_read_parquet__column_of_another_type__is_refused(tmp_path: Path, png: C
     assert "\n" not in str(caught.value)
     with pytest.raises(DataError, match=r"got Image.* in 'image' of"):
         read_source(path, DataConfig(columns=("image",)))
+
+
+@pytest.mark.parametrize("feature", [datasets.Value("int64"), datasets.Value("uint8"), datasets.Value("string")])
+def test_read_parquet__classes_called_by_numbers__are_meant_by_them(
+    tmp_path: Path, png: Callable[..., bytes], feature: datasets.Value
+) -> None:
+    labels = [str(label) if feature.dtype == "string" else label for label in (1, 2, 3, 1)]
+    features = datasets.Features({"image": datasets.Image(), "label": feature})
+    rows = {"image": [{"bytes": png(), "path": None}] * 4, "label": labels}
+    path = save_parquet(datasets.Dataset.from_dict(rows, features=features), tmp_path / "set.parquet")
+    assert read_source(path, DataConfig()).vocabulary["label"] == ("1", "2", "3")
+    for names, numbers in ((("1", "2", "3"), [0, 1, 2, 0]), (("3", "0", "1", "2"), [2, 3, 0, 2])):
+        source = read_source(path, DataConfig(), vocabulary={"label": names})
+        assert (source.columns["label"].values.tolist(), source.vocabulary["label"]) == (numbers, names)
+    with pytest.raises(DataError, match=r"values of 'label' that train has \(0, 1, 2\), got '?3'? at row 2 of"):
+        read_source(path, DataConfig(), vocabulary={"label": ("0", "1", "2")})
+
+
+def test_read_parquet__truth_values__are_called_so_whatever_their_order_in_train(
+    tmp_path: Path, png: Callable[..., bytes]
+) -> None:
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.Value("bool")})
+    rows = {"image": [{"bytes": png(), "path": None}] * 3, "label": [True, False, True]}
+    path = save_parquet(datasets.Dataset.from_dict(rows, features=features), tmp_path / "set.parquet")
+    assert read_source(path, DataConfig()).vocabulary["label"] == ("False", "True")
+    aligned = read_source(path, DataConfig(), vocabulary={"label": ("True", "False")})
+    assert aligned.columns["label"].values.tolist() == [0, 1, 0]
+
+
+def test_read_parquet__class_names_that_look_alike__are_spelt_out(tmp_path: Path, png: Callable[..., bytes]) -> None:
+    names = ["caf\u00e9", "cafe\u0301"]
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=names)})
+    rows = {"image": [{"bytes": png(), "path": None}] * 2, "label": [0, 1]}
+    path = save_parquet(datasets.Dataset.from_dict(rows, features=features), tmp_path / "set.parquet")
+    with pytest.raises(DataError, match=r"got 'caf\\xe9' and 'cafe\\u0301' in 'set'"):
+        read_source(path, DataConfig())
 
 
 def test_read_parquet__labels_as_names__are_sorted(tmp_path: Path, png: Callable[..., bytes]) -> None:

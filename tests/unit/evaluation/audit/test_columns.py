@@ -8,7 +8,7 @@ import torch
 from auxo.backbones import BackboneConfig
 from auxo.data import InputPipeline, TestSplit
 from auxo.data.fake import oriented_shapes
-from auxo.errors import ConfigError
+from auxo.errors import ConfigError, OptionError
 from auxo.evaluation import Reader, group_images
 from auxo.evaluation.audit import AuditConfig, audit_columns
 from auxo.evaluation.audit.gaps import find_gap
@@ -70,6 +70,11 @@ def test_audit__several_columns__p_values_are_corrected_for_all_tests_of_all(rea
     corrected = [each.predictions.p_holm for each in audits] + [each.embeddings.test.p_holm for each in audits]
     assert corrected[0] == pytest.approx(6 * plain[0])
     assert all(p <= q <= min(1.0, 6 * p) + 1e-12 for p, q in zip(plain, corrected, strict=True))
+
+
+def test_audit_config__seed_of_24_digits__is_refused():
+    with pytest.raises(OptionError, match=r"seed in \[0, 9223372036854775807\], got 10{23}"):
+        AuditConfig(seed=10**23)
 
 
 def test_audit__always_right_with_many_images__is_not_seen(reader):
