@@ -133,9 +133,10 @@ def _list_refusals(estimates: Sequence[Sequence[Estimate]]) -> list[str]:
 def _has_class_folders(path: str, names: Sequence[str]) -> bool:
     """Whether a path is a folder with folders that are called as classes are."""
     folder, lookup = os.path.expanduser(path), NameLookup(names)
-    return os.path.isdir(folder) and any(
-        lookup.find(entry.name) is not None for entry in os.scandir(folder) if entry.is_dir()
-    )
+    if not os.path.isdir(folder):
+        return False
+    with os.scandir(folder) as entries:
+        return any(lookup.find(entry.name) is not None for entry in entries if entry.is_dir())
 
 
 def _show_progress(done: int, total: int) -> None:
