@@ -1,6 +1,7 @@
 """Data: sources of images, splits, batches, and what happens to images on the device."""
 
 from auxo.data.config import DataConfig
+from auxo.data.cuts import stratified_indices, stratified_parts
 from auxo.data.decode import decode_image, read_bytes
 from auxo.data.load import load_splits, ood_splits
 from auxo.data.loader import Loader, ordered_batches
@@ -18,8 +19,6 @@ from auxo.data.splits import (
     UnlabelledSplit,
     ValSplit,
     check_disjoint,
-    stratified_indices,
-    stratified_parts,
 )
 from auxo.data.streaming import StreamingSource
 from auxo.interfaces import AbstractOrder

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from auxo import registry
 from auxo.data.config import DataConfig
+from auxo.data.cuts import cut_source, subsample
 from auxo.data.imbalance import imbalanced
 from auxo.data.names import normalise_name
 from auxo.data.readers import align_splits, leave_out_blank, read_named, read_unlabelled, require_columns, store
@@ -19,9 +20,8 @@ from auxo.data.splits import (
     UnlabelledSplit,
     ValSplit,
     check_disjoint,
-    stratified_parts,
-    subsample,
 )
+from auxo.data.together import settle_copies
 from auxo.errors import DataError
 from auxo.random import derive_seed
 from auxo.tasks import AbstractTask, Classification
@@ -131,7 +131,9 @@ def _read_own_splits(config: DataConfig, seed: int, task: type[AbstractTask]) ->
     if mask is not None and mask in train.places:
         train = leave_out_blank(train, mask, config)
     task.check_source(train)
-    by_role = dict(zip(given, rest, strict=False))
+    targets = [target.name for target in task.from_source(train).targets]
+    train, *labelled = (settle_copies(each, targets, unknown=config.unknown) for each in (train, *rest[: len(others)]))
+    by_role = dict(zip(given, labelled, strict=False))
     fractions = {"val": config.val_fraction, "test": config.test_fraction}
     missing = {role: fraction for role, fraction in fractions.items() if role not in given and fraction > 0}
     train, cut = _cut_parts(train, missing, derive_seed(seed, "split", "cut"), task)
@@ -141,7 +143,7 @@ def _read_own_splits(config: DataConfig, seed: int, task: type[AbstractTask]) ->
         train=TrainSplit(train),
         val=ValSplit(by_role["val"]),
         test=TestSplit(by_role["test"]) if "test" in by_role else None,
-        ood=ood_splits(rest[len(given) : len(others)]),
+        ood=ood_splits(labelled[len(given) :]),
         task_kind=task,
         unlabelled=_wrap_unlabelled(rest[len(others) :]),
     )
@@ -163,7 +165,7 @@ def _cut_parts(
             )
     left = len(source) - sum(sizes.values())
     names = [source.name, *(f"{source.name}-{role}" for role in sizes)]
-    rest, *parts = stratified_parts(source, [left, *sizes.values()], names, seed=seed, task=task)
+    rest, *parts = cut_source(source, [left, *sizes.values()], names, seed=seed, task=task)
     return rest, dict(zip(sizes, parts, strict=True))
 
 

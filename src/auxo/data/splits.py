@@ -1,17 +1,14 @@
 """Splits: which images train, choose and judge; seeded, stratified and checked to be disjoint."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 import torch
-from jaxtyping import Int
-from torch import Tensor
 
 from auxo.data.columns import HIDDEN, find_names, hidden_name
 from auxo.data.sources import AbstractSource, digest_learned, pixel_hashes
 from auxo.errors import DataError
-from auxo.random import named_generator
 from auxo.tasks import AbstractTask, Classification, Target
 
 
@@ -206,125 +203,6 @@ class Splits:
                 fix = "give both the same values in the same order"
                 raise DataError(expected, f"{list(others)} in '{other.name}'", fix)
         _check_shape(train, other)
-
-
-def stratified_indices(strata: Int[Tensor, " n"], sizes: Sequence[int], *, seed: int) -> list[Int[Tensor, " part"]]:
-    """Draw disjoint parts of given sizes, each with the proportions of the whole to within one image.
-
-    Args:
-        strata: shape ``(n,)``; int64 number of each image, such as its class, whose proportions are kept.
-        sizes: number of images of each part, >= 0; what is left over belongs to no part.
-        seed: of the draw.
-
-    Returns:
-        One sorted int64 tensor of positions for each size.
-
-    Raises:
-        DataError: the parts need more images than there are, or a part is not empty and yet smaller than the number
-            of strata.
-
-    Source: the counts are a controlled rounding of the proportional ones (Cox, A constructive procedure for unbiased
-    controlled rounding, JASA 1987), found by filling row after row as in Ryser's construction of 0-1 matrices.
-
-    Example:
-        >>> part, = stratified_indices(torch.tensor([0, 0, 0, 0, 1, 1]), [3], seed=0)
-        >>> torch.tensor([0, 0, 0, 0, 1, 1])[part]
-        tensor([0, 0, 1])
-    """
-    _, classes = strata.unique(return_inverse=True)
-    counts = classes.bincount()
-    for size in sizes:
-        if size < 0 or 0 < size < len(counts):
-            raise DataError(
-                f"parts of at least {len(counts)} images, one per class",
-                f"a part of {size} out of {len(strata)} images",
-                "raise the fraction or number asked for",
-            )
-    rest = len(strata) - sum(sizes)
-    if rest < 0:
-        raise DataError(
-            f"parts of at most {len(strata)} images together",
-            f"{sum(sizes)} asked for ({' + '.join(map(str, sizes))})",
-            "give more images, or ask for fewer",
-        )
-    if not len(strata):
-        return [torch.empty(0, dtype=torch.int64) for _ in sizes]
-    bounds = _round_controlled(torch.tensor([*sizes, rest]), counts).cumsum(0)
-    shuffled = torch.randperm(len(strata), generator=named_generator(seed, "stratified"))
-    ordered = shuffled[classes[shuffled].argsort(stable=True)]
-    place_in_class = torch.arange(len(strata)) - (counts.cumsum(0) - counts)[classes[ordered]]
-    part = (place_in_class.unsqueeze(0) >= bounds[:, classes[ordered]]).sum(0)
-    return [ordered[part == k].sort().values for k in range(len(sizes))]
-
-
-def _round_controlled(sizes: Int[Tensor, " parts"], counts: Int[Tensor, " classes"]) -> Int[Tensor, "parts classes"]:
-    """Round ``sizes * counts / n`` to whole numbers that keep both margins, each moved by at most one."""
-    exact = sizes.unsqueeze(1) * counts.unsqueeze(0)
-    total = int(counts.sum())
-    rounded, fraction = exact // total, exact % total
-    missing = counts - rounded.sum(0)
-    for k, size in enumerate(sizes.tolist()):
-        shortfall = size - int(rounded[k].sum())
-        chosen = (missing * total + fraction[k]).argsort(descending=True, stable=True)[:shortfall]
-        rounded[k, chosen] += 1
-        missing[chosen] -= 1
-    return rounded
-
-
-def stratified_parts(
-    source: AbstractSource,
-    sizes: Sequence[int],
-    names: Sequence[str],
-    *,
-    seed: int,
-    task: type[AbstractTask],
-) -> list[AbstractSource]:
-    """Cut a source into parts with :func:`stratified_indices`, by whatever the task stratifies by.
-
-    Args:
-        source: what to cut.
-        sizes: number of images of each part; the rest is left out.
-        names: name of each part.
-        seed: of the draw.
-        task: says what proportions every part keeps.
-
-    Raises:
-        DataError: the source is too small for the parts.
-    """
-    parts = stratified_positions(source, sizes, seed=seed, task=task)
-    return [source.subset(part, name) for part, name in zip(parts, names, strict=True)]
-
-
-def stratified_positions(
-    source: AbstractSource, sizes: Sequence[int], *, seed: int, task: type[AbstractTask]
-) -> list[Int[Tensor, " part"]]:
-    """Return where the parts of :func:`stratified_parts` are in the source: sorted int64 positions of each."""
-    strata = task.strata(source)
-    numbers = torch.zeros(len(source), dtype=torch.int64) if strata is None else strata.values
-    return stratified_indices(numbers, sizes, seed=seed)
-
-
-def subsample(source: AbstractSource, num_images: int | None, *, seed: int, task: type[AbstractTask]) -> AbstractSource:
-    """Return a stratified subsample under the same name; ``None`` and the full number return the source itself.
-
-    Every builder of splits calls this on its training images with ``DataConfig.num_train`` (or, where that is
-    ``None``, its own number) before it returns them, so that the number is applied exactly once.
-
-    Args:
-        source: training images.
-        num_images: how many to keep.
-        seed: of the draw.
-        task: says what proportions are kept.
-
-    Raises:
-        DataError: more images are asked for than there are, or fewer than classes.
-    """
-    if num_images is None or num_images == len(source):
-        return source
-    if num_images > len(source):
-        expected = f"at most {len(source)} training images from '{source.name}'"
-        raise DataError(expected, f"data.num-train {num_images}", "ask for fewer, or leave the option out")
-    return stratified_parts(source, [num_images], [source.name], seed=seed, task=task)[0]
 
 
 def check_disjoint(splits: Splits, on_overlap: Literal["error", "drop"] = "error") -> Splits:

@@ -7,21 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from auxo.data.config import DataConfig
+from auxo.data.cuts import stratified_indices, stratified_parts, subsample
 from auxo.data.fake import oriented_shapes
 from auxo.data.readers import read_streaming
 from auxo.data.sources import InMemorySource
-from auxo.data.splits import (
-    MetaSplit,
-    OODSplit,
-    Splits,
-    TestSplit,
-    TrainSplit,
-    ValSplit,
-    check_disjoint,
-    stratified_indices,
-    stratified_parts,
-    subsample,
-)
+from auxo.data.splits import MetaSplit, OODSplit, Splits, TestSplit, TrainSplit, ValSplit, check_disjoint
 from auxo.errors import DataError
 from auxo.tasks import Classification, Target
 from auxo.types import Column

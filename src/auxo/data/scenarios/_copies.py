@@ -8,9 +8,9 @@ from typing import cast
 import torch
 
 from auxo.data.config import DataConfig
+from auxo.data.cuts import cut_positions
 from auxo.data.readers import read_streaming
 from auxo.data.sources import AbstractSource
-from auxo.data.splits import stratified_positions
 from auxo.data.streaming import StreamingSource
 from auxo.errors import DataError
 from auxo.tasks import AbstractTask
@@ -144,5 +144,5 @@ def cut_train_and_val(
     if num_train > most:
         got = f"{num_train}, with {num_val} of its {len(source)} images for validation"
         raise DataError(f"data.num-train of at most {most} for {name}", got, "ask for fewer, or leave the option out")
-    val, train = stratified_positions(source, [num_val, num_train], seed=seed, task=task)
+    val, train = cut_positions(source, [num_val, num_train], seed=seed, task=task)
     return source.subset(train, f"{name}-train"), source.subset(val, f"{name}-val")

@@ -5,10 +5,11 @@ import torch
 from auxo.data.columns import take_columns
 from auxo.data.config import DataConfig
 from auxo.data.corruptions import SEVERITIES, corrupt_at_all_severities
+from auxo.data.cuts import stratified_parts
 from auxo.data.readers import store
 from auxo.data.scenarios._copies import KnownSet, cut_train_and_val
 from auxo.data.sources import AbstractSource, InMemorySource
-from auxo.data.splits import OODSplit, Splits, TestSplit, TrainSplit, ValSplit, stratified_parts
+from auxo.data.splits import OODSplit, Splits, TestSplit, TrainSplit, ValSplit
 from auxo.random import derive_seed
 from auxo.tasks import AbstractTask
 from auxo.types import LABEL

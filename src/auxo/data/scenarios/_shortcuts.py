@@ -8,10 +8,11 @@ from jaxtyping import Int, UInt8
 from torch import Tensor
 
 from auxo.data.config import DataConfig
+from auxo.data.cuts import subsample
 from auxo.data.scenarios._memory import made_source
 from auxo.data.shortcuts import draw_cues, exchange_values, group_classes
 from auxo.data.sources import AbstractSource, InMemorySource
-from auxo.data.splits import OODSplit, Splits, TestSplit, TrainSplit, ValSplit, subsample
+from auxo.data.splits import OODSplit, Splits, TestSplit, TrainSplit, ValSplit
 from auxo.random import derive_seed, named_generator
 from auxo.tasks import AbstractTask
 from auxo.types import LABEL, Column

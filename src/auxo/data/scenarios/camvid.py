@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import cast
 
 from auxo.data.config import DataConfig
+from auxo.data.cuts import subsample
 from auxo.data.readers import read_streaming, store
 from auxo.data.readers.listing import number_names
 from auxo.data.scenarios._copies import find_copy
-from auxo.data.splits import Splits, TestSplit, TrainSplit, ValSplit, subsample
+from auxo.data.splits import Splits, TestSplit, TrainSplit, ValSplit
 from auxo.data.streaming import StreamingSource
 from auxo.errors import DataError
 from auxo.random import derive_seed

@@ -8,10 +8,11 @@ from jaxtyping import Int, UInt8
 from torch import Tensor
 
 from auxo.data.config import DataConfig
+from auxo.data.cuts import stratified_positions
 from auxo.data.scenarios._shortcuts import Cue, build_splits, group_source
 from auxo.data.scenarios.digits import read_mnist
 from auxo.data.shortcuts import colour_images, name_cues, patch_images
-from auxo.data.splits import Splits, stratified_positions
+from auxo.data.splits import Splits
 from auxo.random import derive_seed
 from auxo.tasks import AbstractTask, Classification
 from auxo.types import LABEL

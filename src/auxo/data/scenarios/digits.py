@@ -14,11 +14,12 @@ from torch import Tensor
 from auxo.data.columns import take_columns
 from auxo.data.config import DataConfig
 from auxo.data.corruptions import corrupt_at_all_severities
+from auxo.data.cuts import stratified_positions, subsample
 from auxo.data.decode import decode_image, read_bytes
 from auxo.data.digits_rendering import blend_with_photographs, centre_digits, grey_to_rgb
 from auxo.data.scenarios._memory import made_source
 from auxo.data.sources import InMemorySource
-from auxo.data.splits import OODSplit, Splits, TestSplit, TrainSplit, ValSplit, stratified_positions, subsample
+from auxo.data.splits import OODSplit, Splits, TestSplit, TrainSplit, ValSplit
 from auxo.errors import DataError
 from auxo.random import derive_seed, named_generator
 from auxo.tasks import AbstractTask

@@ -7,12 +7,13 @@ from jaxtyping import Int, UInt8
 from torch import Tensor
 
 from auxo.data.config import DataConfig
+from auxo.data.cuts import stratified_parts
 from auxo.data.loader import in_memory
 from auxo.data.scenarios._copies import KnownSet, cut_train_and_val
 from auxo.data.scenarios._shortcuts import Cue, build_splits, group_source
 from auxo.data.shortcuts import choose_scenes, paste_centres, paste_digits
 from auxo.data.sources import AbstractSource, InMemorySource
-from auxo.data.splits import Splits, stratified_parts
+from auxo.data.splits import Splits
 from auxo.errors import DataError, OptionError
 from auxo.random import derive_seed
 from auxo.tasks import AbstractTask
