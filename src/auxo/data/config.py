@@ -92,6 +92,9 @@ class DataConfig(Options):
     """Further columns of names or whole numbers, that results are grouped by and methods may learn, as "a,b": of
     Parquet, CSV and hf:// sets, and for a folder of a labels.csv in it, whose column path gives each image's path from
     there."""
+    block_column: str | None = None
+    """Further column whose equal values are of images that depend on each other, such as patient or video: parts that
+    are cut off train keep them together, val and test given beside train must share none, and intervals draw blocks."""
     unknown: Unknown = "refuse"
     """What to do with an image that has no label, mask or value of a further column, or one that train does not have
     where it must: stop (refuse), or leave it out and say how many were (ignore)."""
@@ -153,6 +156,18 @@ class DataConfig(Options):
             (len(set(self.columns)) == len(self.columns), "each of data.columns once", None, "name every column once"),
             (self.label_column not in self.columns, "further columns in data.columns", None, "leave the labels out"),
             (
+                self.block_column not in ("", LABEL, self.label_column),
+                "a further column in data.block-column",
+                self.block_column,
+                "name one that says which images belong together",
+            ),
+            (
+                self.block_column is None or self.train is not None,
+                "data.block-column with data.train",
+                f"data.scenario {self.scenario}",
+                "leave it out: scenarios know their blocks",
+            ),
+            (
                 LABEL not in self.columns,
                 f"data.columns without '{LABEL}'",
                 None,
@@ -162,6 +177,11 @@ class DataConfig(Options):
         for is_valid, expected, got, fix in checks:
             if not is_valid:
                 raise ConfigError(expected, got or ",".join(self.columns), fix)
+
+    @property
+    def further_columns(self) -> tuple[str, ...]:
+        """All further columns that are read: those that results are grouped by, and that of the blocks."""
+        return tuple(dict.fromkeys([*self.columns, *([] if self.block_column is None else [self.block_column])]))
 
     @property
     def target_size(self) -> ImageSize:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -95,39 +96,43 @@ def draw_units(
     _, classes = strata.unique(return_inverse=True)
     totals = classes.bincount()
     wanted = torch.tensor([*sizes, _count_rest(totals, sizes)])
-    lacking = _round_controlled(wanted, totals).double()
+    lacking = _round_controlled(wanted, totals).double().numpy()
     _, numbers = units.unique(return_inverse=True)
     num_units = int(numbers.max()) + 1
     counts = (numbers * len(totals) + classes).bincount(minlength=num_units * len(totals)).view(num_units, -1).double()
     generator = named_generator(seed, "units")
     shuffled = torch.randperm(num_units, generator=generator)
     order = shuffled[counts[shuffled].sum(1).argsort(descending=True, stable=True)]
+    luck = torch.rand(num_units, generator=generator, dtype=torch.float64).tolist()
     part_of = torch.zeros(num_units, dtype=torch.int64)
-    is_empty = wanted > 0
-    for done, unit in enumerate(order.tolist()):
-        open_parts = is_empty if num_units - done <= int(is_empty.sum()) else wanted > 0
-        chosen = _choose_part(counts[unit], lacking, open_parts, generator)
+    is_wanted = (wanted > 0).numpy()
+    is_empty = is_wanted.copy()
+    for done, unit in enumerate(order.tolist()):  # each depends on those before it
+        is_open = is_empty if num_units - done <= is_empty.sum() else is_wanted
+        own = counts[unit].numpy()
+        chosen = _choose_part(own, lacking, is_open, luck[done])
         part_of[unit] = chosen
-        lacking[chosen] -= counts[unit]
+        lacking[chosen] -= own
         is_empty[chosen] = False
     part = part_of[numbers]
     return [(part == number).nonzero().flatten() for number in range(len(sizes))]
 
 
 def _choose_part(
-    unit: Float[Tensor, " classes"],
-    lacking: Float[Tensor, "parts classes"],
-    is_open: Bool[Tensor, " parts"],
-    generator: torch.Generator,
+    unit: Float[np.ndarray, " classes"],
+    lacking: Float[np.ndarray, "parts classes"],
+    is_open: Bool[np.ndarray, " parts"],
+    luck: float,
 ) -> int:
-    """Return the part that a unit goes to, given what each part lacks of each class."""
-    exceeds = (unit - lacking).clamp(min=0).sum(1)
+    """Return the part that a unit goes to, given what each part lacks of each class, and a number in [0, 1)."""
+    exceeds = np.maximum(unit - lacking, 0).sum(1)
     fits = is_open & (exceeds == 0)
     if not fits.any():
-        return int(torch.where(is_open, exceeds, torch.inf).argmin())
+        return int(np.where(is_open, exceeds, np.inf).argmin())
     # A unit of several classes goes where they lack the most, each class counted by its part of the unit.
-    shares = lacking.clamp(min=0) / lacking.clamp(min=0).sum(0).clamp(min=1)
-    return int(torch.multinomial(torch.where(fits, shares @ unit, 0.0), 1, generator=generator))
+    left = np.maximum(lacking, 0)
+    ends = np.where(fits, (left / np.maximum(left.sum(0), 1)) @ unit, 0.0).cumsum()
+    return int(np.searchsorted(ends, luck * ends[-1], side="right"))
 
 
 def _round_controlled(sizes: Int[Tensor, " parts"], counts: Int[Tensor, " classes"]) -> Int[Tensor, "parts classes"]:

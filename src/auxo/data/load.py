@@ -46,7 +46,7 @@ def load_splits(
     make = _read_own_splits if config.train is not None else _build_scenario
     splits = make(config, seed, task)
     task.check_source(splits.train.source)
-    require_columns(splits.train.source, config.columns)
+    require_columns(splits.train.source, config.further_columns)
     splits = align_splits(splits, learned, unknown=config.unknown)
     splits = replace(splits, learned=learned)
     train = imbalanced(
@@ -63,7 +63,7 @@ def load_splits(
         splits = hide_targets(splits, num_labelled, seed=labelled_seed, keep_hidden=config.keep_hidden)
     meta_seed = derive_seed(seed, "split", "meta")
     splits = _cut_meta(splits, config.meta_fraction, meta_seed, has_hidden_targets=num_labelled is not None)
-    splits = check_disjoint(splits, config.on_overlap)
+    splits = check_disjoint(splits, config.on_overlap, has_named_blocks=config.block_column is not None)
     task.check_source(splits.train.source)
     return splits
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from auxo.data.columns import hidden_name
 from auxo.data.sources import AbstractSource
 from auxo.data.splits import Splits, TrainSplit, UnlabelledSplit
+from auxo.data.together import number_copies, put_copies_last
 from auxo.errors import DataError
 from auxo.random import named_generator
 from auxo.types import Column
@@ -19,7 +20,8 @@ def hide_targets(splits: Splits, num_labelled: int, *, seed: int, keep_hidden: b
 
     The labelled images are drawn with the same number from every class, to within one, and are among the unlabelled
     ones, as in FixMatch (Sohn et al., NeurIPS 2020, arXiv 2001.07685). Where masks are learned, images that
-    show a class which those before do not come first in the draw.
+    show a class which those before do not come first in the draw. A copy of an image that is drawn comes after all that
+    are none.
 
     Args:
         splits: as they are without hidden targets.
@@ -44,10 +46,13 @@ def hide_targets(splits: Splits, num_labelled: int, *, seed: int, keep_hidden: b
 
 
 def without_images(source: AbstractSource, others: AbstractSource) -> AbstractSource:
-    """Return the images of ``source`` whose content is not among ``others``, a source of the same class."""
+    """Return the images of ``source`` whose content and block are not among ``others``, images of the same set."""
     excluded = set(others.content_hashes())
-    places = [i for i, content in enumerate(source.content_hashes()) if content not in excluded]
-    return source.subset(torch.tensor(places, dtype=torch.int64), source.name)
+    is_kept = torch.tensor([content not in excluded for content in source.content_hashes()])
+    column = source.columns.get(source.blocks)
+    if column is not None:
+        is_kept &= ~torch.isin(column.values, others.columns[source.blocks].values)
+    return source.subset(is_kept.nonzero().flatten(), source.name)
 
 
 def _draw_covering(source: AbstractSource, mask: str, size: int, seed: int) -> Int[Tensor, " size"]:
@@ -58,7 +63,8 @@ def _draw_covering(source: AbstractSource, mask: str, size: int, seed: int) -> I
     """
     _require_enough(source, size)
     shows = source.find_places(mask)
-    order = torch.randperm(len(source), generator=named_generator(seed, "covering")).tolist()
+    shuffled = torch.randperm(len(source), generator=named_generator(seed, "covering"))
+    order = put_copies_last(shuffled, number_copies(source)).tolist()
     seen = torch.zeros(shows.shape[1], dtype=torch.bool)
     first: list[int] = []
     for position in order:
@@ -101,7 +107,7 @@ def _draw_balanced(source: AbstractSource, kinds: Column | None, size: int, seed
             f"{int(counts[stratum])} {'of' if names else 'like'} {name} in '{source.name}'",
             "ask for fewer with --data.num-labelled (None: all), or give unlabelled images by --data.unlabelled",
         )
-    shuffled = torch.randperm(len(source), generator=generator)
+    shuffled = put_copies_last(torch.randperm(len(source), generator=generator), number_copies(source))
     ordered = shuffled[strata[shuffled].argsort(stable=True)]
     place_in_class = torch.arange(len(source)) - (counts.cumsum(0) - counts)[strata[ordered]]
     return ordered[place_in_class < wanted[strata[ordered]]].sort().values

@@ -1,6 +1,6 @@
 """Splits: which images train, choose and judge; seeded, stratified and checked to be disjoint."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
@@ -205,7 +205,9 @@ class Splits:
         _check_shape(train, other)
 
 
-def check_disjoint(splits: Splits, on_overlap: Literal["error", "drop"] = "error") -> Splits:
+def check_disjoint(
+    splits: Splits, on_overlap: Literal["error", "drop"] = "error", *, has_named_blocks: bool = False
+) -> Splits:
     """Return the splits, sure that no image is in two of train, meta, val and test, nor in one of them and in ood.
 
     The same holds for the unlabelled images, but for those that also train. Sets from elsewhere may share images with
@@ -215,29 +217,63 @@ def check_disjoint(splits: Splits, on_overlap: Literal["error", "drop"] = "error
         splits: to be checked.
         on_overlap: "error" stops; "drop" removes the copy from whichever split comes first of train, unlabelled, meta,
             val, test, ood.
+        has_named_blocks: whether blocks of one name are one block in whichever of train, unlabelled, meta, val and test
+            they are; then no block may be in two of these either.
 
     Raises:
         DataError: there is an overlap and ``on_overlap`` is "error" (the message counts the copies and names the
             first two), or dropping leaves a split empty.
     """
-    named = [s for s in (splits.train, splits.unlabelled, splits.meta, splits.val, splits.test) if s is not None]
-    everyone = [*named, *splits.ood]
+    everyone = _list_splits(splits)
     is_one_kind = len({type(s.source) for s in everyone}) == 1
     hashes = [s.source.content_hashes() if is_one_kind else pixel_hashes(s.source) for s in everyone]
-    sources = {split.name: split.source for split in named}
-    for i, split in enumerate(named):
+    splits = _separate(splits, hashes, on_overlap, what="image", fix="remove the copies")
+    if not has_named_blocks:
+        return splits
+    named = [() if isinstance(each, OODSplit) else _name_blocks(each.source) for each in _list_splits(splits)]
+    fix = "put each block into one, or name different blocks differently"
+    return _separate(splits, named, on_overlap, what=f"block of '{splits.train.source.blocks}'", fix=fix)
+
+
+def _list_splits(splits: Splits) -> list[TrainSplit | UnlabelledSplit | MetaSplit | EvaluationSplit]:
+    """Return all splits; images of two are taken out of the earlier one."""
+    named = (splits.train, splits.unlabelled, splits.meta, splits.val, splits.test)
+    return [*(split for split in named if split is not None), *splits.ood]
+
+
+def _name_blocks(source: AbstractSource) -> list[str]:
+    """Return the name of every image's block; none where the source has no blocks."""
+    column = source.columns.get(source.blocks)
+    return [] if column is None or not column.names else [column.names[value] for value in column.values.tolist()]
+
+
+def _separate(
+    splits: Splits, keys: Sequence[Sequence[str]], on_overlap: Literal["error", "drop"], *, what: str, fix: str
+) -> Splits:
+    """Return splits of which no two have images of one key, but for train and unlabelled, and sets from elsewhere.
+
+    Args:
+        splits: to be separated.
+        keys: of the images of each split, or none of them, in the order of :func:`_list_splits`.
+        on_overlap: see :func:`check_disjoint`.
+        what: two images of one key are, for the message.
+        fix: what the user can do.
+    """
+    everyone = _list_splits(splits)
+    sources = {split.name: split.source for split in everyone}
+    for i, split in enumerate(everyone[: len(everyone) - len(splits.ood)]):
         first = i + 1 + int(split is splits.train and splits.unlabelled is not None)
-        later = {digest: (j, k) for j in range(first, len(everyone)) for k, digest in enumerate(hashes[j])}
-        copies = [(k, later[digest]) for k, digest in enumerate(hashes[i]) if digest in later]
+        later = {key: (j, k) for j in range(first, len(everyone)) for k, key in enumerate(keys[j])}
+        copies = [(k, later[key]) for k, key in enumerate(keys[i]) if key in later]
         if not copies:
             continue
         index, (j, k) = copies[0]
         if on_overlap == "error":
             raise DataError(
-                f"no image in two splits, {split.name} and {everyone[j].name}",
+                f"no {what} in two splits, {split.name} and {everyone[j].name}",
                 f"{len(copies)} of {split.name} also elsewhere, first {split.source.describe(index)} = "
                 f"{everyone[j].source.describe(k)}",
-                "remove the copies, or pass --data.on-overlap drop",
+                f"{fix}, or pass --data.on-overlap drop",
             )
         sources[split.name] = _leave_out(split.source, {place for place, _ in copies}, split.name)
     return replace(

@@ -39,9 +39,8 @@ def number_units(source: AbstractSource) -> Int[Tensor, " n"]:
 
     What is linked by a copy is one unit: two blocks that share an image belong together.
     """
-    blocks, copies = (
-        numbers.unique(return_inverse=True)[1] for numbers in (number_blocks(source), number_copies(source))
-    )
+    blocks: Tensor = number_blocks(source).unique(return_inverse=True)[1]
+    copies = number_copies(source)
     if int(copies.max()) + 1 == len(source):
         return blocks
     from scipy.sparse import coo_array  # takes a while to import
@@ -50,8 +49,8 @@ def number_units(source: AbstractSource) -> Int[Tensor, " n"]:
     count = int(blocks.max()) + 1
     size = count + int(copies.max()) + 1
     links = coo_array((np.ones(len(source)), (blocks.numpy(), count + copies.numpy())), shape=(size, size))
-    labels = connected_components(links, directed=False)[1]
-    return torch.from_numpy(labels.astype(np.int64))[blocks]
+    labels = torch.from_numpy(connected_components(links, directed=False)[1].astype(np.int64))
+    return labels[blocks]
 
 
 def settle_copies(source: AbstractSource, targets: Sequence[str], *, unknown: Unknown) -> AbstractSource:
@@ -130,6 +129,23 @@ def join_copies(
     return [(part_of == number).nonzero().flatten() for number in range(len(parts))]
 
 
+def put_copies_last(order: Int[Tensor, " n"], copies: Int[Tensor, " n"]) -> Int[Tensor, " n"]:
+    """Return positions in their order, but for copies of an image that stands before them: those come at the end.
+
+    Args:
+        order: shape ``(n,)``; positions of all images.
+        copies: shape ``(n,)``; the number of every image, which its copies share.
+
+    Example:
+        >>> put_copies_last(torch.tensor([2, 0, 1]), torch.tensor([5, 6, 5]))
+        tensor([2, 1, 0])
+    """
+    _, inverse = copies[order].unique(return_inverse=True)
+    first = torch.full((len(order),), len(order)).scatter_reduce(0, inverse, torch.arange(len(order)), "amin")
+    is_later = first[inverse] != torch.arange(len(order))
+    return order[is_later.long().argsort(stable=True)]
+
+
 def _list_spare(
     part_of: Int[Tensor, " n"], is_single: Bool[Tensor, " n"], strata: Int[Tensor, " n"], *, seed: int
 ) -> dict[tuple[int, int], list[int]]:
@@ -150,7 +166,8 @@ def _number_values(values: Sequence[str]) -> Int[Tensor, " n"]:
 def _is_single(numbers: Int[Tensor, " n"]) -> Bool[Tensor, " n"]:
     """Return which images have a number that no other has."""
     _, inverse, counts = numbers.unique(return_inverse=True, return_counts=True)
-    return counts[inverse] == 1
+    is_single: Tensor = counts[inverse] == 1
+    return is_single
 
 
 def _list_groups(numbers: Int[Tensor, " n"]) -> list[Int[Tensor, " _"]]:

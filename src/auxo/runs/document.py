@@ -138,6 +138,8 @@ def config_digest(config: ExperimentConfig) -> str:
     """
     plain = cast("dict[str, Any]", _to_plain(config))
     training = plain.pop("training")
+    if plain["data"]["block_column"] is None:
+        del plain["data"]["block_column"]  # as digests of older runs have it
     if any(stage.selection.keeps_best for stage in config.stages) and training["evaluate_every"] != 1:
         plain["evaluate_every"] = training["evaluate_every"]  # 1 is left out, as digests of older runs have it
     plain = replace_outside(plain, lambda path: _digest_of(path) if path.is_file() else str(path))

@@ -12,7 +12,7 @@ from auxo.errors import DataError, NonFiniteError, ShapeError
 from auxo.losses import cross_entropy_losses
 from auxo.tasks._found import Measure, Part, Reliability
 from auxo.tasks._interface import Scores
-from auxo.tasks._intervals import wilson_interval
+from auxo.tasks._intervals import clustered_proportion
 from auxo.types import Labels
 
 ANSWERS_MEASURE = "accuracy"
@@ -101,11 +101,13 @@ def find_reliability(scores: Scores) -> tuple[Reliability, ...]:
     return tuple(found)
 
 
-def measure_answers(scores: Scores) -> dict[str, Measure]:
+def measure_answers(scores: Scores, clusters: Int[Tensor, " n"] | None = None) -> dict[str, Measure]:
     """Return accuracy with its Wilson interval, negative log-likelihood and calibration error.
 
     Args:
         scores: from :func:`score_answers`, of all items.
+        clusters: shape ``(n,)``; number of each item's cluster, whose items go together; ``None`` where all are
+            independent.
 
     Raises:
         NonFiniteError: the logits were not all finite.
@@ -117,7 +119,7 @@ def measure_answers(scores: Scores) -> dict[str, Measure]:
             f"a mean negative log-likelihood of {sums.nll}",
             "the weights have diverged; go back to the last good checkpoint and lower the learning rate",
         )
-    interval = wilson_interval(sums.correct, sums.n)
+    interval = clustered_proportion(_is_right(scores), clusters)
     return {
         ANSWERS_MEASURE: Measure(sums.correct / sums.n, interval.low, interval.high),
         "nll": Measure(sums.nll, unit="nats", higher_is_better=False),

@@ -6,7 +6,7 @@ from statistics import NormalDist
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from auxo.errors import ConfigError
@@ -62,19 +62,23 @@ def wilson_interval(successes: int, total: int, confidence: float = 0.95) -> Int
 
 
 def clustered_interval(
-    shares: Float[Tensor, " clusters"], *, trials_per_cluster: int, confidence: float = 0.95
+    shares: Float[Tensor, " clusters"],
+    *,
+    trials_per_cluster: int | Int[Tensor, " clusters"],
+    confidence: float = 0.95,
 ) -> Interval:
-    """Return an interval of the mean of shares of successes, each of a cluster of trials that go together.
+    """Return an interval of the share of successes in clusters of trials that go together.
 
     Wilson's interval with an effective number of trials in place of their number: ``p (1 - p) / v``, where ``p`` is
-    the mean share and ``v`` the estimated variance of that mean over independent clusters, and never fewer than the
-    clusters nor more than the trials. A cluster whose trials always agree counts as one trial; so does every cluster
-    where all shares are equal, so that there is no variance to estimate: that interval is too wide.
+    the share of all trials and ``v`` the estimated variance of that ratio over independent clusters, and never fewer
+    than clusters of one size would be that say as much, ``(sum m)^2 / sum m^2`` of sizes ``m``, nor more than the
+    trials. A cluster whose trials always agree counts as one trial; so does every cluster where all shares are equal,
+    so that there is no variance to estimate: that interval is too wide.
 
     Args:
         shares: shape ``(clusters,)``; successes over trials of each cluster, in [0, 1]; at least one.
-        trials_per_cluster: the same for every cluster, >= 1.
-        confidence: probability with which such intervals hold the true mean, in (0, 1).
+        trials_per_cluster: the same for every cluster, or one for each, >= 1.
+        confidence: probability with which such intervals hold the true share, in (0, 1).
 
     Returns:
         Fractions in [0, 1].
@@ -84,7 +88,8 @@ def clustered_interval(
 
     Source: Franco, Little, Louis & Slud, Comparative Study of Confidence Intervals for Proportions in Complex Sample
         Surveys, Journal of Survey Statistics and Methodology 7, 2019 (https://doi.org/10.1093/jssam/smy019), who
-        recommend effective sample sizes; the bounds on them are ours.
+        recommend effective sample sizes; the bounds on them are ours. Variance of a ratio: Cochran, Sampling
+        Techniques, 3rd edition, 1977, section 9A.
 
     Example:
         >>> import torch
@@ -92,17 +97,34 @@ def clustered_interval(
         >>> round(low, 4), round(high, 4)  # as of 8 successes in 10 trials
         (0.4902, 0.9433)
     """
-    if len(shares) == 0 or trials_per_cluster < 1:
+    sizes = torch.as_tensor(trials_per_cluster).double().expand(len(shares))
+    if len(shares) == 0 or bool((sizes < 1).any()):
         got = f"{len(shares)} of {trials_per_cluster}"
         raise ConfigError("at least one cluster of at least one trial", got, "count clusters and trials anew")
     if not bool(((shares >= 0) & (shares <= 1)).all()):
         raise ConfigError("shares of successes in [0, 1]", str(shares.tolist()[:3]), "divide successes by trials")
     _check_confidence(confidence)
-    count, mean = len(shares), float(shares.double().mean())
-    variance = float(shares.double().var()) / count if count > 1 else 0.0
-    trials = mean * (1 - mean) / variance if variance > 0 else float(count)
-    trials = float(min(max(trials, count), count * trials_per_cluster))
-    return _score_interval(mean, trials, confidence)
+    count, total = len(shares), float(sizes.sum())
+    mean = float((sizes * shares.double()).sum()) / total
+    squares = float((sizes * (shares.double() - mean)).square().sum()) / total**2
+    variance = squares * count / (count - 1) if count > 1 else 0.0
+    fewest = total**2 / float(sizes.square().sum())
+    trials = mean * (1 - mean) / variance if variance > 0 else fewest
+    return _score_interval(mean, min(max(trials, fewest), total), confidence)
+
+
+def clustered_proportion(is_success: Bool[Tensor, " n"], clusters: Int[Tensor, " n"] | None) -> Interval:
+    """Return an interval of 95 % of the share of successes: Wilson's, or of trials in clusters that go together.
+
+    Args:
+        is_success: shape ``(n,)``; of each trial; n >= 1.
+        clusters: shape ``(n,)``; number of each trial's cluster; ``None`` where all are independent.
+    """
+    if clusters is None:
+        return wilson_interval(int(is_success.sum()), len(is_success))
+    _, numbers, sizes = clusters.unique(return_inverse=True, return_counts=True)
+    hits = numbers[is_success].bincount(minlength=len(sizes))
+    return clustered_interval(hits / sizes, trials_per_cluster=sizes)
 
 
 def auroc_interval(auroc: float, positives: int, negatives: int, confidence: float = 0.95) -> Interval:

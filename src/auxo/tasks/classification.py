@@ -21,10 +21,10 @@ from auxo.tasks._answers import (
     part_by,
     score_answers,
 )
-from auxo.tasks._found import Answer, Measure, Measured, Part, Reliability
+from auxo.tasks._found import Answer, Measure, Measured, Reliability
 from auxo.tasks._interface import AbstractTask, Scores, Source, Target
-from auxo.tasks._intervals import auroc_interval, wilson_interval
-from auxo.tasks._weighted import auroc_of_weighted
+from auxo.tasks._intervals import auroc_interval, bootstrap_weighted, clustered_proportion
+from auxo.tasks._weighted import auroc_of_weighted, weighted_auroc
 from auxo.types import LABEL, Column, Losses
 
 SOURCE = (
@@ -44,7 +44,9 @@ class Classification(AbstractTask):
     Measures: ``accuracy`` with Wilson's interval; ``nll``, the mean negative log-likelihood of the right class;
     ``ece``, the expected calibration error; of two classes also ``auroc`` and ``average_precision``, the second class
     being the positive one; and for every further column ``worst_group/COLUMN``: the smallest accuracy on the images of
-    one class and one value of the column, over those cells that have at least ten images.
+    one class and one value of the column, over those cells that have at least ten images. Where the images come in
+    blocks that go together, intervals are of whole blocks: Wilson's with an effective number of images, and of the area
+    the bootstrap over blocks.
 
     Args:
         class_names: one name per class, in the order of the labels.
@@ -52,6 +54,7 @@ class Classification(AbstractTask):
         height: pixels.
         width: pixels.
         class_counts: training images of each class; empty where they are not known.
+        blocks: column whose equal values mark images that are not independent; empty where all are.
     """
 
     class_names: tuple[str, ...]
@@ -59,6 +62,7 @@ class Classification(AbstractTask):
     height: int
     width: int
     class_counts: tuple[int, ...] = ()
+    blocks: str = ""
 
     primary: ClassVar[str] = ANSWERS_MEASURE
     hub_tag: ClassVar[str] = "image-classification"
@@ -71,7 +75,7 @@ class Classification(AbstractTask):
             got = f"'{source.name}' without a column '{LABEL}'"
             raise DataError("images with classes", got, "give labels, or choose another task with --task.name")
         names, counts = column.names, column.values.bincount(minlength=len(column.names))
-        return cls(names, *source.image_shape, class_counts=tuple(counts.tolist()))
+        return cls(names, *source.image_shape, class_counts=tuple(counts.tolist()), blocks=source.blocks)
 
     @classmethod
     def check_source(cls, source: Source) -> None:
@@ -133,20 +137,26 @@ class Classification(AbstractTask):
 
     def measure(self, scores: Scores, columns: Mapping[str, Column]) -> Measured:
         """Return accuracy, likelihood and calibration, and accuracies by class and by group."""
-        measures = measure_answers(scores)
+        block = columns.get(self.blocks) if self.blocks else None
+        clusters = None if block is None else block.values
+        measures = measure_answers(scores, clusters)
         parts = {_BY_CLASS: part_answers(scores, self.class_names)}
         notes: list[str] = []
         if _MARGIN in scores:
-            measures |= _rank_measures(scores)
+            measures |= _rank_measures(scores, clusters)
         for name, column in columns.items():
+            if name == self.blocks:  # which are many and small
+                continue
             cut = f"{name} (column)" if name == _BY_CLASS else name
             parts[cut] = part_by(scores, column.values, column.names)
-            worst, small = self._find_worst_group(scores, column)
+            worst, small = self._find_worst_group(scores, column, clusters)
             if worst is not None:
                 measures[f"worst_group/{name}"] = worst
             if small:
                 left_out = "left out of the worst group for fewer than ten images"
                 notes.append(f"{left_out}: {', '.join(small)} ({name})")
+        if clusters is not None:
+            notes.append(f"intervals are of whole blocks of images, {len(clusters.unique())} by {self.blocks}")
         return Measured(measures, parts, tuple(notes))
 
     def answer_columns(self) -> tuple[str, ...]:
@@ -197,33 +207,46 @@ class Classification(AbstractTask):
         """Return the class of every image."""
         return targets[self.targets[0].name]
 
-    def _find_worst_group(self, scores: Scores, column: Column) -> tuple[Measure | None, list[str]]:
+    def _find_worst_group(
+        self, scores: Scores, column: Column, clusters: Int[Tensor, " n"] | None
+    ) -> tuple[Measure | None, list[str]]:
         """Return the smallest accuracy over class and column, with the interval of its cell, and the cells left out."""
         names = [f"{label}/{group}" for label in self.class_names for group in column.names]
         numbers = scores["right"].long() * len(column.names) + column.values
         cells = list(part_by(scores, numbers, [str(k) for k in range(len(names))]).values())  # names may be equal
         pairs = zip(names, cells, strict=True)
         small = [f"{name} ({part.n})" for name, part in pairs if 0 < part.n < _FEWEST_OF_A_CELL]
-        found: list[Part] = [part for part in cells if part.n >= _FEWEST_OF_A_CELL]
+        found = [number for number, part in enumerate(cells) if part.n >= _FEWEST_OF_A_CELL]
         if not found:
             return None, small
-        worst = min(found, key=lambda part: part.value or 0.0)
-        value = worst.value or 0.0
-        interval = wilson_interval(round(value * worst.n), worst.n)
-        return Measure(value, interval.low, interval.high), small
+        worst = min(found, key=lambda number: cells[number].value or 0.0)
+        members = numbers == worst
+        is_right = (scores["right"] == scores["given"])[members]
+        interval = clustered_proportion(is_right, None if clusters is None else clusters[members])
+        return Measure(cells[worst].value or 0.0, interval.low, interval.high), small
 
 
-def _rank_measures(scores: Scores) -> dict[str, Measure]:
+def _rank_measures(scores: Scores, clusters: Int[Tensor, " n"] | None) -> dict[str, Measure]:
     """Return what the order of two classes' margins says; nothing where the set has images of one class only."""
-    is_positive = scores["right"] == 1
+    is_positive, margins = scores["right"] == 1, scores[_MARGIN]
     positives, negatives = int(is_positive.sum()), int((~is_positive).sum())
     if not positives or not negatives:
         return {}
     from sklearn.metrics import average_precision_score, roc_auc_score
 
-    pair = is_positive.numpy(), scores[_MARGIN].numpy()
+    pair = is_positive.numpy(), margins.numpy()
     auroc = float(roc_auc_score(*pair))
-    ends = auroc_interval(auroc, positives, negatives) if 0 < auroc < 1 else (None, None)  # of no width there
+    ends: tuple[float | None, float | None] = (None, None)  # of no width at 0 and 1
+    if 0 < auroc < 1 and clusters is None:
+        ends = auroc_interval(auroc, positives, negatives)
+    elif 0 < auroc < 1 and clusters is not None:
+        _, numbers = clusters.unique(return_inverse=True)
+        blocks = torch.ones(int(numbers.max()) + 1, dtype=torch.float64)
+        ends = bootstrap_weighted(
+            lambda times: weighted_auroc(margins, is_positive, times[:, numbers]),
+            blocks,
+            cells=torch.zeros(len(blocks), dtype=torch.int64),
+        )
     return {
         "auroc": Measure(auroc, *ends),
         "average_precision": Measure(float(average_precision_score(*pair))),

@@ -1,9 +1,14 @@
 import os
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from auxo.data.config import DataConfig
 from auxo.data.fake import oriented_shapes
@@ -12,6 +17,7 @@ from auxo.data.sources import InMemorySource
 from auxo.data.splits import Splits
 from auxo.data.streaming import StreamingSource
 from auxo.errors import ConfigError, DataError
+from auxo.tasks import Segmentation
 
 Write = Callable[[InMemorySource, Path], Path]
 
@@ -185,3 +191,133 @@ def test_load_splits__real_digits__load_and_agree() -> None:
     splits = load_splits(config, seed=0)
     assert sizes(splits) == {"train": 2000, "val": 1000, "test": 1000, "ood/mnistm-test": 5000}
     assert splits.task().num_outputs == 10
+
+
+def test_load_splits__no_copies__cuts_as_recorded(tmp_path: Path) -> None:
+    for i in range(60):
+        folder = tmp_path / "abc"[i % 3]
+        folder.mkdir(exist_ok=True)
+        pixels = np.random.default_rng(i).integers(0, 256, (12, 12, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{i:02d}.png")
+    config = DataConfig(train=str(tmp_path), val_fraction=0.2, test_fraction=0.1, num_labelled=21, meta_fraction=0.15)
+    splits = load_splits(config, seed=5)
+    assert splits.test is not None
+    assert splits.meta is not None
+    parts = [splits.train, splits.meta, splits.val, splits.test]
+    sources = [part.source for part in parts]
+    drawn = [[int(Path(source.describe(i)).stem) for i in range(len(source))] for source in sources]
+    assert drawn == [  # by auxo before copies stayed together
+        [6, 12, 18, 27, 42, 57, 1, 7, 10, 25, 34, 58, 11, 14, 26, 32, 44, 59],
+        [0, 28, 8],
+        [15, 24, 45, 48, 4, 19, 37, 43, 5, 17, 23, 53],
+        [21, 33, 22, 52, 29, 35],
+    ]
+
+
+def test_load_splits__copies_in_a_folder__are_never_divided_whatever_the_seed(
+    tmp_path: Path, write_folder: Write
+) -> None:
+    copied = oriented_shapes(60, size=16, seed=0).subset(torch.tensor([*range(60), *range(12)]), "x")
+    folder = str(write_folder(copied, tmp_path / "photos"))
+    for seed in range(4):
+        config = DataConfig(train=folder, val_fraction=0.2, test_fraction=0.2, meta_fraction=0.2, num_labelled=40)
+        splits = load_splits(config, seed=seed)
+        assert splits.test is not None
+        assert splits.meta is not None
+        parts = [set(s.source.content_hashes()) for s in (splits.train, splits.meta, splits.val, splits.test)]
+        assert sum(map(len, parts)) == len(set.union(*parts))
+        assert splits.notes == ("12 copies of 12 images of 'photos' stay in the split of the image",)
+
+
+@pytest.mark.parametrize("storage", ["memory", "stream"])
+def test_load_splits__same_image_under_two_labels__names_both_rows(
+    tmp_path: Path, photos: str, write_csv: Callable[..., Path], storage: str
+) -> None:
+    files = sorted(Path(photos).glob("*/*.png"))
+    rows = [["path", "label"], *([str(file), file.parent.name] for file in files), [str(files[3]), "wedge"]]
+    table = write_csv(rows, tmp_path / "list.csv")
+    config = DataConfig(train=str(table), storage=storage)  # type: ignore[arg-type]  # one of two words
+    expected = rf"'arrow' of {files[3]} \(line 5 of {table}\) and 'wedge' of {files[3]} \(line 102 of"
+    with pytest.raises(DataError, match=expected):
+        load_splits(config, seed=0)
+
+
+def test_load_splits__same_image_under_two_labels_in_parquet__is_refused(
+    tmp_path: Path, shapes: InMemorySource, write_parquet: Write
+) -> None:
+    twice = shapes.subset(torch.tensor([*range(40), 0]), "x")
+    label = twice.columns["label"]
+    values = label.values.clone()
+    values[40] = (values[0] + 1) % 4
+    table = write_parquet(
+        cast("InMemorySource", twice.with_columns({"label": label._replace(values=values)})),
+        tmp_path / "shapes.parquet",
+    )
+    with pytest.raises(DataError, match=r"one label of every image, got .*row 0 of .* and .*row 40 of"):
+        load_splits(DataConfig(train=str(table)), seed=0)
+
+
+def test_load_splits__same_image_with_two_masks__is_refused(tmp_path: Path, write_pairs: Callable[..., Path]) -> None:
+    root = write_pairs(tmp_path / "street")
+    shutil.copy(root / "images" / "000.png", root / "images" / "copy.png")
+    shutil.copy(root / "masks" / "000.png", root / "masks" / "copy.png")
+    splits = load_splits(DataConfig(train=str(root)), seed=0, task=Segmentation)
+    assert "1 copy of 1 image of 'street' stays in the split of the image" in splits.notes
+    shutil.copy(root / "masks" / "001.png", root / "masks" / "copy.png")
+    with pytest.raises(DataError, match=r"one mask of every image, got another of .*000\.png than of .*copy\.png"):
+        load_splits(DataConfig(train=str(root)), seed=0, task=Segmentation)
+
+
+@pytest.fixture
+def patients(photos: str, write_csv: Callable[..., Path]) -> Callable[[str, list[str]], str]:
+    """Write a CSV of the hundred images, with a patient for each."""
+
+    def write(name: str, numbers: list[str]) -> str:
+        files = sorted(Path(photos).glob("*/*.png"))
+        rows = [[str(file), file.parent.name, number] for file, number in zip(files, numbers, strict=False)]
+        return str(write_csv([["path", "label", "patient"], *rows], Path(photos).parent / name))
+
+    return write
+
+
+def test_load_splits__block_column__keeps_blocks_in_one_split(patients: Callable[[str, list[str]], str]) -> None:
+    table = patients("list.csv", [f"p{i % 20}" for i in range(100)])
+    config = DataConfig(train=table, block_column="patient", val_fraction=0.2, test_fraction=0.2, meta_fraction=0.2)
+    splits = load_splits(config, seed=0)
+    assert sizes(splits) == {"train": 50, "val": 20, "test": 20, "meta": 10}
+    assert splits.test is not None
+    assert splits.meta is not None
+    parts = [splits.train, splits.meta, splits.val, splits.test]
+    found = [set(part.source.columns["patient"].values.tolist()) for part in parts]
+    assert sum(map(len, found)) == len(set.union(*found)) == 20
+    assert {part.source.blocks for part in parts} == {"patient"}
+
+
+def test_load_splits__block_in_two_given_sets__is_refused_or_dropped(
+    patients: Callable[[str, list[str]], str], write_csv: Callable[..., Path]
+) -> None:
+    rows = Path(patients("all.csv", [f"p{i % 20}" for i in range(100)])).read_text().splitlines()
+    folder = Path(patients("all.csv", [f"p{i % 20}" for i in range(100)])).parent
+    (folder / "test.csv").write_text("\n".join([rows[0], *(row for row in rows if row.endswith((",p0", ",p1"))), ""]))
+    others = [row for row in rows[1:] if not row.endswith((",p0", ",p1"))]
+    moved = [others[0].rsplit(",", 1)[0] + ",p1"]
+    (folder / "train.csv").write_text("\n".join([rows[0], *moved, *others[1:], ""]))
+    config = DataConfig(train=str(folder / "train.csv"), test=str(folder / "test.csv"), block_column="patient")
+    expected = r"no block of 'patient' in two splits, (train|val) and test, got 1 of"
+    with pytest.raises(DataError, match=expected):
+        load_splits(config, seed=0)
+    splits = load_splits(replace(config, on_overlap="drop"), seed=0)
+    assert sum(sizes(splits).values()) == 99
+
+
+def test_load_splits__num_labelled_and_blocks__meta_shares_none_with_the_unlabelled(
+    patients: Callable[[str, list[str]], str],
+) -> None:
+    table = patients("list.csv", [f"p{i % 20}" for i in range(100)])
+    config = DataConfig(train=table, block_column="patient", num_labelled=40, meta_fraction=0.3)
+    splits = load_splits(config, seed=1)
+    assert splits.meta is not None
+    assert splits.unlabelled is not None
+    apart, rest = (set(each.source.columns["patient"].values.tolist()) for each in (splits.meta, splits.unlabelled))
+    assert apart
+    assert not apart & rest

@@ -3,11 +3,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from auxo.data.config import DataConfig
-from auxo.data.cuts import stratified_indices, stratified_parts, subsample
 from auxo.data.fake import oriented_shapes
 from auxo.data.readers import read_streaming
 from auxo.data.sources import InMemorySource
@@ -15,97 +12,6 @@ from auxo.data.splits import MetaSplit, OODSplit, Splits, TestSplit, TrainSplit,
 from auxo.errors import DataError
 from auxo.tasks import Classification, Target
 from auxo.types import Column
-
-
-@given(
-    labels=st.lists(st.integers(0, 6), min_size=8, max_size=200),
-    cuts=st.lists(st.floats(0, 1), min_size=1, max_size=5),
-    seed=st.integers(0, 2**40),
-)
-def test_stratified_indices__any_labels__parts_are_disjoint_sized_and_proportional(
-    labels: list[int], cuts: list[float], seed: int
-) -> None:
-    numbers = torch.tensor(labels)
-    classes = numbers.unique()
-    room = len(labels)
-    sizes = []
-    for cut in cuts:
-        size = int(cut * room)
-        sizes.append(size if size >= len(classes) else 0)
-        room -= sizes[-1]
-    parts = stratified_indices(numbers, sizes, seed=seed)
-    assert [len(part) for part in parts] == sizes
-    together = torch.cat(parts)
-    assert len(together.unique()) == len(together)
-    for part, size in zip(parts, sizes, strict=True):
-        assert torch.equal(part, part.sort().values)
-        for label in classes:
-            exact = size * int((numbers == label).sum()) / len(labels)
-            assert abs(int((numbers[part] == label).sum()) - exact) <= 1
-    rest_size = len(labels) - sum(sizes)
-    for label in classes:
-        rest = int((numbers == label).sum()) - int((numbers[together] == label).sum())
-        assert abs(rest - rest_size * int((numbers == label).sum()) / len(labels)) <= 1
-
-
-def test_stratified_indices__balanced_labels__gives_exact_counts() -> None:
-    labels = torch.arange(500) % 10
-    parts = stratified_indices(labels, [400, 50, 50], seed=0)
-    assert [labels[part].bincount().tolist() for part in parts] == [[40] * 10, [5] * 10, [5] * 10]
-
-
-def test_stratified_indices__seed__decides_which_and_only_which() -> None:
-    labels = torch.arange(100) % 4
-    first, again, other = (stratified_indices(labels, [40], seed=seed)[0] for seed in (1, 1, 2))
-    assert torch.equal(first, again)
-    assert not torch.equal(first, other)
-    drawn = torch.stack(
-        [torch.zeros(100).index_fill(0, stratified_indices(labels, [40], seed=s)[0], 1) for s in range(300)]
-    )
-    assert (drawn.mean(0) - 0.4).abs().max() < 0.15
-
-
-def test_stratified_indices__labels_with_gaps__are_accepted() -> None:
-    labels = torch.tensor([5, 5, 900, 900])
-    (part,) = stratified_indices(labels, [2], seed=0)
-    assert labels[part].tolist() == [5, 900]
-
-
-@pytest.mark.parametrize(
-    ("sizes", "message"),
-    [
-        ([6, 5], r"at most 10 images together, got 11 asked for \(6 \+ 5\)"),
-        ([1], "at least 2 images, one per class, got a part of 1 out of 10"),
-        ([-1], "got a part of -1"),
-    ],
-)
-def test_stratified_indices__too_small__says_so(sizes: list[int], message: str) -> None:
-    with pytest.raises(DataError, match=message):
-        stratified_indices(torch.arange(10) % 2, sizes, seed=0)
-
-
-def test_stratified_indices__nothing_from_nothing__is_nothing() -> None:
-    (part,) = stratified_indices(torch.empty(0, dtype=torch.int64), [0], seed=0)
-    assert part.tolist() == []
-
-
-def test_stratified_parts__names__are_given(shapes: InMemorySource) -> None:
-    parts = stratified_parts(shapes, [20, 8], ["a", "b"], seed=0, task=Classification)
-    assert [(part.name, len(part)) for part in parts] == [("a", 20), ("b", 8)]
-    assert not set(parts[0].content_hashes()) & set(parts[1].content_hashes())
-
-
-def test_subsample__number__is_kept_in_proportion(shapes: InMemorySource) -> None:
-    part = subsample(shapes, 8, seed=0, task=Classification)
-    assert part.columns["label"].values.bincount().tolist() == [2, 2, 2, 2]
-    assert part.name == shapes.name
-    assert subsample(shapes, None, seed=0, task=Classification) is shapes
-    assert subsample(shapes, 40, seed=0, task=Classification) is shapes
-
-
-def test_subsample__more_than_there_are__is_refused(shapes: InMemorySource) -> None:
-    with pytest.raises(DataError, match=r"at most 40 training images from 'oriented-shapes', got data\.num-train 41"):
-        subsample(shapes, 41, seed=0, task=Classification)
 
 
 def take(source: InMemorySource, *places: int) -> InMemorySource:

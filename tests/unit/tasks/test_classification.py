@@ -1,5 +1,6 @@
 """What the outputs of a classifier add up to: by hand, and beside scikit-learn."""
 
+from dataclasses import replace
 from math import log
 
 import numpy as np
@@ -9,7 +10,16 @@ from sklearn.metrics import average_precision_score, balanced_accuracy_score, ro
 
 from auxo.data import InMemorySource
 from auxo.errors import CheckpointError, ConfigError, DataError, NonFiniteError
-from auxo.tasks import AbstractTask, Classification, Measure, Part, Target, auroc_interval, wilson_interval
+from auxo.tasks import (
+    AbstractTask,
+    Classification,
+    Measure,
+    Part,
+    Target,
+    auroc_interval,
+    bootstrap_interval,
+    wilson_interval,
+)
 from auxo.types import Column
 
 THREE = Classification(("a", "b", "c"), channels=3, height=8, width=8)
@@ -103,6 +113,38 @@ def test_measure__further_column__names_the_worst_cell_with_its_interval():
     found = measured(TWO, outputs, labels, {"place": Column(groups, ("land", "sea"))})
     assert found.measures["worst_group/place"] == Measure(11 / 20, *wilson_interval(11, 20))
     assert found.notes == ()
+
+
+def test_measure__blocks__make_intervals_as_wide_as_they_are_few_and_no_group():
+    right = torch.tensor([1, 0, 1, 1, 0, 1, 1, 0, 1, 1]).repeat_interleave(8).bool()
+    labels = torch.arange(80) % 2
+    outputs = torch.eye(2)[torch.where(right, labels, 1 - labels)]
+    blocks = Column(torch.arange(80) // 8, tuple(f"p{k}" for k in range(10)))
+    task = replace(TWO, blocks="patient")
+    found = measured(task, outputs, list(labels), {"patient": blocks})
+    assert found.measures["accuracy"].value == 56 / 80
+    ends = wilson_interval(7, 10)  # images of a block are all right or all wrong: 56 of 80 say as much as 7 of 10
+    assert found.measures["accuracy"][1:3] == pytest.approx((ends.low, ends.high))
+    assert "worst_group/patient" not in found.measures
+    assert list(found.parts) == ["class"]
+    assert found.notes == ("intervals are of whole blocks of images, 10 by patient",)
+    assert measured(task, outputs, list(labels)).measures["accuracy"].low == wilson_interval(56, 80).low
+
+
+def test_measure__blocks_of_one_image__rank_as_the_bootstrap_over_images():
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.randint(2, (60,), generator=generator)
+    margins = torch.randn(60, generator=generator, dtype=torch.float64) + labels
+    outputs = torch.stack([torch.zeros(60, dtype=torch.float64), margins], 1)
+    task = replace(TWO, blocks="patient")
+    alone = measured(task, outputs, labels.tolist(), {"patient": Column(torch.arange(60), tuple(map(str, range(60))))})
+    few = measured(task, outputs, labels.tolist(), {"patient": Column(torch.arange(60) // 30, ("a", "b"))})
+    auroc = alone.measures["auroc"]
+    assert auroc.value == pytest.approx(roc_auc_score(labels, margins))
+    ranks = bootstrap_interval(lambda drawn: float(roc_auc_score(labels[drawn], margins[drawn])), 60, resamples=200)
+    assert (auroc.low, auroc.high) == pytest.approx(tuple(ranks), abs=0.05)
+    halves = sorted(float(roc_auc_score(labels[part], margins[part])) for part in (slice(30), slice(30, 60)))
+    assert (few.measures["auroc"].low, few.measures["auroc"].high) == pytest.approx(tuple(halves))
 
 
 def test_measure__small_cells__are_left_out_and_named():

@@ -91,6 +91,23 @@ def test_clustered_interval__no_clusters_or_numbers_out_of_range__are_refused(
         clustered_interval(torch.tensor(shares), **{"trials_per_cluster": 10, **options})
 
 
+def test_clustered_interval__clusters_of_many_sizes__hold_the_truth_as_often_as_they_say() -> None:
+    generator = torch.Generator().manual_seed(0)
+    sizes, held = 1 + torch.arange(80) % 12, 0
+    for _ in range(300):
+        chances = 0.6 + 0.3 * torch.rand(80, generator=generator)
+        hits = torch.binomial(sizes.double(), chances.double(), generator=generator)
+        low, high = clustered_interval(hits / sizes, trials_per_cluster=sizes)
+        held += low <= 0.75 <= high
+    assert 0.92 <= held / 300 <= 0.98
+
+
+def test_clustered_interval__sizes_that_are_equal__is_as_of_one_number() -> None:
+    shares = torch.tensor([0.2, 0.8, 0.6, 1.0])
+    found = clustered_interval(shares, trials_per_cluster=torch.full((4,), 5))
+    assert found == pytest.approx(tuple(clustered_interval(shares, trials_per_cluster=5)))
+
+
 @pytest.mark.parametrize("share", [0.0, 1.0])
 def test_clustered_interval__all_alike__is_not_empty(share: float) -> None:
     low, high = clustered_interval(torch.full((50,), share), trials_per_cluster=10)

@@ -74,7 +74,8 @@ def read_named(
     if not is_outside(spec):
         return read_streaming(spec, config, vocabulary=vocabulary, mask=mask)
     source = call_outside(spec, AbstractSource, config)
-    require_columns(source, config.columns)
+    require_columns(source, config.further_columns)
+    source.blocks = config.block_column or source.blocks
     known = dict(vocabulary or {})
     for name in [name for name in known if name in source.vocabulary and name not in source.columns]:
         _require_names(spec, source.vocabulary[name], known.pop(name))
@@ -92,6 +93,7 @@ def read_streaming(
     known = {name: names for name, names in (vocabulary or {}).items() if name != mask}
     listing = _list_images(spec, config, mask=mask)
     source = listing.to_source(known, image_size=config.target_size, unknown=config.unknown)
+    source.blocks = config.block_column or ""
     aligned = cast("StreamingSource", align_columns(source, known, unknown=config.unknown))
     if mask is None:
         return aligned
@@ -114,14 +116,14 @@ def read_unlabelled(spec: str, config: DataConfig, *, mask: str | None = None) -
     """
     if is_outside(spec):
         source = call_outside(spec, AbstractSource, config)
-        shown = config.columns if set(config.columns) <= set(source.columns) else ()
-        return source.without_targets({*source.vocabulary, *config.columns} - set(shown), source.name)
+        shown = config.further_columns if set(config.further_columns) <= set(source.columns) else ()
+        return source.without_targets({*source.vocabulary, *config.further_columns} - set(shown), source.name)
     listing = _list_images(spec, config, is_labelled=False, mask=mask)
     source = listing.to_source({}, image_size=config.target_size, unknown=config.unknown)
     if mask is not None:
         source = add_masks(source, listing, config, spec=spec, target=mask, names=None)
     label = {LABEL} if mask is None else set()
-    return source.without_targets((label | {*config.columns}) - set(source.columns), source.name)
+    return source.without_targets((label | {*config.further_columns}) - set(source.columns), source.name)
 
 
 def store(sources: Sequence[AbstractSource], config: DataConfig) -> list[AbstractSource]:
@@ -163,13 +165,13 @@ def _choose_masks_reader(spec: str, config: DataConfig, *, is_labelled: bool) ->
         return _choose_reader(spec, config, is_labelled=False, mask_column=config.mask_column if is_labelled else None)
     name, table = _shorten_name(path), config.path_column
     if is_labelled:
-        return read_pairs(path, name, path_column=table, columns=config.columns, unknown=config.unknown)
-    return read_folder_tree(path, name, path_column=table, columns=config.columns)
+        return read_pairs(path, name, path_column=table, columns=config.further_columns, unknown=config.unknown)
+    return read_folder_tree(path, name, path_column=table, columns=config.further_columns)
 
 
 def _choose_reader(spec: str, config: DataConfig, *, is_labelled: bool, mask_column: str | None = None) -> Listing:
     """Return what the reader for a kind of set finds."""
-    path_column, columns = config.path_column, config.columns
+    path_column, columns = config.path_column, config.further_columns
     label_column = config.label_column if is_labelled else None
     asked = AskedColumns(config.image_column, label_column, columns, mask_column)
     if spec.startswith(HUB_PREFIX):

@@ -8,6 +8,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from auxo.data import AbstractSource, EvaluationSplit, Splits, TrainSplit
+from auxo.data.together import number_units
 from auxo.errors import DataError
 from auxo.evaluation.label_quality.quality import DrawingRule, LabelQuality, judge_labels
 from auxo.evaluation.reader import Reader
@@ -56,18 +57,17 @@ def choose_judged(splits: Splits, *, images: JudgedImages = "held_out", share: f
     if len(source) < 2:
         fix = "give more, or judge on the validation images with --images val"
         raise DataError("two training images with masks, one to judge", str(len(source)), fix)
-    is_judged = _draw_blocks(_number_blocks(source), share, named_generator(seed, "label-quality", "held_out"))
+    is_judged = _draw_blocks(_number_together(source), share, named_generator(seed, "label-quality", "held_out"))
     judged, learned = (source.subset(part.nonzero().flatten(), source.name) for part in (is_judged, ~is_judged))
     whole = f", whole blocks of {source.blocks}" if source.blocks else ""
     note = f"Judged on {len(judged)} of the {len(source)} training images with masks{whole}, whose masks no labeller "
     return JudgedSets(TrainSplit(learned), TrainSplit(judged), f"{note}has read.")
 
 
-def _number_blocks(source: AbstractSource) -> Int[Tensor, " n"]:
-    """Return the block of every image: those that are not independent, as frames of one video, are in one."""
-    column = source.columns.get(source.blocks)
-    blocks = torch.arange(len(source)) if column is None else column.values.unique(return_inverse=True)[1]
-    return blocks if len(blocks.unique()) > 1 else torch.arange(len(source))
+def _number_together(source: AbstractSource) -> Int[Tensor, " n"]:
+    """Return the number of what every image belongs to, its block or its copies; its own where that would be all."""
+    units = number_units(source)
+    return units if len(units.unique()) > 1 else torch.arange(len(source))
 
 
 def _draw_blocks(blocks: Int[Tensor, " n"], share: float, generator: torch.Generator) -> Bool[Tensor, " n"]:
