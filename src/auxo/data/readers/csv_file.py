@@ -1,6 +1,7 @@
 """A CSV of image paths and of columns that say something of each image."""
 
 import os
+import unicodedata
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -56,8 +57,9 @@ def read_csv(path: Path, name: str, asked: AskedColumns) -> Listing:
 
 def _find_file(table: Path, line: int, cell: str, what: str) -> Path:
     """Return the file that a cell names, or refuse it."""
-    file = table.parent / cell
-    if not os.path.isfile(file):
+    forms = [cell, *(unicodedata.normalize(form, cell) for form in ("NFC", "NFD"))]  # of a name on this disk
+    file = next((file for file in (table.parent / form for form in forms) if os.path.isfile(file)), None)
+    if file is None:
         got = f"{cell!r} in line {line} of {table}"
         raise DataError(f"{what} that is there", got, f"give paths from {table.parent}, or whole ones")
     return file

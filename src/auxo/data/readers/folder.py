@@ -1,6 +1,7 @@
 """A folder with one folder of images per class, or of images of which it says nothing."""
 
 import os
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -88,12 +89,14 @@ def add_columns(
     if not table.is_file():
         fix = "write it, or leave out --data.columns"
         raise DataError(f"the file {table} with the columns {', '.join((path_column, *columns))}", "none", fix)
-    row_of = {os.path.abspath(file): row for row, file in enumerate(files)}
+    row_of = {unicodedata.normalize("NFC", os.path.abspath(file)): row for row, file in enumerate(files)}
+    row_of |= {os.path.abspath(file): row for row, file in enumerate(files)}  # two forms of one name may be two files
     values: dict[str, list[str | None]] = {column: [None] * len(files) for column in columns}
     line_of: dict[int, int] = {}
     for line, cells in read_rows(table, path_column, {path_column: "path-column", **dict.fromkeys(columns, "columns")}):
         where = f"{cells[path_column]!r} in line {line} of {table}"
-        row = row_of.get(os.path.abspath(root / cells[path_column]))
+        path = os.path.abspath(root / cells[path_column])
+        row = row_of.get(path, row_of.get(unicodedata.normalize("NFC", path)))
         if row is None:
             raise DataError("the path of an image of the set", where, f"give paths from {root}, or remove the row")
         if row in line_of:

@@ -218,10 +218,10 @@ class Listing:
         """Return a sentence about labels that look like several in one, if there are any."""
         column = columns.get(LABEL, Column(rows[:0], ()))
         names = find_combined(column.names, vocabulary.get(LABEL, ()))
+        if not names:
+            return ()
         numbers = torch.tensor([number for number, name in enumerate(column.names) if name in names])
         places = torch.isin(column.values, numbers).nonzero().flatten().tolist()
-        if not places:
-            return ()
         first = repr(column.names[int(column.values[places[0]])])
         shown = ", ".join(self.encoded.describe(int(rows[place])) for place in places[:_ROWS_SHOWN])
         more = f" and {len(places) - _ROWS_SHOWN} more" if len(places) > _ROWS_SHOWN else ""

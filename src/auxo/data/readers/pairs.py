@@ -1,5 +1,6 @@
 """A folder of images and a folder of masks, paired by their names."""
 
+import unicodedata
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -107,10 +108,10 @@ def _strip_ending(masks: dict[str, Path], images: Collection[str]) -> dict[str, 
 
 
 def _key_files(files: Sequence[Path], folder: Path) -> dict[str, Path]:
-    """Return files by what pairs them: the path below their folder without the suffix."""
+    """Return files by what pairs them: the path below their folder without the suffix, in one Unicode form."""
     found: dict[str, Path] = {}
     for file in files:
-        key = file.relative_to(folder).with_suffix("").as_posix()
+        key = unicodedata.normalize("NFC", file.relative_to(folder).with_suffix("").as_posix())
         if found.setdefault(key, file) != file:
             got = f"{found[key]} and {file}"
             raise DataError("files whose names differ in more than the suffix", got, "remove or rename one of them")

@@ -108,6 +108,15 @@ def test_read_csv__other_separator__is_said(tmp_path: Path) -> None:
         read_source(str(tmp_path / "set.csv"), DataConfig())
 
 
+def test_read_csv__path_in_another_form_of_a_letter__is_found(
+    tmp_path: Path, rows: Rows, write_csv: Callable[..., Path]
+) -> None:
+    for row, (on_disk, written) in zip((1, 2), (("e\u0301", "\u00e9"), ("\u00e8", "e\u0300")), strict=True):
+        (tmp_path / rows[row][0]).rename(tmp_path / f"{on_disk}.png")
+        rows[row][0] = f"{written}.png"
+    assert len(read_source(str(write_csv(rows, tmp_path / "set.csv")), DataConfig())) == 40
+
+
 def test_read_csv__two_forms_of_one_letter__are_one_class_and_one_column(
     tmp_path: Path, rows: Rows, write_csv: Callable[..., Path]
 ) -> None:

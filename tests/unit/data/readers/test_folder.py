@@ -140,6 +140,24 @@ def table(root: Path) -> list[list[str]]:
     return [["path", "site"], *([str(file.relative_to(root)), str(i % 3)] for i, file in enumerate(files))]
 
 
+def test_read_folder__labels_csv__finds_files_in_either_form_of_a_letter(
+    root: Path, table: list[list[str]], write_csv: Callable[..., Path]
+) -> None:
+    (root / table[1][0]).rename(root / "arrow" / "cafe\u0301.png")
+    table[1] = ["arrow/caf\u00e9.png", "7"]
+    write_csv(table, root / "labels.csv")
+    column = read_source(str(root), DataConfig(columns=("site",))).columns["site"]
+    assert [column.names[value] for value in column.values.tolist()].count("7") == 1
+
+
+def test_read_folder__classes_in_two_forms_of_one_letter__are_one(root: Path) -> None:
+    (root / "arrow").rename(root / "caf\u00e9")
+    (root / "tee").rename(root / "cafe\u0301")
+    source = read_source(str(root), DataConfig())
+    assert source.vocabulary["label"] == ("caf\u00e9", "corner", "wedge")
+    assert source.columns["label"].values.bincount().tolist() == [20, 10, 10]
+
+
 def test_read_folder__labels_csv__is_read_only_when_columns_are_asked_for(
     root: Path, table: list[list[str]], write_csv: Callable[..., Path]
 ) -> None:

@@ -28,6 +28,12 @@ def test_read_pairs__folder_of_masks__may_have_three_names(tmp_path: Path, write
     assert (source.name, len(source), source.image_shape) == ("street", 12, (3, 16, 20))
 
 
+def test_read_pairs__two_forms_of_one_letter__are_a_pair(root: Path) -> None:
+    (root / "images" / "000.png").rename(root / "images" / "caf\u00e9.png")
+    (root / "masks" / "000.png").rename(root / "masks" / "cafe\u0301.png")
+    assert len(read(root)) == 12
+
+
 def test_read_pairs__suffixes_and_folders_below__pair_by_name(root: Path) -> None:
     plain = read(root)
     for folder, suffix in (("images", ".bmp"), ("masks", ".tif")):
