@@ -36,6 +36,7 @@ import math
 import sys
 import types
 from abc import ABC
+from collections.abc import Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from inspect import isabstract
 from pathlib import Path
@@ -61,6 +62,9 @@ _INSIDE = "Config"
 MOST_SEED = 2**63 - 1
 """The largest seed: what 64 bits with a sign hold."""
 
+
+LATER: Mapping[str, bool] = types.MappingProxyType({"is_later": True})
+"""Metadata of an option that configurations were written without: at its default it is no part of their digests."""
 _Member = TypeVar("_Member", bound="FamilyOptions")
 
 

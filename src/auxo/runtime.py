@@ -20,6 +20,7 @@ from torch.optim import Optimizer
 from auxo.errors import ConfigError, DeviceError, is_out_of_memory
 from auxo.layers.batch_norm import SynchronisedBatchNorm2d
 from auxo.options import Options, Range
+from auxo.types import GradientParts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +54,8 @@ class Runtime:
         autocast_dtype: precision of forward passes, or ``None`` for the weights' own.
         rank: this process's number, from 0.
         num_processes: how many processes train together.
+        max_norm: norm that the gradients of a step are scaled down to if theirs is larger; ``None`` never.
+        parts: of the batch of a step, whose gradients are collected before it; ``None`` steps on each loss.
     """
 
     config: RuntimeConfig
@@ -60,6 +63,8 @@ class Runtime:
     autocast_dtype: torch.dtype | None = None
     rank: int = 0
     num_processes: int = 1
+    max_norm: float | None = None
+    parts: GradientParts | None = None
 
     @property
     def is_main(self) -> bool:
@@ -97,7 +102,8 @@ class Runtime:
         """Backpropagate, average over the processes, and step; see :meth:`apply`.
 
         Gradients of parameters outside ``optimizer`` are neither computed nor touched. Parameters that ``loss``
-        does not reach keep ``grad = None`` and are left as they are, momentum and weight decay included.
+        does not reach, or that ask for no gradient, keep ``grad = None`` and are left as they are, momentum and weight
+        decay included.
 
         Args:
             optimizer: the one to step.
@@ -114,11 +120,25 @@ class Runtime:
             optimizers: of different parameters.
             loss: as of :meth:`step`.
         """
-        parts = [parameters_of(optimizer) for optimizer in optimizers]
-        gradients = torch.autograd.grad(loss, [each for part in parts for each in part], allow_unused=True)
-        averaged = iter(self.mean(gradients))
-        for optimizer, part in zip(optimizers, parts, strict=True):
-            self.apply(optimizer, [next(averaged) for _ in part])
+        parameters = [parameters_of(optimizer) for optimizer in optimizers]
+        moved = [each for members in parameters for each in members if each.requires_grad]
+        gradients: Sequence[Tensor | None] = torch.autograd.grad(loss, moved, allow_unused=True)
+        if self.parts is not None:
+            self.parts.add(gradients)
+            if not self.parts.is_complete:
+                return
+            gradients = self.parts.gradients
+        found = dict(zip(moved, self._scale_down(self.mean(gradients)), strict=True))
+        for optimizer, members in zip(optimizers, parameters, strict=True):
+            self.apply(optimizer, [found.get(each) for each in members])
+
+    def _scale_down(self, gradients: list[Tensor | None]) -> list[Tensor | None]:
+        """Return gradients of at most the norm that is allowed, all together."""
+        if self.max_norm is None:
+            return gradients
+        norm = nn.utils.get_total_norm([each for each in gradients if each is not None])
+        factor = (self.max_norm / (norm + _SMALL)).clamp(max=1.0)
+        return [None if each is None else each * factor for each in gradients]
 
     def apply(self, optimizer: Optimizer, gradients: Sequence[Tensor | None], *, max_norm: float | None = None) -> None:
         """Replace the optimiser's gradients and step.
@@ -269,6 +289,7 @@ def read_variable(name: str, *, default: int) -> int:
 
 
 _MOST_DIGITS = 6
+_SMALL = 1e-6  # as in torch's clip_grad_norm_
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of glibc's malloc.h
 _SIGNS_OF_A_LOST_PROCESS = ("gloo", "NCCL", "Connection closed", "Connection reset", "Timed out waiting")
 

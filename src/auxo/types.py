@@ -1,7 +1,8 @@
 """The values that travel between the layers: batches, features, metrics."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import Field, dataclass, fields
+from dataclasses import Field, dataclass, fields, replace
+from itertools import pairwise
 from typing import Any, ClassVar, NamedTuple, Protocol, TypeAlias, get_args, runtime_checkable
 
 from jaxtyping import Float, Int, Shaped
@@ -123,8 +124,58 @@ class Batch:
         mean = losses.mean()
         return mean if self.num_processes == 1 else mean * self.share
 
+    def split(self, count: int) -> "list[Batch]":
+        """Return parts of about one size, in order; the plain average of their :meth:`mean` is that of the whole.
+
+        Args:
+            count: of parts, at most as many as there are images.
+        """
+        starts = [number * len(self) // count for number in range(count + 1)]
+        return [
+            replace(
+                self,
+                images=self.images[start:stop],
+                targets={name: values[start:stop] for name, values in self.targets.items()},
+                indices=self.indices[start:stop],
+                first=self.first + start,
+                total=self.joined_size,
+                num_processes=self.num_processes * count,
+            )
+            for start, stop in pairwise(starts)
+        ]
+
 
 Batches: TypeAlias = Mapping[str, Batch]
+
+
+class GradientParts:
+    """The gradients of a batch that is computed in parts: their mean, as each part's loss is scaled by its share.
+
+    Args:
+        count: parts of a batch.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._count, self._added = count, 0
+        self._sums: list[Tensor | None] = []
+
+    def add(self, gradients: Sequence[Tensor | None]) -> None:
+        """Add those of a part; the first after a whole batch begins the next one."""
+        if self.is_complete:
+            self._added, self._sums = 0, []
+        pairs = zip(self._sums or [None] * len(gradients), gradients, strict=True)
+        self._sums = [new if old is None else old if new is None else old + new for old, new in pairs]
+        self._added += 1
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all parts are there."""
+        return self._added == self._count
+
+    @property
+    def gradients(self) -> list[Tensor | None]:
+        """Those of the whole batch."""
+        return [None if each is None else each / self._count for each in self._sums]
 
 
 @runtime_checkable

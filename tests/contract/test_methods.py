@@ -1,6 +1,6 @@
 """What every registered method must do, whatever it is."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 import torch
@@ -45,6 +45,7 @@ from auxo.methods.pretrain import Pretraining
 from auxo.methods.segmenter import Segmenter
 from auxo.methods.shortcut_removal import ShortcutRemoval
 from auxo.methods.supervised import Supervised
+from auxo.optimizers import TuningConfig
 from auxo.options import find_member
 from auxo.pretexts import GatedPretextsConfig, GivenTasksConfig
 from auxo.pretexts.byol import BYOL
@@ -66,6 +67,7 @@ from auxo.runtime import Runtime, RuntimeConfig
 from auxo.solvers.layerwise import LayerwiseSolver
 from auxo.solvers.mfac import MFACSolver
 from auxo.tasks import Classification, Segmentation, Target
+from auxo.training.tuning import FrozenStart, update_in_parts
 from auxo.types import MASK, Batch, Column
 
 LDAM_DRW = LDAM(class_weights="effective_number", reweight_after=0.0)
@@ -335,3 +337,55 @@ def test_config__through_json__comes_back_equal(config):
     stage = replace(recipe.stages[0], method=config, transfers=transfers)
     whole = replace(recipe, stages=(replace(recipe.stages[0], name="earlier"), stage))
     assert from_json(to_json(whole), origin="config.json") == whole
+
+
+def takes(option):
+    """The methods, as their recipes have them and in a few variants, that take an option of tuning."""
+    return [name for name, each in CONFIGS.items() if "-" not in name and option not in each.refused_tuning]
+
+
+def test_refused_tuning__reasons__are_one_line_about_options_that_there_are(config):
+    known = {item.name for item in fields(TuningConfig)} - {"ema_decay", "patience"}
+    for option, reason in config.refused_tuning.items():
+        assert option in known
+        assert 2 < len(reason.split()) < 20
+        assert "\n" not in reason
+
+
+@pytest.mark.parametrize("name", [*takes("accumulate"), "supervised-focal", "rotation-random"])
+def test_tuning__a_batch_in_parts__has_the_gradient_and_metrics_of_the_whole(name, runtime):
+    config, gradients, told = CONFIGS[name], [], []
+    for part_size in (16, 5):
+        method, state = make(config)
+        told.append(update_in_parts(method, state, batches(config), runtime, part_size=part_size))
+        gradients.append({key: each.grad for key, each in method.named_parameters() if each.grad is not None})
+    assert gradients[0].keys() == gradients[1].keys()
+    for key, whole in gradients[0].items():
+        torch.testing.assert_close(gradients[1][key], whole, atol=1e-6, rtol=1e-4)
+    torch.testing.assert_close(told[1], told[0], atol=1e-6, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", takes("clip_norm"))
+def test_tuning__clipped__gradients_of_a_step_have_together_the_norm_that_is_allowed(name, runtime):
+    method, state = make(CONFIGS[name])
+    advance(method, state, replace(runtime, max_norm=1e-3), 1)
+    moved = [each.grad for each in method.parameters() if each.grad is not None]
+    steps = 2 if name == "ossl" else 1  # whose second step leaves its gradients in what both move
+    assert 0.9e-3 < torch.nn.utils.get_total_norm(moved).item() <= 1e-3 * steps**0.5 * 1.001
+
+
+@pytest.mark.parametrize("name", takes("freeze_epochs"))
+def test_tuning__frozen_start__leaves_the_backbone_and_its_statistics_until_it_is_released(name, runtime):
+    method, state = make(CONFIGS[name])
+    frozen = FrozenStart(method, state.optimizers, 2)
+    before = {key: value.clone() for key, value in method.state_dict().items()}
+    for _ in range(2):
+        assert frozen.hold(state.step)
+        advance(method, state, runtime, 1)
+    held = {key: torch.equal(value, before[key]) for key, value in method.state_dict().items()}
+    assert all(is_held for key, is_held in held.items() if key.startswith("backbone."))
+    assert not all(held.values())
+    assert not frozen.hold(state.step)
+    advance(method, state, runtime, 1)
+    weights = {key: value for key, value in method.named_parameters() if key.startswith("backbone.")}
+    assert all(not torch.equal(value, before[key]) for key, value in weights.items())

@@ -27,7 +27,7 @@ from auxo.cli.sweep import _read_words as read_sweep_options
 from auxo.cli.train import _plan_run
 from auxo.cli.verify import Options as VerifyOptions
 from auxo.data import DataConfig
-from auxo.optimizers import OptimizerConfig
+from auxo.optimizers import OptimizerConfig, TuningConfig
 from auxo.registry import entries
 from auxo.runs.document import load_recipe
 from auxo.runs.experiment import StageConfig, TrainingConfig
@@ -249,6 +249,7 @@ def test_options__of_every_run__are_in_the_documentation():
         *options(DataConfig, "data."),
         *options(TrainingConfig, "training."),
         *options(OptimizerConfig, "method.optimizer."),
+        *options(TuningConfig, "tuning."),
         *(name for name in options(RuntimeConfig, "runtime.") if name != "runtime.device"),
         *(field.name.replace("_", "-") for field in fields(StageConfig) if field.name in ("epochs", "selection")),
         *("backbone.name", "backbone.pretrained", "backbone.weights"),

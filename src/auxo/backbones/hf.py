@@ -3,7 +3,7 @@
 import importlib
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from auxo.backbones._foreign import Widths, first_line, try_out
 from auxo.errors import CheckpointError, ConfigError, ShapeError
-from auxo.interfaces import AbstractBackbone
+from auxo.interfaces import AbstractBackbone, group_layers
 from auxo.types import Features, Images
 
 NAMES = ("hf",)
@@ -69,6 +69,11 @@ class HFBackbone(AbstractBackbone):
     def forward(self, images: Images) -> Features:
         """Return the pooled output or class token, and the maps of every stage or block."""
         return _pool_features(self.model, images)
+
+    def list_layers(self) -> Sequence[Sequence[str]]:
+        """Return the embedding, the blocks, of convolutional models and Swin within their stages, and what follows."""
+        is_plain = cast("Any", self.model).config.model_type in _TOKEN_MODELS
+        return group_layers(self.model, numbers=1 if is_plain else 2, prefix="model.")
 
 
 def build(

@@ -1,6 +1,7 @@
 """Any model of timm as a backbone: write timm: and its name, such as timm:resnet18; an extra to install."""
 
 import importlib
+from collections.abc import Sequence
 from types import ModuleType
 from typing import Protocol, cast
 
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 
 from auxo.backbones._foreign import Widths, first_line, try_out
 from auxo.errors import ConfigError
-from auxo.interfaces import AbstractBackbone
+from auxo.interfaces import AbstractBackbone, group_layers
 from auxo.types import Features, Images
 
 NAMES = ("timm",)
@@ -38,6 +39,17 @@ class TimmBackbone(AbstractBackbone):
     def forward(self, images: Images) -> Features:
         """Return the features before the classifier and the maps of every stage."""
         return _pool_features(self.model, images)
+
+    def list_layers(self) -> Sequence[Sequence[str]]:
+        """Return the layers that timm's own layer-wise decay goes by, the model's ``group_matcher``."""
+        match = getattr(self.model, "group_matcher", None)
+        if match is None:
+            return group_layers(self.model, prefix="model.")
+        numbers = importlib.import_module("timm.models").group_parameters(self.model, match(coarse=False), reverse=True)
+        layers: dict[int, list[str]] = {}
+        for name, _ in self.model.named_parameters():
+            layers.setdefault(int(numbers[name]), []).append(f"model.{name}")
+        return [layers[number] for number in sorted(layers)]
 
 
 class _Model(Protocol):

@@ -1,6 +1,7 @@
 """What all gates' options have in common."""
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from auxo.gates._interface import AbstractGate
@@ -18,6 +19,14 @@ class GateConfig(FamilyOptions):
     def view(self) -> View | None:
         """A view of images that the gate wants beside those of the method; by default none."""
         return None
+
+    @property
+    def refused_tuning(self) -> Mapping[str, str]:
+        """Options of :class:`auxo.optimizers.TuningConfig` that would change what the gate looks into; by default none.
+
+        See :attr:`auxo.interfaces.MethodConfig.refused_tuning`.
+        """
+        return {}
 
     def reads_view_at(self, step: int) -> bool:
         """Whether the gate reads its view in a step of the stage, counted from 0; by default in all of them."""

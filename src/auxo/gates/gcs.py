@@ -1,5 +1,6 @@
 """Auxiliary tasks count for the shared weights while their gradient agrees with the primary task's."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -39,6 +40,11 @@ class GCSGate(AbstractGate):
 
         weighted: bool = False
         """Weight an auxiliary task by its cosine where that is positive, instead of by 1."""
+
+        @property
+        def refused_tuning(self) -> Mapping[str, str]:
+            """Refuse a backbone without gradients, which the gate compares."""
+            return {"freeze_epochs": "the gate compares gradients in the backbone"}
 
         def build(self, *, num_features: int, num_outputs: tuple[int, ...], seed: int) -> "GCSGate":
             """Return the gate."""

@@ -1,5 +1,6 @@
 """Weights that give all tasks gradients of like norm, larger where a task learns slower (GradNorm)."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal, TypeAlias
 
@@ -58,6 +59,11 @@ class GradNormGate(AbstractGate):
         """Learning rate of the weights."""
         where: _Where = "last"
         """Shared weights whose gradients are compared: the last parameter of two or more dimensions, or all."""
+
+        @property
+        def refused_tuning(self) -> Mapping[str, str]:
+            """Refuse a backbone without gradients, which the gate compares."""
+            return {"freeze_epochs": "the gate compares gradients in the backbone"}
 
         def build(self, *, num_features: int, num_outputs: tuple[int, ...], seed: int) -> "GradNormGate":
             """Return the gate."""

@@ -1,6 +1,6 @@
 """A combination of the losses whose weights follow the primary loss on other images, through training (AuxiLearn)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Literal, NamedTuple, TypeAlias
 
@@ -16,6 +16,7 @@ from auxo.gates._interface import AbstractGate, GateResult, GateStep, TaskLosses
 from auxo.gates.combinations import CombinationConfig
 from auxo.gates.combinations.linear import LinearCombination
 from auxo.interfaces import View
+from auxo.optimizers import LOOKED_THROUGH
 from auxo.options import Range
 from auxo.types import Batch
 
@@ -103,6 +104,11 @@ class HypergradientGate(AbstractGate):
         """L2 penalty on the network, added to its gradient; released: 1e-4, or 5e-3."""
         clip: Annotated[float, Range(above=0)] = 1.0
         """Norm that the network's gradient is scaled down to; released: 25 to 100, without the leading alpha."""
+
+        @property
+        def refused_tuning(self) -> Mapping[str, str]:
+            """Refuse what would change the step that the gate looks through."""
+            return LOOKED_THROUGH
 
         @property
         def view(self) -> View:

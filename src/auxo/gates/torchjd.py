@@ -1,7 +1,7 @@
 """Weights from the conflicts between the tasks' gradients, by TorchJD: UPGrad, MGDA, PCGrad and others; an extra."""
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Literal, TypeAlias
@@ -73,6 +73,11 @@ class TorchJDGate(AbstractGate):
         gradients: Literal["features", "weights"] = "features"
         """Gradients in the features that all tasks are answered from, or in all shared weights: a backward pass through
         the backbone for each task, for tasks that make inputs of their own, too."""
+
+        @property
+        def refused_tuning(self) -> Mapping[str, str]:
+            """Refuse a backbone without gradients, which the gate compares."""
+            return {"freeze_epochs": "the gate compares gradients in the backbone"}
 
         @property
         def needs_shared_features(self) -> bool:

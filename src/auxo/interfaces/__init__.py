@@ -1,6 +1,6 @@
 """The contracts between the parts of auxo: backbone, pretext, method, and the state a method is trained in."""
 
-from auxo.interfaces.backbone import AbstractBackbone
+from auxo.interfaces.backbone import AbstractBackbone, group_layers
 from auxo.interfaces.exhibits import CurveExhibit, Exhibit, ImageExhibit, TableExhibit, TextExhibit
 from auxo.interfaces.method import AbstractMethod, MethodConfig, TrainState
 from auxo.interfaces.networks import AbstractNetworks, BuildsBackbone
@@ -48,4 +48,5 @@ __all__ = [
     "TextExhibit",
     "TrainState",
     "View",
+    "group_layers",
 ]

@@ -244,6 +244,16 @@ class MethodConfig(Options):
         """
         return {}
 
+    @property
+    def refused_tuning(self) -> Mapping[str, str]:
+        """Options of :class:`auxo.optimizers.TuningConfig` that the method cannot take, each with the reason.
+
+        A method whose loss is a mean over the images of a batch, and that takes one step on it, has none to refuse; by
+        default nothing is known of it. Reasons follow the option and "because".
+        """
+        unknown = "the method does not say that it can (MethodConfig.refused_tuning)"
+        return dict.fromkeys(("accumulate", "clip_norm", "label_smoothing"), unknown)
+
     @classmethod
     def tiny(cls) -> "MethodConfig":
         """Return options under which one update takes milliseconds, for tests."""

@@ -1,7 +1,7 @@
 """The loss of a class head: what all have in common, its class weights, and when they set in."""
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal, TypeAlias
 
@@ -32,6 +32,9 @@ class ClassLossConfig(FamilyOptions):
     divides_by_weights: ClassVar[bool] = True
     """Whether its weighted mean divides by the sum of the weights instead of the number of samples."""
 
+    smooths_labels: ClassVar[bool] = False
+    """Whether it has a form for smoothed labels."""
+
     scale: Annotated[float, Range(above=0)] = 30.0
     """Factor on the outputs of a cosine head before the softmax; a linear head has none."""
     class_weights: Literal["none", "effective_number"] = "none"
@@ -42,12 +45,13 @@ class ClassLossConfig(FamilyOptions):
     """Part of the stage after which class weights set in (deferred re-weighting); before, all are one."""
 
     @abstractmethod
-    def build_losses(self, class_counts: tuple[int, ...], *, scale: float) -> SampleLosses:
+    def build_losses(self, class_counts: tuple[int, ...], *, scale: float, smoothing: float = 0.0) -> SampleLosses:
         """Return what gives per-sample losses, attached to the graph.
 
         Args:
             class_counts: training images of each class, all >= 1; empty unless the loss needs them.
             scale: factor on the head's outputs before the softmax.
+            smoothing: of the labels, see :func:`cross_entropy_losses`; 0 unless the loss ``smooths_labels``.
         """
 
     def weigh_losses(self, losses: Losses, weights: Losses | None) -> Losses:
@@ -59,6 +63,14 @@ class ClassLossConfig(FamilyOptions):
         """
         return losses if weights is None else weights * losses
 
+    @property
+    def refused_tuning(self) -> Mapping[str, str]:
+        """Options of :class:`auxo.optimizers.TuningConfig` that the loss has no form for, with the reasons."""
+        found = {} if self.smooths_labels else {"label_smoothing": f"the loss {self.name} has no smoothed form"}
+        if self.class_weights != "none" and self.divides_by_weights:
+            found["accumulate"] = "weights of classes divide by their sum over the batch"
+        return found
+
     def check_head(self, head: str) -> None:
         """Refuse a head that the loss cannot read.
 
@@ -69,12 +81,13 @@ class ClassLossConfig(FamilyOptions):
         if self.needs_cosines and head != "cosine":
             raise ConfigError(f"a cosine head with the loss {self.name}", f"a {head} one", "pass --method.head cosine")
 
-    def build(self, class_counts: tuple[int, ...], *, head: HeadKind = "linear") -> "ClassLoss":
+    def build(self, class_counts: tuple[int, ...], *, head: HeadKind = "linear", smoothing: float = 0.0) -> "ClassLoss":
         """Return the loss.
 
         Args:
             class_counts: training images of each class; only some losses and class weights need them.
             head: the kind whose outputs the loss will read.
+            smoothing: of the labels.
 
         Raises:
             ConfigError: the counts are needed and not known, a class has no training image, or the head does not fit.
@@ -86,7 +99,7 @@ class ClassLossConfig(FamilyOptions):
         scale = self.scale if head == "cosine" else 1.0
         return ClassLoss(
             self,
-            losses=self.build_losses(class_counts, scale=scale),
+            losses=self.build_losses(class_counts, scale=scale, smoothing=smoothing),
             weights=effective_number_weights(class_counts, beta=self.beta) if is_weighted else None,
             scale=scale,
         )

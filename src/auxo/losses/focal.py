@@ -84,9 +84,9 @@ class Focal(ClassLossConfig):
     """Class weights multiply the cross-entropy before it is focused, so that they are an exponent of the probability,
     too, ``-w (1 - p^w)^gamma log p``, as in the released code of LDAM-DRW and G-SSL; else they stand in front."""
 
-    def build_losses(self, class_counts: tuple[int, ...], *, scale: float) -> SampleLosses:
+    def build_losses(self, class_counts: tuple[int, ...], *, scale: float, smoothing: float = 0.0) -> SampleLosses:
         """Return the cross-entropy of the scaled outputs, which :meth:`weigh_losses` makes focal loss of."""
-        del class_counts
+        del class_counts, smoothing
         return lambda outputs, labels: cross_entropy_losses(scale_outputs(outputs, scale), labels)
 
     def weigh_losses(self, losses: Losses, weights: Losses | None) -> Losses:

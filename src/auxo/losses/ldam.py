@@ -82,8 +82,9 @@ class LDAM(ClassLossConfig):
     max_margin: Annotated[float, Range(low=0, high=2)] = 0.5
     """Margin of the rarest class, in units of a cosine."""
 
-    def build_losses(self, class_counts: tuple[int, ...], *, scale: float) -> SampleLosses:
+    def build_losses(self, class_counts: tuple[int, ...], *, scale: float, smoothing: float = 0.0) -> SampleLosses:
         """Return LDAM of cosines, with the margins that follow from the counts."""
+        del smoothing
         margins = PerClass(ldam_margins(class_counts, max_margin=self.max_margin))
 
         def losses(outputs: Tensor, labels: Labels) -> Losses:

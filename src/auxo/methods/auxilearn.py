@@ -26,7 +26,7 @@ from auxo.interfaces import (
 )
 from auxo.layers.batch_norm import keep_running_statistics
 from auxo.losses import focal_losses
-from auxo.optimizers import OptimizerConfig
+from auxo.optimizers import LOOKED_THROUGH, OptimizerConfig
 from auxo.options import Range
 from auxo.pretexts import GivenTasksConfig, mean_over_places, place_head
 from auxo.pretexts.labelling import InventedTask, InventedTaskConfig, require_sub_classes
@@ -90,6 +90,8 @@ class AuxiLearn(AbstractMethod):
     @dataclass(frozen=True, kw_only=True)
     class Config(MethodConfig):
         """Options of AuxiLearn and of its baselines."""
+
+        refused_tuning = LOOKED_THROUGH
 
         given: GivenTasksConfig = field(default_factory=GivenTasksConfig)
         """Auxiliary tasks that the data have, and pretexts."""

@@ -1,6 +1,7 @@
 """BiSSL: a stage between pretraining and fine-tuning that lets the downstream loss say where pretraining goes on."""
 
 import math
+from collections.abc import Mapping
 from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
@@ -131,6 +132,14 @@ class BiSSL(AbstractPretextMethod):
         def __post_init__(self) -> None:
             super().__post_init__()
             self.solver.check_coupling(self.coupling)
+
+        @property
+        def refused_tuning(self) -> Mapping[str, str]:
+            """Refuse what would change the steps of two levels; the norm is clipped by an option of its own."""
+            two = dict.fromkeys(
+                ("accumulate", "freeze_epochs"), "the upper level answers to the lower one's whole step"
+            )
+            return {**two, "clip_norm": "method.clip-norm clips both levels"}
 
         @classmethod
         def tiny(cls) -> "BiSSL.Config":

@@ -28,7 +28,7 @@ from auxo.layers.batch_norm import keep_running_statistics
 from auxo.layers.heads import PlaceHead
 from auxo.layers.instance_terms import anchor_losses, discriminate_losses, measure_labels
 from auxo.layers.joint_generator import Made
-from auxo.optimizers import OptimizerConfig
+from auxo.optimizers import LOOKED_THROUGH, OptimizerConfig
 from auxo.options import Range
 from auxo.pretexts import (
     GeneratedTask,
@@ -93,6 +93,8 @@ class DTGAuxL(AbstractMethod):
     @dataclass(frozen=True, kw_only=True)
     class Config(MethodConfig):
         """Options of joint data-task generation and of its controls."""
+
+        refused_tuning = LOOKED_THROUGH
 
         generator_optimizer: OptimizerConfig = field(
             default_factory=lambda: OptimizerConfig(

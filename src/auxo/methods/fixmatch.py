@@ -123,6 +123,11 @@ class FixMatch(AbstractMethod):
                 fix = "pass --method.pretexts.tasks flip lorot channel_shuffle"
                 raise ConfigError("pretexts for transform-pseudo-labels", "none", fix)
 
+        @property
+        def refused_tuning(self) -> Mapping[str, str]:
+            """Refuse parts of a batch: the average moves with each, and a gate weighs the whole."""
+            return {"accumulate": "its average of weights moves with each batch", **self.pretexts.gate.refused_tuning}
+
         @classmethod
         def tiny(cls) -> "FixMatch.Config":
             """Return options under which a step sees as many unlabelled images as labelled ones."""

@@ -92,6 +92,12 @@ class GSSL(AbstractMethod):
                 fix = "pass --method.pretexts.shuffle-space pixels"
                 raise ConfigError("channels shuffled among pixels under an attack", "after normalisation", fix)
 
+        @property
+        def refused_tuning(self) -> Mapping[str, str]:
+            """Refuse parts of a batch, which the gate weighs as a whole, and what a gate looks into."""
+            whole = {"accumulate": "its gate weighs the losses of a whole batch"}
+            return {**self.class_loss.refused_tuning, **whole, **self.pretexts.gate.refused_tuning}
+
         def required_views(self) -> dict[str, View]:
             """Return the training images as ``train``, and a view of the gate's own if it asks for one."""
             return {"train": View(), **self.pretexts.views}
@@ -104,7 +110,8 @@ class GSSL(AbstractMethod):
 
     def __init__(self, config: Config, networks: AbstractNetworks) -> None:
         super().__init__(config, networks)
-        self.class_loss = config.class_loss.build(Classification.require(self.task).class_counts, head=config.head)
+        task = Classification.require(self.task)
+        self.class_loss = config.class_loss.build(task.class_counts, head=config.head, smoothing=task.label_smoothing)
         self.semantic = class_head(
             config.head, "semantic", self.backbone.num_features, self.task.num_outputs, seed=networks.seed
         )

@@ -1,5 +1,6 @@
 """Classification and a pretext of one image together, on one backbone."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -53,6 +54,11 @@ class JointTraining(AbstractPretextMethod):
         shared_upright: bool = False
         """Take the class logits from the pretext's inputs, of which the first are the images as they are (rotation with
         mode expand): one forward pass fewer, other batch norm."""
+
+        @property
+        def refused_tuning(self) -> Mapping[str, str]:
+            """Refuse nothing: both losses are means over images."""
+            return {}
 
         @classmethod
         def tiny(cls) -> "JointTraining.Config":

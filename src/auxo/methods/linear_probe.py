@@ -1,5 +1,6 @@
 """Heads alone, on a backbone that stays as it is: a linear probe, or the warm-up of heads before BiSSL."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from torch import Tensor
@@ -48,6 +49,13 @@ class LinearProbe(AbstractMethod):
         def needs_pretext(self) -> bool:
             """Whether the pretext's heads are warmed up."""
             return self.warm_up_pretext
+
+        @property
+        def refused_tuning(self) -> Mapping[str, str]:
+            """Refuse what is for the backbone, which stays as it is, and parts of what a pretext compares."""
+            fixed = dict.fromkeys(("backbone_rate", "layer_decay", "freeze_epochs"), "the backbone is never trained")
+            compares = {"accumulate": "a pretext of two views compares the images of a batch"}
+            return {**fixed, **compares} if self.warm_up_pretext else fixed
 
         @classmethod
         def tiny(cls) -> "LinearProbe.Config":

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, ClassVar, Literal, TypeAlias
 
 import torch
 from jaxtyping import Float, Int
@@ -39,7 +39,7 @@ from auxo.layers.batch_norm import keep_running_statistics
 from auxo.layers.heads import SideBySide, hidden_head
 from auxo.layers.sub_classes import SubClasses, center_by_class, mean_label_entropy_loss
 from auxo.losses import focal_terms
-from auxo.optimizers import LearningRate, OptimizerConfig
+from auxo.optimizers import LOOKED_THROUGH, LearningRate, OptimizerConfig
 from auxo.options import Range
 from auxo.pretexts.labelling import LabellingNetwork, encode_images, exhibit_labels, measure_labels
 from auxo.random import derive_seed, global_seed
@@ -94,7 +94,7 @@ class MAXL(AbstractMethod):
         """Options of MAXL and of its baselines."""
 
         serves = (Classification,)
-
+        refused_tuning: ClassVar[Mapping[str, str]] = {**LOOKED_THROUGH, "label_smoothing": "its class loss is focal"}
         optimizer: OptimizerConfig = field(default_factory=lambda: _PLAIN, metadata={"search": {"lr": "around:10"}})
         """How the first level follows its gradients; released: 0.01, halved every 50 of 200 epochs, nothing else."""
         generator_optimizer: OptimizerConfig = field(default_factory=lambda: _PLAIN_GENERATOR)
@@ -396,5 +396,5 @@ class MAXL(AbstractMethod):
             return Unrolled(optimizer=SGD(rate=rate))
         if self.config.hypergradient == "finite_difference":
             return FiniteDifference(rate=rate)
-        length = float(joint_norm(p.detach() for p in network.parameters()).clamp_min(1.0))
-        return FiniteDifference(rate=rate, epsilon=0.01 / length)  # an absolute length of 0.01
+        length = joint_norm(p.detach() for p in network.parameters()).clamp_min(1.0)
+        return FiniteDifference(rate=rate, epsilon=0.01 / float(length))  # an absolute length of 0.01

@@ -127,6 +127,15 @@ class MultiPretext(AbstractMethod):
                 fix = "choose online: the features of encoders that are trained change at every step"
                 raise OptionError("features", "online with tune.is-on", "once", fix)
 
+        @property
+        def refused_tuning(self) -> Mapping[str, str]:
+            """Refuse parts of a batch, which the fusion may compare, and what ``tune`` says already."""
+            return {
+                "accumulate": "a fusion may compare the images of a batch",
+                "freeze_epochs": "method.tune.after-epochs says when the encoders are trained",
+                "backbone_rate": "method.tune.rate says it",
+            }
+
         @classmethod
         def tiny(cls) -> "MultiPretext.Config":
             """Return options for two encoders of earlier stages."""
@@ -213,9 +222,7 @@ class MultiPretext(AbstractMethod):
         rest = [parameter for parameter in self.trained_parameters() if parameter not in encoders]
         built = {"main": self.config.optimizer.build(rest)}
         if self.config.tune.is_on:
-            built["encoders"] = self.config.optimizer.build(self.backbone.parameters())
-            for group in built["encoders"].param_groups:  # before a schedule takes the rate to begin with
-                group["lr"] *= self.config.tune.rate
+            built["encoders"] = self.config.optimizer.build(self.backbone.parameters(), rate=self.config.tune.rate)
         return built
 
     def begin(self, start: StageStart) -> Prepared:

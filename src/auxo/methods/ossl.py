@@ -1,5 +1,6 @@
 """OSSL: classification and rotation, then a step through an auxiliary classifier, on every batch."""
 
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal, NamedTuple
@@ -141,6 +142,14 @@ class OSSL(AbstractMethod):
                 raise ConfigError("scope reference with second-head semantic", self.scope, "drop one of the options")
             if self.scope == "implicit" and self.implicit.response == "rotated" and self.rotation != "expand":
                 raise ConfigError("rotation expand for a rotated response", self.rotation, "or use response meta")
+
+        @property
+        def refused_tuning(self) -> Mapping[str, str]:
+            """Refuse parts of a batch, on which two steps are taken, and what the implicit head would not see."""
+            found = {"accumulate": "it takes two steps on each batch"}
+            if self.scope == "implicit":
+                found = dict.fromkeys((*found, "freeze_epochs"), "the head's optimum is solved for on the whole batch")
+            return found
 
         def required_views(self) -> dict[str, View]:
             """Return ``train``, and ``meta`` when the response is measured there."""

@@ -1,5 +1,6 @@
 """Pixels of all images brought together by auxiliary labels, without masks and without a classifier."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -53,6 +54,14 @@ class PixelContrast(AbstractPixelMethod):
         retint: bool = True
         """Take each image's tint and contrast out and draw both anew: else colours that all pixels of an image share
         tell images apart, and the objective is met without looking at textures."""
+
+        @property
+        def refused_tuning(self) -> Mapping[str, str]:
+            """Refuse parts of a batch, whose pixels are compared."""
+            return {
+                "accumulate": "pixels are compared across the images of a batch",
+                "label_smoothing": "no head learns classes",
+            }
 
         @property
         def labelled_split(self) -> str:

@@ -1,5 +1,6 @@
 """A pretext, without labels and without a class head."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -10,6 +11,7 @@ from torch.optim import Optimizer
 
 from auxo.errors import OptionError
 from auxo.interfaces import (
+    AbstractImagePretext,
     AbstractNetworks,
     AbstractPretextMethod,
     AbstractPretextModule,
@@ -72,6 +74,15 @@ class Pretraining(AbstractPretextMethod):
             _ = self.further_pretexts  # refuses what is none
             if not self.first_weights.isidentifier():
                 raise OptionError("first_weights", "of one word", repr(self.first_weights), "use letters, digits and _")
+
+        @property
+        def refused_tuning(self) -> Mapping[str, str]:
+            """Refuse parts of a batch where a pretext compares its images, or follows each batch."""
+            unlabelled = {"label_smoothing": "no head learns classes"}
+            pretexts = (self.chosen_pretext, *self.further_pretexts.values())
+            if all(isinstance(pretext, AbstractImagePretext) for pretext in pretexts):
+                return unlabelled
+            return {**unlabelled, "accumulate": "a pretext of two views compares the images of a batch"}
 
         @classmethod
         def tiny(cls) -> "Pretraining.Config":

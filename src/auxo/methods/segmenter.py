@@ -1,7 +1,7 @@
 """Segmentation: backbone, decoder and a classifier of pixels, trained on images with masks."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from typing import Annotated
 
 from jaxtyping import Float
@@ -76,6 +76,15 @@ class Segmenter(AbstractPixelMethod):
                         raise OptionError(item.name, rule, got, "give --method.auxiliary-weight, such as 0.5")
 
         @property
+        def refused_tuning(self) -> Mapping[str, str]:
+            """Refuse parts of a batch: the loss is a mean over its known pixels."""
+            return {
+                "accumulate": "its loss is a mean over the known pixels of a batch, not over images",
+                "backbone_rate": "method.backbone-rate says it",
+                "label_smoothing": "its labels are those of pixels",
+            }
+
+        @property
         def uses_labels(self) -> bool:
             """Whether the objective has a weight."""
             return self.auxiliary_weight > 0
@@ -96,11 +105,6 @@ class Segmenter(AbstractPixelMethod):
                 return StepPlan({"train": step}, kind="alone")
             return StepPlan({"train": step, "images": step}, kind="joint")
 
-        def schedule(self, name: str) -> OptimizerConfig:
-            """Return the options of a part's optimiser: ``backbone``, ``decoder``, ``classifier`` or ``objective``."""
-            rate = 1.0 if name == "objective" else getattr(self, f"{name}_rate")
-            return replace(self.optimizer, lr=rate * self.optimizer.lr, minimum_lr=rate * self.optimizer.minimum_lr)
-
     config: Config
 
     def __init__(self, config: Config, networks: AbstractNetworks) -> None:
@@ -118,7 +122,9 @@ class Segmenter(AbstractPixelMethod):
         if self.objective is not None:
             parts["objective"] = self.objective
         trained = {name: [each for each in part.parameters() if each.requires_grad] for name, part in parts.items()}
-        return {name: self.config.schedule(name).build(weights) for name, weights in trained.items() if weights}
+        rates = {name: 1.0 if name == "objective" else getattr(self.config, f"{name}_rate") for name in parts}
+        build = self.config.optimizer.build
+        return {name: build(weights, rate=rates[name]) for name, weights in trained.items() if weights}
 
     def update(self, state: TrainState, batches: Batches, runtime: Runtime) -> Metrics:
         """Take one step on the loss of the known pixels, and on the objective where it counts."""

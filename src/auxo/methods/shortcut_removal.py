@@ -97,6 +97,14 @@ class ShortcutRemoval(AbstractMethod):
                 got = f"clip-weights {self.clip_weights:g} with weighting {self.weighting}"
                 raise ConfigError("clip-weights with weighting product or inverse", got, "leave it out")
 
+        @property
+        def refused_tuning(self) -> Mapping[str, str]:
+            """Refuse parts of a batch, over which distributions are compared."""
+            return {
+                "accumulate": "its penalty compares the images of a batch",
+                "label_smoothing": "its loss weighs images by class and column, and has no smoothed form",
+            }
+
         @classmethod
         def tiny(cls) -> "ShortcutRemoval.Config":
             """Return options for a column called ``fine``."""

@@ -1,5 +1,6 @@
 """Classification alone: the baseline without any auxiliary task."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from torch import Tensor
@@ -48,11 +49,17 @@ class Supervised(AbstractMethod):
             super().__post_init__()
             self.class_loss.check_head(self.head)
 
+        @property
+        def refused_tuning(self) -> Mapping[str, str]:
+            """Refuse what the class loss has no form for."""
+            return self.class_loss.refused_tuning
+
     config: Config
 
     def __init__(self, config: Config, networks: AbstractNetworks) -> None:
         super().__init__(config, networks)
-        self.class_loss = config.class_loss.build(Classification.require(self.task).class_counts, head=config.head)
+        task = Classification.require(self.task)
+        self.class_loss = config.class_loss.build(task.class_counts, head=config.head, smoothing=task.label_smoothing)
         self.semantic = class_head(
             config.head, "semantic", self.backbone.num_features, self.task.num_outputs, seed=networks.seed
         )

@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, TypeAlias
 
 import torch
@@ -13,7 +13,8 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from auxo.errors import OptionError
 from auxo.optimizers.lars import Lars
-from auxo.options import Options, Range
+from auxo.optimizers.rates import RATE, scale_rates
+from auxo.options import LATER, Options, Range
 
 _Name: TypeAlias = Literal["sgd", "adamw", "lars"]
 _Schedule: TypeAlias = Literal["constant", "step", "cosine", "fixmatch"]
@@ -55,20 +56,37 @@ class OptimizerConfig(Options):
     """Learning rate that "cosine" ends at, at most lr."""
     warmup_epochs: Annotated[int, Range(low=0)] = 0
     """Epochs in which the rate rises in equal parts to lr; cosines begin after them, milestones do not move."""
+    warmup_steps: Annotated[int, Range(low=0)] = field(default=0, metadata=LATER)
+    """The same in steps of the optimiser, instead of warmup_epochs; the rate rises with every step, whatever moves."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.minimum_lr > self.lr:
             raise OptionError("minimum_lr", f"in [0, {self.lr:g}], the lr", str(self.minimum_lr), "lower it")
+        if self.warmup_steps and self.warmup_epochs:
+            got = f"{self.warmup_steps} beside warmup-epochs {self.warmup_epochs}"
+            raise OptionError("warmup_steps", "0 with warmup-epochs", got, "leave one of them out")
         if self.name == "sgd" and self.nesterov and self.momentum == 0:
             raise OptionError("momentum", "> 0 with nesterov", "0", "pass --method.optimizer.no-nesterov")
         if self.name != "lars" and self.trust_coefficient != _TRUST:
             got = f"{self.trust_coefficient:g} with {self.name}"
             raise OptionError("trust_coefficient", "for lars only", got, "choose lars, or leave it out")
 
-    def build(self, parameters: Iterable[nn.Parameter]) -> Optimizer:
-        """Return the optimiser over ``parameters``; torch groups its kernels (foreach) where the device allows."""
-        groups = self._group_parameters(list(parameters))
+    def build(self, parameters: Iterable[nn.Parameter], *, rate: float = 1.0) -> Optimizer:
+        """Return the optimiser over ``parameters``; torch groups its kernels (foreach) where the device allows.
+
+        Args:
+            parameters: at least one.
+            rate: factor on the learning rate, which the schedule's minimum gets, too.
+        """
+        optimizer = self._build_optimizer(self._group_parameters(list(parameters)))
+        if rate != 1:
+            members = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+            scale_rates(optimizer, dict.fromkeys(members, rate))
+        return optimizer
+
+    def _build_optimizer(self, groups: list[nn.Parameter] | list[dict[str, Any]]) -> Optimizer:
+        """Return the optimiser over parameters or groups of them."""
         if self.name == "adamw":
             return torch.optim.AdamW(groups, lr=self.lr, weight_decay=self.weight_decay)
         if self.name == "lars":
@@ -118,6 +136,7 @@ class LearningRate(LRScheduler):
     those after the warm-up, and ``lr`` the optimiser's first rate:
 
     * warm-up: the steps (epochs) k = 1, 2, ... of W have ``lr k / W``;
+    * ``minimum_lr`` has the factor that a group's rate has (:func:`auxo.optimizers.rates.scale_rates`);
     * ``step``: ``lr decay^m`` after ``m`` milestones;
     * ``cosine``: ``minimum_lr + (lr - minimum_lr) (1 + cos(pi x / X)) / 2``
       (Loshchilov & Hutter, SGDR, ICLR 2017, Eq. 5, arXiv 1608.03983, without restarts);
@@ -135,6 +154,7 @@ class LearningRate(LRScheduler):
     ) -> None:
         self.config = config
         self.steps_per_move = steps_per_epoch if config.moves == "epoch" else 1
+        self.rates = [float(group.get(RATE, 1.0)) for group in optimizer.param_groups]
         moves_per_epoch = steps_per_epoch // self.steps_per_move
         self.num_moves = num_epochs * moves_per_epoch
         self.num_warmup = config.warmup_epochs * moves_per_epoch
@@ -144,19 +164,23 @@ class LearningRate(LRScheduler):
 
     def get_lr(self) -> list[float | Tensor]:
         """Return the rate of each of the optimiser's groups for the next step."""
-        return [self._compute_rate(float(lr), self.last_epoch // self.steps_per_move) for lr in self.base_lrs]
+        pairs = zip(self.base_lrs, self.rates, strict=True)
+        return [self._compute_rate(float(lr), self.last_epoch, rate) for lr, rate in pairs]
 
     def rate_before(self, steps: int) -> float:
         """Return the rate of the first group so many steps before the next one, which itself is 0 before."""
-        return self._compute_rate(float(self.base_lrs[0]), max(0, self.last_epoch - steps) // self.steps_per_move)
+        return self._compute_rate(float(self.base_lrs[0]), max(0, self.last_epoch - steps), self.rates[0])
 
-    def _compute_rate(self, lr: float, move: int) -> float:
-        """Return the rate after ``move`` moves."""
+    def _compute_rate(self, lr: float, step: int, rate: float) -> float:
+        """Return what a first rate, which has the factor ``rate``, has become after ``step`` steps."""
+        move, warmup = step // self.steps_per_move, self.config.warmup_steps / self.steps_per_move + self.num_warmup
+        if step < self.config.warmup_steps:
+            return lr * (step + 1) / self.config.warmup_steps
         if move < self.num_warmup:
             return lr * (move + 1) / self.num_warmup
-        part = (move - self.num_warmup) / max(1, self.num_moves - self.num_warmup)
+        part = max(0.0, move - warmup) / max(1, self.num_moves - warmup)
         if self.config.schedule == "cosine":
-            low = self.config.minimum_lr
+            low = rate * self.config.minimum_lr
             return low + (lr - low) * (1 + math.cos(math.pi * part)) / 2
         if self.config.schedule == "fixmatch":
             return lr * math.cos(7 * math.pi * part / 16)

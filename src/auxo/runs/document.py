@@ -21,7 +21,7 @@ from auxo import registry
 from auxo.errors import ConfigError, OptionError
 from auxo.files.json_text import find_problem, read_json, strict_converter
 from auxo.interfaces import AbstractMethod, MethodConfig
-from auxo.options import FamilyOptions, family_of, find_member
+from auxo.options import LATER, FamilyOptions, family_of, find_member, read_default
 from auxo.registry.outside import import_file, is_outside, load_outside, pair_files, run_foreign, split_outside
 from auxo.runs.experiment import ExperimentConfig
 from auxo.runs.selection import SelectionRule
@@ -136,7 +136,7 @@ def config_digest(config: ExperimentConfig) -> str:
     What is outside auxo counts by the text of its file, not by the place: a run goes on where the file was moved, and
     not where it was edited.
     """
-    plain = cast("dict[str, Any]", _to_plain(config))
+    plain = cast("dict[str, Any]", _to_plain(config, leaves_out=_is_later_default))
     training = plain.pop("training")
     if plain["data"]["block_column"] is None:
         del plain["data"]["block_column"]  # as digests of older runs have it
@@ -271,11 +271,18 @@ def _upgrade_stage(stage: dict[str, Any], number: int) -> dict[str, Any]:
     return {**stage, "method": method}
 
 
-def _to_plain(value: object) -> object:
+def _is_later_default(owner: object, name: str) -> bool:
+    """Return whether a field has the default that runs without it were made with."""
+    item = next(each for each in fields(cast("Any", owner)) if each.name == name)
+    return LATER.items() <= item.metadata.items() and getattr(owner, name) == read_default(item)
+
+
+def _to_plain(value: object, *, leaves_out: Callable[[object, str], bool] = lambda _owner, _name: False) -> object:
     """Return dataclasses as dicts, a method's options with their type."""
 
     def combine(owner: object, made: dict[str, object]) -> dict[str, object]:
-        plain = {name: list(item) if isinstance(item, tuple) else item for name, item in made.items()}
+        kept = {name: item for name, item in made.items() if not leaves_out(owner, name)}
+        plain = {name: list(item) if isinstance(item, tuple) else item for name, item in kept.items()}
         return {"type": _type_name(owner), **plain} if isinstance(owner, MethodConfig) else plain
 
     return fold(value, combine)

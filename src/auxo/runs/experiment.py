@@ -10,7 +10,8 @@ from auxo.backbones import BackboneConfig
 from auxo.data import DataConfig
 from auxo.errors import ConfigError, OptionError
 from auxo.interfaces import MethodConfig, PretextConfig, PretextMethodConfig
-from auxo.options import MOST_SEED, Options, Range
+from auxo.optimizers import TuningConfig
+from auxo.options import LATER, MOST_SEED, Options, Range, read_default
 from auxo.runs.selection import SelectionRule
 from auxo.runs.tree import Option, Steps, walk
 from auxo.runtime import RuntimeConfig
@@ -51,6 +52,8 @@ class StageConfig(Options):
     """Instead of start_from: which parts of which earlier stages become which parts of this one."""
     selection: SelectionRule = field(default_factory=SelectionRule)
     """Which weights the stage ends with."""
+    tuning: TuningConfig = field(default_factory=TuningConfig, metadata=LATER)
+    """How weights move, whatever the method: what people ask for when they fine-tune."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -136,6 +139,7 @@ class ExperimentConfig(Options):
                 earlier = ", ".join((_SCRATCH, *names[:index]))
                 raise ConfigError(f"start-from one of: {earlier}", repr(unknown[0]), "name an earlier stage")
         self._check_shared_parts()
+        self._check_tuning()
 
     @property
     def trained_stages(self) -> tuple[StageConfig, ...]:
@@ -170,6 +174,22 @@ class ExperimentConfig(Options):
                     expected = f"one pretext in the stages {transfer.stage} and {stage.name}, which share its heads"
                     fix = "name it once, with --pretext.name"
                     raise ConfigError(expected, f"{one.label} and {other.label}", fix)
+
+    def _check_tuning(self) -> None:
+        """Refuse what a stage's method cannot be changed by, and a backbone that is never released."""
+        for stage in self.trained_stages:
+            prefix = ([stage.name] if len(self.stages) > 1 else []) + ["tuning"]
+            changed = [item for item in fields(stage.tuning) if getattr(stage.tuning, item.name) != read_default(item)]
+            for item in changed:
+                value, default = getattr(stage.tuning, item.name), read_default(item)
+                reason = stage.method.refused_tuning.get(item.name)
+                if reason is not None:
+                    rule = f"{default} with {method_name(stage)}, because {reason}"
+                    raise OptionError(item.name, rule, str(value), "leave it out").under(*prefix)
+            if stage.tuning.freeze_epochs >= stage.epochs:
+                rule, got = f"below the {stage.epochs} epochs", str(stage.tuning.freeze_epochs)
+                fix = "leave the backbone some, or use linear_probe, which never trains it"
+                raise OptionError("freeze_epochs", rule, got, fix).under(*prefix)
 
     def _check_shared_parts(self) -> None:
         """Refuse stages that hand on a part, such as a decoder, and make it from other options."""

@@ -11,7 +11,8 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 from torch.nn import functional
 
-from auxo.errors import CheckpointError, ConfigError, ShapeError
+from auxo.errors import CheckpointError, ConfigError, OptionError, ShapeError
+from auxo.options import LATER
 from auxo.registry.outside import guard_class
 from auxo.tasks._found import Answer, Measure, Measured, Reliability
 from auxo.tasks._weighted import measure_weighted_mean
@@ -314,9 +315,25 @@ class AbstractTask(ABC):
         """The targets that have places, each with its value to ignore."""
         return {target.name: target.ignore for target in self.targets if target.has_places}
 
+    def with_smoothing(self, label_smoothing: float) -> "AbstractTask":
+        """Return the same task whose losses are those of smoothed labels.
+
+        Args:
+            label_smoothing: part of each label that is shared out evenly among all classes, in (0, 1).
+
+        Raises:
+            OptionError: labels of the task cannot be smoothed.
+        """
+        got = f"{label_smoothing:g} with {type(self).__name__}"
+        raise OptionError("label_smoothing", "0 with a task without classes of images", got, "leave it out")
+
     def to_record(self) -> dict[str, Any]:
-        """Return the task's fields, which are numbers, texts and tuples of them, as JSON values."""
-        values = {item.name: getattr(self, item.name) for item in fields(cast("Any", self))}
+        """Return the task's fields, which are numbers, texts and tuples of them, as JSON values.
+
+        What only training asks of it, such as smoothed labels, is left out.
+        """
+        own = [item for item in fields(cast("Any", self)) if not LATER.items() <= item.metadata.items()]
+        values = {item.name: getattr(self, item.name) for item in own}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
     @classmethod

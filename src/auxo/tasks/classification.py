@@ -1,7 +1,7 @@
 """Classes: every image is of one of a fixed number, told by the column ``label``."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from math import isfinite
 from typing import ClassVar
 
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from auxo.errors import DataError
 from auxo.losses import cross_entropy_losses
+from auxo.options import LATER
 from auxo.tasks._answers import (
     ANSWERS_MEASURE,
     count_confusion,
@@ -55,6 +56,7 @@ class Classification(AbstractTask):
         width: pixels.
         class_counts: training images of each class; empty where they are not known.
         blocks: column whose equal values mark images that are not independent; empty where all are.
+        label_smoothing: part of each label that is shared out among all classes in :meth:`losses`, in [0, 1).
     """
 
     class_names: tuple[str, ...]
@@ -63,6 +65,7 @@ class Classification(AbstractTask):
     width: int
     class_counts: tuple[int, ...] = ()
     blocks: str = ""
+    label_smoothing: float = field(default=0.0, metadata=LATER)
 
     primary: ClassVar[str] = ANSWERS_MEASURE
     hub_tag: ClassVar[str] = "image-classification"
@@ -124,8 +127,12 @@ class Classification(AbstractTask):
         return self.class_counts
 
     def losses(self, outputs: Float[Tensor, "n classes"], targets: Mapping[str, Tensor]) -> Losses:
-        """Return the cross-entropy of every image, nats, shape ``(n,)``."""
-        return cross_entropy_losses(outputs, self._find_right(targets))
+        """Return the cross-entropy of every image with its label, smoothed if asked, nats, shape ``(n,)``."""
+        return cross_entropy_losses(outputs, self._find_right(targets), smoothing=self.label_smoothing)
+
+    def with_smoothing(self, label_smoothing: float) -> "Classification":
+        """Return the same task whose losses are those of smoothed labels."""
+        return replace(self, label_smoothing=label_smoothing)
 
     def score(self, outputs: Float[Tensor, "n classes"], targets: Mapping[str, Tensor]) -> Scores:
         """Return right and given class, negative log-likelihood and confidence; of two classes also their margin."""

@@ -77,8 +77,13 @@ def count_steps(run: OpenRun, stage: StageConfig) -> int:
 
 def build_untrained(run: OpenRun, stage: StageConfig, *, first_weights: bool) -> StageTrainer:
     """Build the method of a stage on the device with its first weights, refusing data that it cannot take."""
-    task = run.splits.task()
+    task, prefix = run.splits.task(), [stage.name] if len(run.stages) > 1 else []
     stage.method.check_task(type(task))
+    if stage.tuning.label_smoothing:
+        try:
+            task = task.with_smoothing(stage.tuning.label_smoothing)
+        except OptionError as error:
+            raise error.under(*prefix, "tuning") from error
     networks = Networks(
         run.config.backbone,
         task,
@@ -91,7 +96,7 @@ def build_untrained(run: OpenRun, stage: StageConfig, *, first_weights: bool) ->
     try:
         method = stage.method.build(networks)
     except OptionError as error:  # an option that does not fit the network or the data: say which, with its whole path
-        raise error.under(*([stage.name] if len(run.stages) > 1 else []), "method") from error
+        raise error.under(*prefix, "method") from error
     run.networks.update(networks.loaded)
     pretexts = [head.pretext for head in method.pretext_heads().values()]
     pretexts += [module.pretext for module in method.modules() if isinstance(module, ImagePretextModule)]

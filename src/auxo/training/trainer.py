@@ -2,8 +2,8 @@
 
 import time
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,7 +29,8 @@ from auxo.training.last_batch import check_last_batch
 from auxo.training.meter import Meter
 from auxo.training.observer import Observer
 from auxo.training.start import begin_stage, has_start
-from auxo.types import Batches
+from auxo.training.tuning import FrozenStart, scale_backbone_rates, update_in_parts
+from auxo.types import Batches, Metrics
 
 
 class _Due(NamedTuple):
@@ -92,7 +93,11 @@ class StageTrainer:
         self.feeds = Feeds(self.config, self.stage, self.splits, self.pipeline, self.runtime, seed=self.seed)
         self.steps_per_epoch = self.stage.method.steps_per_epoch(self.feeds.passes)
         self.num_steps = self.steps_per_epoch * self.stage.epochs
-        optimizers = self.method.optimizers()
+        optimizers, tuning = self.method.optimizers(), self.stage.tuning
+        scale_backbone_rates(self.method, optimizers, tuning)
+        self.frozen_start = FrozenStart(self.method, optimizers, tuning.freeze_epochs * self.steps_per_epoch)
+        self.step_runtime = replace(self.runtime, max_norm=tuning.clip_norm)
+        self.part_size = -(-self.stage.batch_size // (tuning.accumulate * self.runtime.num_processes))
         schedulers = {name: self._build_schedule(name, optimizer) for name, optimizer in optimizers.items()}
         self.state = TrainState(
             optimizers, schedulers, self.seed, num_steps=self.num_steps, steps_per_epoch=self.steps_per_epoch
@@ -212,15 +217,24 @@ class StageTrainer:
         torch.manual_seed(derive_seed(self.seed, "layers", self.state.step, self.runtime.rank))
         progress, kind = self.progress, plan.kind
         self.state.kind = kind
-        if kind not in progress.flops_per_step and not self.config.runtime.compile:
-            with OperationCounter() as counter:
-                meter.add(self.method.update(self.state, batches, self.runtime), kind=kind)
+        if self.frozen_start.hold(self.state.step):
+            kind = f"{kind}, frozen backbone"  # which costs less
+        counter = OperationCounter()
+        is_counted = kind not in progress.flops_per_step and not self.config.runtime.compile
+        with counter if is_counted else nullcontext():
+            metrics = self._update(batches)
+        meter.add(metrics, kind=kind)
+        if is_counted:
             progress.flops_per_step[kind] = counter.get_total_flops() * self.runtime.num_processes
-        else:
-            meter.add(self.method.update(self.state, batches, self.runtime), kind=kind)
         progress.steps[kind] = progress.steps.get(kind, 0) + 1
         self._average_buffers()
         self.state.step += 1
+
+    def _update(self, batches: Batches) -> Metrics:
+        """Let the method take a step, on the whole batch or on its parts one after another."""
+        if self.stage.tuning.accumulate == 1:
+            return self.method.update(self.state, batches, self.step_runtime)
+        return update_in_parts(self.method, self.state, batches, self.step_runtime, part_size=self.part_size)
 
     def _naming_memory(self) -> AbstractContextManager[None]:
         """Say how large a step was where memory runs out in it."""

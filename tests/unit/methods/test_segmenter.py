@@ -64,11 +64,20 @@ def test_update__rates_of_parts__scale_the_steps():
         torch.testing.assert_close(starts["parts"][key], rates[key.partition(".")[0]] * step, atol=1e-6, rtol=1e-2)
 
 
-def test_schedule__rate_of_a_part__scales_the_rate_that_a_cosine_ends_at():
-    config = Segmenter.Config(optimizer=OptimizerConfig(lr=0.2, minimum_lr=0.02, schedule="cosine"), backbone_rate=0.1)
-    own = config.schedule("backbone")
-    assert (own.lr, own.minimum_lr) == pytest.approx((0.02, 0.002))
-    assert config.schedule("decoder") == config.optimizer
+def test_optimizers__rate_of_a_part__scales_the_rate_that_a_cosine_ends_at():
+    optimizer = OptimizerConfig(lr=0.2, minimum_lr=0.02, schedule="cosine")
+    config = Segmenter.Config(optimizer=optimizer, backbone_rate=0.1)
+    optimizers = make(config)[1].optimizers
+    ends = {}
+    for name, each in optimizers.items():
+        schedule = config.schedule(name).build_schedule(each, num_epochs=2)
+        first = schedule.get_last_lr()[0]
+        for _ in range(2):
+            each.step()
+            schedule.step()
+        ends[name] = (first, schedule.get_last_lr()[0])
+    assert ends["backbone"] == pytest.approx((0.02, 0.002))
+    assert ends["decoder"] == pytest.approx((0.2, 0.02))
 
 
 def test_update__classes_and_dice__are_those_of_the_pixel_loss():

@@ -59,6 +59,10 @@ class Encoder(AbstractBackbone):
         """Return what the network says."""
         return self.network.map_size(name, height=height, width=width)
 
+    def list_layers(self) -> Sequence[Sequence[str]]:
+        """Return the network's layers."""
+        return [[f"network.{name}" for name in names] for names in self.network.list_layers()]
+
 
 class EncoderSet(AbstractBackbone):
     """Several encoders as one network, always in evaluation mode: neither batch norm nor dropout follows training.
@@ -110,6 +114,14 @@ class EncoderSet(AbstractBackbone):
         del mode
         return super().train(mode=False)
 
+    def list_layers(self) -> Sequence[Sequence[str]]:
+        """Return the layers of all encoders, counted from behind, where heads and fusion are."""
+        found: dict[int, list[str]] = {}
+        for name, encoder in self.encoders.items():
+            for number, names in enumerate(reversed(cast("Encoder", encoder).list_layers())):
+                found.setdefault(number, []).extend(f"encoders.{name}.{each}" for each in names)
+        return [found[number] for number in sorted(found, reverse=True)]
+
     def map_size(self, name: str, *, height: int, width: int) -> tuple[int, int]:
         """Return what the encoder says whose map it is."""
         for encoder, network in self.encoders.items():
@@ -146,3 +158,7 @@ class RenormalisedBackbone(AbstractBackbone):
     def map_size(self, name: str, *, height: int, width: int) -> tuple[int, int]:
         """Return what the network says."""
         return self.network.map_size(name, height=height, width=width)
+
+    def list_layers(self) -> Sequence[Sequence[str]]:
+        """Return the network's layers."""
+        return [[f"network.{name}" for name in names] for names in self.network.list_layers()]

@@ -1,0 +1,40 @@
+"""How a stage moves its weights, beside its method's optimisers: what people ask for when they fine-tune."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Annotated
+
+from auxo.options import LATER, Options, Range
+
+LOOKED_THROUGH: Mapping[str, str] = MappingProxyType(
+    dict.fromkeys(
+        ("accumulate", "clip_norm", "freeze_epochs", "backbone_rate", "layer_decay"),
+        "a second level looks through the step that this would change",
+    )
+)
+"""What a method of two levels refuses whose second one differentiates a step of the first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuningConfig(Options):
+    """How weights move, whatever the method; by default as its optimiser alone says."""
+
+    backbone_rate: Annotated[float, Range(above=0)] = field(default=1.0, metadata=LATER)
+    """Factor on the learning rate of the backbone, beside heads and whatever else is trained."""
+    layer_decay: Annotated[float, Range(above=0, high=1)] = field(default=1.0, metadata=LATER)
+    """Layer-wise decay of the learning rate: layer l of the backbone's L, from 0 at the image, has this to the power of
+    L - l as a factor, and heads 1. 0.65 to 0.9 are usual where a network is pretrained; 1 has none."""
+    freeze_epochs: Annotated[int, Range(low=0)] = field(default=0, metadata=LATER)
+    """Epochs in which the backbone stays as it is, its batch norm too, and the rest learns on top of it; then all."""
+    label_smoothing: Annotated[float, Range(low=0, below=1)] = field(default=0.0, metadata=LATER)
+    """Part of each label's weight that is shared out evenly among all classes, in the loss of the classes."""
+    clip_norm: Annotated[float | None, Range(above=0)] = field(default=None, metadata=LATER)
+    """Norm of all gradients of a step together that they are scaled down to where it is larger; none by default."""
+    accumulate: Annotated[int, Range(low=1)] = field(default=1, metadata=LATER)
+    """Parts of a batch that are computed one after another before a step, so that a larger one fits into memory."""
+
+    @property
+    def scales_rates(self) -> bool:
+        """Whether the backbone has rates of its own."""
+        return self.backbone_rate != 1 or self.layer_decay != 1
