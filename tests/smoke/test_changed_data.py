@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 
+from auxo.data import readers
 from auxo.data.fake import oriented_shapes
 from auxo.runs.records import read_records
 
@@ -42,6 +43,15 @@ def test_resume__pictures_added_since_the_run_began__is_refused(assert_refused, 
     (grown.out / "model.safetensors").unlink()
     says = r"the train images and targets that .*train-00000004\.safetensors was made with, got others: put them back"
     assert_refused("train", "--resume", grown.out, says=says)
+
+
+def test_resume__images_that_no_longer_fit_in_memory__goes_on(auxo, place, monkeypatch):
+    assert auxo(*place.train(data=place.pictures)).code == 0
+    (place.out / "model.safetensors").unlink()
+    monkeypatch.setattr(readers, "_AUTO_MEMORY_BYTES", 0)
+    answer = auxo("train", "--resume", place.out)
+    assert answer.code == 0, answer.err
+    assert (place.out / "model.safetensors").exists()
 
 
 def test_evaluate__pictures_added_and_taken_away__gives_the_same_rows(auxo, grown):

@@ -14,6 +14,7 @@ from auxo.cli.terminal import print_table
 from auxo.cli.train import read_run_config, with_options
 from auxo.cli.words import say
 from auxo.data import Splits
+from auxo.data.sources import comparable_hashes
 from auxo.errors import CheckpointError, ConfigError
 from auxo.evaluation import to_csv
 from auxo.evaluation.label_quality import (
@@ -145,7 +146,7 @@ def _judge_run(asked: _Request, folder: Path, splits: Splits, runtime: Runtime) 
     source = splits.train.source
     labels = stored[split][_STORED]
     if split == "unlabelled" and splits.unlabelled is not None:
-        labels = labels[find_same_images(source.content_hashes(), splits.unlabelled.source.content_hashes())]
+        labels = labels[find_same_images(*comparable_hashes([source, splits.unlabelled.source]))]
     classes = source.fetch_targets(torch.arange(len(source)))[MASK]
     count = splits.task().num_outputs
     rule = _read_rule(asked, splits, runtime)

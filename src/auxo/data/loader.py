@@ -5,31 +5,19 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Int, Shaped, UInt8
+from jaxtyping import Int, Shaped
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, default_convert
 
+from auxo.data.fetching import Fetched, Fetcher
 from auxo.data.orders import Shuffled
-from auxo.data.sources import AbstractSource, InMemorySource, PlaceMap, hidden_map
-from auxo.errors import ConfigError, DataError
-from auxo.files.signals import hold_stopping, ignore_stopping
+from auxo.data.sources import AbstractSource, ContentHashes, InMemorySource, PlaceMap, hidden_map
+from auxo.data.streaming import StreamingSource
+from auxo.errors import ConfigError
 from auxo.interfaces import AbstractOrder
 from auxo.runtime import naming_memory
 from auxo.types import Batch
 
 _CHUNK = 256
-
-
-class _Fetched(NamedTuple):
-    """Some images of a source.
-
-    Args:
-        images: shape ``(n, channels, height, width)``; uint8.
-        targets: what is known of them, by name.
-    """
-
-    images: UInt8[Tensor, "n channels height width"]
-    targets: dict[str, Shaped[Tensor, "n ..."]]
 
 
 class Loader:
@@ -81,9 +69,9 @@ class Loader:
         passes = _Passes(order or Shuffled(), columns, len(source), seed)
         self._schedule = _Schedule(passes, passes.length, batch_size, rank, num_processes, drop_last)
         self._schedule.check(source.name)
-        self._fetcher: _Fetcher | None = None
+        self._fetcher: Fetcher | None = None
         if images:
-            self._fetcher = _Fetcher(source, workers=workers, pin_memory=pin_memory, is_persistent=True)
+            self._fetcher = Fetcher(source, workers=workers, pin_memory=pin_memory, is_persistent=True)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -110,20 +98,20 @@ class Loader:
         parts = self._schedule.parts
         fetch = self._leave_out if self._fetcher is None else self._fetcher.fetch
         fetched = fetch(part.indices for part in parts(numbers))
-        for part, (images, targets) in zip(parts(numbers), fetched, strict=True):
+        for part, found in zip(parts(numbers), fetched, strict=True):
             yield Batch(
-                images=images,
-                targets=self._hide_targets(targets),
+                images=found.images,
+                targets=self._hide_targets(found.targets),
                 indices=part.indices,
                 first=part.first,
                 total=part.total,
                 num_processes=self._schedule.num_processes,
             )
 
-    def _leave_out(self, parts: Iterable[Int[Tensor, " _"]]) -> Iterator[_Fetched]:
+    def _leave_out(self, parts: Iterable[Int[Tensor, " _"]]) -> Iterator[Fetched]:
         """Yield images without pixels, and the targets, for each part in turn."""
         for indices in parts:
-            yield _Fetched(torch.empty((len(indices), 0, 0, 0), dtype=torch.uint8), self.source.fetch_targets(indices))
+            yield Fetched(torch.empty((len(indices), 0, 0, 0), dtype=torch.uint8), self.source.fetch_targets(indices))
 
     def _hide_targets(self, targets: dict[str, Shaped[Tensor, "n ..."]]) -> dict[str, Shaped[Tensor, "n ..."]]:
         """Return targets of which some say nothing."""
@@ -157,13 +145,13 @@ def ordered_batches(
     """
     share = torch.arange(len(source)).tensor_split(num_processes)[rank]
     parts = share.split(batch_size) if len(share) else ()
-    fetcher = _Fetcher(source, workers=workers, pin_memory=pin_memory, is_persistent=False)
-    for indices, (images, targets) in zip(parts, fetcher.fetch(parts), strict=True):
-        yield Batch(images=images, targets=targets, indices=indices)
+    fetcher = Fetcher(source, workers=workers, pin_memory=pin_memory)
+    for indices, found in zip(parts, fetcher.fetch(parts), strict=True):
+        yield Batch(images=found.images, targets=found.targets, indices=indices)
 
 
 def in_memory(source: AbstractSource, *, workers: int = 0) -> InMemorySource:
-    """Decode every image once and return the result as a source of the same name.
+    """Decode every image once and return the result as a source of the same name, known by what it was decoded from.
 
     Args:
         source: what to decode; one in memory already is returned as it is.
@@ -180,13 +168,19 @@ def in_memory(source: AbstractSource, *, workers: int = 0) -> InMemorySource:
         images = torch.empty((len(source), *source.image_shape), dtype=torch.uint8)
     shown = [name for name in source.places if source.vocabulary[name]]
     values: dict[str, Tensor] = {}
-    for batch in ordered_batches(source, batch_size=_CHUNK, workers=workers):
-        images[batch.indices] = batch.images
+    # A subclass may show other images than it has bytes of: it is asked for their hashes itself.
+    is_hashed = type(source) is StreamingSource
+    hashes: list[str] = []
+    parts = torch.arange(len(source)).split(_CHUNK)
+    fetcher = Fetcher(source, workers=workers, has_hashes=is_hashed)
+    for indices, fetched in zip(parts, fetcher.fetch(parts), strict=True):
+        images[indices] = fetched.images
+        hashes += fetched.hashes
         for name in shown:
-            part = batch.targets[name]
+            part = fetched.targets[name]
             if name not in values:
                 values[name] = part.new_empty((len(source), *part.shape[1:]))
-            values[name][batch.indices] = part
+            values[name][indices] = part
     maps = {
         name: PlaceMap(values[name], source.vocabulary[name], ignore)
         if name in shown
@@ -194,7 +188,8 @@ def in_memory(source: AbstractSource, *, workers: int = 0) -> InMemorySource:
         for name, ignore in source.places.items()
     }
     origins = [source.describe(i) for i in range(len(source))]
-    decoded = InMemorySource(source.name, images, source.columns, maps=maps, origins=origins)
+    known = ContentHashes(source.hash_kind, tuple(hashes) if is_hashed else source.content_hashes())
+    decoded = InMemorySource(source.name, images, source.columns, maps=maps, origins=origins, hashes=known)
     decoded.copy_description(source)
     return decoded
 
@@ -313,88 +308,3 @@ class _Schedule:
             got = f"{rest} ({self.count} images of '{name}' in batches of {self.batch_size})"
             expected = f"at least {self.num_processes} images in an epoch's last batch, one per process"
             raise ConfigError(expected, got, "change the batch size, or the number of images by --data.num-train")
-
-
-class _Fetcher:
-    """Fetches the images and targets of a series of index tensors, in worker processes where that pays."""
-
-    def __init__(self, source: AbstractSource, *, workers: int, pin_memory: bool, is_persistent: bool) -> None:
-        self.source = source
-        self.pin_memory = pin_memory
-        self.plan = _Plan()
-        self.loader: DataLoader[_Fetched | DataError] | None = None
-        if workers and not isinstance(source, InMemorySource):
-            self.loader = DataLoader(
-                _Decoding(source),
-                batch_sampler=self.plan,
-                num_workers=workers,
-                persistent_workers=is_persistent,
-                collate_fn=default_convert,  # what the worker returns is a batch already
-                generator=torch.Generator(),  # or it would draw from the global one
-                worker_init_fn=_begin_worker,
-            )
-
-    def fetch(self, parts: Iterable[Int[Tensor, " _"]]) -> Iterator[_Fetched]:
-        """Yield the images and targets of each part in turn."""
-        here = (_fetch_positions(self.source, part) for part in parts)
-        for fetched in here if self.loader is None else self._from_workers(self.loader, parts):
-            yield fetched._replace(images=fetched.images.pin_memory()) if self.pin_memory else fetched
-
-    def _from_workers(
-        self, loader: "DataLoader[_Fetched | DataError]", parts: Iterable[Int[Tensor, " _"]]
-    ) -> Iterator[_Fetched]:
-        """Yield what the workers decode, and raise the errors they met as what they were."""
-        self.plan.parts = parts
-        try:
-            with hold_stopping():  # until each worker ignores them
-                batches = iter(loader)
-            for fetched in batches:
-                if isinstance(fetched, DataError):
-                    # A new one: raising the local one would tie the workers' queues into a reference cycle.
-                    raise DataError(fetched.expected, fetched.got, fetched.fix)
-                yield fetched
-        except (RuntimeError, OSError, EOFError) as error:
-            # A worker that dies breaks a pipe before torch notices that it is gone.
-            is_own = str(error).startswith("Caught") or (
-                isinstance(error, RuntimeError) and "DataLoader worker" not in str(error)
-            )
-            if is_own:  # what reading the data raised
-                raise
-            reason = next(iter(str(error).splitlines()), "one that left")
-            fix = "free memory or shared memory, or pass --data.workers 0"
-            raise DataError("data-loading workers that stay alive", reason, fix) from error
-
-
-def _begin_worker(_number: int) -> None:
-    """Leave signals that ask to stop to the process that trains: it saves its state with what workers still decode."""
-    ignore_stopping()
-
-
-class _Plan:
-    """The batch sampler: gives the workers the index lists of the current series."""
-
-    def __init__(self) -> None:
-        self.parts: Iterable[Tensor] = ()
-
-    def __iter__(self) -> Iterator[list[int]]:
-        for part in self.parts:
-            yield part.tolist()
-
-
-def _fetch_positions(source: AbstractSource, indices: Int[Tensor, " n"]) -> _Fetched:
-    """Return what a source has at some positions."""
-    return _Fetched(source.fetch(indices), source.fetch_targets(indices))
-
-
-class _Decoding(Dataset[_Fetched | DataError]):
-    """A source as the workers see it; an error travels as a value, because torch would rewrap it."""
-
-    def __init__(self, source: AbstractSource) -> None:
-        self.source = source
-
-    def __getitems__(self, indices: list[int]) -> _Fetched | DataError:
-        """Return the images and targets at ``indices``, or the error met."""
-        try:
-            return _fetch_positions(self.source, torch.tensor(indices))
-        except DataError as error:
-            return error

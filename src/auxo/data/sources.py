@@ -17,6 +17,9 @@ from auxo.data.columns import check_columns, check_places, hide_columns, take_co
 from auxo.errors import DataError
 from auxo.types import Column
 
+ENCODED = "encoded bytes"
+"""What images are known by where they were decoded from something: whatever holds them, memory or disk."""
+
 _CHUNK = 512
 
 
@@ -33,6 +36,18 @@ class PlaceMap(NamedTuple):
     values: Shaped[Tensor, "n ... height width"]
     names: tuple[str, ...] = ()
     ignore: int = -1
+
+
+class ContentHashes(NamedTuple):
+    """What images are known by.
+
+    Args:
+        kind: see :attr:`AbstractSource.hash_kind`.
+        values: one for every image; equal where they are of the same.
+    """
+
+    kind: str
+    values: tuple[str, ...]
 
 
 class AbstractSource(ABC):
@@ -87,11 +102,16 @@ class AbstractSource(ABC):
     def content_hashes(self) -> tuple[str, ...]:
         """Return one hash per image, equal for equal content; computed at the first call only.
 
-        Hashes compare only between sources of one class: pixels are hashed in memory, encoded bytes when streaming.
+        They compare only between sources of one :attr:`hash_kind`; see :func:`comparable_hashes`.
         """
         if self._hashes is None:
             self._hashes = tuple(self._hash_contents())
         return self._hashes
+
+    @property
+    def hash_kind(self) -> str:
+        """What :meth:`content_hashes` are of: here what the class alone knows, :data:`ENCODED`, or pixels."""
+        return type(self).__qualname__
 
     def count_places(self, name: str) -> tuple[int, ...]:
         """Return how many places of all images are of each class of a target with places; those to ignore are not told.
@@ -118,6 +138,11 @@ class AbstractSource(ABC):
             kept = torch.where(values == ignore, count, values)
             kept += (count + 1) * torch.arange(len(kept)).unsqueeze(1)
             yield kept.flatten().bincount(minlength=len(kept) * (count + 1)).view(len(kept), -1)[:, :count]
+
+    def take_hashes(self, indices: Int[Tensor, " n"]) -> "ContentHashes | None":
+        """Return the hashes of the images at ``indices``, or ``None`` where they are not computed yet."""
+        known = self._hashes
+        return None if known is None else ContentHashes(self.hash_kind, tuple(known[i] for i in indices.tolist()))
 
     def copy_description(self, other: "AbstractSource") -> None:
         """Take over what is said of another source of the same images, or of more: notes, colours and blocks."""
@@ -171,6 +196,7 @@ class InMemorySource(AbstractSource):
         maps: targets with places by name.
         origins: where each image came from, for messages; ``None`` means its position in this source.
         notes: see :class:`AbstractSource`.
+        hashes: what images were known by where they came from; ``None`` knows them by their pixels.
 
     Raises:
         DataError: the shapes or types do not fit each other, or a value of a column or a map is out of range.
@@ -185,8 +211,11 @@ class InMemorySource(AbstractSource):
         maps: Mapping[str, PlaceMap] | None = None,
         origins: Sequence[str] | None = None,
         notes: tuple[str, ...] = (),
+        hashes: "ContentHashes | None" = None,
     ) -> None:
         self.name, self.notes = name, notes
+        self._hash_kind = "pixels" if hashes is None else hashes.kind
+        self._hashes = None if hashes is None else hashes.values
         self.images = images
         self.columns = dict(columns or {})
         self.maps = dict(maps or {})
@@ -194,6 +223,7 @@ class InMemorySource(AbstractSource):
         self._origins = origins
         counts = {key: len(place.values) for key, place in self.maps.items()}
         counts |= {} if origins is None else {"origins": len(origins)}
+        counts |= {} if hashes is None else {"hashes": len(hashes.values)}
         check_columns(self.columns, self.describe, source=name, num_images=len(images), others=counts)
         for key, place in self.maps.items():
             check_places(key, place.values, len(place.names), place.ignore, self.image_shape, self.describe)
@@ -254,6 +284,11 @@ class InMemorySource(AbstractSource):
         maps = {name: place.values.index_select(0, indices) for name, place in self.maps.items()}
         return {**super().fetch_targets(indices), **maps}
 
+    @property
+    def hash_kind(self) -> str:
+        """See :attr:`AbstractSource.hash_kind`."""
+        return self._hash_kind
+
     def _hash_contents(self) -> list[str]:
         """Return one hash of the pixels per image."""
         return _hash_pixels(self.images)
@@ -267,7 +302,8 @@ class InMemorySource(AbstractSource):
         origins = [self.describe(i) for i in indices.tolist()]
         images = self.images.index_select(0, indices)
         maps = {key: place._replace(values=place.values.index_select(0, indices)) for key, place in self.maps.items()}
-        part = InMemorySource(name, images, take_columns(self.columns, indices), maps=maps, origins=origins)
+        columns, hashes = take_columns(self.columns, indices), self.take_hashes(indices)
+        part = InMemorySource(name, images, columns, maps=maps, origins=origins, hashes=hashes)
         part.copy_description(self)
         return part
 
@@ -289,8 +325,18 @@ class InMemorySource(AbstractSource):
         return other
 
 
+def comparable_hashes(sources: Sequence[AbstractSource]) -> list[tuple[str, ...]]:
+    """Return one hash per image of each source that compare with each other, whatever holds the images.
+
+    Where all are known by the same, as all that are decoded from files are, it is that. Else all are known by their
+    pixels, and a streaming source is decoded once.
+    """
+    is_one_kind = len({source.hash_kind for source in sources}) == 1
+    return [source.content_hashes() if is_one_kind else pixel_hashes(source) for source in sources]
+
+
 def pixel_hashes(source: AbstractSource) -> tuple[str, ...]:
-    """Return one hash of the decoded pixels per image, which compares between sources of any class.
+    """Return one hash of the decoded pixels per image, which compares between all sources.
 
     Cost: a streaming source is decoded once.
     """
@@ -302,19 +348,6 @@ def target_hashes(source: AbstractSource, name: str) -> tuple[str, ...]:
     parts = (source.fetch_targets(chunk).get(name) for chunk in split_positions(len(source)))
     # As bytes, because numpy does not know every type of torch.
     return tuple(hash_bytes(part.contiguous().view(torch.uint8).numpy().data) for part in parts if part is not None)
-
-
-def digest_learned(source: AbstractSource, learned: Sequence[str]) -> str:
-    """Return a digest of images and of what is learned of them, in their order; other targets do not count.
-
-    Args:
-        source: the images.
-        learned: names of targets and columns.
-    """
-    content: list[object] = [source.content_hashes()]
-    for name in learned:
-        content += [name, source.vocabulary.get(name, ()), *target_hashes(source, name)]
-    return hashlib.sha256(repr(tuple(content)).encode()).hexdigest()[:16]
 
 
 def split_positions(count: int) -> Iterator[Int[Tensor, " n"]]:

@@ -7,7 +7,8 @@ from typing import Literal, TypeAlias
 import torch
 
 from auxo.data.columns import HIDDEN, find_names, hidden_name
-from auxo.data.sources import AbstractSource, digest_learned, pixel_hashes
+from auxo.data.digests import SplitDigests
+from auxo.data.sources import AbstractSource, comparable_hashes
 from auxo.errors import DataError
 from auxo.tasks import AbstractTask, Classification, Target
 
@@ -144,18 +145,20 @@ class Splits:
             yield self.test
         yield from self.ood
 
-    def digests(self) -> dict[str, str]:
+    def digests(self) -> SplitDigests:
         """Return a digest of each split that a model is made from: of its images, and of what is learned of them.
 
-        Those are train, meta, unlabelled and val. The others decide nothing and are disjoint from these.
+        Those are train, meta, unlabelled and val. The others decide nothing and are disjoint from these. Whether images
+        are in memory or stream does not count.
         """
         used = (self.train, self.meta, self.unlabelled, self.val)
         learned, kept = self.learned_targets, self.kept_hidden
-        return {
-            split.name: digest_learned(split.source, (*learned, *kept) if split is self.unlabelled else learned)
+        names = {
+            split.name: (split.source, (*learned, *kept) if split is self.unlabelled else learned)
             for split in used
             if split is not None
         }
+        return SplitDigests(names)
 
     def task(self) -> AbstractTask:
         """Return what is to be predicted, and from what."""
@@ -211,7 +214,7 @@ def check_disjoint(
     """Return the splits, sure that no image is in two of train, meta, val and test, nor in one of them and in ood.
 
     The same holds for the unlabelled images, but for those that also train. Sets from elsewhere may share images with
-    each other. Contents are compared, not names: pixels in memory or when some stream, encoded bytes when all do.
+    each other. Contents are compared, not names, by :func:`auxo.data.sources.comparable_hashes`.
 
     Args:
         splits: to be checked.
@@ -224,9 +227,7 @@ def check_disjoint(
         DataError: there is an overlap and ``on_overlap`` is "error" (the message counts the copies and names the
             first two), or dropping leaves a split empty.
     """
-    everyone = _list_splits(splits)
-    is_one_kind = len({type(s.source) for s in everyone}) == 1
-    hashes = [s.source.content_hashes() if is_one_kind else pixel_hashes(s.source) for s in everyone]
+    hashes = comparable_hashes([split.source for split in _list_splits(splits)])
     splits = _separate(splits, hashes, on_overlap, what="image", fix="remove the copies")
     if not has_named_blocks:
         return splits

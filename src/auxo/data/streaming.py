@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from copy import copy
-from typing import cast
+from typing import NamedTuple, cast
 
 import torch
 from jaxtyping import Int, Shaped, UInt8
@@ -12,9 +12,21 @@ from auxo.data.columns import check_columns, hide_columns, take_columns
 from auxo.data.decode import AbstractEncodedImages, ImageSize, decode_image
 from auxo.data.mask_legend import Colour
 from auxo.data.masks import EncodedMasks
-from auxo.data.sources import AbstractSource, hash_bytes
+from auxo.data.sources import ENCODED, AbstractSource, hash_bytes
 from auxo.errors import DataError
 from auxo.types import Column
+
+
+class HashedImages(NamedTuple):
+    """Decoded images and what they are known by.
+
+    Args:
+        images: shape ``(n, channels, height, width)``; uint8.
+        hashes: of the encoded bytes of each.
+    """
+
+    images: UInt8[Tensor, "n channels height width"]
+    hashes: tuple[str, ...]
 
 
 class StreamingSource(AbstractSource):
@@ -52,7 +64,8 @@ class StreamingSource(AbstractSource):
         check_columns(self.columns, self.describe, source=name, num_images=len(self.rows))
         if not len(self.rows):
             raise DataError("at least one image", f"none in '{name}'", "check the path and the split")
-        first = self._decode_row(int(self.rows[0]))
+        row = int(self.rows[0])
+        first = self._decode_row(row, self.encoded.read(row))
         self.image_shape = (int(first.shape[0]), int(first.shape[1]), int(first.shape[2]))
 
     def __len__(self) -> int:
@@ -82,16 +95,24 @@ class StreamingSource(AbstractSource):
 
     def fetch(self, indices: Int[Tensor, " n"]) -> UInt8[Tensor, "n channels height width"]:
         """See :meth:`AbstractSource.fetch`; images are read and decoded one after another."""
-        images = torch.empty((len(indices), *self.image_shape), dtype=torch.uint8)
-        for place, index in enumerate(indices.tolist()):
-            row = int(self.rows[index])
-            image = self._decode_row(row)
-            self._require_size(image.shape, row)
-            images[place] = image
-        return images
+        return self._fetch_images(indices, hashes=None)
+
+    def fetch_hashed(self, indices: Int[Tensor, " n"]) -> HashedImages:
+        """Return what :meth:`fetch` and :meth:`content_hashes` do of some images, which are read once for both."""
+        hashes: list[str] = []
+        return HashedImages(self._fetch_images(indices, hashes=hashes), tuple(hashes))
+
+    @property
+    def hash_kind(self) -> str:
+        """See :attr:`AbstractSource.hash_kind`."""
+        return ENCODED
 
     def _hash_contents(self) -> list[str]:
-        """Return one hash of the encoded bytes per image."""
+        """Return one hash of the encoded bytes per image.
+
+        They are read anew at every start, and kept in no file: benchmarks/content_hashes.py shows that this takes a
+        small part of the first epoch, and a cache by path, size and times would be one more that can be wrong.
+        """
         return [hash_bytes(self.encoded.read(row)) for row in self.rows.tolist()]
 
     def describe(self, index: int) -> str:
@@ -105,6 +126,8 @@ class StreamingSource(AbstractSource):
             name, self.encoded, columns, maps=self.maps, image_size=self.image_size, rows=self.rows[indices]
         )
         part.copy_description(self)
+        known = self.take_hashes(indices)
+        part._hashes = None if known is None else known.values
         return part
 
     def with_maps(self, maps: Mapping[str, EncodedMasks]) -> "StreamingSource":
@@ -125,10 +148,25 @@ class StreamingSource(AbstractSource):
         other = cast("StreamingSource", self.subset(torch.arange(len(self)), name).with_columns(columns))
         return other.with_maps({key: masks.hide() if key in names else masks for key, masks in self.maps.items()})
 
-    def _decode_row(self, row: int) -> UInt8[Tensor, "channels height width"]:
-        """Read and decode one row."""
+    def _fetch_images(
+        self, indices: Int[Tensor, " n"], *, hashes: list[str] | None
+    ) -> UInt8[Tensor, "n channels height width"]:
+        """Return the images at ``indices``, and append the hash of each to a list, if there is one."""
+        images = torch.empty((len(indices), *self.image_shape), dtype=torch.uint8)
+        for place, index in enumerate(indices.tolist()):
+            row = int(self.rows[index])
+            content = self.encoded.read(row)
+            image = self._decode_row(row, content)
+            self._require_size(image.shape, row)
+            images[place] = image
+            if hashes is not None:
+                hashes.append(hash_bytes(content))
+        return images
+
+    def _decode_row(self, row: int, content: bytes) -> UInt8[Tensor, "channels height width"]:
+        """Decode the bytes of one row."""
         where = self.encoded.describe(row)
-        return decode_image(self.encoded.read(row), where=where, image_size=self.image_size, is_exact=bool(self.maps))
+        return decode_image(content, where=where, image_size=self.image_size, is_exact=bool(self.maps))
 
     def _fetch_masks(self, masks: EncodedMasks, rows: list[int]) -> UInt8[Tensor, "n height width"]:
         """Read and decode the masks of some rows."""

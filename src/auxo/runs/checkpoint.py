@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from auxo.backbones import stored_state
+from auxo.data.digests import SplitDigests
 from auxo.errors import CheckpointError, DataError
 from auxo.files.atomic import delete_file
 from auxo.files.json_text import check_json
@@ -140,7 +141,7 @@ def load_part(module: nn.Module, weights: Mapping[str, Tensor], *, part: str, to
     load_weights(modules[to], taken, origin=f"{part} of {origin}")
 
 
-def check_images(recorded: Mapping[str, str], present: Mapping[str, str], *, origin: str, fix: str) -> None:
+def check_images(recorded: Mapping[str, str], present: SplitDigests, *, origin: str, fix: str) -> None:
     """Refuse images other than those that weights were made from: what was trained on could pass for held out.
 
     Args:
@@ -153,7 +154,7 @@ def check_images(recorded: Mapping[str, str], present: Mapping[str, str], *, ori
         DataError: a split differs; the message says which.
     """
     for name in (*recorded, *present):
-        if recorded.get(name) != present.get(name):
+        if not present.is_same(name, recorded.get(name)):
             raise DataError(f"the {name} images and targets that {origin} was made with", "others", fix)
 
 
@@ -174,7 +175,7 @@ class Checkpoints:
     stage: str
     run_digest: str
     keep: int = 2
-    data: Mapping[str, str] = field(default_factory=dict)
+    data: SplitDigests = field(default_factory=lambda: SplitDigests({}))
     keep_every: int = 0
     _pattern: re.Pattern[str] = field(init=False, repr=False)
 

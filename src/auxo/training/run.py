@@ -8,6 +8,7 @@ from pathlib import Path
 import auxo
 from auxo.backbones import stored_state
 from auxo.data import Splits
+from auxo.data.digests import SplitDigests
 from auxo.evaluation import Reader, Table, build_table, to_markdown
 from auxo.files.atomic import make_folder, write_atomically
 from auxo.files.lock import locked_folder
@@ -138,7 +139,7 @@ def untrained_stages(config: ExperimentConfig, *, splits: Splits, runtime: Runti
         AuxoError: a stage cannot take the data.
     """
     pipeline = build_pipeline(config, splits).to(runtime.device)
-    run = OpenRun(config, "", "", Path(), splits, {}, pipeline, runtime, SilentObserver(), StopRequest())
+    run = OpenRun(config, "", "", Path(), splits, SplitDigests({}), pipeline, runtime, SilentObserver(), StopRequest())
     for stage in run.stages:
         yield build_untrained(run, stage, first_weights=True)
 

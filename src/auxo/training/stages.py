@@ -1,12 +1,12 @@
 """The stages of a run, each built with the weights that it starts from."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 
 from auxo.data import InputPipeline, Splits
+from auxo.data.digests import SplitDigests
 from auxo.errors import CheckpointError, OptionError
 from auxo.files.signals import StopRequest
 from auxo.interfaces import ImagePretextModule
@@ -28,7 +28,7 @@ class OpenRun:
     digest: str
     folder: Path
     splits: Splits
-    data: Mapping[str, str]
+    data: SplitDigests
     pipeline: InputPipeline
     runtime: Runtime
     observer: Observer

@@ -125,6 +125,7 @@ def test_loader__streaming__gives_the_batches_of_memory(
 def test_in_memory__of_files__gives_the_same_batches(streaming_files: StreamingSource, workers: int) -> None:
     memory = Loader(in_memory(streaming_files, workers=workers), batch_size=16, seed=0)
     assert_equal(list(Loader(streaming_files, batch_size=16, seed=0).batches(range(3))), list(memory.batches(range(3))))
+    assert memory.source.content_hashes() == streaming_files.content_hashes()
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -5,12 +5,15 @@ import torch
 from torch import nn
 
 from auxo.backbones import BackboneConfig
+from auxo.data.digests import SplitDigests
+from auxo.data.fake import oriented_shapes
 from auxo.errors import CheckpointError, DataError
+from auxo.files.tensor_file import read_tensor_file, write_tensor_file
 from auxo.interfaces import TrainState
 from auxo.methods.supervised import Supervised
 from auxo.optimizers import OptimizerConfig
 from auxo.runs import Networks
-from auxo.runs.checkpoint import Checkpoints, Progress, load_matching, load_weights, step_of
+from auxo.runs.checkpoint import Checkpoints, Progress, RunHeader, load_matching, load_weights, step_of
 from auxo.runs.results import Selection
 from auxo.tasks import Classification
 
@@ -113,18 +116,36 @@ def test_restore__checkpoint_of_another_run_or_stage__is_refused(checkpoints, tm
         checkpoints.restore(path, method, state)
 
 
-@pytest.mark.parametrize(("data", "name"), [({"train": "b", "val": "c"}, "train"), ({"train": "a"}, "val")])
+def digests_of(**seeds):
+    """Return the digests of splits of four images each, drawn by a seed."""
+    sources = {name: oriented_shapes(4, size=8, seed=seed) for name, seed in seeds.items()}
+    return SplitDigests({name: (source, ("label",)) for name, source in sources.items()})
+
+
+@pytest.mark.parametrize(("data", "name"), [({"train": 3, "val": 2}, "train"), ({"train": 1}, "val")])
 def test_checkpoints__made_with_other_pictures__are_refused(tmp_path, data, name):
     method, state = make()
-    theirs = Checkpoints(tmp_path, "train", "digest", data={"train": "a", "val": "c"})
+    theirs = Checkpoints(tmp_path, "train", "digest", data=digests_of(train=1, val=2))
     path = theirs.save(method, state, Progress())
     theirs.save_weights(theirs.best, method, Progress())
-    ours = Checkpoints(tmp_path, "train", "digest", data=data)
+    ours = Checkpoints(tmp_path, "train", "digest", data=digests_of(**data))
     with pytest.raises(DataError, match=rf"the {name} images and targets that {path} was made with, got others"):
         ours.restore(path, method, state)
     with pytest.raises(DataError, match=rf"the {name} images and targets that .*train-best.* was made with"):
         ours.read_weights(ours.best)
     assert theirs.read_weights(theirs.best).keys() == method.state_dict().keys()
+
+
+def test_checkpoints__written_by_the_first_version_of_digests__are_read(tmp_path):
+    method, state = make()
+    ours = Checkpoints(tmp_path, "train", "digest", data=digests_of(train=1))
+    path = ours.save(method, state, Progress())
+    tree, header = read_tensor_file(path, header=RunHeader)
+    write_tensor_file(path, tree, {**header, "data": {"train": header["data"]["train"].removeprefix("v2:")}})
+    ours.restore(path, method, state)
+    write_tensor_file(path, tree, {**header, "data": {"train": "0123456789abcdef"}})
+    with pytest.raises(DataError, match=r"the train images and targets that .* was made with, got others"):
+        ours.restore(path, method, state)
 
 
 def test_restore__optimizers_of_other_names__is_refused(checkpoints):

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from auxo.data.digests import list_differing
 from auxo.errors import CheckpointError
 from auxo.files.tensor_file import TensorFile, digest_tensors, read_tensor_file
 from auxo.random import derive_seed
@@ -196,7 +197,7 @@ class _Desk:
         data = header.get("data", {})
         if self.data is None:
             self.data = data
-        if data != self.data:
-            names = [name for name in dict.fromkeys((*data, *self.data)) if data.get(name) != self.data.get(name)]
+        names = list_differing(data, self.data)
+        if names:
             return f"made with other {', '.join(names)} images than the files before it"
         return ""
