@@ -1,7 +1,7 @@
 """Parquet and Hugging Face data sets, read through the ``datasets`` library and memory-mapped."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -175,6 +175,7 @@ def _choose_split(loaded: Dataset | DatasetDict, split: str, spec: str) -> Datas
 
 def _list_dataset(dataset: Dataset, name: str, where: str, asked: AskedColumns) -> Listing:
     """Take images, and what else is asked for, out of a data set."""
+    dataset = _rename_alike(dataset, (*asked.name_options("image-column"), *asked.further))
     if asked.label is None and not set(asked.further) <= set(dataset.column_names):
         asked = asked._replace(further=())
     image_column, label_column, columns, mask_column = asked
@@ -201,6 +202,14 @@ def _list_dataset(dataset: Dataset, name: str, where: str, asked: AskedColumns) 
     found[LABEL] = _read_labels(dataset, label_column, where)
     vocabulary = {LABEL: tuple(feature.names)} if isinstance(feature, ClassLabel) else {}
     return Listing(name, images, found, vocabulary)
+
+
+def _rename_alike(dataset: Dataset, names: Iterable[str]) -> Dataset:
+    """Return a data set whose columns are called as asked for where only the Unicode form differs."""
+    own = {normalise_name(column): column for column in dataset.column_names}
+    missing = [name for name in dict.fromkeys(names) if name not in dataset.column_names]
+    renamed = {own[normalise_name(name)]: name for name in missing if normalise_name(name) in own}
+    return dataset.rename_columns(renamed) if renamed else dataset
 
 
 def _find_empty(dataset: Dataset, column: str) -> tuple[int, ...]:

@@ -252,6 +252,14 @@ def test_read_parquet__truth_values__are_called_so_whatever_their_order_in_train
     assert aligned.columns["label"].values.tolist() == [0, 1, 0]
 
 
+def test_read_parquet__column_in_another_form_of_a_letter__is_found(
+    tmp_path: Path, shapes: InMemorySource, make_dataset: MakeDataset
+) -> None:
+    path = save_parquet(make_dataset(shapes).rename_column("label", "\u00e9tiquette"), tmp_path / "set.parquet")
+    source = read_source(path, DataConfig(label_column="e\u0301tiquette"))
+    assert torch.equal(source.columns["label"].values, shapes.columns["label"].values)
+
+
 def test_read_parquet__class_names_that_look_alike__are_spelt_out(tmp_path: Path, png: Callable[..., bytes]) -> None:
     names = ["caf\u00e9", "cafe\u0301"]
     features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=names)})
