@@ -35,6 +35,9 @@ from auxo.runs.experiment import ExperimentConfig
 from auxo.runs.model import TrainedModel, load_model, splits_of
 from auxo.runtime import RuntimeConfig, open_runtime
 
+DESCRIPTION = """Say which columns of your data a trained model leans on: differences between their values within the
+classes, tests of predictions and of features, strengths, and what the model looks at."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
@@ -69,9 +72,7 @@ class Options:
 
 def run(words: Sequence[str]) -> None:
     """Audit the columns, print the table, and write page, records and table."""
-    description = """Say which columns of your data a trained model leans on: differences between their values within
-    the classes, tests of predictions and of features, strengths, and what the model looks at."""
-    options = read_options(Options, words, command="auxo audit", description=description)
+    options = read_options(Options, words, command="auxo audit", description=DESCRIPTION)
     if not options.columns:
         fix = f"name some, as auxo audit {options.run} --columns background,site"
         raise ConfigError("further columns of the data", "none", fix)

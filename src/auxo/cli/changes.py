@@ -6,7 +6,7 @@ from typing import Annotated, Any, TypeVar
 
 import tyro
 
-from auxo.cli.options import parse_options
+from auxo.cli.options import asks_help, find_value, list_values, parse_options
 from auxo.cli.shapes import build_options, find_absent, is_name, make_blank, make_shape, spell_field
 from auxo.errors import ConfigError, OptionError
 from auxo.options import FamilyOptions, choose_member, family_of, find_member, list_members, list_owners
@@ -60,8 +60,7 @@ def change_config(
     for steps, member in tree.members():
         prefix = f"{tree.spell(steps)}."
         _refuse_others(member, words, prefix=prefix, chooser=chooser or f"{prefix}name")
-    has_help = not {"-h", "--help"}.isdisjoint(words)
-    shape = make_shape(config, tree.choices, shows_names=chooser is None, has_help=has_help)
+    shape = make_shape(config, tree.choices, shows_names=chooser is None, has_help=asks_help(words))
     filled: object = parse_options(shape, words, command=command, description=description)
     try:
         made: _Options = build_options(filled)
@@ -98,7 +97,7 @@ def _fill_absent(config: _Options, words: Sequence[str]) -> _Options:
             continue
         member = getattr(config, option.field.name, None)
         if member is None:
-            name = _find_value(words, f"{flag}.name")
+            name = find_value(words, f"{flag}.name")
             if name is None:
                 raise ConfigError(
                     f"{flag}.name before its options", "none", f"name one of {', '.join(list_members(family))}"
@@ -165,7 +164,7 @@ class _Tree:
     def _find_others(self, words: Sequence[str]) -> Iterator[tuple[Steps, str]]:
         """Yield where words name another member than there is, and which."""
         for steps, member in self.members():
-            name = absolute_name(_find_value(words, self.spell((*steps, "name"))) or member.name)
+            name = absolute_name(find_value(words, self.spell((*steps, "name"))) or member.name)
             if name != member.name:
                 yield steps, name
 
@@ -178,16 +177,9 @@ def name_members(words: Sequence[str], option: str, kind: type[FamilyOptions]) -
         option: such as ``--attack``.
         kind: of the family, all of whose members ``all`` stands for.
     """
-    names: list[str] = []
-    is_named = False
-    for word in words:
-        flag, equals, value = word.partition("=")
-        if word.startswith("--"):
-            is_named, word = flag == option, value if equals else ""
-        names += word.split(",") if is_named else []
     every = list_members(kind)
-    named = (own for name in names for own in (every if name.strip() == "all" else (name.strip(),)))
-    return tuple(dict.fromkeys(name for name in named if name))
+    named = (own for name in list_values(words, option) for own in (every if name == "all" else (name,)))
+    return tuple(dict.fromkeys(named))
 
 
 def read_with_members(
@@ -209,15 +201,21 @@ def read_with_members(
         command: as the user typed it.
         description: first lines of the help.
     """
+    blank = join_members(kind, option=option, members=members)
+    made: Any = change_config(blank, words, command=command, description=description, chooser=f"--{option}")
+    return made, [getattr(made, f"_{number}") for number in range(len(members))]
+
+
+def join_members(kind: type[_Options], *, option: str, members: Mapping[str, FamilyOptions]) -> _Options:
+    """Return options with those of several members of a family beside them, as :func:`read_with_members` reads them."""
     extras: list[tuple[str, Any, Any]] = []
     for number, (key, member) in enumerate(members.items()):
         hint: Any = Annotated[(type(member), tyro.conf.arg(name=f"{option}.{key}"))]
         extras.append((f"_{number}", hint, field(default=member)))
     namespace = {"__doc__": kind.__doc__, "__module__": kind.__module__}
     whole: Any = make_dataclass(kind.__name__, extras, bases=(kind,), namespace=namespace, frozen=True, kw_only=True)
-    blank = make_blank(whole)
-    made: Any = change_config(blank, words, command=command, description=description, chooser=f"--{option}")
-    return made, [getattr(made, name) for name, _, _ in extras]
+    blank: _Options = make_blank(whole)
+    return blank
 
 
 def _refuse_others(member: FamilyOptions, words: Sequence[str], *, prefix: str, chooser: str) -> None:
@@ -232,13 +230,3 @@ def _refuse_others(member: FamilyOptions, words: Sequence[str], *, prefix: str, 
         if owners:
             expected = f"{flag} with {chooser} {' or '.join(owners)} only"
             raise ConfigError(expected, f"{chooser} {member.name}", f"leave it out, or pass {chooser} {owners[0]}")
-
-
-def _find_value(words: Sequence[str], flag: str) -> str | None:
-    """Return the last value that words give an option."""
-    found = None
-    for number, word in enumerate(words):
-        name, equals, value = word.partition("=")
-        if name.replace("_", "-") == flag:
-            found = value if equals else next(iter(words[number + 1 :]), None)
-    return found

@@ -9,7 +9,9 @@ from typing import Annotated, Literal, NamedTuple
 import tyro
 
 from auxo.cli.changes import read_options
+from auxo.cli.early import is_shared
 from auxo.cli.executor import ExecutorOptions
+from auxo.cli.options import split_words
 from auxo.cli.outcomes import OutcomePrinter, print_failures
 from auxo.cli.terminal import print_table
 from auxo.cli.train import recipe_name, with_options
@@ -49,7 +51,6 @@ write a table with intervals of their differences. SCENARIO is a name of auxo li
 --device hold for every method. The same command again goes on where it was stopped; with other methods or seeds it adds
 them."""
 
-_SHARED = re.compile(r"--(task|data|backbone|training|runtime)\.|--device(=|$)")
 _MOST_SEEDS = 10_000  # of one range: a slip of the keyboard such as 0-99999999 would fill the memory
 
 
@@ -148,13 +149,7 @@ def _read_words(words: list[str]) -> _Request:
 def _parse_words(words: list[str]) -> tuple[str | None, Options, list[str]]:
     """Return the scenario, the options of this command and the words for the recipes."""
     scenario = words.pop(0) if words and not words[0].startswith("-") else None
-    own: list[str] = []
-    shared: list[str] = []
-    current = own
-    for word in words:
-        if word.startswith("-") and not re.match(r"-[\d.]", word):
-            current = shared if _SHARED.match(word) else own
-        current.append(word)
+    own, shared = split_words(words, lambda flag: not is_shared(flag))
     usage = "auxo compare SCENARIO" if scenario is None else f"auxo compare {scenario}"
     options = read_options(Options, own, command=usage, description=DESCRIPTION)
     is_own = any(word.partition("=")[0] == "--data.train" for word in shared)

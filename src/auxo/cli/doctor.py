@@ -40,6 +40,8 @@ EXTRAS = {
     "onnx": _Extra("onnxscript", "auxo export RUN --format onnx; with onnxruntime also auxo predict of its model.onnx"),
 }
 
+DESCRIPTION = "Show what this installation can do."
+
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
@@ -48,7 +50,7 @@ class Options:
 
 def run(words: Sequence[str]) -> None:
     """Print versions, devices, threads, extras and the places where data is looked for."""
-    parse_options(Options, words, command="auxo doctor", description="Show what this installation can do.")
+    parse_options(Options, words, command="auxo doctor", description=DESCRIPTION)
     say(f"auxo {auxo.__version__}, Python {platform.python_version()}, {platform.platform()}")
     say("libraries: " + ", ".join(f"{name} {importlib.metadata.version(name)}" for name in LIBRARIES))
     _print_devices()

@@ -124,6 +124,7 @@ def _run_command(words: list[str]) -> int:
         place = Path(words[1])
         if name in READ_A_RUN or (name == "predict" and not place.exists()):  # predict takes exports, too
             require_run(place)
+    importlib.import_module("auxo.cli.early").answer_early(name, words[1:])
     command = importlib.import_module(f"auxo.cli.{name.replace('-', '_')}")
     # Leave holds for all that a command reads, so it is asked for here and not by each reader.
     if name not in READ_A_RUN or "--hub" in words:

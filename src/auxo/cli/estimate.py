@@ -38,6 +38,9 @@ from auxo.runs.experiment import ExperimentConfig
 from auxo.runs.model import TrainedModel, load_model, splits_of
 from auxo.runtime import RuntimeConfig, open_runtime
 
+DESCRIPTION = """Say how well a run does on unlabelled images: estimators are fitted to transformed copies of the
+run's validation images, then asked about the images, resized and cropped to the model's input."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
@@ -57,9 +60,7 @@ class Options:
 
 def run(words: Sequence[str]) -> None:
     """Fit the estimators, ask them about every set, print the table and write what it rests on."""
-    description = """Say how well a run does on unlabelled images: estimators are fitted to transformed copies
-    of the run's validation images, then asked about the images, resized and cropped to the model's input."""
-    options = read_options(Options, words, command="auxo estimate", description=description)
+    options = read_options(Options, words, command="auxo estimate", description=DESCRIPTION)
     if not options.paths:
         raise ConfigError("sets of images", "none", f"name them: auxo estimate {options.run} DIR")
     folder = Path(options.run)

@@ -47,6 +47,9 @@ from auxo.runs.model import TrainedModel, load_model, splits_of
 from auxo.runs.results import EvaluationRow
 from auxo.runtime import Runtime, RuntimeConfig, open_runtime
 
+DESCRIPTION = """Judge a trained model again, on the run's own sets or on labelled images of yours, which are resized
+and cropped to its input."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Options(CheckedOptions):
@@ -140,13 +143,11 @@ class Options(CheckedOptions):
 
 def run(words: Sequence[str]) -> None:
     """Measure every head, print the table, and write the rows."""
-    description = """Judge a trained model again, on the run's own sets or on labelled images of yours, which are
-    resized and cropped to its input."""
     if len(words) > 1 and not words[0].startswith("-") and not words[1].startswith("-"):
         raise ConfigError("options of auxo evaluate after RUN", words[1], f"to judge on it, pass --data {words[1]}")
     members = _find_attacks(words)
     options, attacks = read_with_members(
-        Options, words, option="attack", members=members, command="auxo evaluate", description=description
+        Options, words, option="attack", members=members, command="auxo evaluate", description=DESCRIPTION
     )
     folder = Path(options.run)
     out = prepare_place(Path(options.out) if options.out else folder / options.file_name)

@@ -22,6 +22,8 @@ from auxo.runs.experiment import ExperimentConfig, method_name
 from auxo.runs.model import TrainedModel, load_model, splits_of
 from auxo.runtime import RuntimeConfig, open_runtime
 
+DESCRIPTION = "Draw what a trained model looks at (Grad-CAM) and how it arranges its inputs (t-SNE)."
+
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
@@ -48,8 +50,7 @@ class Options:
 
 def run(words: Sequence[str]) -> None:
     """Explain the model on the images and write what was found."""
-    description = "Draw what a trained model looks at (Grad-CAM) and how it arranges its inputs (t-SNE)."
-    options = read_options(Options, words, command="auxo explain", description=description)
+    options = read_options(Options, words, command="auxo explain", description=DESCRIPTION)
     if options.data is not None and options.split is not None:
         got = f"--split {options.split} --data {options.data}"
         raise ConfigError("one of --split and --data", got, "leave one out")

@@ -15,6 +15,8 @@ from auxo.export import FORMATS, ExportFormat, export_run
 from auxo.runs.model import load_model
 from auxo.runtime import RuntimeConfig, open_runtime
 
+DESCRIPTION = "Write a trained network as files for use elsewhere, each with a model card."
+
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
@@ -35,8 +37,7 @@ class Options:
 
 def run(words: Sequence[str]) -> None:
     """Write the files and say where they are and how they are used."""
-    description = "Write a trained network as files for use elsewhere, each with a model card."
-    options = parse_options(Options, words, command="auxo export", description=description)
+    options = parse_options(Options, words, command="auxo export", description=DESCRIPTION)
     formats = FORMATS if "all" in options.format else tuple(name for name in FORMATS if name in options.format)
     folder = Path(options.run)
     config = read_run_config(folder, code=options.code)

@@ -48,7 +48,7 @@ DESCRIPTION = """Say how good the labels are that labellers give the pixels of i
 RECIPE is that of auxo train, with all of its options; for RUN, the directory of a run, the labels are judged that it
 has stored."""
 
-_BOUNDS = ("oracle", "random", "image_id")
+BOUNDS = ("oracle", "random", "image_id")
 _STORED = "pixel_labels"
 _LEARNING = ("labellers", "clusters")
 
@@ -270,7 +270,7 @@ def _read_members(
 
 def _find_names(words: Sequence[str], own: LabellerConfig | None) -> list[str]:
     """Return the labellers that words name, or those that are judged without."""
-    default = [*([] if own is None else [own.name]), *_BOUNDS]
+    default = [*([] if own is None else [own.name]), *BOUNDS]
     return list(dict.fromkeys(map(absolute_name, name_members(words, "--labellers", LabellerConfig) or default)))
 
 

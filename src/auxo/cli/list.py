@@ -31,6 +31,8 @@ KINDS = {
     "scenarios": "data.scenarios",
 }
 
+DESCRIPTION = "Show what there is to choose from."
+
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
@@ -62,7 +64,7 @@ class Options:
 
 def run(words: Sequence[str]) -> None:
     """Print names, lines and sources. Nothing is imported: modules are read as text."""
-    options = parse_options(Options, words, command="auxo list", description="Show what there is to choose from.")
+    options = parse_options(Options, words, command="auxo list", description=DESCRIPTION)
     for kind, package in KINDS.items():
         if options.kind in ("all", kind):
             say(f"{kind}:")

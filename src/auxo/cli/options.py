@@ -3,7 +3,7 @@
 import contextlib
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, TypeVar
 
@@ -29,6 +29,16 @@ class ModelOptions(CheckedOptions):
     hub: bool = False
     """Contact the Hugging Face hub for sets that the run names and this machine does not have; sets that you name are
     always fetched."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where a run of ``auxo train`` comes from and goes to; all of its other options are the recipe's."""
+
+    config: str | None = None
+    resume: str | None = None
+    code: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    out: str | None = None
 
 
 def parse_options(kind: type[Options], words: Sequence[str], *, command: str, description: str = "") -> Options:
@@ -75,6 +85,55 @@ def _repeat_code(words: Sequence[str]) -> list[str]:
         is_code = is_file or word == "--code" or word.startswith("--code=")
         spread.append(word)
     return spread
+
+
+def find_value(words: Sequence[str], flag: str) -> str | None:
+    """Return the last value that words give an option."""
+    found = None
+    for number, word in enumerate(words):
+        name, equals, value = word.partition("=")
+        if name.replace("_", "-") == flag:
+            found = value if equals else next(iter(words[number + 1 :]), None)
+    return found
+
+
+def list_values(words: Sequence[str], flag: str) -> list[str]:
+    """Return the values that words give an option, which follow it or are joined by commas."""
+    values: list[str] = []
+    is_given = False
+    for word in words:
+        name, equals, value = word.partition("=")
+        if word.startswith("--"):
+            is_given, word = name.replace("_", "-") == flag, value if equals else ""
+        values += word.split(",") if is_given else []
+    return [value.strip() for value in values if value.strip()]
+
+
+def split_words(words: Sequence[str], is_own: Callable[[str], bool]) -> tuple[list[str], list[str]]:
+    """Return the words that are a command's own, and the others, which are for recipes.
+
+    Args:
+        words: from the command line; what follows an option is its value.
+        is_own: tells it of an option, such as ``--out``.
+    """
+    own: list[str] = []
+    others: list[str] = []
+    current = own
+    for word in words:
+        if is_option(word):
+            current = own if is_own(word.partition("=")[0].replace("_", "-")) else others
+        current.append(word)
+    return own, others
+
+
+def is_option(word: str) -> bool:
+    """Return whether a word is an option, and no value, which may be a negative number."""
+    return re.match(r"-(?![\d.])", word) is not None
+
+
+def asks_help(words: Sequence[str]) -> bool:
+    """Return whether help is among the words."""
+    return not {"-h", "--help"}.isdisjoint(words)
 
 
 def _one_line(box: str, command: str) -> ConfigError:

@@ -39,6 +39,9 @@ from auxo.runs.experiment import ExperimentConfig
 from auxo.runs.model import load_model
 from auxo.runtime import RuntimeConfig, open_runtime
 
+DESCRIPTION = """Write a CSV of predictions for images, resized and cropped to the model's input. Networks that answer
+every pixel take images of any size, and write a PNG for each."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
@@ -63,11 +66,7 @@ class Options:
 
 def run(words: Sequence[str]) -> None:
     """Predict every image and write the CSV."""
-    description = (
-        "Write a CSV of predictions for images, resized and cropped to the model's input. Networks that answer every "
-        "pixel take images of any size, and write a PNG for each."
-    )
-    options = read_options(Options, words, command="auxo predict", description=description)
+    options = read_options(Options, words, command="auxo predict", description=DESCRIPTION)
     if not options.images:
         raise ConfigError("images, or folders of images", "none", f"name them: auxo predict {options.model} DIR")
     out = prepare_place(Path(options.out))

@@ -20,6 +20,9 @@ from auxo.files import prepare_place, write_atomically
 from auxo.reporting import Judgement, RunRecord, build_page, judge, read_run_record, render_page, run_names
 from auxo.runtime import RuntimeConfig, open_runtime
 
+DESCRIPTION = """Write one HTML page on finished runs, which opens without a network: options, tables, curves, gates,
+confusions, reliability, t-SNE, Grad-CAM, cost."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
@@ -39,9 +42,7 @@ class Options:
 
 def run(words: Sequence[str]) -> None:
     """Judge the runs on their own sets, write the page and say where it is."""
-    description = """Write one HTML page on finished runs, which opens without a network: options, tables, curves,
-    gates, confusions, reliability, t-SNE, Grad-CAM, cost."""
-    options = read_options(Options, words, command="auxo report", description=description)
+    options = read_options(Options, words, command="auxo report", description=DESCRIPTION)
     folders = _check_folders(options.runs)
     out = _choose_file(options.out, folders)
     records = [

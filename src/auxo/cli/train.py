@@ -1,14 +1,14 @@
 """``auxo train``: make or continue a run."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, make_dataclass
+from dataclasses import field, fields, make_dataclass
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import tyro
 
 from auxo.cli.changes import change_config
-from auxo.cli.options import parse_known_options
+from auxo.cli.options import Start, parse_known_options
 from auxo.cli.progress import make_observer
 from auxo.cli.run_folder import require_run
 from auxo.cli.terminal import print_table
@@ -24,16 +24,6 @@ from auxo.training import train_run
 
 DESCRIPTION = """Train, and judge the model on data it never saw. Beside the options below: --out DIR names the run
 directory (a new one under runs/ by default), --config FILE repeats a run, --resume RUN goes on with one."""
-
-
-@dataclass(frozen=True)
-class _Start:
-    """Where a run comes from."""
-
-    config: str | None = None
-    resume: str | None = None
-    code: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
-    out: str | None = None
 
 
 class _Plan(NamedTuple):
@@ -96,7 +86,7 @@ def _read_config(path: Path, code: Sequence[str]) -> ExperimentConfig:
 def _plan_run(words: list[str]) -> _Plan:
     """Return what the words ask for."""
     recipe = words.pop(0) if not words[0].startswith("-") else None
-    start, rest = parse_known_options(_Start, words)
+    start, rest = parse_known_options(Start, words)
     sources = [source for source in (recipe, start.config, start.resume) if source is not None]
     if len(sources) != 1:
         got = " and ".join(sources) or "none"
@@ -171,6 +161,15 @@ def with_options(
     Raises:
         ConfigError: an option is unknown, or its value is not allowed.
     """
+    options = list_options(config)
+    made: Any = change_config(options, words, command=command, description=DESCRIPTION, is_strict=is_strict)
+    values = {item.name: getattr(made, item.name) for item in fields(options)}
+    stages = tuple(values.pop(stage.name.replace("-", "_")) for stage in config.stages)
+    return ExperimentConfig(stages=stages, **values)
+
+
+def list_options(config: ExperimentConfig) -> Any:  # noqa: ANN401  (of a class made for this run)
+    """Return a dataclass with the options of a run, in which each stage is called by its name."""
     names = [stage.name.replace("-", "_") for stage in config.stages]
     shape: Any = Annotated[StageConfig, tyro.conf.arg(name="")] if len(names) == 1 else StageConfig
     members: list[tuple[str, Any, Any]] = []
@@ -179,7 +178,4 @@ def with_options(
     others = [item for item in fields(ExperimentConfig) if item.name != "stages"]
     for item in others:
         members.append((item.name, item.type, field(default=getattr(config, item.name))))
-    kind = make_dataclass("Options", members, frozen=True)
-    made: Any = change_config(kind(), words, command=command, description=DESCRIPTION, is_strict=is_strict)
-    stages = tuple(getattr(made, name) for name in names)
-    return ExperimentConfig(stages=stages, **{item.name: getattr(made, item.name) for item in others})
+    return make_dataclass("Options", members, frozen=True)()

@@ -28,6 +28,10 @@ EXIT_CODES = {"equal": 0, "differs": 1, "undecided": 4}
 """What the command leaves with, by its verdict."""
 _SIGNS = {"equal": "equal", "differs": "DIFFERS", "undecided": "not decided", "noted": "note"}
 
+DESCRIPTION = """Say whether a run is what its config says: compare its files with each other, train parts of it again
+in a temporary folder, measure its model again, and compare all of it to the bit. Exit code 0 where all that was
+compared is equal, 1 where something differs, 4 where this machine cannot decide."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
@@ -49,10 +53,7 @@ class Options:
 
 def run(words: Sequence[str]) -> int:
     """Hold the run against its config, print the findings and a verdict, and return the exit code."""
-    description = """Say whether a run is what its config says: compare its files with each other, train parts of it
-    again in a temporary folder, measure its model again, and compare all of it to the bit. Exit code 0 where all that
-    was compared is equal, 1 where something differs, 4 where this machine cannot decide."""
-    options = parse_options(Options, words, command="auxo verify", description=description)
+    options = parse_options(Options, words, command="auxo verify", description=DESCRIPTION)
     folder = Path(options.run)
     out = None if options.out is None else prepare_place(Path(options.out))
     config = read_run_config(folder, code=options.code)

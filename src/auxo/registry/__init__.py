@@ -10,7 +10,7 @@ from types import ModuleType
 
 from auxo.errors import ConfigError
 
-__all__ = ["Entry", "entries", "load"]
+__all__ = ["Entry", "entries", "find", "load"]
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,15 @@ def load(kind: str, name: str) -> ModuleType:
     """Import the module that defines ``name``.
 
     Raises:
+        ConfigError: see :func:`find`.
+    """
+    return importlib.import_module(find(kind, name).module)
+
+
+def find(kind: str, name: str) -> Entry:
+    """Return what is called ``name``; nothing is imported.
+
+    Raises:
         ConfigError: there is no such entry; the message gives the nearest names.
     """
     known = entries(kind)
@@ -83,4 +92,4 @@ def load(kind: str, name: str) -> ModuleType:
         if name.endswith(".py"):
             fix = f"say what in that file: {name}:Name"
         raise ConfigError(f"one of auxo's {noun}", repr(name), fix)
-    return importlib.import_module(known[name].module)
+    return known[name]
