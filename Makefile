@@ -6,7 +6,7 @@ CORE := $(VENV)/.core
 TEST := $(VENV)/.test
 DOCS := $(VENV)/.docs
 
-.PHONY: demo test test-all check docs bench clean
+.PHONY: demo test test-all check docs bench fuzz clean
 
 demo: $(CORE)
 	$(BIN)/auxo train ossl
@@ -23,6 +23,11 @@ docs: $(DOCS)
 
 bench: $(TEST)
 	$(BIN)/python benchmarks/ossl_step.py
+
+# Bad input until it is stopped, or for MINUTES=5; a failure says how to repeat it.
+fuzz: $(TEST)
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults.fuzz $(if $(MINUTES),--minutes $(MINUTES)) \
+		$(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only '$(ONLY)') $(if $(ROUNDS),--rounds $(ROUNDS))
 
 clean:
 	rm -rf $(VENV) build dist site src/*.egg-info

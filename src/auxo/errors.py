@@ -17,6 +17,8 @@ AuxoError                 exit code 2
 
 from typing import Any
 
+_MOST_LETTERS = 600
+
 
 class AuxoError(Exception):
     """Base of every deliberate error.
@@ -26,7 +28,7 @@ class AuxoError(Exception):
         got: what came instead.
         fix: what the reader can do about it.
 
-    The message is the one line ``expected …, got …: …``.
+    The message is the one line ``expected …, got …: …``, in which the middle of what is very long is left out.
 
     Example:
         >>> print(AuxoError("a folder", "'x.txt', a file", "name its folder"))
@@ -39,7 +41,7 @@ class AuxoError(Exception):
         self.expected = expected
         self.got = got
         self.fix = fix
-        super().__init__(f"expected {expected}, got {got}: {fix}")
+        super().__init__(f"expected {_shorten(expected)}, got {_shorten(got)}: {_shorten(fix)}")
 
     def __reduce__(self) -> tuple[type["AuxoError"], tuple[Any, ...]]:
         """Survive the way back from a data-loading worker process."""
@@ -136,6 +138,12 @@ class InterruptedRunError(AuxoError):
     def __reduce__(self) -> tuple[type[AuxoError], tuple[Any, ...]]:
         """Keep the signal on the way between processes."""
         return type(self), (self.expected, self.got, self.fix, self.signal_number)
+
+
+def _shorten(text: str) -> str:
+    """Return a text without its middle where that is long, as a cell of a table or a word of a command may be."""
+    half = _MOST_LETTERS // 2
+    return text if len(text) <= _MOST_LETTERS else f"{text[:half]} ... {text[-half:]}"
 
 
 _SIGNS_OF_FULL_MEMORY = ("can't allocate memory", "out of memory", "not enough memory", "_ALLOC_FAILED")

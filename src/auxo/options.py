@@ -59,7 +59,8 @@ from auxo.errors import ConfigError, OptionError
 from auxo.registry.outside import is_outside, load_outside
 
 _INSIDE = "Config"
-MOST_SEED = 2**63 - 1
+_LARGEST = 2**63
+MOST_SEED = _LARGEST - 1
 """The largest seed: what 64 bits with a sign hold."""
 
 
@@ -264,4 +265,13 @@ def _find_fault(hint: object, value: object) -> _Fault | None:
     if origin is tuple and isinstance(value, tuple):
         found = (_find_fault(inner[0], each) for each in value)
         return next((fault for fault in found if fault is not None), None)
+    return _find_no_number(value)
+
+
+def _find_no_number(value: object) -> _Fault | None:
+    """Return what is wrong with a number whatever its range: nothing computes with it."""
+    if isinstance(value, int) and abs(value) >= _LARGEST:
+        return _Fault("of at most 64 bits", f"a number of {len(f'{abs(value):x}') * 4} bits", "choose a smaller one")
+    if isinstance(value, float) and math.isnan(value):
+        return _Fault("a number", "nan", "choose one")
     return None

@@ -1,103 +1,22 @@
 """Files of JSON, damaged at random and in every type: a command ends with one line, whatever it reads."""
 
-import json
 import random
-import shutil
 
 import pytest
 
-from auxo.comparison import read_contents
 from auxo.errors import AuxoError
 from auxo.files.json_text import read_json
 from auxo.files.tensor_file import read_tensor_file
-from auxo.reporting import read_run_record
-from auxo.runs.document import from_json
-from auxo.runs.exhibits import read_exhibits
-from auxo.runs.history import RunHistory
 
 from .spoil import check_complaints, complaint_of, spoil_bytes, spoil_value
 
 
-def read_config(folder):
-    """What reads a run's config."""
-    from_json((folder / "config.json").read_bytes(), origin="config.json")
-
-
-def read_history(folder):
-    """What reads the records of a run for a report and a comparison."""
-    history = RunHistory.read(folder)
-    if history.is_finished:
-        config = from_json((folder / "config.json").read_text(), origin="x")
-        read_run_record(folder, config, name="run")
-        assert history.rows
-        assert history.epochs
-        list(history.first_head())
-
-
-READERS = {
-    "config.json": read_config,
-    "records.jsonl": read_history,
-    "exhibits/train/index.json": lambda folder: read_exhibits(folder, ["train"]),
-    "exhibits/train/01-curve.json": lambda folder: read_exhibits(folder, ["train"]),
-    "comparison.json": read_contents,
-}
-
-
-@pytest.fixture(scope="module")
-def folder(finished_run, tmp_path_factory):
-    """A run that shows a curve, in the folder of a comparison."""
-    folder = tmp_path_factory.mktemp("json") / "run"
-    shutil.copytree(finished_run, folder)
-    place = folder / "exhibits" / "train"
-    place.mkdir(parents=True)
-    entry = {"title": "A curve", "file": "01-curve.json", "kind": "curve"}
-    (place / "index.json").write_text(json.dumps([entry]))
-    (place / "01-curve.json").write_text(json.dumps({"x": "step", "y": "loss", "lines": {"a": [[1, 2.5], [2, 2.0]]}}))
-    run = json.loads((folder / "config.json").read_text())["run"]
-    shared = {name: run[name] for name in ("task", "backbone", "data", "training", "runtime")}
-    described = {
-        "format": 2,
-        "auxo": "0",
-        "title": "own",
-        "budget": "equal",
-        "flops": 1.0,
-        "chosen": "",
-        "epochs": None,
-    }
-    method = {"recipe": "ossl", "num_parameters": 3, "seeds": [0]}
-    text = json.dumps({**described, "shared": shared, "methods": {"ossl": method}})
-    (folder / "comparison.json").write_text(text)
-    return folder
-
-
-@pytest.mark.parametrize("name", READERS)
-@pytest.mark.parametrize("spoil", [spoil_value, spoil_bytes])
-def test_reader__damaged_at_random__says_so_in_one_line_or_reads_it(folder, name, spoil):
-    path, draws = folder / name, random.Random(f"{name} {spoil.__name__}")
-    whole, complaints = path.read_text(), []
-    try:
-        READERS[name](folder)
-        for _ in range(60):
-            line, rest = whole, ""
-            if name.endswith("jsonl"):
-                lines = whole.splitlines(keepends=True)
-                number = draws.randrange(len(lines))
-                line, rest = lines[number], "".join(lines[:number] + lines[number + 1 :])
-            spoiled = spoil(line.rstrip("\n"), draws)
-            content = spoiled if isinstance(spoiled, bytes) else spoiled.encode()
-            path.write_bytes(rest.encode() + content + b"\n")
-            complaints.append(complaint_of(READERS[name], folder))
-    finally:
-        path.write_text(whole)
-    check_complaints(complaints, least=15)
-
-
-def test_read_tensor_file__header_damaged_at_random__says_so_in_one_line(folder):
-    path = folder / "model.safetensors"
+def test_read_tensor_file__header_damaged_at_random__says_so_in_one_line(finished_run, tmp_path):
+    path = finished_run / "model.safetensors"
     whole, draws = path.read_bytes(), random.Random(0)
     length = int.from_bytes(whole[:8], "little")
     header = whole[8 : 8 + length].decode()
-    copy, complaints = folder / "copy.safetensors", []
+    copy, complaints = tmp_path / "copy.safetensors", []
     for number in range(150):
         spoiled = spoil_value(header, draws) if number % 2 else spoil_bytes(header, draws)
         content = spoiled if isinstance(spoiled, bytes) else spoiled.encode()

@@ -23,6 +23,7 @@ from auxo.evaluation import to_csv
 from auxo.evaluation.audit import AuditConfig
 from auxo.explain import ExplainConfig, Subject
 from auxo.files import make_folder, remove_temporaries, write_atomically
+from auxo.options import Options as CheckedOptions
 from auxo.reporting import (
     Audit,
     audit_model,
@@ -40,7 +41,7 @@ classes, tests of predictions and of features, strengths, and what the model loo
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
+class Options(CheckedOptions):
     """Options of ``auxo audit``."""
 
     run: Annotated[Positional[str], tyro.conf.arg(metavar="RUN")]

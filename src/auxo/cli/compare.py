@@ -39,6 +39,7 @@ from auxo.errors import CheckpointError, ConfigError
 from auxo.files import make_folder
 from auxo.files.lock import locked_folder
 from auxo.jobs import AbstractExecutor, Outcome, check_jobs, run_jobs
+from auxo.options import Options as CheckedOptions
 from auxo.registry import load
 from auxo.runs.document import load_recipe
 from auxo.runs.networks import record_backbones
@@ -55,7 +56,7 @@ _MOST_SEEDS = 10_000  # of one range: a slip of the keyboard such as 0-99999999 
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
+class Options(CheckedOptions):
     """Options of ``auxo compare``."""
 
     methods: tuple[str, ...]

@@ -113,6 +113,9 @@ def _run_command(words: list[str]) -> int:
     if words[0] == "--version":
         say(f"auxo {auxo.__version__}")
         return 0
+    strange = next((word for word in words if "\0" in word), None)
+    if strange is not None:  # no shell passes one on, and no system takes one in a name
+        raise ConfigError("words without zero bytes", repr(strange), "leave it out")
     name = words[0]
     if name not in COMMANDS:
         near = difflib.get_close_matches(name, COMMANDS, n=1) or list(COMMANDS)

@@ -34,6 +34,7 @@ from auxo.estimation import (
 )
 from auxo.evaluation import Reader
 from auxo.files import prepare_place
+from auxo.options import Options as CheckedOptions
 from auxo.runs.experiment import ExperimentConfig
 from auxo.runs.model import TrainedModel, load_model, splits_of
 from auxo.runtime import RuntimeConfig, open_runtime
@@ -43,7 +44,7 @@ run's validation images, then asked about the images, resized and cropped to the
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
+class Options(CheckedOptions):
     """Options of ``auxo estimate``."""
 
     run: Annotated[Positional[str], tyro.conf.arg(metavar="RUN")]

@@ -16,6 +16,7 @@ from auxo.data import AbstractSource
 from auxo.data.config import Unknown
 from auxo.errors import ConfigError
 from auxo.explain import ExplainConfig, Subject, explain
+from auxo.options import Options as CheckedOptions
 from auxo.registry.outside import short_name
 from auxo.runs.exhibits import read_exhibits
 from auxo.runs.experiment import ExperimentConfig, method_name
@@ -26,7 +27,7 @@ DESCRIPTION = "Draw what a trained model looks at (Grad-CAM) and how it arranges
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
+class Options(CheckedOptions):
     """Options of ``auxo explain``."""
 
     run: Annotated[Positional[str], tyro.conf.arg(metavar="RUN")]

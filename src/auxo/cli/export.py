@@ -12,6 +12,7 @@ from auxo.cli.options import parse_options
 from auxo.cli.train import read_run_config
 from auxo.cli.words import say
 from auxo.export import FORMATS, ExportFormat, export_run
+from auxo.options import Options as CheckedOptions
 from auxo.runs.model import load_model
 from auxo.runtime import RuntimeConfig, open_runtime
 
@@ -19,7 +20,7 @@ DESCRIPTION = "Write a trained network as files for use elsewhere, each with a m
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
+class Options(CheckedOptions):
     """Options of ``auxo export``."""
 
     run: Annotated[Positional[str], tyro.conf.arg(metavar="RUN")]

@@ -34,6 +34,7 @@ from auxo.export import (
 )
 from auxo.files import make_folder, prepare_place, write_atomically
 from auxo.files.csv_cells import safe_cell
+from auxo.options import Options as CheckedOptions
 from auxo.runs.document import from_json
 from auxo.runs.experiment import ExperimentConfig
 from auxo.runs.model import load_model
@@ -44,7 +45,7 @@ every pixel take images of any size, and write a PNG for each."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
+class Options(CheckedOptions):
     """Options of ``auxo predict``."""
 
     model: Annotated[Positional[str], tyro.conf.arg(metavar="MODEL")]

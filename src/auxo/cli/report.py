@@ -17,6 +17,7 @@ from auxo.cli.words import say
 from auxo.errors import ConfigError
 from auxo.explain import ExplainConfig
 from auxo.files import prepare_place, write_atomically
+from auxo.options import Options as CheckedOptions
 from auxo.reporting import Judgement, RunRecord, build_page, judge, read_run_record, render_page, run_names
 from auxo.runtime import RuntimeConfig, open_runtime
 
@@ -25,7 +26,7 @@ confusions, reliability, t-SNE, Grad-CAM, cost."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
+class Options(CheckedOptions):
     """Options of ``auxo report``."""
 
     runs: Annotated[Positional[tuple[str, ...]], tyro.conf.arg(metavar="RUN [RUN ...]")]

@@ -1,6 +1,7 @@
 """Parquet and Hugging Face data sets, read through the ``datasets`` library and memory-mapped."""
 
 import json
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 import datasets
 import huggingface_hub.utils as hub
 import numpy as np
+import yaml
 from datasets import ClassLabel, Dataset, DatasetDict, Value
 from datasets.exceptions import DatasetsError
 from pyarrow import ArrowException, parquet
@@ -22,6 +24,11 @@ from auxo.errors import ConfigError, DataError
 from auxo.types import LABEL
 
 _CLASSES = b"classes"
+# What the libraries raise on damaged files, of which a card is YAML.
+_DAMAGE = (
+    *(DatasetsError, ArrowException, OSError, ValueError, RuntimeError, LookupError, TypeError, AttributeError),
+    yaml.YAMLError,
+)
 
 
 class TableImages(AbstractEncodedImages):
@@ -124,6 +131,7 @@ def read_hub(spec: str, asked: AskedColumns) -> Listing:
     with _silence_libraries(), _tell_in_one_line(spec, "check the name and the network, or give a local copy"):
         if is_local:
             loaded = _load_local(Path(address).expanduser().resolve())
+            _check_buffers(loaded)
         else:
             address, folder, revision = _hub_address(address)
             loaded = _load_from_hub(address, folder, revision, split or None, spec)
@@ -157,9 +165,23 @@ def _load_local(path: Path) -> Dataset | DatasetDict:
     """Load what ``save_to_disk`` wrote, or a folder that ``load_dataset`` understands."""
     if not path.is_dir():
         raise FileNotFoundError(f"there is no folder {path}")
+    for folder, _, names in os.walk(path):  # a pipe would wait, a device never end
+        for name in names:
+            if not os.path.isfile(os.path.join(folder, name)):
+                raise FileNotFoundError(f"{os.path.join(folder, name)} is no file")
     if (path / "state.json").is_file() or (path / "dataset_dict.json").is_file():
         return datasets.load_from_disk(str(path))
     return datasets.load_dataset(str(path))
+
+
+def _check_buffers(loaded: Dataset | DatasetDict) -> None:
+    """Refuse a data set whose files are damaged: they are mapped into memory, and reading ends the process there.
+
+    Raises:
+        ArrowException: a value lies outside its file.
+    """
+    for part in [loaded] if isinstance(loaded, Dataset) else loaded.values():
+        part.data.table.validate(full=True)  # reads lengths and text, not images
 
 
 def _choose_split(loaded: Dataset | DatasetDict, split: str, spec: str) -> Dataset:
@@ -257,7 +279,7 @@ def _tell_in_one_line(where: str, fix: str) -> Iterator[None]:
     """Turn what ``datasets`` and the hub raise into one line."""
     try:
         yield
-    except (DatasetsError, ArrowException, OSError, ValueError, RuntimeError, LookupError) as error:
+    except _DAMAGE as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise DataError("a data set that can be loaded", f"{where} ({reason})", fix) from error
 

@@ -1,0 +1,68 @@
+"""Command lines that are wrong by a draw: each ends with one line and exit code 2, and no file changes."""
+
+import random
+import shutil
+
+import pytest
+
+from .words import BASES, read_options, spoil_line
+
+CODE = 2
+
+
+@pytest.fixture(scope="module")
+def options():
+    """The options of every command, as its help shows them; read when they are first asked for."""
+    found = {}
+
+    def options_of(name):
+        if name not in found:
+            found[name] = read_options(name)
+        return found[name]
+
+    return options_of
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch, finished_run):
+    """A folder with a run whose images are gone, and a file; it is the current one."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(finished_run, tmp_path / "run")
+    config = tmp_path / "run" / "config.json"
+    config.write_text(config.read_text().replace("shapes", "gone"))
+    (tmp_path / "file").write_text("a file")
+    return tmp_path
+
+
+def contents(root):
+    return {path: path.read_bytes() if path.is_file() else None for path in sorted(root.rglob("*"))}
+
+
+def check(auxo, place, options, name, seeds):
+    before = contents(place)
+    for seed in seeds:
+        line = spoil_line(name, options(name), random.Random(f"{name} {seed}"))
+        told = f"seed {seed}: {line.words}"
+        answer = auxo(*line.words)
+        assert answer.code == CODE, told
+        assert answer.err.startswith("auxo: expected "), told
+        assert answer.err.count("\n") == 1, told
+        assert len(answer.err) < 2000, told
+        assert line.names.rpartition(".")[2] in answer.err.replace("_", "-"), told
+        assert contents(place) == before, told
+
+
+def test_read_options__help__has_the_options_of_every_command(options):
+    assert {option.name: option.takes for option in options("train")}["data.val-fraction"] == "FLOAT"
+    assert {option.name for option in options("export")} == {"format", "out", "license", "code"}
+
+
+@pytest.mark.parametrize("name", BASES)
+def test_command__wrong_words_by_a_draw__are_refused_in_one_line(auxo, place, options, name):
+    check(auxo, place, options, name, range(3))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", BASES)
+def test_command__many_wrong_words__are_refused_in_one_line(auxo, place, options, name):
+    check(auxo, place, options, name, range(3, 43))
