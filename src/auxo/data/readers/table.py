@@ -19,6 +19,7 @@ from auxo.data.columns import suggest_columns
 from auxo.data.decode import AbstractEncodedImages, read_bytes
 from auxo.data.hub import may_ask_hub, offline_libraries
 from auxo.data.names import normalise_name
+from auxo.data.readers.converted import link_folder, open_parquet
 from auxo.data.readers.listing import HUB_PREFIX, AskedColumns, Listing, list_parquet
 from auxo.errors import ConfigError, DataError
 from auxo.types import LABEL
@@ -78,9 +79,8 @@ def read_parquet(path: Path, name: str, asked: AskedColumns) -> Listing:
     Raises:
         DataError: it cannot be read, or a column is missing.
     """
-    files = [str(file) for file in list_parquet(path)]
     with _silence_libraries(), _tell_in_one_line(str(path), "check that it is a whole Parquet file"):
-        dataset = datasets.load_dataset("parquet", data_files=files, split="train")
+        dataset = open_parquet(list_parquet(path))
     return _list_dataset(dataset, name, str(path), asked)
 
 
@@ -90,8 +90,9 @@ def read_file_names(path: Path, image_column: str) -> list[str | None]:
     Raises:
         DataError: the file cannot be read.
     """
-    with _tell_in_one_line(str(path), "check that it is a whole Parquet file"):
-        found = parquet.read_table(path, columns=[f"{image_column}.path"])
+    # Of a path the library would take names of folders for columns.
+    with _tell_in_one_line(str(path), "check that it is a whole Parquet file"), path.open("rb") as file:
+        found = parquet.ParquetFile(file).read(columns=[f"{image_column}.path"])
     cells = found.column(0).to_pylist() if found.num_columns else [None] * found.num_rows
     return [cell["path"] if isinstance(cell, dict) else cell for cell in cells]  # a struct of one field, or that field
 
@@ -107,7 +108,8 @@ def read_class_names(path: Path) -> tuple[str, ...] | None:
     """
     file = list_parquet(path)[0]
     with _tell_in_one_line(str(file), "check that it is a whole Parquet file"):
-        text = (parquet.read_schema(file).metadata or {}).get(_CLASSES)
+        with file.open("rb") as opened:
+            text = (parquet.read_schema(opened).metadata or {}).get(_CLASSES)
         names = None if text is None else json.loads(text)
     if names is None:
         return None
@@ -171,7 +173,7 @@ def _load_local(path: Path) -> Dataset | DatasetDict:
                 raise FileNotFoundError(f"{os.path.join(folder, name)} is no file")
     if (path / "state.json").is_file() or (path / "dataset_dict.json").is_file():
         return datasets.load_from_disk(str(path))
-    return datasets.load_dataset(str(path))
+    return datasets.load_dataset(str(link_folder(path)))
 
 
 def _check_buffers(loaded: Dataset | DatasetDict) -> None:

@@ -290,7 +290,7 @@ def test_read_parquet__names_no_row_uses__may_be_unknown_to_training(
 
 def test_read_parquet__no_rows__is_refused(tmp_path: Path, shapes: InMemorySource, make_dataset: MakeDataset) -> None:
     path = save_parquet(make_dataset(shapes).select([]), tmp_path / "set.parquet")
-    with pytest.raises(DataError, match=r"set\.parquet .*no data"):
+    with pytest.raises(DataError, match=r"at least one row, got none in .*set\.parquet"):
         read_source(path, DataConfig())
 
 
