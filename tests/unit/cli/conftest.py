@@ -1,6 +1,7 @@
-"""Images with further columns, and a run that was trained without them."""
+"""Images with further columns, a run that was trained without them, and one that can be verified in pieces."""
 
 import csv
+import shutil
 
 import pytest
 
@@ -31,3 +32,34 @@ def grounds_run(grounds_list, tiny_options, tmp_path_factory):
         main(["train", "supervised", *data, *tiny_options, "--out", str(out)])
     assert stop.value.code == 0
     return out
+
+
+@pytest.fixture(scope="session")
+def make_checkable(shapes_folder, tmp_path_factory):
+    """Make a run under a seed, of four epochs, each of whose checkpoints stays."""
+    from auxo.cli import main
+
+    often = ("--training.no-tensorboard", "--training.log-every", "3", "--training.keep-every", "1")
+    options = ("--epochs", "4", "--batch-size", "32", "--selection.keep", "best", "--data.augment", "crop_flip")
+
+    def make(seed, *more):
+        out = tmp_path_factory.mktemp("checkable") / "run"
+        words = ["train", "supervised", "--data.train", shapes_folder, *options, *often, "--runtime.threads", "1"]
+        with pytest.raises(SystemExit) as stop:
+            main([str(word) for word in (*words, "--seed", seed, *more, "--out", out)])
+        assert stop.value.code == 0
+        return out
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def checkable(make_checkable):
+    """That run under seed 0, which stays as it is."""
+    return make_checkable(0)
+
+
+@pytest.fixture
+def tampered(checkable, tmp_path):
+    """A copy of it to be changed."""
+    return shutil.copytree(checkable, tmp_path / "run")

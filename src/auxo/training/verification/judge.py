@@ -117,12 +117,15 @@ def _compare_others(stage: StoredStage, segment: Segment, replayed: Replayed) ->
     return differences
 
 
-def judge_results(run: OpenRun, stored: StoredRun) -> Finding:
-    """Return whether the final weights achieve on every set what the records say."""
+def judge_results(run: OpenRun, stored: StoredRun) -> list[Finding]:
+    """Return whether the final weights achieve on every set what the records say.
+
+    A set that only judges has no digest in the run: where it has another number of images now, nothing can be said.
+    """
     stage = run.stages[-1]
     last = stored.stages[-1]
-    step = last.saved[-1].step if last.saved else None
-    surroundings = Surroundings.of(run.runtime, last, first=step or 0, last=step or 0)
+    step = (last.saved[-1].step if last.saved else None) or 0
+    surroundings = Surroundings.of(run.runtime, last, first=step, last=step)
     model = load_model(run.config, stored.folder, runtime=run.runtime)
     reader = Reader.of(
         model,
@@ -136,11 +139,25 @@ def judge_results(run: OpenRun, stored: StoredRun) -> Finding:
         for line, row in enumerate(read_records(stored.folder / RECORDS), start=1)
         if row["kind"] == "result"
     ]
+    changed = _find_changed_sets([numbered.row for numbered in recorded], found)
+    findings = [Finding("undecided", f"results of {name}", text) for name, text in changed.items()]
+    recorded = [numbered for numbered in recorded if numbered.row["split"] not in changed]
     place = {name: recorded[0].row[name] for name in _PLACE if recorded and name in recorded[0].row}
-    difference = compare_rows(recorded, [{"kind": "result", "step": 0, **place, **row} for row in found], ignored=())
+    rows = [{"kind": "result", "step": 0, **place, **row} for row in found if row["split"] not in changed]
+    difference = compare_rows(recorded, rows, ignored=())
+    count = f"{len(recorded)} rows of {len({row['split'] for row in rows})} sets measured again, equal to the bit"
     told = [] if difference is None else [difference.text]
-    count = f"{len(recorded)} rows of {len({row['split'] for row in found})} sets measured again, equal to the bit"
-    return surroundings.conclude("results", equal=count, differences=told)
+    return [*findings, surroundings.conclude("results", equal=count, differences=told)]
+
+
+def _find_changed_sets(recorded: Sequence[Mapping[str, Any]], found: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Return what is said of each set that has another number of images than when it was measured."""
+    before, now = ({row["split"]: row["n"] for row in reversed(rows)} for rows in (recorded, found))
+    return {
+        name: f"it has {now[name]:,} images here and had {count:,} when the run ended"
+        for name, count in before.items()
+        if name in now and now[name] != count
+    }
 
 
 def _as_recorded(row: Mapping[str, Any]) -> dict[str, Any]:

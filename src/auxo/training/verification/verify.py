@@ -221,7 +221,8 @@ class _Desk:
     def measure_results(self, run: OpenRun) -> None:
         """Measure the final weights again."""
         try:
-            self.add(judge_results(run, self.stored))
+            for finding in judge_results(run, self.stored):
+                self.add(finding)
         except _NOT_TRAINABLE as error:
             status: Status = "differs" if isinstance(error, NonFiniteError) else "undecided"
             self.add(Finding(status, "results", f"not measured: {error}"))
