@@ -16,7 +16,7 @@ from auxo.registry.outside import absolute_name
 from auxo.types import LABEL
 
 Augment: TypeAlias = Literal["none", "crop", "crop_flip", "crop_resize", "crop_resize_flip"]
-Normalise: TypeAlias = Literal["auto", "backbone", "train"]
+Normalise: TypeAlias = Literal["auto", "backbone", "train", "imagenet"]
 Unknown: TypeAlias = Literal["refuse", "ignore"]
 
 _WIDE = ("camvid",)  # scenarios whose images are not square, and are always brought to a size
@@ -105,9 +105,11 @@ class DataConfig(Options):
     augment: Augment = "none"
     """Augmentation in training: none, crops after padding by an eighth (crop), parts of 8 to 100 % of the area scaled
     to the image's size (crop_resize), or either with flips (not for digits or text)."""
+    crop_aspect: tuple[Annotated[float, Range(above=0)], Annotated[float, Range(above=0)]] = (3 / 4, 4 / 3)
+    """Range of width over height of the parts that crop_resize, and both views of self-supervised learning, scale."""
     normalise: Normalise = "auto"
     """Which mean and deviation of each channel normalise pixels: the training images' (train), those that the
-    backbone's first weights were trained with (backbone), or the backbone's where they are known for as many channels
+    backbone's first weights were trained with (backbone), those of ImageNet (imagenet), or the backbone's where they are known for as many channels
     as the images have, else the training images' (auto)."""
     on_overlap: Literal["error", "drop"] = "error"
     """What to do when one image is in two splits: stop, or drop the copy on the training side."""
@@ -126,6 +128,9 @@ class DataConfig(Options):
         if not self.val_fraction + self.test_fraction < 1:
             got = f"{self.val_fraction + self.test_fraction}"
             raise OptionError("val_fraction", "+ test-fraction < 1", got, "lower one of them")
+        if self.crop_aspect[0] > self.crop_aspect[1]:
+            got, fix = " ".join(map(str, self.crop_aspect)), "give the narrower part's first"
+            raise OptionError("crop_aspect", "the smallest ratio and the largest", got, fix)
         self._check_columns()
         if self.shortcut != ShortcutConfig() and (self.train is not None or self.scenario not in _WITH_SHORTCUT):
             got = f"data.shortcut with {self.scenario if self.train is None else 'data.train'}"

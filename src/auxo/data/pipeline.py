@@ -15,7 +15,15 @@ from auxo.data.augmentations import MOVES, apply_drawn, draw_operations, draw_sq
 from auxo.data.columns import can_hold
 from auxo.data.config import Augment
 from auxo.data.sources import AbstractSource, InMemorySource
-from auxo.data.two_views import SIMCLR_VIEWS, crop_images, crop_places, draw_crops, recolour_view, retint_images
+from auxo.data.two_views import (
+    SIMCLR_VIEWS,
+    STANDARD_ASPECT,
+    crop_images,
+    crop_places,
+    draw_crops,
+    recolour_view,
+    retint_images,
+)
 from auxo.errors import ConfigError, DataError, ShapeError
 from auxo.random import Draws, global_seed, named_generator
 from auxo.types import Batch, Normalisation
@@ -48,6 +56,7 @@ class InputPipeline(nn.Module):
             target has the shape ``(n, height, width)`` or ``(n, k, height, width)``; default none.
         tints: mean and standard deviation of each channel of the training images, around which "retint" draws, where
             ``mean`` and ``std`` are those of other images.
+        crop_aspect: range of width over height of the parts of "crop_resize", "simclr" and "simclr_second".
 
     A single call can name another of these, or one of
 
@@ -75,6 +84,7 @@ class InputPipeline(nn.Module):
         augment: Augment = "none",
         place_fill: Mapping[str, int | float] | None = None,
         tints: tuple[Float[Tensor, " channels"], Float[Tensor, " channels"]] | None = None,
+        crop_aspect: tuple[float, float] = STANDARD_ASPECT,
     ) -> None:
         super().__init__()
         self.register_buffer("mean", mean)
@@ -83,6 +93,7 @@ class InputPipeline(nn.Module):
         self.register_buffer("tint_mean", tint_mean, persistent=False)  # not part of what predicts
         self.register_buffer("tint_std", tint_std, persistent=False)
         self.augment = augment
+        self.crop_aspect = crop_aspect
         self.place_fill = dict(place_fill or {})
         _, height, width = image_shape
         size, padding = (height, width), min(height, width) // 8
@@ -107,6 +118,7 @@ class InputPipeline(nn.Module):
         place_fill: Mapping[str, int | float] | None = None,
         stated: tuple[Sequence[float], Sequence[float]] | None = None,
         draws_tints: bool = False,
+        crop_aspect: tuple[float, float] = STANDARD_ASPECT,
     ) -> "InputPipeline":
         """Return a pipeline for training images that normalises by their statistics, or by those that are stated.
 
@@ -116,6 +128,7 @@ class InputPipeline(nn.Module):
             place_fill: see :class:`InputPipeline`.
             stated: mean and standard deviation of each channel in place of the images' own, which then are not read.
             draws_tints: whether "retint" is used, which draws around the images' own also where others are stated.
+            crop_aspect: see :class:`InputPipeline`.
 
         Raises:
             DataError: all pixels of a channel are equal.
@@ -126,7 +139,15 @@ class InputPipeline(nn.Module):
         else:
             mean, std = map(torch.tensor, stated)
             tints = _measure_channels(source) if draws_tints else None
-        return cls(mean, std, image_shape=source.image_shape, augment=augment, place_fill=place_fill, tints=tints)
+        return cls(
+            mean,
+            std,
+            image_shape=source.image_shape,
+            augment=augment,
+            place_fill=place_fill,
+            tints=tints,
+            crop_aspect=crop_aspect,
+        )
 
     def with_places(self, fills: Mapping[str, int | float]) -> "InputPipeline":
         """Return the same pipeline that moves further targets with places; see :class:`InputPipeline`."""
@@ -203,7 +224,7 @@ class InputPipeline(nn.Module):
 
         if base in SIMCLR_VIEWS or base.startswith(_RESIZED):
             own = draws(base if base in SIMCLR_VIEWS else _RESIZED)
-            crops = draw_crops(own, count, size, flip_prob=flip_prob)
+            crops = draw_crops(own, count, size, flip_prob=flip_prob, aspect=self.crop_aspect)
             images = crop_images(images, crops)
             places = None if places is None else crop_places(places, crops)
             if base in SIMCLR_VIEWS:

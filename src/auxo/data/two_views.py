@@ -12,6 +12,8 @@ from auxo.data.augmentations import OPERATIONS, Operation, apply_operations
 from auxo.random import Draws
 from auxo.types import Images
 
+STANDARD_ASPECT = (3 / 4, 4 / 3)
+"""Range of width over height of the parts of an image."""
 _ATTEMPTS = 10
 _JITTER_PROB = 0.8
 _GREY_PROB = 0.2
@@ -55,7 +57,7 @@ def draw_crops(
     *,
     flip_prob: float,
     area: tuple[float, float] = (0.08, 1.0),
-    aspect: tuple[float, float] = (3 / 4, 4 / 3),
+    aspect: tuple[float, float] = STANDARD_ASPECT,
 ) -> Crops:
     """Return a random part for each of so many images of a size, height and width.
 
@@ -64,7 +66,7 @@ def draw_crops(
 
     Source: "Going Deeper with Convolutions" (Szegedy et al., CVPR 2015), section 6, with the ranges of SimCLR (Chen et
     al., ICML 2020, arXiv 2002.05709, appendix A). The released code of BiSSL (arXiv 2410.02387) has an option for the
-    smallest crop that sets the range of the aspect ratio instead, to (0.5, 1); ``aspect`` here is the standard one.
+    smallest crop that sets the range of the aspect ratio instead, to (0.5, 1), so that no part is wider than high.
 
     Args:
         draws: of the joined batch; the same numbers are drawn whatever the options.

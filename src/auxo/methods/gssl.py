@@ -277,12 +277,11 @@ def tiny_imagenet() -> ExperimentConfig:
     """Return the released setting for Tiny-ImageNet: ResNet-18 with a small stem, 400 epochs.
 
     Differs: the gate is learned (the release is ``gate.name=frozen``); crops are padded by 8 pixels instead of 4;
-    inputs are normalised by the training set's mean and standard deviation instead of ImageNet's; and a tenth of the
-    training images validates, where the release chooses among its epochs on the test images.
+    and a tenth of the training images validates, where the release chooses among its epochs on the test images.
     """
     optimizer = OptimizerConfig(lr=0.2, nesterov=False, weight_decay=1e-4, schedule="cosine")
     return ExperimentConfig(
         stages=(StageConfig(method=GSSL.Config(optimizer=optimizer), epochs=400, batch_size=100),),
         backbone=BackboneConfig(name="resnet18_cifar"),
-        data=DataConfig(scenario="tiny_imagenet", augment="crop_flip"),
+        data=DataConfig(scenario="tiny_imagenet", augment="crop_flip", normalise="imagenet"),
     )

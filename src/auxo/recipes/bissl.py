@@ -63,8 +63,12 @@ def released() -> ExperimentConfig:
     """Return the settings of the released code for SimCLR with a ResNet-50 at 96 pixels.
 
     Of its last version; the upper rates are those for CIFAR-10. Pass your images by ``--data.train`` and
-    ``--data.unlabelled``; the release has ImageNet as the latter. Differs: the rate and decay of fine-tuning were
-    searched for there; a tenth of the training images validates; schedules begin with the warm-up's first step.
+    ``--data.unlabelled``; the release has ImageNet as the latter. All parts of images have an aspect ratio from 1:2 to
+    1:1, and pixels are normalised by ImageNet's statistics, as there. Differs: rate and decay of fine-tuning were
+    searched for there; a tenth of the training images validates; schedules begin with the warm-up's first step; parts
+    are taken of the middle of an image scaled to 96 pixels, not of the whole image, and bicubic for the downstream
+    task, too, where the release is bilinear; test images are their middle at 96 pixels, where the release takes 96 of
+    109.
     """
     lars = OptimizerConfig(
         name="lars", lr=4.8, weight_decay=1e-6, schedule="cosine", moves="step", minimum_lr=4.8e-3, warmup_epochs=10
@@ -91,7 +95,7 @@ def released() -> ExperimentConfig:
             StageConfig(name="bilevel", method=bilevel, epochs=500, batch_size=256, transfers=_TRANSFERS),
             StageConfig(
                 name="fine-tune",
-                method=Supervised.Config(optimizer=replace(upper, minimum_lr=0.0)),
+                method=Supervised.Config(optimizer=upper),
                 epochs=400,
                 batch_size=256,
                 start_from="bilevel",
@@ -99,6 +103,12 @@ def released() -> ExperimentConfig:
         ),
         pretext=SimCLR.Config(),
         backbone=BackboneConfig(name="resnet50"),
-        data=DataConfig(scenario="cifar10", image_size=96, augment="crop_flip"),
+        data=DataConfig(
+            scenario="cifar10",
+            image_size=96,
+            augment="crop_resize_flip",
+            crop_aspect=(0.5, 1.0),
+            normalise="imagenet",
+        ),
         training=TrainingConfig(evaluate_every=10),
     )

@@ -4,6 +4,9 @@ from auxo.data import InputPipeline, Splits
 from auxo.errors import ConfigError
 from auxo.runs.experiment import ExperimentConfig
 
+# Of the training images of ImageNet, as torchvision and timm print them.
+_IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
 
 def build_pipeline(config: ExperimentConfig, splits: Splits) -> InputPipeline:
     """Return the pipeline of a run, on the CPU.
@@ -24,13 +27,23 @@ def build_pipeline(config: ExperimentConfig, splits: Splits) -> InputPipeline:
     views = [view for stage in config.trained_stages for view in stage.method.required_views().values()]
     draws_tints = any(view.augment == "retint" for view in views)
     return InputPipeline.from_source(
-        source, augment=config.data.augment, place_fill=places, stated=stated, draws_tints=draws_tints
+        source,
+        augment=config.data.augment,
+        place_fill=places,
+        stated=stated,
+        draws_tints=draws_tints,
+        crop_aspect=config.data.crop_aspect,
     )
 
 
 def _state_normalisation(config: ExperimentConfig, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
     """Return mean and deviation of the first weights, if they are to be used, else ``None``."""
     rule = config.data.normalise
+    if rule == "imagenet":
+        if channels != len(_IMAGENET[0]):
+            fix = "pass --data.normalise train"
+            raise ConfigError("images of three channels, with data.normalise imagenet", f"of {channels}", fix)
+        return _IMAGENET
     found = None if rule == "train" else config.backbone.first_normalisation()
     if found is not None and len(found[0]) == len(found[1]) == channels:
         return found

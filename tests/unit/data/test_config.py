@@ -26,6 +26,8 @@ from auxo.errors import ConfigError
             {"image_size": 28, "image_width": 32},
             "data.image_width with data.train or data.scenario camvid, got data.scenario digits",
         ),
+        ({"crop_aspect": (1.0, 0.5)}, "crop-aspect the smallest ratio and the largest, got 1.0 0.5"),
+        ({"crop_aspect": (0.0, 0.5)}, "crop-aspect > 0"),
         ({"workers": -1}, r"workers in \[0, 256\]"),
         ({"test": "a"}, "data.train with data.test, got data.test alone"),
         ({"val": "a"}, "data.train with data.val, got data.val alone"),

@@ -11,7 +11,9 @@ from auxo.data.loader import Loader
 from auxo.data.pipeline import InputPipeline
 from auxo.data.readers import read_streaming
 from auxo.data.sources import InMemorySource
+from auxo.data.two_views import SIMCLR_VIEWS, crop_images, draw_crops, recolour_view
 from auxo.errors import DataError
+from auxo.random import Draws, named_generator
 from auxo.types import Batch, Column
 
 
@@ -176,3 +178,17 @@ def test_forward__on_cuda__augments_as_on_the_cpu(shapes: InMemorySource) -> Non
     expected = pipeline(batch, seed=1).images
     on_device = replace(batch, images=batch.images.cuda())
     assert torch.equal(pipeline.cuda()(on_device, seed=1).images.cpu(), expected)
+
+
+@pytest.mark.parametrize("augment", ["crop_resize", *SIMCLR_VIEWS])
+def test_forward__crop_aspect__is_that_of_every_part(augment: str) -> None:
+    batch, narrow = make_batch(oriented_shapes(40, size=16, seed=0).images), (0.5, 1.0)
+    pipeline = InputPipeline(torch.zeros(3), torch.ones(3), image_shape=(3, 16, 16), crop_aspect=narrow)
+    draws = Draws(named_generator(3, augment))
+    crops = draw_crops(draws, 40, (16, 16), flip_prob=0.0, aspect=narrow)
+    assert (crops.sizes[:, 1] <= crops.sizes[:, 0]).all()
+    expected = crop_images(batch.images / 255, crops)
+    if augment in SIMCLR_VIEWS:
+        expected = recolour_view(expected, draws, view=SIMCLR_VIEWS[augment])
+    assert torch.equal(pipeline(batch, seed=3, augment=augment).images, expected)
+    assert not torch.equal(plain((16, 16), "none")(batch, seed=3, augment=augment).images, expected)

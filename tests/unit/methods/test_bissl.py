@@ -12,6 +12,7 @@ from auxo.methods.bissl import BiSSL
 from auxo.pretexts import Pair
 from auxo.pretexts.byol import BYOL
 from auxo.pretexts.simclr import SimCLR
+from auxo.recipes.bissl import released
 from auxo.runs import Networks
 from auxo.runtime import Runtime, RuntimeConfig
 from auxo.solvers.conjugate_gradient import ConjugateGradientSolver
@@ -184,3 +185,13 @@ def test_config__bad_value__is_refused(options, message):
 @pytest.mark.parametrize("solver", [ConjugateGradientSolver(), IdentitySolver()])
 def test_config__no_coupling_beside_damping_or_without_a_system__is_taken(solver):
     assert BiSSL.Config(coupling=0.0, solver=solver).coupling == 0
+
+
+def test_released__recipe__has_the_transforms_and_last_rates_of_the_release():
+    run = released()
+    assert (run.data.augment, run.data.crop_aspect, run.data.normalise) == ("crop_resize_flip", (0.5, 1.0), "imagenet")
+    rates = [stage.method.optimizer for stage in run.stages] + [run.stages[2].method.lower_optimizer]
+    falling = [rate for rate in rates if rate.schedule == "cosine"]
+    assert len(falling) == 4
+    assert all(rate.minimum_lr == pytest.approx(rate.lr / 1000) for rate in falling)
+    assert run.stages[2].method.batch_norm == "move"

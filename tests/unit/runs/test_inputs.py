@@ -44,6 +44,12 @@ def images_own(splits=None):
     return pixels.mean((0, 2, 3)).float(), pixels.std((0, 2, 3), unbiased=False).float()
 
 
+def test_build_pipeline__imagenet__has_its_statistics_whatever_the_weights():
+    expected = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    for backbone in (LITE, RANDOM):
+        torch.testing.assert_close(statistics(run_of(backbone, normalise="imagenet")), expected, rtol=0, atol=0)
+
+
 @pytest.mark.parametrize(
     ("backbone", "normalise", "is_own"),
     [
