@@ -18,6 +18,7 @@ from auxo.cli.train import read_run_config
 from auxo.cli.words import say
 from auxo.data import EvaluationSplit, Splits, ood_splits, stratified_parts
 from auxo.data.config import Unknown
+from auxo.data.corruption_strengths import CorruptionStrengths
 from auxo.data.corruptions import KINDS, SEVERITIES
 from auxo.errors import ConfigError
 from auxo.evaluation import (
@@ -90,6 +91,8 @@ class Options(CheckedOptions):
     """With --corruptions: which kinds."""
     severities: tuple[int, ...] = SEVERITIES
     """With --corruptions: which severities, 1 (mild) to 5 (strong)."""
+    corruption_strengths: CorruptionStrengths = "auxo"
+    """With --corruptions: how strong severities are, as auxo chose or as CIFAR-10-C and Tiny-ImageNet-C are made."""
     attack: tuple[str, ...] = ()
     """Judge under these attacks by the library foolbox instead, an extra to install (auxo list attacks), or yours,
     file.py:Name; "all" means every one of auxo's. Each has its defaults, or --attack.NAME.OPTION."""
@@ -103,7 +106,8 @@ class Options(CheckedOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        is_choice_read = self.corruptions or (self.kinds, self.severities) == (KINDS, SEVERITIES)
+        chosen = (self.kinds, self.severities, self.corruption_strengths)
+        is_choice_read = self.corruptions or chosen == (KINDS, SEVERITIES, "auxo")
         is_vote_read = self.neighbours is None or "knn" in self.probes
         is_spoiled = self.corruptions or bool(self.attack)
         is_shift_read = self.shift is not None or (self.strengths, self.pairs) == (STRENGTHS, ())
@@ -118,7 +122,12 @@ class Options(CheckedOptions):
             (not (self.data and self.split), "--data or --split", "both", "leave one out"),
             (bool(self.data) or not self.unknown, "--data beside --data.unknown", "none", "its sets are the run's"),
             (bool(self.attack) or self.epsilon == EPSILON, "--attack beside --epsilon", "none", "pass --attack all"),
-            (is_choice_read, "--corruptions beside --kinds and --severities", "none", "pass --corruptions"),
+            (
+                is_choice_read,
+                "--corruptions beside --kinds, --severities and --corruption-strengths",
+                "none",
+                "pass --corruptions",
+            ),
             (bool(self.kinds and self.severities), "a kind and a severity of corruption", "none", "leave them out"),
             (len(self.data) <= 1 or not self.corruptions, "one set under --corruptions", len(self.data), "name one"),
         )
@@ -137,7 +146,8 @@ class Options(CheckedOptions):
         if self.shift:
             return "shift.jsonl"
         if self.corruptions:
-            return "corruptions.jsonl"
+            whose = self.corruption_strengths
+            return "corruptions.jsonl" if whose == "auxo" else f"corruptions-{whose}.jsonl"
         return "attacks.jsonl" if self.attack else "probes.jsonl" if self.probe else "evaluation.jsonl"
 
 
@@ -288,8 +298,14 @@ class _Judge:
         if self.fitted:
             return evaluate_probes(self.fitted, reader, split)
         if options.corruptions:
-            draws, kinds = derive_seed(seed, "evaluate", "corruptions"), options.kinds
-            return evaluate_under_corruptions(reader, split, seed=draws, kinds=kinds, severities=options.severities)
+            return evaluate_under_corruptions(
+                reader,
+                split,
+                seed=derive_seed(seed, "evaluate", "corruptions"),
+                kinds=options.kinds,
+                severities=options.severities,
+                strengths=options.corruption_strengths,
+            )
         if self.attacks:
             draws, epsilon = derive_seed(seed, "evaluate", "attacks"), options.epsilon
             return evaluate_under_attack(reader, split, attacks=self.attacks, epsilon=epsilon, seed=draws)

@@ -109,8 +109,8 @@ class DataConfig(Options):
     """Range of width over height of the parts that crop_resize, and both views of self-supervised learning, scale."""
     normalise: Normalise = "auto"
     """Which mean and deviation of each channel normalise pixels: the training images' (train), those that the
-    backbone's first weights were trained with (backbone), those of ImageNet (imagenet), or the backbone's where they are known for as many channels
-    as the images have, else the training images' (auto)."""
+    backbone's first weights were trained with (backbone), those of ImageNet (imagenet), or the backbone's where they
+    are known for as many channels as the images have, else the training images' (auto)."""
     on_overlap: Literal["error", "drop"] = "error"
     """What to do when one image is in two splits: stop, or drop the copy on the training side."""
     shortcut: ShortcutConfig = field(default_factory=ShortcutConfig)

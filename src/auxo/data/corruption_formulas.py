@@ -1,8 +1,11 @@
-"""The fifteen ways of spoiling an image, each a function of float images in 0..1, a generator and its strengths.
+"""Ways of spoiling an image, one or two for each of fifteen kinds.
 
+Each is a function of float images in 0..1, a generator and its strengths.
 Images have shape ``(images, 3, height, width)``. Every draw is made on the CPU, one per image or pixel, and moved, so
 that all devices see the same numbers. Lengths are in pixels of an image whose shorter side is 32 and grow with that
 side. Results may leave 0..1; the caller clips them.
+
+Where a kind has two formulas, the second reads the numbers that the makers of CIFAR-10-C and Tiny-ImageNet-C give it.
 """
 
 import math
@@ -49,25 +52,53 @@ def defocus_blur(images: Tensor, _: torch.Generator, radius: float) -> Tensor:
     return filter2d(images, (disk / disk.sum()).to(images.device))
 
 
+def soft_disk_blur(images: Tensor, _: torch.Generator, radius: float, softness: float) -> Tensor:
+    """Average over the whole pixels within a disk, whose rim is softened by a Gaussian of three by three pixels."""
+    radius, softness = _scale_length(images, radius), _scale_length(images, softness)
+    half = int(radius) + 1
+    offsets = torch.arange(-half, half + 1).float()
+    disk = (offsets[:, None].square() + offsets.square() <= radius**2).float()
+    around = torch.exp(-torch.tensor([1.0, 0.0, 1.0]) / (2 * softness**2))
+    kernel = torch.outer(around, around) / around.sum() ** 2
+    soft = functional.conv2d(disk[None, None], kernel[None, None], padding=1)[0]
+    return filter2d(images, (soft / soft.sum()).to(images.device))
+
+
 def glass_blur(images: Tensor, generator: torch.Generator, deviation: float, reach: float) -> Tensor:
     """Blur, give every pixel the colour of a random neighbour, and blur again.
 
     The neighbour is a uniform draw from ``-reach..reach`` per axis, rounded to whole pixels. The paper swaps neighbours
     one after the other; here all pixels draw at once, so a colour may appear twice.
     """
-    count, channels, height, width = images.shape
+    count, _, height, width = images.shape
     images = _gaussian_blur(images, deviation)
     shifts = _scale_length(images, reach) * (2 * torch.rand((2, count, height, width), generator=generator) - 1)
-    rows = (torch.arange(height)[:, None] + shifts[0].round().long()).clamp(0, height - 1)
-    columns = (torch.arange(width) + shifts[1].round().long()).clamp(0, width - 1)
-    origins = (rows * width + columns).to(images.device).flatten(1)[:, None].expand(-1, channels, -1)
-    shuffled = images.flatten(2).gather(2, origins).unflatten(2, (height, width))
-    return _gaussian_blur(shuffled, deviation)
+    return _gaussian_blur(_fetch_neighbours(images, shifts.round().long()), deviation)
+
+
+def glass_blur_in_rounds(
+    images: Tensor, generator: torch.Generator, deviation: float, reach: float, rounds: float
+) -> Tensor:
+    """Blur, give every pixel the colour of a random neighbour so many times, and blur again.
+
+    The neighbour is a uniform draw of whole pixels from ``-reach`` to ``reach - 1`` per axis.
+    """
+    count, _, height, width = images.shape
+    images, whole = _gaussian_blur(images, deviation), max(1, round(_scale_length(images, reach)))
+    for _ in range(round(rounds)):
+        shifts = torch.randint(-whole, whole, (2, count, height, width), generator=generator)
+        images = _fetch_neighbours(images, shifts)
+    return _gaussian_blur(images, deviation)
 
 
 def motion_blur(images: Tensor, generator: torch.Generator, half_length: float) -> Tensor:
     """Average along a line of ``2 * half_length + 1`` pixels, at an angle within 45 degrees of the horizontal."""
     return _blur_along(images, generator, half_length, centre_degrees=0.0)
+
+
+def trail_blur(images: Tensor, generator: torch.Generator, radius: float, deviation: float) -> Tensor:
+    """Smear to one side along a line within 45 degrees of the horizontal, by half a Gaussian, see :func:`_smear`."""
+    return _smear(images, generator, radius, deviation, centre_degrees=0.0)
 
 
 def zoom_blur(images: Tensor, _: torch.Generator, largest: float) -> Tensor:
@@ -91,11 +122,38 @@ def snow(
     ``kept * x + (1 - kept) * max(x, 1.5 * grey(x) + 0.5) + flakes``, with flakes = normal noise (``mean``,
     ``deviation``) enlarged by ``flake_size``, zero below ``threshold``, and blurred along a steep line.
     """
+    flakes = _make_flakes(images, generator, mean, deviation, flake_size, threshold)
+    return _lay_snow(images, _blur_along(flakes, generator, half_length, centre_degrees=90.0), kept)
+
+
+def snow_with_trails(
+    images: Tensor,
+    generator: torch.Generator,
+    mean: float,
+    deviation: float,
+    flake_size: float,
+    threshold: float,
+    radius: float,
+    trail: float,
+    kept: float,
+) -> Tensor:
+    """Whiten the image and add flakes as :func:`snow` does, smeared along a steep line as :func:`_smear` does."""
+    flakes = _make_flakes(images, generator, mean, deviation, flake_size, threshold)
+    return _lay_snow(images, _smear(flakes, generator, radius, trail, centre_degrees=90.0), kept)
+
+
+def _make_flakes(
+    images: Tensor, generator: torch.Generator, mean: float, deviation: float, flake_size: float, threshold: float
+) -> Tensor:
+    """Return normal noise, enlarged, without what is below a threshold, in 0..1."""
     count, _, height, width = images.shape
     noise = torch.randn((count, 1, height, width), generator=generator).to(images.device)
     flakes = _enlarge_middle(mean + deviation * noise, flake_size)
-    flakes = flakes.masked_fill(flakes < threshold, 0.0).clamp(max=1.0)
-    flakes = _blur_along(flakes, generator, half_length, centre_degrees=90.0)
+    return flakes.masked_fill(flakes < threshold, 0.0).clamp(max=1.0)
+
+
+def _lay_snow(images: Tensor, flakes: Tensor, kept: float) -> Tensor:
+    """Return whitened images with flakes, once as drawn and once turned by half a turn."""
     whitened = torch.maximum(images, 1.5 * rgb_to_grayscale(images) + 0.5)
     return kept * images + (1 - kept) * whitened + flakes + flakes.rot90(2, (2, 3))
 
@@ -157,6 +215,26 @@ def elastic_transform(images: Tensor, generator: torch.Generator, displacement: 
     )
 
 
+def elastic_transform_of_corners(
+    images: Tensor, generator: torch.Generator, strength: float, smoothness: float, shift: float
+) -> Tensor:
+    """Move three points about the centre, the image with them, and then every pixel along a smooth random field.
+
+    All in parts of the shorter side: the points, a third of it from the centre, move by up to ``shift`` per axis; the
+    field is uniform noise in -1..1, smoothed by a Gaussian of deviation ``smoothness``, times ``strength``.
+    """
+    side = min(images.shape[2:])
+    moves = side * shift * (2 * torch.rand((len(images), 3, 2), generator=generator) - 1)
+    images = _sample(images, _places_before(images, moves.to(images.device)))
+    noise = 2 * torch.rand((len(images), 2, *images.shape[2:]), generator=generator).to(images.device) - 1
+    if strength == 0:
+        return images
+    deviation = side * smoothness
+    kernel = 2 * min(math.ceil(3 * deviation), side - 1) + 1
+    field = side * strength * gaussian_blur2d(noise, (kernel, kernel), (deviation, deviation), "reflect")
+    return _sample(images, _pixel_centres(images) + field.permute(0, 2, 3, 1))
+
+
 def pixelate(images: Tensor, _: torch.Generator, share: float) -> Tensor:
     """Shrink to that share of the side by averaging over boxes, and enlarge again by repeating pixels."""
     height, width = images.shape[2:]
@@ -187,6 +265,70 @@ def _blur_along(images: Tensor, generator: torch.Generator, half_length: float, 
     kernel = 2 * max(1, round(_scale_length(images, half_length))) + 1
     direction = torch.zeros(len(images), device=images.device)
     return kornia_motion_blur(images, kernel, degrees.to(images.device), direction, mode="bilinear")
+
+
+def _smear(
+    images: Tensor, generator: torch.Generator, radius: float, deviation: float, *, centre_degrees: float
+) -> Tensor:
+    """Average each image over itself moved by 0, 1, 2, ... ``2 * radius`` pixels along a line.
+
+    The weights are half a Gaussian, and the line is within 45 degrees of ``centre_degrees``. So the deviation decides,
+    not the radius: a move of three deviations hardly counts.
+    """
+    degrees = centre_degrees + 90 * torch.rand(len(images), generator=generator) - 45
+    angles = torch.deg2rad(degrees).to(images.device)
+    line = torch.stack([angles.cos(), -angles.sin()], 1)[:, None, None]
+    count, deviation = 2 * math.ceil(_scale_length(images, radius)) + 1, _scale_length(images, deviation)
+    weights = torch.exp(-torch.arange(count).square() / (2 * deviation**2))
+    centres = _pixel_centres(images)
+    moved = (
+        weight * _sample(images, centres + step * line, padding="border")
+        for step, weight in enumerate((weights / weights.sum()).tolist())
+        if weight > 1e-6
+    )
+    return torch.stack([*moved]).sum(0)
+
+
+def _fetch_neighbours(images: Tensor, shifts: Tensor) -> Tensor:
+    """Return images whose pixels have the colours of others, so many rows and columns away; at most from the edge."""
+    channels, height, width = images.shape[1:]
+    rows = (torch.arange(height)[:, None] + shifts[0]).clamp(0, height - 1)
+    columns = (torch.arange(width) + shifts[1]).clamp(0, width - 1)
+    origins = (rows * width + columns).to(images.device).flatten(1)[:, None].expand(-1, channels, -1)
+    fetched: Tensor = images.flatten(2).gather(2, origins).unflatten(2, (height, width))
+    return fetched
+
+
+def _pixel_centres(images: Tensor) -> Tensor:
+    """Return the column and row of every pixel, shape ``(1, height, width, 2)``."""
+    rows, columns = (torch.arange(size, device=images.device, dtype=images.dtype) for size in images.shape[2:])
+    return torch.stack(torch.meshgrid(columns, rows, indexing="xy"), -1)[None]
+
+
+def _places_before(images: Tensor, moves: Tensor) -> Tensor:
+    """Return where each pixel was before three points moved and the image with them, as columns and rows.
+
+    Args:
+        images: whose pixels.
+        moves: shape ``(images, 3, 2)``; of the points, in pixels.
+    """
+    height, width = images.shape[2:]
+    reach = min(height, width) // 3
+    signs = torch.tensor([[1.0, 1.0], [1.0, -1.0], [-1.0, -1.0]], device=images.device)
+    before = torch.tensor([width // 2, height // 2], device=images.device) + reach * signs
+    after = torch.cat([before + moves, torch.ones_like(moves[..., :1])], 2)
+    back = torch.linalg.solve(after, before.expand_as(moves))  # (x, y, 1) of after to (x, y) of before
+    centres = _pixel_centres(images)
+    whole = torch.cat([centres, torch.ones_like(centres[..., :1])], -1)
+    places: Tensor = (whole.flatten(1, 2) @ back).unflatten(1, (height, width))
+    return places
+
+
+def _sample(images: Tensor, places: Tensor, *, padding: str = "reflection") -> Tensor:
+    """Return the images at these columns and rows, by bilinear interpolation."""
+    sizes = torch.tensor([images.shape[3], images.shape[2]], device=images.device)
+    grid = ((2 * places + 1) / sizes - 1).expand(len(images), -1, -1, -1)
+    return functional.grid_sample(images, grid, padding_mode=padding, align_corners=False)
 
 
 def _enlarge_middle(images: Tensor, factor: float) -> Tensor:

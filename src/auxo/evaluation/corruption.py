@@ -9,6 +9,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from auxo.data import EvaluationSplit, ordered_batches
+from auxo.data.corruption_strengths import CorruptionStrengths
 from auxo.data.corruptions import KINDS, SEVERITIES, corrupt
 from auxo.errors import DataError
 from auxo.evaluation.reader import Reader
@@ -30,6 +31,7 @@ def evaluate_under_corruptions(
     seed: int,
     kinds: Sequence[str] = KINDS,
     severities: Sequence[int] = SEVERITIES,
+    strengths: CorruptionStrengths = "auxo",
 ) -> list[EvaluationRow]:
     """Measure the task's heads on a split, clean and under every corruption at every severity.
 
@@ -42,16 +44,18 @@ def evaluate_under_corruptions(
         seed: of the noise.
         kinds: of :data:`auxo.data.corruptions.KINDS`.
         severities: of 1 to 5.
+        strengths: see :func:`auxo.data.corruptions.corrupt`.
 
     Returns:
         Rows of every head of the task, and of their mean outputs if there are several, for these splits in this order:
         the clean one under its own name, ``corruption/KIND/SEVERITY``, ``corruption/KIND/mean`` over the severities,
-        ``corruption/mean/SEVERITY`` over the kinds, and ``corruption/mean`` over all. A row of a mean counts every
+        ``corruption/mean/SEVERITY`` over the kinds, and ``corruption/mean`` over all; under published strengths
+        ``corruption-cifar10_c/…`` and so on. A row of a mean counts every
         image once per corruption, lacks measures whose mean says nothing, and has an interval that takes the images,
         not their corrupted copies, for independent.
 
     Raises:
-        ConfigError: there is no such kind or severity, or no head predicts.
+        ConfigError: there are no such kind, severity or strengths, or no head predicts.
         DataError: the split has no image.
         NonFiniteError: a head's outputs are not all finite.
 
@@ -61,14 +65,16 @@ def evaluate_under_corruptions(
     kinds, severities = tuple(dict.fromkeys(kinds)), tuple(dict.fromkeys(severities))
     for kind in kinds:
         for severity in severities:  # refused before anything is measured
-            corrupt(torch.zeros(0, 3, 8, 8, dtype=torch.uint8), kind, severity, seed=seed)
+            corrupt(torch.zeros(0, 3, 8, 8, dtype=torch.uint8), kind, severity, seed=seed, strengths=strengths)
     tallies = reader.tallies(split, 1 + len(kinds) * len(severities))
     with reader.reading():
         for number, block in _draw_blocks(split, reader):
             block_seed = derive_seed(seed, "block", number)
-            for place, images in _corrupt_each(block.images, kinds, severities, seed=block_seed):
+            spoiled = _corrupt_each(block.images, kinds, severities, seed=block_seed, strengths=strengths)
+            for place, images in spoiled:
                 _add_block(tallies, place, replace(block, images=images), reader)
-    by_head = [_build_rows(reader, split, head, own, kinds, severities) for head, own in tallies.items()]
+    prefix = _PREFIX if strengths == "auxo" else f"{_PREFIX}-{strengths}"
+    by_head = [_build_rows(reader, split, head, own, kinds, severities, prefix) for head, own in tallies.items()]
     return [row for rows in zip(*by_head, strict=True) for row in rows]
 
 
@@ -82,28 +88,38 @@ def build_corruption_table(rows: Sequence[EvaluationRow]) -> Table:
         DataError: there are no such rows.
     """
     found = {row.split: row for row in rows if row.head == rows[0].head}
-    places = [tuple(name.split("/")[1:]) for name in found if name.startswith(f"{_PREFIX}/")]
+    prefixes = [name.partition("/")[0] for name in found if _is_corrupted(name)]
+    places = [tuple(name.split("/")[1:]) for name in found if _is_corrupted(name)]
     if not places:
         raise DataError("rows of corruptions", f"{len(rows)} rows without", "measure them first")
+    prefix = prefixes[0]
     kinds = dict.fromkeys(place[0] for place in places if len(place) == 2)  # "mean" is the last
     columns = dict.fromkeys(place[1] for place in places if len(place) == 2)
     severities = [column for column in columns if column != "mean"]
     lines = []
     for kind in kinds:
-        cells = [_without_interval(found[f"{_PREFIX}/{kind}/{severity}"]) for severity in severities]
-        mean = found[_PREFIX + "/mean" if kind == "mean" else f"{_PREFIX}/{kind}/mean"]
+        cells = [_without_interval(found[f"{prefix}/{kind}/{severity}"]) for severity in severities]
+        mean = found[prefix + "/mean" if kind == "mean" else f"{prefix}/{kind}/mean"]
         lines.append((kind, *cells, measure_cell([mean])))
     clean = rows[0]
     has_intervals = any(row.main.low is not None for row in found.values())
     intervals = (
         "Intervals of 95 % over the images, whose corrupted copies are not taken for independent. " * has_intervals
     )
+    published = prefix.removeprefix(_PREFIX).removeprefix("-")
+    strengths = f", at the strengths of {published}" if published else ""
     caption = (
         f"{describe_primary(clean)} of {clean.head} on {clean.n:,} images of {clean.split}, each under every "
         f"corruption. Clean: {measure_cell([clean])}. {intervals}The spread over seeds is not known. "
-        "The corruptions are auxo's own renderings: numbers do not compare with CIFAR-10-C or ImageNet-C."
+        f"The corruptions are auxo's own renderings{strengths}: numbers do not compare with CIFAR-10-C or ImageNet-C."
     )
     return Table(("corruption", *severities, "mean"), tuple(lines), caption)
+
+
+def _is_corrupted(split: str) -> bool:
+    """Whether a row of that name was measured under corruptions."""
+    first, slash, _ = split.partition("/")
+    return bool(slash) and first.partition("-")[0] == _PREFIX
 
 
 def _without_interval(row: EvaluationRow) -> str:
@@ -128,16 +144,17 @@ def _build_rows(
     tallies: Sequence[Tally],
     kinds: Sequence[str],
     severities: Sequence[int],
+    prefix: str,
 ) -> list[EvaluationRow]:
     """Return the rows of one head: clean, corrupted, means by kind, means by severity, mean."""
     scores = [tally.merge() for tally in tallies]
-    names = [split.name, *(f"{_PREFIX}/{kind}/{severity}" for kind in kinds for severity in severities)]
+    names = [split.name, *(f"{prefix}/{kind}/{severity}" for kind in kinds for severity in severities)]
     columns = split.source.columns
     rows = [reader.row(name, head, kept, columns) for name, kept in zip(names, scores, strict=True)]
     places = 1 + torch.arange(len(kinds) * len(severities)).view(len(kinds), len(severities))
-    groups = {f"{_PREFIX}/{kind}/mean": places[number] for number, kind in enumerate(kinds)}
-    groups |= {f"{_PREFIX}/mean/{severity}": places[:, number] for number, severity in enumerate(severities)}
-    groups[f"{_PREFIX}/mean"] = places.flatten()
+    groups = {f"{prefix}/{kind}/mean": places[number] for number, kind in enumerate(kinds)}
+    groups |= {f"{prefix}/mean/{severity}": places[:, number] for number, severity in enumerate(severities)}
+    groups[f"{prefix}/mean"] = places.flatten()
     means = [
         _mean_row(
             name, [rows[place] for place in members.tolist()], [scores[place] for place in members.tolist()], reader
@@ -159,13 +176,18 @@ def _draw_blocks(split: EvaluationSplit, reader: Reader) -> Iterator[tuple[int, 
 
 
 def _corrupt_each(
-    images: UInt8[Tensor, "images 3 height width"], kinds: Sequence[str], severities: Sequence[int], *, seed: int
+    images: UInt8[Tensor, "images 3 height width"],
+    kinds: Sequence[str],
+    severities: Sequence[int],
+    *,
+    seed: int,
+    strengths: CorruptionStrengths,
 ) -> Iterator[tuple[int, UInt8[Tensor, "images 3 height width"]]]:
     """Yield the images as they are and under every corruption, numbered from 0."""
     yield 0, images
     places = ((kind, severity) for kind in kinds for severity in severities)
     for place, (kind, severity) in enumerate(places, start=1):
-        yield place, corrupt(images, kind, severity, seed=seed)
+        yield place, corrupt(images, kind, severity, seed=seed, strengths=strengths)
 
 
 def _mean_row(name: str, rows: Sequence[EvaluationRow], scores: Sequence[Scores], reader: Reader) -> EvaluationRow:

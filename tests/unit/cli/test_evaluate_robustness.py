@@ -45,6 +45,17 @@ def test_evaluate__some_corruptions_twice__gives_the_same_file(auxo, run_folder,
     assert len(rows) == 3 * (1 + 4 + 2 + 2 + 1)
 
 
+def test_evaluate__published_strengths__have_a_file_and_rows_of_their_own(auxo, run_folder):
+    words = ("--corruptions", "--kinds", "contrast", "--images", 9, "--corruption-strengths", "cifar10_c")
+    answer = auxo("evaluate", run_folder, *words)
+    assert answer.code == 0
+    assert "own renderings, at the strengths of cifar10_c: numbers do not" in " ".join(answer.out.split())
+    rows = rows_of(run_folder / "corruptions-cifar10_c.jsonl")
+    assert rows[-1]["split"] == "corruption-cifar10_c/mean"
+    assert {row["split"] for row in rows} >= {"test", "corruption-cifar10_c/contrast/5"}
+    assert not [row for row in rows if row["split"].startswith("corruption/")]
+
+
 def test_evaluate__attacks__have_clean_accuracy_beside_and_the_worst_case(auxo, run_folder):
     pytest.importorskip("foolbox", exc_type=ImportError, reason="foolbox is not installed (extra auxo[robust])")
     answer = auxo("evaluate", run_folder, "--attack", "pgd_margin,pgd", "--attack.pgd.steps", 3, "--epsilon", 0.1)
@@ -116,8 +127,10 @@ def test_evaluate__one_split__is_the_only_one(auxo, run_folder):
         (("--corruptions", "--kinds"), "a kind and a severity"),
         (("--corruptions", "--images", 2), "parts of at least 4 images, one per class"),
         (("--images", 0), "images >= 1"),
-        (("--kinds", "fog"), "expected --corruptions beside --kinds and --severities"),
-        (("--attack", "pgd", "--severities", 1), "expected --corruptions beside --kinds and --severities"),
+        (("--kinds", "fog"), "expected --corruptions beside --kinds, --severities and --corruption-strengths"),
+        (("--attack", "pgd", "--severities", 1), "expected --corruptions beside --kinds, --severities and"),
+        (("--corruption-strengths", "cifar10_c"), "expected --corruptions beside --kinds, --severities and"),
+        (("--corruptions", "--corruption-strengths", "cifar"), "cifar10_c"),
         (("--epsilon", 0.1), "expected --attack beside --epsilon"),
         (("--split", "tset"), "expected a split of val, test, got 'tset'"),
         (("--split", "test", "--data", "x"), "expected --data or --split, got both"),
