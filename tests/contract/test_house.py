@@ -45,9 +45,20 @@ def part_of(dotted):
     return dotted.split(".")[1] if dotted.count(".") else None
 
 
-def imported(path):
-    """The parts of auxo that a file imports, also inside functions."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+@pytest.fixture(scope="module")
+def trees():
+    """Every module as a syntax tree."""
+    return {dotted(path): ast.parse(path.read_text(encoding="utf-8")) for path in MODULES}
+
+
+def dotted(path):
+    parts = path.relative_to(ROOT.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imported(tree):
+    """The parts of auxo that a module imports, also inside functions."""
+    for node in ast.walk(tree):
         names = []
         if isinstance(node, ast.ImportFrom) and node.module:
             names = [node.module] if node.module != "auxo" else [f"auxo.{alias.name}" for alias in node.names]
@@ -56,57 +67,56 @@ def imported(path):
         yield from (part for name in names if name.startswith("auxo.") and (part := part_of(name)) is not None)
 
 
-def dotted(path):
-    parts = path.relative_to(ROOT.parent).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+def test_imports__every_module__go_down_only(trees):
+    wrong = []
+    for name, tree in trees.items():
+        own = part_of(name)
+        if own is None or own == "__main__":
+            continue
+        assert own in ROW_OF, f"{own} has no row: add it to ROWS"
+        is_method = own == "methods" and name != "auxo.methods"
+        allowed = {part for part in ROW_OF if ROW_OF[part] < ROW_OF[own]} | (set() if is_method else {own})
+        wrong += [f"{name} imports auxo.{part}" for part in imported(tree) if part not in allowed]
+    assert not wrong
 
 
-@pytest.mark.parametrize("path", MODULES, ids=dotted)
-def test_imports__every_module__go_down_only(path):
-    own = part_of(dotted(path))
-    if own is None or own == "__main__":
-        return
-    assert own in ROW_OF, f"{own} has no row: add it to ROWS"
-    for part in imported(path):
-        is_method = own == "methods" and dotted(path) != "auxo.methods"
-        assert (part == own and not is_method) or ROW_OF[part] < ROW_OF[own], f"{dotted(path)} imports auxo.{part}"
+def test_all__every_module__only_package_faces_have_it_and_it_holds(trees):
+    for path in MODULES:
+        name = dotted(path)
+        tree = trees[name]
+        listed = [
+            ast.literal_eval(node.value)
+            for node in tree.body
+            if isinstance(node, ast.Assign)
+            and isinstance(node.targets[0], ast.Name)
+            and node.targets[0].id == "__all__"
+        ]
+        if path.name != "__init__.py":
+            assert not listed, f"{name} is no package face: what starts without _ is public there"
+            continue
+        names = [public for group in listed for public in group]
+        assert len(set(names)) == len(names), name
+        absent = [public for public in names if not hasattr(importlib.import_module(name), public)]
+        assert not absent, f"{name} lists {absent}"
+        defined = {n.name for n in tree.body if isinstance(n, ast.FunctionDef | ast.ClassDef) and n.name[0] != "_"}
+        assert defined <= set(names), f"{name} hides {defined - set(names)}"
 
 
-@pytest.mark.parametrize("path", MODULES, ids=dotted)
-def test_all__every_module__only_package_faces_have_it_and_it_holds(path):
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    listed = [
-        ast.literal_eval(node.value)
-        for node in tree.body
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == "__all__"
-    ]
-    if path.name != "__init__.py":
-        assert not listed, f"{dotted(path)} is no package face: what starts without _ is public there"
-        return
-    names = [name for group in listed for name in group]
-    assert len(set(names)) == len(names)
-    assert all(hasattr(importlib.import_module(dotted(path)), name) for name in names)
-    defined = {n.name for n in tree.body if isinstance(n, ast.FunctionDef | ast.ClassDef) and n.name[0] != "_"}
-    assert defined <= set(names), f"{dotted(path)} hides {defined - set(names)}"
+def test_size__every_file_and_function__is_small(trees):
+    lengths = {dotted(path): len(path.read_text(encoding="utf-8").splitlines()) for path in MODULES}
+    assert not {name: length for name, length in lengths.items() if length > 400}
+    functions = [(name, n) for name, tree in trees.items() for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)]
+    assert not [f"{n.name} in {name}" for name, n in functions if n.end_lineno - n.lineno >= 60]
 
 
-@pytest.mark.parametrize("path", MODULES, ids=dotted)
-def test_size__every_file_and_function__is_small(path):
-    text = path.read_text(encoding="utf-8")
-    assert len(text.splitlines()) <= 400
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.FunctionDef):
-            assert node.end_lineno - node.lineno < 60, f"{node.name} in {dotted(path)}"
-
-
-@pytest.mark.parametrize("path", MODULES, ids=dotted)
-def test_print__only_what_escapes_controls(path):
+def test_print__only_what_escapes_controls(trees):
     calls = {
-        node.func.id
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+        name
+        for name, tree in trees.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"
     }
-    assert "print" not in calls or dotted(path) == "auxo.cli.words", "use auxo.cli.words.say"
+    assert calls == {"auxo.cli.words"}, "use auxo.cli.words.say"
 
 
 WITHOUT_TORCH = (
