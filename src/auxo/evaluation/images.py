@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TypeAlias
 
+import PIL
 import torch
 from jaxtyping import Float, Int, Shaped, UInt8
 from torch import Tensor, nn
@@ -179,8 +180,10 @@ class ImageReader(AbstractImageReader):
     def _digest_inputs(self, description: str, network: nn.Module | None) -> str:
         """Return a digest of all that an answer follows from."""
         digest = hashlib.sha256("".join(self._source.content_hashes()).encode())
-        settings = (self._runtime.autocast_dtype, self._runtime.device.type, self._source.image_shape)
-        # What weights do not say: strides, levels; and encoded images hash alike at every size.
+        # Encoded images hash alike at every size, and however they are decoded: exactly beside masks, else faster.
+        decoding = (self._source.image_shape, bool(self._source.places), PIL.__version__)
+        settings = (self._runtime.autocast_dtype, self._runtime.device.type, decoding)
+        # What weights do not say: strides, levels.
         digest.update(f"{description}{settings} {network}".encode())
         weights = {} if network is None else network.state_dict()
         for name, tensor in (*self._pipeline.state_dict().items(), *sorted(weights.items())):

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from auxo.backbones import BackboneConfig
-from auxo.data import InputPipeline, TrainSplit
+from auxo.data import InMemorySource, InputPipeline, PlaceMap, TrainSplit
 from auxo.data.fake import oriented_shapes
 from auxo.errors import CheckpointError, ConfigError, OptionError
 from auxo.evaluation import Reader
@@ -145,7 +145,7 @@ def test_cache__of_features__is_per_encoder_and_told_and_mended_where_damaged(so
     assert files[0].read_bytes() == whole
 
 
-@pytest.mark.parametrize("changed", ["weights", "images", "preprocessing", "levels"])
+@pytest.mark.parametrize("changed", ["weights", "images", "preprocessing", "levels", "decoding"])
 def test_cache__of_something_that_has_changed__is_not_used(source, pipeline, tmp_path, changed):
     begin(make(source), source, pipeline, FeatureCache(tmp_path, RUNTIME))
     config = replace(TINY, levels=("stage3",)) if changed == "levels" else TINY  # the same numbers under another name
@@ -154,6 +154,10 @@ def test_cache__of_something_that_has_changed__is_not_used(source, pipeline, tmp
         if changed == "weights":
             method.backbone.members[0].network.convolution.weight[0, 0, 0, 0] += 1e-3
     images = oriented_shapes(24, size=SIDE, seed=6) if changed == "images" else source
+    if changed == "decoding":  # of the same bytes: exactly, as beside masks
+        places = PlaceMap(torch.zeros(len(source), SIDE, SIDE, dtype=torch.uint8), ("a", "b"))
+        images = InMemorySource("x", source.images, source.columns, maps={"mask": places._replace(ignore=255)})
+        assert images.content_hashes() == source.content_hashes()
     normalised = InputPipeline.from_source(oriented_shapes(24, size=SIDE, seed=7))
     begin(method, images, normalised if changed == "preprocessing" else pipeline, FeatureCache(tmp_path, RUNTIME))
     assert len([*tmp_path.iterdir()]) == (3 if changed == "weights" else 4)
