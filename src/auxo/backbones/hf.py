@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from auxo.backbones._foreign import Widths, first_line, try_out
 from auxo.errors import CheckpointError, ConfigError, ShapeError
+from auxo.files.moved import find_place
 from auxo.interfaces import AbstractBackbone, group_layers
 from auxo.types import Features, Images
 
@@ -160,6 +161,7 @@ def _find_place(name: str) -> str:
     place = name.partition(":")[2]
     if not place:
         raise ConfigError("hf: and a model", repr(name), "write for instance hf:microsoft/resnet-50, or hf:FOLDER")
+    place = find_place(place)
     return str(Path(place).expanduser()) if place.startswith("~") else place
 
 

@@ -77,6 +77,8 @@ class Options(CheckedOptions):
     """Epochs that stand for the recipe's in its last stage, those of other stages in proportion, >= 1."""
     where: Annotated[ExecutorOptions, tyro.conf.arg(name="")] = field(default_factory=ExecutorOptions)
     """Where runs are made."""
+    moved: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """OLD=NEW: what options name as for the runs that are there is at another place now; repeat it for several."""
     out: str | None = None
     """Folder of the comparison; default runs/compare-SCENARIO."""
 

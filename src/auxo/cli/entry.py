@@ -5,6 +5,8 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
+from itertools import pairwise, takewhile
 from pathlib import Path
 
 import auxo
@@ -129,8 +131,23 @@ def _run_command(words: list[str]) -> int:
             require_run(place)
     importlib.import_module("auxo.cli.early").answer_early(name, words[1:])
     command = importlib.import_module(f"auxo.cli.{name.replace('-', '_')}")
-    # Leave holds for all that a command reads, so it is asked for here and not by each reader.
-    if name not in READ_A_RUN or "--hub" in words:
+    # Leave and new places hold for all that a command reads, so they are asked for here and not by each reader.
+    with ExitStack() as stack:
+        runs = _find_runs(name, words[1:])
+        if runs or any(word.partition("=")[0] == "--moved" for word in words):
+            places = importlib.import_module("auxo.cli.places")
+            stack.enter_context(places.finding_places(words[1:], runs, remembers=name != "verify"))
+        if name in READ_A_RUN and "--hub" not in words:  # the run may be a stranger's
+            stack.enter_context(importlib.import_module("auxo.data.hub").asking_hub(is_asked=False))
         return command.run(words[1:]) or 0
-    with importlib.import_module("auxo.data.hub").asking_hub(is_asked=False):  # the run may be a stranger's
-        return command.run(words[1:]) or 0
+
+
+def _find_runs(name: str, words: list[str]) -> list[Path]:
+    """Return the run directories that a command reads, as its words name them."""
+    named = list(takewhile(lambda word: not word.startswith("-"), words))
+    if name == "train":
+        named = [word.removeprefix("--resume=") for word in words if word.startswith("--resume=")]
+        named += [after for word, after in pairwise(words) if word == "--resume"]
+    elif name not in (*READ_A_RUN, "predict", "label-quality"):
+        return []
+    return [Path(word) for word in named if (Path(word) / "config.json").is_file()]

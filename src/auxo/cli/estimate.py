@@ -34,6 +34,7 @@ from auxo.estimation import (
 )
 from auxo.evaluation import Reader
 from auxo.files import prepare_place
+from auxo.files.moved import finding_moved
 from auxo.options import Options as CheckedOptions
 from auxo.runs.experiment import ExperimentConfig
 from auxo.runs.model import TrainedModel, load_model, splits_of
@@ -104,8 +105,9 @@ def _estimate_sets(
 
 def _read_unlabelled(path: str, config: ExperimentConfig, model: TrainedModel) -> AbstractSource:
     """Return the images of a path, unlabelled and called as the path is."""
-    with asking_hub(True):  # the user named it
-        source = read_unlabelled(path, model.size_images(config.data), mask=model.task.mask_target)
+    data = model.size_images(config.data.at_places())
+    with asking_hub(True), finding_moved(None):  # the user named it
+        source = read_unlabelled(path, data, mask=model.task.mask_target)
     model.check_shape(source.image_shape, where=path)
     source.name = path
     return source

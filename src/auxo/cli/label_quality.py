@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import torch
+import tyro
 
 from auxo.cli.changes import name_members, read_with_members
 from auxo.cli.terminal import print_table
@@ -67,6 +68,8 @@ class Options(CheckedOptions):
     the validation images (val), which then choose. Test images never do."""
     held_out: Annotated[float, Range(above=0, below=1)] = 0.5
     """Share of the training images with masks that judges."""
+    moved: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """OLD=NEW: a file or folder that the run names is at another place now; repeat it for several."""
     out: str | None = None
     """Folder for quality.json and quality.csv; default label-quality in the directory of a run, else none."""
 

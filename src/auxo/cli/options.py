@@ -26,6 +26,9 @@ class ModelOptions(CheckedOptions):
     """Images per forward pass."""
     code: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """Python file of what is outside auxo that the run may import; repeat it for several."""
+    moved: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """OLD=NEW: a file or folder that the run names is at another place now; repeat it for several. What is read there
+    is compared with what the run recorded. Places are remembered beside the run."""
     hub: bool = False
     """Contact the Hugging Face hub for sets that the run names and this machine does not have; sets that you name are
     always fetched."""
@@ -38,6 +41,7 @@ class Start:
     config: str | None = None
     resume: str | None = None
     code: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    moved: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     out: str | None = None
 
 

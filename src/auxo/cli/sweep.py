@@ -83,6 +83,8 @@ class Options(CheckedOptions):
     """What decides on the validation images."""
     where: Annotated[ExecutorOptions, tyro.conf.arg(name="")] = field(default_factory=ExecutorOptions)
     """Where runs are made."""
+    moved: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """OLD=NEW: what options name as for the runs that are there is at another place now; repeat it for several."""
     out: str | None = None
     """Folder of the sweep; default runs/sweep-RECIPE-SCENARIO."""
 

@@ -23,7 +23,8 @@ from auxo.runtime import Runtime, open_runtime, read_variable
 from auxo.training import train_run
 
 DESCRIPTION = """Train, and judge the model on data it never saw. Beside the options below: --out DIR names the run
-directory (a new one under runs/ by default), --config FILE repeats a run, --resume RUN goes on with one."""
+directory (a new one under runs/ by default), --config FILE repeats a run, --resume RUN goes on with one (with
+--moved OLD=NEW where something that it names is at another place now)."""
 
 
 class _Plan(NamedTuple):
@@ -98,6 +99,9 @@ def _plan_run(words: list[str]) -> _Plan:
             raise ConfigError("no other option with --resume, which repeats the run's own", got, "leave it out")
         folder = Path(start.resume)
         return _Plan(read_run_config(folder, code=start.code), folder, is_new=False, is_resumed=True)
+    if start.moved:
+        fix = "name new places by --data.train and so on; only a run that is there has old ones"
+        raise ConfigError("--resume RUN beside --moved", f"--moved {start.moved[0]}", fix)
     if start.config is not None:
         path = Path(start.config)
         if path.is_dir():

@@ -45,6 +45,8 @@ class Options:
     """"cpu", "cuda", "cuda:1" or "mps"; default that of the run."""
     code: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """Python file of what is outside auxo that the run may import; repeat it for several."""
+    moved: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """OLD=NEW: a file or folder that the run names is at another place now; repeat it for several."""
     hub: bool = False
     """Contact the Hugging Face hub for sets and first weights that the run names and this machine does not have."""
     out: str | None = None

@@ -1,7 +1,7 @@
 """What to train and test on, as options."""
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
@@ -10,6 +10,7 @@ from auxo.data.imbalance import Imbalance
 from auxo.data.mask_legend import MOST_INDICES
 from auxo.data.shortcuts import ShortcutConfig
 from auxo.errors import ConfigError, OptionError
+from auxo.files.moved import find_place
 from auxo.losses import IGNORE
 from auxo.options import Options, Range
 from auxo.registry.outside import absolute_name
@@ -200,6 +201,11 @@ class DataConfig(Options):
         """Whether images are brought to a size, by these options or by the scenario."""
         return self.image_size is not None or (self.train is None and self.scenario in _WIDE)
 
+    def at_places(self) -> "DataConfig":
+        """Return the options with the places where training images and tables are now, for a set beside them."""
+        train = None if self.train is None else find_place(self.train)
+        return replace(self, train=train, classes=None if self.classes is None else find_place(self.classes))
+
     @property
     def optional(self) -> tuple[str, ...]:
         """Further columns without whose value an image stays, in a group of its own."""
@@ -209,7 +215,7 @@ class DataConfig(Options):
     def data_root(self) -> Path | None:
         """The folder of real copies: ``root``, else the environment variable ``AUXO_DATA``, else none."""
         root = self.root if self.root is not None else os.environ.get("AUXO_DATA")
-        return Path(root).expanduser() if root else None
+        return Path(find_place(root) if root == self.root else root).expanduser() if root else None
 
 
 @dataclass(frozen=True, kw_only=True)

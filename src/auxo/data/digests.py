@@ -13,13 +13,19 @@ class SplitDigests(dict[str, str]):
 
     Args:
         learned: each split's images, and the names of the targets and columns that are learned of them.
+        judged: the same of splits that decide nothing, whose digests are in the attribute of this name.
 
     Cost:
         Every image is read once, unless its source has been asked before, and every mask is decoded.
     """
 
-    def __init__(self, learned: Mapping[str, tuple[AbstractSource, Sequence[str]]]) -> None:
+    def __init__(
+        self,
+        learned: Mapping[str, tuple[AbstractSource, Sequence[str]]],
+        judged: Mapping[str, tuple[AbstractSource, Sequence[str]]] | None = None,
+    ) -> None:
         self._learned = learned
+        self.judged: Mapping[str, str] = {} if judged is None else SplitDigests(judged)
         super().__init__(
             (split, f"{_VERSION}:{_digest_hashes(source.content_hashes(), source, names)}")
             for split, (source, names) in learned.items()

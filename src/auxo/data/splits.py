@@ -148,8 +148,8 @@ class Splits:
     def digests(self) -> SplitDigests:
         """Return a digest of each split that a model is made from: of its images, and of what is learned of them.
 
-        Those are train, meta, unlabelled and val. The others decide nothing and are disjoint from these. Whether images
-        are in memory or stream does not count.
+        Those are train, meta, unlabelled and val. The others decide nothing and are disjoint from these; their digests
+        are apart, in the attribute ``judged``. Whether images are in memory or stream does not count.
         """
         used = (self.train, self.meta, self.unlabelled, self.val)
         learned, kept = self.learned_targets, self.kept_hidden
@@ -158,7 +158,8 @@ class Splits:
             for split in used
             if split is not None
         }
-        return SplitDigests(names)
+        judges = [split for split in self.evaluation() if split is not self.val]
+        return SplitDigests(names, {split.name: (split.source, learned) for split in judges})
 
     def task(self) -> AbstractTask:
         """Return what is to be predicted, and from what."""

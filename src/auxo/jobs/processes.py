@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from auxo.errors import ConfigError, OutputError
+from auxo.files.moved import list_moved
 from auxo.files.signals import StopRequest
 from auxo.jobs.execution import AbstractExecutor, wish_to_stop
 from auxo.jobs.job import Job, Outcome, is_finished
@@ -93,6 +94,7 @@ class LocalProcesses(AbstractExecutor):
                 folder=job.folder,
                 log=job.log,
                 threads=threads,
+                moved=list_moved(),
             )
             running.append((job, worker))
         except OutputError as error:

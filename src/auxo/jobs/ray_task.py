@@ -9,6 +9,7 @@ from typing import TypedDict
 
 import auxo
 from auxo.errors import AuxoError, ConfigError
+from auxo.files.moved import list_moved
 from auxo.jobs.job import Job
 from auxo.jobs.parcel import pack_folder, unpack_folder
 from auxo.jobs.supervision import WorkerProcess, end_all
@@ -29,6 +30,7 @@ class Order(TypedDict):
         token: name of a file beside that folder, with its own name in it: a machine that reads it sees the folder.
         files: what the folder holds so far, packed, if a run was begun there.
         threads: CPU threads where the config leaves the choice.
+        moved: new places of what the config names, by old ones.
         cwd: folder that relative paths begin at, where there is such a folder.
         environment: variables to set.
     """
@@ -40,6 +42,7 @@ class Order(TypedDict):
     token: str
     files: bytes | None
     threads: int
+    moved: Mapping[str, str]
     cwd: str
     environment: Mapping[str, str]
 
@@ -75,6 +78,7 @@ def make_order(job: Job, *, token: str, files: bytes | None, threads: int) -> Or
         token=token,
         files=files,
         threads=threads,
+        moved=list_moved(),
         cwd=str(Path.cwd()),
         environment={name: os.environ[name] for name in _ENVIRONMENT if name in os.environ},
     )
@@ -141,6 +145,7 @@ def _supervise_worker(order: Order, code: Sequence[Path], folder: Path) -> str:
         folder=folder,
         log=folder / "log.txt",
         threads=order["threads"],
+        moved=order["moved"],
         cwd=cwd if cwd.is_dir() else None,
     )
     try:

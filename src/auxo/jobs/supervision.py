@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -38,6 +38,7 @@ class WorkerProcess:
         folder: the run directory; made if missing.
         log: file that its output is appended to, in the run directory.
         threads: CPU threads where the config leaves the choice.
+        moved: new places of what the config names, by old ones.
         cwd: folder that relative paths begin at; ``None`` for the present one.
 
     Raises:
@@ -45,7 +46,15 @@ class WorkerProcess:
     """
 
     def __init__(
-        self, *, document: str, code: Sequence[Path], folder: Path, log: Path, threads: int, cwd: Path | None = None
+        self,
+        *,
+        document: str,
+        code: Sequence[Path],
+        folder: Path,
+        log: Path,
+        threads: int,
+        moved: Mapping[str, str],
+        cwd: Path | None = None,
     ) -> None:
         make_folder(folder)
         self._started = time.monotonic()
@@ -58,6 +67,7 @@ class WorkerProcess:
             threads=threads,
             error_file=str(self._error_file),
             path=[str(Path(place).resolve()) for place in sys.path],
+            moved=dict(moved),
         )
         try:
             with log.open("ab") as file:

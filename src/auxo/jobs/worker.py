@@ -17,6 +17,7 @@ import torch
 
 from auxo.errors import AuxoError, InterruptedRunError, OutputError
 from auxo.files.lock import locked_folder
+from auxo.files.moved import MovedPlaces, finding_moved
 from auxo.runs.document import config_digest, from_json
 from auxo.runs.results import EvaluationRow
 from auxo.runtime import open_runtime
@@ -36,6 +37,7 @@ class Request(TypedDict):
         threads: CPU threads where the config leaves the choice.
         error_file: where the reason of a failure is to be written, in one line.
         path: Python's search path of the process that asks.
+        moved: new places of what the config names, by old ones.
     """
 
     document: str
@@ -44,6 +46,7 @@ class Request(TypedDict):
     threads: int
     error_file: str
     path: list[str]
+    moved: dict[str, str]
 
 
 class _LogObserver(SilentObserver):
@@ -89,7 +92,7 @@ def _train_run(request: Request) -> None:
         torch.set_num_threads(request["threads"])
     if (folder / ".lock").exists():
         _wait_for(folder)
-    with open_runtime(config.runtime) as runtime:
+    with open_runtime(config.runtime) as runtime, finding_moved(MovedPlaces(request["moved"])):
         train_run(
             config,
             document=request["document"],

@@ -15,6 +15,7 @@ from auxo.data.digests import SplitDigests
 from auxo.errors import CheckpointError, DataError
 from auxo.files.atomic import delete_file
 from auxo.files.json_text import check_json
+from auxo.files.moved import must_match
 from auxo.files.tensor_file import read_tensor_file, require_finite, write_tensor_file
 from auxo.interfaces import AbstractMethod, Prepared, TrainState
 from auxo.runs.results import Compute, Selection
@@ -28,6 +29,7 @@ class RunHeader(TypedDict, total=False):
     run: str
     stage: str
     data: dict[str, str]
+    judged: dict[str, str]
     step: int
     seed: int
     seconds: float
@@ -141,7 +143,14 @@ def load_part(module: nn.Module, weights: Mapping[str, Tensor], *, part: str, to
     load_weights(modules[to], taken, origin=f"{part} of {origin}")
 
 
-def check_images(recorded: Mapping[str, str], present: SplitDigests, *, origin: str, fix: str) -> None:
+def check_images(
+    recorded: Mapping[str, str],
+    present: SplitDigests,
+    *,
+    origin: str,
+    fix: str,
+    judged: Mapping[str, str] | None = None,
+) -> None:
     """Refuse images other than those that weights were made from: what was trained on could pass for held out.
 
     Args:
@@ -149,10 +158,17 @@ def check_images(recorded: Mapping[str, str], present: SplitDigests, *, origin: 
         present: the same of the splits that are at hand.
         origin: the file that the weights are in, for messages.
         fix: what the user can do.
+        judged: what was recorded of splits that decide nothing; they are compared where the user says that something
+            moved, so that nothing else is taken for it.
 
     Raises:
         DataError: a split differs; the message says which.
     """
+    if must_match():
+        fix = "name the place that has them with --moved"
+        for name, digest in (judged or {}).items():
+            if present.judged.get(name) != digest:
+                raise DataError(f"the {name} images and targets that {origin} was judged on", "others", fix)
     for name in (*recorded, *present):
         if not present.is_same(name, recorded.get(name)):
             raise DataError(f"the {name} images and targets that {origin} was made with", "others", fix)
@@ -289,7 +305,7 @@ class Checkpoints:
 
     def _build_header(self) -> dict[str, Any]:
         """Return what every file says of the run it belongs to."""
-        return {"run": self.run_digest, "stage": self.stage, "data": dict(self.data)}
+        return {"run": self.run_digest, "stage": self.stage, "data": dict(self.data), "judged": dict(self.data.judged)}
 
     def _check_run(self, header: Mapping[str, Any], path: Path) -> None:
         """Refuse a file of another run or stage."""
@@ -300,7 +316,8 @@ class Checkpoints:
 
     def _check_images(self, header: Mapping[str, Any], path: Path) -> None:
         """Refuse weights that were made with other images."""
-        check_images(header.get("data", {}), self.data, origin=str(path), fix="put them back, or train anew")
+        recorded, judged = header.get("data", {}), header.get("judged")
+        check_images(recorded, self.data, origin=str(path), fix="put them back, or train anew", judged=judged)
 
 
 def step_of(path: Path) -> int:

@@ -10,6 +10,7 @@ import torch
 from auxo.data import AbstractSource, DataConfig, InputPipeline, Splits, load_splits, read_source
 from auxo.data.hub import asking_hub
 from auxo.errors import CheckpointError, ConfigError, DataError
+from auxo.files.moved import finding_moved
 from auxo.files.tensor_file import TensorFile, check_holding, read_tensor_file
 from auxo.interfaces import AbstractMethod
 from auxo.runs.checkpoint import Checkpoints, RunHeader, check_images, load_weights
@@ -33,6 +34,7 @@ class TrainedModel:
         task_name: what the run's options call the task.
         frozen: networks in it that no training moved, as the run keeps them.
         columns: further columns of the data that it has learned, by name.
+        judged: digests of the images that it was judged on.
         was_resized: whether its training images were resized (``data.image-size``).
     """
 
@@ -44,6 +46,7 @@ class TrainedModel:
     task_name: str
     frozen: Mapping[str, Kept] = field(default_factory=dict)
     columns: Mapping[str, Target] = field(default_factory=dict)
+    judged: Mapping[str, str] = field(default_factory=dict)
     was_resized: bool = False
 
     @property
@@ -58,7 +61,7 @@ class TrainedModel:
             DataError: one differs; images that were trained on could be among those that judge.
         """
         fix = "put them back, or judge it with auxo evaluate RUN --data SETS"
-        check_images(self.data, splits.digests(), origin=str(self.path), fix=fix)
+        check_images(self.data, splits.digests(), origin=str(self.path), fix=fix, judged=self.judged)
 
     def read_judged(self, spec: str, config: DataConfig) -> AbstractSource:
         """Return images from elsewhere at the model's size, their targets numbered as the model's.
@@ -71,9 +74,9 @@ class TrainedModel:
             ConfigError: a file of the user's does not run, or makes no source.
             DataError: the set cannot be used; the message names the file or row.
         """
-        task = self.task
-        with asking_hub(True):  # the user named it
-            source = read_source(spec, self.size_images(config), vocabulary=task.vocabulary, mask=task.mask_target)
+        task, sized = self.task, self.size_images(config.at_places())
+        with asking_hub(True), finding_moved(None):  # the user named it
+            source = read_source(spec, sized, vocabulary=task.vocabulary, mask=task.mask_target)
         self.check_shape(source.image_shape, where=spec)
         return source
 
@@ -160,6 +163,7 @@ def load_model(config: ExperimentConfig, folder: Path, *, runtime: Runtime, stag
         config.task.name,
         frozen=networks.loaded,
         columns=columns,
+        judged=file.header.get("judged", {}),
         was_resized=config.data.is_resized,
     )
 
@@ -184,7 +188,7 @@ def _read_inputs(config: ExperimentConfig, end: Path, path: Path, file: TensorFi
     if not end.exists():
         splits = splits_of(config)
         recorded, fix = file.header.get("data", {}), "put them back, or train anew"
-        check_images(recorded, splits.digests(), origin=str(path), fix=fix)
+        check_images(recorded, splits.digests(), origin=str(path), fix=fix, judged=file.header.get("judged"))
         return _Inputs(splits.task(), build_pipeline(config, splits), splits.columns())
     tree, header = file if path == end else read_tensor_file(end, header=RunHeader)
     if "task" not in header:

@@ -10,6 +10,7 @@ from torch import Tensor
 from auxo.backbones import BackboneConfig, FrozenBackbone, has_published_weights, normalisation_of
 from auxo.errors import CheckpointError, ConfigError
 from auxo.files import make_folder, remove_temporaries
+from auxo.files.moved import find_place, suggest_moved
 from auxo.files.tensor_file import read_tensor_file, write_tensor_file
 from auxo.interfaces import AbstractBackbone, AbstractNetworks, BuildsBackbone
 from auxo.registry.outside import is_outside
@@ -178,24 +179,24 @@ def _find_source(
     source: str, backbone: BackboneConfig, *, is_given: bool
 ) -> tuple[BackboneConfig, tuple[tuple[float, ...], tuple[float, ...]] | None]:
     """Return what a trained network is made from, its weights included, and how it normalises, if that is known."""
-    path = Path(source).expanduser()
+    path = Path(find_place(source)).expanduser()
     if has_published_weights(source):
         config = BackboneConfig(name=source, pretrained=True)
         return config, config.first_normalisation()
     if path.suffix == ".safetensors":
         if not path.is_file():
-            raise ConfigError(f"a file of weights at {path}", "nothing there", "check the path")
-        config = replace(backbone, pretrained=False, weights=str(path))
+            raise ConfigError(f"a file of weights at {path}", "nothing there", f"{suggest_moved(source)}check the path")
+        config = replace(backbone, pretrained=False, weights=source)
         return config, config.first_normalisation() or config.read_normalisation()
     if not (path / "config.json").is_file():
-        fix = "name the directory of a finished run, a .safetensors file, or a backbone with published weights"
+        fix = f"{suggest_moved(source)}name a finished run, a .safetensors file, or a backbone with published weights"
         raise ConfigError("a trained network", f"nothing such at {source}", fix)
     described = RunHistory.read_finished(path).document["run"]["backbone"]
     if is_outside(described["name"]) and not is_given:
         fix = f"pass the backbone {described['name']} beside the run, if you trust it"
         raise ConfigError(f"your leave to run the backbone of {source}", described["name"], fix)
     config = backbone if is_given else BackboneConfig(**described)
-    config = replace(config, pretrained=False, weights=str(path / _MODEL))
+    config = replace(config, pretrained=False, weights=str(Path(source) / _MODEL))
     return config, config.first_normalisation()
 
 

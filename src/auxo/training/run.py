@@ -206,7 +206,7 @@ def _finish_run(run: OpenRun, method: AbstractMethod, step: int, journal: Journa
     rows = measure_sets(reader, stage, run.splits)
     if journal is not None:  # the model first: nothing after it can lose what was trained
         known = {"task": run.splits.task().to_record(), "columns": record_columns(run.splits.columns())}
-        header = {"auxo": auxo.__version__, "run": run.digest, "data": run.data, **known}
+        header = {"auxo": auxo.__version__, "run": run.digest, "data": run.data, "judged": run.data.judged, **known}
         tree = {"weights": stored_state(method), "pipeline": run.pipeline.state_dict()}
         write_tensor_file(run.folder / "model.safetensors", tree, header)
     table = build_table(rows, selection=selection, compute=compute)

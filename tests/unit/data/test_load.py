@@ -17,6 +17,7 @@ from auxo.data.sources import InMemorySource
 from auxo.data.splits import Splits
 from auxo.data.streaming import StreamingSource
 from auxo.errors import ConfigError, DataError
+from auxo.files.moved import MovedPlaces, finding_moved
 from auxo.tasks import Segmentation
 
 Write = Callable[[InMemorySource, Path], Path]
@@ -321,3 +322,24 @@ def test_load_splits__num_labelled_and_blocks__meta_shares_none_with_the_unlabel
     apart, rest = (set(each.source.columns["patient"].values.tolist()) for each in (splits.meta, splits.unlabelled))
     assert apart
     assert not apart & rest
+
+
+def test_load_splits__csv_of_whole_paths_that_moved__has_the_same_images_and_names(
+    patients: Callable[[str, list[str]], str], tmp_path: Path
+) -> None:
+    table = patients("list.csv", [f"p{i % 20}" for i in range(100)])
+    config = DataConfig(train=table)
+    before = load_splits(config, seed=0)
+    digests = before.digests()
+    (tmp_path / "disk").mkdir()
+    shutil.move(tmp_path / "photos", tmp_path / "disk" / "other-name")
+    with finding_moved(MovedPlaces({})), pytest.raises(DataError, match=r"pass --moved \S*/photos/\w+=NEW with"):
+        load_splits(config, seed=0)
+    with finding_moved(MovedPlaces({str(tmp_path / "photos"): str(tmp_path / "disk" / "other-name")})):
+        assert load_splits(config, seed=0).digests() == digests
+    shutil.move(table, tmp_path / "disk" / "table.csv")
+    places = {str(tmp_path / "photos"): str(tmp_path / "disk" / "other-name"), table: str(tmp_path / "disk/table.csv")}
+    with finding_moved(MovedPlaces(places)):
+        found = load_splits(config, seed=0)
+        assert found.digests() == digests
+        assert found.train.source.name == before.train.source.name == "list"

@@ -18,6 +18,7 @@ from auxo.data.readers.pairs import read_pairs
 from auxo.data.sources import AbstractSource
 from auxo.data.streaming import StreamingSource
 from auxo.errors import DataError
+from auxo.files.moved import find_place, suggest_moved
 from auxo.registry.outside import call_outside, is_outside
 from auxo.types import LABEL
 
@@ -160,10 +161,10 @@ def _list_images(spec: str, config: DataConfig, *, is_labelled: bool = True, mas
 
 def _choose_masks_reader(spec: str, config: DataConfig, *, is_labelled: bool) -> Listing:
     """Return what the reader for a kind of set of images and masks finds; no masks where they do not count."""
-    path = Path(os.path.expanduser(spec))
+    path = Path(os.path.expanduser(find_place(spec)))
     if not os.path.isdir(path) or list_parquet(path):
         return _choose_reader(spec, config, is_labelled=False, mask_column=config.mask_column if is_labelled else None)
-    name, table = _shorten_name(path), config.path_column
+    name, table = _shorten_name(spec, is_folder=True), config.path_column
     if is_labelled:
         return read_pairs(path, name, path_column=table, columns=config.further_columns, unknown=config.unknown)
     return read_folder_tree(path, name, path_column=table, columns=config.further_columns)
@@ -178,16 +179,17 @@ def _choose_reader(spec: str, config: DataConfig, *, is_labelled: bool, mask_col
         from auxo.data.readers.table import read_hub
 
         return read_hub(spec, asked)
-    path = Path(os.path.expanduser(spec))
-    name = _shorten_name(path)
+    path = Path(os.path.expanduser(find_place(spec)))
+    name = _shorten_name(spec, is_folder=os.path.isdir(path))
     if os.path.isdir(path):  # the function, unlike the method, is false for names that cannot be
         if list_parquet(path):
             return _read_parquet(path, name, asked)
         read_images = read_folder if is_labelled else read_folder_tree
         return read_images(path, name, path_column=path_column, columns=columns)
     if not os.path.exists(path):
-        place = "" if path.is_absolute() else f" (from {Path.cwd()})"
-        raise DataError(_KINDS, f"'{spec}', which is not there{place}", "check it")
+        where = "" if path.is_absolute() else f" (from {Path.cwd()})"
+        where = where if str(path) == os.path.expanduser(spec) else f" at {path}"
+        raise DataError(_KINDS, f"'{spec}', which is not there{where}", f"{suggest_moved(spec)}check it")
     if list_parquet(path):
         return _read_parquet(path, name, asked)
     if path.suffix.lower() == ".csv":
@@ -211,8 +213,11 @@ def _read_parquet(path: Path, name: str, asked: AskedColumns) -> Listing:
     return read_parquet(path, name, asked)
 
 
-def _shorten_name(path: Path) -> str:
-    """Return a short name: the file's or folder's own, after its folder's where it is one that all sets have."""
-    path = path.resolve()
-    name = path.name if os.path.isdir(path) else path.stem
+def _shorten_name(spec: str, *, is_folder: bool) -> str:
+    """Return a short name: the file's or folder's own, after its folder's where it is one that all sets have.
+
+    It is that of the place that was named, wherever the set is now: records call the set by it.
+    """
+    path = Path(os.path.expanduser(spec)).resolve()
+    name = path.name if is_folder else path.stem
     return normalise_name(f"{path.parent.name}-{name}" if name.lower() in _GENERIC_NAMES else name)

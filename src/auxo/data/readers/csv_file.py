@@ -10,6 +10,7 @@ from auxo.data.csv_table import CsvRow, open_table
 from auxo.data.names import INTEGER, normalise_name
 from auxo.data.readers.listing import AskedColumns, FileImages, Listing
 from auxo.errors import DataError
+from auxo.files.moved import find_place, suggest_moved
 from auxo.types import LABEL
 
 _OTHER_SEPARATORS = ";\t|"
@@ -57,11 +58,17 @@ def read_csv(path: Path, name: str, asked: AskedColumns) -> Listing:
 
 def _find_file(table: Path, line: int, cell: str, what: str) -> Path:
     """Return the file that a cell names, or refuse it."""
-    forms = [cell, *(unicodedata.normalize(form, cell) for form in ("NFC", "NFD"))]  # of a name on this disk
-    file = next((file for file in (table.parent / form for form in forms) if os.path.isfile(file)), None)
+    place = find_place(cell) if os.path.isabs(cell) else cell
+    forms = [place, *(unicodedata.normalize(form, place) for form in ("NFC", "NFD"))]  # of a name on this disk
+    whole = [table.parent / form for form in forms]
+    file = next((file for file in (*whole, Path(find_place(str(whole[0])))) if os.path.isfile(file)), None)
     if file is None:
         got = f"{cell!r} in line {line} of {table}"
-        raise DataError(f"{what} that is there", got, f"give paths from {table.parent}, or whole ones")
+        raise DataError(
+            f"{what} that is there",
+            got,
+            f"{suggest_moved(str(whole[0].parent))}give paths from {table.parent}, or whole ones",
+        )
     return file
 
 

@@ -11,6 +11,7 @@ from auxo.data.readers.files import IMAGES, MASKS, TABLE, list_class, list_entri
 from auxo.data.readers.leftovers import describe_leftovers
 from auxo.data.readers.listing import FileImages, Listing
 from auxo.errors import DataError
+from auxo.files.moved import find_place
 from auxo.types import LABEL
 
 
@@ -95,7 +96,8 @@ def add_columns(
     line_of: dict[int, int] = {}
     for line, cells in read_rows(table, path_column, {path_column: "path-column", **dict.fromkeys(columns, "columns")}):
         where = f"{cells[path_column]!r} in line {line} of {table}"
-        path = os.path.abspath(root / cells[path_column])
+        cell = cells[path_column]
+        path = os.path.abspath(find_place(cell) if os.path.isabs(cell) else root / cell)
         row = row_of.get(path, row_of.get(unicodedata.normalize("NFC", path)))
         if row is None:
             raise DataError("the path of an image of the set", where, f"give paths from {root}, or remove the row")

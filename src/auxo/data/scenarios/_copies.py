@@ -13,6 +13,7 @@ from auxo.data.readers import read_streaming
 from auxo.data.sources import AbstractSource
 from auxo.data.streaming import StreamingSource
 from auxo.errors import DataError
+from auxo.files.moved import suggest_moved
 from auxo.tasks import AbstractTask
 from auxo.types import LABEL, Column
 
@@ -113,7 +114,7 @@ def find_copy(name: str, part: str, root: Path, *, other: str = "") -> Path:
     """
     path = root / name / f"{part}.parquet"
     if not path.is_file():
-        fix = f"put it there, name another folder by --data.root or AUXO_DATA{other}"
+        fix = f"{suggest_moved(str(root))}put it there, name another folder by --data.root or AUXO_DATA{other}"
         raise DataError(f"a copy of {name} under the root", f"no file {path}", fix)
     return path
 

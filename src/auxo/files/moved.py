@@ -1,0 +1,76 @@
+"""Places that moved since a run was made: where what its configuration names is now."""
+
+import os
+import shlex
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import NamedTuple
+
+
+class MovedPlaces(NamedTuple):
+    """What is known of the places that a run names.
+
+    Args:
+        places: new places by old ones, as they were typed; a place below an old one is found below the new one.
+        is_asked: whether the user named some of them now, so that all sets are to be compared with those of the run.
+    """
+
+    places: Mapping[str, str] = {}
+    is_asked: bool = False
+
+
+_moved: ContextVar[MovedPlaces | None] = ContextVar("moved", default=None)
+
+
+@contextmanager
+def finding_moved(moved: MovedPlaces | None) -> Iterator[None]:
+    """Let what a run names be looked for in its new places within the block; ``None`` takes every place as named."""
+    token = _moved.set(moved)
+    try:
+        yield
+    finally:
+        _moved.reset(token)
+
+
+def find_place(place: str) -> str:
+    """Return where a file or folder is that a run names: below the new place of the longest old one that it is below.
+
+    Example:
+        >>> with finding_moved(MovedPlaces({"/old": "/new", "/old/photos": "/disk"})):
+        ...     find_place("/old/list.csv"), find_place("/old/photos/cat/1.png"), find_place("/older")
+        ('/new/list.csv', '/disk/cat/1.png', '/older')
+    """
+    moved = _moved.get()
+    if moved is None or not moved.places:
+        return place
+    whole = os.path.abspath(os.path.expanduser(place))
+    found = {os.path.abspath(os.path.expanduser(old)): new for old, new in moved.places.items()}
+    above = [old for old in found if whole == old or whole.startswith(os.path.join(old, ""))]
+    if not above:
+        return place
+    old = max(above, key=len)
+    return found[old] + whole[len(old) :] if whole != old else found[old]
+
+
+def suggest_moved(place: str) -> str:
+    """Return what to type where a run names a place that is not there, to go on from; nothing for a user's own words.
+
+    Example:
+        >>> with finding_moved(MovedPlaces()):
+        ...     suggest_moved("my photos")
+        "pass --moved 'my photos=NEW' with its new place, or "
+    """
+    return "" if _moved.get() is None else f"pass --moved {shlex.quote(place + '=NEW')} with its new place, or "
+
+
+def list_moved() -> dict[str, str]:
+    """Return new places by old ones, for a process of its own."""
+    moved = _moved.get()
+    return {} if moved is None else dict(moved.places)
+
+
+def must_match() -> bool:
+    """Whether all sets must be those of the run, also those that decided nothing: the user said that they moved."""
+    moved = _moved.get()
+    return moved is not None and moved.is_asked
