@@ -4,13 +4,21 @@ VENV := .venv
 BIN := $(VENV)/bin
 CORE := $(VENV)/.core
 TEST := $(VENV)/.test
+PHOTOS := $(VENV)/.photos
 DOCS := $(VENV)/.docs
 
-.PHONY: demo test test-all check docs bench fuzz clean
+.PHONY: demo demo-photos test test-all check docs bench fuzz clean
 
 demo: $(CORE)
 	$(BIN)/auxo train ossl
 	$(BIN)/auxo report "$$(ls -td runs/ossl-digits-seed0* | head -n 1)"
+
+# Photographs that scikit-learn and matplotlib ship, and a network from the weights of ImageNet.
+demo-photos: $(PHOTOS)
+	$(BIN)/python examples/photos.py runs/demo-photos-images
+	$(BIN)/auxo train finetune --train runs/demo-photos-images/train --data.ood runs/demo-photos-images/elsewhere \
+	  --data.image-size 96 --epochs 8
+	$(BIN)/auxo report "$$(ls -td runs/finetune-own-seed0* | head -n 1)"
 
 test: $(TEST)
 	scripts/check
@@ -38,6 +46,10 @@ $(BIN)/python:
 
 $(CORE): $(BIN)/python pyproject.toml requirements/core.txt
 	$(BIN)/python -m pip install --quiet --constraint requirements/core.txt --editable .
+	touch $@
+
+$(PHOTOS): $(CORE) requirements/test.txt
+	$(BIN)/python -m pip install --quiet --constraint requirements/test.txt --editable ".[pretrained]"
 	touch $@
 
 $(TEST): $(CORE) requirements/test.txt

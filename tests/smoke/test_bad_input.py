@@ -203,12 +203,17 @@ def recipe_function_missing(place):
     return ["train", f"{place.write('mine.py', RECIPE)}:nothing"]
 
 
-@case(r"no other option with --resume.*, got --epochs 3: leave it out")
+@case(r"no other option than --epochs N with --resume.*, got --seed 3: leave it out")
 def resume_with_options(place):
-    return ["train", "--resume", place.run, "--epochs", "3"]
+    return ["train", "--resume", place.run, "--seed", "3"]
 
 
-@case(r"no other option with --resume.*, got --out x: leave it out")
+@case(r"epochs above the \d+ that .* has had, got 1: name all epochs of the longer run")
+def resume_with_fewer_epochs(place):
+    return ["train", "--resume", place.run, "--epochs", "1"]
+
+
+@case(r"no other option than --epochs N with --resume.*, got --out x: leave it out")
 def resume_with_out(place):
     return ["train", "--resume", place.run, "--out", "x"]
 

@@ -147,7 +147,8 @@ def _one_line(box: str, command: str) -> ConfigError:
     first = 2 if is_rule[1:2] == [True] else 1  # below the title
     rule = next((number for number in range(first, len(lines)) if is_rule[number]), len(lines))
     problem = " ".join(lines[first:rule]) or "something else"
-    near = re.findall(r"^(--\w[\w.-]*)", "\n".join(lines[rule:]), flags=re.MULTILINE)
+    # An option with a short form is told by its whole name, which tyro puts last.
+    near = re.findall(r"^(?:--[\w-]+, (?=--\w+\.))?(--\w[\w.-]*)", "\n".join(lines[rule:]), flags=re.MULTILINE)
     problem = problem[0].lower() + problem[1:].rstrip(".").replace(" .", "")
     meant = f"did you mean {' or '.join(near[:3])}? " if near and "nrecognized" in problem else ""
     return ConfigError(f"options of {command}", problem, f"{meant}see {command} --help")

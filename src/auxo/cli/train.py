@@ -17,6 +17,7 @@ from auxo.errors import ConfigError, OutputError
 from auxo.files import is_unused
 from auxo.runs.document import config_digest, from_json, load_recipe, to_json
 from auxo.runs.experiment import ExperimentConfig, StageConfig, method_name
+from auxo.runs.extension import extend_run, lengthen_config
 from auxo.runs.history import RunHistory
 from auxo.runs.networks import record_backbones
 from auxo.runtime import Runtime, open_runtime, read_variable
@@ -34,6 +35,8 @@ class _Plan(NamedTuple):
     folder: Path
     is_new: bool
     is_resumed: bool = False
+    finished: ExperimentConfig | None = None
+    """Of a finished run that is to have more epochs, as it was."""
 
 
 def run(words: Sequence[str]) -> None:
@@ -42,6 +45,10 @@ def run(words: Sequence[str]) -> None:
     if not plan.is_resumed:  # a run that is resumed has its own record
         plan = plan._replace(config=record_backbones(plan.config))
     with open_runtime(plan.config.runtime) as runtime:
+        if plan.finished is not None:
+            if runtime.is_main:
+                extend_run(plan.folder, plan.finished, plan.config)
+            runtime.barrier()
         observer = make_observer(is_main=runtime.is_main, headline=_write_headline(plan, runtime))
         try:
             result = train_run(
@@ -65,7 +72,7 @@ def _write_headline(plan: _Plan, runtime: Runtime) -> str:
     """Return what is said when a run begins, goes on, or turns out to be finished."""
     if plan.is_new:
         return f"training in {plan.folder} on {runtime.device}"
-    if not RunHistory.read(plan.folder).is_finished:
+    if plan.finished is not None or not RunHistory.read(plan.folder).is_finished:
         return f"going on in {plan.folder} on {runtime.device}"
     return f"{plan.folder} is finished already: nothing is trained, and its results are measured again"
 
@@ -94,11 +101,9 @@ def _plan_run(words: list[str]) -> _Plan:
         fix = "auxo train --help; RECIPE comes first"
         raise ConfigError("one of RECIPE, --config FILE and --resume RUN", got, fix)
     if start.resume is not None:
-        if rest or start.out is not None:
-            got = " ".join(rest) or f"--out {start.out}"
-            raise ConfigError("no other option with --resume, which repeats the run's own", got, "leave it out")
         folder = Path(start.resume)
-        return _Plan(read_run_config(folder, code=start.code), folder, is_new=False, is_resumed=True)
+        config = read_run_config(folder, code=start.code)
+        return _plan_resumed(config, folder, rest if start.out is None else [*rest, "--out", start.out])
     if start.moved:
         fix = "name new places by --data.train and so on; only a run that is there has old ones"
         raise ConfigError("--resume RUN beside --moved", f"--moved {start.moved[0]}", fix)
@@ -113,6 +118,20 @@ def _plan_run(words: list[str]) -> _Plan:
     else:
         config = with_options(load_recipe(str(recipe)), rest, command=f"auxo train {recipe}")
     return _choose_folder(config, start.out, name=_name_run(recipe, config))
+
+
+def _plan_resumed(config: ExperimentConfig, folder: Path, words: list[str]) -> _Plan:
+    """Return how a run goes on: as it is, or with more epochs in its last stage."""
+    if not words:
+        return _Plan(config, folder, is_new=False, is_resumed=True)
+    option = "--epochs" if len(config.stages) == 1 else f"--{config.stages[-1].name}.epochs"
+    given, equals, value = words[0].partition("=")
+    number = value if equals else "".join(words[1:2])
+    if given != option or len(words) != 2 - bool(equals) or not number.isdecimal():
+        expected = f"no other option than {option} N with --resume, which repeats the run's own"
+        raise ConfigError(expected, " ".join(words), "leave it out")
+    longer = lengthen_config(config, int(number), folder=folder)
+    return _Plan(longer, folder, is_new=False, is_resumed=True, finished=config)
 
 
 def _name_run(recipe: str | None, config: ExperimentConfig) -> str:

@@ -94,4 +94,6 @@ def _stretch_stage(stage: StageConfig, factor: float) -> StageConfig:
         for option in walk(stage.method)
         if isinstance(option.owner, OptimizerConfig) and option.field.name == "warmup_epochs" and option.value
     }
-    return replace(stage, epochs=epochs, method=replaced(stage.method, dict(warmups)))
+    frozen = round(factor * stage.tuning.freeze_epochs)
+    tuning = replace(stage.tuning, freeze_epochs=frozen)
+    return replace(stage, epochs=epochs, method=replaced(stage.method, dict(warmups)), tuning=tuning)

@@ -113,6 +113,7 @@ def plan_grid(
             if choice.name in costs:
                 plan = fit_to_budget(choice.config, costs[choice.name], flops)
                 lengths[choice.name] = plan.config
+    lengths = {name: _never_stopped(config) for name, config in lengths.items()}
     counts = {name: measured[-1].num_parameters for name, measured in costs.items()}
     entries = {c.name: MethodEntry(c.recipe, counts.get(c.name), tuple(seeds)) for c in choices}
     if earlier is None:
@@ -123,6 +124,12 @@ def plan_grid(
         for name, config in lengths.items()
     )
     return Grid(earlier.added(entries), jobs, tuple(notes))
+
+
+def _never_stopped(config: ExperimentConfig) -> ExperimentConfig:
+    """Return a run of which no stage ends early: its compute would be less than the others'."""
+    stages = (replace(stage, tuning=replace(stage.tuning, patience=0)) for stage in config.stages)
+    return replace(config, stages=tuple(stages))
 
 
 def _load_splits(choice: Choice, seed: int) -> Splits:

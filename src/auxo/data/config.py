@@ -5,6 +5,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
+import tyro
+
 from auxo.data.decode import MIN_PIXELS, ImageSize
 from auxo.data.imbalance import Imbalance
 from auxo.data.mask_legend import MOST_INDICES
@@ -36,7 +38,7 @@ class DataConfig(Options):
 
     scenario: str = "digits"
     """Built-in set of splits, by name; ignored once train is given. "auxo list" shows all."""
-    train: str | None = None
+    train: Annotated[str | None, tyro.conf.arg(aliases=["--train"])] = None
     """Your own training images; replaces the scenario wholly. Folder, Parquet, CSV, hf://owner/name[:split] or
     file.py:Name."""
     val: str | None = None

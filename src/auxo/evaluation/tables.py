@@ -77,9 +77,14 @@ def build_table(
     return Table(columns, tuple(lines), _write_caption(rows, firsts, selection, compute, num_seeds=num_seeds))
 
 
-def to_markdown(table: Table) -> str:
-    """Return the table as GitHub-flavoured Markdown, the caption below it; of an empty table the caption alone."""
-    caption = html.escape(table.caption, quote=False)
+def to_markdown(table: Table, *, notes: Sequence[str] = ()) -> str:
+    """Return the table as GitHub-flavoured Markdown, the caption below it; of an empty table the caption alone.
+
+    Args:
+        table: what was found.
+        notes: paragraphs behind the caption.
+    """
+    caption = "\n\n".join(html.escape(text, quote=False) for text in (table.caption, *notes))
     if not table.lines:
         return f"{caption}\n"
     rule = ("---", *("---:" for _ in table.columns[1:]))

@@ -43,6 +43,7 @@ class TrainState:
         steps_per_epoch: updates of an epoch.
         kind: of the step that is taken, from the config's ``plan``.
         prepared: what the method's ``begin`` made, on the device.
+        averaged: the average of the weights, by name; empty where there is none.
     """
 
     optimizers: dict[str, Optimizer]
@@ -53,6 +54,7 @@ class TrainState:
     steps_per_epoch: int = 1
     kind: str = "step"
     prepared: Mapping[str, Tensor] = field(default_factory=dict)
+    averaged: dict[str, Tensor] = field(default_factory=dict)
 
     @property
     def progress(self) -> float:

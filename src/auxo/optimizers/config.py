@@ -167,6 +167,14 @@ class LearningRate(LRScheduler):
         pairs = zip(self.base_lrs, self.rates, strict=True)
         return [self._compute_rate(float(lr), self.last_epoch, rate) for lr, rate in pairs]
 
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on after as many steps as were taken, at the rate that a schedule of this length has there."""
+        self.last_epoch, self._step_count = state_dict["last_epoch"], state_dict["_step_count"]
+        rates = self.get_lr()
+        for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate
+        self._last_lr = rates
+
     def rate_before(self, steps: int) -> float:
         """Return the rate of the first group so many steps before the next one, which itself is 0 before."""
         return self._compute_rate(float(self.base_lrs[0]), max(0, self.last_epoch - steps), self.rates[0])

@@ -26,13 +26,20 @@ class TuningConfig(Options):
     """Layer-wise decay of the learning rate: layer l of the backbone's L, from 0 at the image, has this to the power of
     L - l as a factor, and heads 1. 0.65 to 0.9 are usual where a network is pretrained; 1 has none."""
     freeze_epochs: Annotated[int, Range(low=0)] = field(default=0, metadata=LATER)
-    """Epochs in which the backbone stays as it is, its batch norm too, and the rest learns on top of it; then all."""
+    """Epochs in which the backbone stays as it is, its batch norm too, and the rest learns on top of it; then,
+    in a stage of more epochs, all learns."""
     label_smoothing: Annotated[float, Range(low=0, below=1)] = field(default=0.0, metadata=LATER)
     """Part of each label's weight that is shared out evenly among all classes, in the loss of the classes."""
     clip_norm: Annotated[float | None, Range(above=0)] = field(default=None, metadata=LATER)
     """Norm of all gradients of a step together that they are scaled down to where it is larger; none by default."""
     accumulate: Annotated[int, Range(low=1)] = field(default=1, metadata=LATER)
     """Parts of a batch that are computed one after another before a step, so that a larger one fits into memory."""
+    ema_decay: Annotated[float, Range(low=0, below=1)] = field(default=0.0, metadata=LATER)
+    """Part of an average of the weights that is kept at each step; the average is measured and saved as the model. 0.99
+    to 0.9999 are usual; 0 has none."""
+    patience: Annotated[int, Range(low=0)] = field(default=0, metadata=LATER)
+    """Evaluations on the validation set without a better one after which the stage ends; takes --selection.keep best.
+    0 never ends it early, and auxo compare does not either."""
 
     @property
     def scales_rates(self) -> bool:

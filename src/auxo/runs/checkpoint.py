@@ -255,6 +255,8 @@ class Checkpoints:
             "schedulers": {name: _keep_plain(scheduler.state_dict()) for name, scheduler in state.schedulers.items()},
             "progress": asdict(progress),
         }
+        if state.averaged:
+            tree["averaged"] = state.averaged
         write_tensor_file(path, tree, {**self._build_header(), "step": state.step, "seed": state.seed})
         for old in self.saved()[: -self.keep]:
             if not self.stays(step_of(old), steps_per_epoch=state.steps_per_epoch):
@@ -320,6 +322,11 @@ class Checkpoints:
         check_images(recorded, self.data, origin=str(path), fix="put them back, or train anew", judged=judged)
 
 
+def measured_weights(tree: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Return the weights in a file that were measured, or would be: their average where there is one."""
+    return {**tree["weights"], **tree.get("averaged", {})}
+
+
 def step_of(path: Path) -> int:
     """Return the step of a checkpoint by its name."""
     return int(path.stem.rpartition("-")[2])
@@ -336,6 +343,8 @@ def _restore_state(tree: Mapping[str, Any], state: TrainState, path: Path) -> No
         _match_layout(optimizer)
     for name, scheduler in state.schedulers.items():
         scheduler.load_state_dict(tree["schedulers"][name])
+    state.averaged.clear()
+    state.averaged.update(tree.get("averaged", {}))
 
 
 def read_progress(values: object, path: Path) -> Progress:

@@ -176,7 +176,7 @@ class ExperimentConfig(Options):
                     raise ConfigError(expected, f"{one.label} and {other.label}", fix)
 
     def _check_tuning(self) -> None:
-        """Refuse what a stage's method cannot be changed by, and a backbone that is never released."""
+        """Refuse what a stage's method cannot be changed by, and to wait for weights that are not selected."""
         for stage in self.trained_stages:
             prefix = ([stage.name] if len(self.stages) > 1 else []) + ["tuning"]
             changed = [item for item in fields(stage.tuning) if getattr(stage.tuning, item.name) != read_default(item)]
@@ -186,10 +186,10 @@ class ExperimentConfig(Options):
                 if reason is not None:
                     rule = f"{default} with {method_name(stage)}, because {reason}"
                     raise OptionError(item.name, rule, str(value), "leave it out").under(*prefix)
-            if stage.tuning.freeze_epochs >= stage.epochs:
-                rule, got = f"below the {stage.epochs} epochs", str(stage.tuning.freeze_epochs)
-                fix = "leave the backbone some, or use linear_probe, which never trains it"
-                raise OptionError("freeze_epochs", rule, got, fix).under(*prefix)
+            if stage.tuning.patience and not stage.selection.keeps_best:
+                rule = "0 where the last weights are kept, which are not the best that it waits for"
+                fix = "pass --selection.keep best"
+                raise OptionError("patience", rule, str(stage.tuning.patience), fix).under(*prefix)
 
     def _check_shared_parts(self) -> None:
         """Refuse stages that hand on a part, such as a decoder, and make it from other options."""

@@ -5,18 +5,30 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NotRequired, TypedDict, cast
+from typing import Any, NamedTuple, NotRequired, TypedDict, cast
 
 import auxo
 from auxo.errors import CheckpointError
 from auxo.files.json_text import read_json
 from auxo.runs.checkpoint import Checkpoints
 from auxo.runs.experiment import ExperimentConfig, StageConfig
-from auxo.runs.records import End, find_end, read_records
+from auxo.runs.records import STOP, EarlyStop, End, find_end, read_records
 from auxo.runs.results import Compute, EvaluationRow, Selection, first_head
 
 _RECORDS = "records.jsonl"
 _METRICS = "losses"
+EXTENSIONS = "extensions.json"
+"""Where a run directory says that the run was made longer."""
+
+
+class _Extended(TypedDict):
+    """An extension in its file."""
+
+    stage: str
+    step: int
+    before: int
+    epochs: int
+    digest: str
 
 
 class _Stage(TypedDict):
@@ -44,6 +56,28 @@ class _Document(TypedDict):
 
     auxo: NotRequired[str]
     run: _Run
+
+
+class Extension(NamedTuple):
+    """More epochs for a run that was finished.
+
+    Args:
+        stage: the last one.
+        step: of the stage, at which it went on.
+        before: epochs that the stage had had.
+        epochs: that it had then.
+        digest: of the config before.
+    """
+
+    stage: str
+    step: int
+    before: int
+    epochs: int
+    digest: str
+
+    def describe(self) -> str:
+        """Return what a person should know of it."""
+        return f"stage {self.stage} was extended from {self.before} to {self.epochs} epochs at step {self.step}"
 
 
 @dataclass(frozen=True)
@@ -163,6 +197,31 @@ class RunHistory:
     def results(self) -> list[Mapping[str, Any]]:
         """The records that :attr:`rows` and :attr:`end` come from."""
         return [record for record in self.records if record["kind"] in ("result", "end")]
+
+    def early_stops(self) -> list[EarlyStop]:
+        """Return the stages that ended early, in order."""
+        with self._refusing_others():
+            found = [record for record in self.records if record["kind"] == STOP]
+            return [EarlyStop(record["stage"], int(record["epoch"]), record["epochs"]) for record in found]
+
+    def describe_course(self) -> list[str]:
+        """Return sentences on what in the run went otherwise than its config alone says."""
+        found = [each.describe() for each in self.extensions] + [each.describe() for each in self.early_stops()]
+        return [f"{text.capitalize()}." for text in found]
+
+    @cached_property
+    def extensions(self) -> tuple[Extension, ...]:
+        """How the run was made longer after it had finished, in order.
+
+        Raises:
+            CheckpointError: the file that says so is damaged.
+        """
+        path = self.folder / EXTENSIONS
+        if not path.is_file():
+            return ()
+        expected, fix = f"how the run was extended in {path}", "take it from a copy"
+        entries = read_json(path.read_bytes(), list[_Extended], expected=expected, fix=fix)
+        return tuple(Extension(**entry) for entry in entries)
 
     def first_head(self) -> list[EvaluationRow]:
         """Return the final rows of the head that predicts, one for each split; none where none does."""

@@ -47,6 +47,7 @@ class _Row(TypedDict):
     stage: NotRequired[str]
     global_step: NotRequired[int]
     epoch: NotRequired[float]
+    epochs: NotRequired[int]
     losses: NotRequired[dict[str, float]]
     lr: NotRequired[dict[str, float]]
     images_per_second: NotRequired[float]
@@ -63,6 +64,30 @@ class _Row(TypedDict):
     train_seconds: NotRequired[float]
     images: NotRequired[int]
     flops: NotRequired[float | None]
+
+
+STOP = "stop"
+"""Kind of the record of a stage that ended early."""
+EXTENSION = "extension"
+"""Kind of the record of a finished run that goes on for more epochs."""
+
+
+class EarlyStop(NamedTuple):
+    """A stage that ended before its last epoch, because the validation set became no better.
+
+    Args:
+        stage: its name.
+        epoch: after which it ended.
+        epochs: that it could have had.
+    """
+
+    stage: str
+    epoch: int
+    epochs: int
+
+    def describe(self) -> str:
+        """Return what a person should know of it."""
+        return f"stage {self.stage} stopped after epoch {self.epoch} of {self.epochs}: val became no better"
 
 
 class End(NamedTuple):
@@ -85,8 +110,8 @@ class RecordWriter:
     Args:
         path: the file; made if missing.
         position: ``(stage number, step)`` that the run is at. Rows from later on, which a killed run wrote after its
-            last checkpoint, are dropped, and so are a half-written last line and
-            the rows that a run ends with, which it will write again.
+            last checkpoint, are dropped, and so are a half-written last line and what the run will write again: the
+            rows that it ends with, and those of an early stop or an extension at that position.
         num_rows: how many rows the run had at that position; ``None`` where that is not known.
 
     Raises:
@@ -98,7 +123,7 @@ class RecordWriter:
         lines = [
             line
             for line, row in _read_lines(path)
-            if (row["stage_number"], row["step"]) <= position and row["kind"] not in ("result", "end")
+            if _is_kept((row["stage_number"], row["step"]), row["kind"], position)
         ]
         if num_rows is not None and len(lines) < num_rows:
             fix = "take the file from a copy, or delete the newest checkpoint to go on from an older one"
@@ -128,6 +153,12 @@ class RecordWriter:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+
+def _is_kept(place: tuple[int, int], kind: str, position: tuple[int, int]) -> bool:
+    """Return whether a row stays when a run goes on at a position."""
+    is_repeated = kind in ("result", "end") or (kind in (STOP, EXTENSION) and place == position)
+    return place <= position and not is_repeated
 
 
 def read_records(path: Path) -> Iterator[dict[str, Any]]:

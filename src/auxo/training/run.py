@@ -15,14 +15,15 @@ from auxo.files.lock import locked_folder
 from auxo.files.signals import StopRequest, stop_on_signal
 from auxo.files.temporary import remove_temporaries
 from auxo.files.tensor_file import write_tensor_file
-from auxo.interfaces import AbstractMethod
 from auxo.runs.checkpoint import step_of
 from auxo.runs.exhibits import write_exhibits
 from auxo.runs.experiment import ExperimentConfig, StageConfig
+from auxo.runs.history import RunHistory
 from auxo.runs.inputs import build_pipeline
 from auxo.runs.journal import Journal
 from auxo.runs.model import splits_of
 from auxo.runs.networks import read_networks, record_columns, write_networks
+from auxo.runs.records import EXTENSION
 from auxo.runs.results import Compute, EvaluationRow
 from auxo.runtime import Runtime
 from auxo.training.observer import Observer, SilentObserver
@@ -113,6 +114,7 @@ def _train_stages(run: OpenRun) -> RunResult:
             if start is None and number > 0:  # no checkpoint of this stage yet: the one before counted the rows
                 num_rows = run.checkpoints(stages[number - 1]).final_progress().num_rows
             journal = stack.enter_context(closing(_open_folder(run, number, start, num_steps, num_rows=num_rows)))
+            _note_extension(journal, trainer, RunHistory.read(run.folder))
         for index, stage in enumerate(stages[number:], start=number):
             if index > number:
                 trainer = build_trainer(run, stage)
@@ -124,7 +126,7 @@ def _train_stages(run: OpenRun) -> RunResult:
                 progress.num_rows = None if journal is None else journal.sync()
                 trainer.checkpoints.save_weights(trainer.checkpoints.final, trainer.method, progress)
             runtime.barrier()
-        return _finish_run(run, trainer.method, trainer.num_steps, journal)
+        return _finish_run(run, trainer, journal)
 
 
 def untrained_stages(config: ExperimentConfig, *, splits: Splits, runtime: Runtime) -> Iterator[StageTrainer]:
@@ -175,6 +177,13 @@ def _open_folder(
     )
 
 
+def _note_extension(journal: Journal, trainer: StageTrainer, history: RunHistory) -> None:
+    """Write a record where a finished run goes on for more epochs."""
+    for each in history.extensions:
+        if (each.stage, each.step) == (trainer.stage.name, trainer.state.step):
+            journal.write(EXTENSION, each.stage, each.step, {"epoch": each.before, "epochs": each.epochs})
+
+
 def measure_sets(reader: Reader, stage: StageConfig, splits: Splits) -> list[EvaluationRow]:
     """Return what the final weights achieve on every set that a run is judged on.
 
@@ -190,9 +199,9 @@ def measure_sets(reader: Reader, stage: StageConfig, splits: Splits) -> list[Eva
     return rows
 
 
-def _finish_run(run: OpenRun, method: AbstractMethod, step: int, journal: Journal | None) -> RunResult:
+def _finish_run(run: OpenRun, trainer: StageTrainer, journal: Journal | None) -> RunResult:
     """Measure the final weights on every split, and write the model and the table."""
-    stage = run.stages[-1]
+    stage, method, step = run.stages[-1], trainer.method, trainer.state.step
     stages = [run.checkpoints(each).final_progress() for each in run.stages]
     selection = stages[-1].best if stage.selection.keeps_best else None
     compute = Compute.total([each.compute for each in stages])
@@ -211,9 +220,10 @@ def _finish_run(run: OpenRun, method: AbstractMethod, step: int, journal: Journa
         write_tensor_file(run.folder / "model.safetensors", tree, header)
     table = build_table(rows, selection=selection, compute=compute)
     if journal is not None:
-        journal.evaluation(stage.name, step, stage.epochs, rows, kind="result")
+        journal.evaluation(stage.name, step, step // trainer.steps_per_epoch, rows, kind="result")
         journal.write("end", stage.name, step, {"selection": selection and asdict(selection), **asdict(compute)})
         journal.sync()
-        write_atomically(run.folder / "report.md", f"# {run.folder.name}\n\n{to_markdown(table)}")
+        notes = RunHistory.read(run.folder).describe_course()
+        write_atomically(run.folder / "report.md", f"# {run.folder.name}\n\n{to_markdown(table, notes=notes)}")
     run.runtime.barrier()
     return RunResult(rows, table, run.folder)

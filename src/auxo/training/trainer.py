@@ -22,8 +22,10 @@ from auxo.runs.checkpoint import Checkpoints, Progress, load_weights
 from auxo.runs.environment import add_environment, describe_environment
 from auxo.runs.experiment import ExperimentConfig, StageConfig
 from auxo.runs.journal import Journal
+from auxo.runs.records import STOP, EarlyStop
 from auxo.runs.results import EvaluationRow
 from auxo.runtime import Runtime, naming_memory
+from auxo.training.average import WeightAverage
 from auxo.training.feeds import Feeds
 from auxo.training.last_batch import check_last_batch
 from auxo.training.meter import Meter
@@ -102,6 +104,7 @@ class StageTrainer:
         self.state = TrainState(
             optimizers, schedulers, self.seed, num_steps=self.num_steps, steps_per_epoch=self.steps_per_epoch
         )
+        self.average = WeightAverage(self.method, tuning.ema_decay, self.state.averaged) if tuning.ema_decay else None
         self.progress = Progress()
 
     @property
@@ -137,7 +140,12 @@ class StageTrainer:
     def measure_validation(self) -> list[EvaluationRow]:
         """Return the rows of the validation set, with what the rule of selection tests."""
         val, reader = self.splits.val, self.reader
-        return self.stage.selection.add_test(reader.evaluate(val), self.method, reader.images(val))
+        with self._measured_weights():
+            return self.stage.selection.add_test(reader.evaluate(val), self.method, reader.images(val))
+
+    def _measured_weights(self) -> AbstractContextManager[None]:
+        """Return the block in which the method has the weights that are measured and saved as a model."""
+        return nullcontext() if self.average is None else self.average.stand_in()
 
     def restore(self, path: Path) -> None:
         """Go on from a checkpoint."""
@@ -156,7 +164,9 @@ class StageTrainer:
         meter, speedometer = Meter(self.runtime, first_step=self.state.step + 1), _Speedometer()
         self.feeds.open(self.state.step, self.num_steps)
         self.method.train()
-        while self.state.step < self.num_steps:
+        if self.average is not None:
+            self.average.begin()
+        while self.state.step < self.num_steps and not self._has_stopped():
             started = time.perf_counter()
             plan = self.feeds.plan(self.state.step)
             batches, images = self.feeds.read(plan)
@@ -168,6 +178,11 @@ class StageTrainer:
             self.progress.train_seconds += seconds
             self.progress.images += images
             self._after_step(due, plan, losses, speedometer.add(images, seconds, has_waited=due.logs))
+        self.frozen_start.release()
+        if self._has_stopped():
+            self._tell_stop()
+        if self.average is not None:
+            self.average.take_over()
         if self.stage.selection.keeps_best:
             self.runtime.barrier()
             best = self.checkpoints.best
@@ -228,6 +243,8 @@ class StageTrainer:
             progress.flops_per_step[kind] = counter.get_total_flops() * self.runtime.num_processes
         progress.steps[kind] = progress.steps.get(kind, 0) + 1
         self._average_buffers()
+        if self.average is not None:
+            self.average.follow(self.state.step)
         self.state.step += 1
 
     def _update(self, batches: Batches) -> Metrics:
@@ -297,7 +314,23 @@ class StageTrainer:
             return
         self.progress.best = rule.select(self.splits.val, rows, previous, step=self.state.step, epoch=epoch)
         if self.progress.best is not previous and self.runtime.is_main:
-            self.checkpoints.save_weights(self.checkpoints.best, self.method, self.progress)
+            with self._measured_weights():
+                self.checkpoints.save_weights(self.checkpoints.best, self.method, self.progress)
+
+    def _has_stopped(self) -> bool:
+        """Return whether the validation set has been no better for as many evaluations as the stage waits."""
+        best, patience = self.progress.best, self.stage.tuning.patience
+        epoch, place = divmod(self.state.step, self.steps_per_epoch)
+        if best is None or not patience or place or self.state.step == self.num_steps:
+            return False
+        return (epoch - best.epoch) // self.config.training.evaluate_every >= patience
+
+    def _tell_stop(self) -> None:
+        """Say that the stage ends early, in the records and to the user."""
+        stop = EarlyStop(self.stage.name, self.state.step // self.steps_per_epoch, self.stage.epochs)
+        self.observer.noted(stop.describe())
+        if self.journal is not None:
+            self.journal.write(STOP, self.stage.name, self.state.step, {"epoch": stop.epoch, "epochs": stop.epochs})
 
     def _write_losses(self, losses: dict[str, float], images_per_second: float) -> None:
         """Write a row of losses and learning rates."""

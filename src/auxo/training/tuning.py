@@ -65,15 +65,25 @@ class FrozenStart:
         Args:
             step: of the stage, from 0; before it the method may have been put into training mode.
         """
-        is_frozen = step < self._num_steps
-        if is_frozen != self._is_frozen:
-            for weight in self._weights:
-                weight.requires_grad_(is_frozen is False)
-            self._backbone.train(not is_frozen)
-            self._is_frozen = is_frozen
-        if is_frozen:
-            self._backbone.eval()
-        return is_frozen
+        if step >= self._num_steps:
+            self.release()
+            return False
+        if not self._is_frozen:
+            self._ask_gradients(False)
+        self._backbone.eval()
+        return True
+
+    def release(self) -> None:
+        """Let the backbone train again, if it is frozen."""
+        if self._is_frozen:
+            self._ask_gradients(True)
+            self._backbone.train()
+
+    def _ask_gradients(self, is_trained: bool) -> None:
+        """Say whether the weights ask for gradients."""
+        self._is_frozen = not is_trained
+        for weight in self._weights:
+            weight.requires_grad_(is_trained)
 
 
 def update_in_parts(

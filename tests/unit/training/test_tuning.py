@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from auxo.backbones import BackboneConfig
 from auxo.errors import ConfigError
+from auxo.files.tensor_file import read_tensor_file
 from auxo.interfaces import TrainState
 from auxo.losses import CrossEntropy, Focal
 from auxo.methods.bissl import BiSSL
@@ -20,8 +21,11 @@ from auxo.optimizers import OptimizerConfig, TuningConfig
 from auxo.runs import Networks
 from auxo.runs.document import config_digest, from_json, to_json
 from auxo.runs.experiment import StageConfig, Transfer
+from auxo.runs.history import RunHistory
+from auxo.runs.selection import SelectionRule
 from auxo.runtime import Runtime, RuntimeConfig
 from auxo.tasks import Classification
+from auxo.training.average import WeightAverage
 from auxo.training.tuning import scale_backbone_rates, update_in_parts
 from auxo.types import Batch
 
@@ -134,7 +138,6 @@ def test_smoothed_labels__loss__is_the_cross_entropy_with_the_mixture():
         (Supervised.Config(class_loss=Focal()), TuningConfig(label_smoothing=0.1), "label-smoothing.*focal has no"),
         (OSSL.Config(), TuningConfig(accumulate=2), "accumulate.*1 with ossl, because it takes two steps"),
         (BiSSL.Config.tiny(), TuningConfig(clip_norm=1.0), "clip-norm.*method.clip-norm"),
-        (Supervised.Config(), TuningConfig(freeze_epochs=2), "freeze-epochs.*below the 2 epochs"),
     ],
 )
 def test_config__tuning_that_a_method_cannot_take__is_refused_with_the_reason(method, tuning, said):
@@ -142,3 +145,79 @@ def test_config__tuning_that_a_method_cannot_take__is_refused_with_the_reason(me
     first = StageConfig(name="first", method=Supervised.Config(), epochs=1)
     with pytest.raises(ConfigError, match=said):
         make_config(first, StageConfig(name="second", method=method, tuning=tuning, epochs=2, transfers=transfers))
+
+
+def test_average__three_steps__is_the_recurrence_with_its_warm_up():
+    layer = torch.nn.BatchNorm1d(1)
+    values = {}
+    average = WeightAverage(layer, 0.15, values)
+    average.begin()
+    expected = 1.0
+    for step, weight in enumerate((2.0, -1.0, 5.0)):
+        layer.weight.data.fill_(weight)
+        layer.running_mean.fill_(weight)
+        average.follow(step)
+        decay = min(0.15, (1 + step) / (10 + step))
+        expected = decay * expected + (1 - decay) * weight
+    assert values["weight"].item() == pytest.approx(expected, rel=1e-6)
+    assert set(values) == {"weight", "bias", "running_mean", "running_var"}
+    with average.stand_in():
+        assert layer.weight.item() == pytest.approx(expected, rel=1e-6)
+    assert layer.weight.item() == 5.0
+
+
+def averaged_stage(**selection):
+    rule = SelectionRule(**selection)
+    method = Supervised.Config(optimizer=OptimizerConfig(lr=0.02))
+    return StageConfig(method=method, epochs=3, batch_size=32, tuning=TuningConfig(ema_decay=0.9), selection=rule)
+
+
+def test_run__averaged_and_interrupted__saves_the_average_and_goes_on_to_the_same_bits(tmp_path):
+    config = make_config(averaged_stage(), keep_checkpoints=9)
+    train(config, tmp_path / "whole")
+    folder = tmp_path / "whole" / "checkpoints"
+    last = read_tensor_file(folder / "train-00000006.safetensors").tree
+    model = weights_of(tmp_path / "whole" / "model.safetensors")
+    for name, value in last["averaged"].items():
+        assert torch.equal(model[name], value)
+        assert not torch.equal(model[name], last["weights"][name])
+    shutil.copytree(tmp_path / "whole", tmp_path / "again")
+    for path in (tmp_path / "again" / "checkpoints").iterdir():
+        if path.name != "train-00000004.safetensors":
+            path.unlink()
+    train(config, tmp_path / "again")
+    again = weights_of(tmp_path / "again" / "model.safetensors")
+    assert all(torch.equal(value, again[name]) for name, value in model.items())
+
+
+def test_run__averaged_and_selected__keeps_the_average_that_was_measured(tmp_path):
+    result, _ = train(make_config(averaged_stage(keep="best")), tmp_path / "run")
+    best = rows(tmp_path / "run", "end")[-1]["selection"]
+    measured = [row for row in rows(tmp_path / "run", "evaluation") if row["epoch"] == best["epoch"]]
+    final = next(row for row in result.rows if row.split == "val")
+    assert final.measures["nll"].value == pytest.approx(measured[0]["measures"]["nll"]["value"], rel=1e-6)
+
+
+def test_run__validation_no_better__stops_after_its_patience_and_says_so(tmp_path):
+    stage = StageConfig(
+        method=Supervised.Config(optimizer=OptimizerConfig(lr=1e-30, weight_decay=0.0)),
+        epochs=9,
+        batch_size=32,
+        tuning=TuningConfig(patience=2),
+        selection=SelectionRule(keep="best"),
+    )
+    _, watcher = train(make_config(stage), tmp_path / "run")
+    assert watcher.epochs == [1, 2, 3]
+    said = "stage train stopped after epoch 3 of 9"
+    assert [stop.describe() for stop in RunHistory.read(tmp_path / "run").early_stops()] == [
+        f"{said}: val became no better"
+    ]
+    assert said in (tmp_path / "run" / "report.md").read_text().lower()
+    assert {row["epoch"] for row in rows(tmp_path / "run", "result")} == {3}
+    train(make_config(stage), tmp_path / "run")
+    assert len(RunHistory.read(tmp_path / "run").early_stops()) == 1
+
+
+def test_config__patience_without_selection__is_refused():
+    with pytest.raises(ConfigError, match=r"tuning\.patience.*selection\.keep best"):
+        make_config(StageConfig(method=Supervised.Config(), tuning=TuningConfig(patience=2)))

@@ -84,6 +84,7 @@ def _list_facts(run: RunRecord, judgement: Judgement) -> dict[str, str]:
     sets = {row.split: f"{row.split} {row.n:,}" for row in run.history.rows if row.kind == "task"}
     elsewhere = f" and {listed(config.data.ood)}" if config.data.ood else ""
     chosen = selection.describe() if selection else "last epoch; nothing was selected"
+    chosen = "; ".join([chosen, *(text.removesuffix(".") for text in run.history.describe_course())])
     return {
         "stages": stages,
         "backbone": short_name(config.backbone.name) + (" (published weights)" if config.backbone.pretrained else ""),

@@ -12,10 +12,10 @@ from auxo.data import ValSplit
 from auxo.errors import AuxoError
 from auxo.evaluation import build_table, to_markdown
 from auxo.files.tensor_file import read_tensor_file
-from auxo.runs.checkpoint import Progress
+from auxo.runs.checkpoint import Progress, measured_weights
 from auxo.runs.experiment import ExperimentConfig
 from auxo.runs.history import RunHistory
-from auxo.runs.records import read_records
+from auxo.runs.records import EXTENSION, STOP, read_records
 from auxo.runs.results import Compute, EvaluationRow, Selection
 from auxo.training.verification.differences import compare_trees
 from auxo.training.verification.findings import Finding
@@ -28,6 +28,7 @@ _LAST_KINDS = ("result", "end")
 def check_rows(run: StoredRun) -> Iterator[Finding]:
     """Yield whether the records are in order, and as many up to each checkpoint as it counts."""
     counts: Counter[tuple[int, int]] = Counter()
+    after: Counter[tuple[int, int]] = Counter()  # rows that are written behind the checkpoint at their step
     latest = (0, 0)
     try:
         for line, row in enumerate(read_records(run.folder / RECORDS), start=1):
@@ -37,6 +38,7 @@ def check_rows(run: StoredRun) -> Iterator[Finding]:
                 return
             latest = place
             counts[place] += row["kind"] not in _LAST_KINDS
+            after[place] += row["kind"] in (STOP, EXTENSION)
     except AuxoError as error:
         yield Finding("differs", RECORDS, f"expected {error.expected}, got {error.got}")
         return
@@ -46,7 +48,8 @@ def check_rows(run: StoredRun) -> Iterator[Finding]:
     for stage in run.stages:
         for stored in stage.saved:
             expected = None if stored.progress is None else stored.progress.num_rows
-            found = max((sums[place] for place in places if place <= (stage.number, stored.step)), default=0)
+            here = stage.number, stored.step or 0
+            found = max((sums[place] for place in places if place <= here), default=0) - after[here]
             if expected is not None and expected != found:
                 text = f"{found} rows up to step {stored.step} of {stage.name}, where the checkpoint counts {expected}"
                 yield Finding("differs", RECORDS, text)
@@ -86,7 +89,7 @@ def check_results(config: ExperimentConfig, run: StoredRun, history: RunHistory)
     if run.model is None or run.model.header.get("auxo") != auxo.__version__ or not path.is_file():
         return
     written = path.read_text(encoding="utf-8", errors="replace").partition("\n")[2].strip()
-    if written == to_markdown(table).strip():
+    if written == to_markdown(table, notes=history.describe_course()).strip():
         yield Finding("equal", "report.md", "the table of the rows in the records")
     else:
         yield Finding("differs", "report.md", "another table than the rows in the records make")
@@ -138,7 +141,7 @@ def compare_weights(run: StoredRun, stored: Stored, source: Stored) -> Finding:
     subject = _name_file(run, stored)
     if stored.weights == source.weights:
         return Finding("equal", subject, f"the weights of {source.path.name}")
-    theirs, ours = (read_tensor_file(each.path, holds=("weights",)).tree["weights"] for each in (source, stored))
+    theirs, ours = (measured_weights(read_tensor_file(each.path).tree) for each in (source, stored))
     difference = compare_trees(ours, theirs)
     told = "" if difference is None else difference.describe()
     return Finding("differs", subject, f"not the weights of {source.path.name}: {told}")

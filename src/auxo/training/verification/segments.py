@@ -1,6 +1,7 @@
 """What of a run can be replayed: what is between two checkpoints, or before the first, and a draw of some of it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 import torch
@@ -79,8 +80,13 @@ class Share(NamedTuple):
         return f"{all_of}, {100 * self.part:.3g} % of the training time"
 
 
-def list_segments(run: StoredRun) -> list[Segment]:
-    """Return all segments of a run in their order; those beside a checkpoint that was refused are not among them."""
+def list_segments(run: StoredRun, *, extended: Mapping[str, int] = MappingProxyType({})) -> list[Segment]:
+    """Return all segments of a run in their order; those beside a checkpoint that was refused are not among them.
+
+    Args:
+        run: its files.
+        extended: by stage, the step at which it was given more epochs; what lies before was trained as a shorter run.
+    """
     found: list[Segment] = []
     for stage in run.stages:
         steps: dict[int, Stored | None] = {_require_step(stored): stored for stored in stage.saved}
@@ -88,7 +94,7 @@ def list_segments(run: StoredRun) -> list[Segment]:
         start, is_usable = None, True
         for step in sorted(steps):
             end = steps[step]
-            if is_usable and end is not None:
+            if is_usable and end is not None and step > extended.get(stage.name, 0):
                 found.append(Segment(len(found) + 1, stage.number, stage.name, start, end))
             start, is_usable = end, end is not None
     return found

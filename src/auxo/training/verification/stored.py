@@ -9,7 +9,7 @@ from auxo.data.digests import list_differing
 from auxo.errors import CheckpointError
 from auxo.files.tensor_file import TensorFile, digest_tensors, read_tensor_file
 from auxo.random import derive_seed
-from auxo.runs.checkpoint import Checkpoints, Progress, RunHeader, read_progress, step_of
+from auxo.runs.checkpoint import Checkpoints, Progress, RunHeader, measured_weights, read_progress, step_of
 from auxo.runs.experiment import ExperimentConfig
 from auxo.training.verification.findings import Finding
 
@@ -162,7 +162,7 @@ class _Desk:
         if problem or subject in self._foreign:
             return None
         self._num_whole += is_of_run
-        weights = digest_tensors(file.tree["weights"]) if holds else ""
+        weights = digest_tensors(measured_weights(file.tree)) if holds else ""
         return Stored(path, file.header.get("step"), progress, weights, file.header)
 
     def list_findings(self) -> list[Finding]:

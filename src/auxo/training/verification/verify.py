@@ -206,7 +206,11 @@ class _Desk:
 
     def replay_segments(self, run: OpenRun) -> None:
         """Train segments again."""
-        segments = list_segments(self.stored)
+        extensions = RunHistory.read(self.stored.folder).extensions
+        for each in extensions:
+            told = f"{each.describe()}: what was trained before is not replayed"
+            self.add(Finding("noted", "replay", told))
+        segments = list_segments(self.stored, extended={each.stage: each.step for each in extensions})
         chosen = self._choose_segments(segments)
         self._share = measure_share(chosen, segments)
         if not segments:
