@@ -14,7 +14,7 @@ from auxo.data.shortcuts import ShortcutConfig
 from auxo.errors import ConfigError, OptionError
 from auxo.files.moved import find_place
 from auxo.losses import IGNORE
-from auxo.options import Options, Range
+from auxo.options import LATER, Options, Range
 from auxo.registry.outside import absolute_name
 from auxo.types import LABEL
 
@@ -108,7 +108,9 @@ class DataConfig(Options):
     augment: Augment = "none"
     """Augmentation in training: none, crops after padding by an eighth (crop), parts of 8 to 100 % of the area scaled
     to the image's size (crop_resize), or either with flips (not for digits or text)."""
-    crop_aspect: tuple[Annotated[float, Range(above=0)], Annotated[float, Range(above=0)]] = (3 / 4, 4 / 3)
+    crop_aspect: tuple[Annotated[float, Range(above=0)], Annotated[float, Range(above=0)]] = field(
+        default=(3 / 4, 4 / 3), metadata=LATER
+    )
     """Range of width over height of the parts that crop_resize, and both views of self-supervised learning, scale."""
     normalise: Normalise = "auto"
     """Which mean and deviation of each channel normalise pixels: the training images' (train), those that the
