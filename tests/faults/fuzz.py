@@ -17,6 +17,7 @@ import warnings
 from pathlib import Path
 
 from .inputs import EXPORTS, INPUTS
+from .spoil import complaint_of
 from .words import BASES, read_options, run_command, spoil_line
 from .world import add_exports, build_world, write_shapes
 
@@ -49,19 +50,15 @@ class Fuzz:
 
     def try_input(self, name, seed):
         """Return what is wrong with how a spoiled input is read; nothing where all is well."""
-        from auxo.errors import AuxoError
-
         copy = self.root / "input"
         shutil.rmtree(copy, ignore_errors=True)
         shutil.copytree(self.world / EVERYTHING[name].source, copy)
         EVERYTHING[name].spoil(copy, random.Random(f"{name} {seed}"))
         try:
-            EVERYTHING[name].read(copy)
-        except AuxoError as error:
-            return "" if len(str(error)) < 2000 else f"a message of {len(str(error))} characters"
-        except Exception:  # noqa: BLE001  (likewise)
+            said = complaint_of(EVERYTHING[name].read, copy)
+        except Exception:  # noqa: BLE001  (whatever it is, it is told, and the next one is tried)
             return traceback.format_exc()
-        return ""
+        return "" if len(said) < 2000 else f"a message of {len(said)} characters"
 
     def try_command(self, name, seed):
         """Return what is wrong with how a command refuses wrong words; nothing where all is well."""
@@ -71,7 +68,7 @@ class Fuzz:
         before = read_contents(self.place)
         try:
             code, _, said = run_command(line.words)
-        except Exception:  # noqa: BLE001  (whatever it is, it is told, and the next one is tried)
+        except Exception:  # noqa: BLE001  (likewise)
             return f"{line.words}\n{traceback.format_exc()}"
         is_line = said.startswith("auxo: expected ") and said.count("\n") == 1 and len(said) < 2000
         if code != 2 or not is_line or line.names.rpartition(".")[2] not in said.replace("_", "-"):
@@ -98,11 +95,12 @@ def main():
     warnings.simplefilter("error")  # a warning would be a second line
     faulthandler.enable()
     os.environ["HF_HUB_OFFLINE"] = "1"
-    end, first = time.monotonic() + 60 * asked.minutes, int(time.time()) if asked.seed is None else asked.seed
+    first = int(time.time()) if asked.seed is None else asked.seed
     seed, failures, tried = first, 0, 0
     with tempfile.TemporaryDirectory(prefix="auxo-fuzz-") as place:
         os.environ["HF_DATASETS_CACHE"] = str(Path(place) / "cache")
         fuzz = Fuzz(Path(place).resolve())
+        end = time.monotonic() + 60 * asked.minutes
         while time.monotonic() < end and (asked.rounds is None or seed < first + asked.rounds):
             for name in names if asked.only is None else [asked.only]:
                 print(

@@ -349,6 +349,10 @@ def complaint_of(read, *words, what=""):
         read(*words)
     except AuxoError as error:
         return str(error)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        return f"expected {error}"  # the command line says it in one line, whatever file it is
     except Exception as error:
         error.add_note(what)
         raise

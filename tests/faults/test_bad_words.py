@@ -62,6 +62,15 @@ def test_command__wrong_words_by_a_draw__are_refused_in_one_line(auxo, place, op
     check(auxo, place, options, name, range(3))
 
 
+@pytest.mark.parametrize("name", ["audit", "explain", "export", "label-quality"])
+def test_command__results_without_a_place__is_refused_before_the_work(auxo, place, name):
+    answer = auxo(*BASES[name])  # of which the images are gone, too
+    assert (answer.code, answer.err.partition(":")[2].partition(":")[0]) == (
+        CODE,
+        " expected to write file/x, got not a directory",
+    )
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", BASES)
 def test_command__many_wrong_words__are_refused_in_one_line(auxo, place, options, name):

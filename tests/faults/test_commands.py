@@ -32,12 +32,13 @@ class Command:
 
     Args:
         words: of the command, in the folder it works in.
-        begin: makes what is there before it.
         result: what it comes to, of that folder.
+        begin: makes what is there before it.
+        refuses_whole: whether it does not write what is there already, as an export, which appears whole or not at all.
     """
 
-    def __init__(self, words, result, begin=lambda root: None):
-        self.words, self.result, self.begin = words, result, begin
+    def __init__(self, words, result, begin=lambda root: None, *, refuses_whole=False):
+        self.words, self.result, self.begin, self.refuses_whole = words, result, begin, refuses_whole
 
     def start(self, root):
         """Make a new folder for it."""
@@ -52,7 +53,8 @@ class Command:
         if code != DIED:
             assert code == 0
             return False
-        assert run(self.words(root)) == 0, f"{kind} at {number}"
+        is_there = self.refuses_whole and (root / "made").exists()
+        assert run(self.words(root)) == (2 if is_there else 0), f"{kind} at {number}"
         return True
 
 
@@ -83,6 +85,7 @@ def commands(finished_run, shapes_folder):
             lambda root: ["export", root / "run", "--format", "safetensors", "--out", root / "made"],
             lambda root: {path.name: path.read_bytes() for path in (root / "made").iterdir()},
             copy_run,
+            refuses_whole=True,
         ),
         "evaluate": Command(
             lambda root: ["evaluate", root / "run"], lambda root: rows_of(root / "run" / "evaluation.jsonl"), copy_run

@@ -22,7 +22,7 @@ from auxo.errors import ConfigError
 from auxo.evaluation import to_csv
 from auxo.evaluation.audit import AuditConfig
 from auxo.explain import ExplainConfig, Subject
-from auxo.files import make_folder, remove_temporaries, write_atomically
+from auxo.files import make_folder, remove_temporaries, require_place, write_atomically
 from auxo.options import Options as CheckedOptions
 from auxo.reporting import (
     Audit,
@@ -82,6 +82,8 @@ def run(words: Sequence[str]) -> None:
         raise ConfigError("one of --split and --data", got, "leave one out")
     if options.unknown is not None and options.data is None:
         raise ConfigError("--data beside --data.unknown", "none", "leave it out: the run's sets are as they were")
+    if options.out is not None:
+        require_place(Path(options.out))
     show = ExplainConfig(per_class=options.per_class, layer=options.layer, seed=options.how.seed)
     folder = Path(options.run)
     config = read_run_config(folder, code=options.use.code)

@@ -16,6 +16,7 @@ from auxo.data import AbstractSource
 from auxo.data.config import Unknown
 from auxo.errors import ConfigError
 from auxo.explain import ExplainConfig, Subject, explain
+from auxo.files import require_place
 from auxo.options import Options as CheckedOptions
 from auxo.registry.outside import short_name
 from auxo.runs.exhibits import read_exhibits
@@ -57,6 +58,8 @@ def run(words: Sequence[str]) -> None:
         raise ConfigError("one of --split and --data", got, "leave one out")
     if options.unknown is not None and options.data is None:
         raise ConfigError("--data beside --data.unknown", "none", "leave it out: the run's sets are as they were")
+    if options.out is not None:
+        require_place(Path(options.out))
     folder = Path(options.run)
     config = read_run_config(folder, code=options.use.code)
     with open_runtime(RuntimeConfig(device=options.use.device, precision="float32")) as runtime:

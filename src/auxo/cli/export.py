@@ -12,6 +12,7 @@ from auxo.cli.options import parse_options
 from auxo.cli.train import read_run_config
 from auxo.cli.words import say
 from auxo.export import FORMATS, ExportFormat, export_run
+from auxo.files import require_place
 from auxo.options import Options as CheckedOptions
 from auxo.runs.model import load_model
 from auxo.runtime import RuntimeConfig, open_runtime
@@ -40,6 +41,7 @@ def run(words: Sequence[str]) -> None:
     """Write the files and say where they are and how they are used."""
     options = parse_options(Options, words, command="auxo export", description=DESCRIPTION)
     formats = FORMATS if "all" in options.format else tuple(name for name in FORMATS if name in options.format)
+    out = None if options.out is None else require_place(Path(options.out))
     folder = Path(options.run)
     config = read_run_config(folder, code=options.code)
     with open_runtime(RuntimeConfig(device="cpu", precision="float32")) as runtime:
@@ -49,7 +51,7 @@ def run(words: Sequence[str]) -> None:
             config,
             run=folder,
             formats=formats,
-            out=None if options.out is None else Path(options.out),
+            out=out,
             licence=options.license,
         )
     lines = [f"exported: {made.title}"]

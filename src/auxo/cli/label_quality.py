@@ -28,7 +28,7 @@ from auxo.evaluation.label_quality import (
     judge_labeller,
     judge_labels,
 )
-from auxo.files import make_folder, write_atomically
+from auxo.files import make_folder, require_place, write_atomically
 from auxo.options import Options as CheckedOptions
 from auxo.options import Range, find_member
 from auxo.pretexts.labellers import LabellerConfig, LabelTools, LendsLabelTools
@@ -102,6 +102,8 @@ class _Judged(NamedTuple):
 def run(words: Sequence[str]) -> None:
     """Judge the labellers, or the labels of a run, print the table and write it where that is asked for."""
     asked = _read_words(list(words))
+    if asked.options.out is not None:
+        require_place(Path(asked.options.out))
     with open_runtime(asked.config.runtime) as runtime:
         with runtime.main_first():
             splits = splits_of(asked.config)

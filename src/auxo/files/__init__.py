@@ -1,6 +1,6 @@
 """Files that are written whole or not at all, and signals between two writes."""
 
-from auxo.files.atomic import AppendedFile, delete_file, make_folder, prepare_place, write_atomically
+from auxo.files.atomic import AppendedFile, delete_file, make_folder, prepare_place, require_place, write_atomically
 from auxo.files.lock import locked_folder
 from auxo.files.signals import StopRequest, stop_on_signal
 from auxo.files.temporary import is_unused, remove_temporaries
@@ -18,6 +18,7 @@ __all__ = [
     "read_tensor_file",
     "remove_temporaries",
     "require_finite",
+    "require_place",
     "stop_on_signal",
     "write_atomically",
     "write_tensor_file",

@@ -82,6 +82,23 @@ def prepare_place(path: Path) -> Path:
     return path
 
 
+def require_place(folder: Path) -> Path:
+    """Return a folder that can be made, before the work whose results it is to hold; nothing is made.
+
+    Raises:
+        OutputError: what would hold it is a file, or its name is none.
+    """
+    place = folder
+    try:
+        while not place.exists():
+            place = place.parent
+    except OSError as error:  # such as a name that is too long
+        raise describe_failure(folder, error) from error
+    if not place.is_dir():
+        raise describe_failure(folder, NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)))
+    return folder
+
+
 class AppendedFile:
     """A file that grows piece by piece; nothing is held back, so nothing is lost when the process dies.
 

@@ -195,6 +195,8 @@ def open_study(folder: Path, space: SearchSpace, *, strategy: Strategy, objectiv
     optuna = require_optuna()
     path = folder / JOURNAL
     expected, fix = f"a journal of Optuna's in {path}", "choose another --out, or take the file from a copy"
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        raise CheckpointError(expected, "no file", fix)
     _mend_journal(path)
     for line in path.read_bytes().splitlines() if path.exists() else ():
         read_json(line, _Line, expected=expected, fix=fix)

@@ -306,6 +306,12 @@ def test_open_study__journal_damaged_at_random__says_so_in_one_line_or_reads_it(
     check_complaints(complaints, least=30)
 
 
+def test_open_study__journal_that_is_no_file__refused(make_space, open_sweep, tmp_path):
+    (tmp_path / "sweep" / "study.journal").mkdir(parents=True)
+    with pytest.raises(CheckpointError, match=r"expected a journal of Optuna's in .*, got no file"):
+        open_sweep(make_space(LR))
+
+
 def test_check_contents__another_sweep_or_other_files__refused(make_space, tmp_path):
     space, folder = make_space(LR), tmp_path / "sweep"
     contents = contents_of(space, recipe="supervised", strategy="tpe", rule=SelectionRule())
