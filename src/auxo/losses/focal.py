@@ -1,6 +1,6 @@
 """Focal loss: cross-entropy that counts less where the answer is already sure."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 import torch
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from auxo.losses._class_loss import ClassLossConfig, SampleLosses, scale_outputs
 from auxo.losses.cross_entropy import cross_entropy_losses
-from auxo.options import Range
+from auxo.options import LATER, Range
 from auxo.types import Labels, Losses
 
 SOURCE = (
@@ -80,7 +80,7 @@ class Focal(ClassLossConfig):
     gamma: Annotated[float, Range(low=0)] = 1.0
     """Exponent; 0 is cross-entropy, detection takes 2, long-tailed classification 1."""
 
-    weights_inside: bool = False
+    weights_inside: bool = field(default=False, metadata=LATER)
     """Class weights multiply the cross-entropy before it is focused, so that they are an exponent of the probability,
     too, ``-w (1 - p^w)^gamma log p``, as in the released code of LDAM-DRW and G-SSL; else they stand in front."""
 
