@@ -13,6 +13,7 @@ import resource
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 
@@ -41,14 +42,13 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one process each")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        rows = measure_cases(asked.checkouts, Path(folder), rounds=1 if asked.quick else _ROUNDS)
-    print(" | ".join(["what", *map(str, asked.checkouts)]))
-    for title, seconds in rows.items():
-        print(" | ".join([title, *(f"{each:.2f}" for each in seconds)]))
+        print(" | ".join(["what", *map(str, asked.checkouts)]))
+        for title, seconds in measure_cases(asked.checkouts, Path(folder), rounds=1 if asked.quick else _ROUNDS):
+            print(" | ".join([title, *(f"{each:.2f}" for each in seconds)]), flush=True)
 
 
-def measure_cases(checkouts: list[Path], folder: Path, *, rounds: int) -> dict[str, list[float]]:
-    """Return the median processor seconds of each case in each checkout."""
+def measure_cases(checkouts: list[Path], folder: Path, *, rounds: int) -> Iterator[tuple[str, list[float]]]:
+    """Yield the median processor seconds of each case in each checkout."""
     draws = np.random.default_rng(0)
     (folder / "images").mkdir()
     for number in range(10):
@@ -56,14 +56,14 @@ def measure_cases(checkouts: list[Path], folder: Path, *, rounds: int) -> dict[s
         Image.fromarray(pixels).save(folder / "images" / f"{number}.png")
     for number, checkout in enumerate(checkouts):
         measure_process(_TRAIN, checkout, folder / str(number))
-    found: dict[str, list[list[float]]] = {title: [[] for _ in checkouts] for title in _CASES}
     for title, words in _CASES.items():
+        found: list[list[float]] = [[] for _ in checkouts]
         for turn in range(rounds + 1):
             for number, checkout in enumerate(checkouts):
                 seconds = measure_process(words, checkout, folder / str(number))
                 if turn:  # the first writes bytecode
-                    found[title][number].append(seconds)
-    return {title: [median(each) for each in times] for title, times in found.items()}
+                    found[number].append(seconds)
+        yield title, [median(each) for each in found]
 
 
 def measure_process(words: str | list[str], checkout: Path, run: Path) -> float:
