@@ -181,10 +181,11 @@ def test_train__port_in_use__is_told_in_one_line_and_nothing_is_written(place):
 
 
 def test_train__interrupted_while_it_reads__leaves_with_one_line_and_writes_nothing(place):
-    pipe = place.root / "table.csv"
+    pipe, source = place.root / "pipe", place.root / "own.py"
     os.mkfifo(pipe)
-    process = launch(place.train(data=pipe))
-    with pipe.open("w"):  # returns when the command opens it to read
+    source.write_text(f"def read(options):\n    open({str(pipe)!r}).read()\n")
+    process = launch(place.train(data=f"{source}:read"))
+    with pipe.open("w"):  # returns when the source opens it to read
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=1500)
     assert process.returncode == 130
