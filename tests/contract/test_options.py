@@ -100,7 +100,7 @@ def use_solver(config):
     hessian = HessianOperator(lambda params: params["w"] @ matrix @ params["w"] / 2, point)
     gradients = torch.randn(3, 12, generator=seeded(), dtype=torch.float64)
     vector = torch.randn(12, generator=seeded(), dtype=torch.float64)
-    return [*config.respond(vector, LowerLevel(0.5, gradients, lambda: hessian))]
+    return [torch.as_tensor(part) for part in config.respond(vector, LowerLevel(0.5, gradients, lambda: hessian))]
 
 
 def use_attack(config):
