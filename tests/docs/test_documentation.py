@@ -153,6 +153,8 @@ def check_other(words):
         text = (ROOT / words[1]).read_text(encoding="utf-8")
         for option in (word for word in words if word.startswith("--")):
             assert option.removeprefix("--").replace("-", "_") in text, option
+    elif words[0] == "pytest":
+        assert all((ROOT / word).exists() for word in words if word.startswith("tests/"))
     else:
         raise AssertionError(f"nothing checks {words[0]}")
 

@@ -119,7 +119,7 @@ def predict_missing_picture(place):
     return ["predict", place.run, "gone.png"]
 
 
-@case(r"images \(.*\) in .*empty, got none")
+@case(r"images \(.*\) in .*empty or below, got none")
 def predict_folder_without_pictures(place):
     (place.root / "empty").mkdir()
     return ["predict", place.run, place.root / "empty"]

@@ -32,7 +32,7 @@ from auxo.training.meter import Meter
 from auxo.training.observer import Observer
 from auxo.training.start import begin_stage, has_start
 from auxo.training.tuning import FrozenStart, scale_backbone_rates, update_in_parts
-from auxo.types import Batches, Metrics
+from auxo.types import Batches
 
 
 class _Due(NamedTuple):
@@ -247,8 +247,8 @@ class StageTrainer:
             self.average.follow(self.state.step)
         self.state.step += 1
 
-    def _update(self, batches: Batches) -> Metrics:
-        """Let the method take a step, on the whole batch or on its parts one after another."""
+    def _update(self, batches: Batches) -> object:
+        """Let the method take a step on the batch, whole or in parts; the meter checks what comes back."""
         if self.stage.tuning.accumulate == 1:
             return self.method.update(self.state, batches, self.step_runtime)
         return update_in_parts(self.method, self.state, batches, self.step_runtime, part_size=self.part_size)

@@ -11,7 +11,7 @@ from auxo.errors import OptionError
 from auxo.interfaces import AbstractBackbone, AbstractMethod, TrainState
 from auxo.optimizers import TuningConfig, decay_by_layer, scale_rates
 from auxo.runtime import Runtime, parameters_of
-from auxo.types import Batches, GradientParts, Metrics
+from auxo.types import Batches, GradientParts
 
 
 def scale_backbone_rates(method: AbstractMethod, optimizers: Mapping[str, Optimizer], tuning: TuningConfig) -> None:
@@ -88,8 +88,10 @@ class FrozenStart:
 
 def update_in_parts(
     method: AbstractMethod, state: TrainState, batches: Batches, runtime: Runtime, *, part_size: int
-) -> Metrics:
+) -> object:
     """Take one step on a batch that is computed in parts, and return the metrics of all of it.
+
+    What a method returns instead of metrics is returned as it is.
 
     Args:
         method: whose loss is a mean over images, and that takes one step on it.
@@ -103,11 +105,14 @@ def update_in_parts(
         return method.update(state, batches, runtime)
     whole = replace(runtime, parts=GradientParts(count))
     parts = {name: batch.split(count) for name, batch in batches.items()}
-    found = [
+    found: list[object] = [
         method.update(state, {name: members[number] for name, members in parts.items()}, whole)
         for number in range(count)
     ]
-    return {name: torch.stack([metrics[name] for metrics in found]).mean() for name in found[0]}
+    metrics = [each for each in found if isinstance(each, Mapping)]
+    if len(metrics) < len(found):
+        return next(each for each in found if not isinstance(each, Mapping))
+    return {name: torch.stack([each[name] for each in metrics]).mean() for name in metrics[0]}
 
 
 def _list_backbones(method: AbstractMethod) -> list[AbstractBackbone]:
