@@ -282,10 +282,11 @@ def test_export__extra_missing__is_refused_before_any_work(auxo, run, monkeypatc
 def test_export__folder_with_files__is_refused(auxo, run, tmp_path):
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "README.md").touch()
-    for place in (tmp_path / "taken", tmp_path / "taken" / "README.md"):
-        answer = auxo("export", run, "--out", place)
+    says = {"taken": "a new or empty folder for --out", "taken/README.md": "got not a directory: choose another --out"}
+    for place, message in says.items():
+        answer = auxo("export", run, "--out", tmp_path / place)
         assert answer.code == 2
-        assert "a new or empty folder for --out" in answer.err
+        assert message in answer.err
     assert [path.name for path in (tmp_path / "taken").iterdir()] == ["README.md"]
 
 
