@@ -207,7 +207,7 @@ def test_digests__labels_that_are_not_learned__change_nothing():
 
 
 def test_digests__classes__stay_what_they_are():
-    assert digests({})() == {"train": "c85858324f502f91", "val": "827ed70734b0e6d9"}
+    assert digests({})() == {"train": "v2:c85858324f502f91", "val": "v2:827ed70734b0e6d9"}
 
 
 def test_digests__column_that_is_learned__counts_with_its_names():
