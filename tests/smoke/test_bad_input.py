@@ -103,7 +103,7 @@ COMMANDS = {
     "evaluate_set_without_its_option": ("evaluate run photos", r"after RUN, got photos: .*--data photos"),
     "recipe_and_config": ("train ossl --config config.json", r"one of RECIPE.*, got ossl and config.json"),
     "config_and_resume": ("train --config config.json --resume run", r"one of RECIPE.*, got config.json and run"),
-    "unknown_method": ("train osls", r"one of auxo's methods, got 'osls': did you mean ossl"),
+    "unknown_method": ("train osls", r"one of auxo's recipes, got 'osls': did you mean ossl"),
     "unknown_scenario": ("train ossl --data.scenario digit", r"scenarios, got 'digit': did you mean digits"),
     "validation_set_without_training_set": ("train ossl --data.val x", r"data.train with data.val"),
     "resume_of_no_run": ("train --resume nothing", r"a run directory at nothing"),

@@ -69,10 +69,11 @@ def is_shared(flag: str) -> bool:
 
 def _check_recipes(table: OptionTable, recipes: Sequence[str], words: Sequence[str], *, usage: str) -> None:
     """Refuse recipes that there are not, and words that are no options of one."""
+    known = {*registry.entries("recipes"), *registry.entries("methods")}  # a method has a recipe of its own
     for recipe in recipes:
         is_file = Path(f"{recipe}.py").is_file() or recipe.endswith(".py")
-        if ":" not in recipe and not is_file and recipe not in registry.entries("recipes"):
-            registry.find("methods", recipe)
+        if ":" not in recipe and not is_file and recipe not in known:
+            raise registry.refuse_name("recipes", recipe, known)
         _check_options(table, f"train {recipe}", words, usage=usage)
 
 

@@ -4,13 +4,14 @@ import ast
 import difflib
 import functools
 import importlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
 from auxo.errors import ConfigError
 
-__all__ = ["Entry", "entries", "find", "load"]
+__all__ = ["Entry", "entries", "find", "load", "refuse_name"]
 
 
 @dataclass(frozen=True)
@@ -86,10 +87,14 @@ def find(kind: str, name: str) -> Entry:
     """
     known = entries(kind)
     if name not in known:
-        noun = kind.rpartition(".")[2]
-        near = difflib.get_close_matches(name, known, n=3)
-        fix = f"did you mean {' or '.join(near)}? (auxo list)" if near else f"there are {', '.join(sorted(known))}"
-        if name.endswith(".py"):
-            fix = f"say what in that file: {name}:Name"
-        raise ConfigError(f"one of auxo's {noun}", repr(name), fix)
+        raise refuse_name(kind, name, known)
     return known[name]
+
+
+def refuse_name(kind: str, name: str, known: Iterable[str]) -> ConfigError:
+    """Return the error that there is no such name among those known, with the nearest of them."""
+    near = difflib.get_close_matches(name, known := sorted(known), n=3)
+    fix = f"did you mean {' or '.join(near)}? (auxo list)" if near else f"there are {', '.join(known)}"
+    if name.endswith(".py"):
+        fix = f"say what in that file: {name}:Name"
+    return ConfigError(f"one of auxo's {kind.rpartition('.')[2]}", repr(name), fix)

@@ -9,17 +9,17 @@ from auxo.errors import ConfigError
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        ("train osl", "one of auxo's methods, got 'osl': did you mean ossl?"),
+        ("train osl", "one of auxo's recipes, got 'osl': did you mean ossl?"),
         ("train ossl --epocs 3", "unrecognized options: --epocs, 3: did you mean --epochs? see auxo train ossl --help"),
         ("train ossl --out runs/x --training.no-tensorbord", "did you mean --training.tensorboard"),
         ("train ossl --backbone.name=lenet", "one of auxo's backbones, got 'lenet': did you mean lenet5"),
         ("train ossl --data.scenario digitz", "one of auxo's scenarios, got 'digitz': did you mean digits?"),
         ("train joint_training --pretext.name rotat", "one of auxo's pretexts, got 'rotat'"),
-        ("sweep osl --trials 3", "one of auxo's methods, got 'osl'"),
+        ("sweep osl --trials 3", "one of auxo's recipes, got 'osl'"),
         ("sweep ossl --trils 3", "unrecognized options: --trils, 3"),
-        ("label-quality segmentatio", "one of auxo's methods, got 'segmentatio'"),
+        ("label-quality segmentatio", "one of auxo's recipes, got 'segmentatio': did you mean segmentation"),
         ("compare digitz --methods ossl", "one of auxo's scenarios, got 'digitz'"),
-        ("compare digits --methods ossl,osl", "one of auxo's methods, got 'osl'"),
+        ("compare digits --methods ossl,osl", "one of auxo's recipes, got 'osl'"),
         (
             "compare digits --methods ossl --data.trian x",
             "unrecognized options: --data.trian, x: did you mean --data.tr",
