@@ -41,7 +41,7 @@ class AuxoError(Exception):
         self.expected = expected
         self.got = got
         self.fix = fix
-        super().__init__(f"expected {_shorten(expected)}, got {_shorten(got)}: {_shorten(fix)}")
+        super().__init__(f"expected {_shorten_text(expected)}, got {_shorten_text(got)}: {_shorten_text(fix)}")
 
     def __reduce__(self) -> tuple[type["AuxoError"], tuple[Any, ...]]:
         """Survive the way back from a data-loading worker process."""
@@ -140,7 +140,7 @@ class InterruptedRunError(AuxoError):
         return type(self), (self.expected, self.got, self.fix, self.signal_number)
 
 
-def _shorten(text: str) -> str:
+def _shorten_text(text: str) -> str:
     """Return a text without its middle where that is long, as a cell of a table or a word of a command may be."""
     half = _MOST_LETTERS // 2
     return text if len(text) <= _MOST_LETTERS else f"{text[:half]} ... {text[-half:]}"

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field, fields, make_dataclass
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, cast
 
 import tyro
 
@@ -63,10 +63,9 @@ def change_config(
     shape = make_shape(config, tree.choices, shows_names=chooser is None, has_help=asks_help(words))
     filled: object = parse_options(shape, words, command=command, description=description)
     try:
-        made: _Options = build_options(filled)
+        return cast("_Options", build_options(filled))
     except OptionError as error:
         raise tree.name_flag(error) from error
-    return made
 
 
 def _split_absent(config: object, words: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -128,16 +127,20 @@ class _Tree:
             steps, name = found
             try:
                 # A member may hold families of its own, whose names are looked for in turn.
-                self.choices[steps] = choose_member(self.get(steps), name, is_strict=is_strict)
+                self.choices[steps] = choose_member(self._get_member(steps), name, is_strict=is_strict)
             except OptionError as error:
                 raise self.name_flag(error.under(*steps)) from error
 
-    def get(self, steps: Steps) -> Any:  # noqa: ANN401  (any value of a configuration)
+    def get(self, steps: Steps) -> object:
         """Return what stands at the end of steps."""
-        value: Any = self.choices.get((), self.config)
+        value: object = self.choices.get((), self.config)
         for number, step in enumerate(steps, 1):
             value = self.choices.get(steps[:number], getattr(value, step))
         return value
+
+    def _get_member(self, steps: Steps) -> FamilyOptions:
+        """Return the member of a family at the end of steps."""
+        return cast("FamilyOptions", self.get(steps))
 
     def members(self, start: Steps = ()) -> Iterator[tuple[Steps, FamilyOptions]]:
         """Yield the members of families with the steps to them, the outer ones first."""
@@ -147,7 +150,7 @@ class _Tree:
             is_inside = exchanged is not None and steps[: len(exchanged)] == exchanged
             if not is_name(option) or steps == start or is_inside:
                 continue
-            yield steps, self.get(steps)
+            yield steps, self._get_member(steps)
             if steps in self.choices:
                 exchanged = steps
                 yield from self.members(steps)

@@ -141,7 +141,7 @@ class OptionTable:
                 yield from (Flag(each, about.get("family", ""), value) for each in names)
 
 
-def _spell_type(hint: Any) -> Any:  # noqa: ANN401  (JSON)
+def _spell_type(hint: object) -> object:
     """Return a type as JSON: ``int``, or a list of what it is made of."""
     origin, inner = get_origin(hint), get_args(hint)
     if origin is Annotated:
@@ -154,11 +154,11 @@ def _spell_type(hint: Any) -> Any:  # noqa: ANN401  (JSON)
     return next(name for name, kind in _PLAIN.items() if kind is hint)
 
 
-def _read_type(spelled: Any) -> Any:  # noqa: ANN401  (JSON, and a type)
+def _read_type(spelled: object) -> object:
     """Return the type that JSON describes."""
     if isinstance(spelled, str):
         return _PLAIN[spelled]
-    head, *rest = spelled
+    head, *rest = cast("list[object]", spelled)
     if head == "Literal":
         return Literal[tuple(rest)]
     inner: Any = tuple(map(_read_type, rest))
@@ -179,7 +179,7 @@ def _note_extras(extras: tuple[Any, ...]) -> _Json:
     return about
 
 
-def _read_extras(about: Mapping[str, Any]) -> Any:  # noqa: ANN401  (tyro's own)
+def _read_extras(about: Mapping[str, Any]) -> object:
     """Return the annotation for tyro that was noted."""
     given: dict[str, Any] = {key: about[key] for key in ("name", "metavar", "aliases") if key in about}
     if "hint" in about:

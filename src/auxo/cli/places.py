@@ -47,7 +47,7 @@ def finding_places(words: Sequence[str], folders: Sequence[Path], *, remembers: 
         yield
     if given and remembers and os.environ.get("RANK", "0") == "0":
         for folder in folders:
-            _remember(folder, given)
+            _remember_places(folder, given)
 
 
 def _read_words(words: Sequence[str]) -> dict[str, str]:
@@ -77,7 +77,7 @@ def _read_file(path: Path) -> dict[str, str]:
     return read_json(path.read_bytes(), _Document, expected=expected, fix=fix)["places"]
 
 
-def _remember(folder: Path, given: dict[str, str]) -> None:
+def _remember_places(folder: Path, given: dict[str, str]) -> None:
     """Write new places beside a run, if its directory can be written."""
     if not os.access(folder, os.W_OK):
         return

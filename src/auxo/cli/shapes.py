@@ -2,13 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import MISSING, field, fields, is_dataclass, make_dataclass
-from typing import Annotated, Any, TypeVar, get_args, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast, get_args, get_type_hints
 
 import tyro
 
 from auxo.cli.field_docs import read_field_docs
 from auxo.options import FamilyOptions, family_of, find_range, list_members, read_default
 from auxo.runs.tree import Option, Steps, fold
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 _Options = TypeVar("_Options")
 _REAL = "_real_class"  # of a shape: the class that it is like
@@ -17,7 +20,7 @@ _REAL = "_real_class"  # of a shape: the class that it is like
 def make_blank(kind: type[_Options]) -> _Options:
     """Return a dataclass with its defaults, unchecked; what has no default is still to be given."""
     blank = object.__new__(kind)
-    for item in fields(kind):  # type: ignore[arg-type]  # options are dataclasses, which a TypeVar cannot say
+    for item in fields(cast("type[DataclassInstance]", kind)):
         made = read_default(item)
         object.__setattr__(blank, item.name, tyro.MISSING if made is MISSING else made)
     return blank
@@ -79,7 +82,7 @@ def _add_hint(hint: object, text: str) -> object:
     return Annotated[hint, tyro.conf.arg(help_behavior_hint=lambda default: f"({text}; default: {default})")]
 
 
-def build_options(filled: object) -> Any:  # noqa: ANN401  (of the class whose shape was filled)
+def build_options(filled: object) -> object:
     """Return the options that an instance of a shape has been filled with, checked.
 
     Raises:

@@ -184,14 +184,15 @@ def with_options(
     Raises:
         ConfigError: an option is unknown, or its value is not allowed.
     """
-    options = list_options(config)
-    made: Any = change_config(options, words, command=command, description=DESCRIPTION, is_strict=is_strict)
-    values = {item.name: getattr(made, item.name) for item in fields(options)}
+    made: Any = change_config(
+        list_options(config), words, command=command, description=DESCRIPTION, is_strict=is_strict
+    )
+    values = {item.name: getattr(made, item.name) for item in fields(made)}
     stages = tuple(values.pop(stage.name.replace("-", "_")) for stage in config.stages)
     return ExperimentConfig(stages=stages, **values)
 
 
-def list_options(config: ExperimentConfig) -> Any:  # noqa: ANN401  (of a class made for this run)
+def list_options(config: ExperimentConfig) -> object:
     """Return a dataclass with the options of a run, in which each stage is called by its name."""
     names = [stage.name.replace("-", "_") for stage in config.stages]
     shape: Any = Annotated[StageConfig, tyro.conf.arg(name="")] if len(names) == 1 else StageConfig

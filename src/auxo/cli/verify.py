@@ -70,7 +70,7 @@ def run(words: Sequence[str]) -> int:
             config, stored, runtime=runtime, how=options.how, observer=screen, report=screen.print_finding
         )
         if runtime.is_main:
-            say(_conclude(found))
+            say(_describe_verdict(found))
             if out is not None:
                 document = _to_document(found, folder, describe_environment(runtime))
                 write_atomically(out, json.dumps(document, indent=2) + "\n")
@@ -125,7 +125,7 @@ def _choose_runtime(config: ExperimentConfig, device: str | None) -> RuntimeConf
     return config.runtime if device in (None, kind) else replace(config.runtime, device=str(device))
 
 
-def _conclude(found: Verification) -> str:
+def _describe_verdict(found: Verification) -> str:
     """Return the verdict in a line."""
     share = "nothing was trained again" if found.share is None else f"trained again: {found.share.describe()}"
     counts = {status: sum(each.status == status for each in found.findings) for status in _SIGNS}

@@ -97,8 +97,8 @@ def motion_blur(images: Tensor, generator: torch.Generator, half_length: float) 
 
 
 def trail_blur(images: Tensor, generator: torch.Generator, radius: float, deviation: float) -> Tensor:
-    """Smear to one side along a line within 45 degrees of the horizontal, by half a Gaussian, see :func:`_smear`."""
-    return _smear(images, generator, radius, deviation, centre_degrees=0.0)
+    """Smear to one side along a line within 45 degrees of the horizontal, by half a Gaussian: :func:`_smear_along`."""
+    return _smear_along(images, generator, radius, deviation, centre_degrees=0.0)
 
 
 def zoom_blur(images: Tensor, _: torch.Generator, largest: float) -> Tensor:
@@ -137,9 +137,9 @@ def snow_with_trails(
     trail: float,
     kept: float,
 ) -> Tensor:
-    """Whiten the image and add flakes as :func:`snow` does, smeared along a steep line as :func:`_smear` does."""
+    """Whiten the image and add flakes as :func:`snow` does, smeared along a steep line as :func:`_smear_along` does."""
     flakes = _make_flakes(images, generator, mean, deviation, flake_size, threshold)
-    return _lay_snow(images, _smear(flakes, generator, radius, trail, centre_degrees=90.0), kept)
+    return _lay_snow(images, _smear_along(flakes, generator, radius, trail, centre_degrees=90.0), kept)
 
 
 def _make_flakes(
@@ -225,14 +225,14 @@ def elastic_transform_of_corners(
     """
     side = min(images.shape[2:])
     moves = side * shift * (2 * torch.rand((len(images), 3, 2), generator=generator) - 1)
-    images = _sample(images, _places_before(images, moves.to(images.device)))
+    images = _sample_images(images, _places_before(images, moves.to(images.device)))
     noise = 2 * torch.rand((len(images), 2, *images.shape[2:]), generator=generator).to(images.device) - 1
     if strength == 0:
         return images
     deviation = side * smoothness
     kernel = 2 * min(math.ceil(3 * deviation), side - 1) + 1
     field = side * strength * gaussian_blur2d(noise, (kernel, kernel), (deviation, deviation), "reflect")
-    return _sample(images, _pixel_centres(images) + field.permute(0, 2, 3, 1))
+    return _sample_images(images, _pixel_centres(images) + field.permute(0, 2, 3, 1))
 
 
 def pixelate(images: Tensor, _: torch.Generator, share: float) -> Tensor:
@@ -267,7 +267,7 @@ def _blur_along(images: Tensor, generator: torch.Generator, half_length: float, 
     return kornia_motion_blur(images, kernel, degrees.to(images.device), direction, mode="bilinear")
 
 
-def _smear(
+def _smear_along(
     images: Tensor, generator: torch.Generator, radius: float, deviation: float, *, centre_degrees: float
 ) -> Tensor:
     """Average each image over itself moved by 0, 1, 2, ... ``2 * radius`` pixels along a line.
@@ -282,7 +282,7 @@ def _smear(
     weights = torch.exp(-torch.arange(count).square() / (2 * deviation**2))
     centres = _pixel_centres(images)
     moved = (
-        weight * _sample(images, centres + step * line, padding="border")
+        weight * _sample_images(images, centres + step * line, padding="border")
         for step, weight in enumerate((weights / weights.sum()).tolist())
         if weight > 1e-6
     )
@@ -324,7 +324,7 @@ def _places_before(images: Tensor, moves: Tensor) -> Tensor:
     return places
 
 
-def _sample(images: Tensor, places: Tensor, *, padding: str = "reflection") -> Tensor:
+def _sample_images(images: Tensor, places: Tensor, *, padding: str = "reflection") -> Tensor:
     """Return the images at these columns and rows, by bilinear interpolation."""
     sizes = torch.tensor([images.shape[3], images.shape[2]], device=images.device)
     grid = ((2 * places + 1) / sizes - 1).expand(len(images), -1, -1, -1)

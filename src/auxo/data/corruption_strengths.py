@@ -69,16 +69,16 @@ _AUXO: dict[str, Kind] = {
 }
 
 
-def _pair(formula: Callable[..., Tensor], *strengths: float) -> Kind:
+def _make_kind(formula: Callable[..., Tensor], *strengths: float) -> Kind:
     """Return a formula of one argument."""
     return Kind(formula, tuple((strength,) for strength in strengths))
 
 
 # Lengths are in pixels of 32, those of the elastic transform in parts of the side.
 _CIFAR10_C: dict[str, Kind] = {
-    "gaussian_noise": _pair(formulas.gaussian_noise, 0.04, 0.06, 0.08, 0.09, 0.10),
-    "shot_noise": _pair(formulas.shot_noise, 500.0, 250.0, 100.0, 75.0, 50.0),
-    "impulse_noise": _pair(formulas.impulse_noise, 0.01, 0.02, 0.03, 0.05, 0.07),
+    "gaussian_noise": _make_kind(formulas.gaussian_noise, 0.04, 0.06, 0.08, 0.09, 0.10),
+    "shot_noise": _make_kind(formulas.shot_noise, 500.0, 250.0, 100.0, 75.0, 50.0),
+    "impulse_noise": _make_kind(formulas.impulse_noise, 0.01, 0.02, 0.03, 0.05, 0.07),
     # radius, softness of the rim
     "defocus_blur": Kind(formulas.soft_disk_blur, ((0.3, 0.4), (0.4, 0.5), (0.5, 0.6), (1.0, 0.2), (1.5, 0.1))),
     # deviation of the blur, reach and rounds of the shuffle
@@ -89,7 +89,7 @@ _CIFAR10_C: dict[str, Kind] = {
     # radius, deviation
     "motion_blur": Kind(formulas.trail_blur, ((6.0, 1.0), (6.0, 1.5), (6.0, 2.0), (8.0, 2.0), (9.0, 2.5))),
     # largest factor; the code's steps of 0.01 end there
-    "zoom_blur": _pair(formulas.zoom_blur, 1.06, 1.11, 1.15, 1.20, 1.25),
+    "zoom_blur": _make_kind(formulas.zoom_blur, 1.06, 1.11, 1.15, 1.20, 1.25),
     # mean and deviation of the noise, size of a flake, threshold, radius and deviation of a trail, share kept
     "snow": Kind(
         formulas.snow_with_trails,
@@ -103,30 +103,30 @@ _CIFAR10_C: dict[str, Kind] = {
     ),
     "frost": Kind(formulas.frost, ((1.0, 0.2), (1.0, 0.3), (0.9, 0.4), (0.85, 0.4), (0.75, 0.45))),
     "fog": Kind(formulas.fog, ((0.2, 3.0), (0.5, 3.0), (0.75, 2.5), (1.0, 2.0), (1.5, 1.75))),
-    "brightness": _pair(formulas.brightness, 0.05, 0.10, 0.15, 0.20, 0.30),
-    "contrast": _pair(formulas.contrast, 0.75, 0.50, 0.40, 0.30, 0.15),
+    "brightness": _make_kind(formulas.brightness, 0.05, 0.10, 0.15, 0.20, 0.30),
+    "contrast": _make_kind(formulas.contrast, 0.75, 0.50, 0.40, 0.30, 0.15),
     # strength and smoothness of the field, largest move of a corner
     "elastic_transform": Kind(
         formulas.elastic_transform_of_corners,
         ((0.0, 0.0, 0.08), (0.05, 0.20, 0.07), (0.08, 0.06, 0.06), (0.10, 0.04, 0.05), (0.10, 0.03, 0.03)),
     ),
     # of 32 pixels, 0.95, 0.9, 0.85, 0.75 and 0.65 rounded down to whole ones
-    "pixelate": _pair(formulas.pixelate, 30 / 32, 28 / 32, 27 / 32, 24 / 32, 20 / 32),
-    "jpeg_compression": _pair(formulas.jpeg_compression, 80.0, 65.0, 58.0, 50.0, 40.0),
+    "pixelate": _make_kind(formulas.pixelate, 30 / 32, 28 / 32, 27 / 32, 24 / 32, 20 / 32),
+    "jpeg_compression": _make_kind(formulas.jpeg_compression, 80.0, 65.0, 58.0, 50.0, 40.0),
 }
 
 # The same; lengths that are published in pixels of 64 are halved.
 _TINY_IMAGENET_C: dict[str, Kind] = {
-    "gaussian_noise": _pair(formulas.gaussian_noise, 0.04, 0.08, 0.12, 0.15, 0.18),
-    "shot_noise": _pair(formulas.shot_noise, 250.0, 100.0, 50.0, 30.0, 15.0),
-    "impulse_noise": _pair(formulas.impulse_noise, 0.01, 0.02, 0.05, 0.08, 0.14),
+    "gaussian_noise": _make_kind(formulas.gaussian_noise, 0.04, 0.08, 0.12, 0.15, 0.18),
+    "shot_noise": _make_kind(formulas.shot_noise, 250.0, 100.0, 50.0, 30.0, 15.0),
+    "impulse_noise": _make_kind(formulas.impulse_noise, 0.01, 0.02, 0.05, 0.08, 0.14),
     "defocus_blur": Kind(formulas.soft_disk_blur, ((0.25, 0.3), (0.5, 0.05), (0.75, 0.05), (1.25, 0.005), (1.5, 0.05))),
     "glass_blur": Kind(
         formulas.glass_blur_in_rounds,
         ((0.05, 0.5, 1.0), (0.25, 0.5, 1.0), (0.3, 0.5, 2.0), (0.35, 1.0, 1.0), (0.45, 1.0, 2.0)),
     ),
     "motion_blur": Kind(formulas.trail_blur, ((5.0, 0.5), (5.0, 0.75), (5.0, 1.0), (5.0, 1.25), (6.0, 1.5))),
-    "zoom_blur": _pair(formulas.zoom_blur, 1.06, 1.11, 1.15, 1.20, 1.25),
+    "zoom_blur": _make_kind(formulas.zoom_blur, 1.06, 1.11, 1.15, 1.20, 1.25),
     "snow": Kind(
         formulas.snow_with_trails,
         (
@@ -139,14 +139,14 @@ _TINY_IMAGENET_C: dict[str, Kind] = {
     ),
     "frost": Kind(formulas.frost, ((1.0, 0.3), (0.9, 0.4), (0.8, 0.45), (0.75, 0.5), (0.7, 0.55))),
     "fog": Kind(formulas.fog, ((0.4, 3.0), (0.7, 3.0), (1.0, 2.5), (1.5, 2.0), (2.0, 1.75))),
-    "brightness": _pair(formulas.brightness, 0.10, 0.20, 0.30, 0.40, 0.50),
-    "contrast": _pair(formulas.contrast, 0.40, 0.30, 0.20, 0.10, 0.05),
+    "brightness": _make_kind(formulas.brightness, 0.10, 0.20, 0.30, 0.40, 0.50),
+    "contrast": _make_kind(formulas.contrast, 0.40, 0.30, 0.20, 0.10, 0.05),
     "elastic_transform": Kind(
         formulas.elastic_transform_of_corners,
         ((0.0, 0.0, 0.08), (0.05, 0.30, 0.06), (0.10, 0.08, 0.06), (0.10, 0.03, 0.03), (0.16, 0.03, 0.02)),
     ),
-    "pixelate": _pair(formulas.pixelate, 57 / 64, 51 / 64, 44 / 64, 38 / 64, 32 / 64),
-    "jpeg_compression": _pair(formulas.jpeg_compression, 65.0, 58.0, 50.0, 40.0, 25.0),
+    "pixelate": _make_kind(formulas.pixelate, 57 / 64, 51 / 64, 44 / 64, 38 / 64, 32 / 64),
+    "jpeg_compression": _make_kind(formulas.jpeg_compression, 65.0, 58.0, 50.0, 40.0, 25.0),
 }
 
 TABLES: Mapping[CorruptionStrengths, Mapping[str, Kind]] = MappingProxyType(

@@ -229,12 +229,12 @@ def check_disjoint(
             first two), or dropping leaves a split empty.
     """
     hashes = comparable_hashes([split.source for split in _list_splits(splits)])
-    splits = _separate(splits, hashes, on_overlap, what="image", fix="remove the copies")
+    splits = _separate_splits(splits, hashes, on_overlap, what="image", fix="remove the copies")
     if not has_named_blocks:
         return splits
     named = [() if isinstance(each, OODSplit) else _name_blocks(each.source) for each in _list_splits(splits)]
     fix = "put each block into one, or name different blocks differently"
-    return _separate(splits, named, on_overlap, what=f"block of '{splits.train.source.blocks}'", fix=fix)
+    return _separate_splits(splits, named, on_overlap, what=f"block of '{splits.train.source.blocks}'", fix=fix)
 
 
 def _list_splits(splits: Splits) -> list[TrainSplit | UnlabelledSplit | MetaSplit | EvaluationSplit]:
@@ -249,7 +249,7 @@ def _name_blocks(source: AbstractSource) -> list[str]:
     return [] if column is None or not column.names else [column.names[value] for value in column.values.tolist()]
 
 
-def _separate(
+def _separate_splits(
     splits: Splits, keys: Sequence[Sequence[str]], on_overlap: Literal["error", "drop"], *, what: str, fix: str
 ) -> Splits:
     """Return splits of which no two have images of one key, but for train and unlabelled, and sets from elsewhere.

@@ -7,6 +7,7 @@ from typing import cast
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.module_tracker import ModuleTracker
 
 
 class _NoModules(nullcontext[None]):
@@ -46,4 +47,4 @@ class OperationCounter(FlopCounterMode):
     def __init__(self) -> None:
         backward = torch.ops.aten.convolution_backward
         super().__init__(display=False, custom_mapping={backward: _count_convolution_backward})
-        self.mod_tracker = _NoModules()  # type: ignore[assignment]  # all of a tracker that is used
+        self.mod_tracker = cast("ModuleTracker", _NoModules())  # it has all of a tracker that is used

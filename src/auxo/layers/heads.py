@@ -1,7 +1,7 @@
 """Heads: what turns pooled features into answers."""
 
 from collections.abc import Mapping
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, cast
 
 import torch
 from jaxtyping import Float
@@ -110,7 +110,7 @@ def pixel_head(name: str, num_features: int, num_outputs: int, *, seed: int) -> 
     """
     with global_seed(derive_seed(seed, "init", name)):
         head = nn.Conv2d(num_features, num_outputs, 1)
-    nn.init.zeros_(head.bias)  # type: ignore[arg-type]  # a convolution with a bias has one
+    nn.init.zeros_(cast("nn.Parameter", head.bias))
     return head
 
 

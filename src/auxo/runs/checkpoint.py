@@ -357,7 +357,8 @@ def read_progress(values: object, path: Path) -> Progress:
     known = check_json(values, _ProgressFields, expected=f"what a stage has spent in {path}", fix=fix)
     best = known["best"]
     try:
-        return Progress(**{**known, "best": None if best is None else Selection(**best)})  # type: ignore[arg-type]  # its types are checked
+        spent: dict[str, Any] = {**known, "best": None if best is None else Selection(**best)}
+        return Progress(**spent)
     except TypeError as error:
         raise _refuse_fields(path, error) from error
 

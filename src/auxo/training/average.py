@@ -61,13 +61,13 @@ class WeightAverage:
         try:
             yield
         finally:
-            self._copy(kept)
+            self._copy_values(kept)
 
     def take_over(self) -> None:
         """Give the method the average for good."""
-        self._copy(self.values)
+        self._copy_values(self.values)
 
-    def _copy(self, values: Mapping[str, Tensor]) -> None:
+    def _copy_values(self, values: Mapping[str, Tensor]) -> None:
         """Copy values into the method."""
         with torch.no_grad():
             for name, value in values.items():

@@ -237,7 +237,7 @@ class StageTrainer:
         counter = OperationCounter()
         is_counted = kind not in progress.flops_per_step and not self.config.runtime.compile
         with counter if is_counted else nullcontext():
-            metrics = self._update(batches)
+            metrics = self._update_method(batches)
         meter.add(metrics, kind=kind)
         if is_counted:
             progress.flops_per_step[kind] = counter.get_total_flops() * self.runtime.num_processes
@@ -247,7 +247,7 @@ class StageTrainer:
             self.average.follow(self.state.step)
         self.state.step += 1
 
-    def _update(self, batches: Batches) -> object:
+    def _update_method(self, batches: Batches) -> object:
         """Let the method take a step on the batch, whole or in parts; the meter checks what comes back."""
         if self.stage.tuning.accumulate == 1:
             return self.method.update(self.state, batches, self.step_runtime)

@@ -143,7 +143,9 @@ def read_hub(spec: str, asked: AskedColumns) -> Listing:
     return _list_dataset(dataset, name, spec, asked)
 
 
-def _load_from_hub(address: str, folder: str | None, revision: str | None, split: str | None, spec: str) -> Any:  # noqa: ANN401  (the library has no types)
+def _load_from_hub(
+    address: str, folder: str | None, revision: str | None, split: str | None, spec: str
+) -> Dataset | DatasetDict:
     """Return a data set of the hub, from this machine's cache alone where the hub may not be contacted."""
     if may_ask_hub():
         return datasets.load_dataset(address, data_dir=folder, revision=revision, split=split)

@@ -2,9 +2,9 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from jaxtyping import Float
@@ -85,7 +85,7 @@ def measure_maps(backbone: nn.Module, image_shape: tuple[int, int, int]) -> dict
     if not maps:
         raise ConfigError("a backbone that gives maps, to predict pixels from", f"{kind} without any", fix)
     for name in maps:
-        covered = backbone.map_size(name, height=height, width=width)  # type: ignore[operator]  # a module's attribute
+        covered = cast("Callable[..., tuple[int, int]]", backbone.map_size)(name, height=height, width=width)
         if covered != (height, width):
             got = f"{name} of {kind}, over {covered[0]}x{covered[1]} of {height}x{width} pixels"
             raise ConfigError("maps that lie over the whole image, to predict pixels from", got, fix)

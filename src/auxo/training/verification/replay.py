@@ -144,17 +144,17 @@ class _Stopper(SilentObserver):
     def stage_started(self, stage: str, *, step: int, num_steps: int) -> None:
         """Ask, where the first step is one to stop after."""
         self._watched.stage_started(stage, step=step, num_steps=min(num_steps, max(self._steps)))
-        self._ask(step)
+        self._ask_to_stop(step)
 
     def step_done(self, step: int, *, images_per_second: float, losses: dict[str, float]) -> None:
         """Ask, where the next step is one to stop after."""
         self._watched.step_done(step, images_per_second=images_per_second, losses=losses)
-        self._ask(step)
+        self._ask_to_stop(step)
 
     def evaluated(self, epoch: int, rows: list[EvaluationRow]) -> None:
         """Tell it."""
         self._watched.evaluated(epoch, rows)
 
-    def _ask(self, step: int) -> None:
+    def _ask_to_stop(self, step: int) -> None:
         own = int(signal.SIGTERM) if step + 1 in self._steps else None
         self._stop.signal_number = self._outer.signal_number or own

@@ -5,7 +5,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -126,33 +126,29 @@ def verify_run(
     return desk.conclude()
 
 
+@dataclass
 class _Desk:
-    """Where a verification is done: what it knows so far."""
+    """Where a verification is done: its arguments, see :func:`verify_run`, and what it knows so far."""
 
-    def __init__(
-        self,
-        config: ExperimentConfig,
-        stored: StoredRun,
-        runtime: Runtime,
-        how: VerifyConfig,
-        observer: Observer,
-        report: Report,
-    ) -> None:
-        self.config, self.stored, self._runtime, self._how = config, stored, runtime, how
-        self._observer, self._report = observer, report
-        self._findings: list[Finding] = []
-        self._share: Share | None = None
-        self._seed: int | None = None
-        self._history: RunHistory | None = None
+    config: ExperimentConfig
+    stored: StoredRun
+    runtime: Runtime
+    how: VerifyConfig
+    observer: Observer
+    report: Report
+    findings: list[Finding] = field(default_factory=list)
+    share: Share | None = None
+    seed: int | None = None
+    history: RunHistory | None = None
 
     def add(self, finding: Finding) -> None:
         """Keep a finding and report it."""
-        self._findings.append(finding)
-        self._report(finding)
+        self.findings.append(finding)
+        self.report(finding)
 
     def conclude(self) -> Verification:
         """Return what was found."""
-        return Verification(tuple(self._findings), self._share, self._seed)
+        return Verification(tuple(self.findings), self.share, self.seed)
 
     def check_files(self) -> None:
         """Hold files against each other."""
@@ -163,8 +159,8 @@ class _Desk:
         for finding in (*rows, *ends):
             self.add(finding)
         try:
-            self._history = RunHistory.read(self.stored.folder)
-            for finding in check_results(self.config, self.stored, self._history):
+            self.history = RunHistory.read(self.stored.folder)
+            for finding in check_results(self.config, self.stored, self.history):
                 self.add(finding)
         except CheckpointError as error:  # of rows; those that cannot be read were told above
             if all(finding.status == "equal" for finding in rows):
@@ -173,7 +169,7 @@ class _Desk:
     def read_splits(self) -> Splits | None:
         """Return the images of the run; ``None`` if they are not here, or others, which is told."""
         try:
-            with self._runtime.main_first():
+            with self.runtime.main_first():
                 splits = splits_of(self.config)
         except AuxoError as error:
             self.add(Finding("undecided", "data", f"cannot be read here, so nothing is replayed: {error}"))
@@ -189,8 +185,8 @@ class _Desk:
 
     def check_choice(self, splits: Splits) -> None:
         """Hold the choice of weights against the records."""
-        if self._history is not None:
-            for finding in check_choice(self.config, self.stored, self._history, splits.val):
+        if self.history is not None:
+            for finding in check_choice(self.config, self.stored, self.history, splits.val):
                 self.add(finding)
 
     def check_environment(self) -> None:
@@ -199,8 +195,8 @@ class _Desk:
         if reached:
             stage, newest = reached[-1]
             last = newest.step or (stage.saved[-1].step if stage.saved else None) or 0
-            surroundings = Surroundings.of(self._runtime, stage, first=last, last=last)
-            here = ", ".join(f"{name} {value}" for name, value in describe_environment(self._runtime).items())
+            surroundings = Surroundings.of(self.runtime, stage, first=last, last=last)
+            here = ", ".join(f"{name} {value}" for name, value in describe_environment(self.runtime).items())
             told = surroundings.text or f"as recorded: {here}"
             self.add(Finding("noted" if surroundings.reasons else "equal", "environment", told))
 
@@ -212,15 +208,15 @@ class _Desk:
             self.add(Finding("noted", "replay", told))
         segments = list_segments(self.stored, extended={each.stage: each.step for each in extensions})
         chosen = self._choose_segments(segments)
-        self._share = measure_share(chosen, segments)
+        self.share = measure_share(chosen, segments)
         if not segments:
             self.add(Finding("undecided", "replay", "no checkpoint that could be replayed to"))
             return
-        drawn = "" if self._seed is None else f", drawn by --seed {self._seed}"
-        self.add(Finding("noted", "replay", f"{self._share.describe()}{drawn}"))
-        with _shared_folder(self._runtime) as place:
+        drawn = "" if self.seed is None else f", drawn by --seed {self.seed}"
+        self.add(Finding("noted", "replay", f"{self.share.describe()}{drawn}"))
+        with _shared_folder(self.runtime) as place:
             for segment in chosen:
-                self.add(self._replay(run, segment, place / str(segment.number)))
+                self.add(self._replay_segment(run, segment, place / str(segment.number)))
 
     def measure_results(self, run: OpenRun) -> None:
         """Measure the final weights again."""
@@ -233,7 +229,7 @@ class _Desk:
 
     def _choose_segments(self, segments: list[Segment]) -> list[Segment]:
         """Return the segments to replay."""
-        how = self._how
+        how = self.how
         if how.segments:
             unknown = [number for number in how.segments if not 1 <= number <= len(segments)]
             if unknown:
@@ -243,10 +239,10 @@ class _Desk:
         if how.share == 0:
             return []
         own = secrets.randbelow(2**31) if how.seed is None else how.seed
-        self._seed = self._runtime.sum_count(own if self._runtime.is_main else 0)
-        return draw_segments(segments, share=how.share, seed=self._seed)
+        self.seed = self.runtime.sum_count(own if self.runtime.is_main else 0)
+        return draw_segments(segments, share=how.share, seed=self.seed)
 
-    def _replay(self, run: OpenRun, segment: Segment, folder: Path) -> Finding:
+    def _replay_segment(self, run: OpenRun, segment: Segment, folder: Path) -> Finding:
         """Train a segment again and return what came of it."""
         stage = self.stored.stages[segment.stage_number]
         surroundings = Surroundings.of(run.runtime, stage, first=segment.first, last=segment.last)
