@@ -284,9 +284,12 @@ def _smear_along(
     moved = (
         weight * _sample_images(images, centres + step * line, padding="border")
         for step, weight in enumerate((weights / weights.sum()).tolist())
-        if weight > 1e-6
+        if weight > 1e-6  # far below one of 256 levels
     )
-    return torch.stack([*moved]).sum(0)
+    total = torch.zeros_like(images)
+    for each in moved:  # one at a time: there may be dozens
+        total += each
+    return total
 
 
 def _fetch_neighbours(images: Tensor, shifts: Tensor) -> Tensor:

@@ -87,7 +87,8 @@ class MaskLegend:
         Raises:
             DataError: there are too few or too many classes, or a value stands for two things.
         """
-        if ignore_index != IGNORE:  # the default ignores nothing that has a name
+        # The default ignores nothing that has a name; None is also what a row of a colour alone has for a value.
+        if ignore_index not in (None, IGNORE):
             entries = [each._replace(is_ignored=each.is_ignored or each.value == ignore_index) for each in entries]
         own = tuple(dict.fromkeys(entry.name for entry in entries if not entry.is_ignored))
         if not 2 <= len(own) <= MOST_CLASSES:

@@ -20,6 +20,7 @@ from auxo.types import Column
 ENCODED = "encoded bytes"
 """What images are known by where they were decoded from something: whatever holds them, memory or disk."""
 
+# The digests of runs are made of pieces of this size (target_hashes): another one needs another version of them.
 _CHUNK = 512
 
 

@@ -7,7 +7,6 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from auxo.data.columns import HIDDEN
 from auxo.data.config import Unknown
 from auxo.data.readers.kept import LEAVE_OUT, KeptImages
 from auxo.data.sources import AbstractSource
@@ -26,12 +25,11 @@ def number_copies(source: AbstractSource) -> Int[Tensor, " n"]:
 
 
 def number_blocks(source: AbstractSource) -> Int[Tensor, " n"]:
-    """Return the number of every image's block; an image without one, or of a source without blocks, has its own."""
+    """Return the number of every image's block; the images of a source without blocks have their own."""
     column = source.columns.get(source.blocks)
     if column is None or not column.names:
         return torch.arange(len(source))
-    values = column.values.unique(return_inverse=True)[1]
-    return torch.where(column.values == HIDDEN, len(source) + torch.arange(len(source)), values)
+    return column.values  # a column with names has a value for every image
 
 
 def number_units(source: AbstractSource) -> Int[Tensor, " n"]:

@@ -50,7 +50,8 @@ def find_place(place: str) -> str:
     if not above:
         return place
     old = max(above, key=len)
-    return found[old] + whole[len(old) :] if whole != old else found[old]
+    rest = os.path.relpath(whole, old)
+    return found[old] if rest == os.curdir else os.path.join(found[old], rest)
 
 
 def suggest_moved(place: str) -> str:

@@ -90,9 +90,13 @@ class ClassLossConfig(FamilyOptions):
             smoothing: of the labels.
 
         Raises:
-            ConfigError: the counts are needed and not known, a class has no training image, or the head does not fit.
+            ConfigError: the counts are needed and not known, a class has no training image, the head does not fit, or
+                the loss cannot smooth labels.
         """
         self.check_head(head)
+        if smoothing and not self.smooths_labels:
+            fix = f"leave it out: {self.refused_tuning['label_smoothing']}"
+            raise ConfigError("smoothing 0 of labels", f"{smoothing:g}", fix)
         is_weighted = self.class_weights != "none"
         if self.needs_counts or is_weighted:
             self._check_counts(class_counts)

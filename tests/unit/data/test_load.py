@@ -311,6 +311,23 @@ def test_load_splits__block_in_two_given_sets__is_refused_or_dropped(
     assert sum(sizes(splits).values()) == 99
 
 
+def test_load_splits__unlabelled_images_of_a_judged_block__are_refused(
+    patients: Callable[[str, list[str]], str],
+) -> None:
+    rows = Path(patients("all.csv", [f"p{i % 20}" for i in range(100)])).read_text().splitlines()
+    folder = Path(patients("all.csv", [f"p{i % 20}" for i in range(100)])).parent
+    for name, patients_of in {"train": range(10), "test": range(10, 15), "unlabelled": range(14, 20)}.items():
+        endings = tuple(f",p{number}" for number in patients_of)
+        own = [row for row in rows[1:] if row.endswith(endings)]
+        # One block of the test set has images without labels, too, which are others.
+        own = own[::2] if name == "test" else own
+        kept = [row for row in own if name != "unlabelled" or row not in (folder / "test.csv").read_text()]
+        (folder / f"{name}.csv").write_text("\n".join([rows[0], *kept, ""]))
+    places = {name: str(folder / f"{name}.csv") for name in ("train", "test", "unlabelled")}
+    with pytest.raises(DataError, match="no block of 'patient' in two splits, unlabelled and test"):
+        load_splits(DataConfig(**places, block_column="patient"), seed=0)
+
+
 def test_load_splits__num_labelled_and_blocks__meta_shares_none_with_the_unlabelled(
     patients: Callable[[str, list[str]], str],
 ) -> None:

@@ -110,6 +110,11 @@ def test_of_entries__no_ignored_value__takes_255_for_a_class() -> None:
     assert legend.number_indices(np.array([[0, 255]]), where="a.png").tolist() == [[0, 1]]
 
 
+def test_of_entries__no_ignored_value__keeps_classes_of_a_colour_alone() -> None:
+    legend = make(MaskEntry("ground", 0), MaskEntry("cell", colour=CAR), ignore_index=None)
+    assert legend.names == ("ground", "cell")
+
+
 def test_number_names__whole_numbers__are_their_own_values() -> None:
     legend = number_names(("3", "10"), ignore_index=255, origin="train")
     assert legend is not None

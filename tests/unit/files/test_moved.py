@@ -29,6 +29,11 @@ def test_find_place__several_old_places__takes_the_longest(named: str, found: st
         assert find_place(named) == found
 
 
+def test_find_place__everything_moved__keeps_the_folders() -> None:
+    with finding_moved(MovedPlaces({"/": "/backup"})):
+        assert find_place("/photos/1.png") == "/backup/photos/1.png"
+
+
 def test_find_place__relative_paths__begin_at_the_present_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -117,10 +117,12 @@ def read_unlabelled(spec: str, config: DataConfig, *, mask: str | None = None) -
     """
     if is_outside(spec):
         source = call_outside(spec, AbstractSource, config)
+        source.blocks = config.block_column or source.blocks
         shown = config.further_columns if set(config.further_columns) <= set(source.columns) else ()
         return source.without_targets({*source.vocabulary, *config.further_columns} - set(shown), source.name)
     listing = _list_images(spec, config, is_labelled=False, mask=mask)
     source = listing.to_source({}, image_size=config.target_size, unknown=config.unknown)
+    source.blocks = config.block_column or ""
     if mask is not None:
         source = add_masks(source, listing, config, spec=spec, target=mask, names=None)
     label = {LABEL} if mask is None else set()

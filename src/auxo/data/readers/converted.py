@@ -8,7 +8,7 @@ would be a pattern.
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import IO
 
@@ -47,16 +47,11 @@ def open_parquet(files: Sequence[Path]) -> Dataset:
         if kept is not None:
             return kept
         try:
-            _convert_parquet(opened, path)
+            _convert_parquet(opened, before, path)
         except OSError as error:
             if error.errno is None:  # of the Parquet file: what cannot be written has a number
                 raise
             raise describe_failure(path, error) from error
-        for file, known in zip(opened, before, strict=True):
-            now = os.fstat(file.fileno())
-            if (now.st_size, now.st_mtime_ns) != (known.st_size, known.st_mtime_ns):
-                path.unlink()
-                raise DataError("files that stay as they are", f"{file.name}, which changed", "wait, and try again")
     return Dataset.from_file(str(path))
 
 
@@ -77,7 +72,7 @@ def link_folder(folder: Path) -> Path:
     for file in files:
         link = linked / file.relative_to(folder)
         make_folder(link.parent)
-        if not link.is_symlink():
+        with suppress(FileExistsError):  # made before, or by another process just now
             link.symlink_to(file)
     return linked
 
@@ -91,7 +86,10 @@ def _walk_files(folder: Path) -> Iterator[Path]:
         seen.add((known.st_dev, known.st_ino))
         folders[:] = [name for name in folders if is_new and not name.startswith(".")]
         found = [Path(place, name) for name in names if is_new and not name.startswith(".")]
-        yield from (path for path in found if path.is_file())  # a pipe would wait for who writes into it
+        for path in found:
+            if not path.is_file():  # a pipe would wait for who writes into it
+                raise FileNotFoundError(f"{path} is no file")
+            yield path
 
 
 def _find_cache() -> Path:
@@ -118,8 +116,14 @@ def _open_kept(path: Path) -> Dataset | None:
         return None
 
 
-def _convert_parquet(opened: Sequence[IO[bytes]], path: Path) -> None:
-    """Write the rows of files as one stream of Arrow's, which takes its place when it is whole and on the disk."""
+def _convert_parquet(opened: Sequence[IO[bytes]], before: Sequence[os.stat_result], path: Path) -> None:
+    """Write the rows of files as one stream of Arrow's, which takes its place when it is whole and on the disk.
+
+    Args:
+        opened: the files.
+        before: what was known of them when they were hashed; the place is called by the hash.
+        path: the place.
+    """
     tables = [parquet.ParquetFile(file) for file in opened]
     schema = Features.from_arrow_schema(tables[0].schema_arrow).arrow_schema
     remove_temporaries(make_folder(path.parent))
@@ -130,7 +134,16 @@ def _convert_parquet(opened: Sequence[IO[bytes]], path: Path) -> None:
                     for batch in table.iter_batches(batch_size=_ROWS):
                         writer.write_table(table_cast(pyarrow.Table.from_batches([batch]), schema))
             os.fsync(descriptor)
+            _check_unchanged(opened, before)
             os.replace(temporary, path)
         except BaseException:
             delete_temporary(temporary)
             raise
+
+
+def _check_unchanged(opened: Sequence[IO[bytes]], before: Sequence[os.stat_result]) -> None:
+    """Refuse files that were written to since they were hashed."""
+    for file, known in zip(opened, before, strict=True):
+        now = os.fstat(file.fileno())
+        if (now.st_size, now.st_mtime_ns) != (known.st_size, known.st_mtime_ns):
+            raise DataError("files that stay as they are", f"{file.name}, which changed", "wait, and try again")

@@ -59,6 +59,9 @@ def read_csv(path: Path, name: str, asked: AskedColumns) -> Listing:
 def _find_file(table: Path, line: int, cell: str, what: str) -> Path:
     """Return the file that a cell names, or refuse it."""
     place = find_place(cell) if os.path.isabs(cell) else cell
+    first = table.parent / place
+    if os.path.isfile(first):  # nearly always
+        return first
     forms = [place, *(unicodedata.normalize(form, place) for form in ("NFC", "NFD"))]  # of a name on this disk
     whole = [table.parent / form for form in forms]
     file = next((file for file in (*whole, Path(find_place(str(whole[0])))) if os.path.isfile(file)), None)

@@ -135,8 +135,6 @@ def _sort_entry(entry: os.DirEntry[str], found: Entries) -> None:
         return
     is_image = Image.registered_extensions().get(path.suffix.lower()) in FORMATS
     (found.images if is_image else found.others).append(path)
-    is_plain = entry.is_file(follow_symlinks=False)
-    if (
-        is_image and not is_plain and path.exists() and not path.is_file()
-    ):  # to open a pipe would wait for who writes into it
+    # To open a pipe would wait for who writes into it.
+    if is_image and not entry.is_file(follow_symlinks=False) and path.exists() and not path.is_file():
         raise DataError("files", f"{path}, a pipe, socket or device", "remove it, or give its name another ending")

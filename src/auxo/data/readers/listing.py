@@ -188,7 +188,7 @@ class Listing:
         if own is not None:
             refuse_alike(own, where=f"'{self.name}'")
             own = tuple(map(normalise_name, own))
-        present = {int(values[row] or 0) for row in kept.places().tolist()}
+        present = {int(value) for row in kept.places().tolist() if (value := values[row]) is not None}
         # What nothing names is called by its number, from 0 or not; a negative one has no name and is refused.
         names = own if own is not None else known
         if names is None:

@@ -170,13 +170,13 @@ def _load_local(path: Path) -> Dataset | DatasetDict:
     """Load what ``save_to_disk`` wrote, or a folder that ``load_dataset`` understands."""
     if not path.is_dir():
         raise FileNotFoundError(f"there is no folder {path}")
+    if not ((path / "state.json").is_file() or (path / "dataset_dict.json").is_file()):
+        return datasets.load_dataset(str(link_folder(path)))
     for folder, _, names in os.walk(path):  # a pipe would wait, a device never end
         for name in names:
             if not os.path.isfile(os.path.join(folder, name)):
                 raise FileNotFoundError(f"{os.path.join(folder, name)} is no file")
-    if (path / "state.json").is_file() or (path / "dataset_dict.json").is_file():
-        return datasets.load_from_disk(str(path))
-    return datasets.load_dataset(str(link_folder(path)))
+    return datasets.load_from_disk(str(path))
 
 
 def _check_buffers(loaded: Dataset | DatasetDict) -> None:
