@@ -191,5 +191,5 @@ def test_config__value_of_one_loss_out_of_range__is_refused():
 
 @pytest.mark.parametrize("config", [LDAM(), Focal()])
 def test_build__smoothing_of_a_loss_without_such_a_form__is_refused(config):
-    with pytest.raises(ConfigError, match="smoothing 0 of labels, got 0.1: leave it out: .* has no smoothed form"):
+    with pytest.raises(ConfigError, match=r"smoothing 0 of labels, got 0.1: leave it out: .* has no smoothed form"):
         config.build(COUNTS, head="cosine" if config.needs_cosines else "linear", smoothing=0.1)
