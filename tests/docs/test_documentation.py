@@ -154,7 +154,9 @@ def check_other(words):
         for option in (word for word in words if word.startswith("--")):
             assert option.removeprefix("--").replace("-", "_") in text, option
     elif words[0] == "pytest":
-        assert all((ROOT / word).exists() for word in words if word.startswith("tests/"))
+        places = [word for word in words if word.startswith("tests/")]
+        assert places
+        assert all((ROOT / place).exists() for place in places)
     else:
         raise AssertionError(f"nothing checks {words[0]}")
 

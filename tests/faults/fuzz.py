@@ -18,7 +18,7 @@ from pathlib import Path
 
 from .inputs import EXPORTS, INPUTS
 from .spoil import complaint_of
-from .words import BASES, read_options, run_command, spoil_line
+from .words import BASES, is_refusal, read_contents, read_options, run_command, spoil_line
 from .world import add_exports, build_world, write_shapes
 
 EVERYTHING = {**INPUTS, **EXPORTS}
@@ -70,22 +70,16 @@ class Fuzz:
             code, _, said = run_command(line.words)
         except Exception:  # noqa: BLE001  (likewise)
             return f"{line.words}\n{traceback.format_exc()}"
-        is_line = said.startswith("auxo: expected ") and said.count("\n") == 1 and len(said) < 2000
-        if code != 2 or not is_line or line.names.rpartition(".")[2] not in said.replace("_", "-"):
+        if not is_refusal(line, code, said):
             return f"{line.words}: exit code {code}\n{said}"
         return "" if read_contents(self.place) == before else f"{line.words}: files changed"
-
-
-def read_contents(root):
-    """Return every path below a folder with its bytes."""
-    return {path: path.read_bytes() if path.is_file() else None for path in sorted(root.rglob("*"))}
 
 
 def main():
     """Try inputs and commands in turn, until the time is over."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after so many; default never")
-    parser.add_argument("--seed", type=int, default=None, help="where to begin; default by the clock")
+    parser.add_argument("--seed", type=int, default=None, help="where to begin; default drawn")
     parser.add_argument("--only", default=None, help="one input or command, by name")
     parser.add_argument("--rounds", type=int, default=None, help="so many draws of each; default without end")
     asked = parser.parse_args()

@@ -90,6 +90,17 @@ def run_command(words):
     return Said(code, out.getvalue(), err.getvalue())
 
 
+def is_refusal(line, code, said):
+    """Return whether a command refused a line as it should: exit code 2, and one line that names what is wrong."""
+    is_line = said.startswith("auxo: expected ") and said.count("\n") == 1 and len(said) < 2000
+    return code == 2 and is_line and line.names.rpartition(".")[2] in said.replace("_", "-")
+
+
+def read_contents(root):
+    """Return every path below a folder with its bytes."""
+    return {path: path.read_bytes() if path.is_file() else None for path in sorted(root.rglob("*"))}
+
+
 def spoil_line(name, options, draws):
     """Return a command line with something wrong in it."""
     return draws.choice(_CHANGES)(BASES[name], options, draws)

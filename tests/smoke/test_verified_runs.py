@@ -65,7 +65,7 @@ def test_verify__four_stages_of_two_levels__every_segment_of_each_is_equal(auxo,
 
 
 @pytest.mark.slow
-def test_verify__run_of_two_processes__is_equal_under_two_and_not_decided_in_one(auxo, shapes_folder, tmp_path):
+def test_verify__run_of_two_processes__is_equal_under_two_and_one_is_named(auxo, shapes_folder, tmp_path):
     out, found = tmp_path / "run", tmp_path / "found.json"
     words = ("--epochs", "2", "--batch-size", "32", "--training.no-tensorboard", "--runtime.threads", "1")
     run_together("train", "ossl", "--data.train", shapes_folder, *words, "--device", "cpu", "--out", out)
