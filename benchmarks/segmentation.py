@@ -65,6 +65,8 @@ class Options:
     """Images with masks; default 10, all of them where it is 0."""
     first: Init = "random"
     """First weights of the network on frames: random, or published ones of ImageNet."""
+    length: int = 1
+    """How many times as long as on the page both stages are."""
     seeds: tuple[int, ...] = ()
     """Every line sees the same images, first weights and order of data under one seed; default those of the page."""
     lines: tuple[str, ...] = ()
@@ -366,10 +368,11 @@ def main() -> None:
     """Make the runs and print the table."""
     options = tyro.cli(Options, description=__doc__)
     world, lines = choose_world(options), choose_lines(options)
+    world = replace(world, pre_epochs=options.length * world.pre_epochs, tune_steps=options.length * world.tune_steps)
     is_whole = options.what == "lines" and options.num_labelled != 0
     count = 3 if not is_whole else 10 if options.on == "scenes" else 5
     seeds = options.seeds or tuple(range(count))
-    place = f"{options.on}-{options.first}-{world.num_labelled}"
+    place = f"{options.on}-{options.first}-{world.num_labelled}" + (f"-x{options.length}" if options.length > 1 else "")
     folders = {name: [options.out / place / name_folder(name) / f"seed{seed}" for seed in seeds] for name in lines}
     if options.train:
         jobs = [
