@@ -2,13 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from auxo.errors import ConfigError
 from auxo.optimizers import OptimizerConfig
 from auxo.runs.experiment import ExperimentConfig, StageConfig, method_name
-from auxo.runs.tree import replaced, walk
+from auxo.runs.tree import Steps, replaced, walk
 from auxo.training.cost import StageCost
+
+_WARMUPS = ("warmup_epochs", "warmup_steps")
+_LARGEST = 2.0**100
+_HALVINGS = 60
 
 
 class Plan(NamedTuple):
@@ -30,10 +34,7 @@ def total_flops(config: ExperimentConfig, costs: Sequence[StageCost]) -> float:
         config: the run.
         costs: of each stage.
     """
-    return sum(
-        cost.flops_at_start + stage.epochs * cost.flops_per_epoch
-        for stage, cost in zip(config.stages, costs, strict=True)
-    )
+    return _count_at(config, costs, 1.0)
 
 
 def with_epochs(config: ExperimentConfig, epochs: int) -> ExperimentConfig:
@@ -53,7 +54,7 @@ def fit_to_budget(config: ExperimentConfig, costs: Sequence[StageCost], budget: 
     What the starts of stages cost is the same for any number of epochs, and is taken off the budget first.
 
     Every stage has at least one epoch. Learning rates stretch with the epochs: milestones and cosines are parts of the
-    stage, and epochs of warm-up are multiplied like the others.
+    stage, and warm-up and epochs of a frozen backbone are multiplied like the others.
 
     Args:
         config: the run at its recipe's length.
@@ -68,13 +69,44 @@ def fit_to_budget(config: ExperimentConfig, costs: Sequence[StageCost], budget: 
     if own <= 0:
         name = method_name(config.stages[-1])
         raise ConfigError(f"operations of {name} that can be counted", "none", "pass --budget recipe")
-    factor = max(0.0, budget - at_start) / own
-    factors = {factor}
-    for stage in config.stages:
-        below = int(factor * stage.epochs)
-        factors |= {number / stage.epochs for number in (below, below + 1) if number}
-    plans = [Plan(made, total_flops(made, costs)) for made in (_stretch_run(config, f) for f in sorted(factors))]
+    ends = _find_factors(config, costs, budget)
+    factors = {
+        number / stage.epochs
+        for stage in config.stages
+        for factor in ends
+        for number in (int(factor * stage.epochs), int(factor * stage.epochs) + 1)
+        if number
+    }
+    # Whole epochs of a stage first: of equal runs, that one has the warm-up in proportion.
+    plans = [
+        Plan(made, total_flops(made, costs)) for made in (_stretch_run(config, f) for f in (*sorted(factors), *ends))
+    ]
     return min(plans, key=lambda plan: abs(plan.flops - budget))
+
+
+def _find_factors(config: ExperimentConfig, costs: Sequence[StageCost], budget: float) -> tuple[float, float]:
+    """Return two factors on all epochs, close to each other, between which operations come up to a budget.
+
+    Operations are not in proportion to epochs: some of a stage's are cheaper than others, and each has at least one.
+    """
+    low, high = 0.0, 1.0
+    while _count_at(config, costs, high) < budget and high < _LARGEST:
+        low, high = high, 2 * high
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _count_at(config, costs, middle) < budget else (low, middle)
+    return low, high
+
+
+def _count_at(config: ExperimentConfig, costs: Sequence[StageCost], factor: float) -> float:
+    """Return the operations of a run whose epochs are multiplied."""
+    lengths = [(_stretch_epochs(stage, factor), cost) for stage, cost in zip(config.stages, costs, strict=True)]
+    return sum(cost.flops_at_start + cost.count_flops(epochs, frozen=frozen) for (epochs, frozen), cost in lengths)
+
+
+def _stretch_epochs(stage: StageConfig, factor: float) -> tuple[int, int]:
+    """Return a stage's epochs, at least one, and those of a frozen backbone, both multiplied and rounded."""
+    return max(1, round(factor * stage.epochs)), round(factor * stage.tuning.freeze_epochs)
 
 
 def _stretch_run(config: ExperimentConfig, factor: float) -> ExperimentConfig:
@@ -88,12 +120,11 @@ def _stretch_run(config: ExperimentConfig, factor: float) -> ExperimentConfig:
 
 def _stretch_stage(stage: StageConfig, factor: float) -> StageConfig:
     """Return a stage of more or fewer epochs."""
-    epochs = max(1, round(factor * stage.epochs))
-    warmups = {
-        option.steps: min(epochs - 1, max(1, round(factor * option.owner.warmup_epochs)))
-        for option in walk(stage.method)
-        if isinstance(option.owner, OptimizerConfig) and option.field.name == "warmup_epochs" and option.value
-    }
-    frozen = round(factor * stage.tuning.freeze_epochs)
+    epochs, frozen = _stretch_epochs(stage, factor)
+    warmups: dict[Steps, object] = {}
+    for option in walk(stage.method):
+        if isinstance(option.owner, OptimizerConfig) and option.field.name in _WARMUPS and option.value:
+            length = max(1, round(factor * cast("int", option.value)))
+            warmups[option.steps] = min(epochs - 1, length) if option.field.name == "warmup_epochs" else length
     tuning = replace(stage.tuning, freeze_epochs=frozen)
-    return replace(stage, epochs=epochs, method=replaced(stage.method, dict(warmups)), tuning=tuning)
+    return replace(stage, epochs=epochs, method=replaced(stage.method, warmups), tuning=tuning)

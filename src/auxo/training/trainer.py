@@ -31,7 +31,7 @@ from auxo.training.last_batch import check_last_batch
 from auxo.training.meter import Meter
 from auxo.training.observer import Observer
 from auxo.training.start import begin_stage, has_start
-from auxo.training.tuning import FrozenStart, scale_backbone_rates, update_in_parts
+from auxo.training.tuning import FrozenStart, name_kind, scale_backbone_rates, update_in_parts
 from auxo.types import Batches
 
 
@@ -189,6 +189,12 @@ class StageTrainer:
             load_weights(self.method, self.checkpoints.read_weights(best), origin=str(best))
         return self.progress
 
+    def update_method(self, batches: Batches) -> object:
+        """Let the method take a step on the batch, whole or in parts; the meter checks what comes back."""
+        if self.stage.tuning.accumulate == 1:
+            return self.method.update(self.state, batches, self.step_runtime)
+        return update_in_parts(self.method, self.state, batches, self.step_runtime, part_size=self.part_size)
+
     def take_prepared(self, prepared: Prepared) -> None:
         """Let every step see what the method has made before the first."""
         self.state.prepared = {name: tensor.to(self.runtime.device) for name, tensor in prepared.tensors.items()}
@@ -230,14 +236,12 @@ class StageTrainer:
     def _take_step(self, batches: Batches, plan: StepPlan, meter: Meter) -> None:
         """Do one update. Layers that draw from the global generator see numbers that follow from the step."""
         torch.manual_seed(derive_seed(self.seed, "layers", self.state.step, self.runtime.rank))
-        progress, kind = self.progress, plan.kind
-        self.state.kind = kind
-        if self.frozen_start.hold(self.state.step):
-            kind = f"{kind}, frozen backbone"  # which costs less
+        progress, self.state.kind = self.progress, plan.kind
+        kind = name_kind(plan.kind, is_frozen=self.frozen_start.hold(self.state.step))
         counter = OperationCounter()
         is_counted = kind not in progress.flops_per_step and not self.config.runtime.compile
         with counter if is_counted else nullcontext():
-            metrics = self._update_method(batches)
+            metrics = self.update_method(batches)
         meter.add(metrics, kind=kind)
         if is_counted:
             progress.flops_per_step[kind] = counter.get_total_flops() * self.runtime.num_processes
@@ -246,12 +250,6 @@ class StageTrainer:
         if self.average is not None:
             self.average.follow(self.state.step)
         self.state.step += 1
-
-    def _update_method(self, batches: Batches) -> object:
-        """Let the method take a step on the batch, whole or in parts; the meter checks what comes back."""
-        if self.stage.tuning.accumulate == 1:
-            return self.method.update(self.state, batches, self.step_runtime)
-        return update_in_parts(self.method, self.state, batches, self.step_runtime, part_size=self.part_size)
 
     def _naming_memory(self) -> AbstractContextManager[None]:
         """Say how large a step was where memory runs out in it."""

@@ -86,6 +86,11 @@ class FrozenStart:
             weight.requires_grad_(is_trained)
 
 
+def name_kind(kind: str, *, is_frozen: bool) -> str:
+    """Return the name under which a kind of step is counted; one with a frozen backbone costs less."""
+    return f"{kind}, frozen backbone" if is_frozen else kind
+
+
 def update_in_parts(
     method: AbstractMethod, state: TrainState, batches: Batches, runtime: Runtime, *, part_size: int
 ) -> object:

@@ -9,10 +9,13 @@ import torch
 from auxo.comparison import fit_to_budget, with_epochs
 from auxo.errors import ConfigError
 from auxo.methods.pretrain import Pretraining
+from auxo.methods.segmenter import Segmenter
 from auxo.methods.supervised import Supervised
-from auxo.optimizers import OptimizerConfig
+from auxo.optimizers import OptimizerConfig, TuningConfig
 from auxo.runs.document import load_recipe
 from auxo.runs.experiment import ExperimentConfig, StageConfig
+from auxo.tasks import TaskConfig
+from auxo.training import cost
 from auxo.training.cost import StageCost
 
 
@@ -23,7 +26,10 @@ def run_of(*epochs, warmup=0):
 
 
 def costing(*flops_per_epoch, at_start=0.0):
-    return tuple(StageCost(flops, at_start, 1) for flops in flops_per_epoch)
+    """Epochs of one step."""
+    return tuple(
+        StageCost(Supervised.Config(), {"train": 1}, {"step": flops}, at_start, 1) for flops in flops_per_epoch
+    )
 
 
 def epochs_of(config):
@@ -109,6 +115,35 @@ def test_fit_to_budget__recipe_of_two_stages__every_optimizers_warm_up_stretches
     method = longer.stages[0].method
     assert isinstance(method, Pretraining.Config)
     assert method.optimizer.warmup_epochs == 3
+
+
+@pytest.mark.parametrize(
+    ("frozen", "budget", "epochs", "kept"), [(2, 860.0, 10, 2), (2, 1720.0, 20, 4), (10, 300.0, 10, 10)]
+)
+def test_fit_to_budget__frozen_backbone__its_epochs_cost_what_they_do(frozen, budget, epochs, kept):
+    """An epoch of 100 operations, or of 30 with a frozen backbone."""
+    stage = StageConfig(method=Supervised.Config(), epochs=10, tuning=TuningConfig(freeze_epochs=frozen))
+    costs = (StageCost(stage.method, {"train": 1}, {"step": 100, "step, frozen backbone": 30}, 0.0, 1),)
+    plan = fit_to_budget(ExperimentConfig(stages=(stage,)), costs, budget)
+    assert (plan.config.stages[0].epochs, plan.config.stages[0].tuning.freeze_epochs) == (epochs, kept)
+    assert plan.flops == budget
+
+
+@pytest.mark.parametrize(("budget", "epochs"), [(2 * 3 * 10.0, 3), (2 * 5 * 10 + 2 * 4 * 70.0, 9), (2e12, 14285714290)])
+def test_fit_to_budget__a_loss_added_after_five_epochs__later_epochs_cost_more(monkeypatch, budget, epochs):
+    """Two steps of 10 operations in an epoch, of 70 from the sixth on, in a stage that is long enough or not."""
+    monkeypatch.setattr(cost, "_MOST_STEPS", 100)
+    method = Segmenter.Config(auxiliary_weight=0.5, auxiliary_after_epochs=5)
+    costs = (StageCost(method, {"train": 2, "images": 9}, {"alone": 10, "joint": 70}, 0.0, 1),)
+    config = ExperimentConfig(stages=(StageConfig(method=method, epochs=4),), task=TaskConfig(name="segmentation"))
+    assert fit_to_budget(config, costs, budget).config.stages[0].epochs == epochs
+
+
+def test_fit_to_budget__steps_of_warm_up__stretch_with_the_epochs():
+    method = Supervised.Config(optimizer=OptimizerConfig(warmup_steps=20))
+    config = ExperimentConfig(stages=(StageConfig(method=method, epochs=10),))
+    lengths = [fit_to_budget(config, costing(1), budget).config for budget in (1.0, 10.0, 40.0)]
+    assert [each.stages[0].method.optimizer.warmup_steps for each in lengths] == [2, 20, 80]
 
 
 def test_with_epochs__of_the_last_stage__others_in_proportion():

@@ -9,8 +9,11 @@ from auxo.comparison import Choice, Contents, MethodEntry, plan_grid, read_conte
 from auxo.comparison.folder import shared_settings
 from auxo.data import DataConfig
 from auxo.errors import CheckpointError, ConfigError
+from auxo.optimizers import TuningConfig
 from auxo.runs.document import load_recipe
 from auxo.runtime import RuntimeConfig, open_runtime
+
+from ..training.run_here import rows, run_here
 
 RAISING = """
 from dataclasses import dataclass, replace
@@ -97,6 +100,18 @@ def test_plan_grid__given_operations__as_many_epochs(plan, choose):
     own = plan(choose("supervised")).contents.flops
     grid = plan(choose("supervised"), flops=own * 7)
     assert {job.config.stages[0].epochs for job in grid.jobs} == {7}
+
+
+def test_plan_grid__frozen_at_first__counts_what_the_records_of_its_run_count(plan, choose, tmp_path):
+    tuned = choose("supervised")
+    tuning = TuningConfig(freeze_epochs=2, accumulate=2)
+    stage = replace(tuned.config.stages[0], epochs=3, batch_size=16, tuning=tuning)
+    tuned = replace(tuned, config=replace(tuned.config, stages=(stage,)))
+    grid = plan(tuned, seeds=(0,))
+    config = grid.jobs[0].config
+    assert config.stages == (stage,)
+    run_here(config, tmp_path / "run", None)
+    assert grid.contents.flops == rows(tmp_path / "run", "end")[-1]["flops"]
 
 
 def test_plan_grid__a_method_that_raises__keeps_its_length_and_is_noted(plan, choose, tmp_path):
