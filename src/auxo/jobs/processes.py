@@ -1,7 +1,9 @@
 """Runs on this machine, each in a process of its own."""
 
+import functools
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 
 import torch
@@ -9,9 +11,10 @@ import torch
 from auxo.errors import ConfigError, OutputError
 from auxo.files.moved import list_moved
 from auxo.files.signals import StopRequest
+from auxo.jobs import fork_server
 from auxo.jobs.execution import AbstractExecutor, wish_to_stop
 from auxo.jobs.job import Job, Outcome, is_finished
-from auxo.jobs.supervision import WorkerProcess, available_cores, end_all
+from auxo.jobs.supervision import WorkerProcess, available_cores, end_all, make_environment
 from auxo.runs.document import outside_files, to_json
 
 _LOOK_SECONDS = 0.05
@@ -51,9 +54,9 @@ class LocalProcesses(AbstractExecutor):
         """Make runs, each in a process of its own."""
         threads = self.threads or max(1, available_cores() // self.places)
         running: list[tuple[Job, WorkerProcess]] = []
-        with wish_to_stop() as stop:
+        with wish_to_stop() as stop, closing(fork_server.ForkServer(make_environment(threads))) as server:
             try:
-                self._fill_places(jobs, report, running, stop, threads)
+                self._fill_places(jobs, report, running, stop, functools.partial(_start_worker, server, threads))
             finally:
                 end_all([worker for _, worker in running])
             return stop.signal_number
@@ -64,7 +67,7 @@ class LocalProcesses(AbstractExecutor):
         report: Callable[[Outcome], None],
         running: list[tuple[Job, WorkerProcess]],
         stop: StopRequest,
-        threads: int,
+        start: Callable[[Job], WorkerProcess],
     ) -> None:
         """Keep every place taken until there are no jobs."""
         is_empty = False
@@ -73,7 +76,10 @@ class LocalProcesses(AbstractExecutor):
                 job = next(jobs, None)
                 is_empty = job is None
                 if job is not None:
-                    self._start_run(job, report, running, threads)
+                    try:
+                        running.append((job, start(job)))
+                    except OutputError as error:
+                        report(Outcome(job, "failed", error=str(error)))
             if is_empty and not running:
                 return
             time.sleep(_LOOK_SECONDS)
@@ -83,22 +89,24 @@ class LocalProcesses(AbstractExecutor):
                     running.remove((job, worker))
                     report(judged(job, reason, worker.seconds))
 
-    def _start_run(
-        self, job: Job, report: Callable[[Outcome], None], running: list[tuple[Job, WorkerProcess]], threads: int
-    ) -> None:
-        """Start a run; one that cannot even begin has failed."""
-        try:
-            worker = WorkerProcess(
-                document=to_json(job.config),
-                code=outside_files(job.config),
-                folder=job.folder,
-                log=job.log,
-                threads=threads,
-                moved=list_moved(),
-            )
-            running.append((job, worker))
-        except OutputError as error:
-            report(Outcome(job, "failed", error=str(error)))
+
+def _start_worker(server: fork_server.ForkServer, threads: int, job: Job) -> WorkerProcess:
+    """Start a run, in a forked process where that is safe: on a device with threads of its own it is not.
+
+    Raises:
+        OutputError: it cannot even begin.
+    """
+    device = job.config.runtime.device
+    is_on_cpu = device == "cpu" or (device == "auto" and not torch.accelerator.is_available())
+    return WorkerProcess(
+        document=to_json(job.config),
+        code=outside_files(job.config),
+        folder=job.folder,
+        log=job.log,
+        threads=threads,
+        moved=list_moved(),
+        server=server if is_on_cpu and fork_server.can_fork() else None,
+    )
 
 
 def judged(job: Job, reason: str, seconds: float) -> Outcome:

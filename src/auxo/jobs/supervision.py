@@ -14,6 +14,7 @@ from pathlib import Path
 from auxo.errors import OutputError
 from auxo.files import make_folder
 from auxo.files.signals import STOPPING
+from auxo.jobs.fork_server import ForkServer
 from auxo.jobs.worker import Request
 
 _PROGRAM = "from auxo.jobs.worker import main; main()"
@@ -40,6 +41,7 @@ class WorkerProcess:
         threads: CPU threads where the config leaves the choice.
         moved: new places of what the config names, by old ones.
         cwd: folder that relative paths begin at; ``None`` for the present one.
+        server: forks the process; ``None`` starts one that imports everything itself.
 
     Raises:
         OutputError: the folder or the log cannot be written.
@@ -55,6 +57,7 @@ class WorkerProcess:
         threads: int,
         moved: Mapping[str, str],
         cwd: Path | None = None,
+        server: ForkServer | None = None,
     ) -> None:
         make_folder(folder)
         self._started = time.monotonic()
@@ -70,16 +73,7 @@ class WorkerProcess:
             moved=dict(moved),
         )
         try:
-            with log.open("ab") as file:
-                self._process = subprocess.Popen(
-                    [sys.executable, "-P", "-c", _PROGRAM],
-                    stdin=subprocess.PIPE,
-                    stdout=file,
-                    stderr=subprocess.STDOUT,
-                    env={**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONUNBUFFERED": "1"},
-                    cwd=cwd,
-                    process_group=0,
-                )
+            self._process = _start_process(log, threads, cwd) if server is None else server.start_process(log)
         except OSError as error:
             self._place.cleanup()
             reason = (error.strerror or "an error").lower()
@@ -135,6 +129,25 @@ class WorkerProcess:
         if self._process.stdin is not None and not self._process.stdin.closed:
             with suppress(BrokenPipeError):  # by what could not be sent
                 self._process.stdin.close()
+
+
+def make_environment(threads: int) -> dict[str, str]:
+    """Return the variables of a process that makes runs."""
+    return {**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONUNBUFFERED": "1"}
+
+
+def _start_process(log: Path, threads: int, cwd: Path | None) -> subprocess.Popen[bytes]:
+    """Start a process of its own."""
+    with log.open("ab") as file:
+        return subprocess.Popen(
+            [sys.executable, "-P", "-c", _PROGRAM],
+            stdin=subprocess.PIPE,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            env=make_environment(threads),
+            cwd=cwd,
+            process_group=0,
+        )
 
 
 def end_all(workers: list[WorkerProcess]) -> None:

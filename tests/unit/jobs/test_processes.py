@@ -25,7 +25,7 @@ def test_run_jobs__some_raise_die_and_leave__listed_and_the_others_finish(make_j
     assert [outcome.job for outcome in outcomes] == jobs
     assert sorted(seen, key=jobs_order(jobs)) == outcomes
     assert [outcome.status for outcome in outcomes] == ["failed", "failed", "finished"]
-    assert outcomes[0].error == "TypeError: no such thing in this file (failing.py, line 25)"
+    assert outcomes[0].error == "TypeError: no such thing in this file (failing.py, line 21)"
     assert "Traceback" in jobs[0].log.read_text()
     assert outcomes[1].error == "its process was ended by SIGKILL, perhaps for want of memory"
     assert is_finished(jobs[2].folder)
