@@ -1,6 +1,6 @@
 """Splits by configuration: a built-in scenario, or the user's own sets."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from auxo import registry
@@ -10,6 +10,7 @@ from auxo.data.imbalance import imbalanced
 from auxo.data.names import normalise_name
 from auxo.data.readers import align_splits, leave_out_blank, read_named, read_unlabelled, require_columns, store
 from auxo.data.semi_supervised import hide_targets, without_images
+from auxo.data.shared import share
 from auxo.data.sources import AbstractSource
 from auxo.data.splits import (
     MetaSplit,
@@ -20,6 +21,7 @@ from auxo.data.splits import (
     UnlabelledSplit,
     ValSplit,
     check_disjoint,
+    list_splits,
 )
 from auxo.data.together import settle_copies
 from auxo.errors import DataError
@@ -88,7 +90,11 @@ def ood_splits(sources: Iterable[AbstractSource]) -> tuple[OODSplit, ...]:
 def _build_scenario(config: DataConfig, seed: int, task: type[AbstractTask]) -> Splits:
     """Build the scenario, which applies ``num_train`` itself, and add the user's sets from elsewhere and unlabelled."""
     module = registry.load("data.scenarios", config.scenario)
-    splits: Splits = module.build(config, seed=seed, task=task)
+    splits: Splits = share(
+        (config, seed, task.__qualname__),
+        lambda: module.build(config, seed=seed, task=task),
+        sources=lambda made: [split.source for split in list_splits(made)],
+    )
     vocabulary = task.from_source(splits.train.source).vocabulary if config.ood else {}
     _, height, width = splits.image_shape
     if height != width:  # then the scenario has a shape of its own, which is no option
@@ -120,14 +126,11 @@ def _wrap_unlabelled(sources: list[AbstractSource]) -> UnlabelledSplit | None:
 
 def _read_own_splits(config: DataConfig, seed: int, task: type[AbstractTask]) -> Splits:
     """Read the user's sets and cut validation and test from train where they are not given."""
-    specs = {"train": config.train, "val": config.val, "test": config.test}
-    given = {role: spec for role, spec in specs.items() if spec is not None}
+    given = [role for role in ("val", "test") if getattr(config, role) is not None]
+    others = (*(getattr(config, role) for role in given), *config.ood)
+    asked = (config, task.__qualname__)
+    train, *rest = share(asked, lambda: _read_own(config, others, task), sources=lambda made: made)
     mask = task.mask_target
-    first = read_named(given.pop("train"), config, mask=mask)
-    other_specs = (*given.values(), *config.ood)
-    vocabulary = task.from_source(first).vocabulary if other_specs else {}
-    others = [read_named(spec, config, vocabulary=vocabulary, mask=mask) for spec in other_specs]
-    train, *rest = store([first, *others, *_read_own_unlabelled(config, task)], config)
     if mask is not None and mask in train.places:
         train = leave_out_blank(train, mask, config)
     task.check_source(train)
@@ -147,6 +150,16 @@ def _read_own_splits(config: DataConfig, seed: int, task: type[AbstractTask]) ->
         task_kind=task,
         unlabelled=_wrap_unlabelled(rest[len(others) :]),
     )
+
+
+def _read_own(config: DataConfig, others: Sequence[str], task: type[AbstractTask]) -> list[AbstractSource]:
+    """Read the user's training set, then other sets with labels, then the unlabelled one, if there is one."""
+    assert config.train is not None
+    mask = task.mask_target
+    first = read_named(config.train, config, mask=mask)
+    vocabulary = task.from_source(first).vocabulary if others else {}
+    labelled = [read_named(spec, config, vocabulary=vocabulary, mask=mask) for spec in others]
+    return store([first, *labelled, *_read_own_unlabelled(config, task)], config)
 
 
 def _cut_parts(

@@ -228,16 +228,16 @@ def check_disjoint(
         DataError: there is an overlap and ``on_overlap`` is "error" (the message counts the copies and names the
             first two), or dropping leaves a split empty.
     """
-    hashes = comparable_hashes([split.source for split in _list_splits(splits)])
+    hashes = comparable_hashes([split.source for split in list_splits(splits)])
     splits = _separate_splits(splits, hashes, on_overlap, what="image", fix="remove the copies")
     if not has_named_blocks:
         return splits
-    named = [() if isinstance(each, OODSplit) else _name_blocks(each.source) for each in _list_splits(splits)]
+    named = [() if isinstance(each, OODSplit) else _name_blocks(each.source) for each in list_splits(splits)]
     fix = "put each block into one, or name different blocks differently"
     return _separate_splits(splits, named, on_overlap, what=f"block of '{splits.train.source.blocks}'", fix=fix)
 
 
-def _list_splits(splits: Splits) -> list[TrainSplit | UnlabelledSplit | MetaSplit | EvaluationSplit]:
+def list_splits(splits: Splits) -> list[TrainSplit | UnlabelledSplit | MetaSplit | EvaluationSplit]:
     """Return all splits; images of two are taken out of the earlier one."""
     named = (splits.train, splits.unlabelled, splits.meta, splits.val, splits.test)
     return [*(split for split in named if split is not None), *splits.ood]
@@ -256,12 +256,12 @@ def _separate_splits(
 
     Args:
         splits: to be separated.
-        keys: of the images of each split, or none of them, in the order of :func:`_list_splits`.
+        keys: of the images of each split, or none of them, in the order of :func:`list_splits`.
         on_overlap: see :func:`check_disjoint`.
         what: two images of one key are, for the message.
         fix: what the user can do.
     """
-    everyone = _list_splits(splits)
+    everyone = list_splits(splits)
     sources = {split.name: split.source for split in everyone}
     for i, split in enumerate(everyone[: len(everyone) - len(splits.ood)]):
         first = i + 1 + int(split is splits.train and splits.unlabelled is not None)

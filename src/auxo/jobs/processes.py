@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 
@@ -54,9 +56,15 @@ class LocalProcesses(AbstractExecutor):
         """Make runs, each in a process of its own."""
         threads = self.threads or max(1, available_cores() // self.places)
         running: list[tuple[Job, WorkerProcess]] = []
-        with wish_to_stop() as stop, closing(fork_server.ForkServer(make_environment(threads))) as server:
+        server = fork_server.ForkServer(make_environment(threads))
+        with (
+            wish_to_stop() as stop,
+            closing(server),
+            TemporaryDirectory(prefix="auxo-", ignore_cleanup_errors=True) as shared,
+        ):
+            start = functools.partial(_start_worker, server, Path(shared), threads)
             try:
-                self._fill_places(jobs, report, running, stop, functools.partial(_start_worker, server, threads))
+                self._fill_places(jobs, report, running, stop, start)
             finally:
                 end_all([worker for _, worker in running])
             return stop.signal_number
@@ -90,7 +98,7 @@ class LocalProcesses(AbstractExecutor):
                     report(judged(job, reason, worker.seconds))
 
 
-def _start_worker(server: fork_server.ForkServer, threads: int, job: Job) -> WorkerProcess:
+def _start_worker(server: fork_server.ForkServer, shared: Path, threads: int, job: Job) -> WorkerProcess:
     """Start a run, in a forked process where that is safe: on a device with threads of its own it is not.
 
     Raises:
@@ -105,6 +113,7 @@ def _start_worker(server: fork_server.ForkServer, threads: int, job: Job) -> Wor
         log=job.log,
         threads=threads,
         moved=list_moved(),
+        shared=shared,
         server=server if is_on_cpu and fork_server.can_fork() else None,
     )
 

@@ -40,6 +40,7 @@ class WorkerProcess:
         log: file that its output is appended to, in the run directory.
         threads: CPU threads where the config leaves the choice.
         moved: new places of what the config names, by old ones.
+        shared: folder through which runs share the sets that they read; ``None`` where each reads its own.
         cwd: folder that relative paths begin at; ``None`` for the present one.
         server: forks the process; ``None`` starts one that imports everything itself.
 
@@ -56,6 +57,7 @@ class WorkerProcess:
         log: Path,
         threads: int,
         moved: Mapping[str, str],
+        shared: Path | None = None,
         cwd: Path | None = None,
         server: ForkServer | None = None,
     ) -> None:
@@ -71,6 +73,7 @@ class WorkerProcess:
             error_file=str(self._error_file),
             path=[str(Path(place).resolve()) for place in sys.path],
             moved=dict(moved),
+            shared="" if shared is None else str(shared),
         )
         try:
             self._process = _start_process(log, threads, cwd) if server is None else server.start_process(log)

@@ -5,6 +5,7 @@ The first line of its standard input is the request; the input then stays open f
 
 import json
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -15,6 +16,7 @@ from typing import TypedDict
 
 import torch
 
+from auxo.data.shared import sharing_sets
 from auxo.errors import AuxoError, InterruptedRunError, OutputError
 from auxo.files.lock import locked_folder
 from auxo.files.moved import MovedPlaces, finding_moved
@@ -38,6 +40,7 @@ class Request(TypedDict):
         error_file: where the reason of a failure is to be written, in one line.
         path: Python's search path of the process that asks.
         moved: new places of what the config names, by old ones.
+        shared: folder through which processes share the sets that they read; "" for none.
     """
 
     document: str
@@ -47,6 +50,7 @@ class Request(TypedDict):
     error_file: str
     path: list[str]
     moved: dict[str, str]
+    shared: str
 
 
 class _LogObserver(SilentObserver):
@@ -69,7 +73,7 @@ def main() -> None:
     """Make the run that standard input asks for and exit: 0, or an error's code with its reason in a file."""
     request: Request = json.loads(sys.stdin.buffer.readline())
     sys.path.extend(place for place in request["path"] if place not in sys.path)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_end_with_parent, args=[request["shared"]], daemon=True).start()
     _write_log(f"process {os.getpid()} begins at {time.strftime('%Y-%m-%d %H:%M:%S')}")
     try:
         _train_run(request)
@@ -92,7 +96,9 @@ def _train_run(request: Request) -> None:
         torch.set_num_threads(request["threads"])
     if (folder / ".lock").exists():
         _wait_for(folder)
-    with open_runtime(config.runtime) as runtime, finding_moved(MovedPlaces(request["moved"])):
+    shared = Path(request["shared"]) if request["shared"] else None
+    moved = finding_moved(MovedPlaces(request["moved"]))
+    with open_runtime(config.runtime) as runtime, moved, sharing_sets(shared):
         train_run(
             config,
             document=request["document"],
@@ -116,10 +122,12 @@ def _wait_for(folder: Path) -> None:
             time.sleep(0.5)
 
 
-def _end_with_parent() -> None:
+def _end_with_parent(shared: str) -> None:
     """Ask this process to stop, so that it saves its state, once standard input ends; end it if it does not."""
     while os.read(0, 1024):
         pass
+    if shared:  # nobody else is left to delete it; files that are mapped stay until they are let go
+        shutil.rmtree(shared, ignore_errors=True)
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(_GRACE_SECONDS)
     os._exit(1)
