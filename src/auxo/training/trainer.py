@@ -166,7 +166,7 @@ class StageTrainer:
         self.method.train()
         if self.average is not None:
             self.average.begin()
-        while self.state.step < self.num_steps and not self._has_stopped():
+        while self.state.step < self.num_steps and not self.has_stopped:
             started = time.perf_counter()
             plan = self.feeds.plan(self.state.step)
             batches, images = self.feeds.read(plan)
@@ -179,8 +179,8 @@ class StageTrainer:
             self.progress.images += images
             self._after_step(due, plan, losses, speedometer.add(images, seconds, has_waited=due.logs))
         self.frozen_start.release()
-        if self._has_stopped():
-            self._tell_stop()
+        if self.has_stopped:
+            self.tell_stop()
         if self.average is not None:
             self.average.take_over()
         if self.stage.selection.keeps_best:
@@ -194,6 +194,22 @@ class StageTrainer:
         if self.stage.tuning.accumulate == 1:
             return self.method.update(self.state, batches, self.step_runtime)
         return update_in_parts(self.method, self.state, batches, self.step_runtime, part_size=self.part_size)
+
+    @property
+    def has_stopped(self) -> bool:
+        """Whether the validation set has been no better for as many evaluations as the stage waits."""
+        best, patience = self.progress.best, self.stage.tuning.patience
+        epoch, place = divmod(self.state.step, self.steps_per_epoch)
+        if best is None or not patience or place or self.state.step == self.num_steps:
+            return False
+        return (epoch - best.epoch) // self.config.training.evaluate_every >= patience
+
+    def tell_stop(self) -> None:
+        """Say that the stage ends early, in the records and to the user."""
+        stop = EarlyStop(self.stage.name, self.state.step // self.steps_per_epoch, self.stage.epochs)
+        self.observer.noted(stop.describe())
+        if self.journal is not None:
+            self.journal.write(STOP, self.stage.name, self.state.step, {"epoch": stop.epoch, "epochs": stop.epochs})
 
     def take_prepared(self, prepared: Prepared) -> None:
         """Let every step see what the method has made before the first."""
@@ -314,21 +330,6 @@ class StageTrainer:
         if self.progress.best is not previous and self.runtime.is_main:
             with self._measured_weights():
                 self.checkpoints.save_weights(self.checkpoints.best, self.method, self.progress)
-
-    def _has_stopped(self) -> bool:
-        """Return whether the validation set has been no better for as many evaluations as the stage waits."""
-        best, patience = self.progress.best, self.stage.tuning.patience
-        epoch, place = divmod(self.state.step, self.steps_per_epoch)
-        if best is None or not patience or place or self.state.step == self.num_steps:
-            return False
-        return (epoch - best.epoch) // self.config.training.evaluate_every >= patience
-
-    def _tell_stop(self) -> None:
-        """Say that the stage ends early, in the records and to the user."""
-        stop = EarlyStop(self.stage.name, self.state.step // self.steps_per_epoch, self.stage.epochs)
-        self.observer.noted(stop.describe())
-        if self.journal is not None:
-            self.journal.write(STOP, self.stage.name, self.state.step, {"epoch": stop.epoch, "epochs": stop.epochs})
 
     def _write_losses(self, losses: dict[str, float], images_per_second: float) -> None:
         """Write a row of losses and learning rates."""

@@ -3,10 +3,13 @@
 import hashlib
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 
-from auxo.files.tensor_file import read_tensor_file
+from auxo.cli.train import read_run_config
+from auxo.files.tensor_file import read_tensor_file, write_tensor_file
+from auxo.runs.document import config_digest, to_json
 
 from .tampering import change_config, change_rows, checkpoint, flip_bit, forge, found, steps_of
 
@@ -46,6 +49,35 @@ def test_verify__whole_run__is_equal_to_the_bit_and_untouched(auxo, checkable, t
         *subjects
     }
     assert not list(tmp_path.parent.glob("auxo-verify-*"))
+
+
+@pytest.mark.parametrize(
+    "tuning",
+    [
+        ("--tuning.patience", "1", "--method.optimizer.lr", "1e-30", "--tuning.ema-decay", "0.9"),
+        ("--tuning.freeze-epochs", "1", "--tuning.accumulate", "3", "--tuning.ema-decay", "0.9"),
+    ],
+    ids=["stopped-early", "frozen-at-first"],
+)
+def test_verify__tuned_run__every_segment_is_equal(auxo, make_checkable, tuning):
+    run = make_checkable(0, *tuning)
+    answer = auxo("verify", run, "--share", "1")
+    assert answer.code == 0, answer.out
+
+
+def test_verify__replay_that_ends_before_the_run_did__differs(auxo, make_checkable):
+    """A run whose patience was made smaller afterwards, with all files signed anew."""
+    run = make_checkable(0, "--tuning.patience", "3", "--method.optimizer.lr", "1e-30")
+    config = read_run_config(run)
+    stage = config.stages[0]
+    impatient = replace(config, stages=(replace(stage, tuning=replace(stage.tuning, patience=1)),))
+    for path in [*(run / "checkpoints").iterdir(), run / "model.safetensors"]:
+        tree, header = read_tensor_file(path)
+        write_tensor_file(path, tree, {**header, "run": config_digest(impatient)})
+    (run / "config.json").write_text(to_json(impatient))
+    answer = auxo("verify", run, "--segments", "3", "--no-evaluate")
+    assert answer.code == 1
+    assert any("segment 3" in line and "the stage ends early" in line for line in found(answer, "DIFFERS"))
 
 
 def test_verify__default__draws_one_segment_by_a_seed_that_repeats_it(auxo, checkable):

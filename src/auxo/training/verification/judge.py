@@ -77,9 +77,12 @@ class Surroundings:
 
 def judge_segment(stored: StoredRun, segment: Segment, replayed: Replayed, surroundings: Surroundings) -> Finding:
     """Return whether a segment came to what the run has at its end."""
-    stage = stored.stages[segment.stage_number]
+    stage, made = stored.stages[segment.stage_number], replayed.checkpoints.place(segment.last)
+    if not made.exists():
+        early = "trained again, the stage ends early, as its validation set becomes no better"
+        return surroundings.conclude(segment.title, equal="", differences=[early])
     ours = read_tensor_file(segment.end.path, holds=("weights",)).tree
-    theirs = read_tensor_file(replayed.checkpoints.place(segment.last), holds=("weights",)).tree
+    theirs = read_tensor_file(made, holds=("weights",)).tree
     differences, size = [], ""
     state = compare_trees(ours, theirs, ignored=_MADE_ANEW)
     if state is not None:

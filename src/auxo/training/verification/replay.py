@@ -106,16 +106,18 @@ def pick_rows(folder: Path, segment: Segment) -> list[NumberedRow]:
 
 
 def _train_until(trainer: StageTrainer, last: int, *, stops: Sequence[int], outer: StopRequest) -> None:
-    """Train up to a step, stopping at others on the way as a signal would have it."""
+    """Train up to a step, stopping at others on the way as a signal would have it, and where the stage ends early."""
     trainer.stop = StopRequest()
     trainer.observer = _Stopper(trainer.observer, trainer.stop, outer, {*stops, last})
-    while trainer.state.step < last:
+    while trainer.state.step < last and not trainer.has_stopped:
         try:
             trainer.train()
         except InterruptedRunError as error:
             if outer:
                 got, fix = f"signal {error.signal_number}", "start it again; the run is as it was"
                 raise InterruptedRunError("the replay to end", got, fix, error.signal_number) from error
+    if trainer.state.step == last and trainer.has_stopped:  # after the stop above, which came first
+        trainer.tell_stop()
 
 
 def _find_stops(trainer: StageTrainer, stored: StoredRun, segment: Segment) -> list[int]:
