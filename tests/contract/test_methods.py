@@ -67,7 +67,7 @@ from auxo.runtime import Runtime, RuntimeConfig
 from auxo.solvers.layerwise import LayerwiseSolver
 from auxo.solvers.mfac import MFACSolver
 from auxo.tasks import Classification, Segmentation, Target
-from auxo.training.tuning import FrozenStart, update_in_parts
+from auxo.training.tuning import FrozenStart, scale_backbone_rates, update_in_parts
 from auxo.types import MASK, Batch, Column
 
 LDAM_DRW = LDAM(class_weights="effective_number", reweight_after=0.0)
@@ -185,7 +185,7 @@ def predicts_pixels(config):
     return not any(issubclass(Classification, kind) for kind in config.serves)
 
 
-def make(config, seed=0):
+def make(config, seed=0, *, smoothing=0.0):
     names = ("arrow", "l", "t", "wedge")
     columns = {"fine": Target("fine", ("p", "q", "r"))}
     if predicts_pixels(config):
@@ -193,6 +193,7 @@ def make(config, seed=0):
         method = config.build(Networks(BackboneConfig(name="conv4"), task, seed=seed)).train()
         return method, TrainState(method.optimizers(), seed=seed)
     task = Classification(class_names=names, channels=3, height=SIDE, width=SIDE, class_counts=(6, 6, 6, 6))
+    task = task.with_smoothing(smoothing)
     method = config.build(Networks(BackboneConfig(), task, seed=seed, columns=columns)).train()
     start = StageStart({"train": read_training(method)}, seed, torch.device("cpu"))
     prepared = method.begin(start).tensors if config.learned_columns else {}
@@ -355,14 +356,48 @@ def test_refused_tuning__reasons__are_one_line_about_options_that_there_are(conf
 @pytest.mark.parametrize("name", [*takes("accumulate"), "supervised-focal", "rotation-random"])
 def test_tuning__a_batch_in_parts__has_the_gradient_and_metrics_of_the_whole(name, runtime):
     config, gradients, told = CONFIGS[name], [], []
-    for part_size in (16, 5):
+    for count in (1, 4):
         method, state = make(config)
-        told.append(update_in_parts(method, state, batches(config), runtime, part_size=part_size))
+        told.append(update_in_parts(method, state, batches(config), runtime, count=count))
         gradients.append({key: each.grad for key, each in method.named_parameters() if each.grad is not None})
     assert gradients[0].keys() == gradients[1].keys()
     for key, whole in gradients[0].items():
         torch.testing.assert_close(gradients[1][key], whole, atol=1e-6, rtol=1e-4)
     torch.testing.assert_close(told[1], told[0], atol=1e-6, rtol=1e-4)
+
+
+def takes_everywhere(option):
+    """All configurations above that take an option of tuning."""
+    return [name for name, each in CONFIGS.items() if option not in each.refused_tuning]
+
+
+@pytest.mark.parametrize("name", takes_everywhere("label_smoothing"))
+def test_tuning__labels_smoothed__changes_what_the_method_learns_from_them(name, runtime):
+    learned = []
+    for smoothing in (0.0, 0.5):
+        method, state = make(CONFIGS[name], smoothing=smoothing)
+        advance(method, state, runtime, 4)  # which has a step of each level
+        learned.append(method.state_dict())
+    assert any(not torch.equal(value, learned[1][key]) for key, value in learned[0].items())
+
+
+@pytest.mark.parametrize("name", takes_everywhere("layer_decay"))
+def test_tuning__layer_decay__every_weight_of_the_backbone_has_a_smaller_rate_and_no_other(name):
+    method, state = make(CONFIGS[name])
+    rates = {each: group["lr"] for each, group in rates_of(state.optimizers)}
+    scale_backbone_rates(method, state.optimizers, TuningConfig(layer_decay=0.5))
+    backbones = {*method.backbone.parameters(), *method.predicting_backbone.parameters()}
+    for each, group in rates_of(state.optimizers):
+        assert (group["lr"] < rates[each]) == (each in backbones)
+
+
+def rates_of(optimizers):
+    return [
+        (each, group)
+        for optimizer in optimizers.values()
+        for group in optimizer.param_groups
+        for each in group["params"]
+    ]
 
 
 @pytest.mark.parametrize("name", takes("clip_norm"))

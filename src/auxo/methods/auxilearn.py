@@ -91,8 +91,6 @@ class AuxiLearn(AbstractMethod):
     class Config(MethodConfig):
         """Options of AuxiLearn and of its baselines."""
 
-        refused_tuning = LOOKED_THROUGH
-
         given: GivenTasksConfig = field(default_factory=GivenTasksConfig)
         """Auxiliary tasks that the data have, and pretexts."""
         invented: InventedTaskConfig = field(default_factory=InventedTaskConfig)
@@ -145,6 +143,11 @@ class AuxiLearn(AbstractMethod):
             asked = "invented.sub-classes" if self.invented.is_on else "gamma above 0" if self.gamma else ""
             if asked and not issubclass(kind, Classification):
                 raise ConfigError(f"a task of classes with {asked}", kind.__name__, "leave the option out")
+
+        @property
+        def refused_tuning(self) -> Mapping[str, str]:
+            """Refuse what a second level looks through, and smoothing of labels in the focal loss."""
+            return {**LOOKED_THROUGH, **({"label_smoothing": "its class loss is focal"} if self.gamma else {})}
 
         def required_views(self) -> dict[str, View]:
             """Return the training images as ``train``; the gate's own, ``gate``; and what judges labels, ``outer``."""

@@ -130,7 +130,9 @@ class MultiPretext(AbstractMethod):
         @property
         def refused_tuning(self) -> Mapping[str, str]:
             """Refuse parts of a batch, which the fusion may compare, and what ``tune`` says already."""
+            fixed = {} if self.tune.is_on else {"layer_decay": "the encoders are trained with method.tune.is-on alone"}
             return {
+                **fixed,
                 "accumulate": "a fusion may compare the images of a batch",
                 "freeze_epochs": "method.tune.after-epochs says when the encoders are trained",
                 "backbone_rate": "method.tune.rate says it",

@@ -129,6 +129,11 @@ class Feeds:
         """Batches of one pass over the images of each view."""
         return {name: self._loaders[stream].steps_per_epoch for name, stream in self._streams.items()}
 
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Images of a full batch of each view, over all processes."""
+        return {name: stream.batch_size for name, stream in self._streams.items()}
+
     def plan(self, step: int) -> StepPlan:
         """Return what a step of the stage reads and moves."""
         return self._stage.method.plan(step, self.passes)

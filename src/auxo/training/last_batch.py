@@ -1,6 +1,8 @@
 """The last batch of an epoch where it has a single image: whether the method can take it is tried before training."""
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from auxo.errors import ConfigError
 from auxo.interfaces import AbstractMethod, TrainState
@@ -36,12 +38,22 @@ def check_last_batch(method: AbstractMethod, state: TrainState, feeds: Feeds, ru
     tried, own = copy.deepcopy((method, state))  # at once: the copied optimisers then hold the copied weights
     own.step, own.kind = step, plan.kind
     tried.train()
+    got = f"one image in the last batch, step {step + 1} of an epoch"
+    fix = "pass --drop-last, or another --batch-size or --data.num-train"
+    with naming_lone_image(got, fix=fix), global_seed(derive_seed(state.seed, "layers", step, runtime.rank)):
+        tried.update(own, batches, runtime)
+
+
+@contextmanager
+def naming_lone_image(got: str, *, fix: str) -> Iterator[None]:
+    """Say what was too few images where batch norm over one pixel stops at it within the block.
+
+    Raises:
+        ConfigError: it did.
+    """
     try:
-        with global_seed(derive_seed(state.seed, "layers", step, runtime.rank)):
-            tried.update(own, batches, runtime)
+        yield
     except ValueError as error:
         if _SIGN not in str(error):
             raise
-        fix = "pass --drop-last, or another --batch-size or --data.num-train"
-        got = f"one image in the last batch, step {step + 1} of an epoch"
         raise ConfigError("batches of two images or more for batch norm over single pixels", got, fix) from error

@@ -27,7 +27,7 @@ from auxo.runs.records import EXTENSION
 from auxo.runs.results import Compute, EvaluationRow
 from auxo.runtime import Runtime
 from auxo.training.observer import Observer, SilentObserver
-from auxo.training.stages import OpenRun, build_trainer, build_untrained
+from auxo.training.stages import OpenRun, build_trainer, build_untrained, count_steps
 from auxo.training.trainer import StageTrainer
 
 
@@ -98,13 +98,11 @@ def _train_stages(run: OpenRun) -> RunResult:
         trainer = build_trainer(run, stages[number], first_weights=start is None)
         if start is not None:
             trainer.restore(start)
-        num_steps = []
-        for index, stage in enumerate(stages):  # refuse a later stage before an earlier one is trained
-            each = trainer if index == number else build_untrained(run, stage, first_weights=index > number)
-            if index >= number:
-                each.check_selection()
-                each.check_last_batch()
-            num_steps.append(each.num_steps)
+        num_steps = [count_steps(run, stage) for stage in stages]
+        for index, stage in enumerate(stages[number:]):  # refuse a later stage before an earlier one is trained
+            each = build_untrained(run, stage, first_weights=True) if index else trainer
+            each.check_selection()
+            each.check_last_batch()
         runtime.barrier()
         journal = None
         if runtime.is_main:

@@ -103,14 +103,17 @@ def build_untrained(run: OpenRun, stage: StageConfig, *, first_weights: bool) ->
     for pretext in pretexts:
         pretext.make_all(torch.zeros(1, *task.image_shape))
     run.runtime.prepare(method, networks=method.networks)
-    return StageTrainer(
-        config=run.config,
-        stage=stage,
-        method=method,
-        splits=run.splits,
-        pipeline=run.pipeline,
-        runtime=run.runtime,
-        checkpoints=run.checkpoints(stage),
-        observer=run.observer,
-        stop=run.stop,
-    )
+    try:
+        return StageTrainer(
+            config=run.config,
+            stage=stage,
+            method=method,
+            splits=run.splits,
+            pipeline=run.pipeline,
+            runtime=run.runtime,
+            checkpoints=run.checkpoints(stage),
+            observer=run.observer,
+            stop=run.stop,
+        )
+    except OptionError as error:
+        raise error.under(*prefix, "tuning") from error

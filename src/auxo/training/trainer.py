@@ -31,7 +31,7 @@ from auxo.training.last_batch import check_last_batch
 from auxo.training.meter import Meter
 from auxo.training.observer import Observer
 from auxo.training.start import begin_stage, has_start
-from auxo.training.tuning import FrozenStart, name_kind, scale_backbone_rates, update_in_parts
+from auxo.training.tuning import FrozenStart, count_parts, name_kind, scale_backbone_rates, update_in_parts
 from auxo.types import Batches
 
 
@@ -99,7 +99,6 @@ class StageTrainer:
         scale_backbone_rates(self.method, optimizers, tuning)
         self.frozen_start = FrozenStart(self.method, optimizers, tuning.freeze_epochs * self.steps_per_epoch)
         self.step_runtime = replace(self.runtime, max_norm=tuning.clip_norm)
-        self.part_size = -(-self.stage.batch_size // (tuning.accumulate * self.runtime.num_processes))
         schedulers = {name: self._build_schedule(name, optimizer) for name, optimizer in optimizers.items()}
         self.state = TrainState(
             optimizers, schedulers, self.seed, num_steps=self.num_steps, steps_per_epoch=self.steps_per_epoch
@@ -191,9 +190,8 @@ class StageTrainer:
 
     def update_method(self, batches: Batches) -> object:
         """Let the method take a step on the batch, whole or in parts; the meter checks what comes back."""
-        if self.stage.tuning.accumulate == 1:
-            return self.method.update(self.state, batches, self.step_runtime)
-        return update_in_parts(self.method, self.state, batches, self.step_runtime, part_size=self.part_size)
+        count = count_parts(batches, self.feeds.sizes, self.stage.tuning.accumulate)
+        return update_in_parts(self.method, self.state, batches, self.step_runtime, count=count)
 
     @property
     def has_stopped(self) -> bool:

@@ -11,6 +11,7 @@ from auxo.errors import OptionError
 from auxo.interfaces import AbstractBackbone, AbstractMethod, TrainState
 from auxo.optimizers import TuningConfig, decay_by_layer, scale_rates
 from auxo.runtime import Runtime, parameters_of
+from auxo.training.last_batch import naming_lone_image
 from auxo.types import Batches, GradientParts
 
 
@@ -91,8 +92,22 @@ def name_kind(kind: str, *, is_frozen: bool) -> str:
     return f"{kind}, frozen backbone" if is_frozen else kind
 
 
+def count_parts(batches: Batches, sizes: Mapping[str, int], accumulate: int) -> int:
+    """Return in how many parts the batches of a step are computed, in every process alike: they step together.
+
+    A batch that is not full has fewer, each at most as large as a part of a full one.
+
+    Args:
+        batches: of the step.
+        sizes: images of a full batch of each view, over all processes.
+        accumulate: parts of a full batch.
+    """
+    wanted = max(-(-accumulate * batch.joined_size // sizes[name]) for name, batch in batches.items())
+    return max(1, min(wanted, *(batch.joined_size // batch.num_processes for batch in batches.values())))
+
+
 def update_in_parts(
-    method: AbstractMethod, state: TrainState, batches: Batches, runtime: Runtime, *, part_size: int
+    method: AbstractMethod, state: TrainState, batches: Batches, runtime: Runtime, *, count: int
 ) -> object:
     """Take one step on a batch that is computed in parts, and return the metrics of all of it.
 
@@ -103,17 +118,20 @@ def update_in_parts(
         state: of the stage.
         batches: of the step.
         runtime: of the step.
-        part_size: images of this process in a part, at most.
+        count: of parts, at most as many as this process has images of a batch.
+
+    Raises:
+        ConfigError: a part of one image is too few for batch norm.
     """
-    count = max(-(-len(batch) // part_size) for batch in batches.values())
     if count == 1:
         return method.update(state, batches, runtime)
     whole = replace(runtime, parts=GradientParts(count))
     parts = {name: batch.split(count) for name, batch in batches.items()}
-    found: list[object] = [
-        method.update(state, {name: members[number] for name, members in parts.items()}, whole)
-        for number in range(count)
-    ]
+    with naming_lone_image(f"parts of one image at step {state.step + 1}", fix="pass a smaller --tuning.accumulate"):
+        found: list[object] = [
+            method.update(state, {name: members[number] for name, members in parts.items()}, whole)
+            for number in range(count)
+        ]
     metrics = [each for each in found if isinstance(each, Mapping)]
     if len(metrics) < len(found):
         return next(each for each in found if not isinstance(each, Mapping))
@@ -130,4 +148,4 @@ def _require_trained(
 ) -> None:
     """Refuse an option for weights of which none is trained."""
     if not any(parameter in weights for optimizer in optimizers.values() for parameter in parameters_of(optimizer)):
-        raise OptionError(option, "left out where the backbone is not trained", "given", "leave it out").under("tuning")
+        raise OptionError(option, "left out where the backbone is not trained", "given", "leave it out")

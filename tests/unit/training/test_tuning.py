@@ -26,7 +26,7 @@ from auxo.runs.selection import SelectionRule
 from auxo.runtime import Runtime, RuntimeConfig
 from auxo.tasks import Classification
 from auxo.training.average import WeightAverage
-from auxo.training.tuning import scale_backbone_rates, update_in_parts
+from auxo.training.tuning import count_parts, scale_backbone_rates, update_in_parts
 from auxo.types import Batch
 
 from .run_here import make_config, rows, train, weights_of
@@ -78,10 +78,45 @@ def test_update_in_parts__uneven_parts__step_is_that_of_the_mean_over_all_images
         for (name, value), gradient in zip(named.items(), torch.autograd.grad(loss, [*named.values()]), strict=True)
     }
     batch = Batch(images, {"label": labels}, torch.arange(10))
-    metrics = update_in_parts(method, TrainState(method.optimizers()), {"train": batch}, RUNTIME, part_size=4)
+    metrics = update_in_parts(method, TrainState(method.optimizers()), {"train": batch}, RUNTIME, count=3)
     assert metrics["classification_loss"].item() == pytest.approx(loss.item(), rel=1e-5)
     for name, value in method.named_parameters():
         torch.testing.assert_close(value.detach(), expected[name], atol=1e-6, rtol=1e-4)
+
+
+def make_batch(count, joined, *, rank=0, processes=1):
+    """A process's part of a batch without pixels."""
+    first = joined * rank // processes
+    return Batch(torch.zeros(count, 0, 0, 0), {}, torch.arange(count), first, joined, processes)
+
+
+@pytest.mark.parametrize(
+    ("joined", "accumulate", "expected"),
+    [(12, 4, 4), (13, 4, 4), (9, 4, 3), (3, 4, 1), (1, 4, 1), (5, 1, 1), (12, 99, 12)],
+)
+def test_count_parts__one_process__no_part_is_larger_than_those_of_a_full_batch(joined, accumulate, expected):
+    batches = {"train": make_batch(joined, joined), "wide": make_batch(4 * joined, 4 * joined)}
+    assert count_parts(batches, {"train": max(12, joined), "wide": 4 * max(12, joined)}, accumulate) == expected
+
+
+@pytest.mark.parametrize("joined", [8, 5, 3, 2])
+def test_count_parts__two_processes_with_different_shares__the_same_in_both(joined):
+    counts = [
+        count_parts({"train": make_batch(size, joined, rank=rank, processes=2)}, {"train": 8}, 2)
+        for rank, size in enumerate((joined - joined // 2, joined // 2))
+    ]
+    assert counts[0] == counts[1] <= joined // 2
+
+
+def test_count_parts__view_of_fewer_images__has_one_in_each_part():
+    assert count_parts({"train": make_batch(8, 8), "few": make_batch(2, 2)}, {"train": 8, "few": 2}, 4) == 2
+
+
+def test_run__parts_of_one_image__batch_norm_over_one_pixel_is_named(tmp_path):
+    stage = StageConfig(method=Supervised.Config(), epochs=1, batch_size=4, tuning=TuningConfig(accumulate=4))
+    config = replace(make_config(stage), backbone=BackboneConfig(name="resnet18"))
+    with pytest.raises(ConfigError, match=r"one image at step 1: pass a smaller --tuning\.accumulate"):
+        train(config, tmp_path / "run")
 
 
 def test_step__clipped__is_torchs_clipping_of_all_gradients_together():
