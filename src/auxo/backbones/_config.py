@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
@@ -10,7 +9,7 @@ import tyro
 from auxo.backbones._weights import load_weights_file, read_file_normalisation, require_safetensors
 from auxo.errors import ConfigError, ShapeError
 from auxo.files.json_text import read_json
-from auxo.files.moved import find_place
+from auxo.files.moved import find_path
 from auxo.interfaces import AbstractBackbone
 from auxo.random import derive_seed, global_seed
 from auxo.registry import entries, load
@@ -140,7 +139,7 @@ class BackboneConfig:
             return mean, std
         if self.pretrained:
             return self.read_normalisation()
-        path = Path(find_place(str(self.weights))).expanduser()
+        path = find_path(str(self.weights))
         return read_file_normalisation(path) if path.is_file() else None  # build refuses a file that is not there
 
     def with_normalisation(self) -> "BackboneConfig":
@@ -194,7 +193,7 @@ class BackboneConfig:
                 self.name, channels=task.channels, height=task.height, width=task.width, **options
             )
         if self.weights is not None and first_weights:
-            load_weights_file(backbone, Path(find_place(self.weights)).expanduser(), name=self.name)
+            load_weights_file(backbone, find_path(self.weights), name=self.name)
         return backbone
 
     def _build_outside(self, task: AbstractTask, seed: int, *, first_weights: bool) -> AbstractBackbone:
@@ -206,5 +205,5 @@ class BackboneConfig:
             fix = "set it to the length of the pooled vector"
             raise ConfigError(f"a whole number num_features in the backbone {self.name}", "none", fix)
         if self.weights is not None and first_weights:
-            load_weights_file(backbone, Path(find_place(self.weights)).expanduser(), name=self.name)
+            load_weights_file(backbone, find_path(self.weights), name=self.name)
         return backbone

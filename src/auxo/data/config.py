@@ -12,7 +12,7 @@ from auxo.data.imbalance import Imbalance
 from auxo.data.mask_legend import MOST_INDICES
 from auxo.data.shortcuts import ShortcutConfig
 from auxo.errors import ConfigError, OptionError
-from auxo.files.moved import find_place
+from auxo.files.moved import find_path, find_place
 from auxo.losses import IGNORE
 from auxo.options import LATER, Options, Range
 from auxo.registry.outside import absolute_name
@@ -219,7 +219,9 @@ class DataConfig(Options):
     def data_root(self) -> Path | None:
         """The folder of real copies: ``root``, else the environment variable ``AUXO_DATA``, else none."""
         root = self.root if self.root is not None else os.environ.get("AUXO_DATA")
-        return Path(find_place(root) if root == self.root else root).expanduser() if root else None
+        if not root:
+            return None
+        return find_path(root) if root == self.root else Path(root).expanduser()
 
 
 @dataclass(frozen=True, kw_only=True)

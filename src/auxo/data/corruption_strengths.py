@@ -25,22 +25,27 @@ class Kind(NamedTuple):
     strengths: tuple[tuple[float, ...], ...]
 
 
+def _make_kind(formula: Callable[..., Tensor], *strengths: float) -> Kind:
+    """Return a formula of one argument."""
+    return Kind(formula, tuple((strength,) for strength in strengths))
+
+
 # Lengths are in pixels of a 32-pixel image, noise in units of the range 0..1.
 _AUXO: dict[str, Kind] = {
     # standard deviation
-    "gaussian_noise": Kind(formulas.gaussian_noise, ((0.08,), (0.14,), (0.20,), (0.28,), (0.38,))),
+    "gaussian_noise": _make_kind(formulas.gaussian_noise, 0.08, 0.14, 0.20, 0.28, 0.38),
     # photons in a white value, as in ImageNet-C
-    "shot_noise": Kind(formulas.shot_noise, ((60.0,), (25.0,), (12.0,), (5.0,), (3.0,))),
+    "shot_noise": _make_kind(formulas.shot_noise, 60.0, 25.0, 12.0, 5.0, 3.0),
     # share of the values
-    "impulse_noise": Kind(formulas.impulse_noise, ((0.03,), (0.07,), (0.12,), (0.20,), (0.30,))),
+    "impulse_noise": _make_kind(formulas.impulse_noise, 0.03, 0.07, 0.12, 0.20, 0.30),
     # radius of the disk
-    "defocus_blur": Kind(formulas.defocus_blur, ((1.0,), (1.6,), (2.3,), (3.1,), (4.0,))),
+    "defocus_blur": _make_kind(formulas.defocus_blur, 1.0, 1.6, 2.3, 3.1, 4.0),
     # deviation of the blur, reach of the shuffle
     "glass_blur": Kind(formulas.glass_blur, ((0.3, 0.9), (0.4, 1.4), (0.5, 2.0), (0.6, 2.7), (0.7, 3.5))),
     # half the length of the line
-    "motion_blur": Kind(formulas.motion_blur, ((1.5,), (3.0,), (4.5,), (6.0,), (7.5,))),
+    "motion_blur": _make_kind(formulas.motion_blur, 1.5, 3.0, 4.5, 6.0, 7.5),
     # largest factor
-    "zoom_blur": Kind(formulas.zoom_blur, ((1.12,), (1.22,), (1.34,), (1.48,), (1.65,))),
+    "zoom_blur": _make_kind(formulas.zoom_blur, 1.12, 1.22, 1.34, 1.48, 1.65),
     # mean and deviation of the noise, size of a flake, threshold, half the length of a streak, share of image kept
     "snow": Kind(
         formulas.snow,
@@ -57,21 +62,16 @@ _AUXO: dict[str, Kind] = {
     # density, decay from scale to scale
     "fog": Kind(formulas.fog, ((0.5, 2.5), (1.0, 2.2), (1.6, 2.0), (2.3, 1.7), (3.0, 1.5))),
     # shift of the value
-    "brightness": Kind(formulas.brightness, ((0.12,), (0.24,), (0.36,), (0.48,), (0.6,))),
+    "brightness": _make_kind(formulas.brightness, 0.12, 0.24, 0.36, 0.48, 0.6),
     # factor of the contrast, as in ImageNet-C
-    "contrast": Kind(formulas.contrast, ((0.4,), (0.3,), (0.2,), (0.1,), (0.05,))),
+    "contrast": _make_kind(formulas.contrast, 0.4, 0.3, 0.2, 0.1, 0.05),
     # root-mean-square displacement
-    "elastic_transform": Kind(formulas.elastic_transform, ((0.5,), (0.85,), (1.2,), (1.5,), (1.8,))),
+    "elastic_transform": _make_kind(formulas.elastic_transform, 0.5, 0.85, 1.2, 1.5, 1.8),
     # share of the side that is left
-    "pixelate": Kind(formulas.pixelate, ((0.75,), (0.6,), (0.45,), (0.3,), (0.22,))),
+    "pixelate": _make_kind(formulas.pixelate, 0.75, 0.6, 0.45, 0.3, 0.22),
     # JPEG quality
-    "jpeg_compression": Kind(formulas.jpeg_compression, ((60.0,), (35.0,), (20.0,), (11.0,), (6.0,))),
+    "jpeg_compression": _make_kind(formulas.jpeg_compression, 60.0, 35.0, 20.0, 11.0, 6.0),
 }
-
-
-def _make_kind(formula: Callable[..., Tensor], *strengths: float) -> Kind:
-    """Return a formula of one argument."""
-    return Kind(formula, tuple((strength,) for strength in strengths))
 
 
 # Lengths are in pixels of 32, those of the elastic transform in parts of the side.

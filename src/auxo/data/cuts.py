@@ -200,14 +200,8 @@ def stratified_parts(
 ) -> list[AbstractSource]:
     """Draw parts of a source with :func:`stratified_indices`, by whatever the task stratifies by.
 
-    Images are drawn one by one, whatever belongs together; for splits that must not share any, see :func:`cut_source`.
-
-    Args:
-        source: what to cut.
-        sizes: number of images of each part; the rest is left out.
-        names: name of each part.
-        seed: of the draw.
-        task: says what proportions every part keeps.
+    Images are drawn one by one, whatever belongs together; for splits that must not share any, see :func:`cut_source`,
+    which takes the same.
 
     Raises:
         DataError: the source is too small for the parts.

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 
 from auxo.data.sources import AbstractSource, pixel_hashes, target_hashes
 
@@ -16,7 +17,7 @@ class SplitDigests(dict[str, str]):
         judged: the same of splits that decide nothing, whose digests are in the attribute of this name.
 
     Cost:
-        Every image is read once, unless its source has been asked before, and every mask is decoded.
+        Every learned image is read once, unless its source has been asked before, and every mask is decoded.
     """
 
     def __init__(
@@ -24,12 +25,16 @@ class SplitDigests(dict[str, str]):
         learned: Mapping[str, tuple[AbstractSource, Sequence[str]]],
         judged: Mapping[str, tuple[AbstractSource, Sequence[str]]] | None = None,
     ) -> None:
-        self._learned = learned
-        self.judged: Mapping[str, str] = {} if judged is None else SplitDigests(judged)
+        self._learned, self._judged = learned, judged
         super().__init__(
             (split, f"{_VERSION}:{_digest_hashes(source.content_hashes(), source, names)}")
             for split, (source, names) in learned.items()
         )
+
+    @cached_property
+    def judged(self) -> "Mapping[str, str]":
+        """Digests of the splits that decide nothing; those are read when this is asked for."""
+        return {} if self._judged is None else SplitDigests(self._judged)
 
     def is_same(self, split: str, recorded: str | None) -> bool:
         """Return whether a split is what a digest was recorded of, by this version or by an earlier one.

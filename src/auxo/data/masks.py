@@ -59,6 +59,7 @@ class EncodedMasks:
         self, images: AbstractEncodedImages, masks: AbstractEncodedImages | None, legend: MaskLegend | None
     ) -> None:
         self.images, self.masks, self.legend = images, masks, legend
+        self._sizes: dict[int, StoredSize] = {}  # read once, not in every epoch
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -90,7 +91,10 @@ class EncodedMasks:
         with _open_mask(self.masks.read(row), where) as opened:
             values = _number_values(opened, self.legend, where)
             stored = _read_size(opened)
-        image = _read_image_size(self.images.read(row), self.images.describe(row))
+        image = self._sizes.get(row)
+        if image is None:
+            image = _read_image_size(self.images.read(row), self.images.describe(row))
+            self._sizes[row] = image
         mask = _turn_mask(Image.fromarray(values), stored, image, where=where, image=self.images.describe(row))
         if image_size is not None:
             mask = fit_image(mask, image_size, Image.Resampling.NEAREST)

@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from pathlib import Path
 from typing import NamedTuple
 
 
@@ -20,17 +21,25 @@ class MovedPlaces(NamedTuple):
     is_asked: bool = False
 
 
-_moved: ContextVar[MovedPlaces | None] = ContextVar("moved", default=None)
+class _Known(NamedTuple):
+    """Moved places, and the new ones by whole old ones: a table of files asks once for each row."""
+
+    moved: MovedPlaces
+    whole: Mapping[str, str]
+
+
+_known: ContextVar[_Known | None] = ContextVar("moved", default=None)
 
 
 @contextmanager
 def finding_moved(moved: MovedPlaces | None) -> Iterator[None]:
     """Let what a run names be looked for in its new places within the block; ``None`` takes every place as named."""
-    token = _moved.set(moved)
+    whole = {} if moved is None else {_make_whole(old): new for old, new in moved.places.items()}
+    token = _known.set(None if moved is None else _Known(moved, whole))
     try:
         yield
     finally:
-        _moved.reset(token)
+        _known.reset(token)
 
 
 def find_place(place: str) -> str:
@@ -41,17 +50,21 @@ def find_place(place: str) -> str:
         ...     find_place("/old/list.csv"), find_place("/old/photos/cat/1.png"), find_place("/older")
         ('/new/list.csv', '/disk/cat/1.png', '/older')
     """
-    moved = _moved.get()
-    if moved is None or not moved.places:
+    known = _known.get()
+    if known is None or not known.whole:
         return place
-    whole = os.path.abspath(os.path.expanduser(place))
-    found = {os.path.abspath(os.path.expanduser(old)): new for old, new in moved.places.items()}
+    whole, found = _make_whole(place), known.whole
     above = [old for old in found if whole == old or whole.startswith(os.path.join(old, ""))]
     if not above:
         return place
     old = max(above, key=len)
     rest = os.path.relpath(whole, old)
     return found[old] if rest == os.curdir else os.path.join(found[old], rest)
+
+
+def find_path(place: str) -> Path:
+    """Return the path at which a file or folder is that a run names, ``~`` expanded; see :func:`find_place`."""
+    return Path(os.path.expanduser(find_place(place)))
 
 
 def suggest_moved(place: str) -> str:
@@ -62,16 +75,21 @@ def suggest_moved(place: str) -> str:
         ...     suggest_moved("my photos")
         "pass --moved 'my photos=NEW' with its new place, or "
     """
-    return "" if _moved.get() is None else f"pass --moved {shlex.quote(place + '=NEW')} with its new place, or "
+    return "" if _known.get() is None else f"pass --moved {shlex.quote(place + '=NEW')} with its new place, or "
 
 
 def list_moved() -> dict[str, str]:
     """Return new places by old ones, for a process of its own."""
-    moved = _moved.get()
-    return {} if moved is None else dict(moved.places)
+    known = _known.get()
+    return {} if known is None else dict(known.moved.places)
 
 
 def must_match() -> bool:
     """Whether all sets must be those of the run, also those that decided nothing: the user said that they moved."""
-    moved = _moved.get()
-    return moved is not None and moved.is_asked
+    known = _known.get()
+    return known is not None and known.moved.is_asked
+
+
+def _make_whole(place: str) -> str:
+    """Return a place as an absolute path."""
+    return os.path.abspath(os.path.expanduser(place))

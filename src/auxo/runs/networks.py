@@ -10,7 +10,7 @@ from torch import Tensor
 from auxo.backbones import BackboneConfig, FrozenBackbone, has_published_weights, normalisation_of
 from auxo.errors import CheckpointError, ConfigError
 from auxo.files import make_folder, remove_temporaries
-from auxo.files.moved import find_place, suggest_moved
+from auxo.files.moved import find_path, suggest_moved
 from auxo.files.tensor_file import read_tensor_file, write_tensor_file
 from auxo.interfaces import AbstractBackbone, AbstractNetworks, BuildsBackbone
 from auxo.registry.outside import is_outside
@@ -179,7 +179,7 @@ def _find_source(
     source: str, backbone: BackboneConfig, *, is_given: bool
 ) -> tuple[BackboneConfig, tuple[tuple[float, ...], tuple[float, ...]] | None]:
     """Return what a trained network is made from, its weights included, and how it normalises, if that is known."""
-    path = Path(find_place(source)).expanduser()
+    path = find_path(source)
     if has_published_weights(source):
         config = BackboneConfig(name=source, pretrained=True)
         return config, config.first_normalisation()

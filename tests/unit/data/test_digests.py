@@ -12,7 +12,8 @@ from PIL import Image
 from auxo.data import readers
 from auxo.data.config import DataConfig
 from auxo.data.decode import AbstractEncodedImages
-from auxo.data.digests import list_differing
+from auxo.data.digests import SplitDigests, list_differing
+from auxo.data.fake import oriented_shapes
 from auxo.data.load import load_splits
 from auxo.data.loader import in_memory
 from auxo.data.sources import ENCODED, InMemorySource
@@ -159,3 +160,27 @@ def test_digests__arrays__are_of_pixels(shapes: InMemorySource) -> None:
     other = InMemorySource("other", changed, shapes.columns)
     first, second = (Splits(TrainSplit(each), ValSplit(shapes), test=None).digests() for each in (shapes, other))
     assert [name for name in first if first[name] != second[name]] == ["train"]
+
+
+class Counting(InMemorySource):
+    """Counts how often its images are asked for their hashes."""
+
+    asked = 0
+
+    def content_hashes(self) -> tuple[str, ...]:
+        self.asked += 1
+        return super().content_hashes()
+
+
+def count_reads(seed: int) -> Counting:
+    source = oriented_shapes(4, size=16, seed=seed)
+    return Counting(source.name, source.images, source.columns)
+
+
+def test_split_digests__sets_that_only_judge__are_read_when_they_are_asked_for() -> None:
+    train, test = count_reads(0), count_reads(1)
+    digests = SplitDigests({"train": (train, ("label",))}, {"test": (test, ("label",))})
+    assert (train.asked, test.asked) == (1, 0)
+    assert digests.judged == SplitDigests({"test": (count_reads(1), ("label",))})
+    assert digests.judged != SplitDigests({"test": (count_reads(2), ("label",))})
+    assert test.asked == 1

@@ -37,6 +37,24 @@ class Rows(AbstractEncodedImages):
         return f"{self.name} {row}"
 
 
+class Counted(Rows):
+    """Counts how often a row is read."""
+
+    reads = 0
+
+    def read(self, row: int) -> bytes:
+        self.reads += 1
+        return super().read(row)
+
+
+def test_decode__again__does_not_read_the_image_for_its_size_again() -> None:
+    images = Counted(encode_photo(), name="image")
+    masks = EncodedMasks(images, Rows(encode(Image.fromarray(VALUES))), LEGEND)
+    first, second = (masks.decode(0, image_size=None) for _ in range(2))
+    assert images.reads == 1
+    assert torch.equal(first, second)
+
+
 def encode(image: Image.Image, file_format: str = "PNG", orientation: int = 1) -> bytes:
     exif = Image.Exif()
     exif[0x0112] = orientation

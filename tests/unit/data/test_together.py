@@ -68,9 +68,16 @@ def test_settle_copies__two_masks__are_refused() -> None:
         settle_copies(make(), ["mask"], unknown="refuse")
 
 
-def test_put_copies_last__no_copies__changes_nothing() -> None:
-    order = torch.randperm(20, generator=torch.Generator().manual_seed(0))
+@pytest.fixture
+def order() -> torch.Tensor:
+    return torch.randperm(20, generator=torch.Generator().manual_seed(0))
+
+
+def test_put_copies_last__no_copies__changes_nothing(order: torch.Tensor) -> None:
     assert torch.equal(put_copies_last(order, torch.arange(20)), order)
+
+
+def test_put_copies_last__five_copies__stand_behind_all_others(order: torch.Tensor) -> None:
     copies = torch.arange(20) % 15
     moved = put_copies_last(order, copies)
     assert len(copies[moved[:15]].unique()) == 15

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from auxo.files.moved import MovedPlaces, find_place, finding_moved, list_moved, must_match, suggest_moved
+from auxo.files.moved import MovedPlaces, find_path, find_place, finding_moved, list_moved, must_match, suggest_moved
 
 
 def test_find_place__outside_of_a_run__is_as_named() -> None:
@@ -27,6 +27,13 @@ def test_find_place__several_old_places__takes_the_longest(named: str, found: st
     places = {"/data": "/elsewhere", "/data/photos/": "/disk/p", "~/pictures": "/home-of-pictures"}
     with finding_moved(MovedPlaces(places)):
         assert find_place(named) == found
+
+
+def test_find_path__new_place_below_the_home__is_expanded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    assert find_path("~/photos") == Path("/home/me/photos")
+    with finding_moved(MovedPlaces({"/old": "~/new"})):
+        assert find_path("/old/cat.png") == Path("/home/me/new/cat.png")
 
 
 def test_find_place__everything_moved__keeps_the_folders() -> None:

@@ -18,7 +18,7 @@ from auxo.data.readers.pairs import read_pairs
 from auxo.data.sources import AbstractSource
 from auxo.data.streaming import StreamingSource
 from auxo.errors import DataError
-from auxo.files.moved import find_place, suggest_moved
+from auxo.files.moved import find_path, suggest_moved
 from auxo.registry.outside import call_outside, is_outside
 from auxo.types import LABEL
 
@@ -163,7 +163,7 @@ def _list_images(spec: str, config: DataConfig, *, is_labelled: bool = True, mas
 
 def _choose_masks_reader(spec: str, config: DataConfig, *, is_labelled: bool) -> Listing:
     """Return what the reader for a kind of set of images and masks finds; no masks where they do not count."""
-    path = Path(os.path.expanduser(find_place(spec)))
+    path = find_path(spec)
     if not os.path.isdir(path) or list_parquet(path):
         return _choose_reader(spec, config, is_labelled=False, mask_column=config.mask_column if is_labelled else None)
     name, table = _shorten_name(spec, is_folder=True), config.path_column
@@ -181,7 +181,7 @@ def _choose_reader(spec: str, config: DataConfig, *, is_labelled: bool, mask_col
         from auxo.data.readers.table import read_hub
 
         return read_hub(spec, asked)
-    path = Path(os.path.expanduser(find_place(spec)))
+    path = find_path(spec)
     name = _shorten_name(spec, is_folder=os.path.isdir(path))
     if os.path.isdir(path):  # the function, unlike the method, is false for names that cannot be
         if list_parquet(path):

@@ -54,7 +54,7 @@ def list_entries(folder: Path) -> Entries:
                 else:
                     _sort_entry(entry, found)
     except OSError as error:
-        raise DataError("a folder that can be read", f"{folder} ({error.strerror})", "check its rights") from error
+        raise _refuse_folder(folder, error) from error
     return found
 
 
@@ -74,7 +74,10 @@ def find_tree(root: Path) -> Entries:
     waiting, links, seen = [_find_images(root)], list[Path](), set[tuple[int, int]]()
     while waiting or links:
         folder = waiting.pop() if waiting else links.pop(0)
-        known = os.stat(folder)
+        try:
+            known = os.stat(folder)
+        except OSError as error:  # taken away since it was listed
+            raise _refuse_folder(folder, error) from error
         if (known.st_dev, known.st_ino) in seen:  # a link may lead back up
             continue
         seen.add((known.st_dev, known.st_ino))
@@ -125,6 +128,11 @@ def _find_images(root: Path) -> Path:
     """Return where the images of a folder are: in its folder of images, if it has one and one of masks, else itself."""
     has_masks = any((root / masks).is_dir() for masks in MASKS)
     return root / IMAGES if has_masks and (root / IMAGES).is_dir() else root
+
+
+def _refuse_folder(folder: Path, error: OSError) -> DataError:
+    """Describe a folder that cannot be read."""
+    return DataError("a folder that can be read", f"{folder} ({error.strerror})", "check its rights")
 
 
 def _sort_entry(entry: os.DirEntry[str], found: Entries) -> None:

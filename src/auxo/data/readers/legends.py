@@ -17,7 +17,7 @@ from auxo.data.readers.listing import HUB_PREFIX, Listing, list_parquet
 from auxo.data.sources import AbstractSource, split_positions
 from auxo.data.streaming import StreamingSource
 from auxo.errors import DataError
-from auxo.files.moved import find_place
+from auxo.files.moved import find_path
 from auxo.registry.outside import is_outside
 
 
@@ -113,11 +113,11 @@ def _choose_legend(
 def _find_table(spec: str, config: DataConfig) -> _Table | None:
     """Return what is written about the values of a set: in the file of the options, beside it, or in its Parquet."""
     if config.classes is not None:
-        path = Path(find_place(config.classes)).expanduser()
+        path = find_path(config.classes)
         return _Table(read_legend(path), str(path))
     if spec.startswith(HUB_PREFIX) or is_outside(spec):
         return None
-    place = Path(find_place(spec)).expanduser()
+    place = find_path(spec)
     folder = place if place.is_dir() else place.parent
     within = [each.parent for each in (folder, *folder.parents) if each.name == IMAGES]
     for beside in (each / CLASSES for each in (folder, *within)):

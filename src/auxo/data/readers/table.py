@@ -22,7 +22,7 @@ from auxo.data.names import normalise_name
 from auxo.data.readers.converted import link_folder, open_parquet
 from auxo.data.readers.listing import HUB_PREFIX, AskedColumns, Listing, list_parquet
 from auxo.errors import ConfigError, DataError
-from auxo.files.moved import find_place
+from auxo.files.moved import find_path
 from auxo.types import LABEL
 
 _CLASSES = b"classes"
@@ -133,7 +133,7 @@ def read_hub(spec: str, asked: AskedColumns) -> Listing:
     is_local = address.startswith(("/", "./", "../", "~"))
     with _silence_libraries(), _tell_in_one_line(spec, "check the name and the network, or give a local copy"):
         if is_local:
-            loaded = _load_local(Path(find_place(address)).expanduser().resolve())
+            loaded = _load_local(find_path(address).resolve())
             _check_buffers(loaded)
         else:
             address, folder, revision = _hub_address(address)

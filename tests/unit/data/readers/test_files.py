@@ -99,7 +99,12 @@ def test_list_tree__tables__are_no_images_in_the_folder_itself_only(root: Path) 
         list_tree(root)
 
 
-def test_list_tree__folder_that_cannot_be_read__is_named(root: Path) -> None:
+def test_find_tree__no_such_folder__is_named(root: Path) -> None:
+    with pytest.raises(DataError, match=r"a folder that can be read, got .*gone \(No such file or directory\)"):
+        find_tree(root / "gone")
+
+
+def test_list_entries__file_instead_of_a_folder__is_named(root: Path) -> None:
     fill(root, "a.png")
     with pytest.raises(DataError, match=r"a folder that can be read, got .*a\.png \(Not a directory\)"):
         list_entries(root / "a.png")
