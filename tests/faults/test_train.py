@@ -1,14 +1,15 @@
 """A training run that dies at any of its file operations goes on to the same bytes, and no row is lost."""
 
-import json
 import shutil
+from dataclasses import replace
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from .disk import DIED, KINDS, Disk, run_in_child
+from .deaths import Command, check_every_death, keep_deaths, prepare, rows_of, run
+from .disk import KINDS
 
-TIMES = {"images_per_second", "train_seconds"}
+SAMPLED = range(3, 10_000, 43)
 
 
 @pytest.fixture(scope="module")
@@ -25,24 +26,8 @@ def small_images(tmp_path_factory, write_picture):
     return root
 
 
-def words_of(images, out):
-    options = ["--epochs", 2, "--batch-size", 8, "--training.log-every", 1, "--training.checkpoint-every", 1]
-    options += ["--selection.keep", "best", "--runtime.threads", 1]
-    return ["train", "supervised", "--data.train", images, *options, "--out", out]
-
-
-def run(words):
-    from auxo.cli import main
-
-    with pytest.raises(SystemExit) as stop:
-        main([str(word) for word in words])
-    return int(stop.value.code or 0)
-
-
 def result_of(folder):
     """What a run comes to: the bytes of its model, its rows without times, and the points of its curves."""
-    rows = [json.loads(line) for line in (folder / "records.jsonl").read_text().splitlines()]
-    kept = [{name: value for name, value in row.items() if name not in TIMES} for row in rows]
     events = EventAccumulator(str(folder / "tensorboard"))
     events.Reload()
     points = {
@@ -50,51 +35,65 @@ def result_of(folder):
         for tag in events.Tags()["scalars"]
         if tag != "train/images_per_second"
     }
-    return (folder / "model.safetensors").read_bytes(), kept, points
+    return (folder / "model.safetensors").read_bytes(), rows_of(folder / "records.jsonl"), points
+
+
+def make_command(recipe, images):
+    """Return a small run of a recipe, gone on with where it can be."""
+    options = ["--epochs", 2, "--batch-size", 8, "--training.log-every", 1, "--training.checkpoint-every", 1]
+    options += ["--selection.keep", "best", "--runtime.threads", 1]
+
+    def act(root):
+        return run(["train", recipe, "--data.train", images, *options, "--out", root / "run"])
+
+    def again(root):
+        return run(["train", "--resume", root / "run"]) if (root / "run" / "config.json").exists() else act(root)
+
+    return Command(act, lambda root: result_of(root / "run"), again=again)
 
 
 @pytest.fixture(scope="module")
-def whole(small_images, tmp_path_factory):
-    """What the run comes to that nothing happens to, and its file operations."""
-    root = tmp_path_factory.mktemp("whole")
-    assert run_in_child(lambda: run(words_of(small_images, root / "run")), Disk(root), root / "names") == 0
-    return result_of(root / "run"), (root / "names").read_text().splitlines()
+def kept(small_images, tmp_path_factory):
+    """A run, and what deaths at some of its operations leave."""
+    command, place = make_command("supervised", small_images), tmp_path_factory.mktemp("kept")
+    prepare(command, place / "root")
+    return keep_deaths(command, place, numbers=SAMPLED.__contains__)
 
 
-def check_death(images, root, whole, number, kind):
-    """Let a run die and the same command, or its continuation, come to the same end."""
-    out = root / "run"
-    died = run_in_child(lambda: run(words_of(images, out)), Disk(root, number, kind), root.parent / "names")
-    assert died == DIED, f"operation {number} of {len(whole[1])} was not reached"
-    place = f"{kind} at {number}, {whole[1][number]}"
-    can_resume = (out / "config.json").exists()
-    assert run(["train", "--resume", out] if can_resume else words_of(images, out)) == 0, place
-    assert result_of(out) == whole[0], place
-    left = [path for path in root.rglob("*") if path.name.endswith(".part")]
-    assert not left, place
-    shutil.rmtree(out)
-
-
-def test_run__no_death__does_what_the_deaths_are_chosen_from(whole):
-    operations = whole[1]
-    assert {"mkdir", "open", "write", "fsync", "replace", "unlink"} <= {line.split()[0] for line in operations}
-    assert operations.index("replace run/config.json") < operations.index("mkdir run/checkpoints")
+def test_run__no_death__does_what_the_deaths_are_chosen_from(kept):
+    done = [(operation.name, operation.place) for operation in kept.operations]
+    assert {"mkdir", "open", "write", "fsync", "replace", "unlink"} <= {name for name, _ in done}
+    assert done.index(("replace", "run/config.json")) < done.index(("mkdir", "run/checkpoints"))
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_run__death_at_some_file_operations__goes_on_to_the_same_end(whole, small_images, tmp_path, kind):
-    root = tmp_path / "root"
-    root.mkdir()
-    places = range(KINDS.index(kind), len(whole[1]), len(whole[1]) // 2 + 1)
-    for number in places:
-        check_death(small_images, root, whole, number, kind)
+def test_run__death_at_some_file_operations__goes_on_to_the_same_end(kept, kind):
+    deaths = [death for death in kept.deaths if death.kind == kind]
+    assert deaths
+    for death in deaths:
+        kept.die(death)
+        assert not kept.go_on(death)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", KINDS)
-def test_run__death_at_any_file_operation__goes_on_to_the_same_end(whole, small_images, tmp_path, kind):
-    root = tmp_path / "root"
-    root.mkdir()
-    for number, name in enumerate(whole[1]):
-        if kind != "half" or name.startswith("write"):
-            check_death(small_images, root, whole, number, kind)
+def test_run__death_at_any_file_operation__goes_on_to_the_same_end(small_images, tmp_path):
+    check_every_death(make_command("supervised", small_images), tmp_path)
+
+
+@pytest.mark.slow
+def test_run_of_two_stages__death_at_any_file_operation__goes_on_to_the_same_end(small_images, tmp_path):
+    check_every_death(make_command("auxo.recipes.maxl:relabelled", small_images), tmp_path)
+
+
+@pytest.mark.slow
+def test_run_that_goes_on__death_at_any_file_operation__goes_on_to_the_same_end(small_images, tmp_path):
+    command = make_command("supervised", small_images)
+    prepare(command, tmp_path / "root")
+    early = keep_deaths(command, tmp_path)
+    middle = early.deaths[len(early.deaths) // 2]
+
+    def begin(root):
+        shutil.copytree(early.store / middle.state, root, symlinks=True, dirs_exist_ok=True)
+
+    (tmp_path / "second").mkdir()
+    check_every_death(replace(command, act=command.again, begin=begin), tmp_path / "second")
