@@ -9,9 +9,11 @@ import hashlib
 import io
 import json
 import os
+import re
 import secrets
 import shutil
 import time
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count, pairwise
@@ -49,6 +51,7 @@ class Command:
         begin: makes what is there before it, in the empty folder.
         again: goes on with what a death left; by default the command given again.
         refuses_whole: what is refused once it is there, as an export, which appears whole or not at all.
+        more: names that may be there when it was given twice.
     """
 
     act: Callable[[Path], int]
@@ -56,6 +59,7 @@ class Command:
     begin: Callable[[Path], object] = lambda root: None
     again: Callable[[Path], int] | None = None
     refuses_whole: str | None = None
+    more: frozenset[str] = frozenset()
 
     def start(self, root: Path) -> None:
         """Make the folder anew."""
@@ -75,6 +79,7 @@ class Kept:
         deaths: at them.
         store: folder of the states that the deaths leave, each once.
         end: what the command comes to.
+        names: of the files and folders that are there then.
     """
 
     command: Command
@@ -83,6 +88,7 @@ class Kept:
     deaths: list[Death]
     store: Path
     end: object
+    names: set[str]
 
     @property
     def states(self) -> dict[str, list[Death]]:
@@ -116,8 +122,10 @@ class Kept:
         is_whole = command.refuses_whole is not None and (root / command.refuses_whole).exists()
         code = run_in_child(lambda: (command.again or command.act)(root))
         problems = [] if code == (2 if is_whole else 0) else [f"exit code {code}"]
-        left = sorted(path.name for path in root.rglob("*") if path.name.endswith(".part"))
-        problems += [f"{left} are left"] if left else []
+        names = read_names(root)
+        left, missing = names - self.names - command.more, self.names - names
+        problems += [f"{sorted(left)} are left"] if left else []
+        problems += [f"{sorted(missing)} are missing"] if missing else []
         if not problems and command.result(root) != self.end:
             problems.append("another end")
         return [f"{self.describe(death)}: {problem}" for problem in problems]
@@ -138,6 +146,7 @@ def act_alike(command, root):
     for name in ("time", "perf_counter", "monotonic"):
         setattr(time, name, lambda: float(next(numbers)))
     os.getpid = lambda: 1
+    uuid.uuid4 = lambda: uuid.UUID(int=next(numbers))
     secrets.token_hex = lambda size: f"{next(numbers):0{2 * size}x}"
     return command.act(root)
 
@@ -145,6 +154,11 @@ def act_alike(command, root):
 def read_contents(root):
     """Return the digest of everything below a folder, by its path."""
     return {str(path.relative_to(root)): _read_digest(path) for path in sorted(root.rglob("*"))}
+
+
+def read_names(root):
+    """Return the paths below a folder; event files are named by the moment, and count as one."""
+    return {re.sub(r"tfevents\..*", "tfevents", str(path.relative_to(root))) for path in root.rglob("*")}
 
 
 def _read_digest(path):
@@ -190,7 +204,8 @@ def keep_deaths(command, place, *, numbers=lambda number: True):
         own = (operation.place, operation.source)
         others = [path for path in changes if not any(Path(path).is_relative_to(each) for each in own)]
         assert not others, f"{operation} and what is not counted changed {others}"
-    return Kept(command, root, operations, [Death(*each) for each in told["deaths"]], store, command.result(root))
+    deaths = [Death(*each) for each in told["deaths"]]
+    return Kept(command, root, operations, deaths, store, command.result(root), read_names(root))
 
 
 def _keep_state(disk, store, kind, write):

@@ -25,7 +25,7 @@ def results_of(folder):
 
 
 @pytest.fixture
-def commands(finished_run, shapes_folder):
+def commands(finished_run, small_images):
     def copy_run(root):
         shutil.copytree(finished_run, root / "run")
 
@@ -33,7 +33,7 @@ def commands(finished_run, shapes_folder):
         copy_run(root)
         (root / "run" / "evaluation.jsonl").write_text("earlier")
 
-    tiny = ["--data.train", shapes_folder, "--training.no-tensorboard", "--runtime.threads", 1]
+    tiny = ["--data.train", small_images, "--training.no-tensorboard", "--runtime.threads", 1]
     grid = ["compare", *tiny, "--methods", "supervised", "--seeds", 2, "--epochs", 1, "--budget", "recipe"]
     sweep = ["sweep", "supervised", *tiny, "--epochs", 1, "--search", "method.optimizer.lr=choice:0.01,0.02"]
     sweep += ["--sampler", "grid"]
@@ -52,6 +52,7 @@ def commands(finished_run, shapes_folder):
                 (root / "run" / "evaluation-1.jsonl").read_text(),
             ),
             copy_evaluated,
+            more=frozenset({"run/evaluation-2.jsonl"}),
         ),
         "compare": Command(lambda root: run([*grid, "--out", root / "grid"]), lambda root: results_of(root / "grid")),
         "sweep": Command(lambda root: run([*sweep, "--out", root / "sweep"]), lambda root: results_of(root / "sweep")),

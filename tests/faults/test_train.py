@@ -12,22 +12,8 @@ from .disk import KINDS
 SAMPLED = range(3, 10_000, 43)
 
 
-@pytest.fixture(scope="module")
-def small_images(tmp_path_factory, write_picture):
-    """A folder of two classes with twelve images each."""
-    from auxo.data.fake import oriented_shapes
-
-    root = tmp_path_factory.mktemp("small")
-    source = oriented_shapes(48, size=28, seed=0)
-    names, labels = source.vocabulary["label"], source.columns["label"].values
-    for number in range(48):
-        if int(labels[number]) < 2:
-            write_picture(root / names[int(labels[number])] / f"{number:03d}.png", source.images[number])
-    return root
-
-
 def result_of(folder):
-    """What a run comes to: the bytes of its model, its rows without times, and the points of its curves."""
+    """What a run comes to: its model, its rows without times, the points of its curves, and what it exhibits."""
     events = EventAccumulator(str(folder / "tensorboard"))
     events.Reload()
     points = {
@@ -35,16 +21,16 @@ def result_of(folder):
         for tag in events.Tags()["scalars"]
         if tag != "train/images_per_second"
     }
-    return (folder / "model.safetensors").read_bytes(), rows_of(folder / "records.jsonl"), points
+    shown = {str(path): path.read_bytes() for path in sorted((folder / "exhibits").rglob("*.*"))}
+    return (folder / "model.safetensors").read_bytes(), rows_of(folder / "records.jsonl"), points, shown
 
 
-def make_command(recipe, images):
-    """Return a small run of a recipe, gone on with where it can be."""
-    options = ["--epochs", 2, "--batch-size", 8, "--training.log-every", 1, "--training.checkpoint-every", 1]
-    options += ["--selection.keep", "best", "--runtime.threads", 1]
+def make_command(recipe, images, *options):
+    """Return a small run, which is gone on with where it can be."""
+    common = ["--training.log-every", 1, "--training.checkpoint-every", 1, "--runtime.threads", 1]
 
     def act(root):
-        return run(["train", recipe, "--data.train", images, *options, "--out", root / "run"])
+        return run(["train", recipe, "--data.train", images, *common, *options, "--out", root / "run"])
 
     def again(root):
         return run(["train", "--resume", root / "run"]) if (root / "run" / "config.json").exists() else act(root)
@@ -52,10 +38,15 @@ def make_command(recipe, images):
     return Command(act, lambda root: result_of(root / "run"), again=again)
 
 
+def make_short_run(images):
+    """Return a run of six steps, of whose evaluations the best is kept."""
+    return make_command("supervised", images, "--epochs", 2, "--batch-size", 8, "--selection.keep", "best")
+
+
 @pytest.fixture(scope="module")
 def kept(small_images, tmp_path_factory):
     """A run, and what deaths at some of its operations leave."""
-    command, place = make_command("supervised", small_images), tmp_path_factory.mktemp("kept")
+    command, place = make_short_run(small_images), tmp_path_factory.mktemp("kept")
     prepare(command, place / "root")
     return keep_deaths(command, place, numbers=SAMPLED.__contains__)
 
@@ -64,6 +55,7 @@ def test_run__no_death__does_what_the_deaths_are_chosen_from(kept):
     done = [(operation.name, operation.place) for operation in kept.operations]
     assert {"mkdir", "open", "write", "fsync", "replace", "unlink"} <= {name for name, _ in done}
     assert done.index(("replace", "run/config.json")) < done.index(("mkdir", "run/checkpoints"))
+    assert done[-1] == ("fsync", "run/records.jsonl")  # the row that says that it is finished
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -77,17 +69,18 @@ def test_run__death_at_some_file_operations__goes_on_to_the_same_end(kept, kind)
 
 @pytest.mark.slow
 def test_run__death_at_any_file_operation__goes_on_to_the_same_end(small_images, tmp_path):
-    check_every_death(make_command("supervised", small_images), tmp_path)
+    check_every_death(make_short_run(small_images), tmp_path)
 
 
 @pytest.mark.slow
 def test_run_of_two_stages__death_at_any_file_operation__goes_on_to_the_same_end(small_images, tmp_path):
-    check_every_death(make_command("auxo.recipes.maxl:relabelled", small_images), tmp_path)
+    stages = [f"--{stage}.{option}" for stage in ("invent", "learn") for option in ("epochs=1", "batch-size=8")]
+    check_every_death(make_command("auxo.recipes.maxl:relabelled", small_images, *stages), tmp_path)
 
 
 @pytest.mark.slow
 def test_run_that_goes_on__death_at_any_file_operation__goes_on_to_the_same_end(small_images, tmp_path):
-    command = make_command("supervised", small_images)
+    command = make_short_run(small_images)
     prepare(command, tmp_path / "root")
     early = keep_deaths(command, tmp_path)
     middle = early.deaths[len(early.deaths) // 2]

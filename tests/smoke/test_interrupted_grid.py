@@ -46,9 +46,9 @@ def wait_until(condition, process):
         time.sleep(0.05)
 
 
-def steps(folder):
+def count_rows(folder, kind):
     path = folder / "records.jsonl"
-    return path.read_bytes().count(b'"kind": "losses"') if path.exists() else 0
+    return path.read_text().count(f'"kind": "{kind}"') if path.exists() else 0
 
 
 def state_of(folder):
@@ -58,7 +58,7 @@ def state_of(folder):
 def test_compare__killed_with_one_run_done__goes_on_and_repeats_nothing(recipes, shapes_folder):
     short, long = recipes / "grid" / "short-seed0", recipes / "grid" / "long-seed0"
     process = start(recipes, shapes_folder)
-    wait_until(lambda: (short / "report.md").exists() and steps(long) > 30, process)
+    wait_until(lambda: count_rows(short, "end") and count_rows(long, "losses") > 30, process)
     children = psutil.Process(process.pid).children(recursive=True)
     process.kill()
     process.communicate()
@@ -85,7 +85,7 @@ def test_compare__killed_with_one_run_done__goes_on_and_repeats_nothing(recipes,
 def test_compare__signalled__workers_save_and_the_command_says_how_to_go_on(recipes, shapes_folder, number, code):
     long = recipes / "grid" / "long-seed0"
     process = start(recipes, shapes_folder)
-    wait_until(lambda: steps(long) > 10, process)
+    wait_until(lambda: count_rows(long, "losses") > 10, process)
     children = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(number)
     _, errors = process.communicate(timeout=1500)

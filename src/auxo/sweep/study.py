@@ -218,8 +218,9 @@ def open_study(folder: Path, space: SearchSpace, *, strategy: Strategy, objectiv
 
 
 def _mend_journal(path: Path) -> None:
-    """Drop what a process that was killed left: its lock, and a last line that is half written."""
-    path.with_name(f"{path.name}.lock").unlink(missing_ok=True)
+    """Drop what a process that was killed left: its lock, also half removed, and a last line that is half written."""
+    for lock in path.parent.glob(f"{path.name}.lock*"):  # Optuna renames a lock before it removes it
+        lock.unlink(missing_ok=True)
     if path.exists():
         written = path.read_bytes()
         whole = written[: written.rfind(b"\n") + 1]

@@ -211,17 +211,17 @@ def _finish_run(run: OpenRun, trainer: StageTrainer, journal: Journal | None) ->
         workers=run.config.data.workers,
     )
     rows = measure_sets(reader, stage, run.splits)
+    table = build_table(rows, selection=selection, compute=compute)
     if journal is not None:  # the model first: nothing after it can lose what was trained
         known = {"task": run.splits.task().to_record(), "columns": record_columns(run.splits.columns())}
         header = {"auxo": auxo.__version__, "run": run.digest, "data": run.data, "judged": run.data.judged, **known}
         tree = {"weights": stored_state(method), "pipeline": run.pipeline.state_dict()}
         write_tensor_file(run.folder / "model.safetensors", tree, header)
-    table = build_table(rows, selection=selection, compute=compute)
-    if journal is not None:
+        notes = RunHistory.read(run.folder).describe_course()
+        write_atomically(run.folder / "report.md", f"# {run.folder.name}\n\n{to_markdown(table, notes=notes)}")
+        # The end last: a comparison or a sweep does not come back to a run that says that it is finished.
         journal.evaluation(stage.name, step, step // trainer.steps_per_epoch, rows, kind="result")
         journal.write("end", stage.name, step, {"selection": selection and asdict(selection), **asdict(compute)})
         journal.sync()
-        notes = RunHistory.read(run.folder).describe_course()
-        write_atomically(run.folder / "report.md", f"# {run.folder.name}\n\n{to_markdown(table, notes=notes)}")
     run.runtime.barrier()
     return RunResult(rows, table, run.folder)

@@ -194,9 +194,11 @@ def test_make_trials__interrupted_with_one_running__goes_on_with_the_same_values
     journal = folder / "study.journal"
     with journal.open("ab") as file:
         file.write(b'{"op_code":6,"half')  # what a kill may leave
-    (folder / "study.journal.lock").symlink_to("study.journal")
+    for lock in ("study.journal.lock", "study.journal.lock01-23.rename"):
+        (folder / lock).symlink_to("study.journal")
 
     again = open_sweep(space)
+    assert not [*folder.glob("study.journal.*")]
     assert again.trials[1].values == begun.values
     make_trials(again, folder, num_trials=3, executor=here)
     assert [trial.state for trial in again.trials] == ["finished"] * 3
