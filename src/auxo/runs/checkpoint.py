@@ -258,10 +258,14 @@ class Checkpoints:
         if state.averaged:
             tree["averaged"] = state.averaged
         write_tensor_file(path, tree, {**self._build_header(), "step": state.step, "seed": state.seed})
-        for old in self.saved()[: -self.keep]:
-            if not self.stays(step_of(old), steps_per_epoch=state.steps_per_epoch):
-                delete_file(old)
+        self.delete_old(steps_per_epoch=state.steps_per_epoch)
         return path
+
+    def delete_old(self, *, steps_per_epoch: int) -> None:
+        """Delete the checkpoints that are too old and do not stay."""
+        for old in self.saved()[: -self.keep]:
+            if not self.stays(step_of(old), steps_per_epoch=steps_per_epoch):
+                delete_file(old)
 
     def restore(self, path: Path, method: AbstractMethod, state: TrainState) -> Progress:
         """Put weights, optimisers, schedulers and step back as they were.

@@ -113,6 +113,8 @@ def _train_stages(run: OpenRun) -> RunResult:
                 num_rows = run.checkpoints(stages[number - 1]).final_progress().num_rows
             journal = stack.enter_context(closing(_open_folder(run, number, start, num_steps, num_rows=num_rows)))
             _note_extension(journal, trainer, RunHistory.read(run.folder))
+            if start is not None:  # a process that was killed had perhaps not come to it
+                trainer.checkpoints.delete_old(steps_per_epoch=trainer.steps_per_epoch)
         for index, stage in enumerate(stages[number:], start=number):
             if index > number:
                 trainer = build_trainer(run, stage)

@@ -1,5 +1,6 @@
 """Runs on unlabelled images: they go on to the bit, are bound to those images, and predict with averages."""
 
+import shutil
 import signal
 from dataclasses import replace
 
@@ -68,6 +69,15 @@ def test_train_run__stopped_and_resumed__ends_with_the_same_bytes(whole, tmp_pat
         train(folder, stop_at=3)
     train(folder)
     assert (folder / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+
+
+def test_train_run__killed_before_an_old_checkpoint_was_deleted__goes_on_without_it(whole, tmp_path):
+    folder = tmp_path / "killed"
+    shutil.copytree(whole, folder)
+    kept = sorted((folder / "checkpoints").iterdir())
+    shutil.copy(kept[0], folder / "checkpoints" / "train-00000001.safetensors")
+    train(folder)
+    assert sorted((folder / "checkpoints").iterdir()) == kept
 
 
 def test_train_run__resumed_with_other_unlabelled_pictures__is_refused(tmp_path):
