@@ -1,7 +1,9 @@
 """Which backbone a run uses, by configuration."""
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from typing import Annotated, Any
 
 import tyro
@@ -12,7 +14,7 @@ from auxo.files.json_text import read_json
 from auxo.files.moved import find_path
 from auxo.interfaces import AbstractBackbone
 from auxo.random import derive_seed, global_seed
-from auxo.registry import entries, load
+from auxo.registry import entries, load, refuse_name
 from auxo.registry.outside import absolute_name, call_outside, is_outside
 from auxo.tasks import AbstractTask
 
@@ -36,6 +38,29 @@ def _key_of(name: str) -> str:
     """Return the registry's key: the name, without the model that follows timm: or hf:."""
     library, colon, _ = name.partition(":")
     return library if colon and library in _LIBRARIES else name
+
+
+def _require_known(name: str) -> None:
+    """Refuse a name that no backbone has, and say what it may mean: a model of another library is named behind a colon.
+
+    Raises:
+        ConfigError: auxo has no such backbone.
+    """
+    key = _key_of(name)
+    if is_outside(name) or key in entries("backbones"):
+        return
+    expected = "a backbone (auxo list backbones), or a model of another library as timm:NAME or hf:OWNER/NAME"
+    owner, slash, model = name.removeprefix("https://huggingface.co/").rpartition("/")
+    if name.endswith(".py"):
+        raise refuse_name("backbones", name, ())
+    if slash and owner and "/" not in owner:
+        mine = f"timm:{model}" if owner == "timm" else f"hf:{owner}/{model}"
+        raise ConfigError(expected, repr(name), f"did you mean {mine}?")
+    near = get_close_matches(name, entries("backbones"), n=2)
+    with suppress(ConfigError):  # timm is an extra
+        near += load("backbones", "timm").suggest_names(name.rpartition(":")[2])[:2]
+    fix = f"did you mean {' or '.join(near)}?" if near else "see auxo list backbones"
+    raise ConfigError(expected, repr(name), fix)
 
 
 def _read_json(note: str, field: str) -> dict[str, Any]:
@@ -69,6 +94,8 @@ class BackboneConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", absolute_name(self.name))
+        if self.pretrained:
+            _require_known(self.name)
         if self.pretrained and not has_published_weights(self.name):
             raise ConfigError(
                 "a backbone that has published weights with backbone.pretrained",
@@ -175,6 +202,7 @@ class BackboneConfig:
         """
         if is_outside(self.name):
             return self._build_outside(task, derive_seed(seed, "init", stream), first_weights=first_weights)
+        _require_known(self.name)
         module = load("backbones", self._find_key)
         minimum = getattr(module, "MINIMUM_PIXELS", 1)
         if min(task.height, task.width) < minimum:

@@ -1,6 +1,7 @@
 """A vision model of Hugging Face transformers as a backbone: write hf: and its name or folder; an extra to install."""
 
 import importlib
+import inspect
 import json
 import logging
 from collections.abc import Iterator, Sequence
@@ -12,7 +13,7 @@ from typing import Any, Protocol, cast, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from auxo.backbones._foreign import Widths, first_line, try_out
+from auxo.backbones._foreign import Widths, check_patches, explain_download, first_line, try_out
 from auxo.errors import CheckpointError, ConfigError, ShapeError
 from auxo.files.moved import find_place
 from auxo.interfaces import AbstractBackbone, group_layers
@@ -24,7 +25,10 @@ SOURCE = (
     "(https://github.com/huggingface/transformers), its AutoModel without the heads of its tasks, for models of images "
     "of one size. The pooled features are the model's own pooled output, or its class token where it has none (ViT "
     "and DeiT are built without their pooler, which their classifiers do not use), or the mean over the last map. The "
-    "maps are the hidden states, of transformers those of the patches on their grid. Of CLIP and SigLIP only the part "
+    "maps are the hidden states, of transformers those of the patches on their grid. Images of another size than the "
+    "model's get interpolated position embeddings, as its authors' code interpolates them. A masked autoencoder sees "
+    "the whole image: nothing is hidden (He et al., Masked Autoencoders Are Scalable Vision Learners, CVPR 2022, "
+    "fine-tune it so). Of CLIP and SigLIP only the part "
     "that sees. Weights are read from safetensors alone, in float32, and no code of a model's authors is run."
 )
 
@@ -38,8 +42,12 @@ _TOKEN_MODELS = (  # models whose tokens of patches come last, row by row
     "dinov3_vit",
     "siglip_vision_model",
     "vit",
+    "vit_mae",
     "vit_msn",
 )
+_MASKED = "vit_mae"  # hides patches of each image at random, unless it is told not to
+_CHANNELS_LAST = "hiera"  # gives its maps as rows, columns, channels
+_INTERPOLATE = "interpolate_pos_encoding"
 _WITHOUT_POOLER = ("deit", "vit")  # theirs belongs to pretraining: published classifiers leave it out
 _NOT_ARCHITECTURE = ("_name_or_path", "architectures", "id2label", "label2id", "dtype", "transformers_version")
 
@@ -101,17 +109,37 @@ def build(
     transformers = _import_transformers()
     config = _read_config(transformers, architecture)
     own_channels = getattr(config, "num_channels", channels)
-    if own_channels != channels:
-        if pretrained:
-            expected = f"images of {own_channels} channels for the weights of {name}"
-            raise ShapeError(expected, str(channels), "convert the images, or pass --backbone.no-pretrained")
-        config = _read_config(transformers, architecture, num_channels=channels)
+    if own_channels != channels and pretrained:
+        expected = f"images of {own_channels} channels for the weights of {name}"
+        raise ShapeError(expected, str(channels), "convert the images, or pass --backbone.no-pretrained")
+    changes = _fit_images(config, channels=channels, size=(height, width), pretrained=pretrained)
+    config = _read_config(transformers, architecture, **changes) if changes else config
     options = {"add_pooling_layer": False} if config.model_type in _WITHOUT_POOLER else {}
     model = (_load_model if pretrained else _make_model)(transformers, name, config, options)
     if getattr(model, "main_input_name", None) != "pixel_values":
         raise ConfigError("a model of transformers for images", f"{name} ({config.model_type})", "choose another")
-    widths = try_out(model, _pool_features, name=name, channels=channels, height=height, width=width)
+    if config.model_type == _MASKED:  # fixed by its authors; transformers forgets so where it reads weights
+        cast("Any", model).embeddings.position_embeddings.requires_grad_(False)
+    if config.model_type in _TOKEN_MODELS:
+        check_patches(_read_patch(config), name=name, height=height, width=width)
+    size: Any = getattr(config, "image_size", None)
+    made_for = max(size) if isinstance(size, list | tuple) else size
+    widths = try_out(model, _pool_features, name=name, channels=channels, height=height, width=width, made_for=made_for)
     return HFBackbone(model, widths)
+
+
+def _fit_images(
+    config: _Architecture, *, channels: int, size: tuple[int, int], pretrained: bool
+) -> dict[str, int | float | list[int]]:
+    """Return what of a configuration is changed for the images: their channels, the size of Hiera, hidden patches."""
+    changes: dict[str, int | float | list[int]] = {}
+    if getattr(config, "num_channels", channels) != channels:
+        changes["num_channels"] = channels
+    if config.model_type == _MASKED:
+        changes["mask_ratio"] = 0.0
+    if config.model_type == _CHANNELS_LAST and not pretrained:  # it folds tokens by the size that it is built for
+        changes["image_size"] = list(size)
+    return changes
 
 
 def read_architecture(name: str) -> str:
@@ -125,14 +153,15 @@ def read_architecture(name: str) -> str:
     """
     place = _find_place(name)
     transformers = _import_transformers()
+    expected = "a model of transformers: OWNER/NAME on the hub, or a folder with a config.json"
     try:
         config: Any = transformers.AutoConfig.from_pretrained(place, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
-        raise ConfigError(
-            "a model of transformers: OWNER/NAME on the hub, or a folder with a config.json",
-            f"{place!r} ({first_line(error)})",
-            "check the name, the folder or the connection",
-        ) from error
+        failure = explain_download(error, place=place)
+        if failure is not None:
+            raise ConfigError(expected, *failure) from error
+        fix = "check its config.json, or install the version of transformers that wrote it"
+        raise ConfigError(expected, f"{place!r} ({first_line(error)})", fix) from error
     values = json.loads(getattr(config, "vision_config", config).to_json_string(use_diff=False))
     return json.dumps({key: value for key, value in values.items() if key not in _NOT_ARCHITECTURE})
 
@@ -152,6 +181,7 @@ def read_normalisation(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]
         found, _ = processors.get_image_processor_dict(_find_place(name))
         return tuple(map(float, found["image_mean"])), tuple(map(float, found["image_std"]))
     except (OSError, ValueError, KeyError, TypeError) as error:
+        read_architecture(name)  # which says so where there is no such model, or no connection
         got, fix = f"none for {name!r} ({first_line(error)})", "give mean and std, or pass --data.normalise train"
         raise ConfigError("a preprocessor_config.json with image_mean and image_std", got, fix) from error
 
@@ -177,7 +207,7 @@ def _import_transformers() -> ModuleType:
         raise ConfigError("the package transformers for a hf:* backbone", got, fix) from error
 
 
-def _read_config(transformers: ModuleType, architecture: str, **changes: int) -> _Architecture:
+def _read_config(transformers: ModuleType, architecture: str, **changes: int | float | list[int]) -> _Architecture:
     """Return transformers' configuration of an architecture, with changes."""
     values = json.loads(architecture)
     kind = values.pop("model_type", None)
@@ -214,9 +244,12 @@ def _load_model(transformers: ModuleType, name: str, config: _Architecture, opti
                 **options,
             )
     except (OSError, RuntimeError, ValueError) as error:
-        raise ConfigError(
-            "weights of transformers in safetensors", f"{name!r} ({first_line(error)})", "choose a model that has them"
-        ) from error
+        expected = "weights of transformers in safetensors"
+        failure = explain_download(error, place=_find_place(name))
+        if failure is not None:
+            raise ConfigError(expected, *failure) from error
+        got, fix = f"{name!r} ({first_line(error)})", "choose a model that has them"
+        raise ConfigError(expected, got, fix) from error
     absent = sorted([*found["missing_keys"], *(entry[0] for entry in found["mismatched_keys"])])
     if absent:
         got = f"{len(absent)} missing or of another shape, first {absent[0]!r}"
@@ -238,13 +271,16 @@ def _without_report() -> Iterator[None]:
 
 def _pool_features(model: nn.Module, images: Images) -> Features:
     """Return the pooled features and maps of a model of transformers."""
-    output = model(pixel_values=images, output_hidden_states=True)
+    kind = cast("Any", model).config.model_type
+    output = model(pixel_values=images, output_hidden_states=True, **_find_options(model, images))
     last: Tensor = output.last_hidden_state
     hidden: tuple[Tensor, ...] = getattr(output, "reshaped_hidden_states", None) or output.hidden_states or ()
     pooled: Tensor | None = getattr(output, "pooler_output", None)
     if not hidden:
         raise ConfigError("a model of transformers that gives its maps", type(model).__name__, "choose another")
     if hidden[-1].ndim == 4:
+        if kind == _CHANNELS_LAST:
+            hidden = tuple(state.permute(0, 3, 1, 2) for state in hidden)
         maps = [*hidden, last] if last.ndim == 4 and last is not hidden[-1] else list(hidden)
         class_token = None
     else:
@@ -257,15 +293,32 @@ def _pool_features(model: nn.Module, images: Images) -> Features:
     return Features(pooled.flatten(1), {f"stage{number}" if number else "stem": m for number, m in enumerate(maps)})
 
 
+def _find_options(model: nn.Module, images: Images) -> dict[str, object]:
+    """Return what a model is told beside the images, so that it takes any size and sees all of them."""
+    options: dict[str, object] = {}
+    kind = cast("Any", model).config.model_type
+    if kind != _CHANNELS_LAST and _INTERPOLATE in inspect.signature(model.forward).parameters:
+        options[_INTERPOLATE] = True  # of images of the model's own size nothing is changed
+    if kind == _MASKED:
+        height, width = _find_grid(model, images)
+        # patches are sorted by this noise, the first of which are seen: all of them, in their own order
+        order = torch.arange(height * width, device=images.device, dtype=torch.float32)
+        options["noise"] = order.expand(len(images), -1)
+    return options
+
+
 def _find_grid(model: nn.Module, images: Images) -> tuple[int, int]:
     """Return the rows and columns of patches."""
     config = cast("Any", model).config
     if config.model_type not in _TOKEN_MODELS:
-        fix = f"choose a convolutional one, Swin, or one of {', '.join(_TOKEN_MODELS)}"
+        fix = f"choose a convolutional one, Swin, Hiera, or one of {', '.join(_TOKEN_MODELS)}"
         raise ConfigError("a model of transformers whose tokens are known to be patches", config.model_type, fix)
-    size = config.patch_size
+    rows, columns = _read_patch(config)
+    return images.shape[-2] // rows, images.shape[-1] // columns
+
+
+def _read_patch(config: _Architecture) -> tuple[int, int]:
+    """Return the rows and columns of pixels in a patch."""
+    size: Any = vars(config)["patch_size"]
     rows, columns = size if isinstance(size, list | tuple) else (size, size)
-    height, width = images.shape[-2:]
-    if height % rows or width % columns:
-        raise ValueError(f"its patches have {rows}x{columns} pixels")
-    return height // rows, width // columns
+    return int(rows), int(columns)

@@ -81,6 +81,8 @@ def run(words: Sequence[str]) -> None:
             stages = [options.stage] if options.stage else [stage.name for stage in config.stages]
             shown = [f"{each.exhibit.title}: {each.path}" for each in read_exhibits(folder, stages)]
             say("\n".join([*found.notes, f"images and rows: {out}", *shown]))
+        for failure in found.failures:  # after what could be made: the command ends with its code
+            raise failure
 
 
 def _choose_source(config: ExperimentConfig, model: TrainedModel, options: Options) -> tuple[str, AbstractSource]:

@@ -12,6 +12,7 @@ from auxo.explain.drawing import Drawing
 from auxo.explain.figures import Attention, draw_attention
 from auxo.explain.grad_cam import choose_layer, grad_cam
 from auxo.explain.subject import Inputs, Subject
+from auxo.explain.tokens import find_paths
 
 _DECIMALS = 4
 
@@ -108,7 +109,8 @@ def choose_map(subject: Subject, layer: str | None) -> tuple[str, tuple[int, int
     """Return the name and the size of the map to look at: the given one, or the default; ``None`` means that."""
     first = next(subject.inputs(torch.tensor([0])))
     maps = subject.features(first.images).maps
-    name = choose_layer(maps, layer)
+    read = list(find_paths(subject.model.method, first.images)) if layer is None else None
+    name = choose_layer(maps, layer, read=read)
     return name, (int(maps[name].shape[2]), int(maps[name].shape[3]))
 
 

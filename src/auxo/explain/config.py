@@ -51,6 +51,11 @@ class ExplainConfig(Options):
             if not is_valid:
                 raise ConfigError(expected, str(got), "choose others")
 
+    @property
+    def has_points(self) -> bool:
+        """Whether an option of the map of points was given."""
+        return self.perplexity is not None or self.num_points != type(self).num_points
+
     def check_places(self, names: Sequence[str]) -> None:
         """Refuse options that say nothing where every pixel is answered, and classes that are not there.
 

@@ -1,15 +1,17 @@
 """Grad-CAM and t-SNE of a trained model on a set of images, as files."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from auxo.errors import AuxoError
 from auxo.explain.answer_figure import draw_answers
 from auxo.explain.answers import check_drawn, find_evidence, rank_answers, score_images, show_answers
 from auxo.explain.arrangement import arrangement
 from auxo.explain.attention import attention_grid
 from auxo.explain.config import ExplainConfig
+from auxo.explain.drawing import Drawing
 from auxo.explain.figures import find_unknown_letters
 from auxo.explain.subject import Subject
 from auxo.explain.values import tell_values
@@ -26,10 +28,12 @@ class Explanation(NamedTuple):
             ``gradcam.png``, by name; ``values.jsonl`` where the method tells numbers of each image. Where every pixel
             is answered, ``answers.jsonl`` and ``answers.png``.
         notes: lines for the terminal.
+        failures: of the parts that could not be made beside those that could.
     """
 
     files: Mapping[str, bytes | str]
     notes: Sequence[str]
+    failures: Sequence[AuxoError] = ()
 
     def write(self, folder: Path) -> None:
         """Write the files, each as a whole, into a folder that is made if missing.
@@ -48,8 +52,9 @@ def explain(subject: Subject, config: ExplainConfig) -> Explanation:
     Where every pixel is answered: the images that are answered worst, as most are, and best, beside their right
     answers, with where the network is in doubt, and where the evidence for one class lies.
 
-    Grad-CAM asks what speaks for a class: a model without a class head has the t-SNE map alone. Equal seeds give equal
-    files on one machine.
+    Grad-CAM asks what speaks for a class: a model without a class head has the t-SNE map alone. Where one of the two
+    fails the other is there, with the error in ``failures``; where both do, the first error is raised. Equal seeds give
+    equal files on one machine.
 
     Args:
         subject: the model and the images.
@@ -68,8 +73,8 @@ def explain(subject: Subject, config: ExplainConfig) -> Explanation:
         return _explain_places(subject, config)
     names = subject.right.names
     classes = config.choose_classes(subject.right, source=subject.source.name)
-    drawings = {"gradcam": attention_grid(subject, classes, config)} if subject.predicts else {}
-    drawings["tsne"] = arrangement(subject, classes, config)
+    parts = {"gradcam": attention_grid} if subject.predicts else {}
+    drawings, failures = _draw_parts({**parts, "tsne": arrangement}, subject, classes, config)
     files: dict[str, bytes | str] = {}
     for name, drawing in drawings.items():
         files |= {f"{name}.jsonl": _write_lines(drawing.rows), f"{name}.png": drawing.image}
@@ -88,7 +93,32 @@ def explain(subject: Subject, config: ExplainConfig) -> Explanation:
         notes.append(
             f"letters: the images show boxes for {letters}, which their font does not have; the rows have them"
         )
-    return Explanation(files, notes)
+    return Explanation(files, notes, failures)
+
+
+def _draw_parts(
+    parts: Mapping[str, Callable[[Subject, list[int], ExplainConfig], Drawing]],
+    subject: Subject,
+    classes: list[int],
+    config: ExplainConfig,
+) -> tuple[dict[str, Drawing], list[AuxoError]]:
+    """Return the drawings that could be made, by name, and the errors of the others.
+
+    An error is raised where options of the part were given, or where no part could be made.
+    """
+    is_asked = {"gradcam": config.layer is not None, "tsne": config.has_points}
+    drawings: dict[str, Drawing] = {}
+    failures: list[AuxoError] = []
+    for name, draw in parts.items():
+        try:
+            drawings[name] = draw(subject, classes, config)
+        except AuxoError as error:
+            if is_asked[name]:
+                raise
+            failures.append(error)
+    if not drawings:
+        raise failures[0]
+    return drawings, failures
 
 
 def _explain_places(subject: Subject, config: ExplainConfig) -> Explanation:

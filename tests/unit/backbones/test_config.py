@@ -115,3 +115,20 @@ def test_config__pretrained_without_published_weights__names_those_that_have_som
 def test_build__size_that_does_not_work__says_what_was_expected(name: str, height: int, width: int) -> None:
     with pytest.raises(ShapeError, match=f"got {height}x{width}"):
         BackboneConfig(name=name).build(Classification(("a",), channels=1, height=height, width=width), seed=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("resnet19", "did you mean resnet18"),
+        ("microsoft/resnet-50", "did you mean hf:microsoft/resnet-50?"),
+        ("timm/resnet18.a1_in1k", "did you mean timm:resnet18.a1_in1k?"),
+        ("https://huggingface.co/microsoft/resnet-50", "did you mean hf:microsoft/resnet-50?"),
+        ("net.py", "net.py:Name"),
+    ],
+)
+@pytest.mark.parametrize("pretrained", [False, True])
+def test_build__name_of_none__says_what_it_may_mean(name: str, says: str, pretrained: bool) -> None:
+    with pytest.raises(ConfigError) as caught:
+        BackboneConfig(name=name, pretrained=pretrained).build(task(), seed=0)
+    assert says in str(caught.value)

@@ -1,8 +1,8 @@
 """Models of transformers, made here from configurations: features, maps, weights, second derivatives."""
 
 import copy
-import importlib.util
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,10 +15,6 @@ from auxo.errors import CheckpointError, ConfigError, ShapeError
 from auxo.interfaces import AbstractBackbone
 from auxo.tasks import Classification
 
-HAS_TRANSFORMERS = importlib.util.find_spec("transformers") is not None
-needs_transformers = pytest.mark.skipif(
-    not HAS_TRANSFORMERS, reason="transformers is not installed (extra auxo[transformers])"
-)
 TOKENS = {
     "hidden_size": 16,
     "num_hidden_layers": 2,
@@ -64,13 +60,12 @@ def test_build__hf_without_a_model__says_how_to_name_one() -> None:
         BackboneConfig(name="hf:").build(task(), seed=0)
 
 
-@pytest.mark.skipif(HAS_TRANSFORMERS, reason="transformers is installed")
-def test_build__transformers_missing__gives_the_install_hint() -> None:
+def test_build__transformers_missing__gives_the_install_hint(monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "transformers", None)  # which makes the import fail
     with pytest.raises(ConfigError, match=r"pip install 'auxo\[transformers\]'"):
         BackboneConfig(name="hf:microsoft/resnet-50").build(task(), seed=0)
 
 
-@needs_transformers
 @pytest.mark.parametrize("kind", ["ResNet", "ViT"])
 def test_pretrained__linear_head_of_its_authors__gives_their_logits(tmp_path, kind) -> None:
     options = TOKENS if kind == "ViT" else {**PYRAMID, "embedding_size": 8, "layer_type": "basic"}
@@ -82,7 +77,6 @@ def test_pretrained__linear_head_of_its_authors__gives_their_logits(tmp_path, ki
         torch.testing.assert_close(head(backbone(images).pooled), whole(pixel_values=images).logits)
 
 
-@needs_transformers
 def test_features__convolutional__maps_shrink_and_the_last_one_is_pooled(tmp_path) -> None:
     name = publish(tmp_path, "ResNet", **PYRAMID, embedding_size=8, layer_type="basic")
     backbone = pretrained(name, height=64, width=32)
@@ -94,7 +88,6 @@ def test_features__convolutional__maps_shrink_and_the_last_one_is_pooled(tmp_pat
     torch.testing.assert_close(pooled, maps["stage4"].mean((2, 3)))
 
 
-@needs_transformers
 @pytest.mark.parametrize("kind", ["Dinov2", "SiglipVision", "CLIPVision"])
 def test_features__tokens__lie_where_their_patches_are(tmp_path, kind) -> None:
     options = {key: value for key, value in TOKENS.items() if kind != "Dinov2" or key != "intermediate_size"}
@@ -111,7 +104,6 @@ def test_features__tokens__lie_where_their_patches_are(tmp_path, kind) -> None:
     assert not torch.equal(pooled, other.pooled)
 
 
-@needs_transformers
 def test_features__swin__maps_are_a_pyramid(tmp_path) -> None:
     options = {"image_size": 16, "patch_size": 2, "embed_dim": 8, "depths": [1, 1], "num_heads": [1, 2]}
     name = publish(tmp_path, "Swin", **options, window_size=4)
@@ -122,7 +114,6 @@ def test_features__swin__maps_are_a_pyramid(tmp_path) -> None:
     assert pooled.shape == (2, 16)
 
 
-@needs_transformers
 def test_build__token_of_pretraining__is_no_parameter_and_every_parameter_has_a_gradient(tmp_path) -> None:
     options = {key: value for key, value in TOKENS.items() if key != "intermediate_size"}
     backbone = pretrained(publish(tmp_path, "Dinov2", **options)).train()
@@ -133,7 +124,6 @@ def test_build__token_of_pretraining__is_no_parameter_and_every_parameter_has_a_
     assert torch.equal(again(images).pooled, backbone.eval()(images).pooled)
 
 
-@needs_transformers
 def test_build__without_pretrained__is_random_by_the_seed_and_takes_other_channels(tmp_path) -> None:
     name = publish(tmp_path, "ViT", **TOKENS)
     first, again, other = (BackboneConfig(name=name).build(task(channels=1), seed=s).state_dict() for s in (0, 0, 1))
@@ -143,7 +133,6 @@ def test_build__without_pretrained__is_random_by_the_seed_and_takes_other_channe
     assert not torch.equal(first[key], other[key])
 
 
-@needs_transformers
 def test_recorded__folder_gone__is_built_again_with_the_same_names(tmp_path) -> None:
     name = publish(tmp_path / "net", "ViTForImageClassification", **TOKENS)
     config = BackboneConfig(name=name, pretrained=True).recorded()
@@ -157,7 +146,6 @@ def test_recorded__folder_gone__is_built_again_with_the_same_names(tmp_path) -> 
         BackboneConfig(name=name).build(task(), seed=0)
 
 
-@needs_transformers
 def test_first_normalisation__folder__is_what_its_preprocessor_says_or_refused_in_one_line(tmp_path) -> None:
     config = BackboneConfig(name=publish(tmp_path, "ViT", **TOKENS), pretrained=True)
     with pytest.raises(ConfigError, match=r"preprocessor_config.json.*pass --data.normalise train") as caught:
@@ -170,7 +158,6 @@ def test_first_normalisation__folder__is_what_its_preprocessor_says_or_refused_i
     assert noted.first_normalisation() == ((0.4, 0.5, 0.6), (0.2, 0.3, 0.4))
 
 
-@needs_transformers
 def test_weights__model_of_transformers_in_a_run__are_found(tmp_path) -> None:
     name = publish(tmp_path, "ViT", **TOKENS)
     state = pretrained(name).state_dict()
@@ -179,7 +166,6 @@ def test_weights__model_of_transformers_in_a_run__are_found(tmp_path) -> None:
     assert all(torch.equal(found[key], state[key]) for key in state)
 
 
-@needs_transformers
 def test_pretrained__weights_missing__names_one(tmp_path) -> None:
     name = publish(tmp_path, "ResNet", **PYRAMID, embedding_size=8, layer_type="basic")
     weights = load_file(tmp_path / "model.safetensors")
@@ -190,7 +176,6 @@ def test_pretrained__weights_missing__names_one(tmp_path) -> None:
         pretrained(name)
 
 
-@needs_transformers
 def test_pretrained__pickled_weights_only__are_refused(tmp_path) -> None:
     name = publish(tmp_path, "ViT", **TOKENS)
     torch.save(load_file(tmp_path / "model.safetensors"), tmp_path / "pytorch_model.bin")
@@ -199,24 +184,74 @@ def test_pretrained__pickled_weights_only__are_refused(tmp_path) -> None:
         pretrained(name)
 
 
-@needs_transformers
-def test_pretrained__other_channels_or_size__are_shape_errors(tmp_path) -> None:
+def test_pretrained__other_channels_or_part_of_a_patch__are_shape_errors(tmp_path) -> None:
     name = publish(tmp_path, "ViT", **TOKENS)
     with pytest.raises(ShapeError, match="images of 3 channels"):
         pretrained(name, channels=1)
-    with pytest.raises(ShapeError, match="24x16"):
-        pretrained(name, height=24)
+    with pytest.raises(ShapeError, match=r"multiples of 4x4.*got 26x16: pass --data.image-size 24 or 28"):
+        pretrained(name, height=26)
 
 
-@needs_transformers
-@pytest.mark.parametrize(("kind", "says"), [("Bert", "for images"), ("ViTMAE", "known to be patches")])
-def test_build__model_without_features_of_images__is_refused(tmp_path, kind, says) -> None:
-    options = {key: value for key, value in TOKENS.items() if kind != "Bert" or key not in ("image_size", "patch_size")}
-    with pytest.raises(ConfigError, match=says):
-        pretrained(publish(tmp_path, kind, **options))
+@pytest.mark.parametrize("kind", ["ViT", "DeiT", "CLIPVision", "SiglipVision", "ViTMSN", "ViTMAE"])
+def test_pretrained__another_size__keeps_the_weights_and_interpolates_positions(tmp_path, kind) -> None:
+    name = publish(tmp_path, kind, **TOKENS)
+    own, other = pretrained(name), pretrained(name, height=24, width=32)
+    assert all(torch.equal(value, other.state_dict()[key]) for key, value in own.state_dict().items())
+    with torch.no_grad():
+        pooled, maps = other(torch.rand(2, 3, 24, 32))
+    assert {tuple(m.shape) for m in maps.values()} == {(2, 16, 6, 8)}
+    assert pooled.isfinite().all()
 
 
-@needs_transformers
+def test_features__masked_autoencoder__sees_every_patch_alike_each_time(tmp_path) -> None:
+    name = publish(tmp_path, "ViTMAE", **TOKENS)
+    backbone = pretrained(name)
+    images = torch.rand(1, 3, 16, 16, requires_grad=True)
+    torch.testing.assert_close(backbone(images).pooled, backbone(images).pooled, rtol=0, atol=0)
+    (gradient,) = torch.autograd.grad(backbone(images).pooled.sum(), images)
+    assert (gradient != 0).all()
+    with torch.no_grad():  # patches are where they are: only the one in row 1 and column 2 differs in the stem
+        changed = images.clone()
+        changed[:, :, 4:8, 8:12] += 0.5
+        differs = (backbone(images).maps["stem"] != backbone(changed).maps["stem"]).any(1)[0]
+    assert differs.nonzero().tolist() == [[1, 2]]
+    assert "model.embeddings.position_embeddings" in dict(backbone.named_buffers())  # fixed, as published
+
+
+def test_build__hiera__has_maps_of_its_size_and_other_sizes_with_random_weights(tmp_path) -> None:
+    pair = {key: [2, 2] for key in ("patch_stride", "query_stride", "masked_unit_size")}
+    sizes = {"image_size": [16, 16], "patch_size": [3, 3], "patch_padding": [1, 1], "num_query_pool": 1}
+    name = publish(tmp_path, "Hiera", embed_dim=8, depths=[1, 1], num_heads=[1, 2], **pair, **sizes)
+    assert pretrained(name).map_channels == {"stem": 8, "stage1": 8, "stage2": 16}
+    with pytest.raises(ShapeError, match=r"pass --data.image-size 16, which it is made for"):
+        pretrained(name, height=32, width=32)
+    other = BackboneConfig(name=name).build(task(height=24, width=32), seed=0)
+    assert tuple(other(torch.rand(1, 3, 24, 32)).maps["stage2"].shape) == (1, 16, 6, 8)
+
+
+@pytest.mark.parametrize(
+    ("place", "says"),
+    [
+        ("somebody/something", "no connection to the hub, and no copy of 'somebody/something' in the cache"),
+        ("./nowhere", "'./nowhere', which is no folder here and no name on the hub: check the path"),
+    ],
+)
+def test_build__offline_or_mistyped__says_which(monkeypatch, place, says) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    config = BackboneConfig(name=f"hf:{place}", pretrained=True)
+    for ask in (config.first_normalisation, config.recorded, lambda: config.build(task(), seed=0)):
+        with pytest.raises(ConfigError) as caught:
+            ask()
+        assert says in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+def test_build__words_without_images__are_refused(tmp_path) -> None:
+    options = {key: value for key, value in TOKENS.items() if key not in ("image_size", "patch_size")}
+    with pytest.raises(ConfigError, match="for images"):
+        pretrained(publish(tmp_path, "Bert", **options))
+
+
 def test_build__code_of_its_authors__is_not_run(tmp_path) -> None:
     name = publish(tmp_path, "ViT", **TOKENS)
     config = json.loads((tmp_path / "config.json").read_text())
@@ -227,7 +262,6 @@ def test_build__code_of_its_authors__is_not_run(tmp_path) -> None:
         pretrained(name)
 
 
-@needs_transformers
 def test_hypergradient__through_attention__is_the_finite_difference(tmp_path) -> None:
     backbone = pretrained(publish(tmp_path, "ViT", **TOKENS, attn_implementation="sdpa")).double()
     assert backbone.model.config._attn_implementation == "sdpa"

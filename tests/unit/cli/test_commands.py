@@ -67,6 +67,17 @@ def test_list__one_kind__shows_that_only(auxo, kind):
     assert [other for other in KINDS if f"{other}:" in said.splitlines()] == [kind]
 
 
+def test_list__search__shows_names_with_the_word_and_says_that_timm_is_missing(auxo, monkeypatch):
+    monkeypatch.setitem(sys.modules, "timm", None)  # which makes the import fail
+    answer = auxo("list", "backbones", "--search", "resnet 18")
+    assert answer.code == 0
+    shown = [line for line in answer.out.splitlines() if line.startswith("  ") and not line.startswith("   ")]
+    assert [line.split(":")[0].strip() for line in shown] == ["preact_resnet18", "resnet18, resnet18_cifar"]
+    assert "models of timm are not among these" in answer.err
+    assert "nothing has 'qqq' in its name" in auxo("list", "--search", "qqq").out
+    assert auxo("list", "--search", " ").code == 2
+
+
 def test_list__after_other_commands__works_again(auxo):
     assert auxo("list", "methods").out == auxo("list", "methods").out
     assert auxo("doctor").code == auxo("--version").code == 0

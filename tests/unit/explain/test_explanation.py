@@ -64,6 +64,27 @@ def test_explain__classes_of_another_column__are_shown_as_labels_are(subject):
     assert explain(other, config) == expected
 
 
+@pytest.fixture
+def without_maps(subject, monkeypatch):
+    """The subject with a backbone that gives no maps, of which Grad-CAM cannot be drawn."""
+    backbone = subject.model.method.backbone
+    plain = backbone.forward
+    monkeypatch.setattr(backbone, "forward", lambda images: plain(images)._replace(maps={}))
+    return subject
+
+
+def test_explain__one_part_fails__the_other_is_there_with_the_error(without_maps):
+    found = explain(without_maps, ExplainConfig(per_class=1))
+    assert set(found.files) == {"tsne.jsonl", "tsne.png"}
+    assert ["a backbone that gives maps" in str(failure) for failure in found.failures] == [True]
+
+
+@pytest.mark.parametrize("options", [{"layer": "stage3"}, {"perplexity": 24.0}])
+def test_explain__part_whose_option_was_given_fails__is_refused(without_maps, options):
+    with pytest.raises(ConfigError, match="gives maps" if "layer" in options else "perplexity"):
+        explain(without_maps, ExplainConfig(per_class=1, **options))
+
+
 @dataclass(frozen=True)
 class Depth(Classification):
     """A quantity for every pixel."""
