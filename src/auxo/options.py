@@ -60,6 +60,7 @@ from auxo.registry.outside import is_outside, load_outside
 
 _INSIDE = "Config"
 _LARGEST = 2**63
+_UNNAMED = 1e38  # what float32 holds says nothing to a reader
 MOST_SEED = _LARGEST - 1
 """The largest seed: what 64 bits with a sign hold."""
 
@@ -96,7 +97,7 @@ class Range:
 
     def __str__(self) -> str:
         low, high = self._find_ends()
-        if high == math.inf:
+        if high >= _UNNAMED:
             return f"{'>' if self.low is None else '>='} {low:g}"
         if low == -math.inf:
             return f"{'<' if self.high is None else '<='} {high:g}"
@@ -104,6 +105,9 @@ class Range:
 
     def describe(self, value: int | float) -> str:
         """Return the range in words that say what is wrong with a value outside."""
+        high = self._find_ends()[1]
+        if _UNNAMED <= high < math.inf and value > high:
+            return f"{self}, and at most {high:g}"
         is_open = self.high is None and self.below is None
         return f"{self} and finite" if is_open and not math.isfinite(value) else str(self)
 

@@ -135,3 +135,9 @@ def test_choose_member__strict__refuses_to_drop_what_was_set():
 def test_list_owners__option__names_the_members_that_have_it():
     assert list_owners(GateConfig, "entropy") == ["learned", "learned_scalar"]
     assert list_owners(GateConfig, "nothing") == []
+
+
+def test_range__up_to_what_float32_holds__names_that_only_to_who_is_above_it():
+    width = Range(above=0, high=3.4028234663852886e38)
+    assert str(width) == width.describe(-1.0) == "> 0"
+    assert width.describe(1e39) == "> 0, and at most 3.40282e+38"

@@ -14,7 +14,7 @@ from auxo.cli.executor import ExecutorOptions
 from auxo.cli.options import split_words
 from auxo.cli.outcomes import OutcomePrinter, print_failures
 from auxo.cli.terminal import print_table
-from auxo.cli.train import recipe_name, with_options
+from auxo.cli.train import describe_numbers, recipe_name, say_notes, with_options
 from auxo.cli.words import say
 from auxo.comparison import (
     Choice,
@@ -91,6 +91,7 @@ class _Request(NamedTuple):
     measures: list[str]
     seeds: list[int]
     choices: list[Choice]
+    notes: list[str]
     executor: AbstractExecutor
     out: Path
 
@@ -105,6 +106,7 @@ def run(words: Sequence[str]) -> int:
     names = ", ".join(choice.name for choice in asked.choices)
     seeds = f"{len(asked.seeds)} seed{'s' if len(asked.seeds) > 1 else ''}"
     say(f"comparing {names} on {asked.title}, {seeds}, in {out}", flush=True)
+    say_notes(asked.notes)
     with open_runtime(asked.choices[0].config.runtime) as runtime:
         grid = plan_grid(
             asked.choices,
@@ -137,13 +139,14 @@ def run(words: Sequence[str]) -> int:
 def _read_words(words: list[str]) -> _Request:
     """Return what the words ask for; nothing is looked for but recipes."""
     scenario, options, shared = _parse_words(words)
-    title = scenario or "own"
+    title, choices = scenario or "own", _list_choices(scenario, options, shared)
     return _Request(
         options,
         title,
         _split_measures(options.measure),
         _parse_seeds(options.seeds),
-        _list_choices(scenario, options, shared),
+        choices,
+        [note for each in choices for note in describe_numbers(each.recipe, each.config.data, shared)],
         options.where.build(),
         Path(options.out or f"runs/compare-{title}"),
     )
@@ -240,8 +243,7 @@ def _say_plan(grid: Grid) -> None:
     epochs = {job.name.rpartition("-seed")[0]: job.config.stages for job in grid.jobs}
     told = [f"{name} {'+'.join(str(stage.epochs) for stage in stages)}" for name, stages in epochs.items()]
     say("epochs: " + ", ".join(told), flush=True)
-    for note in grid.notes:
-        say(f"note: {note}", flush=True)
+    say_notes(grid.notes)
 
 
 def _describe_run(outcome: Outcome, name: str) -> str:

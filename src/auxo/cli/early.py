@@ -17,6 +17,7 @@ from auxo.cli.options import (
     list_values,
     parse_known_options,
     parse_options,
+    refuse_options,
     split_words,
 )
 
@@ -99,6 +100,11 @@ def _check_options(
         if value is not None and ":" not in value:
             registry.find(flag.family, value)
         has_other |= value is not None and flag not in _NAMED and value != flag.value
-    is_known = {"-h", "--help", *(flag.name for flag in flags)}.issuperset(typed)
-    if not has_other and (asks_help(words) or not is_known or (needs_words and not words)):
+    names = ["-h", "--help", *(flag.name for flag in flags)]
+    unknown = [name for name in dict.fromkeys(typed) if name not in names]
+    if has_other:
+        return
+    if unknown and not asks_help(words):  # before what is missing: it may be what was mistyped
+        raise refuse_options(unknown, names, command=usage)
+    if asks_help(words) or (needs_words and not words):
         parse_options(table.build_shape(key), words, command=usage, description=table.describe(key))

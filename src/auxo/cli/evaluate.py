@@ -49,7 +49,8 @@ from auxo.runs.results import EvaluationRow
 from auxo.runtime import Runtime, RuntimeConfig, open_runtime
 
 DESCRIPTION = """Judge a trained model again, on the run's own sets or on labelled images of yours, which are resized
-and cropped to its input."""
+and cropped to its input. The run's own sets are read from where its config names them; --moved OLD=NEW says where they
+are now."""
 
 
 @dataclass(frozen=True, kw_only=True)

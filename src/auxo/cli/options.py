@@ -1,6 +1,7 @@
 """Typed options from dataclasses through tyro, with errors on one line."""
 
 import contextlib
+import difflib
 import io
 import re
 from collections.abc import Callable, Sequence
@@ -14,6 +15,8 @@ from auxo.options import Options as CheckedOptions
 from auxo.options import Range
 
 Options = TypeVar("Options")
+_ALIKE = 0.6  # as difflib has it
+_AS_ALIKE = 0.03  # of names that are all called
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,6 +141,24 @@ def is_option(word: str) -> bool:
 def asks_help(words: Sequence[str]) -> bool:
     """Return whether help is among the words."""
     return not {"-h", "--help"}.isdisjoint(words)
+
+
+def refuse_options(unknown: Sequence[str], known: Sequence[str], *, command: str) -> ConfigError:
+    """Describe options that there are not, with those that may have been meant.
+
+    Args:
+        unknown: as they were typed, at least one.
+        known: all that there are.
+        command: as the user typed it.
+    """
+    near: list[str] = []
+    for word in unknown:
+        likeness = {name: difflib.SequenceMatcher(None, word, name).ratio() for name in known}
+        best = max(likeness.values(), default=0.0)
+        near += [name for name in known if likeness[name] >= max(_ALIKE, best - _AS_ALIKE)]
+    meant = f"did you mean {' or '.join(dict.fromkeys(near))}? " if near else ""
+    got = f"unrecognized options: {', '.join(unknown)}"
+    return ConfigError(f"options of {command}", got, f"{meant}see {command} --help")
 
 
 def _one_line(box: str, command: str) -> ConfigError:

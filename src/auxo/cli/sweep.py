@@ -12,7 +12,7 @@ from auxo.cli.changes import read_options
 from auxo.cli.executor import ExecutorOptions
 from auxo.cli.outcomes import OutcomePrinter, print_failures
 from auxo.cli.terminal import print_table
-from auxo.cli.train import recipe_name, with_options
+from auxo.cli.train import describe_numbers, recipe_name, say_notes, with_options
 from auxo.cli.words import say
 from auxo.errors import ConfigError
 from auxo.evaluation import title_measure
@@ -99,6 +99,7 @@ class _Request(NamedTuple):
     num_trials: int
     executor: AbstractExecutor
     out: Path
+    notes: tuple[str, ...]
 
 
 def run(words: Sequence[str]) -> int:
@@ -112,6 +113,7 @@ def run(words: Sequence[str]) -> int:
         objective = check_builds(space, asked.rule, runtime=runtime)
     searched = ", ".join(f"{path}={sampler}" for path, sampler in space.describe().items())
     say(f"searching {searched}\n{asked.num_trials} trials ({asked.options.sampler}) in {out}", flush=True)
+    say_notes(asked.notes)
     outcomes: list[Outcome] = []
     printer = OutcomePrinter(asked.num_trials, lambda outcome: _describe_trial(outcome, asked.rule))
 
@@ -137,13 +139,14 @@ def _read_words(words: list[str]) -> _Request:
     recipe, options, shared = _parse_words(words)
     config = load_recipe(recipe)
     config = with_options(config, shared, command=f"auxo sweep {recipe}") if shared else config
+    notes = describe_numbers(recipe, config.data, shared)
     config, rule = _with_rule(config, options.selection)
     space = parse_space(config, options.search)
     num_trials = _num_trials(options, space)
     contents = contents_of(space, recipe=recipe, strategy=options.sampler, rule=rule)
     title = f"{recipe_name(recipe)}-{config.data.scenario if config.data.train is None else 'own'}"
     out = Path(options.out or f"runs/sweep-{title}")
-    return _Request(options, contents, space, rule, num_trials, options.where.build(), out)
+    return _Request(options, contents, space, rule, num_trials, options.where.build(), out, notes)
 
 
 def _with_rule(config: ExperimentConfig, given: _TrialSelection) -> tuple[ExperimentConfig, SelectionRule]:

@@ -13,6 +13,7 @@ from auxo.cli.progress import make_observer
 from auxo.cli.run_folder import require_run
 from auxo.cli.terminal import print_table
 from auxo.cli.words import say
+from auxo.data import DataConfig
 from auxo.errors import ConfigError, OutputError
 from auxo.files import is_unused
 from auxo.runs.document import config_digest, from_json, load_recipe, to_json
@@ -37,6 +38,8 @@ class _Plan(NamedTuple):
     is_resumed: bool = False
     finished: ExperimentConfig | None = None
     """Of a finished run that is to have more epochs, as it was."""
+    notes: tuple[str, ...] = ()
+    """Lines for the user."""
 
 
 def run(words: Sequence[str]) -> None:
@@ -49,6 +52,8 @@ def run(words: Sequence[str]) -> None:
             if runtime.is_main:
                 extend_run(plan.folder, plan.finished, plan.config)
             runtime.barrier()
+        if runtime.is_main:
+            say_notes(plan.notes)
         observer = make_observer(is_main=runtime.is_main, headline=_write_headline(plan, runtime))
         try:
             result = train_run(
@@ -107,6 +112,7 @@ def _plan_run(words: list[str]) -> _Plan:
     if start.moved:
         fix = "name new places by --data.train and so on; only a run that is there has old ones"
         raise ConfigError("--resume RUN beside --moved", f"--moved {start.moved[0]}", fix)
+    notes: tuple[str, ...] = ()
     if start.config is not None:
         path = Path(start.config)
         if path.is_dir():
@@ -117,7 +123,8 @@ def _plan_run(words: list[str]) -> _Plan:
         config = with_options(config, rest, command=f"auxo train --config {path}", is_strict=True)
     else:
         config = with_options(load_recipe(str(recipe)), rest, command=f"auxo train {recipe}")
-    return _choose_folder(config, start.out, name=_name_run(recipe, config))
+        notes = describe_numbers(str(recipe), config.data, rest)
+    return _choose_folder(config, start.out, name=_name_run(recipe, config))._replace(notes=notes)
 
 
 def _plan_resumed(config: ExperimentConfig, folder: Path, words: list[str]) -> _Plan:
@@ -190,6 +197,35 @@ def with_options(
     values = {item.name: getattr(made, item.name) for item in fields(made)}
     stages = tuple(values.pop(stage.name.replace("-", "_")) for stage in config.stages)
     return ExperimentConfig(stages=stages, **values)
+
+
+def describe_numbers(recipe: str, data: DataConfig, words: Sequence[str]) -> tuple[str, ...]:
+    """Return notes on numbers of images that a recipe has for its own scenario and that hold for a user's images, too.
+
+    Args:
+        recipe: its name.
+        data: of the run.
+        words: options that the user gave.
+    """
+    given = {word.partition("=")[0].replace("_", "-") for word in words}
+    if given.isdisjoint({"--data.train", "--train"}):
+        return ()
+    uses = {"num_train": "trains on {} of your images", "num_labelled": "uses the labels of {} of your images"}
+    if data.unlabelled is not None:
+        del uses["num_labelled"]  # which is ignored then
+    kept = {name: getattr(data, name) for name in uses}
+    flags = {name: f"--data.{name.replace('_', '-')}" for name in uses}
+    return tuple(
+        f"the recipe {recipe} {uses[name].format(value)}: {flags[name]} N says another number, None all"
+        for name, value in kept.items()
+        if value is not None and flags[name] not in given
+    )
+
+
+def say_notes(notes: Sequence[str]) -> None:
+    """Print notes, one a line."""
+    for note in notes:
+        say(f"note: {note}", flush=True)
 
 
 def list_options(config: ExperimentConfig) -> object:

@@ -136,7 +136,7 @@ def test_points__every_picture__is_on_the_map_and_in_the_table(page, report):
 
 
 def test_asked__options__are_those_that_differ_from_the_recipe(page, finished_run):
-    changed = dict(page.tables["Options that are not at the recipe's default"][1:])
+    changed = dict(page.tables["Options that are not at the default of the recipe ossl"][1:])
     assert changed["epochs"] == "1"
     assert changed["batch-size"] == "32"
     assert changed["training.tensorboard"] == "no"

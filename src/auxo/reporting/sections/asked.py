@@ -1,6 +1,7 @@
 """What was asked of the runs: methods, data, stages, seeds, and the options that are not a recipe's own."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from auxo.errors import AuxoError
 from auxo.interfaces import PretextMethodConfig
@@ -22,11 +23,12 @@ def asked_section(runs: Sequence[RunRecord], judgements: Sequence[Judgement]) ->
         judgements: one per run.
     """
     facts = [_list_facts(run, judgement) for run, judgement in zip(runs, judgements, strict=True)]
-    options = _find_changed_options(runs)
+    defaults = [find_default(run.config) for run in runs]
+    options, whose = _find_changed_options(runs, defaults), _name_defaults(defaults)
     lines = [(key, *(each[key] for each in facts)) for key in facts[0]]
     if len(runs) == 1:
         blocks = [_make_word_table("What the run is", ["", "value"], lines, is_open=True)]
-        blocks += [_make_word_table("Options that are not at the recipe's default", ["option", "value"], options)]
+        blocks += [_make_word_table(f"Options that are not at {whose}", ["option", "value"], options)]
     else:
         same, different = _split_shared_lines(lines)
         shared, apart = _split_shared_lines(options)
@@ -34,11 +36,9 @@ def asked_section(runs: Sequence[RunRecord], judgements: Sequence[Judgement]) ->
         blocks = [
             _make_word_table("The same in all runs", ["", "value"], same, is_open=True),
             _make_word_table("Where the runs differ", ["", *names], [*apart, *different], is_open=True),
-            _make_word_table(
-                "Options that are not at the recipe's default, the same in all runs", ["option", "value"], shared
-            ),
+            _make_word_table(f"Options that are not at {whose}, the same in all runs", ["option", "value"], shared),
         ]
-    sentences = [_count_runs(runs), _of_options(options)]
+    sentences = [_count_runs(runs), _of_options(options, whose)]
     return Section("asked", "What was asked", [SectionPart("", sentences, [block for block in blocks if block.lines])])
 
 
@@ -48,14 +48,14 @@ def _split_shared_lines(lines: Sequence[tuple[str, ...]]) -> tuple[list[tuple[st
     return same, [line for line in lines if len(set(line[1:])) > 1]
 
 
-def _of_options(options: Sequence[Sequence[str]]) -> str:
-    """Return how many options are not at their defaults, and in which the runs differ."""
+def _of_options(options: Sequence[Sequence[str]], whose: str) -> str:
+    """Return how many options are not at their defaults, whose those are, and in which the runs differ."""
     if not options:
-        return "Every option is at the recipe's default."
+        return f"Every option is at {whose}."
     names = [name for name, *values in options if len(set(values)) > 1]
     between = f" The runs differ in {listed(names)}." if names else ""
     verb, where = "is" if len(options) == 1 else "are", " in some run" if names else ""
-    return f"{counted(len(options), 'option')} {verb} not at the recipe's default{where}.{between}"
+    return f"{counted(len(options), 'option')} {verb} not at {whose}{where}.{between}"
 
 
 def _make_word_table(
@@ -106,30 +106,60 @@ def _describe_stage(stage: StageConfig, *, is_only: bool) -> str:
     return f"{method_name(stage)}, {budget}" if is_only else f"{stage.name} ({method_name(stage)}), {budget}"
 
 
-def _find_changed_options(runs: Sequence[RunRecord]) -> list[tuple[str, ...]]:
+class RecipeDefault(NamedTuple):
+    """What a run is held against.
+
+    Args:
+        recipe: its name; empty where the run is held against the defaults of its parts.
+        options: every option's value by its name.
+    """
+
+    recipe: str
+    options: dict[str, str]
+
+
+def _name_defaults(defaults: Sequence[RecipeDefault]) -> str:
+    """Return whose the defaults are."""
+    recipes = list(dict.fromkeys(each.recipe for each in defaults))
+    if "" in recipes:
+        return "the default" if len(recipes) == 1 else "their recipe's default"
+    return f"the default of the recipe {recipes[0]}" if len(recipes) == 1 else "their recipe's default"
+
+
+def _find_changed_options(runs: Sequence[RunRecord], defaults: Sequence[RecipeDefault]) -> list[tuple[str, ...]]:
     """Return the options that are not at their defaults in some run or differ between runs, with every run's value."""
     chosen = [_name_options(run.config) for run in runs]
-    defaults = [_name_options(_find_default(run.config)) for run in runs]
     names = dict.fromkeys(name for options in chosen for name in options if name != "seed")
     return [
         (name, *(options.get(name, "-") for options in chosen))
         for name in names
         if len({options.get(name, "-") for options in chosen}) > 1
-        or any(name in own and own[name] != default.get(name) for own, default in zip(chosen, defaults, strict=True))
+        or any(
+            name in own and own[name] != default.options.get(name)
+            for own, default in zip(chosen, defaults, strict=True)
+        )
     ]
 
 
-def _find_default(config: ExperimentConfig) -> ExperimentConfig:
-    """Return the recipe of the same stages if there is one, else the run with the defaults of its parts."""
-    shape = _describe_shape(config)
-    for name in (*entries("recipes"), *entries("methods")):
-        if name in {method_name(stage) for stage in config.stages}:
-            recipe = load_recipe(name)
-            if _describe_shape(recipe) == shape:
-                return recipe
+def find_default(config: ExperimentConfig) -> RecipeDefault:
+    """Return the recipe of the same stages that is most like the run, if there is one, else the defaults of its parts.
+
+    A run does not say which recipe it was made by, and several train one method: ``finetune`` and ``supervised``.
+
+    Args:
+        config: of the run.
+    """
+    shape, own = _describe_shape(config), _name_options(config)
+    recipes = {name: load_recipe(name) for name in (*entries("methods"), *entries("recipes"))}
+    same = [
+        RecipeDefault(name, _name_options(each)) for name, each in recipes.items() if _describe_shape(each) == shape
+    ]
+    if same:
+        return min(same, key=lambda each: sum(each.options.get(name) != value for name, value in own.items()))
     stages = tuple(_plain_stage(stage) for stage in config.stages)
     trains = any(stage.method.needs_pretext for stage in stages if isinstance(stage.method, PretextMethodConfig))
-    return ExperimentConfig(stages=stages, pretext=config.pretext if trains else None)
+    plain = ExperimentConfig(stages=stages, pretext=config.pretext if trains else None)
+    return RecipeDefault("", _name_options(plain))
 
 
 def _describe_shape(config: ExperimentConfig) -> list[tuple[str, type]]:
