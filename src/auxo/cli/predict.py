@@ -1,27 +1,27 @@
 """``auxo predict``: answers for images that nobody labelled."""
 
-import csv
 import io
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
+import numpy as np
 import tyro
 from tyro.conf import Positional
 
+from auxo.cli.answer_lines import AnswerLines
 from auxo.cli.changes import read_options
+from auxo.cli.earlier import write_results
+from auxo.cli.named_images import find_images
 from auxo.cli.options import ModelOptions
 from auxo.cli.train import read_run_config
 from auxo.cli.words import say
-from auxo.data.decode import FORMATS
-from auxo.data.readers.files import find_tree
-from auxo.data.readers.leftovers import describe_leftovers
-from auxo.errors import CheckpointError, ConfigError, DataError, DeviceError, OutputError
+from auxo.data import DataConfig
+from auxo.errors import CheckpointError, ConfigError, DeviceError, OutputError
 from auxo.export import (
-    AnsweredFile,
+    AnsweredImage,
     Predictor,
     WindowConfig,
     encode_answer,
@@ -33,14 +33,14 @@ from auxo.export import (
     predictor_of,
 )
 from auxo.files import make_folder, prepare_place, write_atomically
-from auxo.files.csv_cells import safe_cell
 from auxo.options import Options as CheckedOptions
+from auxo.options import Range
 from auxo.runs.document import from_json
 from auxo.runs.experiment import ExperimentConfig
 from auxo.runs.model import load_model
 from auxo.runtime import RuntimeConfig, open_runtime
 
-DESCRIPTION = """Write a CSV of predictions for images, resized and cropped to the model's input. Networks that answer
+DESCRIPTION = """Write a table of predictions for images, resized and cropped to the model's input. Networks that answer
 every pixel take images of any size, and write a PNG for each."""
 
 
@@ -51,10 +51,21 @@ class Options(CheckedOptions):
     model: Annotated[Positional[str], tyro.conf.arg(metavar="MODEL")]
     """Run directory of a finished run, folder of an export, or its model.pt2 or model.onnx, which run on the CPU."""
     images: Annotated[Positional[tuple[str, ...]], tyro.conf.arg(metavar="IMAGE [IMAGE ...]")]
-    """Images, or folders that are searched for images; of a folder with images/ and masks/ the former alone."""
+    """Images, folders that are searched for images (of one with images/ and masks/ the former alone), Parquet files,
+    CSV files of paths, or hf://owner/name[:split]."""
     out: str = "predictions.csv"
-    """CSV to write: path, then the task's answer, such as the predicted class, its probability and that of every class.
-    Answers that are images go to the folder NAME-images beside it, which must be empty."""
+    """File to write: path, then the task's answer, such as the predicted class, its probability and that of every
+    class; JSON if it ends in .json, one object a line in .jsonl, else CSV. An earlier file is kept, as NAME-1 and so
+    on. Answers that are images go to the folder NAME-images beside it, which must be empty."""
+    top: Annotated[int | None, Range(low=1)] = None
+    """Write only so many of the likeliest classes of each image, with their probabilities, the first the most."""
+    embeddings: bool = False
+    """Write the pooled features that the head reads, too: NAME-embeddings.npy beside the file, a row of float32 for
+    each of its lines. Runs and safetensors exports have them."""
+    image_column: Annotated[str, tyro.conf.arg(name="data.image-column")] = "image"
+    """Column of the images in Parquet and hf:// sets."""
+    path_column: Annotated[str, tyro.conf.arg(name="data.path-column")] = "path"
+    """Column of the image paths in a CSV; relative paths start at the CSV's folder."""
     windows: Annotated[WindowConfig, tyro.conf.arg(name="")] = field(default_factory=WindowConfig)
     """How images are shown to a network that answers every pixel; each answer has the size of its image."""
     overlays: bool = False
@@ -66,25 +77,35 @@ class Options(CheckedOptions):
 
 
 def run(words: Sequence[str]) -> None:
-    """Predict every image and write the CSV."""
+    """Predict every image and write the table."""
     options = read_options(Options, words, command="auxo predict", description=DESCRIPTION)
     if not options.images:
         raise ConfigError("images, or folders of images", "none", f"name them: auxo predict {options.model} DIR")
     out = prepare_place(Path(options.out))
-    paths = [path for place in options.images for path in _find_images(Path(place), out)]
+    columns = DataConfig(image_column=options.image_column, path_column=options.path_column)
+    paths = [image for place in options.images for image in find_images(place, out, columns)]
     images = out.with_name(f"{out.stem}-images")
     with _open_predictor(options) as predictor:
         _check_windows(options, predictor)
-        answered = predictor.answer_files(paths, batch_size=options.use.batch_size, windows=options.windows)
-        lines = list(_write_answers(predictor, answered, images=images, options=options))
-        columns = ["path", *predictor.description.task.answer_columns()]
-    has_images = any(place is not None for _, place in lines)
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow([*columns, *(["image"] if has_images else [])])
-    writer.writerows(map(safe_cell, [*cells, *([str(place)] if has_images else [])]) for cells, place in lines)
-    write_atomically(out, text.getvalue())  # last: it says that all images are there
-    say(f"{len(paths)} predictions: {options.out}" + (f", images in {images}" if has_images else ""))
+        lines = AnswerLines(predictor.description.task, out, options.top)
+        answered = predictor.answer_images(
+            paths,
+            batch_size=options.use.batch_size,
+            windows=options.windows,
+            with_embeddings=options.embeddings,
+        )
+        embeddings: list[np.ndarray] = []
+        rows = list(_write_answers(answered, lines, embeddings, images=images, options=options))
+    notes = [f"{len(paths)} predictions: {options.out}" + (f", images in {images}" if "image" in rows[0] else "")]
+    kept = []
+    if embeddings:
+        stream, place = io.BytesIO(), out.with_name(f"{out.stem}-embeddings.npy")
+        np.save(stream, np.stack(embeddings))
+        kept.append(write_results(place, stream.getvalue()))
+        notes.append(f"embeddings of {len(embeddings[0])} numbers: {place}")
+    kept.append(write_results(out, lines.write(rows)))  # last: it says that all the rest is there
+    notes += [f"an earlier file is now {place}" for place in kept if place is not None]
+    say("\n".join(notes))
 
 
 def _check_place(images: Path, read: Sequence[str]) -> None:
@@ -109,13 +130,19 @@ def _check_windows(options: Options, predictor: Predictor) -> None:
 
 
 def _write_answers(
-    predictor: Predictor, answered: Iterable[AnsweredFile], *, images: Path, options: Options
-) -> Iterator[tuple[list[object], Path | None]]:
-    """Yield the cells of each image's line, and where the image that answers it was written, if one does.
+    answered: Iterable[AnsweredImage],
+    lines: AnswerLines,
+    embeddings: list[np.ndarray],
+    *,
+    images: Path,
+    options: Options,
+) -> Iterator[dict[str, Any]]:
+    """Yield each image's line, after the image that answers it was written, if one does.
 
     Args:
-        predictor: of the model.
         answered: images with their answers.
+        lines: what a line holds.
+        embeddings: gets those that are given.
         images: folder of answers that are images; made with the first of them.
         options: of the command.
 
@@ -123,48 +150,26 @@ def _write_answers(
         ConfigError: an answer has not a cell for each of the task's columns.
         NonFiniteError: an output is not finite.
     """
-    is_checked, num_columns = False, len(predictor.description.task.answer_columns())
-    for number, (path, pixels, answer) in enumerate(answered):
-        if len(answer.cells) != num_columns:
-            got, fix = f"{len(answer.cells)} in the answer to {path}", "mend the task's answers or answer_columns"
-            raise ConfigError(f"{num_columns} cells, one for each of answer_columns", got, fix)
-        place = None
-        if answer.image is not None:
+    is_checked = False
+    for number, each in enumerate(answered):
+        row = {"path": each.image.where, **lines.describe(each)}
+        if each.embedding is not None:
+            embeddings.append(each.embedding.numpy())
+        if each.answer.image is not None:
             if not is_checked:
                 _check_place(images, options.images)
                 is_checked = True
             # the number tells apart images of two folders that share a name
-            place = make_folder(images) / f"{number:05d}-{path.stem}.png"
-            write_atomically(place, encode_answer(answer.image, answer.palette))
+            place = make_folder(images) / f"{number:05d}-{each.image.name}.png"
+            write_atomically(place, encode_answer(each.answer.image, each.answer.palette))
             if options.overlays:
-                drawn = encode_overlay(pixels, answer, where=str(path))
+                drawn = encode_overlay(each.pixels, each.answer, where=each.image.where)
                 write_atomically(place.with_name(f"{place.stem}-overlay.png"), drawn)
+            row["image"] = str(place)
         elif options.overlays:
-            got = f"{type(predictor.description.task).__name__}, whose answers are none"
+            got = f"{type(lines.task).__name__}, whose answers are none"
             raise ConfigError("--overlays for a task whose answers are images", got, "leave it out")
-        yield [path, *answer.cells], place
-
-
-def _find_images(place: Path, out: Path) -> Iterator[Path]:
-    """Yield an image, or those of a folder and of all below, as sets without labels have them; tell what is no image.
-
-    Args:
-        place: what the user named.
-        out: the CSV of answers, which may lie among the images from the last time.
-    """
-    if os.path.isfile(place):
-        yield place
-        return
-    if not os.path.isdir(place):
-        got = f"'{place}', which is " + ("a pipe, socket or device" if os.path.exists(place) else "not there")
-        raise DataError("an image or a folder", got, "check it")
-    images, _, others, leftovers = find_tree(place)
-    strange = [path for path in others if path.resolve() != out.resolve()]
-    if not images:
-        raise DataError(f"images ({', '.join(FORMATS)}) in {place} or below", "none", "name another folder")
-    for note in describe_leftovers(str(place), [*strange, *leftovers]):
-        say(f"note: {note}", is_error=True)
-    yield from images
+        yield row
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from auxo.export.description import Description
 from auxo.export.folder import FORMATS, Export, ExportFormat, export_run, is_export
 from auxo.export.network import DeployedNetwork, capture, takes_any_size
 from auxo.export.onnx_file import open_onnx, to_onnx
-from auxo.export.predictor import AnsweredFile, Predictor, predictor_of
+from auxo.export.predictor import AnsweredImage, EncodedImage, Predictor, predictor_of
 from auxo.export.program_file import open_program, to_pt2
 from auxo.export.published import published
 from auxo.export.weights_file import load_network, write_network
@@ -13,9 +13,10 @@ from auxo.export.windows import WindowConfig
 
 __all__ = [
     "FORMATS",
-    "AnsweredFile",
+    "AnsweredImage",
     "DeployedNetwork",
     "Description",
+    "EncodedImage",
     "Export",
     "ExportFormat",
     "Predictor",

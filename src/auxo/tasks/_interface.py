@@ -227,6 +227,19 @@ class AbstractTask(ABC):
     def answers(self, outputs: Float[Tensor, "n ..."]) -> list[Answer]:
         """Return what outputs mean for a person, an answer for each image."""
 
+    def rank_answers(self, outputs: Float[Tensor, "n ..."], count: int) -> list[tuple[tuple[str, float], ...]] | None:
+        """Return for each image the likeliest of several answers with their probabilities, the first the most.
+
+        Args:
+            outputs: of the head.
+            count: most answers of one image, >= 1; fewer where there are fewer.
+
+        Returns:
+            ``None`` where a task does not choose one of several answers, as by default.
+        """
+        del outputs, count
+        return None
+
     def worsened(self, clean: Tensor, changed: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
         """Return for each image whichever outputs are the worse answer, of the clean and of the changed image.
 

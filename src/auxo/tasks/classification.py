@@ -179,6 +179,12 @@ class Classification(AbstractTask):
             answers.append(Answer((self.class_names[best], values[best], *values)))
         return answers
 
+    def rank_answers(self, outputs: Float[Tensor, "n classes"], count: int) -> list[tuple[tuple[str, float], ...]]:
+        """Return the most probable classes of every image with their probabilities."""
+        best = outputs.float().softmax(1).topk(min(count, len(self.class_names)))
+        rows = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+        return [tuple((self.class_names[i], p) for i, p in zip(*row, strict=True)) for row in rows]
+
     def worsened(self, clean: Tensor, changed: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
         """Return for each image the logits that are wrong where only one is, else those of the lower likelihood."""
         right = self._find_right(targets)
