@@ -98,6 +98,7 @@ CONFIGS = {
     "pretrain-byol": Pretraining.Config(pretext=BYOL),
     "pretrain-vicreg": Pretraining.Config(pretext=VICReg.Config(hidden=16, outputs=8)),
     "linear_probe-with-pretext": LinearProbe.Config(warm_up_pretext=True, pretext=SimCLR.Config()),
+    "linear_probe-with-rotation": LinearProbe.Config(warm_up_pretext=True, pretext=Rotation("expand")),
     "supervised-ldam-drw": Supervised.Config(class_loss=LDAM_DRW, head="cosine"),
     "supervised-focal": Supervised.Config(class_loss=Focal(), head="cosine"),
     "fixmatch-all-sure": FixMatch.Config(threshold=0.0, ema_decay=0.0),
@@ -353,7 +354,9 @@ def test_refused_tuning__reasons__are_one_line_about_options_that_there_are(conf
         assert "\n" not in reason
 
 
-@pytest.mark.parametrize("name", [*takes("accumulate"), "supervised-focal", "rotation-random"])
+@pytest.mark.parametrize(
+    "name", [*takes("accumulate"), "supervised-focal", "rotation-random", "linear_probe-with-rotation"]
+)
 def test_tuning__a_batch_in_parts__has_the_gradient_and_metrics_of_the_whole(name, runtime):
     config, gradients, told = CONFIGS[name], [], []
     for count in (1, 4):

@@ -6,7 +6,15 @@ from dataclasses import dataclass, field
 from torch import Tensor
 from torch.optim import Optimizer
 
-from auxo.interfaces import AbstractMethod, AbstractNetworks, PretextHead, PretextMethodConfig, TrainState, View
+from auxo.interfaces import (
+    AbstractImagePretext,
+    AbstractMethod,
+    AbstractNetworks,
+    PretextHead,
+    PretextMethodConfig,
+    TrainState,
+    View,
+)
 from auxo.layers.batch_norm import use_running_statistics
 from auxo.optimizers import OptimizerConfig
 from auxo.pretexts.simclr import SimCLR
@@ -54,8 +62,9 @@ class LinearProbe(AbstractMethod):
         def refused_tuning(self) -> Mapping[str, str]:
             """Refuse what is for the backbone, which stays as it is, and parts of what a pretext compares."""
             fixed = dict.fromkeys(("backbone_rate", "layer_decay", "freeze_epochs"), "the backbone is never trained")
-            compares = {"accumulate": "a pretext of two views compares the images of a batch"}
-            return {**fixed, **compares} if self.warm_up_pretext else fixed
+            if not self.warm_up_pretext or isinstance(self.chosen_pretext, AbstractImagePretext):
+                return fixed
+            return {**fixed, "accumulate": "a pretext of two views compares the images of a batch"}
 
         @classmethod
         def tiny(cls) -> "LinearProbe.Config":

@@ -10,7 +10,7 @@ class Observer(Protocol):
     """Whoever watches a run; the trainer itself prints nothing."""
 
     def noted(self, note: str) -> None:
-        """Be told, before the first stage, what a person should know of the data."""
+        """Be told what a person should know: of the data, before the first stage, or that a stage ends early."""
 
     def stage_started(self, stage: str, *, step: int, num_steps: int) -> None:
         """Be told that a stage begins or goes on at ``step`` of ``num_steps``."""

@@ -205,14 +205,7 @@ def _finish_run(run: OpenRun, trainer: StageTrainer, journal: Journal | None) ->
     stages = [run.checkpoints(each).final_progress() for each in run.stages]
     selection = stages[-1].best if stage.selection.keeps_best else None
     compute = Compute.total([each.compute for each in stages])
-    reader = Reader(
-        method=method,
-        pipeline=run.pipeline,
-        runtime=run.runtime,
-        batch_size=run.config.training.eval_batch_size,
-        workers=run.config.data.workers,
-    )
-    rows = measure_sets(reader, stage, run.splits)
+    rows = measure_sets(trainer.reader, stage, run.splits)
     table = build_table(rows, selection=selection, compute=compute)
     if journal is not None:  # the model first: nothing after it can lose what was trained
         known = {"task": run.splits.task().to_record(), "columns": record_columns(run.splits.columns())}
