@@ -18,13 +18,13 @@ from typing import Literal
 import tyro
 from matplotlib.figure import Figure
 
-from auxo.attacks import PGDConfig
 from auxo.backbones import BackboneConfig
 from auxo.data import DataConfig
 from auxo.gates import GateConfig
 from auxo.gates.uniform import UniformGate
 from auxo.interfaces import MethodConfig
 from auxo.losses import LDAM
+from auxo.losses.attacks import PGDConfig
 from auxo.methods.fixmatch import FixMatch
 from auxo.methods.gssl import GSSL
 from auxo.methods.supervised import Supervised

@@ -24,7 +24,7 @@ ROWS = [
     ["runtime"],
     ["optimizers"],
     ["losses"],
-    ["tasks", "bilevel", "attacks"],
+    ["tasks", "bilevel"],
     ["interfaces"],
     ["gates"],
     ["backbones", "pretexts", "solvers", "data"],
@@ -33,7 +33,9 @@ ROWS = [
     ["evaluation", "recipes"],
     ["training"],
     ["explain", "export", "jobs"],
-    ["comparison", "estimation", "sweep"],
+    ["estimation"],
+    ["adaptation"],
+    ["comparison", "sweep"],
     ["reporting"],
     ["cli"],
 ]
@@ -125,8 +127,8 @@ WITHOUT_TORCH = (
     "train ossl --data.scenario digitz", "train joint_training --pretext.name rotat", "compare --help",
     "compare digitz --methods ossl", "compare digits --methods osl", "compare digits --methods ossl --sedes 3",
     "sweep --help", "sweep ossl --help", "sweep ossl --epocs 3", "label-quality --help", "evaluate --help",
-    "evaluate nowhere", "predict", "predict --help", "estimate --help", "explain --help", "audit --help",
-    "report --help", "export --help", "verify --help", "doctor --help",
+    "evaluate nowhere", "predict", "predict --help", "estimate --help", "adapt --help", "adapt nowhere x",
+    "explain --help", "audit --help", "report --help", "export --help", "verify --help", "doctor --help",
 )  # fmt: skip
 
 

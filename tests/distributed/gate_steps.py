@@ -6,7 +6,6 @@ import importlib.util
 import torch
 from safetensors.torch import save_file
 
-from auxo.attacks import PGDConfig
 from auxo.backbones import BackboneConfig
 from auxo.data import InputPipeline, Loader
 from auxo.data.fake import oriented_shapes
@@ -14,6 +13,7 @@ from auxo.gates import GateConfig
 from auxo.gates.combinations.nonlinear import NonlinearCombination
 from auxo.interfaces import TrainState
 from auxo.losses import LDAM
+from auxo.losses.attacks import PGDConfig
 from auxo.methods.gssl import GSSL
 from auxo.optimizers import OptimizerConfig
 from auxo.options import find_member

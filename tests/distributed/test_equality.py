@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from .adapt_steps import CASES as ADAPTED
 from .gate_steps import CASES as GATED
 from .hypergradients import SOLVERS
 from .pixel_steps import CASES as PIXEL_CASES
@@ -51,7 +52,7 @@ CASES = (
 )
 
 
-SCRIPTS = ("train_steps", "gate_steps", "two_view_steps", "pixel_steps", "hypergradients")
+SCRIPTS = ("train_steps", "gate_steps", "two_view_steps", "pixel_steps", "hypergradients", "adapt_steps")
 
 
 def find_ports(count):
@@ -103,7 +104,7 @@ def compare_with_one_process(folder, case, *, rtol, atol):
 # 16 shares out evenly; 15 into 8 and 7, and the last batch of 10 into 5 and 5; 11 into 6 and 5; 7 into 4 and 3.
 @pytest.fixture(
     scope="module",
-    params=[pytest.param((16, 12, 8, 8, "-"), marks=pytest.mark.slow), (15, 11, 7, 7, "-")],
+    params=[pytest.param((16, 12, 8, 8, "-", 12), marks=pytest.mark.slow), (15, 11, 7, 7, "-", 11)],
     ids=["equal parts", "unequal parts"],
 )
 def folder(request, tmp_path_factory):
@@ -137,6 +138,12 @@ def test_two_processes__every_objective_of_pixels__loss_gradient_memory_and_weig
     one = compare_with_one_process(folder / "pixel_steps", case, rtol=1e-9, atol=1e-9)
     assert all(value.abs().max() > 1e-3 for name, value in one.items() if "gradient network" in name)
     assert one["1 loss"] != one["0 loss"]
+
+
+@pytest.mark.parametrize("case", ADAPTED)
+def test_two_processes__batch_norm_adapted_to_parts_of_a_set__statistics_of_one_process(folder, case):
+    one = compare_with_one_process(folder / "adapt_steps", case, rtol=1e-5, atol=1e-6)
+    assert max(tensor.sub(1).abs().max() for name, tensor in one.items() if name.endswith("var")) > 0.05
 
 
 @pytest.mark.parametrize("batch_norm", [False, True], ids=["without batch norm", "synchronised batch norm"])

@@ -34,6 +34,7 @@ BASES = {
     "evaluate": ["evaluate", "run", "--data", "gone"],
     "predict": ["predict", "run", "gone"],
     "estimate": ["estimate", "run", "gone"],
+    "adapt": ["adapt", "run", "gone"],
     "explain": ["explain", "run", "--out", "file/x"],
     "audit": ["audit", "run", "--columns", "site", "--out", "file/x"],
     "report": ["report", "run", "--layer", "none", "--out", "gone/x.html"],

@@ -58,8 +58,9 @@ def change_config(
         config, words = _fill_absent(config, absent), absent
     tree = _Tree(config, words, is_strict=is_strict)
     for steps, member in tree.members():
-        prefix = f"{tree.spell(steps)}."
-        _refuse_others(member, words, prefix=prefix, chooser=chooser or f"{prefix}name")
+        spelled = tree.spell(steps)
+        prefix = spelled if spelled == "--" else f"{spelled}."  # its options may stand alone
+        _refuse_others(member, words, prefix=prefix, chooser=chooser or tree.spell((*steps, "name")))
     shape = make_shape(config, tree.choices, shows_names=chooser is None, has_help=asks_help(words))
     filled: object = parse_options(shape, words, command=command, description=description)
     try:

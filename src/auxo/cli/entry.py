@@ -23,6 +23,7 @@ COMMANDS = {
     "evaluate": "judge a trained model again, also on new labelled images",
     "verify": "train parts of a run again and say whether it is what its config says, to the bit",
     "predict": "write a CSV of predictions for images",
+    "adapt": "adapt a trained model to unlabelled images from where it will be used",
     "estimate": "say how well a run does on unlabelled images",
     "explain": "draw what a trained model looks at and how it arranges images",
     "audit": "say which columns of your data a trained model leans on",
@@ -33,8 +34,10 @@ COMMANDS = {
     "doctor": "show versions, devices, extras and where data is looked for",
 }
 
-READ_A_RUN = ("audit", "estimate", "evaluate", "explain", "export", "report", "verify")
+READ_A_RUN = ("adapt", "audit", "estimate", "evaluate", "explain", "export", "report", "verify")
 """Commands whose first word is a run directory: a wrong one is refused before anything slow is imported."""
+
+_WRITE_ELSEWHERE = ("adapt", "verify")  # whatever they are told of the run, its directory stays as it is
 
 HELP = f"""usage: auxo COMMAND [OPTIONS]
 
@@ -136,7 +139,7 @@ def _run_command(words: list[str]) -> int:
         runs = _find_runs(name, words[1:])
         if runs or any(word.partition("=")[0] == "--moved" for word in words):
             places = importlib.import_module("auxo.cli.places")
-            stack.enter_context(places.finding_places(words[1:], runs, remembers=name != "verify"))
+            stack.enter_context(places.finding_places(words[1:], runs, remembers=name not in _WRITE_ELSEWHERE))
         if name in READ_A_RUN and "--hub" not in words:  # the run may be a stranger's
             stack.enter_context(importlib.import_module("auxo.data.hub").asking_hub(is_asked=False))
         return command.run(words[1:]) or 0

@@ -88,7 +88,7 @@ def _estimate_sets(
     options: Options, config: ExperimentConfig, model: TrainedModel, reader: Reader
 ) -> tuple[Estimation, list[list[Estimate]]]:
     """Fit on the run's validation images and ask about every set."""
-    sources = [_read_unlabelled(path, config, model) for path in options.paths]
+    sources = [read_unlabelled_set(path, config, model) for path in options.paths]
     splits = splits_of(config)
     model.check_splits(splits)
     measured = [read_source_indicators(reader, source) for source in sources]  # first: a damaged image is found at once
@@ -103,8 +103,17 @@ def _estimate_sets(
     return estimation, [estimation.estimate(found, name=source.name) for source, found in pairs]
 
 
-def _read_unlabelled(path: str, config: ExperimentConfig, model: TrainedModel) -> AbstractSource:
-    """Return the images of a path, unlabelled and called as the path is."""
+def read_unlabelled_set(path: str, config: ExperimentConfig, model: TrainedModel) -> AbstractSource:
+    """Return the images of a path at the model's size, without labels and called as the path is.
+
+    Args:
+        path: of the set, as the user named it.
+        config: of the run; gives columns.
+        model: of the run.
+
+    Raises:
+        DataError: the set cannot be used; the message names the file or row.
+    """
     data = model.size_images(config.data.at_places())
     with asking_hub(True), finding_moved(None):  # the user named it
         source = read_unlabelled(path, data, mask=model.task.mask_target)
@@ -115,11 +124,21 @@ def _read_unlabelled(path: str, config: ExperimentConfig, model: TrainedModel) -
 
 def _list_notes(paths: Sequence[str], estimation: Estimation, *, names: Sequence[str]) -> list[str]:
     """Return what the user should know beside the table."""
-    labelled = [path for path in paths if _has_class_folders(path, names)]
-    notes = [f"note: the folders in {path} are called as classes, which was not used" for path in labelled]
+    notes = list_label_notes(paths, names)
     if estimation.num_images < FEW_IMAGES:
         notes.append(f"note: {estimation.num_images} validation images are few; the estimates are rough")
     return notes
+
+
+def list_label_notes(paths: Sequence[str], names: Sequence[str]) -> list[str]:
+    """Return a line for each path whose folders are called as classes.
+
+    Args:
+        paths: of sets, as the user named them.
+        names: of the classes.
+    """
+    labelled = [path for path in paths if _has_class_folders(path, names)]
+    return [f"note: the folders in {path} are called as classes, which was not used" for path in labelled]
 
 
 def _list_refusals(estimates: Sequence[Sequence[Estimate]]) -> list[str]:

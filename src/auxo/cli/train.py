@@ -16,6 +16,7 @@ from auxo.cli.words import say
 from auxo.data import DataConfig
 from auxo.errors import ConfigError, OutputError
 from auxo.files import is_unused
+from auxo.runs.adapted import require_trained
 from auxo.runs.document import config_digest, from_json, load_recipe, to_json
 from auxo.runs.experiment import ExperimentConfig, StageConfig, method_name
 from auxo.runs.extension import extend_run, lengthen_config
@@ -129,6 +130,7 @@ def _plan_run(words: list[str]) -> _Plan:
 
 def _plan_resumed(config: ExperimentConfig, folder: Path, words: list[str]) -> _Plan:
     """Return how a run goes on: as it is, or with more epochs in its last stage."""
+    require_trained(folder, "to go on with")
     if not words:
         return _Plan(config, folder, is_new=False, is_resumed=True)
     option = "--epochs" if len(config.stages) == 1 else f"--{config.stages[-1].name}.epochs"

@@ -18,6 +18,7 @@ from auxo.cli.train import read_run_config
 from auxo.cli.words import say
 from auxo.data.hub import may_ask_hub, offline_libraries
 from auxo.files import prepare_place, write_atomically
+from auxo.runs.adapted import require_trained
 from auxo.runs.document import config_digest
 from auxo.runs.environment import describe_environment
 from auxo.runs.experiment import ExperimentConfig
@@ -58,6 +59,7 @@ def run(words: Sequence[str]) -> int:
     options = parse_options(Options, words, command="auxo verify", description=DESCRIPTION)
     folder = Path(options.run)
     out = None if options.out is None else prepare_place(Path(options.out))
+    require_trained(folder, "to train parts of it again")
     config = read_run_config(folder, code=options.code)
     with ExitStack() as stack:
         if not may_ask_hub():  # first weights, too

@@ -7,6 +7,7 @@ from auxo.estimation.indicators import FEATURES, Indicators, Thresholds, fit_thr
 from auxo.estimation.meta_sets import FAMILIES, MetaSet, Step, corrupted_sets, draw_meta_sets, render
 from auxo.estimation.regression import FeatureRegression, fit_regression, rmse
 from auxo.estimation.report import build_estimate_table, estimate_records
+from auxo.estimation.transport import transport_confidence
 
 __all__ = [
     "ESTIMATORS",
@@ -37,4 +38,5 @@ __all__ = [
     "read_source_indicators",
     "render",
     "rmse",
+    "transport_confidence",
 ]

@@ -45,6 +45,7 @@ ESTIMATORS = (
     Estimator("agreement", ("agreement",), "regression", scale="probit"),
     Estimator("combined", _SEVERAL, "regression", is_any=True),
     Estimator("combined_rotation", ("rotation", *_SEVERAL), "regression", is_any=True),
+    Estimator("cot", ("cot",), "mean"),
 )
 """In the order of the table.
 
@@ -59,6 +60,7 @@ Source:
     combined, combined_rotation: ours, without agreement where there is no second head. The features were chosen by the
         error on held-out transformations of two runs on digits, before any label of an unseen set was read; agreement
         after four small changes (Deng, Gould, Zheng, NeurIPS 2022) was tried there too, and did not lower it.
+    cot: Lu et al., NeurIPS 2023 (arXiv 2305.15640), see :mod:`auxo.estimation.transport`.
 """
 
 
@@ -195,6 +197,7 @@ def fit_estimator(estimator: Estimator, table: MetaTable, weights: Floats) -> Fi
 _FIXES = {
     "rotation": "no head tells quarter turns of whole images; train with ossl or rotation",
     "agreement": "there is no second class head; train with ossl",
+    "cot": "the task does not know the proportions of the classes in training",
 }
 
 

@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from auxo.errors import ConfigError, NonFiniteError
+from auxo.estimation.transport import transport_confidence
 from auxo.evaluation import Reader
 from auxo.interfaces import AbstractMethod, PretextHead
 from auxo.pretexts.rotation import Rotation
 from auxo.types import Images
 
-FEATURES = ("rotation", "confidence", "atc_confidence", "atc_entropy", "agreement")
+FEATURES = ("rotation", "confidence", "atc_confidence", "atc_entropy", "agreement", "cot")
 """The features of a set, each the mean of a number per image."""
 
 Floats = NDArray[np.float64]
@@ -32,6 +33,8 @@ class Indicators:
             is no second head.
         rotation: shape ``(n,)``; the part of the four quarter turns that was told, in [0, 1]; ``None`` where no head
             tells them.
+        transport: shape ``(n,)``; probability of the class that each image is given where classes have the proportions
+            of training, from :func:`auxo.estimation.transport_confidence`; ``None`` where those are not known.
         values: shape ``(n,)``; the task's primary measure of every image alone, in [0, 1]; ``None`` where their targets
             are not known.
     """
@@ -40,6 +43,7 @@ class Indicators:
     negative_entropy: Floats
     agreement: Floats | None = None
     rotation: Floats | None = None
+    transport: Floats | None = None
     values: Floats | None = None
 
     def __len__(self) -> int:
@@ -64,6 +68,7 @@ class Indicators:
             "atc_confidence": (self.confidence >= thresholds.confidence).astype(np.float64),
             "atc_entropy": (self.negative_entropy >= thresholds.negative_entropy).astype(np.float64),
             "agreement": self.agreement,
+            "cot": self.transport,
         }
         return {name: values for name in FEATURES if (values := found[name]) is not None}
 
@@ -142,13 +147,17 @@ def read_chunks(
         for pixels, targets in chunks:
             for key, values in _score_images(reader, head, reader.inputs(pixels), targets, name).items():
                 parts.setdefault(key, []).append(values.cpu())
-    return Indicators(**{key: torch.cat(values).double().numpy() for key, values in parts.items()})
+    found = {key: torch.cat(values).double().numpy() for key, values in parts.items()}
+    probs, counts = found.pop("probs"), reader.task.train_counts
+    if sum(counts):
+        found["transport"] = transport_confidence(probs, counts)
+    return Indicators(**found)
 
 
 def _score_images(
     reader: Reader, head: PretextHead | None, images: Images, targets: Mapping[str, Tensor] | None, name: str
 ) -> dict[str, Tensor]:
-    """Return the indicators of one chunk, each of shape ``(n,)``."""
+    """Return the indicators of one chunk, each of shape ``(n,)``, and the softmax probabilities that they come from."""
     with reader.runtime.autocast():
         first, *others = reader.method.head_logits(images).values()
     log_probs = first.float().log_softmax(1)
@@ -156,7 +165,7 @@ def _score_images(
         fix = "the weights have diverged; train again with a lower learning rate"
         raise NonFiniteError(f"finite logits on {name}", "some that are not", fix)
     probs, predicted = log_probs.exp(), log_probs.argmax(1)
-    found = {"confidence": probs.amax(1), "negative_entropy": (probs * log_probs).sum(1)}
+    found = {"probs": probs, "confidence": probs.amax(1), "negative_entropy": (probs * log_probs).sum(1)}
     if targets is not None:
         found["values"] = _measure_images(reader, first, targets)
     if others:

@@ -1,18 +1,15 @@
 """An export: a folder with a card, labels, the input's description and the network in the formats asked for."""
 
-import errno
 import json
-import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
 from torch.export import ExportedProgram
 
-from auxo.errors import CheckpointError, ConfigError, OutputError
+from auxo.errors import CheckpointError, ConfigError
 from auxo.export.card import Card
 from auxo.export.description import Description
 from auxo.export.network import capture, describe_program
@@ -20,10 +17,8 @@ from auxo.export.onnx_file import require_onnx, to_onnx
 from auxo.export.program_file import to_pt2
 from auxo.export.published import published
 from auxo.export.weights_file import write_network
-from auxo.files import is_unused, make_folder, remove_temporaries, write_atomically
-from auxo.files.atomic import sync_folder
-from auxo.files.failures import describe_failure
-from auxo.files.temporary import delete_temporary, empty_unused, hold_temporary
+from auxo.files import write_atomically
+from auxo.files.folders import require_unused, writing_folder
 from auxo.runs.experiment import ExperimentConfig
 from auxo.runs.history import RunHistory
 from auxo.runs.model import TrainedModel
@@ -85,7 +80,7 @@ def export_run(
         OutputError: ``out`` holds files, or cannot be written.
     """
     _check_request(formats, licence)
-    folder = _free_folder(run) if out is None else _check_folder(out)
+    folder = _free_folder(run) if out is None else require_unused(out)
     history, document = RunHistory.read_finished(run), (run / "config.json").read_text(encoding="utf-8")
     if not history.first_head():
         fix = "name a whole run directory"
@@ -108,26 +103,11 @@ def export_run(
         "results.jsonl": "".join(json.dumps(record) + "\n" for record in history.results),
         _DESCRIPTION: json.dumps(description.preprocess(), indent=2) + "\n",
     }
-    with _hold_folder(folder) as temporary:
+    with writing_folder(folder) as temporary:
         _write_network(temporary, program, model, files=card.files, document=published(document))
         for name, text in texts.items():
             write_atomically(temporary / name, text)
-        _move_folder(temporary, folder)
     return Export(folder, card.title, dict(card.files), card.command(str(folder)))
-
-
-@contextmanager
-def _hold_folder(folder: Path) -> Iterator[Path]:
-    """Yield a temporary folder beside the one that it is to become, and delete it if it did not."""
-    remove_temporaries(make_folder(folder.parent))
-    try:
-        with hold_temporary(folder, is_folder=True) as (temporary, _):
-            try:
-                yield temporary
-            finally:
-                delete_temporary(temporary)
-    except OSError as error:
-        raise describe_failure(folder, error) from error
 
 
 def _check_request(formats: Sequence[ExportFormat], licence: str) -> None:
@@ -149,14 +129,6 @@ def _free_folder(run: Path) -> Path:
     while folder.exists():
         folder, number = run / f"export-{number}", number + 1
     return folder
-
-
-def _check_folder(out: Path) -> Path:
-    """Return a folder that is not there or empty, and refuse others."""
-    if not is_unused(out):
-        got = f"{out} with files in it" if out.is_dir() else f"{out}, a file"
-        raise OutputError("a new or empty folder for --out", got, "choose another --out")
-    return out
 
 
 def _files_of(formats: Sequence[ExportFormat]) -> dict[str, str]:
@@ -188,15 +160,3 @@ def _write_network(
         write_atomically(folder / "model.onnx", to_onnx(program, description))
     if "model.pt2" in files:  # last, as it takes the example input from the program
         write_atomically(folder / "model.pt2", to_pt2(program, description))
-
-
-def _move_folder(source: Path, target: Path) -> None:
-    """Give a folder its name."""
-    try:
-        empty_unused(target)  # a folder can replace an empty one only
-        os.replace(source, target)
-        sync_folder(target.parent)
-    except OSError as error:
-        taken = error.errno in (errno.ENOTEMPTY, errno.EEXIST)
-        got = "files that appeared there meanwhile" if taken else (error.strerror or type(error).__name__).lower()
-        raise OutputError(f"to write {target}", got, "choose another --out") from error

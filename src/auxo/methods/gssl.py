@@ -7,7 +7,6 @@ from typing import Literal, TypeAlias
 from torch import Tensor
 from torch.optim import Optimizer
 
-from auxo.attacks import PGDConfig, attack_mode, projected_gradient_descent
 from auxo.backbones import BackboneConfig
 from auxo.data import DataConfig
 from auxo.errors import ConfigError
@@ -26,6 +25,7 @@ from auxo.interfaces import (
 )
 from auxo.layers.heads import HeadKind, class_head
 from auxo.losses import LDAM, ClassLossConfig, CrossEntropy
+from auxo.losses.attacks import PGDConfig, attack_mode, projected_gradient_descent
 from auxo.optimizers import OptimizerConfig
 from auxo.pretexts import GatedPretextsConfig
 from auxo.runs.experiment import ExperimentConfig, StageConfig

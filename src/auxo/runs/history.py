@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, NotRequired, TypedDict, cast
 import auxo
 from auxo.errors import CheckpointError
 from auxo.files.json_text import read_json
+from auxo.runs.adapted import AdaptationRecord
 from auxo.runs.checkpoint import Checkpoints
 from auxo.runs.experiment import ExperimentConfig, StageConfig
 from auxo.runs.records import STOP, EarlyStop, End, find_end, read_records
@@ -207,7 +208,17 @@ class RunHistory:
     def describe_course(self) -> list[str]:
         """Return sentences on what in the run went otherwise than its config alone says."""
         found = [each.describe() for each in self.extensions] + [each.describe() for each in self.early_stops()]
-        return [f"{text.capitalize()}." for text in found]
+        adapted = [] if self.adaptation is None else [self.adaptation.describe()]
+        return [f"{text[0].upper()}{text[1:]}." for text in (*found, *adapted)]
+
+    @cached_property
+    def adaptation(self) -> AdaptationRecord | None:
+        """How the network was adapted after its training; ``None`` where it is as it was trained.
+
+        Raises:
+            CheckpointError: the file that says so is damaged.
+        """
+        return AdaptationRecord.read(self.folder)
 
     @cached_property
     def extensions(self) -> tuple[Extension, ...]:

@@ -15,6 +15,7 @@ from auxo.files.lock import locked_folder
 from auxo.files.signals import StopRequest, stop_on_signal
 from auxo.files.temporary import remove_temporaries
 from auxo.files.tensor_file import write_tensor_file
+from auxo.runs.adapted import require_trained
 from auxo.runs.checkpoint import step_of
 from auxo.runs.exhibits import write_exhibits
 from auxo.runs.experiment import ExperimentConfig, StageConfig
@@ -74,6 +75,7 @@ def train_run(
     Raises:
         AuxoError: bad input, a full disk, a damaged checkpoint, a loss that is not finite, or a signal.
     """
+    require_trained(folder, "to go on with")
     if splits is None:
         with runtime.main_first():
             splits = splits_of(config)

@@ -121,7 +121,7 @@ def test_estimate__default__is_the_usable_one_with_the_smallest_error(ossl):
 
 def test_fit_estimation__supervised__refuses_what_needs_other_heads(runtime):
     estimation, scores = fitted(Supervised.Config(), runtime=runtime)
-    assert {*estimation.unavailable} == {"rotation", "agreement", "combined_rotation"}
+    assert {*estimation.unavailable} == {"rotation", "agreement", "combined_rotation", "cot"}
     rows = {row.estimator: row for row in estimation.estimate(scores, name="unseen")}
     assert "quarter turns" in rows["rotation"].refused
     assert "second class head" in rows["agreement"].refused

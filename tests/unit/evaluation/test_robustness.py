@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from auxo.attacks import PGDConfig, projected_gradient_descent
 from auxo.backbones import BackboneConfig
 from auxo.data import InMemorySource, InputPipeline, TestSplit
 from auxo.data.fake import SHAPES, oriented_shapes
@@ -22,6 +21,7 @@ from auxo.evaluation.attacks.noise import Noise
 from auxo.evaluation.attacks.pgd import PGD
 from auxo.evaluation.attacks.pgd_margin import PGDMargin
 from auxo.interfaces import AbstractBackbone
+from auxo.losses.attacks import PGDConfig, projected_gradient_descent
 from auxo.methods.supervised import Supervised
 from auxo.options import list_members
 from auxo.random import Draws, named_generator

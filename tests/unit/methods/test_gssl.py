@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch import nn
 
-from auxo.attacks import PGDConfig
 from auxo.backbones import BackboneConfig
 from auxo.errors import ConfigError
 from auxo.gates import GateConfig
@@ -16,6 +15,7 @@ from auxo.gates.learned import LearnedGate
 from auxo.gates.uniform import UniformGate
 from auxo.interfaces import AbstractBackbone, TrainState
 from auxo.losses import LDAM, CrossEntropy
+from auxo.losses.attacks import PGDConfig
 from auxo.methods import gssl
 from auxo.methods.gssl import GSSL
 from auxo.methods.supervised import Supervised

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from auxo.attacks import PGDConfig, attack_mode, projected_gradient_descent
 from auxo.errors import ConfigError
 from auxo.layers.batch_norm import use_running_statistics
+from auxo.losses.attacks import PGDConfig, attack_mode, projected_gradient_descent
 from auxo.random import Draws, named_generator
 from auxo.types import Normalisation
 

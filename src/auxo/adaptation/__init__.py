@@ -1,0 +1,15 @@
+"""Adaptations of a trained network to images without labels from elsewhere, one module each."""
+
+from auxo.adaptation._interface import AdaptationConfig, Setting, UnlabelledImages
+from auxo.adaptation._network import Outcome, adapt_network
+from auxo.adaptation._run import AdaptedRun, adapt_run
+
+__all__ = [
+    "AdaptationConfig",
+    "AdaptedRun",
+    "Outcome",
+    "Setting",
+    "UnlabelledImages",
+    "adapt_network",
+    "adapt_run",
+]

@@ -1,0 +1,18 @@
+"""Nothing is changed: the control of every adaptation."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from auxo.adaptation._interface import AdaptationConfig, Setting
+
+SOURCE = "The trained network as it is."
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoAdaptation(AdaptationConfig):
+    """No options."""
+
+    def adapt(self, setting: Setting) -> Mapping[str, float | int]:
+        """Leave the network alone."""
+        del setting
+        return {}
