@@ -88,11 +88,6 @@ def picture_is_empty(place):
     return spoiled(place, b"")
 
 
-@case(r"only images in a class folder, got .*notes\.txt")
-def picture_beside_a_text_file(place):
-    return spoiled(place, b"hello", name="notes.txt")
-
-
 @case(r"an 8-bit image.*, got mode I;16.* in .*004\.png")
 def picture_of_16_bits(place):
     return spoiled(place, encoded(GREY.astype(np.uint16) * 256))

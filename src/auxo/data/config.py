@@ -40,13 +40,18 @@ class DataConfig(Options):
     """Built-in set of splits, by name; ignored once train is given. "auxo list" shows all."""
     train: Annotated[str | None, tyro.conf.arg(aliases=["--train"])] = None
     """Your own training images; replaces the scenario wholly. Folder, Parquet, CSV, hf://owner/name[:split] or
-    file.py:Name."""
+    file.py:Name. A folder with train, val and test in it, and a set of the hub with such splits, are divided so."""
     val: str | None = None
     """Your own validation images, which decide under selection.keep best; else val_fraction of train is cut off."""
     test: str | None = None
     """Your own test images; without them test_fraction of train is cut off."""
     ood: tuple[str, ...] = ()
     """Images from elsewhere with the classes of train or of the scenario; measured at the end, never used to choose."""
+    source_domains: tuple[str, ...] = field(default=(), metadata=LATER)
+    """Domains of your own images that train, as "photo,art": folders of train that hold class folders, or values of
+    domain_column. Every other domain is an unseen set, as if given to ood."""
+    domain_column: str | None = field(default=None, metadata=LATER)
+    """Column of the domains in Parquet, CSV and hf:// sets."""
     root: str | None = None
     """Folder of real copies, <name>/{train,test}.parquet, that scenarios read instead of the hub; default AUXO_DATA."""
     num_train: Annotated[int | None, Range(low=2)] = None
@@ -127,8 +132,9 @@ class DataConfig(Options):
             place = getattr(self, name)
             object.__setattr__(self, name, None if place is None else absolute_name(place))
         object.__setattr__(self, "ood", tuple(map(absolute_name, self.ood)))
-        names = tuple(name.strip() for each in self.columns for name in each.split(","))
-        object.__setattr__(self, "columns", names)
+        for option in ("columns", "source_domains"):
+            names = tuple(name.strip() for each in getattr(self, option) for name in each.split(","))
+            object.__setattr__(self, option, names)
         super().__post_init__()
         if not self.val_fraction + self.test_fraction < 1:
             got = f"{self.val_fraction + self.test_fraction}"
@@ -137,6 +143,7 @@ class DataConfig(Options):
             got, fix = " ".join(map(str, self.crop_aspect)), "give the narrower part's first"
             raise OptionError("crop_aspect", "the smallest ratio and the largest", got, fix)
         self._check_columns()
+        self._check_domains()
         if self.shortcut != ShortcutConfig() and (self.train is not None or self.scenario not in _WITH_SHORTCUT):
             got = f"data.shortcut with {self.scenario if self.train is None else 'data.train'}"
             fix = "choose one of them, or leave data.shortcut out"
@@ -158,6 +165,19 @@ class DataConfig(Options):
         if self.train is None and self.scenario not in _WIDE:
             got, fix = f"data.scenario {self.scenario}", "leave data.image_width out"
             raise ConfigError(f"data.image_width with data.train or data.scenario {', '.join(_WIDE)}", got, fix)
+
+    def _check_domains(self) -> None:
+        """Refuse domains of a scenario, a column of them that is something else, and a domain that is named twice."""
+        given = [name for name in ("source_domains", "domain_column") if getattr(self, name)]
+        if given and self.train is None:
+            option, got = given[0].replace("_", "-"), f"data.scenario {self.scenario}"
+            raise ConfigError(f"data.train with data.{option}", got, "name the images by --train")
+        if self.domain_column is not None and self.domain_column in ("", LABEL, self.label_column):
+            rule, got = "a column that is not that of the labels", repr(self.domain_column)
+            raise OptionError("domain_column", rule, got, "name that of the domains")
+        if len(set(self.source_domains)) < len(self.source_domains) or "" in self.source_domains:
+            got, fix = ",".join(self.source_domains), "write them as photo,art"
+            raise OptionError("source_domains", "names that differ", got, fix)
 
     def _check_columns(self) -> None:
         """Refuse further columns without a name, named twice, or that are the labels."""

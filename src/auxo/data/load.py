@@ -8,7 +8,16 @@ from auxo.data.config import DataConfig
 from auxo.data.cuts import cut_source, subsample
 from auxo.data.imbalance import imbalanced
 from auxo.data.names import normalise_name
-from auxo.data.readers import align_splits, leave_out_blank, read_named, read_unlabelled, require_columns, store
+from auxo.data.readers import (
+    Part,
+    align_splits,
+    find_layout,
+    leave_out_blank,
+    read_named,
+    read_unlabelled,
+    require_columns,
+    store,
+)
 from auxo.data.semi_supervised import hide_targets, without_images
 from auxo.data.shared import share
 from auxo.data.sources import AbstractSource
@@ -126,11 +135,13 @@ def _wrap_unlabelled(sources: list[AbstractSource]) -> UnlabelledSplit | None:
 
 def _read_own_splits(config: DataConfig, seed: int, task: type[AbstractTask]) -> Splits:
     """Read the user's sets and cut validation and test from train where they are not given."""
-    given = [role for role in ("val", "test") if getattr(config, role) is not None]
-    others = (*(getattr(config, role) for role in given), *config.ood)
-    asked = (config, task.__qualname__)
-    train, *rest = share(asked, lambda: _read_own(config, others, task), sources=lambda made: made)
     mask = task.mask_target
+    layout = find_layout(config, mask=mask)
+    given = [role for role in ("val", "test") if role in layout.given]
+    others = (*(layout.given[role] for role in given), *layout.ood)
+    asked = (config, task.__qualname__)
+    train, *rest = share(asked, lambda: _read_own(layout.train, others, config, task), sources=lambda made: made)
+    train.notes = (*layout.notes, *train.notes)
     if mask is not None and mask in train.places:
         train = leave_out_blank(train, mask, config)
     task.check_source(train)
@@ -152,13 +163,12 @@ def _read_own_splits(config: DataConfig, seed: int, task: type[AbstractTask]) ->
     )
 
 
-def _read_own(config: DataConfig, others: Sequence[str], task: type[AbstractTask]) -> list[AbstractSource]:
+def _read_own(own: Part, others: Sequence[Part], config: DataConfig, task: type[AbstractTask]) -> list[AbstractSource]:
     """Read the user's training set, then other sets with labels, then the unlabelled one, if there is one."""
-    assert config.train is not None
     mask = task.mask_target
-    first = read_named(config.train, config, mask=mask)
+    first = read_named(own, config, mask=mask)
     vocabulary = task.from_source(first).vocabulary if others else {}
-    labelled = [read_named(spec, config, vocabulary=vocabulary, mask=mask) for spec in others]
+    labelled = [read_named(part, config, vocabulary=vocabulary, mask=mask) for part in others]
     return store([first, *labelled, *_read_own_unlabelled(config, task)], config)
 
 

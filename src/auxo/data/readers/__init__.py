@@ -1,29 +1,26 @@
 """Readers: a set of one's own, named by a path or hub address, becomes a source."""
 
-import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from pathlib import Path
 from typing import cast
 
 from auxo.data.config import DataConfig
 from auxo.data.loader import in_memory
-from auxo.data.names import normalise_name
 from auxo.data.readers.agreement import align_columns, align_splits, require_columns
-from auxo.data.readers.csv_file import read_csv
-from auxo.data.readers.folder import read_folder, read_folder_tree
+from auxo.data.readers.divisions import Part
+from auxo.data.readers.kinds import list_images
+from auxo.data.readers.layouts import Layout, find_layout, refuse_divided
 from auxo.data.readers.legends import add_masks, leave_out_blank
-from auxo.data.readers.listing import HUB_PREFIX, AskedColumns, Listing, list_parquet
-from auxo.data.readers.pairs import read_pairs
 from auxo.data.sources import AbstractSource
 from auxo.data.streaming import StreamingSource
 from auxo.errors import DataError
-from auxo.files.moved import find_path, suggest_moved
 from auxo.registry.outside import call_outside, is_outside
 from auxo.types import LABEL
 
 __all__ = [
+    "Layout",
+    "Part",
     "align_splits",
+    "find_layout",
     "leave_out_blank",
     "read_named",
     "read_source",
@@ -34,8 +31,6 @@ __all__ = [
 ]
 
 _AUTO_MEMORY_BYTES = 2**30
-_KINDS = "a folder, a Parquet or CSV file, hf://owner/name, or file.py:Name"
-_GENERIC_NAMES = ("train", "training", "val", "valid", "validation", "test", "data", "images")
 
 
 def read_source(
@@ -65,15 +60,22 @@ def read_source(
 
 
 def read_named(
-    spec: str,
+    spec: str | Part,
     config: DataConfig,
     *,
     vocabulary: Mapping[str, tuple[str, ...]] | None = None,
     mask: str | None = None,
 ) -> AbstractSource:
-    """Read a set as :func:`read_source` does; only its first image is decoded, and masks whose numbers say it all."""
+    """Read a set as :func:`read_source` does; only its first image is decoded, and masks whose numbers say it all.
+
+    A part of a :class:`Layout` is read as it is; what else is named and is divided by its names is refused.
+    """
+    part = Part(spec) if isinstance(spec, str) else spec
+    if isinstance(spec, str):
+        refuse_divided(spec, config, mask=mask)
+    spec = part.spec
     if not is_outside(spec):
-        return read_streaming(spec, config, vocabulary=vocabulary, mask=mask)
+        return _read_part(part, config, vocabulary=vocabulary, mask=mask)
     source = call_outside(spec, AbstractSource, config)
     require_columns(source, config.further_columns)
     source.blocks = config.block_column or source.blocks
@@ -91,15 +93,22 @@ def read_streaming(
     mask: str | None = None,
 ) -> StreamingSource:
     """Read a set as :func:`read_named` does, but nothing that a Python file of the user's makes."""
+    return _read_part(Part(spec), config, vocabulary=vocabulary, mask=mask)
+
+
+def _read_part(
+    part: Part, config: DataConfig, *, vocabulary: Mapping[str, tuple[str, ...]] | None, mask: str | None
+) -> StreamingSource:
+    """Read what was found of a part."""
     known = {name: names for name, names in (vocabulary or {}).items() if name != mask}
-    listing = _list_images(spec, config, mask=mask)
+    listing = part.list_images(config, mask=mask)
     source = listing.to_source(known, image_size=config.target_size, unknown=config.unknown)
     source.blocks = config.block_column or ""
     aligned = cast("StreamingSource", align_columns(source, known, unknown=config.unknown))
     if mask is None:
         return aligned
     names = None if vocabulary is None else vocabulary.get(mask)
-    return add_masks(aligned, listing, config, spec=spec, target=mask, names=names)
+    return add_masks(aligned, listing, config, spec=part.spec, target=mask, names=names)
 
 
 def read_unlabelled(spec: str, config: DataConfig, *, mask: str | None = None) -> AbstractSource:
@@ -120,7 +129,7 @@ def read_unlabelled(spec: str, config: DataConfig, *, mask: str | None = None) -
         source.blocks = config.block_column or source.blocks
         shown = config.further_columns if set(config.further_columns) <= set(source.columns) else ()
         return source.without_targets({*source.vocabulary, *config.further_columns} - set(shown), source.name)
-    listing = _list_images(spec, config, is_labelled=False, mask=mask)
+    listing = list_images(spec, config, is_labelled=False, mask=mask)
     source = listing.to_source({}, image_size=config.target_size, unknown=config.unknown)
     source.blocks = config.block_column or ""
     if mask is not None:
@@ -155,71 +164,8 @@ def _count_bytes(source: AbstractSource) -> int:
     return len(source) * (channels + shown) * height * width
 
 
-def _list_images(spec: str, config: DataConfig, *, is_labelled: bool = True, mask: str | None = None) -> Listing:
-    """Return what a set has, by the reader for its kind."""
-    read = _choose_reader if mask is None else _choose_masks_reader
-    return replace(read(spec, config, is_labelled=is_labelled), optional=config.optional)
-
-
-def _choose_masks_reader(spec: str, config: DataConfig, *, is_labelled: bool) -> Listing:
-    """Return what the reader for a kind of set of images and masks finds; no masks where they do not count."""
-    path = find_path(spec)
-    if not os.path.isdir(path) or list_parquet(path):
-        return _choose_reader(spec, config, is_labelled=False, mask_column=config.mask_column if is_labelled else None)
-    name, table = _shorten_name(spec, is_folder=True), config.path_column
-    if is_labelled:
-        return read_pairs(path, name, path_column=table, columns=config.further_columns, unknown=config.unknown)
-    return read_folder_tree(path, name, path_column=table, columns=config.further_columns)
-
-
-def _choose_reader(spec: str, config: DataConfig, *, is_labelled: bool, mask_column: str | None = None) -> Listing:
-    """Return what the reader for a kind of set finds."""
-    path_column, columns = config.path_column, config.further_columns
-    label_column = config.label_column if is_labelled else None
-    asked = AskedColumns(config.image_column, label_column, columns, mask_column)
-    if spec.startswith(HUB_PREFIX):
-        from auxo.data.readers.table import read_hub
-
-        return read_hub(spec, asked)
-    path = find_path(spec)
-    name = _shorten_name(spec, is_folder=os.path.isdir(path))
-    if os.path.isdir(path):  # the function, unlike the method, is false for names that cannot be
-        if list_parquet(path):
-            return _read_parquet(path, name, asked)
-        read_images = read_folder if is_labelled else read_folder_tree
-        return read_images(path, name, path_column=path_column, columns=columns)
-    if not os.path.exists(path):
-        where = "" if path.is_absolute() else f" (from {Path.cwd()})"
-        where = where if str(path) == os.path.expanduser(spec) else f" at {path}"
-        raise DataError(_KINDS, f"'{spec}', which is not there{where}", f"{suggest_moved(spec)}check it")
-    if list_parquet(path):
-        return _read_parquet(path, name, asked)
-    if path.suffix.lower() == ".csv":
-        return read_csv(path, name, asked._replace(image=path_column))
-    is_code = path.suffix.lower() == ".py"
-    fix = f"name what makes the source: {path.name}:Name" if is_code else "name its folder, or convert it"
-    raise DataError(_KINDS, f"'{spec}'", fix)
-
-
 def _require_names(spec: str, names: tuple[str, ...], expected: tuple[str, ...]) -> None:
     """Refuse a set of the user's whose numbers stand for other things than those of the training set."""
     if names != expected:
         fix = "give the names of the training images, in their order"
         raise DataError(f"{list(expected)} from {spec}", f"{list(names)}", fix)
-
-
-def _read_parquet(path: Path, name: str, asked: AskedColumns) -> Listing:
-    """List Parquet files; the library that reads them takes half a second to import."""
-    from auxo.data.readers.table import read_parquet
-
-    return read_parquet(path, name, asked)
-
-
-def _shorten_name(spec: str, *, is_folder: bool) -> str:
-    """Return a short name: the file's or folder's own, after its folder's where it is one that all sets have.
-
-    It is that of the place that was named, wherever the set is now: records call the set by it.
-    """
-    path = Path(os.path.expanduser(spec)).resolve()
-    name = path.name if is_folder else path.stem
-    return normalise_name(f"{path.parent.name}-{name}" if name.lower() in _GENERIC_NAMES else name)

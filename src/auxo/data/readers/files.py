@@ -30,7 +30,8 @@ class Entries(NamedTuple):
         images: files whose names end as those of a format that is read.
         folders: folders in it, and links to such.
         others: files of any other kind.
-        leftovers: files and folders that are hidden, or that a program left: nothing of what may be in them counts.
+        leftovers: files and folders that are hidden, or that a program left: nothing of what may be in them counts. Of
+            :func:`list_tree` and :func:`list_class` also ``others``.
     """
 
     images: list[Path]
@@ -92,36 +93,38 @@ def find_tree(root: Path) -> Entries:
 
 
 def list_tree(root: Path) -> Entries:
-    """Return what :func:`find_tree` does, sure that there are images and leftovers only.
+    """Return what :func:`find_tree` does, sure that there are images; files of other kinds are among the leftovers.
 
     Args:
         root: the folder.
 
     Raises:
-        DataError: as :func:`list_entries`; or there is no image, or a file of another kind.
+        DataError: as :func:`list_entries`; or there is no image.
     """
-    found = find_tree(root)
-    if found.others:
-        raise DataError("only images and folders", f"{found.others[0]}, no known image format", "remove it")
+    found = _leave_out_others(find_tree(root))
     if not found.images:
         raise DataError("images in the folder", f"none in {root} or below", "add images, or name another folder")
     return found
 
 
 def list_class(folder: Path) -> Entries:
-    """Return what is in the folder of one class, sure that there are images and leftovers only.
+    """Return what is in the folder of one class, sure that there are images; other files are among the leftovers.
 
     Raises:
-        DataError: as :func:`list_entries`; or there is no image, or anything else.
+        DataError: as :func:`list_entries`; or there is no image, or a folder.
     """
-    found = list_entries(folder)
-    if found.folders or found.others:
-        strange = min(found.folders + found.others)
-        got = f"{strange}, {'a folder' if strange in found.folders else 'no known image format'}"
-        raise DataError("only images in a class folder", got, "remove it, or name the folder above the classes")
+    found = _leave_out_others(list_entries(folder))
+    if found.folders:
+        fix = "remove it, or name the folder above the classes"
+        raise DataError("only images in a class folder", f"{found.folders[0]}, a folder", fix)
     if not found.images:
         raise DataError("images in every class folder", f"none in {folder}", "add images, or remove the folder")
     return found
+
+
+def _leave_out_others(found: Entries) -> Entries:
+    """Return entries whose files of other kinds are among what is left out, and counted."""
+    return found._replace(others=[], leftovers=[*found.leftovers, *found.others])
 
 
 def _find_images(root: Path) -> Path:

@@ -15,12 +15,15 @@ from auxo.files.moved import find_place
 from auxo.types import LABEL
 
 
-def read_folder(root: Path, name: str, *, path_column: str = "path", columns: Sequence[str] = ()) -> Listing:
+def read_folder(
+    root: Path, name: str, within: Sequence[str] = (), *, path_column: str = "path", columns: Sequence[str] = ()
+) -> Listing:
     """List ``root/<class>/<image>``; classes are sorted by name.
 
     Args:
         root: the folder.
         name: see :class:`auxo.data.sources.AbstractSource`.
+        within: folders in ``root`` that have the class folders, as ``root/<within>/<class>/<image>``; none is ``root``.
         path_column: column of ``labels.csv`` that has the path of each image from ``root``.
         columns: further columns, read from ``root/labels.csv``.
 
@@ -28,6 +31,23 @@ def read_folder(root: Path, name: str, *, path_column: str = "path", columns: Se
         DataError: there is no class folder, one is empty, something in it is not an image, or the table lacks a column
             or fits the images in the folder badly.
     """
+    files: list[Path] = []
+    names: list[str] = []
+    leftovers: list[Path] = []
+    for place in [root / each for each in within] or [root]:
+        folders, beside = _list_classes(place)
+        leftovers += beside
+        for folder in folders:
+            found = list_class(folder)
+            files += found.images
+            names += [folder.name] * len(found.images)
+            leftovers += found.leftovers
+    listing = Listing(name, FileImages(files), {LABEL: names}, notes=describe_leftovers(name, leftovers))
+    return add_columns(listing, root, files, path_column, columns)
+
+
+def _list_classes(root: Path) -> tuple[list[Path], list[Path]]:
+    """Return the class folders of a folder, and what a program left beside them."""
     stray, folders, _, leftovers = list_entries(root)
     if not folders:
         got = f"none in {root}"
@@ -39,15 +59,7 @@ def read_folder(root: Path, name: str, *, path_column: str = "path", columns: Se
     if stray:
         got = f"{stray[0]} beside the class folders"
         raise DataError("images in the folder of their class", got, "move it to its class, or remove it")
-    files: list[Path] = []
-    names: list[str] = []
-    for folder in folders:
-        found = list_class(folder)
-        files += found.images
-        names += [folder.name] * len(found.images)
-        leftovers += found.leftovers
-    listing = Listing(name, FileImages(files), {LABEL: names}, notes=describe_leftovers(name, leftovers))
-    return add_columns(listing, root, files, path_column, columns)
+    return folders, leftovers
 
 
 def read_folder_tree(root: Path, name: str, *, path_column: str = "path", columns: Sequence[str] = ()) -> Listing:

@@ -43,11 +43,15 @@ class KeptImages:
         name: of the set, for messages.
         count: of its images.
         unknown: "refuse" stops at an image that cannot be used; "ignore" leaves it out.
+        members: positions of the images that belong to the set; ``None`` where all do.
     """
 
-    def __init__(self, name: str, count: int, *, unknown: Unknown) -> None:
+    def __init__(self, name: str, count: int, *, unknown: Unknown, members: Int[Tensor, " n"] | None = None) -> None:
         self._name = name
         self._is_kept = torch.ones(count, dtype=torch.bool)
+        if members is not None:
+            self._is_kept = torch.zeros(count, dtype=torch.bool).index_fill(0, members, True)
+        self._count = int(self._is_kept.sum())
         self._unknown = unknown
         self._reasons: dict[str, int] = {}
 
@@ -86,7 +90,7 @@ class KeptImages:
         """
         places = self._is_kept.nonzero().flatten()
         if not len(places):
-            got = f"none of {len(self._is_kept)} in '{self._name}' ({self._describe_reasons()})"
+            got = f"none of {self._count} in '{self._name}' ({self._describe_reasons()})"
             raise DataError("an image that can be used", got, "check the columns and their values")
         return places
 
@@ -94,8 +98,8 @@ class KeptImages:
         """Return a sentence about the images that were left out, if there are any."""
         if not self._reasons:
             return ()
-        count = int((~self._is_kept).sum())
-        return (f"left out {count} of {len(self._is_kept)} images of '{self._name}': {self._describe_reasons()}",)
+        count = self._count - int(self._is_kept.sum())
+        return (f"left out {count} of {self._count} images of '{self._name}': {self._describe_reasons()}",)
 
     def _describe_reasons(self) -> str:
         """Return how many images were left out for what."""

@@ -31,7 +31,7 @@ def is_leftover(name: str) -> bool:
 
 
 def describe_leftovers(name: str, skipped: Sequence[str | PurePath]) -> tuple[str, ...]:
-    """Return one sentence that counts what was left out of a set by name; none where nothing was.
+    """Return one sentence that counts what was left out of a set by name or ending; none where nothing was.
 
     Args:
         name: of the set.
@@ -40,10 +40,14 @@ def describe_leftovers(name: str, skipped: Sequence[str | PurePath]) -> tuple[st
     Example:
         >>> describe_leftovers("photos", ["a/Thumbs.db", "b/Thumbs.db", "@eaDir"])
         ("left out 3 files and folders of 'photos' that are no images: Thumbs.db (2), @eaDir",)
+        >>> describe_leftovers("photos", ["a/1.heic", "b/2.heic", "notes.txt"])
+        ("left out 3 files and folders of 'photos' that are no images: *.heic (2), notes.txt",)
         >>> describe_leftovers("photos", [])
         ()
     """
-    counts = Counter(PurePath(each).name for each in skipped)
+    names = [PurePath(each).name for each in skipped]
+    endings = Counter(map(_find_ending, names))
+    counts = Counter(f"*{ending}" if endings[ending := _find_ending(name)] > 1 and ending else name for name in names)
     if not counts:
         return ()
     # repr, but without quotes: a name may have control characters
@@ -55,3 +59,8 @@ def describe_leftovers(name: str, skipped: Sequence[str | PurePath]) -> tuple[st
     what = "file or folder" if total == 1 else "files and folders"
     is_one = "that is no image" if total == 1 else "that are no images"
     return (f"left out {total} {what} of '{name}' {is_one}: {', '.join(shown)}{more}",)
+
+
+def _find_ending(name: str) -> str:
+    """Return the ending of a file's name; none of what a program left, which is known by its name."""
+    return "" if is_leftover(name) else PurePath(name).suffix.lower()

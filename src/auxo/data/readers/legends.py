@@ -11,7 +11,8 @@ from auxo.data.config import DataConfig
 from auxo.data.decode import AbstractEncodedImages
 from auxo.data.mask_legend import CLASSES, MaskEntry, MaskLegend, number_names, read_legend
 from auxo.data.masks import EncodedMasks, find_indices
-from auxo.data.readers.files import IMAGES
+from auxo.data.readers.divisions import find_role
+from auxo.data.readers.files import IMAGES, list_entries
 from auxo.data.readers.kept import LEAVE_OUT, KeptImages
 from auxo.data.readers.listing import HUB_PREFIX, Listing, list_parquet
 from auxo.data.sources import AbstractSource, split_positions
@@ -120,7 +121,9 @@ def _find_table(spec: str, config: DataConfig) -> _Table | None:
     place = find_path(spec)
     folder = place if place.is_dir() else place.parent
     within = [each.parent for each in (folder, *folder.parents) if each.name == IMAGES]
-    for beside in (each / CLASSES for each in (folder, *within)):
+    above = [folder.parent] if find_role(folder.name) else []  # one table for train, val and test
+    below = [each for each in list_entries(folder).folders if find_role(each.name) == "train"] if place.is_dir() else []
+    for beside in (each / CLASSES for each in (folder, *within, *above, *below)):
         if beside.is_file():
             return _Table(read_legend(beside), str(beside))
     return _read_parquet_names(place)

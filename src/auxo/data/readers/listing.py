@@ -1,8 +1,8 @@
 """What every reader returns: images, what is written of them, and how that becomes numbers."""
 
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -105,6 +105,7 @@ class Listing:
         masks: a mask for every image, row for row; ``None`` where there are none.
         unmasked: rows of images whose mask is missing.
         notes: what a person should know of the set, a sentence each.
+        members: rows of the images that belong to the set; ``None`` where all do.
     """
 
     name: str
@@ -116,6 +117,20 @@ class Listing:
     masks: AbstractEncodedImages | None = None
     unmasked: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
+    members: tuple[int, ...] | None = None
+
+    def select(self, column: str, values: Collection[str], *, name: str, keeps: bool) -> "Listing":
+        """Return the images with some values of a further column as a set called ``name``.
+
+        Args:
+            column: its name.
+            values: that belong to the set.
+            name: of the set.
+            keeps: whether the set still has the column.
+        """
+        members = tuple(row for row, value in enumerate(self.columns[column]) if value in values)
+        columns = {key: cells for key, cells in self.columns.items() if keeps or key != column}
+        return replace(self, name=name, columns=columns, members=members)
 
     def to_source(
         self, vocabulary: Mapping[str, tuple[str, ...]], *, image_size: ImageSize, unknown: Unknown = "refuse"
@@ -151,7 +166,8 @@ class Listing:
 
     def _keep_images(self, unknown: Unknown) -> KeptImages:
         """Return the images of which every value is there that must be."""
-        kept = KeptImages(self.name, len(self.encoded), unknown=unknown)
+        members = None if self.members is None else torch.tensor(self.members, dtype=torch.int64)
+        kept = KeptImages(self.name, len(self.encoded), unknown=unknown, members=members)
         for name, values in self.columns.items():
             if name not in self.optional:
                 self._drop_missing(kept, name, values)

@@ -74,14 +74,14 @@ class TableImages(AbstractEncodedImages):
         return f"row {row} of {self.where}"
 
 
-def read_parquet(path: Path, name: str, asked: AskedColumns) -> Listing:
-    """List a Parquet file, or all Parquet files of a folder in the order of their names.
+def read_parquet(path: Path, name: str, asked: AskedColumns, *, files: Sequence[Path] = ()) -> Listing:
+    """List a Parquet file, or all Parquet files of a folder in the order of their names, or the ``files`` given.
 
     Raises:
         DataError: it cannot be read, or a column is missing.
     """
     with _silence_libraries(), _tell_in_one_line(str(path), "check that it is a whole Parquet file"):
-        dataset = open_parquet(list_parquet(path))
+        dataset = open_parquet(files or list_parquet(path))
     return _list_dataset(dataset, name, str(path), asked)
 
 
@@ -123,24 +123,47 @@ def read_hub(spec: str, asked: AskedColumns) -> Listing:
     """List ``hf://owner/name[:split]``, or a data set on disk: ``hf:///absolute/path[:split]``, ``hf://./relative``.
 
     In full a name on the hub is ``hf://owner/name[/folder][@revision][:split]``. The split is ``train`` where none is
-    named and there are several. Code that comes with a data set is never run. Without a label column ``label`` is not
-    read, and further columns only where all of them are there.
+    named and there are several; ``a+b`` is two, one after the other. Code that comes with a data set is never run.
+    Without a label column ``label`` is not read, and further columns only where all of them are there.
 
     Raises:
         DataError: it cannot be reached or read, there is no such split, or a column is missing.
     """
     address, _, split = spec.removeprefix(HUB_PREFIX).partition(":")
-    is_local = address.startswith(("/", "./", "../", "~"))
-    with _silence_libraries(), _tell_in_one_line(spec, "check the name and the network, or give a local copy"):
-        if is_local:
-            loaded = _load_local(find_path(address).resolve())
-            _check_buffers(loaded)
-        else:
-            address, folder, revision = _hub_address(address)
-            loaded = _load_from_hub(address, folder, revision, split or None, spec)
-    dataset = _choose_split(loaded, split, spec)
+    dataset = _choose_split(_load(spec), split, spec)
+    if not _is_local(address):
+        address = _hub_address(address)[0]
     name = "-".join(filter(None, (address.rstrip("/").rpartition("/")[2], split)))
     return _list_dataset(dataset, name, spec, asked)
+
+
+def list_hub_splits(spec: str) -> tuple[str, ...]:
+    """Return the names of the splits of an address as :func:`read_hub` takes it; none where it names one or has none.
+
+    Raises:
+        DataError: it cannot be reached or read.
+    """
+    if spec.removeprefix(HUB_PREFIX).partition(":")[1]:
+        return ()
+    loaded = _load(spec)
+    return tuple(map(str, loaded)) if isinstance(loaded, DatasetDict) else ()
+
+
+def _is_local(address: str) -> bool:
+    """Whether an address is a place on this machine."""
+    return address.startswith(("/", "./", "../", "~"))
+
+
+def _load(spec: str) -> Dataset | DatasetDict:
+    """Return what an address names, of the hub only the split that it names, if it does."""
+    address, _, split = spec.removeprefix(HUB_PREFIX).partition(":")
+    with _silence_libraries(), _tell_in_one_line(spec, "check the name and the network, or give a local copy"):
+        if _is_local(address):
+            loaded = _load_local(find_path(address).resolve())
+            _check_buffers(loaded)
+            return loaded
+        address, folder, revision = _hub_address(address)
+        return _load_from_hub(address, folder, revision, split or None, spec)
 
 
 def _load_from_hub(
@@ -193,11 +216,13 @@ def _choose_split(loaded: Dataset | DatasetDict, split: str, spec: str) -> Datas
     """Return the named split, the only one, or ``train``."""
     if isinstance(loaded, Dataset):
         return loaded
-    wanted = split or (next(iter(loaded)) if len(loaded) == 1 else "train")
-    if wanted not in loaded:
-        got = f"'{wanted}' of {spec}"
-        raise DataError(f"one of the splits {', '.join(loaded)}", got, "name one after a colon: hf://owner/name:split")
-    return loaded[wanted]
+    default = next(iter(loaded)) if len(loaded) == 1 else "train"
+    wanted = [split or default] if split in loaded else (split or default).split("+")
+    for name in wanted:
+        if name not in loaded:
+            got, fix = f"'{name}' of {spec}", "name one after a colon: hf://owner/name:split"
+            raise DataError(f"one of the splits {', '.join(loaded)}", got, fix)
+    return loaded[wanted[0]] if len(wanted) == 1 else datasets.concatenate_datasets([loaded[name] for name in wanted])
 
 
 def _list_dataset(dataset: Dataset, name: str, where: str, asked: AskedColumns) -> Listing:
