@@ -11,7 +11,7 @@ def photos(tmp_path_factory):
     """A folder ``photos`` with the sets ``train`` and ``elsewhere``, and a CSV of the first."""
     root = tmp_path_factory.mktemp("place") / "photos"
     lines = ["file,class"]
-    for name, count, seed in (("train", 80, 0), ("elsewhere", 20, 1)):
+    for name, count, seed in (("train", 80, 0), ("elsewhere", 60, 1)):
         source = oriented_shapes(count, size=28, seed=seed)
         values, names = source.columns["label"]
         for number, (image, label) in enumerate(zip(source.images, values.tolist(), strict=True)):

@@ -1,6 +1,7 @@
 """What the documentation says, checked against the code: blocks, commands, links, lists."""
 
 import ast
+import csv
 import importlib
 import importlib.util
 import os
@@ -91,6 +92,13 @@ def call(words):
     return stop.value.code
 
 
+def fill_labels(path):
+    """Label images by the folders that they are in."""
+    header, *rows = csv.reader(path.read_text(encoding="utf-8").splitlines())
+    filled = [[number, image, Path(image).parent.name, planned] for number, image, _, planned in rows]
+    path.write_text("".join(",".join(row) + "\n" for row in [header, *filled]), encoding="utf-8")
+
+
 @pytest.fixture(scope="module")
 def place(photos):
     """A working directory in which the documented commands make sense."""
@@ -105,6 +113,9 @@ def place(photos):
     for name in ("interrupted", "ossl-digits-seed0"):
         shutil.copytree(root / "runs" / "ossl-own-seed0", root / "runs" / name)
     assert call(["export", str(root / "runs" / "ossl-own-seed0"), "--out", str(root / "exported")]) == 0
+    words = ["estimate", str(root / "runs" / "ossl-digits-seed0"), str(photos / "elsewhere"), "--labels", "50"]
+    assert call([*words, "--out", str(root / "labelled.csv")]) == 0
+    fill_labels(root / "labelled.csv")
     recipe = str(root / "examples" / "my_method.py")
     assert call(["train", recipe, *tiny, "--out", str(root / "runs" / "my-run")]) == 0
     task = f"{root / 'examples' / 'my_task.py'}:recipe"

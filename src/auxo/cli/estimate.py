@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from tyro.conf import Positional
 
 from auxo.cli.changes import read_options
 from auxo.cli.earlier import write_results
+from auxo.cli.labels import draw_sample, judge_by_labels
 from auxo.cli.options import ModelOptions
 from auxo.cli.terminal import print_table
 from auxo.cli.train import read_run_config
@@ -54,8 +56,12 @@ class Options(CheckedOptions):
     """Sets of images, each judged by itself: folder, Parquet, CSV or hf://owner/name[:split]. Answers are not read."""
     estimation: Annotated[EstimationConfig, tyro.conf.arg(name="")] = field(default_factory=EstimationConfig)
     """How to estimate."""
+    labels: str | None = None
+    """A number: draw so many images of a set at random and write a file for the one who labels them, labels-SET.csv in
+    the run directory. That file, with labels filled in: the measure itself, with an exact interval; no estimate."""
     out: str | None = None
-    """File for the results, one JSON object a line; by default estimate.jsonl in the run directory."""
+    """File for the results, one JSON object a line; by default estimate.jsonl in the run directory, or labelled.jsonl;
+    of a draw, the file for the labels."""
     use: Annotated[ModelOptions, tyro.conf.arg(name="")] = field(default_factory=ModelOptions)
     """How the model is loaded and run."""
 
@@ -65,6 +71,9 @@ def run(words: Sequence[str]) -> None:
     options = read_options(Options, words, command="auxo estimate", description=DESCRIPTION)
     if not options.paths:
         raise ConfigError("sets of images", "none", f"name them: auxo estimate {options.run} DIR")
+    if options.labels is not None:
+        _work_with_labels(options, options.labels)
+        return
     folder = Path(options.run)
     out = prepare_place(Path(options.out) if options.out else folder / "estimate.jsonl")
     config = read_run_config(folder, code=options.use.code)
@@ -82,6 +91,27 @@ def run(words: Sequence[str]) -> None:
             print_table(build_estimate_table(estimation, estimates))
             notes = _list_notes(options.paths, estimation, names=target.names)
             say("\n".join([*_list_refusals(estimates), *notes, f"estimates: {out}"]))
+
+
+def _work_with_labels(options: Options, labels: str) -> None:
+    """Draw the images to be labelled, or judge by their labels."""
+    if len(options.paths) > 1:
+        raise ConfigError("one set with --labels", ", ".join(options.paths), "give the command for each of them")
+    folder, is_draw = Path(options.run), labels.isdecimal()
+    config = read_run_config(folder, code=options.use.code)
+    name = re.sub(r"[^\w.-]+", "-", os.path.basename(os.path.normpath(options.paths[0])))
+    default = f"labels-{name}.csv" if is_draw else "labelled.jsonl"
+    out = prepare_place(Path(options.out) if options.out else folder / default)
+    with open_runtime(RuntimeConfig(device=options.use.device, precision=config.runtime.precision)) as runtime:
+        model = load_model(config, folder, runtime=runtime)
+        source = read_unlabelled_set(options.paths[0], config, model)
+        reader = Reader.of(model, runtime=runtime, batch_size=options.use.batch_size)
+        reader.require_head()
+        if is_draw:
+            draw_sample(int(labels), source, seed=config.seed, out=out)
+        else:
+            level = options.estimation.confidence
+            judge_by_labels(Path(labels), source, reader, seed=config.seed, confidence=level, out=out)
 
 
 def _estimate_sets(

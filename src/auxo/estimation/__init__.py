@@ -4,6 +4,15 @@ from auxo.estimation.config import FEW_IMAGES, LEAST_IMAGES, EstimationConfig
 from auxo.estimation.estimate import Estimate, Estimation, fit_estimation, read_source_indicators
 from auxo.estimation.estimators import ESTIMATORS, Estimator, FittedEstimator, MetaTable, fit_estimator
 from auxo.estimation.indicators import FEATURES, Indicators, Thresholds, fit_thresholds, read_indicators
+from auxo.estimation.labelled_sample import (
+    Answered,
+    LabelledSample,
+    draw_order,
+    exact_interval,
+    judge_sample,
+    read_labelled,
+    sequential_interval,
+)
 from auxo.estimation.meta_sets import FAMILIES, MetaSet, Step, corrupted_sets, draw_meta_sets, render
 from auxo.estimation.regression import FeatureRegression, fit_regression, rmse
 from auxo.estimation.report import build_estimate_table, estimate_records
@@ -15,6 +24,7 @@ __all__ = [
     "FEATURES",
     "FEW_IMAGES",
     "LEAST_IMAGES",
+    "Answered",
     "Estimate",
     "Estimation",
     "EstimationConfig",
@@ -22,6 +32,7 @@ __all__ = [
     "FeatureRegression",
     "FittedEstimator",
     "Indicators",
+    "LabelledSample",
     "MetaSet",
     "MetaTable",
     "Step",
@@ -29,14 +40,19 @@ __all__ = [
     "build_estimate_table",
     "corrupted_sets",
     "draw_meta_sets",
+    "draw_order",
     "estimate_records",
+    "exact_interval",
     "fit_estimation",
     "fit_estimator",
     "fit_regression",
     "fit_thresholds",
+    "judge_sample",
     "read_indicators",
+    "read_labelled",
     "read_source_indicators",
     "render",
     "rmse",
+    "sequential_interval",
     "transport_confidence",
 ]
