@@ -82,7 +82,9 @@ def values_by_hand(folder, name="accuracy"):
     found = {}
     for row in records(folder):
         if row["kind"] == "result" and row["head"] == "semantic" and row["split"] != "val":
-            measure = row["measures"][name]
+            classes = [value for _, value in row["parts"]["class"].values()]
+            made = {"macro": np.mean(classes), "worst_class": min(classes)}
+            measure = {"value": made[name], "unit": "%"} if name in made else row["measures"][name]
             found[row["split"]] = 100 * measure["value"] if measure["unit"] == "%" else measure["value"]
     return found
 
@@ -110,7 +112,7 @@ def test_compare__three_methods_and_seeds__every_number_follows_from_the_records
             assert (row["unit"], row["higher_is_better"]) == ("%", "True")
         else:
             values = values_by_hand(out / f"{row['method']}-seed{row['seed']}", row["measure"])
-            assert float(row["value"]) == values[row["set"]]
+            assert float(row["value"]) == pytest.approx(values[row["set"]], rel=1e-12)
         end = records(out / f"{row['method']}-seed{row['seed']}")[-1]
         assert end["kind"] == "end"
         assert float(row["flops"]) == end["flops"]
@@ -140,13 +142,20 @@ def test_compare__three_methods_and_seeds__every_number_follows_from_the_records
         assert (row["p"] == "") == (p is None)
         if p is not None:
             assert float(row["p"]) == pytest.approx(p, abs=1e-9)
-        p_values[method, name] = 1.0 if p is None else p
-    ordered = sorted(p_values, key=lambda key: p_values[key])
-    for rank, key in enumerate(ordered):
-        expected = max(min(1.0, (8 - place) * p_values[other]) for place, other in enumerate(ordered[: rank + 1]))
-        said = table[key]["p_holm"]
-        assert (said == "") == (table[key]["p"] == "")
-        assert said == "" or float(said) == pytest.approx(expected, abs=1e-9)
+        family = "primary" if name == "mean elsewhere" else "exploratory"
+        assert (row["baseline"], row["family"], row["margin"], row["looks"]) == ("supervised", family, "1.0", "1")
+        p_values.setdefault(family, {})[method, name] = 1.0 if p is None else p
+    assert {family: len(own) for family, own in p_values.items()} == {"primary": 2, "exploratory": 6}
+    for own in p_values.values():
+        ordered = sorted(own, key=lambda key: own[key])
+        for rank, key in enumerate(ordered):
+            tested = enumerate(ordered[: rank + 1])
+            expected = max(min(1.0, (len(own) - place) * own[other]) for place, other in tested)
+            said = table[key]["p_holm"]
+            assert (said == "") == (table[key]["p"] == "")
+            assert said == "" or float(said) == pytest.approx(expected, abs=1e-9)
+            seen = said != "" and expected <= 0.05
+            assert ("better" in table[key]["verdict"] or "worse" in table[key]["verdict"]) == seen
 
 
 def test_compare__equal_compute__runs_cost_what_was_planned_and_the_tables_say_it(finished_grid):
@@ -176,7 +185,14 @@ def test_compare__again_with_another_seed_and_baseline__adds_to_what_is_there(co
     seen = {(row["method"], int(row["seed"])) for row in rows_of(grid / "comparison.csv")}
     assert seen == {(method, seed) for method in METHODS.split(",") for seed in range(3)} | {("ossl", 3)}
     assert "ossl and rotation are compared on seeds 0, 1, 2, which both have" in answer.out
-    assert {row["baseline"] for row in rows_of(grid / "comparison-statistics.csv")} == {"rotation"}
+    pairs = {(row["method"], row["baseline"]): row["family"] for row in rows_of(grid / "comparison-statistics.csv")}
+    # What was declared first stays; what is asked of runs that were seen is exploratory.
+    assert {pair for pair in pairs if pair[1]} == {
+        ("rotation", "supervised"), ("ossl", "supervised"), ("supervised", "rotation"), ("ossl", "rotation")
+    }  # fmt: skip
+    assert pairs["ossl", "rotation"] == "exploratory"
+    stored = json.loads((grid / "comparison.json").read_text())
+    assert [look["ossl"] for look in stored["looks"]] == [[0, 1, 2], [0, 1, 2, 3]]
 
 
 def test_compare__another_measure_of_finished_runs__its_table_beside_the_primary_ones(compare, grid):
@@ -186,7 +202,8 @@ def test_compare__another_measure_of_finished_runs__its_table_beside_the_primary
     said = " ".join(answer.out.split())
     assert "NLL in nats of the head semantic (lower is better)" in said
     assert "Checkpoint: last epoch; nothing was selected." in said
-    assert "for the 16 differences of all measures" in said
+    assert "for the 2 differences of this kind" in said
+    assert "for the 14 differences of this kind" in said
     assert {row["measure"] for row in rows_of(grid / "comparison-statistics.csv")} == {"accuracy", "nll"}
     row = next(row for row in rows_of(grid / "comparison-statistics.csv") if row["measure"] == "nll")
     found = [values_by_hand(grid / f"supervised-seed{seed}", "nll")["test"] for seed in range(3)]
@@ -221,7 +238,9 @@ def test_compare__recipe_lengths_and_one_seed__said_in_the_table(compare, place)
         (("--data.test-fraction", "0.2"), "data.test-fraction 0.3 in grid, 0.2 in rotation"),
         (("--data.num-train", "60"), "data.num-train None in grid, 60 in rotation"),
         (("--backbone.name", "resnet8"), "backbone.name lenet5 in grid"),
-        (("--measure", "worst_group/background"), "a measure of accuracy, nll, ece, got 'worst_group/background'"),
+        (("--measure", "worst_group/background"), "a measure of accuracy, nll, ece, macro, worst_class, got 'worst_g"),
+        (("--endpoint", "test"), "the endpoint that was declared before the first table, the default, got test"),
+        (("--margin", "3"), "the margin that was declared before the first table, 1, got 3"),
     ],
 )
 def test_compare__other_settings_than_the_folders__refused(assert_refused, place, elsewhere, grid, options, says):
@@ -231,10 +250,10 @@ def test_compare__other_settings_than_the_folders__refused(assert_refused, place
 
 def test_compare__grid_of_an_older_version__refused_and_that_version_named(assert_refused, place, elsewhere, grid):
     path = grid / "comparison.json"
-    path.write_text(path.read_text().replace('"format": 2', '"format": 1').replace('"auxo": "', '"auxo": "0.0.'))
+    path.write_text(path.read_text().replace('"format": 3', '"format": 1').replace('"auxo": "', '"auxo": "0.0.'))
     words = words_for(place.shapes, elsewhere, methods="rotation", seeds="4", out=grid.name)
     assert_refused(
-        *words, says=r"a comparison of format 2 .* got format 1: auxo 0\.0\.\S+ wrote it; use that version or"
+        *words, says=r"a comparison of format 3 .* got format 1: auxo 0\.0\.\S+ wrote it; use that version or"
     )
 
 
@@ -251,7 +270,7 @@ def test_compare__latex__is_escaped_and_balanced(finished_grid):
     assert sum(line.count("{") for line in body) == sum(line.count("}") for line in body)
     assert not re.search(r"(?<!\\)[%_#]", "\n".join(body))
     assert "±" not in text
-    assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == 3
+    assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == 4
 
 
 @pytest.mark.parametrize(
@@ -271,6 +290,12 @@ def test_compare__latex__is_escaped_and_balanced(finished_grid):
         (("digits", "--methods", "ossl", "--seeds", "1,1"), "seeds that differ"),
         (("digits", "--methods", "ossl", "--seeds", "9-5"), "seeds such as"),
         (("digits", "--methods", "ossl", "--baseline", "osl"), "a baseline among ossl"),
+        (("digits", "--methods", "ossl", "--contrasts", "ossl"), "contrasts such as ossl:rotation"),
+        (("digits", "--methods", "ossl", "--contrasts", "ossl:osl"), "contrasts among ossl, got 'osl'"),
+        (("digits", "--methods", "ossl", "--controls", "ossl=osl"), "controls among ossl, got 'osl'"),
+        (("digits", "--methods", "ossl", "--controls", "ossl"), "controls such as"),
+        (("digits", "--methods", "ossl", "--margin", "0"), "a margin such as 1"),
+        (("digits", "--methods", "ossl", "--looks", "0"), "looks >= 1"),
         (("digits", "--methods", "ossl", "--measure", ","), "measures, with commas between"),
         (("digits", "--methods", "ossl", "--processes", "0"), r"processes in \[1, 1024\]"),
         (("digits", "--methods", "ossl", "--threads", "0"), r"threads in \[1, 1024\]"),

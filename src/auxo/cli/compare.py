@@ -21,12 +21,14 @@ from auxo.comparison import (
     Comparison,
     Contents,
     Grid,
+    Question,
     choose_measure,
     compare_results,
     difference_tables,
     notes_of,
     plan_grid,
     read_contents,
+    read_margins,
     read_result,
     read_results,
     require_one_setting,
@@ -41,7 +43,7 @@ from auxo.files.lock import locked_folder
 from auxo.jobs import AbstractExecutor, Outcome, check_jobs, run_jobs
 from auxo.options import Options as CheckedOptions
 from auxo.registry import load
-from auxo.runs.document import load_recipe
+from auxo.runs.document import find_controlled, load_recipe
 from auxo.runs.networks import record_backbones
 from auxo.runs.results import PRIMARY
 from auxo.runtime import open_runtime
@@ -65,7 +67,23 @@ class Options(CheckedOptions):
     seeds: str = "5"
     """How many seeds, from 0; or which ones, such as 0,3,8 or 5-9."""
     baseline: str | None = None
-    """The method that the others are compared with; default the first."""
+    """The method that the others are compared with, or several, with commas between; default the first."""
+    contrasts: str = ""
+    """Which differences to test, as METHOD:BASELINE with commas between; default each method with each baseline and
+    with its control, and no control with a baseline."""
+    controls: str = ""
+    """Which methods are controls of which, as CONTROL=METHOD with commas between, beside those whose recipes say so."""
+    endpoint: str | None = None
+    """The test set that decides, "elsewhere" for the mean over those from elsewhere; default that, or the only one from
+    elsewhere, or test. All other sets are exploratory."""
+    margin: str | None = None
+    """Difference that does not matter, in points, for measures in percent, and NAME=VALUE for others, with commas
+    between; default 1."""
+    looks: int | None = None
+    """Tables of more and more seeds that you plan to look at; default 1. Each is tested at that part of 5 %."""
+    group: str | None = None
+    """Further column of the test images, such as writer or patient, whose values are taken for drawn, as seeds are;
+    default --data.block-column."""
     measure: str = PRIMARY
     """What to show, with commas between: "primary" for the measure that decides, or names such as nll or
     worst_group/background."""
@@ -89,6 +107,7 @@ class _Request(NamedTuple):
     options: Options
     title: str
     measures: list[str]
+    question: Question
     seeds: list[int]
     choices: list[Choice]
     notes: list[str]
@@ -101,7 +120,7 @@ def run(words: Sequence[str]) -> int:
     asked = _read_words(list(words))
     options, out = asked.options, asked.out
     earlier = read_contents(out)
-    _check_baseline(options.baseline, asked.choices, earlier)
+    _check_names(asked.question, asked.choices, earlier)
     require_one_setting(asked.choices, earlier, out=out)
     names = ", ".join(choice.name for choice in asked.choices)
     seeds = f"{len(asked.seeds)} seed{'s' if len(asked.seeds) > 1 else ''}"
@@ -119,6 +138,7 @@ def run(words: Sequence[str]) -> int:
             runtime=runtime,
             epochs=options.epochs,
             measures=asked.measures,
+            question=asked.question,
         )
     check_jobs(grid.jobs)
     asked.executor.check()
@@ -128,7 +148,10 @@ def run(words: Sequence[str]) -> int:
         printer = OutcomePrinter(len(grid.jobs), lambda outcome: _describe_run(outcome, asked.measures[0]))
         outcomes = run_jobs(grid.jobs, executor=asked.executor, on_outcome=printer)
         results = read_results(out, grid.contents)
-        comparison = compare_results(grid.contents, results, baseline=options.baseline, measures=asked.measures)
+        contents = grid.contents.looked_at((result.method, result.seed) for result in results)
+        group = options.group or asked.choices[0].config.data.block_column
+        comparison = compare_results(contents, results, measures=asked.measures, group=group)
+        write_contents(out, contents)  # before anybody sees the tables, so that no look is lost
         files = write_files(comparison, out)
     _print_results(comparison)
     has_failures = print_failures(outcomes)
@@ -144,6 +167,7 @@ def _read_words(words: list[str]) -> _Request:
         options,
         title,
         _split_measures(options.measure),
+        _read_question(options),
         _parse_seeds(options.seeds),
         choices,
         [note for each in choices for note in describe_numbers(each.recipe, each.config.data, shared)],
@@ -216,7 +240,7 @@ def _list_choices(scenario: str | None, options: Options, shared: list[str]) -> 
         if name in choices:
             fix = "call the files differently" if ".py" in recipe else "name each once"
             raise ConfigError("methods of different names", f"{name} twice", fix)
-        choices[name] = Choice(name, recipe, config)
+        choices[name] = Choice(name, recipe, config, find_controlled(recipe))
     return list(choices.values())
 
 
@@ -226,11 +250,46 @@ def _name_method(recipe: str) -> str:
     return recipe_name(recipe) + (f"-{function}" if function not in ("", "recipe") else "")
 
 
-def _check_baseline(baseline: str | None, choices: Sequence[Choice], earlier: Contents | None) -> None:
-    """Refuse a baseline that is not compared."""
+def _read_question(options: Options) -> Question:
+    """Return what the comparison is asked."""
+    contrasts = []
+    for text in _split_names(options.contrasts):
+        method, colon, baseline = (part.strip() for part in text.partition(":"))
+        if not (method and colon and baseline) or ":" in baseline:
+            raise ConfigError(
+                "contrasts such as ossl:rotation, by the names of the table", repr(text), "name two methods"
+            )
+        contrasts.append((method, baseline))
+    controls = {}
+    for text in _split_names(options.controls):
+        control, sign, method = (part.strip() for part in text.partition("="))
+        if not (control and sign and method) or control in controls or control == method:
+            raise ConfigError("controls such as gssl-transform_only=gssl", repr(text), "name each control once")
+        controls[control] = method
+    if options.margin is not None:
+        read_margins(options.margin)
+    if options.looks is not None and options.looks < 1:
+        raise ConfigError("looks >= 1", str(options.looks), "name how many tables you will look at")
+    baselines = tuple(_split_names(options.baseline or ""))
+    return Question(baselines, tuple(contrasts), controls, options.endpoint, options.margin, options.looks)
+
+
+def _split_names(text: str) -> list[str]:
+    """Return what stands between commas."""
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _check_names(question: Question, choices: Sequence[Choice], earlier: Contents | None) -> None:
+    """Refuse contrasts and controls of what is not compared."""
     known = dict.fromkeys([*(earlier.methods if earlier is not None else ()), *(choice.name for choice in choices)])
-    if baseline is not None and baseline not in known:
-        raise ConfigError(f"a baseline among {', '.join(known)}", repr(baseline), "name one of them")
+    for word, names in (
+        ("a baseline", question.baselines),
+        ("contrasts", [name for pair in question.contrasts for name in pair]),
+        ("controls", [name for pair in (question.controls or {}).items() for name in pair]),
+    ):
+        got = next((name for name in names if name not in known), None)
+        if got is not None:
+            raise ConfigError(f"{word} among {', '.join(known)}", repr(got), "name one of them")
 
 
 def _say_plan(grid: Grid) -> None:

@@ -3,8 +3,10 @@
 import re
 from pathlib import Path
 
-from auxo.comparison.summary import Comparison
-from auxo.comparison.tables import difference_tables, notes_of, result_tables, run_table
+from auxo.comparison.differences import difference_tables, spell_verdict
+from auxo.comparison.statistics import Difference
+from auxo.comparison.summary import Cell, Comparison
+from auxo.comparison.tables import notes_of, result_tables, run_table
 from auxo.evaluation import Table, to_csv, to_markdown
 from auxo.files import write_atomically
 from auxo.tasks import Interval
@@ -113,28 +115,46 @@ def to_long_csv(comparison: Comparison) -> str:
 
 
 def to_statistics_csv(comparison: Comparison) -> str:
-    """Return one row for every shown measure, method and test set: mean, spread, and the difference to the baseline."""
-    differences = {(each.measure, each.method, each.split): each for each in comparison.differences}
+    """Return one row for every shown measure, method and test set with each contrast of it: mean, spread, difference.
+
+    A method that is compared with none has one row without a difference.
+    """
     rows = []
     for cell in comparison.cells:
-        each = differences.get((cell.measure, cell.method, cell.split))
-        row = {
-            "method": cell.method,
-            "set": cell.split,
-            "measure": cell.measure,
-            "seeds": len(cell.values),
-            "mean": cell.mean,
-            "std": cell.std,
-            "baseline": comparison.baseline,
-            "pairs": None if each is None else len(each.seeds),
-            "difference": None if each is None else each.mean,
-            **_split_interval("bootstrap", None if each is None else each.bootstrap),
-            **_split_interval("t", None if each is None else each.t),
-            "p": None if each is None else each.p,
-            "p_holm": None if each is None else each.p_holm,
-        }
-        rows.append(row)
+        place = (cell.measure, cell.method, cell.split)
+        own = [each for each in comparison.differences if (each.measure, each.method, each.split) == place]
+        rows += [_list_statistics(comparison, cell, each) for each in own]
+        if not own:
+            rows.append(_list_statistics(comparison, cell, None))
     return to_csv(rows)
+
+
+def _list_statistics(comparison: Comparison, cell: Cell, each: Difference | None) -> dict[str, object]:
+    """Return a row of statistics by column."""
+    measure = next(measure for measure in comparison.measures if measure.name == cell.measure)
+    return {
+        "method": cell.method,
+        "set": cell.split,
+        "measure": cell.measure,
+        "seeds": len(cell.values),
+        "mean": cell.mean,
+        "std": cell.std,
+        "baseline": None if each is None else each.baseline,
+        "family": None if each is None else "primary" if each.is_primary else "exploratory",
+        "pairs": None if each is None else len(each.seeds),
+        "groups": None if each is None else each.num_groups,
+        "looks": None if each is None else each.looks,
+        "difference": None if each is None else each.mean,
+        **_split_interval("bootstrap", None if each is None else each.bootstrap),
+        **_split_interval("t", None if each is None else each.t),
+        **_split_interval("t90", None if each is None else each.t90),
+        "margin": None if each is None else each.margin,
+        "p": None if each is None else each.p,
+        "p_holm": None if each is None else each.p_holm,
+        "p_within": None if each is None else each.p_within,
+        "p_within_holm": None if each is None else each.p_within_holm,
+        "verdict": None if each is None or each.estimate is None else spell_verdict(each, measure),
+    }
 
 
 def _latex_document(comparison: Comparison) -> str:

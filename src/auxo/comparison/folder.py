@@ -4,24 +4,14 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
-import auxo
-from auxo.errors import CheckpointError, ConfigError
-from auxo.files import is_unused, make_folder, remove_temporaries, write_atomically
-from auxo.files.json_text import read_json
+from auxo.comparison.declaration import Contrast, Declaration, Look
 from auxo.runs.document import to_json
 from auxo.runs.experiment import ExperimentConfig
+from auxo.runs.study import StudyKind
 
-FORMAT = 2
-_FILE = "comparison.json"
-
-
-class _Version(TypedDict):
-    """Who wrote a description."""
-
-    format: int
-    auxo: str
+KIND = StudyKind("comparison", "one of an earlier comparison", format=3, readable=(2,))
 
 
 class _Entry(TypedDict):
@@ -30,10 +20,29 @@ class _Entry(TypedDict):
     recipe: str
     num_parameters: int | None
     seeds: list[int]
+    controls: NotRequired[str | None]
 
 
-class _Description(_Version):
-    """The description of this format."""
+class _Contrast(TypedDict):
+    """A contrast in it."""
+
+    method: str
+    baseline: str
+    is_declared: bool
+
+
+class _Declaration(TypedDict):
+    """What it is to decide."""
+
+    measure: str
+    split: str | None
+    margin: str
+    looks: int
+    contrasts: list[_Contrast]
+
+
+class _Description(TypedDict):
+    """The description of a folder, format 2."""
 
     title: str
     budget: Literal["equal", "recipe"]
@@ -44,6 +53,13 @@ class _Description(_Version):
     methods: dict[str, _Entry]
 
 
+class _Decided(_Description):
+    """The description of this format."""
+
+    declaration: _Declaration | None
+    looks: list[dict[str, list[int]]]
+
+
 @dataclass(frozen=True)
 class MethodEntry:
     """A method of a comparison.
@@ -52,11 +68,13 @@ class MethodEntry:
         recipe: as the user named it.
         num_parameters: numbers that the last stage learns; ``None`` if they were not counted.
         seeds: of the runs that were asked for, in increasing order.
+        controls: the method that it is a control of, or ``None``.
     """
 
     recipe: str
     num_parameters: int | None
     seeds: tuple[int, ...] = ()
+    controls: str | None = None
 
 
 @dataclass(frozen=True)
@@ -71,6 +89,8 @@ class Contents:
         shared: what all runs have in common, JSON: everything but stages and seed.
         epochs: that stood for those of the recipes' last stages, if any did.
         methods: by name, in the order of the table.
+        declaration: what is to be decided; ``None`` where nothing was declared.
+        looks: the tables that were printed, each of other finished runs than the one before.
     """
 
     title: str
@@ -80,6 +100,8 @@ class Contents:
     shared: Mapping[str, Any]
     epochs: int | None = None
     methods: Mapping[str, MethodEntry] = field(default_factory=dict)
+    declaration: Declaration | None = None
+    looks: tuple[Look, ...] = ()
 
     def added(self, methods: Mapping[str, MethodEntry]) -> "Contents":
         """Return the contents with more methods, or more seeds of those that are there."""
@@ -88,6 +110,18 @@ class Contents:
             before = merged.get(name, entry)
             merged[name] = replace(entry, seeds=tuple(sorted({*before.seeds, *entry.seeds})))
         return replace(self, methods=merged)
+
+    def looked_at(self, finished: Iterable[tuple[str, int]]) -> "Contents":
+        """Return the contents once a table of these runs is printed; a table of the same runs again is no other look.
+
+        Args:
+            finished: method and seed of every run in the table.
+        """
+        runs = sorted(finished)
+        look = {name: tuple(seed for method, seed in runs if method == name) for name in self.methods}
+        look = {name: seeds for name, seeds in look.items() if seeds}
+        is_new = bool(look) and look not in self.looks
+        return replace(self, looks=(*self.looks, look)) if is_new else self
 
     def runs(self) -> list[tuple[str, int]]:
         """Return method and seed of every run, in the order of the table."""
@@ -115,38 +149,50 @@ def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> Iterable[tu
 
 
 def read_contents(folder: Path) -> Contents | None:
-    """Return what a folder holds, or ``None`` if it is new or has only what a command left that was killed early.
+    """Return what a folder holds, or ``None`` if it is new.
+
+    Of a folder of format 2 it is not known when its tables were looked at, so all of its runs count as seen.
 
     Raises:
-        ConfigError: it holds something else.
+        ConfigError: it holds other files.
         CheckpointError: its description is damaged, or an older version wrote it.
     """
-    path = folder / _FILE
-    if not path.is_file():
-        if not is_unused(folder):
-            got = f"{folder} with other files" if folder.is_dir() else f"{folder}, a file"
-            raise ConfigError("a new folder, or one of an earlier comparison", got, "choose another --out")
+    document = KIND.read(folder)
+    if document is None:
         return None
-    expected, fix = f"a comparison's description in {path}", "choose another --out, or take the file from a copy"
-    text = path.read_bytes()
-    known = read_json(text, _Version, expected=expected, fix=fix)
-    if known["format"] == FORMAT:
-        read = read_json(text, _Description, expected=expected, fix=fix)
-        entries = {
-            name: MethodEntry(entry["recipe"], entry["num_parameters"], tuple(entry["seeds"]))
-            for name, entry in read["methods"].items()
-        }
-        return Contents(
-            title=read["title"],
-            budget=read["budget"],
-            flops=read["flops"],
-            chosen=read["chosen"],
-            shared=read["shared"],
-            epochs=read["epochs"],
-            methods=entries,
-        )
-    fix = f"auxo {known['auxo']} wrote it; use that version or another --out"
-    raise CheckpointError(f"a comparison of format {FORMAT} in {path}", f"format {known['format']}", fix)
+    if document["format"] == KIND.format:
+        decided = KIND.check(document, _Decided, folder)
+        looks = tuple({name: tuple(seeds) for name, seeds in look.items()} for look in decided["looks"])
+        return _build_contents(decided, _build_declaration(decided["declaration"]), looks)
+    read = KIND.check(document, _Description, folder)
+    return _build_contents(read, None, ({name: tuple(entry["seeds"]) for name, entry in read["methods"].items()},))
+
+
+def _build_contents(read: _Description, declaration: Declaration | None, looks: tuple[Look, ...]) -> Contents:
+    """Return the contents that a description tells of."""
+    entries = {
+        name: MethodEntry(entry["recipe"], entry["num_parameters"], tuple(entry["seeds"]), entry.get("controls"))
+        for name, entry in read["methods"].items()
+    }
+    return Contents(
+        title=read["title"],
+        budget=read["budget"],
+        flops=read["flops"],
+        chosen=read["chosen"],
+        shared=read["shared"],
+        epochs=read["epochs"],
+        methods=entries,
+        declaration=declaration,
+        looks=looks,
+    )
+
+
+def _build_declaration(read: _Declaration | None) -> Declaration | None:
+    """Return the declaration that a description tells of."""
+    if read is None:
+        return None
+    contrasts = tuple(Contrast(each["method"], each["baseline"], each["is_declared"]) for each in read["contrasts"])
+    return Declaration(read["measure"], read["split"], read["margin"], read["looks"], contrasts)
 
 
 def write_contents(folder: Path, contents: Contents) -> None:
@@ -155,6 +201,4 @@ def write_contents(folder: Path, contents: Contents) -> None:
     Raises:
         OutputError: it cannot be written.
     """
-    document = {"format": FORMAT, "auxo": auxo.__version__, **asdict(contents)}
-    remove_temporaries(make_folder(folder))
-    write_atomically(folder / _FILE, json.dumps(document, indent=2) + "\n")
+    KIND.write(folder, asdict(contents))

@@ -7,8 +7,10 @@ from math import inf
 from pathlib import Path
 
 from auxo.comparison.budget import fit_to_budget, total_flops
+from auxo.comparison.declaration import ELSEWHERE, PREFIX, Declaration, Question, declare
 from auxo.comparison.folder import Contents, MethodEntry, differences, run_folder, shared_settings
 from auxo.comparison.measures import choose_measure
+from auxo.comparison.results import add_class_measures
 from auxo.data import Splits
 from auxo.errors import ConfigError, ForeignCodeError
 from auxo.jobs import Job
@@ -20,6 +22,8 @@ from auxo.runtime import Runtime
 from auxo.training.cost import StageCost, measure_costs
 from auxo.training.run import untrained_stages
 
+_DEFAULT = Question()
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -28,12 +32,14 @@ class Choice:
     Args:
         name: in the table and of the run directories.
         recipe: as the user named it.
-        config: the run at its recipe's length; the seed is of no account.
+        config: the run at its recipe's length; the seed is ignored.
+        controls: the method that it is a control of, as its recipe says; ``None`` where it is none.
     """
 
     name: str
     recipe: str
     config: ExperimentConfig
+    controls: str | None = None
 
 
 @dataclass(frozen=True)
@@ -78,8 +84,9 @@ def plan_grid(
     runtime: Runtime,
     epochs: int | None = None,
     measures: Sequence[str] = (PRIMARY,),
+    question: Question = _DEFAULT,
 ) -> Grid:
-    """Return the runs of all methods and seeds, each as long as the budget says.
+    """Return the runs of all methods and seeds, each as long as the budget says, and what they are to decide.
 
     Methods whose measurement raises what is no error of auxo's keep their recipe's length; their runs will say why.
 
@@ -93,11 +100,12 @@ def plan_grid(
         folder: of the comparison.
         runtime: the device to measure on.
         epochs: that stood for those of the recipes, see :func:`auxo.comparison.with_epochs`.
-        measures: that are to be shown.
+        measures: that are to be shown; the first is that of the primary endpoint.
+        question: what the comparison is asked, beside what its folder declares.
 
     Raises:
-        ConfigError: the folder has another budget, operations cannot be counted, there is no test set, or no test set
-            has a measure.
+        ConfigError: the folder has another budget, operations cannot be counted, there is no test set, no test set
+            has a measure, or what is asked does not go with the methods, the sets, or what was declared.
         AuxoError: a method cannot take the data.
     """
     _check_budget(earlier, budget, flops, folder)
@@ -115,7 +123,7 @@ def plan_grid(
                 lengths[choice.name] = plan.config
     lengths = {name: _never_stopped(config) for name, config in lengths.items()}
     counts = {name: measured[-1].num_parameters for name, measured in costs.items()}
-    entries = {c.name: MethodEntry(c.recipe, counts.get(c.name), tuple(seeds)) for c in choices}
+    entries = {c.name: MethodEntry(c.recipe, counts.get(c.name), tuple(seeds), c.controls) for c in choices}
     if earlier is None:
         earlier = Contents(title, budget, flops, chosen, shared_settings(choices[0].config), epochs)
     jobs = tuple(
@@ -123,7 +131,26 @@ def plan_grid(
         for seed in seeds
         for name, config in lengths.items()
     )
-    return Grid(earlier.added(entries), jobs, tuple(notes))
+    contents = earlier.added(entries)
+    declaration = _declare_contrasts(contents, question, measures[0], splits)
+    return Grid(replace(contents, declaration=declaration), jobs, tuple(notes))
+
+
+def _declare_contrasts(contents: Contents, question: Question, measure: str, splits: Splits) -> Declaration:
+    """Return what the comparison is to decide.
+
+    Raises:
+        ConfigError: what is asked does not go with its methods, its sets, or what was declared.
+    """
+    own = {name: entry.controls for name, entry in contents.methods.items() if entry.controls is not None}
+    asked = replace(question, controls={**own, **(question.controls or {})})
+    made = declare(asked, list(contents.methods), measure=measure, earlier=contents.declaration, looks=contents.looks)
+    sets = [split.name for split in splits.evaluation() if split is not splits.val]
+    elsewhere = [ELSEWHERE] * (sum(name.startswith(PREFIX) for name in sets) > 1)
+    if made.split is not None and made.split not in (*sets, *elsewhere):
+        names = ", ".join((*sets, *("elsewhere" for _ in elsewhere)))
+        raise ConfigError(f"an endpoint among {names}", repr(question.endpoint), "name one of them with --endpoint")
+    return made
 
 
 def _never_stopped(config: ExperimentConfig) -> ExperimentConfig:
@@ -162,7 +189,7 @@ def _evaluate_untrained(config: ExperimentConfig, *, splits: Splits, runtime: Ru
     """Return what the head that predicts has on every test set before training; nothing where there is no head."""
     *_, last = untrained_stages(config, splits=splits, runtime=runtime)
     judges = [split for split in splits.evaluation() if split is not splits.val]
-    return [row for split in judges for row in first_head(last.reader.evaluate(split))]
+    return [add_class_measures(row) for split in judges for row in first_head(last.reader.evaluate(split))]
 
 
 def _check_budget(earlier: Contents | None, budget: str, flops: float | None, folder: Path) -> None:

@@ -1,10 +1,11 @@
 """What the finished runs of a comparison found, read from their records."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 
+from auxo.comparison.declaration import ELSEWHERE, PREFIX
 from auxo.comparison.folder import Contents, run_folder
 from auxo.errors import CheckpointError, ConfigError
 from auxo.jobs import is_finished
@@ -12,9 +13,9 @@ from auxo.runs.document import read_rule
 from auxo.runs.history import RunHistory
 from auxo.runs.results import EvaluationRow
 from auxo.runs.selection import SelectionRule
+from auxo.tasks import ANSWERS_MEASURE
 
-ELSEWHERE = "mean elsewhere"
-_PREFIX = "ood/"
+_BY_CLASS = "class"
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def read_result(folder: Path, *, method: str, seed: int) -> Result:
         CheckpointError: its records are damaged, or tell of no end or of no head that predicts.
     """
     history = RunHistory.read_finished(folder)
-    rows = {row.split: row for row in history.first_head() if row.split != "val"}
+    rows = {row.split: add_class_measures(row) for row in history.first_head() if row.split != "val"}
     if not rows:
         fix = "give a test set: --data.test, --data.test-fraction or --data.ood"
         raise CheckpointError(f"results on test sets in {folder}", "none", fix)
@@ -83,6 +84,23 @@ def read_result(folder: Path, *, method: str, seed: int) -> Result:
         images=history.compute.images,
         flops=history.compute.flops,
         selection=_read_rule(history).describe(primary=next(iter(rows.values())).primary),
+    )
+
+
+def add_class_measures(row: EvaluationRow) -> EvaluationRow:
+    """Return a row with the primary measure of its classes: their mean, ``macro``, and the lowest, ``worst_class``.
+
+    All classes count alike, however many images they have. Of a measure that is such a mean already there is no
+    ``macro``. The lowest of several is lower by chance alone, the more so the fewer images a class has.
+    """
+    values = [part.value for part in row.parts.get(_BY_CLASS, {}).values() if part.value is not None]
+    if row.kind != "task" or not values:
+        return row
+    ends = {"worst_class": min(values) if row.main.higher_is_better else max(values)}
+    means = {"macro": fmean(values)} if row.primary == ANSWERS_MEASURE else {}
+    made = {name: row.main._replace(value=value, low=None, high=None) for name, value in (means | ends).items()}
+    return replace(
+        row, measures={**row.measures, **{name: each for name, each in made.items() if name not in row.measures}}
     )
 
 
@@ -115,7 +133,7 @@ def values_of(results: Sequence[Result], name: str) -> dict[tuple[str, int], dic
         measures = {split: row.measures.get(row.name_measure(name)) for split, row in result.rows.items()}
         values = {split: measure.shown for split, measure in measures.items() if measure is not None}
         found[result.method, result.seed] = values
-    elsewhere = {split for values in found.values() for split in values if split.startswith(_PREFIX)}
+    elsewhere = {split for values in found.values() for split in values if split.startswith(PREFIX)}
     for values in found.values():
         if len(elsewhere) > 1 and values.keys() >= elsewhere:
             values[ELSEWHERE] = fmean(value for split, value in values.items() if split in elsewhere)

@@ -1,16 +1,16 @@
-"""A comparison in numbers: every method by every measure on every test set, and its difference to the baseline."""
+"""A comparison in numbers: every method by every measure on every test set, and the differences of its contrasts."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 
+from auxo.comparison.declaration import ELSEWHERE, Contrast, Declaration, count_looks, margin_of
 from auxo.comparison.folder import Contents
+from auxo.comparison.grouped import GroupedValues
 from auxo.comparison.measures import ShownMeasure, choose_measure
-from auxo.comparison.results import ELSEWHERE, Result, sets_of, values_of
-from auxo.comparison.statistics import Difference, paired_difference
-from auxo.errors import ConfigError
-from auxo.runs.results import PRIMARY
-from auxo.tasks import holm
+from auxo.comparison.results import Result, sets_of, values_of
+from auxo.comparison.statistics import Difference, judge_differences, paired_difference
+from auxo.runs.results import PRIMARY, EvaluationRow
 
 
 @dataclass(frozen=True)
@@ -46,22 +46,26 @@ class Comparison:
 
     Args:
         contents: of the folder.
-        results: of the finished runs, in the order of the table.
-        measures: that are shown, the first one first; none without a result.
-        cells: of every method that has a finished run, every measure and every set that has it, and of the mean over
-            the sets from elsewhere.
-        baseline: the method that the others are compared with.
-        differences: of every other method, every measure and every set, corrected for their number.
-        missing: methods and seeds of the runs that are not finished.
+        results: of the finished runs.
+        measures: what is shown.
+        cells: for every measure, method and set that has results.
+        endpoint: name of the measure, and test set, of the primary endpoint; ``None`` where it has no result or is not
+            shown.
+        differences: declared contrasts on the primary endpoint, then all others.
+        missing: method and seed of the runs that are not finished.
+        group: column of the images whose values are taken for drawn; ``None`` where images are taken as they are.
+        ungrouped: what was not taken so, each a sentence.
     """
 
     contents: Contents
     results: tuple[Result, ...]
     measures: tuple[ShownMeasure, ...]
     cells: tuple[Cell, ...]
-    baseline: str
+    endpoint: tuple[str, str] | None
     differences: tuple[Difference, ...]
     missing: tuple[tuple[str, int], ...]
+    group: str | None = None
+    ungrouped: tuple[str, ...] = ()
 
     def results_of(self, method: str) -> list[Result]:
         """Return the finished runs of a method."""
@@ -72,51 +76,102 @@ class Comparison:
         have = {cell.split for cell in self.cells if cell.measure == measure}
         return [split for split in (*sets_of(self.results), ELSEWHERE) if split in have]
 
+    def family(self, *, is_primary: bool, measure: str | None = None) -> list[Difference]:
+        """Return the differences of one family that are of two pairs or more, of all measures or one."""
+        return [
+            each
+            for each in self.differences
+            if each.is_primary == is_primary and each.estimate is not None and measure in (None, each.measure)
+        ]
+
 
 def compare_results(
-    contents: Contents, results: Sequence[Result], *, baseline: str | None = None, measures: Sequence[str] = (PRIMARY,)
+    contents: Contents, results: Sequence[Result], *, measures: Sequence[str] = (PRIMARY,), group: str | None = None
 ) -> Comparison:
     """Return the comparison of finished runs.
+
+    Differences are those of the contrasts that the folder declares, or of all methods to the first where it declares
+    none, which are then all exploratory.
 
     Args:
         contents: of the folder.
         results: of its finished runs; a seed that a method lacks is left out of its differences.
-        baseline: the method to compare with; ``None`` means the first.
         measures: what to show, ``primary`` meaning the measure that decides.
+        group: column of the images whose values are taken for drawn, as seeds are: by the primary measure of each.
 
     Raises:
-        ConfigError: the baseline is none of the methods, no result has a measure, or the methods' primary measures
-            differ.
+        ConfigError: no result has a measure or the column, or the methods' primary measures differ.
     """
-    chosen = next(iter(contents.methods)) if baseline is None else baseline
-    if chosen not in contents.methods:
-        raise ConfigError(f"a baseline among {', '.join(contents.methods)}", repr(chosen), "name one of them")
     rows = [row for result in results for row in result.rows.values()]
     shown = tuple(dict.fromkeys(choose_measure(rows, name) for name in measures)) if rows else ()
     cells = [cell for measure in shown for cell in _list_cells(contents, results, measure.name)]
-    by_place = {(cell.method, cell.measure, cell.split): cell.values for cell in cells}
-    differences = [
-        paired_difference(
-            cell.values,
-            by_place.get((chosen, cell.measure, cell.split), {}),
-            method=cell.method,
-            baseline=chosen,
-            split=cell.split,
-            measure=cell.measure,
+    declaration = contents.declaration or Declaration(
+        contrasts=tuple(Contrast(name, next(iter(contents.methods)), False) for name in list(contents.methods)[1:])
+    )
+    endpoint = _find_endpoint(declaration, shown, rows, cells) if rows else None
+    grouped = GroupedValues(results, group)
+    made = [
+        replace(
+            difference,
+            is_primary=contrast.is_declared and (measure.name, difference.split) == endpoint,
+            margin=margin_of(declaration.margin, measure),
+            looks=max(declaration.looks, count_looks(contents.looks, *_names_of(difference), difference.seeds)),
         )
-        for cell in cells
-        if cell.method != chosen
+        for measure in shown
+        for contrast in declaration.contrasts
+        for difference in _list_differences(contrast, measure.name, cells, grouped)
     ]
+    families = [judge_differences([each for each in made if each.is_primary is kind]) for kind in (True, False)]
     finished = {(result.method, result.seed) for result in results}
     return Comparison(
-        contents=contents,
+        contents=replace(contents, declaration=declaration),
         results=tuple(results),
         measures=shown,
         cells=tuple(cells),
-        baseline=chosen,
-        differences=_correct_p_values([each for each in differences if each is not None]),
+        endpoint=endpoint,
+        differences=tuple(each for family in families for each in family),
         missing=tuple(run for run in contents.runs() if run not in finished),
+        group=group,
+        ungrouped=grouped.notes,
     )
+
+
+def _names_of(difference: Difference) -> tuple[str, str]:
+    """Return the names of both methods."""
+    return difference.method, difference.baseline
+
+
+def _find_endpoint(
+    declaration: Declaration, shown: Sequence[ShownMeasure], rows: Sequence[EvaluationRow], cells: Sequence[Cell]
+) -> tuple[str, str] | None:
+    """Return the primary endpoint among what is shown."""
+    name = rows[0].name_measure(declaration.measure)
+    if name not in {measure.name for measure in shown}:
+        return None
+    split = declaration.choose_split(list(dict.fromkeys(cell.split for cell in cells if cell.measure == name)))
+    return None if split is None else (name, split)
+
+
+def _list_differences(
+    contrast: Contrast, measure: str, cells: Sequence[Cell], grouped: GroupedValues
+) -> Iterator[Difference]:
+    """Yield the differences of a contrast by a measure, set after set, before they are judged."""
+    others = {cell.split: cell.values for cell in cells if (cell.method, cell.measure) == (contrast.baseline, measure)}
+    for cell in cells:
+        if (cell.method, cell.measure) != (contrast.method, measure) or cell.split not in others:
+            continue
+        seeds = sorted(cell.values.keys() & others[cell.split].keys())
+        found = paired_difference(
+            cell.values,
+            others[cell.split],
+            method=contrast.method,
+            baseline=contrast.baseline,
+            split=cell.split,
+            measure=measure,
+            groups=grouped.find(contrast, measure, cell.split, seeds) if len(seeds) > 1 else None,
+        )
+        if found is not None:
+            yield found
 
 
 def _list_cells(contents: Contents, results: Sequence[Result], measure: str) -> list[Cell]:
@@ -129,11 +184,3 @@ def _list_cells(contents: Contents, results: Sequence[Result], measure: str) -> 
             if values:
                 cells.append(Cell(method, measure, split, dict(sorted(values.items()))))
     return cells
-
-
-def _correct_p_values(differences: Sequence[Difference]) -> tuple[Difference, ...]:
-    """Return differences with p-values corrected for the number of all that were tested, defined or not."""
-    tested = [each for each in differences if len(each.seeds) > 1]
-    corrected = holm([1.0 if each.p is None else each.p for each in tested])
-    p_holm = {id(each): value for each, value in zip(tested, corrected, strict=True) if each.p is not None}
-    return tuple(replace(each, p_holm=p_holm.get(id(each))) for each in differences)

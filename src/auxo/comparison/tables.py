@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from statistics import fmean
 
+from auxo.comparison.decisions import LEVEL
+from auxo.comparison.declaration import ELSEWHERE
 from auxo.comparison.measures import ShownMeasure
-from auxo.comparison.results import ELSEWHERE, Result
+from auxo.comparison.results import Result
 from auxo.comparison.summary import Comparison
 from auxo.evaluation import Table, begin_sentence
 
@@ -34,46 +36,6 @@ def _tabulate_results(comparison: Comparison, measure: ShownMeasure, *, has_cost
     columns = ("operations", "of budget", "seconds", "images", "parameters") if has_costs else ()
     return Table(
         ("method", *splits, *columns), tuple(lines), _write_caption(comparison, measure, splits, has_costs=has_costs)
-    )
-
-
-def difference_tables(comparison: Comparison) -> list[Table]:
-    """Return a table of differences to the baseline for every measure that both have under two seeds or more."""
-    made = [(measure, _difference_lines(comparison, measure)) for measure in comparison.measures]
-    tested = sum(len(lines) for _, lines in made)
-    these = "of this table" if sum(bool(lines) for _, lines in made) == 1 else "of all measures"
-    columns = ("method", "set", "pairs", "difference", "95 % bootstrap", "95 % t", "p", "p (Holm)")
-    tables = []
-    for measure, lines in made:
-        unit = " in points" if measure.unit == "%" else measure.in_unit
-        side = "above" if measure.higher_is_better else "below"
-        caption = (
-            f"{begin_sentence(measure.title)} less that of {comparison.baseline} under the same seed,"
-            f"{unit or ' as it is'}; {measure.better}, so a difference {side} 0 is for the method: mean, and 95 % "
-            "intervals of the mean by the bootstrap (BCa) and by Student's t for pairs. Of few seeds the bootstrap "
-            "interval is too narrow. p: of the paired t-test, and corrected by Holm's method for the "
-            f"{tested} difference{'' if tested == 1 else 's'} {these}."
-        )
-        if lines:
-            tables.append(Table(columns, lines, caption))
-    return tables
-
-
-def _difference_lines(comparison: Comparison, measure: ShownMeasure) -> tuple[tuple[str, ...], ...]:
-    """Return the differences of a measure that have intervals."""
-    return tuple(
-        (
-            each.method,
-            each.split,
-            str(len(each.seeds)),
-            measure.spell_difference(each.mean),
-            _MISSING if each.bootstrap is None else measure.spell_interval(each.bootstrap),
-            _MISSING if each.t is None else measure.spell_interval(each.t),
-            _format_p_value(each.p),
-            _format_p_value(each.p_holm),
-        )
-        for each in comparison.differences
-        if each.measure == measure.name and len(each.seeds) > 1
     )
 
 
@@ -108,15 +70,9 @@ def notes_of(comparison: Comparison) -> list[str]:
         notes.append(f"fewer than two seeds of {', '.join(few)}: no spread and no intervals")
     if len(set(counts.values())) > 1:
         notes.append("seeds: " + ", ".join(f"{count} of {method}" for method, count in counts.items()))
-    paired = {(each.method, each.seeds) for each in comparison.differences}
-    own = {method: {result.seed for result in comparison.results_of(method)} for method in contents.methods}
-    for method, seeds in sorted(paired):
-        if set(seeds) != own[method] | own[comparison.baseline]:
-            listed = f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
-            notes.append(f"{method} and {comparison.baseline} are compared on {listed}, which both have")
-    apart = [name for name in contents.methods if own[name] and not own[name] & own[comparison.baseline]]
-    if apart:
-        notes.append(f"no seed in common with {comparison.baseline}, so not compared with it: {', '.join(apart)}")
+    notes += _note_pairs(comparison)
+    notes += _note_looks(comparison)
+    notes += comparison.ungrouped
     notes += _list_absences(comparison)
     notes += _told_by_the_task(comparison)
     if contents.budget == "recipe":
@@ -124,6 +80,42 @@ def notes_of(comparison: Comparison) -> list[str]:
     elif contents.flops is not None:
         notes += _note_uneven_costs(comparison, contents.flops)
     return notes
+
+
+def _note_pairs(comparison: Comparison) -> list[str]:
+    """Return notes on contrasts of which a method lacks seeds that the other has."""
+    own = {name: {each.seed for each in comparison.results_of(name)} for name in comparison.contents.methods}
+    notes: dict[str, None] = {}
+    for each in comparison.differences:
+        if set(each.seeds) != own[each.method] | own[each.baseline]:
+            listed = f"seed{'s' if len(each.seeds) > 1 else ''} {', '.join(map(str, each.seeds))}"
+            notes[f"{each.method} and {each.baseline} are compared on {listed}, which both have"] = None
+    declared = () if comparison.contents.declaration is None else comparison.contents.declaration.contrasts
+    for base in dict.fromkeys(each.baseline for each in declared):
+        names = [each.method for each in declared if each.baseline == base and own.get(each.method) and own.get(base)]
+        apart = [name for name in names if not own[name] & own[base]]
+        if apart:
+            notes[f"no seed in common with {base}, so not compared with it: {', '.join(apart)}"] = None
+    return list(notes)
+
+
+def _note_looks(comparison: Comparison) -> list[str]:
+    """Return notes on tables that were looked at before, and on a primary endpoint that is not shown."""
+    notes: dict[str, None] = {}
+    declared = comparison.contents.declaration
+    planned = 1 if declared is None else declared.looks
+    for each in comparison.differences:
+        if each.looks > planned:
+            notes[
+                f"{each.method} against {each.baseline}: table {each.looks} of other seeds, so tested at "
+                f"{LEVEL:g} / {each.looks}; stopping at the first verdict errs more often, so plan tables with --looks"
+            ] = None
+    if planned > 1:
+        notes[f"{planned} tables were planned, so each is tested at {LEVEL:g} / {planned}"] = None
+    if declared is not None and declared.contrasts and comparison.results and comparison.endpoint is None:
+        where = declared.split or "the default set"
+        notes[f"the primary endpoint, {declared.measure} on {where}, is not in these tables"] = None
+    return list(notes)
 
 
 def _list_absences(comparison: Comparison) -> list[str]:
@@ -214,8 +206,3 @@ def _make_cost_table(results: Sequence[Result], budget: float | None) -> tuple[s
         f"{fmean(result.train_seconds for result in results):.1f}",
         f"{round(fmean(result.images for result in results)):,}",
     )
-
-
-def _format_p_value(value: float | None) -> str:
-    """Return a p-value."""
-    return _MISSING if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}"

@@ -28,6 +28,7 @@ from auxo.losses import LDAM, ClassLossConfig, CrossEntropy
 from auxo.losses.attacks import PGDConfig, attack_mode, projected_gradient_descent
 from auxo.optimizers import OptimizerConfig
 from auxo.pretexts import GatedPretextsConfig
+from auxo.runs.controls import control_of
 from auxo.runs.experiment import ExperimentConfig, StageConfig
 from auxo.runtime import Runtime
 from auxo.tasks import Classification
@@ -218,6 +219,7 @@ def lorot() -> ExperimentConfig:
     return ExperimentConfig(stages=(StageConfig(method=GSSL.Config(pretexts=pretexts)),))
 
 
+@control_of("gssl")
 def transform_only() -> ExperimentConfig:
     """Return the control of weight 0 on the digits: the images of G-SSL as augmentation, and the class loss alone."""
     pretexts = GatedPretextsConfig(gate=UniformGate.Config(), weight=0.0)

@@ -12,6 +12,7 @@ from auxo.pretexts.jigsaw import Jigsaw
 from auxo.pretexts.lorot import LoRot
 from auxo.pretexts.rotation import Rotation
 from auxo.pretexts.simclr import SimCLR
+from auxo.runs.controls import control_of
 from auxo.runs.experiment import ExperimentConfig, StageConfig, TrainingConfig, Transfer
 
 _PRETEXTS: dict[str, PretextConfig] = {
@@ -53,6 +54,7 @@ def cifar10() -> ExperimentConfig:
     )
 
 
+@control_of("multi_pretext")
 def joint() -> ExperimentConfig:
     """Return the control of one encoder that all four pretexts train at once, and a probe of it, on the digits."""
     first, *others = _PRETEXTS

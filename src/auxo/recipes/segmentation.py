@@ -17,6 +17,7 @@ from auxo.pretexts.pixels import PixelObjectiveConfig
 from auxo.pretexts.pixels.contrast import Contrast
 from auxo.pretexts.pixels.cross_entropy import CrossEntropy
 from auxo.pretexts.simclr import SimCLR
+from auxo.runs.controls import control_of
 from auxo.runs.experiment import ExperimentConfig, StageConfig, TrainingConfig
 from auxo.tasks import TaskConfig
 
@@ -34,11 +35,13 @@ def recipe() -> ExperimentConfig:
     return _run_stages(_build_pretraining(PatchEnergy.Config(), _CONTRAST), _build_fine_tuning())
 
 
+@control_of("segmentation")
 def none() -> ExperimentConfig:
     """Return the control without pretraining, at the schedule of the fine-tuning and the full rate everywhere."""
     return _run_stages(_build_fine_tuning(backbone_rate=1.0, decoder_rate=1.0))
 
 
+@control_of("segmentation")
 def none_longer() -> ExperimentConfig:
     """Return the control without pretraining that sees as many images as both stages together."""
     stage = _build_fine_tuning(backbone_rate=1.0, decoder_rate=1.0)

@@ -23,6 +23,7 @@ from auxo.files.json_text import find_problem, read_json, strict_converter
 from auxo.interfaces import AbstractMethod, MethodConfig
 from auxo.options import LATER, FamilyOptions, family_of, find_member, read_default
 from auxo.registry.outside import import_file, is_outside, load_outside, pair_files, run_foreign, split_outside
+from auxo.runs.controls import read_control
 from auxo.runs.experiment import ExperimentConfig
 from auxo.runs.selection import SelectionRule
 from auxo.runs.tree import fold
@@ -44,6 +45,27 @@ def load_recipe(name: str) -> ExperimentConfig:
     Raises:
         ConfigError: there is no such recipe, its file does not run, or it returns something else.
     """
+    make, place = _find_recipe(name)
+    config = run_foreign(make, place)
+    if not isinstance(config, ExperimentConfig):
+        raise ConfigError(f"an ExperimentConfig from {name}", type(config).__name__, "return one from the recipe")
+    return config
+
+
+def find_controlled(name: str) -> str | None:
+    """Return the method that a recipe says it is a control of, by :func:`auxo.runs.controls.control_of`, or ``None``.
+
+    Args:
+        name: see :func:`load_recipe`.
+
+    Raises:
+        ConfigError: there is no such recipe, or its file does not run.
+    """
+    return read_control(_find_recipe(name)[0])
+
+
+def _find_recipe(name: str) -> tuple[Callable[[], object], str]:
+    """Return the function that a recipe's name stands for, and where it is."""
     place, _, function = name.partition(":")
     if place.endswith(".py"):
         module = import_file(Path(place))
@@ -57,10 +79,7 @@ def load_recipe(name: str) -> ExperimentConfig:
     if not callable(make):
         known = ", ".join(key for key in vars(module) if callable(getattr(module, key)) and not key.startswith("_"))
         raise ConfigError(f"a function {function or 'recipe'!r} in {place}", f"none (there are: {known})", "name one")
-    config = run_foreign(make, place)
-    if not isinstance(config, ExperimentConfig):
-        raise ConfigError(f"an ExperimentConfig from {name}", type(config).__name__, "return one from the recipe")
-    return config
+    return make, place
 
 
 def to_json(config: ExperimentConfig) -> str:

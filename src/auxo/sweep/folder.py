@@ -4,26 +4,16 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
-import auxo
 from auxo.errors import CheckpointError, ConfigError
-from auxo.files import is_unused, make_folder, remove_temporaries, write_atomically
-from auxo.files.json_text import check_json, read_json
 from auxo.runs.document import to_json
 from auxo.runs.selection import SelectionRule
+from auxo.runs.study import StudyKind
 from auxo.sweep.space import SearchSpace
 from auxo.sweep.study import Strategy
 
-FORMAT = 2
-_FILE = "sweep.json"
-
-
-class _Version(TypedDict):
-    """Who wrote a description."""
-
-    format: int
-    auxo: str
+KIND = StudyKind("sweep", "one of the same sweep", format=2)
 
 
 @dataclass(frozen=True)
@@ -59,20 +49,13 @@ def check_contents(folder: Path, contents: Contents) -> None:
         ConfigError: it holds other files, or another sweep.
         CheckpointError: its description is damaged, or an older version wrote it.
     """
-    path = folder / _FILE
-    if not path.is_file():
-        if not is_unused(folder):
-            got = f"{folder} with other files" if folder.is_dir() else f"{folder}, a file"
-            raise ConfigError("a new folder, or one of the same sweep", got, "choose another --out")
+    stored, plain = KIND.read(folder), _make_plain(contents)
+    if stored is None:
         return
-    expected, fix = f"a sweep's description in {path}", "choose another --out, or take the file from a copy"
-    stored, plain = read_json(path.read_bytes(), dict[str, Any], expected=expected, fix=fix), _make_plain(contents)
-    known = check_json(stored, _Version, expected=expected, fix=fix)
-    if known["format"] != FORMAT:
-        fix = f"auxo {known['auxo']} wrote it; use that version or another --out"
-        raise CheckpointError(f"a sweep of format {FORMAT} in {path}", f"format {known['format']}", fix)
+    path = KIND.find_file(folder)
     if not stored.keys() >= plain.keys():
-        raise CheckpointError(expected, f"none of {min(plain.keys() - stored.keys())!r}", fix)
+        missing, fix = min(plain.keys() - stored.keys()), "choose another --out, or take the file from a copy"
+        raise CheckpointError(f"a sweep's description in {path}", f"none of {missing!r}", fix)
     differing = [name for name, value in plain.items() if stored[name] != value]
     if differing:
         told = {"search": "search space", "run": "options of the run"}
@@ -87,9 +70,7 @@ def write_contents(folder: Path, contents: Contents) -> None:
     Raises:
         OutputError: it cannot be written.
     """
-    document = {"format": FORMAT, "auxo": auxo.__version__, **_make_plain(contents)}
-    remove_temporaries(make_folder(folder))
-    write_atomically(folder / _FILE, json.dumps(document, indent=2) + "\n")
+    KIND.write(folder, _make_plain(contents))
 
 
 def _make_plain(contents: Contents) -> dict[str, Any]:

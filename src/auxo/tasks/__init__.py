@@ -22,7 +22,7 @@ from auxo.tasks._intervals import (
     combine_intervals,
     wilson_interval,
 )
-from auxo.tasks._p_values import holm, permutation_p_value
+from auxo.tasks._p_values import holm, holm_along, permutation_p_value
 from auxo.tasks._palette import choose_colours
 from auxo.tasks._weighted import measure_weighted_mean, weighted_auroc
 from auxo.tasks.classification import Classification
@@ -55,6 +55,7 @@ __all__ = [
     "combine_intervals",
     "count_confusion",
     "holm",
+    "holm_along",
     "measure_answers",
     "measure_weighted_mean",
     "paint_numbers",

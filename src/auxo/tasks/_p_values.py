@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
@@ -51,11 +52,23 @@ def holm(p_values: Sequence[float]) -> list[float]:
         >>> holm([0.01, 0.04, 0.03])
         [0.03, 0.06, 0.06]
     """
-    if not all(0 <= p <= 1 for p in p_values):
-        raise ConfigError("p-values in [0, 1]", str(list(p_values)[:3]), "compute them anew")
-    corrected = [0.0] * len(p_values)
-    largest = 0.0
-    for rank, place in enumerate(sorted(range(len(p_values)), key=lambda place: p_values[place])):
-        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[place]))
-        corrected[place] = largest
+    return holm_along(np.array(p_values, dtype=np.float64)).tolist()  # type: ignore[no-any-return]
+
+
+def holm_along(p_values: Float[np.ndarray, "*families tests"]) -> Float[np.ndarray, "*families tests"]:
+    """Return p-values corrected by :func:`holm`, each family of tests along the last axis for itself.
+
+    Args:
+        p_values: each in [0, 1].
+
+    Raises:
+        ConfigError: one is no probability.
+    """
+    if not ((p_values >= 0) & (p_values <= 1)).all():
+        raise ConfigError("p-values in [0, 1]", str(p_values.ravel()[:3].tolist()), "compute them anew")
+    num_tests = p_values.shape[-1]
+    order = p_values.argsort(axis=-1, kind="stable")
+    scaled = np.take_along_axis(p_values, order, axis=-1) * np.arange(num_tests, 0, -1)
+    corrected = np.empty_like(scaled)
+    np.put_along_axis(corrected, order, np.maximum.accumulate(np.minimum(scaled, 1.0), axis=-1), axis=-1)
     return corrected

@@ -152,10 +152,10 @@ class Classification(AbstractTask):
         if _MARGIN in scores:
             measures |= _rank_measures(scores, clusters)
         for name, column in columns.items():
-            if name == self.blocks:  # which are many and small
-                continue
             cut = f"{name} (column)" if name == _BY_CLASS else name
             parts[cut] = part_by(scores, column.values, column.names)
+            if name == self.blocks:  # which are many and small: the worst of them is the unluckiest
+                continue
             worst, small = self._find_worst_group(scores, column, clusters)
             if worst is not None:
                 measures[f"worst_group/{name}"] = worst

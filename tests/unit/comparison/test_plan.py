@@ -127,7 +127,7 @@ def test_plan_grid__a_method_that_raises__keeps_its_length_and_is_noted(plan, ch
 
 
 def test_plan_grid__measure_that_no_test_set_has__refused_before_any_run(plan, choose):
-    with pytest.raises(ConfigError, match=r"a measure of accuracy, nll, ece, got 'nil'"):
+    with pytest.raises(ConfigError, match=r"a measure of accuracy, nll, ece, macro, worst_class, got 'nil'"):
         plan(choose("supervised"), measures=("primary", "nil"))
     assert plan(choose("supervised"), measures=("ece", "nll")).jobs
 
@@ -159,7 +159,7 @@ def test_read_contents__something_else__refused(tmp_path):
         read_contents(tmp_path)
     with pytest.raises(ConfigError, match="a file"):
         read_contents(tmp_path / "notes.txt")
-    for text in ("nonsense", "[]", '{"format": 2}', '{"format": 2, "auxo": "x", "methods": {}}'):
+    for text in ("nonsense", "[]", '{"format": 3}', '{"format": 3, "auxo": "x", "methods": {}}'):
         (tmp_path / "comparison.json").write_text(text)
         with pytest.raises(CheckpointError, match="a comparison's description"):
             read_contents(tmp_path)
@@ -171,4 +171,4 @@ def test_read_contents__of_an_older_version__refused_and_that_version_named(tmp_
     with pytest.raises(CheckpointError) as error:
         read_contents(tmp_path)
     fix = "auxo 0.1.0 wrote it; use that version or another --out"
-    assert str(error.value) == f"expected a comparison of format 2 in {path}, got format 1: {fix}"
+    assert str(error.value) == f"expected a comparison of format 3 in {path}, got format 1: {fix}"

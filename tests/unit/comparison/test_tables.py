@@ -1,12 +1,23 @@
 """What the tables of a comparison say, measure by measure, and what they refuse."""
 
 import csv
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from auxo.comparison import compare_results, difference_tables, notes_of, result_tables, to_long_csv, to_statistics_csv
+from auxo.comparison import (
+    Contrast,
+    Declaration,
+    compare_results,
+    difference_tables,
+    notes_of,
+    result_tables,
+    to_long_csv,
+    to_statistics_csv,
+)
 from auxo.errors import ConfigError
-from auxo.tasks import Measure
+from auxo.tasks import Measure, Part
 
 GROUP = "worst_group/background"
 
@@ -45,9 +56,10 @@ def test_result_tables__primary_measure__in_percent_with_chance_and_rule(compare
     assert "Guessing would reach 25.0. Checkpoint: last epoch; nothing was selected. Budget:" in table.caption
     assert "seconds (wall-clock" in table.caption
     (differences,) = difference_tables(comparison)
-    assert differences.lines[0][:4] == ("second", "test", "2", "+2.0")
+    assert differences.lines[0][:5] == ("second", "first", "test", "2", "+2.0")
     assert "in points; higher is better, so a difference above 0 is for the method" in differences.caption
-    assert "for the 1 difference of this table" in differences.caption
+    assert "Exploratory" in differences.caption  # nothing was declared
+    assert "for the 1 difference of this kind" in differences.caption
 
 
 def test_result_tables__another_measure__in_its_unit_and_the_side_that_is_better_said(compare):
@@ -57,7 +69,8 @@ def test_result_tables__another_measure__in_its_unit_and_the_side_that_is_better
     assert table.caption.startswith("NLL in nats of the head semantic (lower is better)")
     assert "Guessing" not in table.caption
     (differences,) = difference_tables(comparison)
-    assert differences.lines[0][3] == "-0.020"
+    assert differences.lines[0][4] == "-0.020"
+    assert "p within (Holm)" not in differences.columns  # no margin is stated in nats
     assert "in nats; lower is better, so a difference below 0 is for the method" in differences.caption
 
 
@@ -67,8 +80,8 @@ def test_tables__several_measures__one_table_each_and_corrected_together(compare
     tables = result_tables(comparison)
     assert [table.columns[:3] for table in tables] == [("method", "test", "operations"), ("method", "test")]
     differences = difference_tables(comparison)
-    assert [table.lines[0][3] for table in differences] == ["+2.0", "-0.020"]
-    assert all("for the 2 differences of all measures" in table.caption for table in differences)
+    assert [table.lines[0][4] for table in differences] == ["+2.0", "-0.020"]
+    assert all("for the 2 differences of this kind" in table.caption for table in differences)
     first, second = comparison.differences
     assert first.p_holm == pytest.approx(2 * first.p)
     assert second.p_holm == pytest.approx(2 * second.p)
@@ -140,3 +153,162 @@ def test_compare_results__unknown_measure_or_two_meanings__refused(make_row, mak
     other = make_result("b", 0, make_row(0.9, nll=Measure(0.2)))
     with pytest.raises(ConfigError, match="one meaning of nll for all methods, got nats, lower is better and %, hig"):
         compare_results(contents_for(one, other), [one, other], measures=["nll"])
+
+
+@pytest.fixture
+def declare(make_row, make_result, contents_for):
+    """Compare methods on three sets by declared contrasts, each method named with its accuracies by seed."""
+
+    def made(*contrasts, looks=(), declaration=None, group=None, measures=("primary",), **values):
+        results = [
+            make_result(
+                name, seed, *(make_row(value, split=split, nll=nll(2.0)) for split in ("test", "ood/a", "ood/b"))
+            )
+            for name, own in values.items()
+            for seed, value in enumerate(own)
+        ]
+        declared = replace(declaration or Declaration(), contrasts=tuple(Contrast(*pair) for pair in contrasts))
+        contents = replace(contents_for(*results), declaration=declared, looks=looks)
+        return compare_results(contents, results, measures=measures, group=group)
+
+    return made
+
+
+BASE = (0.80, 0.82, 0.81, 0.83, 0.80)
+BETTER = (0.85, 0.871, 0.862, 0.879, 0.85)
+LEVEL = (0.801, 0.8195, 0.811, 0.8305, 0.8)
+NOISY = (0.90, 0.75, 0.86, 0.72, 0.88)
+
+
+def verdicts(table):
+    """Verdicts by method, baseline and set."""
+    return {(line[0], line[1], line[2]): line[-1] for line in table.lines}
+
+
+def test_difference_tables__declared_contrasts__on_the_endpoint_are_primary_and_all_else_exploratory(declare):
+    comparison = declare(("new", "base"), ("new", "off"), ("off", "base", False), base=BASE, new=BETTER, off=LEVEL)
+    assert comparison.endpoint == ("accuracy", "mean elsewhere")
+    primary, rest = difference_tables(comparison)
+    assert primary.caption.startswith("Primary: the declared contrasts on the declared endpoint, mean elsewhere.")
+    assert [line[:3] for line in primary.lines] == [
+        ("new", "base", "mean elsewhere"),
+        ("new", "off", "mean elsewhere"),
+    ]
+    assert "for the 2 differences of this kind" in primary.caption
+    assert rest.caption.startswith("Exploratory: ")
+    assert len(rest.lines) == 3 * 3 + 1
+    assert "for the 10 differences of this kind" in rest.caption
+
+
+def test_difference_tables__verdicts__say_what_was_seen_and_never_that_methods_are_level(declare):
+    pairs = [(name, "base") for name in ("new", "level", "noisy", "same", "more")]
+    more = [value + 0.25 for value in BASE]
+    comparison = declare(*pairs, base=BASE, new=BETTER, level=LEVEL, noisy=NOISY, same=BASE, more=more)
+    found = {key[0]: verdict for key, verdict in verdicts(difference_tables(comparison)[0]).items()}
+    assert found == {
+        "new": "better", "level": "within 1", "noisy": "undecided", "same": "equal in every pair",
+        "more": "the same in every pair",
+    }  # fmt: skip
+    turned = declare(("base", "new"), base=BASE, new=BETTER, declaration=Declaration(margin="9"))
+    assert set(verdicts(difference_tables(turned)[0]).values()) == {"worse, within 9"}
+
+
+def test_difference_tables__smallest_difference__is_stated_as_a_range_for_each_set(declare):
+    comparison = declare(("new", "base"), base=BASE, new=NOISY)
+    primary, rest = difference_tables(comparison)
+    std = np.std(100 * (np.array(NOISY) - np.array(BASE)), ddof=1)
+    # 80 % power of five pairs at two-sided 5 %: 1.682 standard deviations, known to a factor of .599 to 2.874.
+    value = 1.682 * std
+    assert f"{value:.1f} points ({0.599 * value:.1f} to {2.874 * value:.1f}) on mean elsewhere" in primary.caption
+    assert rest.caption.count(" points (") == 3
+
+
+def test_difference_tables__looks__multiply_p_values_and_are_told(declare):
+    looks = tuple({name: tuple(range(count)) for name in ("base", "new")} for count in (2, 3))
+    values = {"base": BASE, "new": BETTER}
+    once, thrice = declare(("new", "base"), **values), declare(("new", "base"), looks=looks, **values)
+    assert thrice.differences[0].p_holm == pytest.approx(3 * once.differences[0].p_holm)
+    told = (
+        "new against base: table 3 of other seeds, so tested at 0.05 / 3; stopping at the first verdict errs more often"
+    )
+    assert told in "\n".join(notes_of(thrice))
+    assert "and the looks" in difference_tables(thrice)[0].caption
+    planned = declare(("new", "base"), declaration=Declaration(looks=4), **values)
+    assert planned.differences[0].p_holm == pytest.approx(4 * once.differences[0].p_holm)
+    assert notes_of(planned) == ["4 tables were planned, so each is tested at 0.05 / 4"]
+
+
+def test_difference_tables__declared_measure_that_is_not_shown__is_noted_and_nothing_is_primary(declare):
+    comparison = declare(("new", "base"), base=BASE, new=BETTER, measures=("nll",))
+    assert "the primary endpoint, primary on the default set, is not in these tables" in notes_of(comparison)
+    assert not any(each.is_primary for each in comparison.differences)
+
+
+def test_to_statistics_csv__several_contrasts_of_a_method__a_row_for_each(declare):
+    comparison = declare(("new", "base"), ("new", "off"), base=BASE, new=BETTER, off=LEVEL)
+    rows = list(csv.DictReader(to_statistics_csv(comparison).splitlines()))
+    own = [row for row in rows if (row["method"], row["set"]) == ("new", "mean elsewhere")]
+    assert [(row["baseline"], row["family"], row["verdict"]) for row in own] == [
+        ("base", "primary", "better"),
+        ("off", "primary", "better"),
+    ]
+    assert float(own[0]["t90_low"]) > float(own[0]["t_low"])
+    assert [row["verdict"] for row in rows if row["method"] == "base"] == [""] * 4
+
+
+def writers(values, sizes=(10, 30, 20)):
+    """Accuracies by writer, and that of all images."""
+    parts = {f"w{k}": Part(n, value) for k, (n, value) in enumerate(zip(sizes, values, strict=True))}
+    return {"writer": {"absent": Part(0, None), **parts}}, sum(p.n * p.value for p in parts.values()) / sum(sizes)
+
+
+def test_compare_results__group__intervals_are_over_seeds_and_groups(make_row, make_result, contents_for):
+    random = np.random.default_rng(0)
+    found = {name: random.integers(4, 10, size=(3, 3)) / 10 for name in ("base", "new")}
+
+    def result(name, seed):
+        parts, accuracy = writers(found[name][seed])
+        row = replace(make_row(accuracy, split="ood/a", nll=nll(1.0)), parts=parts)
+        return make_result(name, seed, make_row(0.5 + seed / 10), row)
+
+    results = [result(name, seed) for name in found for seed in range(3)]
+    comparison = compare_results(contents_for(*results), results, measures=("primary", "nll"), group="writer")
+    own = {(each.measure, each.split): each for each in comparison.differences}
+    weights = np.array([10, 30, 20]) / 60
+    by_group = 100 * (found["new"] - found["base"])
+    assert own["accuracy", "ood/a"].mean == pytest.approx((by_group.mean(0) * weights).sum())
+    assert (own["accuracy", "ood/a"].num_groups, own["accuracy", "test"].num_groups) == (3, 0)
+    centred = by_group.mean(0) - own["accuracy", "ood/a"].mean
+    groups_part = 3 / 2 * ((weights * centred) ** 2).sum()
+    assert own["accuracy", "ood/a"].estimate.errors ** 2 >= groups_part
+    assert own["accuracy", "ood/a"].bootstrap is None  # under ten groups
+    assert "test has no column writer: its images are taken as they are" in notes_of(comparison)
+    assert any("known of the primary measure alone: for nll" in note for note in notes_of(comparison))
+    assert "over seeds and each writer" in difference_tables(comparison)[0].caption
+    with pytest.raises(ConfigError, match="a further column of the test images, got 'place'; the sets have writer"):
+        compare_results(contents_for(*results), results, group="place")
+
+
+def test_compare_results__two_groups__no_interval_and_no_verdict(make_row, make_result, contents_for):
+    def result(name, seed, values):
+        parts, accuracy = writers(values, sizes=(10, 10))
+        return make_result(name, seed, replace(make_row(accuracy), parts=parts))
+
+    values = {"base": [(0.5, 0.6), (0.6, 0.6)], "new": [(0.9, 0.8), (0.8, 0.9)]}
+    results = [result(name, seed, each) for name, own in values.items() for seed, each in enumerate(own)]
+    comparison = compare_results(contents_for(*results), results, group="writer")
+    (table,) = difference_tables(comparison)
+    assert table.lines[0][4:8] == ("+27.5", "-", "-", "-")
+    assert table.lines[0][-1] == "undecided"
+    assert "Of two groups there is no interval." in table.caption
+    assert "Which differences could have been seen is not known." in table.caption
+
+
+def test_compare_results__classes__their_mean_and_the_worst_stand_beside_accuracy(make_row):
+    from auxo.comparison.results import add_class_measures
+
+    parts = {"class": {"a": Part(90, 0.9), "b": Part(10, 0.3), "absent": Part(0, None)}}
+    row = add_class_measures(replace(make_row(0.84), parts=parts))
+    assert row.measures["macro"].value == pytest.approx(0.6)
+    assert row.measures["worst_class"].value == 0.3
+    assert list(add_class_measures(make_row(0.84)).measures) == ["accuracy"]

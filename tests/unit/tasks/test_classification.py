@@ -126,7 +126,7 @@ def test_measure__blocks__make_intervals_as_wide_as_they_are_few_and_no_group():
     ends = wilson_interval(7, 10)  # images of a block are all right or all wrong: 56 of 80 say as much as 7 of 10
     assert found.measures["accuracy"][1:3] == pytest.approx((ends.low, ends.high))
     assert "worst_group/patient" not in found.measures
-    assert list(found.parts) == ["class"]
+    assert [part.value for part in found.parts["patient"].values()] == [1, 0, 1, 1, 0, 1, 1, 0, 1, 1]
     assert found.notes == ("intervals are of whole blocks of images, 10 by patient",)
     assert measured(task, outputs, list(labels)).measures["accuracy"].low == wilson_interval(56, 80).low
 

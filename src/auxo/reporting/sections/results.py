@@ -15,6 +15,8 @@ from auxo.reporting.sections.words import counted, listed, say_measure, titled, 
 from auxo.runs.results import EvaluationRow
 from auxo.tasks import Measure, Part
 
+_MOST_PARTS = 100
+
 
 def results_section(groups: Sequence[Sequence[RunRecord]], styles: Mapping[str, Style]) -> Section:
     """Return measures with their intervals, what guessing would reach, selection and cost.
@@ -155,6 +157,8 @@ def _list_groups(run: RunRecord, *, has_name: bool) -> list[Numbers]:
     if any(_has_intervals(row.parts.get("class", {})) for row in rows):
         tables.append(_list_classes(rows, suffix=suffix))
     for cut in dict.fromkeys(cut for row in rows for cut in row.parts if cut != "class"):
+        if any(len(row.parts.get(cut, {})) > _MOST_PARTS for row in rows):  # such as patients: a list says nothing
+            continue
         lines = []
         for row in rows:
             parts = row.parts.get(cut, {})
