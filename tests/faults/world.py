@@ -133,8 +133,11 @@ def _write_studies(root):
 
     run = json.loads((root / "run" / "config.json").read_text())["run"]
     shared = {name: run[name] for name in ("task", "backbone", "data", "training", "runtime")}
-    described = {"format": 2, "auxo": "0", "title": "own", "budget": "equal", "flops": 1.0, "chosen": ""}
-    methods = {"ossl": {"recipe": "ossl", "num_parameters": 3, "seeds": [0]}}
+    described = {"format": 3, "auxo": "0", "title": "own", "budget": "equal", "flops": 1.0, "chosen": ""}
+    methods = {"ossl": {"recipe": "ossl", "num_parameters": 3, "seeds": [0], "controls": None}}
+    contrasts = [{"method": "ossl", "baseline": "supervised", "is_declared": True}]
+    declaration = {"measure": "primary", "split": None, "margin": "1", "looks": 1, "contrasts": contrasts}
+    described |= {"declaration": declaration, "looks": [{"ossl": [0]}]}
     (root / "comparison").mkdir()
     document = {**described, "epochs": None, "shared": shared, "methods": methods}
     (root / "comparison" / "comparison.json").write_text(json.dumps(document, indent=2))

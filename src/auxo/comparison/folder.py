@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NotRequired, TypedDict
 
-from auxo.comparison.declaration import Contrast, Declaration, Look
+from auxo.comparison.declaration import Contrast, Declaration, Look, read_margins
+from auxo.errors import CheckpointError, ConfigError
 from auxo.runs.document import to_json
 from auxo.runs.experiment import ExperimentConfig
 from auxo.runs.study import StudyKind
@@ -163,9 +164,21 @@ def read_contents(folder: Path) -> Contents | None:
     if document["format"] == KIND.format:
         decided = KIND.check(document, _Decided, folder)
         looks = tuple({name: tuple(seeds) for name, seeds in look.items()} for look in decided["looks"])
-        return _build_contents(decided, _build_declaration(decided["declaration"]), looks)
+        declaration = decided["declaration"]
+        if declaration is not None:
+            _check_margin(declaration["margin"], folder)
+        return _build_contents(decided, _build_declaration(declaration), looks)
     read = KIND.check(document, _Description, folder)
     return _build_contents(read, None, ({name: tuple(entry["seeds"]) for name, entry in read["methods"].items()},))
+
+
+def _check_margin(text: str, folder: Path) -> None:
+    """Refuse a description whose margin is none."""
+    try:
+        read_margins(text)
+    except ConfigError as error:
+        fix = "choose another --out, or take the file from a copy"
+        raise CheckpointError(f"a margin in {KIND.find_file(folder)}", repr(text[:40]), fix) from error
 
 
 def _build_contents(read: _Description, declaration: Declaration | None, looks: tuple[Look, ...]) -> Contents:

@@ -5,7 +5,18 @@ from dataclasses import replace
 
 import pytest
 
-from auxo.comparison import Choice, Contents, MethodEntry, plan_grid, read_contents, require_one_setting, write_contents
+from auxo.comparison import (
+    Choice,
+    Contents,
+    Contrast,
+    Declaration,
+    MethodEntry,
+    Question,
+    plan_grid,
+    read_contents,
+    require_one_setting,
+    write_contents,
+)
 from auxo.comparison.folder import shared_settings
 from auxo.data import DataConfig
 from auxo.errors import CheckpointError, ConfigError
@@ -53,7 +64,7 @@ def choose(shapes_folder):
 def plan(tmp_path):
     """Plan runs in a folder."""
 
-    def made(*choices, seeds=(0, 1), earlier=None, budget="equal", flops=None, epochs=None, measures=("primary",)):
+    def made(*choices, seeds=(0, 1), earlier=None, budget="equal", flops=None, epochs=None, measures=("primary",), question=Question()):
         with open_runtime(choices[0].config.runtime) as runtime:
             return plan_grid(
                 choices,
@@ -66,6 +77,7 @@ def plan(tmp_path):
                 runtime=runtime,
                 epochs=epochs,
                 measures=measures,
+                question=question,
             )
 
     return made
@@ -163,6 +175,44 @@ def test_read_contents__something_else__refused(tmp_path):
         (tmp_path / "comparison.json").write_text(text)
         with pytest.raises(CheckpointError, match="a comparison's description"):
             read_contents(tmp_path)
+
+
+def test_contents__with_what_is_declared_and_looked_at__written_and_read_equal(tmp_path):
+    declaration = Declaration("nll", "ood/a", "nll=0.1", 3, (Contrast("a", "b"), Contrast("b", "c", False)))
+    methods = {name: MethodEntry(name, None, (0, 1), controls) for name, controls in zip("abc", (None, "a", None), strict=True)}
+    looks = ({"a": (0,), "b": (0,)}, {"a": (0, 1), "b": (0, 1), "c": (1,)})
+    contents = Contents("own", "recipe", None, "as given", {}, 2, methods, declaration, looks)
+    write_contents(tmp_path / "new", contents)
+    assert read_contents(tmp_path / "new") == contents
+    path = tmp_path / "new" / "comparison.json"
+    path.write_text(path.read_text().replace("nll=0.1", "nll=0"))
+    with pytest.raises(CheckpointError, match=r"a margin in .*comparison.json, got 'nll=0'"):
+        read_contents(tmp_path / "new")
+
+
+def test_read_contents__without_a_record_of_tables__all_runs_count_as_seen(tmp_path):
+    entry = {"recipe": "a", "num_parameters": None, "seeds": [0, 1]}
+    described = {"title": "own", "budget": "recipe", "flops": None, "chosen": "", "shared": {}, "epochs": None}
+    document = {"format": 2, "auxo": "0.2.0", **described, "methods": {"a": entry, "b": entry}}
+    (tmp_path / "comparison.json").write_text(json.dumps(document))
+    contents = read_contents(tmp_path)
+    assert contents.looks == ({"a": (0, 1), "b": (0, 1)},)
+    assert contents.declaration is None
+
+
+def test_plan_grid__what_is_asked__declared_in_the_contents_and_an_endpoint_that_is_not_there_refused(plan, choose):
+    control = replace(choose("supervised", name="off"), controls="rotation")
+    methods = choose("supervised"), choose("rotation"), control
+    declaration = plan(*methods, question=Question(endpoint="test", margin="0.5")).contents.declaration
+    assert (declaration.split, declaration.margin) == ("test", "0.5")
+    pairs = [(each.method, each.baseline, each.is_declared) for each in declaration.contrasts]
+    assert pairs == [
+        ("rotation", "supervised", True),
+        ("rotation", "off", True),
+        ("off", "supervised", False),
+    ]
+    with pytest.raises(ConfigError, match="an endpoint among test, got 'elsewhere'"):
+        plan(choose("supervised"), question=Question(endpoint="elsewhere"))
 
 
 def test_read_contents__of_an_older_version__refused_and_that_version_named(tmp_path):
