@@ -113,15 +113,10 @@ def plan_grid(
     splits = _load_splits(choices[0], seeds[0])
     _require_measures(choices, measures, seeds[0], splits=splits, runtime=runtime)
     costs, notes = _measure_costs(choices, seeds[0], is_needed=budget == "equal", splits=splits, runtime=runtime)
-    lengths = {choice.name: choice.config for choice in choices}
     chosen = "as long as the recipes say"
     if budget == "equal":
         flops, chosen = _choose_budget(choices, costs, earlier, flops, epochs, notes)
-        for choice in choices:
-            if choice.name in costs:
-                plan = fit_to_budget(choice.config, costs[choice.name], flops)
-                lengths[choice.name] = plan.config
-    lengths = {name: _never_stopped(config) for name, config in lengths.items()}
+    lengths = {choice.name: _fit_length(choice, costs.get(choice.name), flops) for choice in choices}
     counts = {name: measured[-1].num_parameters for name, measured in costs.items()}
     entries = {c.name: MethodEntry(c.recipe, counts.get(c.name), tuple(seeds), c.controls) for c in choices}
     if earlier is None:
@@ -151,6 +146,13 @@ def _declare_contrasts(contents: Contents, question: Question, measure: str, spl
         names = ", ".join((*sets, *("elsewhere" for _ in elsewhere)))
         raise ConfigError(f"an endpoint among {names}", repr(question.endpoint), "name one of them with --endpoint")
     return made
+
+
+def _fit_length(choice: Choice, costs: tuple[StageCost, ...] | None, budget: float | None) -> ExperimentConfig:
+    """Return the run of a method, as long as a budget says if there is one and the method was measured."""
+    if costs is None or budget is None:
+        return _never_stopped(choice.config)
+    return _never_stopped(fit_to_budget(choice.config, costs, budget).config)
 
 
 def _never_stopped(config: ExperimentConfig) -> ExperimentConfig:

@@ -64,7 +64,16 @@ def choose(shapes_folder):
 def plan(tmp_path):
     """Plan runs in a folder."""
 
-    def made(*choices, seeds=(0, 1), earlier=None, budget="equal", flops=None, epochs=None, measures=("primary",), question=Question()):
+    def made(
+        *choices,
+        seeds=(0, 1),
+        earlier=None,
+        budget="equal",
+        flops=None,
+        epochs=None,
+        measures=("primary",),
+        question=None,
+    ):
         with open_runtime(choices[0].config.runtime) as runtime:
             return plan_grid(
                 choices,
@@ -77,7 +86,7 @@ def plan(tmp_path):
                 runtime=runtime,
                 epochs=epochs,
                 measures=measures,
-                question=question,
+                question=question or Question(),
             )
 
     return made
@@ -179,7 +188,9 @@ def test_read_contents__something_else__refused(tmp_path):
 
 def test_contents__with_what_is_declared_and_looked_at__written_and_read_equal(tmp_path):
     declaration = Declaration("nll", "ood/a", "nll=0.1", 3, (Contrast("a", "b"), Contrast("b", "c", False)))
-    methods = {name: MethodEntry(name, None, (0, 1), controls) for name, controls in zip("abc", (None, "a", None), strict=True)}
+    methods = {
+        name: MethodEntry(name, None, (0, 1), controls) for name, controls in zip("abc", (None, "a", None), strict=True)
+    }
     looks = ({"a": (0,), "b": (0,)}, {"a": (0, 1), "b": (0, 1), "c": (1,)})
     contents = Contents("own", "recipe", None, "as given", {}, 2, methods, declaration, looks)
     write_contents(tmp_path / "new", contents)
