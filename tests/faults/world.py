@@ -137,7 +137,7 @@ def _write_studies(root):
     methods = {"ossl": {"recipe": "ossl", "num_parameters": 3, "seeds": [0], "controls": None}}
     contrasts = [{"method": "ossl", "baseline": "supervised", "is_declared": True}]
     declaration = {"measure": "primary", "split": None, "margin": "1", "looks": 1, "contrasts": contrasts}
-    described |= {"declaration": declaration, "looks": [{"ossl": [0]}]}
+    described |= {"declaration": declaration, "looks": [{"ossl": [0]}], "redrawn": {"test": 0.1}}
     (root / "comparison").mkdir()
     document = {**described, "epochs": None, "shared": shared, "methods": methods}
     (root / "comparison" / "comparison.json").write_text(json.dumps(document, indent=2))

@@ -74,11 +74,8 @@ def _tabulate_differences(
         *_introduce_family(comparison, differences),
         *(_explain_columns(measure) if is_first else ()),
         _count_tests(differences, num_tests),
-        *(
-            _explain_verdicts(comparison, measure, differences)
-            if is_first
-            else ("Verdicts are as in the first table.",)
-        ),
+        *(_explain_verdicts(measure, differences) if is_first else ("Verdicts are as in the first table.",)),
+        *_say_images(comparison, differences),
         _say_sensitivity(measure, differences, num_tests),
     ]
     return Table(tuple(columns), tuple(lines), " ".join(sentences))
@@ -114,7 +111,7 @@ def _explain_columns(measure: ShownMeasure) -> list[str]:
     ]
 
 
-def _explain_verdicts(comparison: Comparison, measure: ShownMeasure, differences: Sequence[Difference]) -> list[str]:
+def _explain_verdicts(measure: ShownMeasure, differences: Sequence[Difference]) -> list[str]:
     """Return what the verdicts mean, and of what they are true."""
     margin = next((each.margin for each in differences if each.margin is not None), None)
     unit = f" point{'' if margin == 1 else 's'}" if measure.unit == "%" else f" {measure.unit}".rstrip()
@@ -128,11 +125,30 @@ def _explain_verdicts(comparison: Comparison, measure: ShownMeasure, differences
         f"Verdict: better or worse where the corrected p is at most {LEVEL:g}{within}. "
         f"{_UNDECIDED.capitalize()} does not mean that both do alike."
     ]
-    grouped = any(each.num_groups for each in differences)
-    drawn = f"seeds and each {comparison.group}" if grouped else "seeds"
-    told.append(f"Intervals and p-values are over {drawn}; {'other' if grouped else 'the'} test images are fixed.")
     if any(0 < each.num_groups < 3 for each in differences):
         told.append("Of two groups there is no interval.")
+    return told
+
+
+def _say_images(comparison: Comparison, differences: Sequence[Difference]) -> list[str]:
+    """Return over what intervals and p-values are: seeds, and which images."""
+    redrawn = comparison.contents.redrawn
+    names = dict.fromkeys(each.split for each in differences if not each.num_groups)
+    overlaps = {name: comparison.contents.find_overlap(name) for name in names}
+    pooled = [name for name, overlap in overlaps.items() if overlap]
+    fixed = [name for name in names if name not in redrawn and name not in pooled]
+    told = []
+    if any(each.num_groups for each in differences):
+        grouped = dict.fromkeys(each.split for each in differences if each.num_groups)
+        told.append(f"Intervals and p-values are over seeds and each {comparison.group} on {', '.join(grouped)}.")
+    if fixed:
+        told.append(f"Intervals and p-values are over seeds, for the images as they are, on {', '.join(fixed)}.")
+    if pooled:
+        share = max(overlaps.values())
+        told.append(
+            "Seeds draw training and test images anew from one pool, so training sets overlap: t intervals and "
+            f"p-values take the variance (1 / n + {share:.3g}) s² of Nadeau and Bengio (2003) on {', '.join(pooled)}."
+        )
     return told
 
 

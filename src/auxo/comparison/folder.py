@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NotRequired, TypedDict
 
-from auxo.comparison.declaration import Contrast, Declaration, Look, read_margins
+from auxo.comparison.declaration import ELSEWHERE, PREFIX, Contrast, Declaration, Look, read_margins
 from auxo.errors import CheckpointError, ConfigError
 from auxo.runs.document import to_json
 from auxo.runs.experiment import ExperimentConfig
@@ -59,6 +59,7 @@ class _Decided(_Description):
 
     declaration: _Declaration | None
     looks: list[dict[str, list[int]]]
+    redrawn: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,8 @@ class Contents:
         methods: by name, in the order of the table.
         declaration: what is to be decided; ``None`` where nothing was declared.
         looks: the tables that were printed, each of other finished runs than the one before.
+        redrawn: test sets of which every seed has other images, with the overlap of training sets under two seeds, see
+            :func:`auxo.comparison.estimate_pairs`.
     """
 
     title: str
@@ -103,6 +106,7 @@ class Contents:
     methods: Mapping[str, MethodEntry] = field(default_factory=dict)
     declaration: Declaration | None = None
     looks: tuple[Look, ...] = ()
+    redrawn: Mapping[str, float] = field(default_factory=dict)
 
     def added(self, methods: Mapping[str, MethodEntry]) -> "Contents":
         """Return the contents with more methods, or more seeds of those that are there."""
@@ -111,6 +115,12 @@ class Contents:
             before = merged.get(name, entry)
             merged[name] = replace(entry, seeds=tuple(sorted({*before.seeds, *entry.seeds})))
         return replace(self, methods=merged)
+
+    def find_overlap(self, split: str) -> float:
+        """Return the overlap of a test set, or for the mean elsewhere the largest of those from elsewhere."""
+        return max(
+            (overlap for name, overlap in self.redrawn.items() if name == split or _is_part(name, split)), default=0.0
+        )
 
     def looked_at(self, finished: Iterable[tuple[str, int]]) -> "Contents":
         """Return the contents once a table of these runs is printed; a table of the same runs again is no other look.
@@ -167,9 +177,15 @@ def read_contents(folder: Path) -> Contents | None:
         declaration = decided["declaration"]
         if declaration is not None:
             _check_margin(declaration["margin"], folder)
-        return _build_contents(decided, _build_declaration(declaration), looks)
+        contents = _build_contents(decided, _build_declaration(declaration), looks)
+        return replace(contents, redrawn=decided["redrawn"])
     read = KIND.check(document, _Description, folder)
     return _build_contents(read, None, ({name: tuple(entry["seeds"]) for name, entry in read["methods"].items()},))
+
+
+def _is_part(name: str, split: str) -> bool:
+    """Return whether a set is one of those that a mean is over."""
+    return split == ELSEWHERE and name.startswith(PREFIX)
 
 
 def _check_margin(text: str, folder: Path) -> None:

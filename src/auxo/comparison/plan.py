@@ -6,12 +6,13 @@ from functools import partial
 from math import inf
 from pathlib import Path
 
+from auxo import registry
 from auxo.comparison.budget import fit_to_budget, total_flops
 from auxo.comparison.declaration import ELSEWHERE, PREFIX, Declaration, Question, declare
 from auxo.comparison.folder import Contents, MethodEntry, differences, run_folder, shared_settings
 from auxo.comparison.measures import choose_measure
 from auxo.comparison.results import add_class_measures
-from auxo.data import Splits
+from auxo.data import DataConfig, Splits
 from auxo.errors import ConfigError, ForeignCodeError
 from auxo.jobs import Job
 from auxo.registry.outside import run_foreign
@@ -128,7 +129,25 @@ def plan_grid(
     )
     contents = earlier.added(entries)
     declaration = _declare_contrasts(contents, question, measures[0], splits)
-    return Grid(replace(contents, declaration=declaration), jobs, tuple(notes))
+    redrawn = _find_redrawn(choices[0].config.data, splits)
+    return Grid(replace(contents, declaration=declaration, redrawn=redrawn), jobs, tuple(notes))
+
+
+def _find_redrawn(data: DataConfig, splits: Splits) -> dict[str, float]:
+    """Return the test sets whose images every seed draws anew, with the overlap of training sets under two seeds.
+
+    They overlap where training and test images are drawn from one pool and leave none of it but the validation images.
+    """
+    if splits.test is None:
+        return {}
+    scenario = None if data.train is not None else registry.load("data.scenarios", data.scenario)
+    own = (splits.test.name,) if data.test is None else ()
+    names = own if scenario is None else getattr(scenario, "REDRAWN", ())
+    has_pool = getattr(scenario, "HAS_POOL", True)
+    sets = [split.name for split in splits.evaluation() if split is not splits.val]
+    is_exhausted = data.num_train is None and data.num_labelled is None and data.imbalance == "none"
+    ratio = len(splits.test.source) / len(splits.train.source) if has_pool and is_exhausted else 0.0
+    return {name: ratio for name in sets if name in names or names == "all"}
 
 
 def _declare_contrasts(contents: Contents, question: Question, measure: str, splits: Splits) -> Declaration:

@@ -119,7 +119,7 @@ def compare_results(
         )
         for measure in shown
         for contrast in declaration.contrasts
-        for difference in _list_differences(contrast, measure.name, cells, grouped)
+        for difference in _list_differences(contrast, measure.name, cells, grouped, contents)
     ]
     families = [judge_differences([each for each in made if each.is_primary is kind]) for kind in (True, False)]
     finished = {(result.method, result.seed) for result in results}
@@ -153,7 +153,7 @@ def _find_endpoint(
 
 
 def _list_differences(
-    contrast: Contrast, measure: str, cells: Sequence[Cell], grouped: GroupedValues
+    contrast: Contrast, measure: str, cells: Sequence[Cell], grouped: GroupedValues, contents: Contents
 ) -> Iterator[Difference]:
     """Yield the differences of a contrast by a measure, set after set, before they are judged."""
     others = {cell.split: cell.values for cell in cells if (cell.method, cell.measure) == (contrast.baseline, measure)}
@@ -169,6 +169,7 @@ def _list_differences(
             split=cell.split,
             measure=measure,
             groups=grouped.find(contrast, measure, cell.split, seeds) if len(seeds) > 1 else None,
+            overlap=contents.find_overlap(cell.split),
         )
         if found is not None:
             yield found

@@ -98,6 +98,18 @@ def test_looks__not_planned__the_last_table_is_rarely_wrong_and_stopping_early_c
     assert uncorrected > 0.1
 
 
+def test_better__training_sets_that_overlap__is_rare_with_the_correction_and_not_without():
+    random = np.random.default_rng(0)
+    overlap = 0.125  # of 5,000 images 4,000 train and 500 are the test; Nadeau and Bengio's correlation of two seeds
+    shared, own = overlap / (1 + overlap), 1 / (1 + overlap)
+    noise = np.sqrt(shared) * random.normal(size=(DRAWS, 1, 1)) + np.sqrt(own) * random.normal(size=(DRAWS, 1, 10))
+    for made, is_rare in ((estimate_pairs(noise, overlap=overlap), True), (estimate_pairs(noise), False)):
+        found = decide(made, margins=0.01)
+        assert (rate(found.is_above | found.is_below) <= RARE) == is_rare
+    found = decide(estimate_pairs(2 + noise, overlap=overlap), margins=0.01)
+    assert found.is_above.mean() > 0.8
+
+
 def draw_groups(mean, *, seeds, groups, spreads, seed=0):
     """Differences by seed and group of images of other sizes, noise of seeds, groups and both: one contrast each."""
     random = np.random.default_rng(seed)

@@ -192,7 +192,7 @@ def test_contents__with_what_is_declared_and_looked_at__written_and_read_equal(t
         name: MethodEntry(name, None, (0, 1), controls) for name, controls in zip("abc", (None, "a", None), strict=True)
     }
     looks = ({"a": (0,), "b": (0,)}, {"a": (0, 1), "b": (0, 1), "c": (1,)})
-    contents = Contents("own", "recipe", None, "as given", {}, 2, methods, declaration, looks)
+    contents = Contents("own", "recipe", None, "as given", {}, 2, methods, declaration, looks, {"test": 0.125})
     write_contents(tmp_path / "new", contents)
     assert read_contents(tmp_path / "new") == contents
     path = tmp_path / "new" / "comparison.json"
@@ -214,7 +214,12 @@ def test_read_contents__without_a_record_of_tables__all_runs_count_as_seen(tmp_p
 def test_plan_grid__what_is_asked__declared_in_the_contents_and_an_endpoint_that_is_not_there_refused(plan, choose):
     control = replace(choose("supervised", name="off"), controls="rotation")
     methods = choose("supervised"), choose("rotation"), control
-    declaration = plan(*methods, question=Question(endpoint="test", margin="0.5")).contents.declaration
+    contents = plan(*methods, question=Question(endpoint="test", margin="0.5")).contents
+    declaration = contents.declaration
+    # The test set is a part of the folder that every seed cuts anew, and nothing of it is left out.
+    assert contents.redrawn == {"test": pytest.approx(1 / 8, abs=0.02)}
+    assert contents.find_overlap("test") == contents.redrawn["test"]
+    assert contents.find_overlap("mean elsewhere") == 0
     assert (declaration.split, declaration.margin) == ("test", "0.5")
     pairs = [(each.method, each.baseline, each.is_declared) for each in declaration.contrasts]
     assert pairs == [

@@ -312,3 +312,19 @@ def test_compare_results__classes__their_mean_and_the_worst_stand_beside_accurac
     assert row.measures["macro"].value == pytest.approx(0.6)
     assert row.measures["worst_class"].value == 0.3
     assert list(add_class_measures(make_row(0.84)).measures) == ["accuracy"]
+
+
+def test_difference_tables__images_of_one_pool__variance_of_overlapping_training_sets_and_the_caption_says_where(
+    declare,
+):
+    fixed = declare(("new", "base"), base=BASE, new=NOISY)
+    contents = replace(fixed.contents, redrawn={"test": 0.125, "ood/a": 0.0})
+    comparison = compare_results(contents, fixed.results)
+    before, after = ({each.split: each.estimate.errors for each in made.differences} for made in (fixed, comparison))
+    assert after["test"] == pytest.approx(before["test"] * np.sqrt((1 / 5 + 0.125) / (1 / 5)))
+    assert after["ood/a"] == before["ood/a"]
+    caption = difference_tables(comparison)[0].caption + difference_tables(comparison)[1].caption
+    assert "(1 / n + 0.125) s² of Nadeau and Bengio (2003) on test." in caption
+    assert "for the images as they are, on mean elsewhere." in caption
+    pooled = compare_results(replace(contents, redrawn={"ood/a": 0.2}), fixed.results)
+    assert next(iter(pooled.differences)).estimate.errors > fixed.differences[0].estimate.errors

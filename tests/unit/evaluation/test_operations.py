@@ -43,3 +43,29 @@ def test_counter__convolutions_of_groups__each_gradient_takes_as_many_as_the_con
     places = prod((images if kind is nn.ConvTranspose2d else answers).shape[2:])
     once = 2 * len(images) * places * layer.weight.numel()
     assert counter.get_total_flops() == (2 if is_first else 3) * once
+
+
+@pytest.mark.parametrize("keys", [7, 5])
+def test_counter__attention_on_the_cpu__counts_what_the_products_one_by_one_take(keys):
+    def count(attend):
+        query, key, value = (torch.randn(2, 3, n, 8, requires_grad=True) for n in (7, keys, keys))
+        with OperationCounter() as forward:
+            answers = attend(query, key, value)
+        with OperationCounter() as backward:
+            answers.square().sum().backward()
+        return forward.get_total_flops(), backward.get_total_flops()
+
+    def attend_plainly(query, key, value):
+        return torch.softmax(query @ key.transpose(-1, -2) / 8**0.5, -1) @ value
+
+    fused, plain = count(nn.functional.scaled_dot_product_attention), count(attend_plainly)
+    assert fused[0] == plain[0] == 2 * 2 * 3 * 7 * keys * (8 + 8)
+    assert fused[1] == plain[1] + plain[0] // 2  # the scores are computed again
+
+
+def test_counter__vision_transformer__counts_its_attention():
+    layer = nn.TransformerEncoderLayer(16, 2, 32, dropout=0.0, batch_first=True)
+    with OperationCounter() as counter:
+        layer(torch.randn(2, 5, 16))
+    linear = 2 * 2 * 5 * (16 * 48 + 16 * 16 + 2 * 16 * 32)
+    assert counter.get_total_flops() == linear + 2 * 2 * 5 * 5 * (16 + 16)

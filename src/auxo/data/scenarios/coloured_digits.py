@@ -31,6 +31,7 @@ strength-P, show the same held-out digits at other strengths."""
 _HALVES = ("0+1+2+3+4", "5+6+7+8+9")
 _NUM_TRAIN = 500  # so few that weights alone do not undo the shortcut
 _FRACTIONS = {"train": 0.6, "val": 0.1, "test": 0.1, "shifted": 0.2}
+REDRAWN, HAS_POOL = "all", False  # of a pool that the few training images do not exhaust
 
 
 def build(config: DataConfig, *, seed: int, task: type[AbstractTask]) -> Splits:

@@ -39,6 +39,7 @@ All images are 28x28, grey ones repeated over three channels."""
 
 _DIGITS = tuple("0123456789")
 _SIZES = (4000, 500, 500)
+REDRAWN = ("test", "ood/photo-digits", "ood/corrupted-digits")
 
 
 def build(config: DataConfig, *, seed: int, task: type[AbstractTask]) -> Splits:

@@ -18,6 +18,7 @@ three times as strongly. turned: 100 scenes, each turned by up to 20 degrees to 
 
 NUM_LABELLED = 10
 """Training images that keep their masks, where data.num_labelled does not say it."""
+REDRAWN, HAS_POOL = "all", False  # every seed draws scenes of its own
 
 _NUM_TRAIN = 200
 _NUM_VAL = 50
