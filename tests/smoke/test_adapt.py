@@ -7,8 +7,11 @@ import shutil
 import pytest
 from safetensors.torch import load_file
 
+from auxo import adapt
+from auxo.adaptation.tent import TentAdaptation
 from auxo.cli import main
 from auxo.data.fake import oriented_shapes
+from auxo.errors import ConfigError
 from auxo.runs.history import RunHistory
 
 from .conftest import contents, copied
@@ -48,7 +51,7 @@ def test_adapt__folder_without_labels__new_run_and_the_source_as_it_was(auxo, pl
     assert answer.code == 0, answer.err
     out = place.root / "normed-adapted"
     assert answer.out.splitlines()[-1] == f"run directory: {out}"
-    assert "note: 24 images are few for statistics" in answer.out
+    assert "note: 24 images are few to adapt to" in answer.out
     assert any(line == "kept" or line.startswith("not kept: ") for line in answer.out.splitlines())
     assert contents(normed) == before
     record = json.loads((out / "adaptation.json").read_text())
@@ -90,6 +93,26 @@ def test_adapt__no_method__is_the_source_to_the_bit(auxo, place, normed, new_ima
     assert all(tensor.equal(source[name]) for name, tensor in out.items())
     one, other = (RunHistory.read_finished(folder) for folder in (normed, place.root / "out"))
     assert [row.to_record() for row in one.rows] == [row.to_record() for row in other.rows]
+
+
+def test_adapt__from_python_with_a_source__writes_what_the_command_writes(auxo, place, normed, new_images):
+    source = oriented_shapes(24, size=28, seed=3)
+    made = adapt(normed, source, method=TentAdaptation(epochs=2), out=place.root / "made", device="cpu")
+    assert made.record.is_kept
+    assert made.record.method == "tent"
+    assert made.record.facts["steps"] == 2
+    assert made.table is not None
+    assert auxo("predict", made.folder, new_images, *ON_CPU).code == 0
+    assert adapt(normed, str(new_images), device="cpu").folder == place.root / "normed-adapted"
+    with pytest.raises(ConfigError, match="a run directory"):
+        adapt(place.root / "nowhere", source)
+
+
+@pytest.mark.parametrize("method", ["tent", "shot"])
+def test_adapt__methods_by_steps__write_a_run(auxo, place, normed, new_images, method):
+    answer = auxo("adapt", normed, new_images, *ON_CPU, "--method", method, "--epochs", "1", "--out", "out")
+    assert answer.code == 0, answer.err
+    assert "steps 1" in answer.out
 
 
 @pytest.fixture(scope="module")
@@ -173,6 +196,7 @@ def test_adapt__own_images_of_the_run_gone__says_so_and_adapts(auxo, place, norm
         (("RUN", "NEW", "--method", "none", "--mixing", "0.2"), "--mixing with --method batch_norm"),
         (("RUN", "NEW", "--out", "normed"), "a new or empty folder"),
         (("RUN", "NEW", "--out", "normed/config.json/x"), "to write|a folder"),
+        (("RUN", "NEW", "--method", "rotation"), "a head that tells quarter turns .*, got none in Supervised"),
         (("plain", "NEW"), "network with batch norm, whose statistics are adapted, got none in LeNet5"),
     ],
 )

@@ -2,7 +2,7 @@
 
 from auxo.adaptation._interface import AdaptationConfig, Setting, UnlabelledImages
 from auxo.adaptation._network import Outcome, adapt_network
-from auxo.adaptation._run import AdaptedRun, adapt_run
+from auxo.adaptation._run import AdaptedRun, adapt, adapt_run, choose_folder
 
 __all__ = [
     "AdaptationConfig",
@@ -10,6 +10,8 @@ __all__ = [
     "Outcome",
     "Setting",
     "UnlabelledImages",
+    "adapt",
     "adapt_network",
     "adapt_run",
+    "choose_folder",
 ]

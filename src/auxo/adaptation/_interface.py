@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 import torch
 import tyro
@@ -14,6 +14,9 @@ from auxo.data import AbstractSource, TrainSplit
 from auxo.errors import DataError
 from auxo.evaluation import Reader
 from auxo.options import FamilyOptions
+
+FEW_IMAGES = 100
+"""What is adapted to fewer is rough."""
 
 
 class UnlabelledImages:
@@ -82,8 +85,10 @@ class AdaptationConfig(FamilyOptions):
     name: Annotated[str, tyro.conf.arg(name="method")] = field(init=False, default="")
     """How to adapt; it decides which other options there are. "auxo list adaptations" describes them."""
 
-    needs_source: ClassVar[bool] = False
-    """Whether it trains on the run's training images, too."""
+    @property
+    def needs_source(self) -> bool:
+        """Whether it trains on the run's training images, too."""
+        return False
 
     @property
     def is_checked(self) -> bool:
@@ -99,9 +104,9 @@ class AdaptationConfig(FamilyOptions):
         del setting
 
     def find_doubts(self, setting: Setting) -> list[str]:
-        """Return what speaks against adapting so, a sentence each, before any work; by default nothing."""
-        del setting
-        return []
+        """Return what speaks against adapting so, a sentence each, before any work; by default that images are few."""
+        count = len(setting.target)
+        return [] if count >= FEW_IMAGES else [f"{count} images are few to adapt to: fewer than {FEW_IMAGES}"]
 
     @abstractmethod
     def adapt(self, setting: Setting) -> Mapping[str, Float[Tensor, ""] | float | int]:

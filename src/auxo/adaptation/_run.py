@@ -13,24 +13,28 @@ import auxo
 from auxo.adaptation._check import doubt_chance
 from auxo.adaptation._interface import AdaptationConfig, Setting, UnlabelledImages
 from auxo.adaptation._network import Outcome, adapt_network
-from auxo.backbones import stored_state
+from auxo.backbones import frozen_networks, stored_state
 from auxo.data import AbstractSource, Splits
-from auxo.errors import AuxoError
+from auxo.errors import AuxoError, ConfigError
 from auxo.evaluation import Reader, Table, build_table, to_markdown
-from auxo.files import write_atomically, write_tensor_file
+from auxo.files import require_place, write_atomically, write_tensor_file
 from auxo.files.folders import require_unused, writing_folder
 from auxo.files.tensor_file import read_tensor_file
+from auxo.options import find_member
 from auxo.runs.adapted import AdaptationRecord
+from auxo.runs.document import from_json
 from auxo.runs.experiment import ExperimentConfig
 from auxo.runs.history import RunHistory
-from auxo.runs.model import TrainedModel, splits_of
+from auxo.runs.model import TrainedModel, load_model, splits_of
 from auxo.runs.networks import write_networks
 from auxo.runs.records import read_records
 from auxo.runs.results import EvaluationRow
+from auxo.runtime import RuntimeConfig, open_runtime, read_variable
 from auxo.training.run import measure_sets
 
 _MEASURED_ANEW = ("result", "end")
 _COPIED = ("config.json", "moved.json")
+_BATCH_SIZE = 250
 
 
 class AdaptedRun(NamedTuple):
@@ -47,6 +51,60 @@ class AdaptedRun(NamedTuple):
     record: AdaptationRecord
     table: Table | None
     notes: tuple[str, ...]
+
+
+def adapt(
+    run: str | Path,
+    images: str | AbstractSource,
+    *,
+    method: AdaptationConfig | None = None,
+    out: str | Path | None = None,
+    device: str = "auto",
+    code: Sequence[str] = (),
+) -> AdaptedRun:
+    """Adapt the model of a finished run to images without labels, as ``auxo adapt`` does.
+
+    Args:
+        run: the run directory; it is only read.
+        images: folder, Parquet, CSV or ``hf://owner/name[:split]``, or a source of your own; labels are not read.
+        method: how; ``None`` means :class:`auxo.adaptation.batch_norm.BatchNormAdaptation` with its defaults.
+        out: the new run directory, not there or empty; ``None`` means RUN-adapted, or RUN-adapted-2 and so on.
+        device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``.
+        code: Python files of what is outside auxo that the run may import.
+
+    Raises:
+        AuxoError: see :func:`adapt_run`.
+    """
+    folder = Path(run)
+    place = choose_folder(folder, None if out is None else Path(out))
+    if not (folder / "config.json").is_file():
+        raise ConfigError(f"a run directory at {folder}", "no config.json there", "name a folder under runs/")
+    config = from_json((folder / "config.json").read_bytes(), origin=str(folder / "config.json"), code=code)
+    with open_runtime(RuntimeConfig(device=device, precision=config.runtime.precision)) as runtime:
+        model = load_model(config, folder, runtime=runtime)
+        source = model.read_unlabelled(images, config.data) if isinstance(images, str) else images
+        model.check_shape(source.image_shape, where=source.name)
+        reader = Reader.of(model, runtime=runtime, batch_size=_BATCH_SIZE, workers=config.data.workers)
+        how = find_member(AdaptationConfig, "batch_norm")() if method is None else method
+        return adapt_run(how, model, config, source, run=folder, out=place, reader=reader)
+
+
+def choose_folder(run: Path, out: Path | None) -> Path:
+    """Return where the new run directory goes: ``out``, or RUN-adapted, RUN-adapted-2 and so on.
+
+    Raises:
+        ConfigError: several processes would each choose one.
+        OutputError: ``out`` holds files, or cannot be made.
+    """
+    if out is not None:
+        return require_unused(require_place(out))
+    if read_variable("WORLD_SIZE", default=1) > 1:
+        raise ConfigError("--out with several processes", "none", "name the run directory, so that all use the same")
+    base = run.resolve()
+    folder, number = base.with_name(f"{base.name}-adapted"), 2
+    while folder.exists():
+        folder, number = base.with_name(f"{base.name}-adapted-{number}"), number + 1
+    return folder
 
 
 def adapt_run(
@@ -154,7 +212,8 @@ def _write_files(
         if (run / name).is_file():
             shutil.copyfile(run / name, folder / name)
     record.write(folder)
-    write_networks(folder, model.frozen)
+    frozen = {each.name: each.network.state_dict() for each in frozen_networks(model.method).values()}
+    write_networks(folder, {name: kept._replace(weights=frozen[name]) for name, kept in model.frozen.items()})
     header = read_tensor_file(run / "model.safetensors").header
     tree = {"weights": stored_state(model.method), "pipeline": model.pipeline.state_dict()}
     write_tensor_file(

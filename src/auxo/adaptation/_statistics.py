@@ -9,11 +9,16 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from torch.nn.modules.instancenorm import _InstanceNorm
 
-from auxo.errors import NonFiniteError
+from auxo.adaptation._interface import Setting
+from auxo.errors import ConfigError, NonFiniteError
 from auxo.evaluation import Reader
 from auxo.layers.modes import evaluation_mode
 from auxo.runtime import naming_memory
 
+_INSTEAD = (
+    "train with --data.augment, jointly with a pretext on the new images, or label some of them; "
+    "shot and rotation move other weights"
+)
 _SLICE = 32  # images that are summed at a time: copies of a whole layer's inputs would double the memory
 
 
@@ -48,6 +53,37 @@ def find_batch_norms(module: nn.Module) -> dict[str, nn.Module]:
 def read_moments(layer: nn.Module) -> Moments:
     """Return the statistics that a layer normalises by, the tensors themselves."""
     return Moments(layer.get_buffer("running_mean"), layer.get_buffer("running_var"))
+
+
+def require_batch_norms(setting: Setting) -> None:
+    """Refuse a network without batch norm.
+
+    Raises:
+        ConfigError: it has none, and what else there is to do.
+    """
+    if not find_batch_norms(setting.reader.method):
+        got = f"none in {type(setting.reader.method.backbone).__name__}"
+        raise ConfigError("a network with batch norm, whose statistics are adapted", got, _INSTEAD)
+
+
+def mix_target(setting: Setting, *, mixing: float, images: int) -> dict[str, int]:
+    """Mix the statistics of all layers with those of the target, and return how many images and layers those are.
+
+    Args:
+        setting: the network, changed in place, and the images.
+        mixing: weight of the target, in [0, 1].
+        images: at most so many are used, chosen by their contents.
+
+    Raises:
+        ConfigError: no batch norm is on the way to the head that predicts.
+        NonFiniteError: a value that reaches a layer is not finite.
+    """
+    reader, chosen = setting.reader, setting.target.choose(images)
+    own = chosen.tensor_split(reader.runtime.num_processes)[reader.runtime.rank]
+    mixed = mix_statistics(reader, setting.target.fetch(own), mixing=mixing, name=setting.target.name)
+    if not mixed:
+        raise ConfigError("batch norm on the way to the head that predicts", "some elsewhere only", _INSTEAD)
+    return {"images": len(chosen), "layers": len(mixed)}
 
 
 def mix_statistics(

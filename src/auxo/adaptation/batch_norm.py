@@ -5,14 +5,13 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from auxo.adaptation._interface import AdaptationConfig, Setting
-from auxo.adaptation._statistics import find_batch_norms, mix_statistics
-from auxo.errors import ConfigError
+from auxo.adaptation._statistics import mix_target, require_batch_norms
 from auxo.options import Range
 
 SOURCE = """\
 Schneider, Rusak, Eck, Bringmann, Brendel & Bethge, Improving robustness against common corruptions by covariate shift
-adaptation, NeurIPS 2020 (https://arxiv.org/abs/2006.16971), Eq. 3: mean and variance of every layer are mixed with
-those of the target, n target images counting against N pseudo-images of the source; a weight of one half is N = n.
+adaptation, NeurIPS 2020 (https://arxiv.org/abs/2006.16971): mean and variance of every layer are mixed with those
+of the target, n target images counting against N pseudo-images of the source; a weight of one half is N = n.
 Nado et al., Evaluating Prediction-Time Batch Normalization for Robustness under Covariate Shift, 2020
 (https://arxiv.org/abs/2006.10963) take the target's alone, a weight of one. Ours: all target images, or 500 of them,
 are one batch, and what is found is stored, so that the network answers one image as it answers many.
@@ -40,36 +39,6 @@ class BatchNormAdaptation(AdaptationConfig):
         """Refuse a network without batch norm."""
         require_batch_norms(setting)
 
-    def find_doubts(self, setting: Setting) -> list[str]:
-        """Return that there are few images."""
-        count = len(setting.target)
-        return [] if count >= FEW_IMAGES else [f"{count} images are few for statistics: fewer than {FEW_IMAGES}"]
-
     def adapt(self, setting: Setting) -> Mapping[str, float | int]:
         """Mix the statistics of all layers that the images pass through."""
-        reader, chosen = setting.reader, setting.target.choose(self.images)
-        own = chosen.tensor_split(reader.runtime.num_processes)[reader.runtime.rank]
-        pixels = setting.target.fetch(own)
-        mixed = mix_statistics(reader, pixels, mixing=self.mixing, name=setting.target.name)
-        if not mixed:
-            raise ConfigError("batch norm on the way to the head that predicts", "some elsewhere only", _INSTEAD)
-        return {"images": len(chosen), "layers": len(mixed)}
-
-
-FEW_IMAGES = 100
-"""With fewer the statistics are rough."""
-_INSTEAD = (
-    "train with --data.augment, jointly with a pretext on the new images, or label some of them; "
-    "shot and rotation move other weights"
-)
-
-
-def require_batch_norms(setting: Setting) -> None:
-    """Refuse a network without batch norm.
-
-    Raises:
-        ConfigError: it has none, and what else there is to do.
-    """
-    if not find_batch_norms(setting.reader.method):
-        got = f"none in {type(setting.reader.method.backbone).__name__}"
-        raise ConfigError("a network with batch norm, whose statistics are adapted", got, _INSTEAD)
+        return mix_target(setting, mixing=self.mixing, images=self.images)

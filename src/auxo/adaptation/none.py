@@ -12,6 +12,11 @@ SOURCE = "The trained network as it is."
 class NoAdaptation(AdaptationConfig):
     """No options."""
 
+    def find_doubts(self, setting: Setting) -> list[str]:
+        """Return nothing: nothing is done."""
+        del setting
+        return []
+
     def adapt(self, setting: Setting) -> Mapping[str, float | int]:
         """Leave the network alone."""
         del setting

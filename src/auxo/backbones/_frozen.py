@@ -19,13 +19,15 @@ class FrozenBackbone(AbstractBackbone):
         network: trained; its parameters stop asking for gradients.
         own: how images were normalised when it was trained.
         given: how the inputs that it will get are normalised.
+        name: what the run that keeps it calls it.
     """
 
     scale: Float[Tensor, "channels 1 1"]
     shift: Float[Tensor, "channels 1 1"]
 
-    def __init__(self, network: AbstractBackbone, *, own: Normalisation, given: Normalisation) -> None:
+    def __init__(self, network: AbstractBackbone, *, own: Normalisation, given: Normalisation, name: str = "") -> None:
         super().__init__()
+        self.name = name
         self.network = network.requires_grad_(False).eval()
         self.num_features, self.map_channels = network.num_features, dict(network.map_channels)
         self.register_buffer("scale", given.std.cpu() / own.std)

@@ -8,21 +8,18 @@ from typing import Annotated
 import tyro
 from tyro.conf import Positional
 
-from auxo.adaptation import AdaptationConfig, AdaptedRun, adapt_run
+from auxo.adaptation import AdaptationConfig, AdaptedRun, adapt_run, choose_folder
 from auxo.adaptation.batch_norm import BatchNormAdaptation
 from auxo.cli.changes import read_options
-from auxo.cli.estimate import list_label_notes, read_unlabelled_set
+from auxo.cli.estimate import list_label_notes
 from auxo.cli.options import ModelOptions
 from auxo.cli.terminal import print_table
 from auxo.cli.train import read_run_config
 from auxo.cli.words import say
-from auxo.errors import ConfigError
 from auxo.evaluation import Reader
-from auxo.files import require_place
-from auxo.files.folders import require_unused
 from auxo.options import Options as CheckedOptions
 from auxo.runs.model import load_model
-from auxo.runtime import RuntimeConfig, open_runtime, read_variable
+from auxo.runtime import RuntimeConfig, open_runtime
 
 DESCRIPTION = """Adapt a trained model to images without labels from where it will be used, and write it as a new run
 directory, which every command takes. The run stays as it is. How much it helps cannot be told without labels."""
@@ -48,11 +45,11 @@ def run(words: Sequence[str]) -> None:
     """Adapt, write the new run directory, and say what was done and what speaks against it."""
     options = read_options(Options, words, command="auxo adapt", description=DESCRIPTION)
     folder = Path(options.run)
-    out = _choose_folder(folder, options.out)
+    out = choose_folder(folder, None if options.out is None else Path(options.out))
     config = read_run_config(folder, code=options.use.code)
     with open_runtime(RuntimeConfig(device=options.use.device, precision=config.runtime.precision)) as runtime:
         model = load_model(config, folder, runtime=runtime)
-        images = read_unlabelled_set(options.path, config, model)
+        images = model.read_unlabelled(options.path, config.data)
         workers = config.data.workers
         reader = Reader.of(model, runtime=runtime, batch_size=options.use.batch_size, workers=workers)
         made = adapt_run(options.adaptation, model, config, images, run=folder, out=out, reader=reader)
@@ -62,19 +59,6 @@ def run(words: Sequence[str]) -> None:
             labels = list_label_notes([options.path], model.task.targets[0].names)
             notes = [*made.record.doubts, *made.notes, *images.notes]
             say("\n".join([*labels, *(f"note: {note}" for note in notes), *_describe_run(made)]))
-
-
-def _choose_folder(run: Path, out: str | None) -> Path:
-    """Return where the new run directory goes."""
-    if out is not None:
-        return require_unused(require_place(Path(out)))
-    if read_variable("WORLD_SIZE", default=1) > 1:
-        raise ConfigError("--out with several processes", "none", "name the run directory, so that all use the same")
-    base = run.resolve()
-    folder, number = base.with_name(f"{base.name}-adapted"), 2
-    while folder.exists():
-        folder, number = base.with_name(f"{base.name}-adapted-{number}"), number + 1
-    return folder
 
 
 def _describe_run(made: AdaptedRun) -> list[str]:

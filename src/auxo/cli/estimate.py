@@ -19,10 +19,7 @@ from auxo.cli.options import ModelOptions
 from auxo.cli.terminal import print_table
 from auxo.cli.train import read_run_config
 from auxo.cli.words import say
-from auxo.data import AbstractSource
-from auxo.data.hub import asking_hub
 from auxo.data.names import NameLookup
-from auxo.data.readers import read_unlabelled
 from auxo.errors import ConfigError
 from auxo.estimation import (
     FEW_IMAGES,
@@ -36,7 +33,6 @@ from auxo.estimation import (
 )
 from auxo.evaluation import Reader
 from auxo.files import prepare_place
-from auxo.files.moved import finding_moved
 from auxo.options import Options as CheckedOptions
 from auxo.runs.experiment import ExperimentConfig
 from auxo.runs.model import TrainedModel, load_model, splits_of
@@ -118,7 +114,7 @@ def _estimate_sets(
     options: Options, config: ExperimentConfig, model: TrainedModel, reader: Reader
 ) -> tuple[Estimation, list[list[Estimate]]]:
     """Fit on the run's validation images and ask about every set."""
-    sources = [read_unlabelled_set(path, config, model) for path in options.paths]
+    sources = [model.read_unlabelled(path, config.data) for path in options.paths]
     splits = splits_of(config)
     model.check_splits(splits)
     measured = [read_source_indicators(reader, source) for source in sources]  # first: a damaged image is found at once
@@ -131,25 +127,6 @@ def _estimate_sets(
     )
     pairs = zip(sources, measured, strict=True)
     return estimation, [estimation.estimate(found, name=source.name) for source, found in pairs]
-
-
-def read_unlabelled_set(path: str, config: ExperimentConfig, model: TrainedModel) -> AbstractSource:
-    """Return the images of a path at the model's size, without labels and called as the path is.
-
-    Args:
-        path: of the set, as the user named it.
-        config: of the run; gives columns.
-        model: of the run.
-
-    Raises:
-        DataError: the set cannot be used; the message names the file or row.
-    """
-    data = model.size_images(config.data.at_places())
-    with asking_hub(True), finding_moved(None):  # the user named it
-        source = read_unlabelled(path, data, mask=model.task.mask_target)
-    model.check_shape(source.image_shape, where=path)
-    source.name = path
-    return source
 
 
 def _list_notes(paths: Sequence[str], estimation: Estimation, *, names: Sequence[str]) -> list[str]:

@@ -9,6 +9,7 @@ import torch
 
 from auxo.data import AbstractSource, DataConfig, InputPipeline, Splits, load_splits, read_source
 from auxo.data.hub import asking_hub
+from auxo.data.readers import read_unlabelled
 from auxo.errors import CheckpointError, ConfigError, DataError
 from auxo.files.moved import finding_moved
 from auxo.files.tensor_file import TensorFile, check_holding, read_tensor_file
@@ -78,6 +79,23 @@ class TrainedModel:
         with asking_hub(True), finding_moved(None):  # the user named it
             source = read_source(spec, sized, vocabulary=task.vocabulary, mask=task.mask_target)
         self.check_shape(source.image_shape, where=spec)
+        return source
+
+    def read_unlabelled(self, spec: str, config: DataConfig) -> AbstractSource:
+        """Return images from elsewhere at the model's size, called as they are named; their targets are not read.
+
+        Args:
+            spec: see :func:`auxo.data.readers.read_unlabelled`.
+            config: of the run.
+
+        Raises:
+            ConfigError: a file of the user's does not run, or makes no source.
+            DataError: the set cannot be used; the message names the file or row.
+        """
+        with asking_hub(True), finding_moved(None):  # the user named it
+            source = read_unlabelled(spec, self.size_images(config.at_places()), mask=self.task.mask_target)
+        self.check_shape(source.image_shape, where=spec)
+        source.name = spec
         return source
 
     def size_images(self, config: DataConfig) -> DataConfig:

@@ -172,7 +172,7 @@ class Networks(AbstractNetworks):
             load_weights(network, kept.weights, origin=f"the network {name} of the run")
         assert self._given is not None  # load has seen to it
         own = normalisation_of(tuple(kept.record["mean"]), tuple(kept.record["std"]))
-        return FrozenBackbone(network, own=own, given=self._given)
+        return FrozenBackbone(network, own=own, given=self._given, name=name)
 
 
 def _find_source(

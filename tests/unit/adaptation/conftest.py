@@ -38,6 +38,11 @@ class Small(AbstractMethod):
             elif place.endswith("var"):
                 buffer.uniform_(0.5, 1.5)
 
+    @property
+    def predicting_backbone(self):
+        """Plain layers, which need no maps here."""
+        return self.backbone
+
     def optimizers(self):
         return {}
 
@@ -62,12 +67,12 @@ def runtime():
 def make_setting(runtime):
     """Return a setting of a network and a source."""
 
-    def make(method=None, source=SHAPES, **more):
+    def make(method=None, source=SHAPES, source_split=None):
         method = Small() if method is None else method
         pipeline = InputPipeline(torch.full((3,), 0.4), torch.full((3,), 0.3), image_shape=(3, SIDE, SIDE))
         reader = Reader(method=method.eval(), pipeline=pipeline, runtime=runtime, batch_size=16)
         shares = tuple(map(float, method.task.train_counts))
-        return Setting(reader=reader, target=UnlabelledImages(source), shares=shares, **more)
+        return Setting(reader=reader, target=UnlabelledImages(source), shares=shares, source=source_split)
 
     return make
 

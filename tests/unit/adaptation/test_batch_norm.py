@@ -150,7 +150,7 @@ def test_batch_norm__weights_that_are_nan__names_the_layer_and_the_set(make_sett
 
 def test_batch_norm__few_images__is_a_doubt(make_setting):
     (doubt,) = BatchNormAdaptation().find_doubts(make_setting())
-    assert doubt.startswith("48 images are few")
+    assert doubt.startswith("48 images are few to adapt to")
     assert not BatchNormAdaptation().find_doubts(make_setting(source=SHAPES.subset(torch.arange(100) % 48, "many")))
 
 

@@ -69,6 +69,7 @@ def test_new__name_that_is_taken_or_no_word__is_refused(name):
 
 def test_load__run__gives_the_features_of_its_own_model_and_no_gradient(teacher):
     network = Networks(RESNET, TASK, seed=1, given=HALF).load("teacher", str(teacher))
+    assert network.name == "teacher"
     pixels, state = oriented_shapes(6, size=28, seed=4).images, weights_of(teacher / "model.safetensors")
     own = {name.removeprefix("backbone."): value for name, value in state.items() if name.startswith("backbone.")}
     plain = RESNET.build(TASK, seed=3).eval()
