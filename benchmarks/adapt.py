@@ -58,6 +58,8 @@ class Options:
     """Labelled sets to adapt to beside those of the scenario: folder, Parquet or CSV."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """Of the runs, and of the halves."""
+    most: int = 500
+    """Images of a half, at most."""
     out: Path = Path("runs/results/adapt")
     """Folder of the run directories and of the rows."""
 
@@ -101,13 +103,13 @@ def build_config(options: Options, seed: int) -> ExperimentConfig:
     )
 
 
-def list_cases(splits: Splits, extra: Sequence[AbstractSource], seed: int) -> Iterator[Case]:
+def list_cases(splits: Splits, extra: Sequence[AbstractSource], *, seed: int, most: int) -> Iterator[Case]:
     """Yield the halves of every set, as they are and in the hard cases."""
     assert splits.test is not None
     own = [("no shift", splits.test.source), *((split.source.name, split.source) for split in splits.ood)]
     for name, source in [*own, *((source.name, source) for source in extra)]:
         order = torch.randperm(len(source), generator=named_generator(seed, "halves", name))
-        halves = order.tensor_split(2)
+        halves = [half[:most] for half in order.tensor_split(2)]
         yield Case(name, *(source.subset(half, name) for half in halves))
         if name in HARD:
             labels = source.columns["label"].values
@@ -145,7 +147,7 @@ def adapt_run(options: Options, job: Job, runtime: Runtime) -> Iterator[Row]:
     batch_norm = find_member(AdaptationConfig, "batch_norm")
     members |= {f"batch_norm, mixing {mixing:g}": batch_norm(mixing=mixing) for mixing in options.mixings}
     reader = Reader.of(model, runtime=runtime, batch_size=250)
-    for case in list_cases(splits, extra, seed):
+    for case in list_cases(splits, extra, seed=seed, most=options.most):
         judge = OODSplit(case.judge)
         before = 100 * reader.evaluate(judge)[0].main.value
         for name, member in members.items():
@@ -194,7 +196,7 @@ def main() -> None:
         for job in jobs:
             rows += list(adapt_run(options, job, runtime))
             text = "".join(json.dumps(asdict(row)) + "\n" for row in rows)
-            write_atomically(options.out / f"{name}.jsonl", text)
+            write_atomically(options.out / f"{name}-{'-'.join(options.adaptations)}.jsonl", text)
     print_rows(rows)
     print(describe(f"{options.epochs} epochs of {name}"))
 

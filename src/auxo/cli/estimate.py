@@ -100,7 +100,7 @@ def _work_with_labels(options: Options, labels: str) -> None:
     out = prepare_place(Path(options.out) if options.out else folder / default)
     with open_runtime(RuntimeConfig(device=options.use.device, precision=config.runtime.precision)) as runtime:
         model = load_model(config, folder, runtime=runtime)
-        source = read_unlabelled_set(options.paths[0], config, model)
+        source = model.read_unlabelled(options.paths[0], config.data)
         reader = Reader.of(model, runtime=runtime, batch_size=options.use.batch_size)
         reader.require_head()
         if is_draw:
