@@ -103,11 +103,6 @@ def picture_too_small(place):
     return spoiled(place, encoded(GREY[:6, :5]))
 
 
-@case(r"images of one size, got 28x28 in .* and 20x28 in .*004\.png: pass --data.image-size")
-def pictures_of_different_sizes(place):
-    return spoiled(place, encoded(GREY[:, :20]))
-
-
 @case(r"square images for quarter turns, got 28x32 pixels")
 def pictures_not_square(place):
     for path in place.pictures.rglob("*.png"):

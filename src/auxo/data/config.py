@@ -7,7 +7,8 @@ from typing import Annotated, Literal, TypeAlias
 
 import tyro
 
-from auxo.data.decode import MIN_PIXELS, ImageSize
+from auxo.data.decode import MIN_PIXELS
+from auxo.data.fitting import FitMethod, ImageFit
 from auxo.data.imbalance import Imbalance
 from auxo.data.mask_legend import MOST_INDICES
 from auxo.data.shortcuts import ShortcutConfig
@@ -79,10 +80,13 @@ class DataConfig(Options):
     """Part of the training images set apart for methods that learn on a second set (meta); 0 means none."""
     image_size: Annotated[int | None, Range(low=MIN_PIXELS, high=4096)] = None
     """Side in pixels that images are resized (short side) and centre-cropped to, and their masks with them (nearest);
-    default as they are."""
+    default as they are, or where the sizes of your own images differ one that is chosen by them."""
     image_width: Annotated[int | None, Range(low=MIN_PIXELS, high=4096)] = None
     """Width in pixels, where images are not to be square; image_size is then their height. Images of your own and of
     camvid are scaled until they cover that, and cropped around the centre."""
+    fit: FitMethod = field(default="crop", metadata=LATER)
+    """How images of another shape are brought to the size: scaled until they cover it and cut around the centre (crop),
+    scaled until they fit in, with grey beside them (letterbox), or in height and width apart (squash)."""
     image_column: str = "image"
     """Column of the images in Parquet and hf:// sets."""
     label_column: str = "label"
@@ -214,11 +218,11 @@ class DataConfig(Options):
         return tuple(dict.fromkeys([*self.columns, *([] if self.block_column is None else [self.block_column])]))
 
     @property
-    def target_size(self) -> ImageSize:
-        """What images are brought to: the side of a square, or height and width; ``None`` leaves them as they are."""
-        if self.image_size is None or self.image_width is None:
-            return self.image_size
-        return self.image_size, self.image_width
+    def target_size(self) -> ImageFit | None:
+        """What images are brought to, and how; ``None`` leaves them as they are."""
+        if self.image_size is None:
+            return None
+        return ImageFit(self.image_size, self.image_width or self.image_size, self.fit)
 
     @property
     def is_resized(self) -> bool:

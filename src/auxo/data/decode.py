@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from jaxtyping import UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+from auxo.data.fitting import ImageFit
 from auxo.errors import DataError
 
 MIN_PIXELS = 8
@@ -26,10 +27,17 @@ MIN_PIXELS = 8
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "JPEG2000", "PPM", "TIFF")
 """The formats that are read, by Pillow's names; none of them makes Pillow start another program."""
 
+ORIENTATION = 0x0112
+"""The number of the EXIF field that says how an image lies in its file."""
+
+UPRIGHT = 1
+"""The EXIF orientation of an image that lies in its file as it is shown."""
+
 _MOST_BYTES = 2**30
 _JPEG2000_START = b"\xff\x4f\xff\x51"
 _BITS_PER_SAMPLE = 258
 _FEW_BITS = 8  # of a channel
+_SIDEWAYS = (5, 6, 7, 8)
 _MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK")
 # What Pillow's decoders raise on damaged files.
 _DAMAGE = (
@@ -45,8 +53,8 @@ _DAMAGE = (
     zlib.error,
 )
 
-ImageSize: TypeAlias = int | tuple[int, int] | None
-"""Pixels that images are brought to: the side of a square, or height and width; ``None`` keeps their size."""
+ImageSize: TypeAlias = int | tuple[int, int] | ImageFit | None
+"""Pixels that images are brought to: the side of a square, or height and width, or also how; ``None`` keeps theirs."""
 
 
 class AbstractEncodedImages(ABC):
@@ -99,7 +107,7 @@ def decode_image(
         content: an encoded image in one of ``FORMATS``; the first of several frames counts.
         where: the file or row it came from, for messages.
         image_size: side in pixels of the square, or height and width, it is resized (antialiased) and centre-cropped
-            to; ``None`` keeps its size.
+            to, or another :class:`auxo.data.fitting.ImageFit`; ``None`` keeps its size.
         is_exact: crop at the pixel, as a mask of the image is cropped; else a JPEG that is much too large is read at a
             part of its size, which is faster and may move it by less than a pixel.
 
@@ -109,13 +117,13 @@ def decode_image(
     """
     with open_encoded(content, where=where) as opened:
         _check_header(opened, content, where)
-        if image_size is not None and not is_exact:
-            height, width = find_size(image_size)
-            opened.draft(opened.mode, (2 * width, 2 * height))
+        fit = as_fit(image_size)
+        if fit is not None and not is_exact:
+            opened.draft(opened.mode, (2 * fit.width, 2 * fit.height))
         opened.load()
         image = _to_rgb(opened)
-    if image_size is not None:
-        image = fit_image(image, image_size, Image.Resampling.BILINEAR)
+    if fit is not None:
+        image = fit.apply(image, Image.Resampling.BILINEAR)
     return torch.from_numpy(np.array(image)).permute(2, 0, 1)
 
 
@@ -156,15 +164,47 @@ def open_encoded(
             raise DataError(f"a whole {what}", got, "remove or replace the file") from error
 
 
-def find_size(image_size: int | tuple[int, int]) -> tuple[int, int]:
-    """Return height and width of images of a size."""
-    return (image_size, image_size) if isinstance(image_size, int) else image_size
+def as_fit(image_size: ImageSize) -> ImageFit | None:
+    """Return how images are brought to a size; a side or height and width alone crop."""
+    if image_size is None or isinstance(image_size, ImageFit):
+        return image_size
+    height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
+    return ImageFit(height, width)
 
 
-def fit_image(image: Image.Image, image_size: int | tuple[int, int], method: Image.Resampling) -> Image.Image:
-    """Return an image resized and cropped around its centre to a size; one of that size as it is."""
-    height, width = find_size(image_size)
-    return ImageOps.fit(image, (width, height), method=method)
+class StoredSize(NamedTuple):
+    """How an image lies in its file.
+
+    Args:
+        width: pixels, as stored.
+        height: pixels, as stored.
+        orientation: the EXIF number; 1 is upright.
+    """
+
+    width: int
+    height: int
+    orientation: int
+
+    @property
+    def turned(self) -> tuple[int, int]:
+        """Width and height of the upright image."""
+        return (self.height, self.width) if self.orientation in _SIDEWAYS else (self.width, self.height)
+
+
+def read_stored_size(content: bytes, where: str) -> StoredSize:
+    """Return how an image lies in its file, by its header alone.
+
+    Raises:
+        DataError: not an image, or damaged.
+    """
+    with open_encoded(content, where=where) as opened:
+        return describe_size(opened)
+
+
+def describe_size(opened: Image.Image) -> StoredSize:
+    """Return how an open image lies in its file."""
+    orientation = opened.getexif().get(ORIENTATION, UPRIGHT)
+    return StoredSize(*opened.size, orientation if orientation in range(1, 9) else UPRIGHT)
 
 
 def has_deep_channels(image: Image.Image, content: bytes) -> bool:

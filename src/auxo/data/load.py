@@ -20,6 +20,7 @@ from auxo.data.readers import (
 )
 from auxo.data.semi_supervised import hide_targets, without_images
 from auxo.data.shared import share
+from auxo.data.sizes import unify_sizes
 from auxo.data.sources import AbstractSource
 from auxo.data.splits import (
     MetaSplit,
@@ -33,7 +34,7 @@ from auxo.data.splits import (
     list_splits,
 )
 from auxo.data.together import settle_copies
-from auxo.errors import DataError
+from auxo.errors import ConfigError, DataError
 from auxo.random import derive_seed
 from auxo.tasks import AbstractTask, Classification
 
@@ -106,8 +107,8 @@ def _build_scenario(config: DataConfig, seed: int, task: type[AbstractTask]) -> 
     )
     vocabulary = task.from_source(splits.train.source).vocabulary if config.ood else {}
     _, height, width = splits.image_shape
-    if height != width:  # then the scenario has a shape of its own, which is no option
-        config = replace(config, image_size=height, image_width=width)
+    # The scenario's shape, which need be no option: images of another size are brought to it.
+    config = replace(config, image_size=height, image_width=None if height == width else width)
     own = [read_named(spec, config, vocabulary=vocabulary, mask=task.mask_target) for spec in config.ood]
     stored = store([*own, *_read_own_unlabelled(config, task)], config)
     elsewhere = (*(split.source for split in splits.ood), *stored[: len(own)])
@@ -169,7 +170,10 @@ def _read_own(own: Part, others: Sequence[Part], config: DataConfig, task: type[
     first = read_named(own, config, mask=mask)
     vocabulary = task.from_source(first).vocabulary if others else {}
     labelled = [read_named(part, config, vocabulary=vocabulary, mask=mask) for part in others]
-    return store([first, *labelled, *_read_own_unlabelled(config, task)], config)
+    if config.fit != "crop" and mask is not None:
+        fix = "leave it out: masks are cropped with their images"
+        raise ConfigError("--data.fit crop where images have masks", f"--data.fit {config.fit}", fix)
+    return store(unify_sizes([first, *labelled, *_read_own_unlabelled(config, task)], config), config)
 
 
 def _cut_parts(

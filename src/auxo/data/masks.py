@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple, final
+from typing import final
 
 import numpy as np
 import torch
@@ -10,7 +10,18 @@ from jaxtyping import UInt8
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from auxo.data.decode import AbstractEncodedImages, ImageSize, fit_image, has_deep_channels, open_encoded
+from auxo.data.decode import (
+    ORIENTATION,
+    UPRIGHT,
+    AbstractEncodedImages,
+    ImageSize,
+    StoredSize,
+    as_fit,
+    describe_size,
+    has_deep_channels,
+    open_encoded,
+    read_stored_size,
+)
 from auxo.data.mask_legend import MOST_CLASSES, MaskEntry, MaskLegend
 from auxo.errors import DataError
 from auxo.losses import IGNORE
@@ -21,28 +32,6 @@ MASK_FORMATS = ("PNG", "BMP", "GIF", "PPM", "TIFF")
 _LOSSY = ("JPEG", "JPEG2000", "WEBP")
 _INDEX_MODES = ("1", "L", "LA", "P", "I", "I;16", "I;16L", "I;16B")
 _COLOUR_MODES = ("RGB", "RGBA")
-_ORIENTATION = 0x0112
-_UPRIGHT = 1
-_SIDEWAYS = (5, 6, 7, 8)
-
-
-class StoredSize(NamedTuple):
-    """How an image lies in its file.
-
-    Args:
-        width: pixels, as stored.
-        height: pixels, as stored.
-        orientation: the EXIF number; 1 is upright.
-    """
-
-    width: int
-    height: int
-    orientation: int
-
-    @property
-    def turned(self) -> tuple[int, int]:
-        """Width and height of the upright image."""
-        return (self.height, self.width) if self.orientation in _SIDEWAYS else (self.width, self.height)
 
 
 @final
@@ -90,14 +79,14 @@ class EncodedMasks:
         where = self.masks.describe(row)
         with _open_mask(self.masks.read(row), where) as opened:
             values = _number_values(opened, self.legend, where)
-            stored = _read_size(opened)
+            stored = describe_size(opened)
         image = self._sizes.get(row)
         if image is None:
-            image = _read_image_size(self.images.read(row), self.images.describe(row))
+            image = read_stored_size(self.images.read(row), self.images.describe(row))
             self._sizes[row] = image
         mask = _turn_mask(Image.fromarray(values), stored, image, where=where, image=self.images.describe(row))
-        if image_size is not None:
-            mask = fit_image(mask, image_size, Image.Resampling.NEAREST)
+        if (fit := as_fit(image_size)) is not None:
+            mask = fit.apply(mask, Image.Resampling.NEAREST)
         return torch.from_numpy(np.array(mask))
 
 
@@ -171,24 +160,12 @@ def _open_mask(content: bytes, where: str) -> Iterator[Image.Image]:
         yield opened
 
 
-def _read_image_size(content: bytes, where: str) -> StoredSize:
-    """Return how an image lies in its file, by its header alone."""
-    with open_encoded(content, where=where) as opened:
-        return _read_size(opened)
-
-
-def _read_size(opened: Image.Image) -> StoredSize:
-    """Return how an open image lies in its file."""
-    orientation = opened.getexif().get(_ORIENTATION, _UPRIGHT)
-    return StoredSize(*opened.size, orientation if orientation in range(1, 9) else _UPRIGHT)
-
-
 def _turn_mask(mask: Image.Image, stored: StoredSize, size: StoredSize, *, where: str, image: str) -> Image.Image:
     """Return a mask as its upright image lies, or refuse one that is not of its size or may lie in two ways."""
-    if stored.orientation != _UPRIGHT:
+    if stored.orientation != UPRIGHT:
         transposed = stored.orientation  # the mask says itself how it lies
-    elif size.orientation == _UPRIGHT or stored[:2] == size.turned != size[:2]:
-        transposed = _UPRIGHT  # the mask was made of the image as it is shown
+    elif size.orientation == UPRIGHT or stored[:2] == size.turned != size[:2]:
+        transposed = UPRIGHT  # the mask was made of the image as it is shown
     elif stored[:2] == size[:2] != size.turned:
         transposed = size.orientation  # of the image as it is stored
     elif stored[:2] == size[:2]:
@@ -196,7 +173,7 @@ def _turn_mask(mask: Image.Image, stored: StoredSize, size: StoredSize, *, where
         fix = "turn the pixels of the image and remove the orientation, or give the mask the same one"
         raise DataError(f"an image that lies as its mask {where} does", got, fix)
     else:
-        transposed = _UPRIGHT  # of neither size, and refused below
+        transposed = UPRIGHT  # of neither size, and refused below
     mask = _apply_orientation(mask, transposed)
     if mask.size != size.turned:
         got = f"{stored.width}x{stored.height} in {where} for {size.turned[0]}x{size.turned[1]} in {image}"
@@ -206,7 +183,7 @@ def _turn_mask(mask: Image.Image, stored: StoredSize, size: StoredSize, *, where
 
 def _apply_orientation(mask: Image.Image, orientation: int) -> Image.Image:
     """Return a mask turned as an EXIF orientation says."""
-    if orientation == _UPRIGHT:
+    if orientation == UPRIGHT:
         return mask
-    mask.getexif()[_ORIENTATION] = orientation
+    mask.getexif()[ORIENTATION] = orientation
     return ImageOps.exif_transpose(mask)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from auxo.data.arrays import as_tensor, check_shape, number_values, to_uint8
 from auxo.data.columns import check_columns, check_places, hide_columns, take_columns
+from auxo.data.fitting import ImageFit
 from auxo.errors import DataError
 from auxo.types import Column
 
@@ -63,6 +64,7 @@ class AbstractSource(ABC):
             only of targets that have some.
         blocks: the column whose equal values are of images that depend on each other, such as the frames of one video:
             intervals then draw whole blocks. "" where all images are independent.
+        fit: how images were brought to one size; ``None`` where they had it.
     """
 
     name: str
@@ -71,6 +73,7 @@ class AbstractSource(ABC):
     notes: tuple[str, ...] = ()
     colours: Mapping[str, tuple[tuple[int, int, int], ...]] = MappingProxyType({})
     blocks: str = ""
+    fit: ImageFit | None = None
     _hashes: tuple[str, ...] | None = None
     _counts: Mapping[str, tuple[int, ...]] = MappingProxyType({})
 
@@ -146,8 +149,8 @@ class AbstractSource(ABC):
         return None if known is None else ContentHashes(self.hash_kind, tuple(known[i] for i in indices.tolist()))
 
     def copy_description(self, other: "AbstractSource") -> None:
-        """Take over what is said of another source of the same images, or of more: notes, colours and blocks."""
-        self.notes, self.colours, self.blocks = other.notes, dict(other.colours), other.blocks
+        """Take over what is said of another source of the same images, or of more: notes, colours, blocks, the size."""
+        self.notes, self.colours, self.blocks, self.fit = other.notes, dict(other.colours), other.blocks, other.fit
 
     @abstractmethod
     def _hash_contents(self) -> list[str]:

@@ -138,6 +138,11 @@ class Splits:
         """``(channels, height, width)`` of every image."""
         return self.train.source.image_shape
 
+    @property
+    def was_resized(self) -> bool:
+        """Whether training images were brought to another size."""
+        return self.train.source.fit is not None
+
     def evaluation(self) -> Iterator[EvaluationSplit]:
         """Yield the splits to be measured: val, test if there is one, then those from elsewhere in order."""
         yield self.val

@@ -9,7 +9,8 @@ from jaxtyping import Int, Shaped, UInt8
 from torch import Tensor
 
 from auxo.data.columns import check_columns, hide_columns, take_columns
-from auxo.data.decode import AbstractEncodedImages, ImageSize, decode_image
+from auxo.data.decode import AbstractEncodedImages, ImageSize, as_fit, decode_image
+from auxo.data.fitting import ImageFit
 from auxo.data.mask_legend import Colour
 from auxo.data.masks import EncodedMasks
 from auxo.data.sources import ENCODED, AbstractSource, hash_bytes
@@ -59,7 +60,7 @@ class StreamingSource(AbstractSource):
         self.columns = dict(columns or {})
         self.maps = dict(maps or {})
         self.colours = _collect_colours(self.maps)
-        self.image_size = image_size
+        self.fit = as_fit(image_size)
         self.rows = torch.arange(len(encoded)) if rows is None else rows
         check_columns(self.columns, self.describe, source=name, num_images=len(self.rows))
         if not len(self.rows):
@@ -123,7 +124,7 @@ class StreamingSource(AbstractSource):
         """See :meth:`AbstractSource.subset`."""
         columns = take_columns(self.columns, indices)
         part = StreamingSource(
-            name, self.encoded, columns, maps=self.maps, image_size=self.image_size, rows=self.rows[indices]
+            name, self.encoded, columns, maps=self.maps, image_size=self.fit, rows=self.rows[indices]
         )
         part.copy_description(self)
         known = self.take_hashes(indices)
@@ -135,6 +136,13 @@ class StreamingSource(AbstractSource):
         other = copy(self)
         other.maps, other._counts = dict(maps), {}
         other.colours = _collect_colours(maps)
+        return other
+
+    def with_fit(self, fit: ImageFit) -> "StreamingSource":
+        """Return the same images and masks, brought to a size."""
+        other = copy(self)
+        other.fit, other._counts = fit, {}
+        other.image_shape = (self.image_shape[0], fit.height, fit.width)
         return other
 
     def duplicate_targets(self, names: Mapping[str, str]) -> "StreamingSource":
@@ -166,14 +174,14 @@ class StreamingSource(AbstractSource):
     def _decode_row(self, row: int, content: bytes) -> UInt8[Tensor, "channels height width"]:
         """Decode the bytes of one row."""
         where = self.encoded.describe(row)
-        return decode_image(content, where=where, image_size=self.image_size, is_exact=bool(self.maps))
+        return decode_image(content, where=where, image_size=self.fit, is_exact=bool(self.maps))
 
     def _fetch_masks(self, masks: EncodedMasks, rows: list[int]) -> UInt8[Tensor, "n height width"]:
         """Read and decode the masks of some rows."""
         shape = (len(rows), *self.image_shape[1:])
         values = torch.full(shape, masks.ignore, dtype=torch.uint8)
         for place, row in enumerate(rows if masks.names else ()):
-            mask = masks.decode(row, image_size=self.image_size)
+            mask = masks.decode(row, image_size=self.fit)
             self._require_size(mask.shape, row)
             values[place] = mask
         return values

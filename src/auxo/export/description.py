@@ -7,6 +7,7 @@ from typing import Any, NotRequired, TypedDict
 
 import auxo
 from auxo.data.decode import FORMATS
+from auxo.data.fitting import PADDING, FitMethod, ImageFit
 from auxo.errors import CheckpointError
 from auxo.files.json_text import read_json
 from auxo.registry.outside import short_name
@@ -36,6 +37,7 @@ class _Pixels(TypedDict):
     normalisation: _Normalisation
     any_size: NotRequired[bool]
     resized: NotRequired[bool]
+    fit: NotRequired[FitMethod]
 
 
 class _Common(TypedDict):
@@ -84,6 +86,7 @@ class Description:
         task_name: what options call the task; one outside auxo by its file's name alone.
         was_resized: whether the training images were resized.
         takes_any_size: whether the network answers every pixel of images of any size; else they have that of training.
+        fit: how images of another shape were brought to the size.
     """
 
     task: AbstractTask
@@ -92,13 +95,14 @@ class Description:
     task_name: str
     was_resized: bool = False
     takes_any_size: bool = False
+    fit: FitMethod = "crop"
 
     @classmethod
     def of(cls, model: TrainedModel) -> "Description":
         """Return the description of a trained model."""
         mean, std = tuple(model.pipeline.mean.tolist()), tuple(model.pipeline.std.tolist())
         name = short_name(model.task_name)  # a place on this machine is nobody's business
-        found = cls(model.task, mean, std, name, model.was_resized)
+        found = cls(model.task, mean, std, name, model.was_resized, fit=model.fit)
         return replace(found, takes_any_size=found.answers_any_size)
 
     @property
@@ -112,9 +116,10 @@ class Description:
         return self.task.targets[0].has_places and not self.task.is_size_fixed
 
     @property
-    def image_size(self) -> int | None:
-        """Side of a square input, to which images are brought; ``None`` if it is not square."""
-        return self.task.height if self.task.height == self.task.width else None
+    def image_size(self) -> ImageFit | None:
+        """What images are brought to; ``None`` if the input is not square and training images were of its size."""
+        is_brought = self.was_resized or self.task.height == self.task.width
+        return ImageFit(self.task.height, self.task.width, self.fit) if is_brought else None
 
     def preprocess(self) -> dict[str, Any]:
         """Return how an image becomes an input, as JSON values; the steps are those of ``auxo predict``.
@@ -126,7 +131,8 @@ class Description:
         steps = ["read the first frame of an image of 8 bits per channel"]
         if size is not None:
             steps.append(
-                f"of a JPEG: let the decoder scale by 1/2, 1/4 or 1/8, no side below {2 * size} (Pillow's draft)"
+                "of a JPEG: let the decoder scale by 1/2, 1/4 or 1/8, no side below "
+                f"{_write_size(2 * size.width, 2 * size.height)} (Pillow's draft)"
             )
         steps.append("turn it upright as its EXIF orientation says")
         steps.append("convert it to RGB: grey is repeated over the channels, transparency is dropped")
@@ -135,10 +141,7 @@ class Description:
         elif size is None:
             steps.append(f"check that it has {task.width}x{task.height} pixels, width x height; nothing is resized")
         else:
-            steps.append(
-                f"cut out the largest square in its centre and resize that to {size}x{size}: bilinear, antialiased "
-                "(Pillow's ImageOps.fit)"
-            )
+            steps.append(_describe_fit(size))
         steps += ["divide by 255", "order the axes as batch, channels, height, width"]
         return {
             "channels": task.channels,
@@ -150,6 +153,7 @@ class Description:
             "layout": "NCHW",
             "any_size": self.takes_any_size,
             "resized": self.was_resized,
+            "fit": self.fit,
             "steps": steps,
             "files": list(FORMATS),
             "normalisation": {
@@ -221,7 +225,25 @@ class Description:
         task = _task_kind(record["name"], code).from_record(record["fields"], origin=origin)
         mean, std = (tuple(pixels["normalisation"][key]) for key in ("mean", "std"))
         free, resized = pixels.get("any_size", False), pixels.get("resized", False)
-        return cls(task, mean, std, record["name"], was_resized=resized, takes_any_size=free)
+        fit = pixels.get("fit", "crop")
+        return cls(task, mean, std, record["name"], was_resized=resized, takes_any_size=free, fit=fit)
+
+
+def _describe_fit(fit: ImageFit) -> str:
+    """Return what is done to the size of an image."""
+    sides, smooth = f"{fit.width}x{fit.height}", "bilinear, antialiased"
+    if fit.method == "letterbox":
+        grey = f"fill the rest on both sides alike with the grey {PADDING} of 255"
+        return f"resize it until it just fits into {sides} and {grey}: {smooth} (Pillow's ImageOps.pad)"
+    if fit.method == "squash":
+        return f"resize it to {sides}, height and width apart: {smooth} (Pillow's resize)"
+    what = "square" if fit.width == fit.height else f"part of the shape {sides}"
+    return f"cut out the largest {what} in its centre and resize that to {sides}: {smooth} (Pillow's ImageOps.fit)"
+
+
+def _write_size(width: int, height: int) -> str:
+    """Return a side, or width and height."""
+    return str(width) if width == height else f"{width}x{height}"
 
 
 def _former_task(found: _Former) -> _Task:

@@ -72,10 +72,11 @@ class Predictor:
     embeds: Callable[[Tensor], tuple[Tensor, Tensor]] | None = None
 
     def read(self, image: EncodedImage) -> UInt8[Tensor, "channels height width"]:
-        """Return the pixels of an image, brought to a square model's input; at its size where every pixel is answered.
+        """Return the pixels of an image, brought to the model's input; at its size where every pixel is answered.
 
         Raises:
-            DataError: it is no image, or the model's input is not square and the image has another size.
+            DataError: it is no image, or the model's input is not square, its training images were not resized, and the
+                image has another size.
         """
         task, is_free = self.description.task, self.description.answers_any_size
         size = None if is_free else self.description.image_size
@@ -84,7 +85,7 @@ class Predictor:
         channels, height, width = (task.channels, *found[1:]) if is_free else task.image_shape
         if found != (channels, height, width):
             expected = f"an image of {width}x{height} pixels and {channels} channels"
-            fix = "resize it; auxo does so only for square inputs"
+            fix = "resize it; auxo does so for square inputs, and where it did so in training"
             raise DataError(expected, f"{found[2]}x{found[1]} and {found[0]} in {image.where}", fix)
         return pixels
 

@@ -1,5 +1,6 @@
 """Lines of Python in a model card that run an export without auxo."""
 
+from auxo.data.fitting import PADDING
 from auxo.export.description import Description
 
 _TORCH = """\
@@ -82,5 +83,11 @@ def _write_resizing(description: Description) -> str:
         return f"image = {upright}\n{factor}\n{resize}  # the mask has this size, too"
     if size is None:
         return f"image = {upright}  # must have {task.width}x{task.height} pixels"
-    draft = f"image.draft(image.mode, ({2 * size}, {2 * size}))  # reads large JPEG files at a smaller scale\n"
-    return f"{draft}image = ImageOps.fit({upright}, ({size}, {size}), Image.Resampling.BILINEAR)"
+    draft = f"image.draft(image.mode, ({2 * size.width}, {2 * size.height}))"
+    sides = f"({size.width}, {size.height}), Image.Resampling.BILINEAR"
+    calls = {
+        "crop": f"ImageOps.fit({upright}, {sides})",
+        "letterbox": f"ImageOps.pad({upright}, {sides}, color=({PADDING}, {PADDING}, {PADDING}))",
+        "squash": f"{upright}.resize({sides})",
+    }
+    return f"{draft}  # reads large JPEG files at a smaller scale\nimage = {calls[size.method]}"

@@ -109,6 +109,7 @@ def load_network(config: ExperimentConfig, folder: Path, *, runtime: Runtime) ->
         description.task_name,
         columns=columns,
         was_resized=description.was_resized,
+        fit=description.fit,
     )
 
 

@@ -37,6 +37,7 @@ class RunHeader(TypedDict, total=False):
     progress: dict[str, Any]
     task: dict[str, Any]
     columns: list[list[Any]]
+    resized: bool
 
 
 class _ProgressFields(TypedDict, total=False):

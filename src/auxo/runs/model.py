@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 
 from auxo.data import AbstractSource, DataConfig, InputPipeline, Splits, load_splits, read_source
+from auxo.data.fitting import FitMethod
 from auxo.data.hub import asking_hub
 from auxo.data.readers import read_unlabelled
 from auxo.errors import CheckpointError, ConfigError, DataError
@@ -36,7 +37,8 @@ class TrainedModel:
         frozen: networks in it that no training moved, as the run keeps them.
         columns: further columns of the data that it has learned, by name.
         judged: digests of the images that it was judged on.
-        was_resized: whether its training images were resized (``data.image-size``).
+        was_resized: whether its training images were resized, to ``data.image-size`` or a size that was chosen.
+        fit: how images of another shape are brought to its input.
     """
 
     method: AbstractMethod
@@ -49,6 +51,7 @@ class TrainedModel:
     columns: Mapping[str, Target] = field(default_factory=dict)
     judged: Mapping[str, str] = field(default_factory=dict)
     was_resized: bool = False
+    fit: FitMethod = "crop"
 
     @property
     def image_size(self) -> int | None:
@@ -101,8 +104,8 @@ class TrainedModel:
     def size_images(self, config: DataConfig) -> DataConfig:
         """Return options that bring images to the model's input, if it is square or its training images were, too."""
         if self.image_size is not None or not self.was_resized:
-            return replace(config, image_size=self.image_size, image_width=None)
-        return replace(config, image_size=self.task.height, image_width=self.task.width)
+            return replace(config, image_size=self.image_size, image_width=None, fit=self.fit)
+        return replace(config, image_size=self.task.height, image_width=self.task.width, fit=self.fit)
 
     def check_shape(self, shape: tuple[int, ...], *, where: str) -> None:
         """Refuse images that the model was not trained for; other sizes too, unless its task leaves them free.
@@ -157,7 +160,7 @@ def load_model(config: ExperimentConfig, folder: Path, *, runtime: Runtime, stag
         finished = "run" if stage is None else f"stage {stage}"
         raise CheckpointError(f"a finished {finished} in {folder}", f"no {path.name}", f"auxo train --resume {folder}")
     file = read_tensor_file(path, header=RunHeader, holds=("weights",))
-    task, pipeline, columns = _read_inputs(config, end, path, file)
+    task, pipeline, columns, was_resized = _read_inputs(config, end, path, file)
     chosen = config.trained_stages[-1 if stage is None else names.index(stage)]
     networks = Networks(
         config.backbone,
@@ -182,7 +185,8 @@ def load_model(config: ExperimentConfig, folder: Path, *, runtime: Runtime, stag
         frozen=networks.loaded,
         columns=columns,
         judged=file.header.get("judged", {}),
-        was_resized=config.data.is_resized,
+        was_resized=was_resized,
+        fit=config.data.fit,
     )
 
 
@@ -192,6 +196,7 @@ class _Inputs(NamedTuple):
     task: AbstractTask
     pipeline: InputPipeline
     columns: Mapping[str, Target]
+    was_resized: bool
 
 
 def _read_inputs(config: ExperimentConfig, end: Path, path: Path, file: TensorFile) -> _Inputs:
@@ -207,7 +212,8 @@ def _read_inputs(config: ExperimentConfig, end: Path, path: Path, file: TensorFi
         splits = splits_of(config)
         recorded, fix = file.header.get("data", {}), "put them back, or train anew"
         check_images(recorded, splits.digests(), origin=str(path), fix=fix, judged=file.header.get("judged"))
-        return _Inputs(splits.task(), build_pipeline(config, splits), splits.columns())
+        was_resized = config.data.is_resized or splits.was_resized
+        return _Inputs(splits.task(), build_pipeline(config, splits), splits.columns(), was_resized)
     tree, header = file if path == end else read_tensor_file(end, header=RunHeader)
     if "task" not in header:
         raise CheckpointError(f"a trained model at {end}", "another file of auxo's", "take the one that the run wrote")
@@ -217,4 +223,5 @@ def _read_inputs(config: ExperimentConfig, end: Path, path: Path, file: TensorFi
     task = config.task.kind().from_record(header["task"], origin=str(end))
     pipeline = InputPipeline(torch.zeros(task.channels), torch.ones(task.channels), image_shape=task.image_shape)
     load_weights(pipeline, tree["pipeline"], origin=str(end))
-    return _Inputs(task, pipeline, read_columns(header))
+    was_resized = header.get("resized", config.data.is_resized)  # unknown to runs that never chose a size
+    return _Inputs(task, pipeline, read_columns(header), was_resized)

@@ -211,7 +211,15 @@ def _finish_run(run: OpenRun, trainer: StageTrainer, journal: Journal | None) ->
     table = build_table(rows, selection=selection, compute=compute)
     if journal is not None:  # the model first: nothing after it can lose what was trained
         known = {"task": run.splits.task().to_record(), "columns": record_columns(run.splits.columns())}
-        header = {"auxo": auxo.__version__, "run": run.digest, "data": run.data, "judged": run.data.judged, **known}
+        resized = run.config.data.is_resized or run.splits.was_resized
+        header = {
+            "auxo": auxo.__version__,
+            "run": run.digest,
+            "data": run.data,
+            "judged": run.data.judged,
+            **known,
+            "resized": resized,
+        }
         tree = {"weights": stored_state(method), "pipeline": run.pipeline.state_dict()}
         write_tensor_file(run.folder / "model.safetensors", tree, header)
         notes = RunHistory.read(run.folder).describe_course()

@@ -268,3 +268,31 @@ def test_plain_observer__losses_between_log_rows__are_the_last_ones(capsys):
     observer.step_done(2, images_per_second=2000.0, losses={})
     observer.evaluated(1, [])
     assert capsys.readouterr().out == "epoch 1: extra loss 1.500, 2,000 images/s\n"
+
+
+@pytest.mark.parametrize("fit", ["crop", "letterbox"])
+def test_train__images_of_many_sizes__are_prepared_alike_in_the_run_its_export_and_prediction(
+    auxo, tmp_path, write_picture, tiny_options, fit
+):
+    generator = torch.Generator().manual_seed(0)
+    for number in range(40):
+        size = (3, (40, 34, 50)[number % 3], (33, 60, 36)[number % 4 % 3])
+        pixels = torch.randint(256, size, generator=generator, dtype=torch.uint8)
+        write_picture(tmp_path / "set" / ("cat", "dog")[number % 2] / f"{number:02d}.png", pixels)
+    place, run = tmp_path / "set", tmp_path / "run"
+    answer = auxo("train", "supervised", "--data.train", place, "--data.fit", fit, *tiny_options, "--out", run)
+    assert answer.code == 0, answer.err
+    assert "brought to 32x32" in answer.out + answer.err
+    assert auxo("export", run, "--format", "safetensors", "--out", tmp_path / "export").code == 0
+    written = []
+    for model in (run, tmp_path / "export" / "model.safetensors"):
+        out = tmp_path / f"{model.name}.csv"
+        answer = auxo("predict", model, place, "--out", out)
+        assert answer.code == 0, answer.err
+        rows = list(csv.DictReader(out.read_text().splitlines()))
+        written.append(torch.tensor([[float(row["p(cat)"]), float(row["p(dog)"])] for row in rows]))
+    torch.testing.assert_close(written[0], written[1], rtol=0, atol=2e-6)
+    right = written[0].gather(1, torch.tensor([[int("dog" in Path(row["path"]).parts)] for row in rows]))
+    assert auxo("evaluate", run, "--data", place, "--out", tmp_path / "rows.jsonl").code == 0
+    row = json.loads((tmp_path / "rows.jsonl").read_text().splitlines()[0])
+    assert row["measures"]["nll"]["value"] == pytest.approx(-right.log().mean().item(), abs=1e-4)

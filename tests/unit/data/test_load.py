@@ -128,10 +128,12 @@ def test_load_splits__fewer_classes_elsewhere__are_mapped_by_name(
     assert splits.ood[0].source.columns["label"].values.tolist() == [2, 2, 2]
 
 
-def test_load_splits__other_image_size__tells_the_option(tmp_path: Path, photos: str, write_folder: Write) -> None:
+def test_load_splits__other_image_size__is_brought_to_that_of_train(
+    tmp_path: Path, photos: str, write_folder: Write
+) -> None:
     large = str(write_folder(oriented_shapes(8, size=24, seed=1), tmp_path / "large"))
-    with pytest.raises(DataError, match=r"16x16 pixels .* got 24x24 .* in 'large': pass --data\.image-size N"):
-        load_splits(DataConfig(train=photos, ood=(large,)), seed=0)
+    splits = load_splits(DataConfig(train=photos, ood=(large,)), seed=0)
+    assert splits.image_shape == splits.ood[0].source.image_shape == (3, 16, 16)
     splits = load_splits(DataConfig(train=photos, ood=(large,), image_size=20), seed=0)
     assert splits.image_shape == splits.ood[0].source.image_shape == (3, 20, 20)
 

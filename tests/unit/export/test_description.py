@@ -1,12 +1,18 @@
 """What an exported file says of its task: it comes back as it was, also from a file of the format before."""
 
+import io
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from PIL import Image, ImageOps
 
+from auxo.data import DataConfig, decode_image
 from auxo.errors import CheckpointError, ConfigError
 from auxo.export import Description
+from auxo.export.snippets import onnx_snippet
 from auxo.registry.outside import load_outside
 from auxo.tasks import AbstractTask, Classification
 
@@ -57,6 +63,23 @@ def test_preprocess__output__is_what_the_task_has(own):
         "logits, shape (batch, classes, height, width), in the order of the labels"
     )
     assert "in the order of the labels" in Description(TASK, MEAN, STD, NAME).preprocess()["output"]
+
+
+@pytest.mark.parametrize("fit", ["crop", "letterbox", "squash"])
+def test_fit__image_of_another_shape__is_prepared_alike_everywhere(fit):
+    """By the file that predicts, by the sets of a run, and by the lines that a model card has."""
+    described = Description(Classification(("one", "two"), 3, 24, 40), MEAN, STD, NAME, was_resized=True, fit=fit)
+    described = Description.from_json(described.to_json(), origin="x")
+    file = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (90, 70, 3), dtype=np.uint8)).save(file, "JPEG")
+    asked = DataConfig(train="x", image_size=24, image_width=40, fit=fit).target_size
+    pixels = [decode_image(file.getvalue(), where="x", image_size=size) for size in (described.image_size, asked)]
+    assert pixels[0].shape == (3, 24, 40)
+    assert torch.equal(*pixels)
+    names = {"np": np, "Image": Image, "ImageOps": ImageOps, "image": Image.open(file)}
+    lines = onnx_snippet(described).partition('Image.open("image.png")\n')[2].partition("pixels =")[0]
+    exec(lines, names)
+    assert np.array_equal(np.array(names["image"]).transpose(2, 0, 1), pixels[0].numpy())
 
 
 @pytest.mark.parametrize("change", [{"format": 3}, {"class_counts": ["many"]}, {"labels": None}, {"input": {}}])

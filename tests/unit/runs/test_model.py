@@ -8,6 +8,7 @@ import torch
 
 from auxo.backbones import BackboneConfig
 from auxo.data import DataConfig, InputPipeline
+from auxo.data.fitting import ImageFit
 from auxo.errors import DataError
 from auxo.methods.supervised import Supervised
 from auxo.runs import Networks
@@ -31,7 +32,12 @@ def model_of(kind):
 
 @pytest.mark.parametrize(
     ("height", "width", "was_resized", "expected"),
-    [(16, 16, False, 16), (16, 16, True, 16), (12, 16, True, (12, 16)), (12, 16, False, None)],
+    [
+        (16, 16, False, ImageFit(16, 16)),
+        (16, 16, True, ImageFit(16, 16)),
+        (12, 16, True, ImageFit(12, 16)),
+        (12, 16, False, None),
+    ],
 )
 def test_size_images__input__says_what_images_are_brought_to(height, width, was_resized, expected):
     model = replace(
