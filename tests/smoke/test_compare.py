@@ -270,7 +270,7 @@ def test_compare__latex__is_escaped_and_balanced(finished_grid):
     assert sum(line.count("{") for line in body) == sum(line.count("}") for line in body)
     assert not re.search(r"(?<!\\)[%_#]", "\n".join(body))
     assert "±" not in text
-    assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == 4
+    assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == 5
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,8 @@ from auxo.runs.selection import SelectionRule
 from auxo.tasks import ANSWERS_MEASURE
 
 _BY_CLASS = "class"
+CLASS_MEASURES = ("macro", "worst_class")
+"""Measures that follow from those of the classes."""
 
 
 @dataclass(frozen=True)
@@ -96,8 +98,9 @@ def add_class_measures(row: EvaluationRow) -> EvaluationRow:
     values = [part.value for part in row.parts.get(_BY_CLASS, {}).values() if part.value is not None]
     if row.kind != "task" or not values:
         return row
-    ends = {"worst_class": min(values) if row.main.higher_is_better else max(values)}
-    means = {"macro": fmean(values)} if row.primary == ANSWERS_MEASURE else {}
+    macro, worst = CLASS_MEASURES
+    ends = {worst: min(values) if row.main.higher_is_better else max(values)}
+    means = {macro: fmean(values)} if row.primary == ANSWERS_MEASURE else {}
     made = {name: row.main._replace(value=value, low=None, high=None) for name, value in (means | ends).items()}
     return replace(
         row, measures={**row.measures, **{name: each for name, each in made.items() if name not in row.measures}}

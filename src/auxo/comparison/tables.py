@@ -6,20 +6,51 @@ from statistics import fmean
 from auxo.comparison.decisions import LEVEL
 from auxo.comparison.declaration import ELSEWHERE
 from auxo.comparison.measures import ShownMeasure
-from auxo.comparison.results import Result
+from auxo.comparison.results import CLASS_MEASURES, Result, sets_of, values_of
 from auxo.comparison.summary import Comparison
-from auxo.evaluation import Table, begin_sentence
+from auxo.evaluation import Table, begin_sentence, title_measure
+from auxo.tasks import ANSWERS_MEASURE
 
 _APART = 0.1
 _MISSING = "-"
 
 
 def result_tables(comparison: Comparison) -> list[Table]:
-    """Return a table of methods by test sets for every measure; the first also says what a run of each cost."""
-    return [
+    """Return a table of methods by test sets for every measure, then one of classes where accuracy is among them.
+
+    The first also says what a run of each cost.
+    """
+    made = [
         _tabulate_results(comparison, measure, has_costs=not number)
         for number, measure in enumerate(comparison.measures)
     ]
+    return made + _tabulate_classes(comparison)
+
+
+def _tabulate_classes(comparison: Comparison) -> list[Table]:
+    """Return the table of what hides behind accuracy: the mean of the classes, and the worst of them."""
+    if ANSWERS_MEASURE not in {measure.name for measure in comparison.measures}:
+        return []
+    own = [name for name in CLASS_MEASURES if name not in {measure.name for measure in comparison.measures}]
+    found = {name: values_of(comparison.results, name) for name in own}
+    have = {split for rows in found.values() for row in rows.values() for split in row}
+    splits = [split for split in sets_of(comparison.results) if split in have]
+    if not splits:
+        return []
+    lines = []
+    for method in comparison.contents.methods:
+        cells = []
+        for split in splits:
+            for name in own:
+                values = [row[split] for (each, _), row in found[name].items() if each == method and split in row]
+                cells.append(f"{fmean(values):.1f}" if values else _MISSING)
+        lines.append((method, *cells))
+    columns = ("method", *(f"{split}: {title_measure(name)}" for split in splits for name in own))
+    caption = (
+        "Accuracy of classes in percent, mean over seeds: macro is the mean of the classes, however many images each "
+        "has; the worst class is low by chance alone where classes have few images."
+    )
+    return [Table(columns, tuple(lines), caption)]
 
 
 def _tabulate_results(comparison: Comparison, measure: ShownMeasure, *, has_costs: bool) -> Table:

@@ -55,7 +55,7 @@ def build_page(runs: Sequence[RunRecord], judgements: Sequence[Judgement]) -> Pa
         points_section(ordered, judged),
         attention_section(ordered, judged),
         exhibits_section(ordered),
-        cost_section(ordered, judged),
+        cost_section(ordered, judged, styles),
     ]
     return Page(
         title=_write_title(ordered),

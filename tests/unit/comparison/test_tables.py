@@ -328,3 +328,19 @@ def test_difference_tables__images_of_one_pool__variance_of_overlapping_training
     assert "for the images as they are, on mean elsewhere." in caption
     pooled = compare_results(replace(contents, redrawn={"ood/a": 0.2}), fixed.results)
     assert next(iter(pooled.differences)).estimate.errors > fixed.differences[0].estimate.errors
+
+
+def test_result_tables__classes_that_fail__stand_beside_accuracy(make_row, make_result, contents_for):
+    from auxo.comparison.results import add_class_measures
+
+    def result(seed, *values):
+        parts = {"class": {name: Part(10, value) for name, value in zip("ab", values, strict=True)}}
+        return make_result("one", seed, add_class_measures(replace(make_row(sum(values) / 2), parts=parts)))
+
+    results = [result(0, 0.9, 0.2), result(1, 0.3, 0.8)]
+    _, table = result_tables(compare_results(contents_for(*results), results))
+    assert table.columns == ("method", "test: macro", "test: worst class")
+    assert table.lines == (("one", "55.0", "25.0"),)
+    shown = compare_results(contents_for(*results), results, measures=("primary", "macro"))
+    assert [table.columns[-1] for table in result_tables(shown)][-1] == "test: worst class"
+    assert len(result_tables(compare_results(contents_for(*results), results, measures=("macro",)))) == 1

@@ -147,6 +147,17 @@ def test_asked__options__are_those_that_differ_from_the_recipe(page, finished_ru
     assert facts["stages"] == "ossl, 1 epoch of batches of 32"
 
 
+def test_cost__several_runs__what_they_achieve_is_drawn_over_operations(several, read_page, several_rows):
+    figure = read_page(several).data["operations-figure"]
+    assert len(figure["data"]) == len(several_rows) == 2
+    for trace, rows in zip(figure["data"], several_rows, strict=True):
+        own = [row for row in rows if row["kind"] == "evaluation" and row["head"] == "semantic"]
+        end = rows[-1]
+        spent = [end["flops"] * row["global_step"] / end["global_step"] for row in own]
+        assert trace["x"] == pytest.approx(spent, rel=1e-3)
+        assert trace["y"] == pytest.approx([100 * row["measures"]["accuracy"]["value"] for row in own], rel=1e-3)
+
+
 def test_several__runs_that_differ_in_their_seed__have_mean_and_deviation(several, read_page, several_rows):
     page = read_page(several)
     header, *lines = page.tables["The primary measure of heads, %"]
