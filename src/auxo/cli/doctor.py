@@ -37,6 +37,8 @@ EXTRAS = {
     "transformers": _Extra("transformers", "vision models of transformers as --backbone.name hf:NAME"),
     "torchjd": _Extra("torchjd", "the gate torchjd, which weighs tasks by their gradients"),
     "robust": _Extra("foolbox", "auxo evaluate RUN --attack; needs the program git"),
+    "wandb": _Extra("wandb", "curves in Weights & Biases: --training.trackers wandb"),
+    "mlflow": _Extra("mlflow", "curves in MLflow: --training.trackers mlflow"),
     "onnx": _Extra("onnxscript", "auxo export RUN --format onnx; with onnxruntime also auxo predict of its model.onnx"),
 }
 

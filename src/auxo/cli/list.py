@@ -32,6 +32,7 @@ KINDS = {
     "backbones": "backbones",
     "decoders": "layers.decoders",
     "scenarios": "data.scenarios",
+    "trackers": "runs.trackers",
 }
 
 DESCRIPTION = "Show what there is to choose from."
@@ -61,6 +62,7 @@ class Options:
             "backbones",
             "decoders",
             "scenarios",
+            "trackers",
         ]
     ] = "all"
     """What to list."""

@@ -22,6 +22,7 @@ from auxo.runs.experiment import ExperimentConfig, StageConfig, method_name
 from auxo.runs.extension import extend_run, lengthen_config
 from auxo.runs.history import RunHistory
 from auxo.runs.networks import record_backbones
+from auxo.runs.trackers import read_trackers
 from auxo.runtime import Runtime, open_runtime, read_variable
 from auxo.training import train_run
 
@@ -72,6 +73,9 @@ def run(words: Sequence[str]) -> None:
             say(f"run directory: {result.folder}\nreport: {result.folder / 'report.md'}")
             if plan.config.training.tensorboard:
                 say(f"curves: tensorboard --logdir {result.folder}")
+            for name, tracked in read_trackers(result.folder).items():
+                failed = tracked["failure"]
+                say(f"tracker {name}: {tracked['identity']}" + (f"; it stopped: {failed}" if failed else ""))
 
 
 def _write_headline(plan: _Plan, runtime: Runtime) -> str:

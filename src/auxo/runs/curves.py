@@ -13,11 +13,12 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.record_writer import RecordWriter as EventFile
 
 from auxo.files.atomic import AppendedFile, delete_file, make_folder
+from auxo.runs.trackers import AbstractTracker
 
 _numbers = itertools.count()
 
 
-class CurveWriter:
+class CurveWriter(AbstractTracker):
     """Writes points of curves to a new event file, of each curve one point a step.
 
     Args:
@@ -57,8 +58,9 @@ class CurveWriter:
         """
         self._file.sync()
 
-    def close(self) -> None:
+    def close(self, *, is_finished: bool = False) -> None:
         """Close the file."""
+        del is_finished
         self._file.close()
 
     def _write_points(self, step: int, points: Sequence[Summary.Value], *, wall_time: float) -> None:

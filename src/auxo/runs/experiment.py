@@ -2,7 +2,7 @@
 
 import keyword
 from dataclasses import dataclass, field, fields, replace
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -96,6 +96,13 @@ class TrainingConfig(Options):
     """Images per forward pass of an evaluation; pretexts make several inputs of each."""
     tensorboard: bool = True
     """Write TensorBoard event files into the run directory."""
+    trackers: tuple[Literal["wandb", "mlflow"], ...] = field(default=(), metadata=LATER)
+    """Show the curves in other trackers as well, each an extra to install (auxo list trackers). One that fails while a
+    run trains gets no further points; the run goes on."""
+    trackers_project: str = field(default="auxo", metadata=LATER)
+    """Project of wandb, or experiment of mlflow, that the run is shown under."""
+    trackers_offline: bool = field(default=False, metadata=LATER)
+    """Keep what trackers get in the run directory and send nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""What a run tells: rows in records.jsonl and curves in TensorBoard."""
+"""What a run tells: rows in records.jsonl, and curves in TensorBoard and other trackers."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import Any
 from auxo.runs.curves import CurveWriter
 from auxo.runs.records import RecordWriter
 from auxo.runs.results import EvaluationRow
+from auxo.runs.trackers import AbstractTracker
 
 
 class Journal:
@@ -19,6 +20,7 @@ class Journal:
         position: ``(stage number, step in it)`` the run goes on from; later rows and curve points are dropped.
         num_rows: see :class:`auxo.runs.records.RecordWriter`.
         tensorboard: write event files as well.
+        trackers: where else the curves go.
     """
 
     def __init__(
@@ -30,19 +32,22 @@ class Journal:
         position: tuple[int, int] = (0, 0),
         num_rows: int | None = None,
         tensorboard: bool = True,
+        trackers: Sequence[AbstractTracker] = (),
     ) -> None:
         self._stages = list(stages)
         self._first_steps = list(first_steps)
         self._records = RecordWriter(folder / "records.jsonl", position=position, num_rows=num_rows)
-        self._curves: CurveWriter | None = None
+        self._trackers = list(trackers)
+        self._is_finished = False
         if tensorboard:
-            self._curves = CurveWriter(folder / "tensorboard", step=self._first_steps[position[0]] + position[1])
+            step = self._first_steps[position[0]] + position[1]
+            self._trackers.insert(0, CurveWriter(folder / "tensorboard", step=step))
 
     def close(self) -> None:
         """Close the files."""
         self._records.close()
-        if self._curves is not None:
-            self._curves.close()
+        for tracker in self._trackers:
+            tracker.close(is_finished=self._is_finished)
 
     def sync(self) -> int:
         """Wait until rows and points are on the disk, and return how many rows there are.
@@ -53,8 +58,8 @@ class Journal:
             OutputError: they cannot be brought there.
         """
         self._records.sync()
-        if self._curves is not None:
-            self._curves.sync()
+        for tracker in self._trackers:
+            tracker.sync()
         return self._records.num_rows
 
     def losses(
@@ -83,7 +88,8 @@ class Journal:
             self._add_points(stage, step, points)
 
     def write(self, kind: str, stage: str, step: int, row: Mapping[str, Any]) -> None:
-        """Write a row of another kind, such as the compute that a stage took."""
+        """Write a row of another kind, such as the compute that a stage took; "end" says that the run is finished."""
+        self._is_finished = self._is_finished or kind == "end"
         self._write_row(kind, stage, step, row)
 
     def _write_row(self, kind: str, stage: str, step: int, row: Mapping[str, Any]) -> None:
@@ -97,5 +103,5 @@ class Journal:
         self._records.write({"kind": kind, **position, **row})
 
     def _add_points(self, stage: str, step: int, values: Mapping[str, float]) -> None:
-        if self._curves is not None:
-            self._curves.add(self._first_steps[self._stages.index(stage)] + step, values)
+        for tracker in self._trackers:
+            tracker.add(self._first_steps[self._stages.index(stage)] + step, values)

@@ -26,6 +26,7 @@ from auxo.runs.model import splits_of
 from auxo.runs.networks import read_networks, record_columns, write_networks
 from auxo.runs.records import EXTENSION
 from auxo.runs.results import Compute, EvaluationRow
+from auxo.runs.trackers import check_trackers, open_trackers
 from auxo.runtime import Runtime
 from auxo.training.observer import Observer, SilentObserver
 from auxo.training.stages import OpenRun, build_trainer, build_untrained, count_steps
@@ -163,6 +164,8 @@ def _open_folder(
     run: OpenRun, number: int, start: Path | None, num_steps: list[int], *, num_rows: int | None
 ) -> Journal:
     """Make the run directory, write the config, and open records and curves where the run goes on."""
+    training = run.config.training
+    check_trackers(training.trackers)
     remove_temporaries(make_folder(run.folder))
     if not (run.folder / "config.json").exists():
         write_atomically(run.folder / "config.json", run.document)  # first: what has it can be gone on with
@@ -175,7 +178,14 @@ def _open_folder(
         first_steps=[sum(num_steps[:i]) for i in range(len(num_steps))],
         position=(number, step),
         num_rows=num_rows,
-        tensorboard=run.config.training.tensorboard,
+        tensorboard=training.tensorboard,
+        trackers=open_trackers(
+            training.trackers,
+            folder=run.folder,
+            document=run.document,
+            project=training.trackers_project,
+            is_offline=training.trackers_offline,
+        ),
     )
 
 

@@ -43,7 +43,7 @@ class Replayed(NamedTuple):
 
 def adapt_config(config: ExperimentConfig) -> ExperimentConfig:
     """Return the config of a run with what a replay needs otherwise: nothing that changes a number or a row."""
-    often = replace(config.training, cache=None, tensorboard=False, keep_checkpoints=1, keep_every=0)
+    often = replace(config.training, cache=None, tensorboard=False, trackers=(), keep_checkpoints=1, keep_every=0)
     return replace(config, training=often)
 
 
