@@ -18,7 +18,13 @@ from auxo.registry import entries, load, refuse_name
 from auxo.registry.outside import absolute_name, call_outside, is_outside
 from auxo.tasks import AbstractTask
 
+AUTO = "auto"
+"""Name of the backbone that is chosen by the size of the images."""
+
+_DEFAULT = "lenet5"
 _LIBRARIES = ("hf", "timm")  # whose models are named behind a colon
+_OF_SMALL, _OF_LARGE, _LARGE = "resnet20", "resnet18", 64  # the latter from so many pixels of the shorter side
+_OF_PRETRAINED = "efficientnet_lite0"
 
 
 def has_published_weights(name: str) -> bool:
@@ -46,8 +52,7 @@ def _require_known(name: str) -> None:
     Raises:
         ConfigError: auxo has no such backbone.
     """
-    key = _key_of(name)
-    if is_outside(name) or key in entries("backbones"):
+    if name in (_DEFAULT, AUTO) or is_outside(name) or _key_of(name) in entries("backbones"):
         return
     expected = "a backbone (auxo list backbones), or a model of another library as timm:NAME or hf:OWNER/NAME"
     owner, slash, model = name.removeprefix("https://huggingface.co/").rpartition("/")
@@ -79,8 +84,9 @@ def _list_published() -> list[str]:
 class BackboneConfig:
     """The shared network and its first weights."""
 
-    name: str = "lenet5"
-    """A backbone's name (auxo list), or timm: and the name of a model of timm, such as timm:resnet18, or hf: and the
+    name: str = _DEFAULT
+    """A backbone's name (auxo list), or auto: resnet20 for images below 64 pixels and resnet18 for larger ones,
+    efficientnet_lite0 with pretrained; or timm: and the name of a model of timm, such as timm:resnet18, or hf: and the
     name or folder of a model of transformers, such as hf:microsoft/resnet-50, or one of your own, file.py:Name."""
     pretrained: bool = False
     """Start from the published weights instead of random ones; only for efficientnet_lite0, timm:* and hf:*, the others
@@ -94,8 +100,9 @@ class BackboneConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", absolute_name(self.name))
-        if self.pretrained:
-            _require_known(self.name)
+        if self.name == AUTO and self.pretrained:
+            object.__setattr__(self, "name", _OF_PRETRAINED)
+        _require_known(self.name)
         if self.pretrained and not has_published_weights(self.name):
             raise ConfigError(
                 "a backbone that has published weights with backbone.pretrained",
@@ -202,7 +209,10 @@ class BackboneConfig:
         """
         if is_outside(self.name):
             return self._build_outside(task, derive_seed(seed, "init", stream), first_weights=first_weights)
-        _require_known(self.name)
+        if self.name == AUTO:
+            side = min(task.height, task.width)
+            chosen = replace(self, name=_OF_LARGE if side >= _LARGE else _OF_SMALL)
+            return chosen.build(task, seed=seed, stream=stream, first_weights=first_weights)
         module = load("backbones", self._find_key)
         minimum = getattr(module, "MINIMUM_PIXELS", 1)
         if min(task.height, task.width) < minimum:

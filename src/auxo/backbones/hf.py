@@ -303,7 +303,7 @@ def _find_options(model: nn.Module, images: Images) -> dict[str, object]:
         height, width = _find_grid(model, images)
         # patches are sorted by this noise, the first of which are seen: all of them, in their own order
         order = torch.arange(height * width, device=images.device, dtype=torch.float32)
-        options["noise"] = order.expand(len(images), -1)
+        options["noise"] = order.expand(images.shape[0], -1)
     return options
 
 

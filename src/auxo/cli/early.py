@@ -3,6 +3,7 @@
 What the table of options does not tell, as of a recipe of the user's or of another pretext, is left to the command.
 """
 
+import importlib.util
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -97,7 +98,7 @@ def _check_options(
     has_other = any(flag.is_absent and name.startswith(f"{flag.name}.") for flag in flags for name in typed)
     for flag in (*flags, *_NAMED):
         value = find_value(words, flag.name) if flag.family and flag.name in typed else None
-        if value is not None and ":" not in value:
+        if value is not None and ":" not in value and not _is_told_later(flag, value):
             registry.find(flag.family, value)
         has_other |= value is not None and flag not in _NAMED and value != flag.value
     names = ["-h", "--help", *(flag.name for flag in flags)]
@@ -108,3 +109,9 @@ def _check_options(
         raise refuse_options(unknown, names, command=usage)
     if asks_help(words) or (needs_words and not words):
         parse_options(table.build_shape(key), words, command=usage, description=table.describe(key))
+
+
+def _is_told_later(flag: Flag, value: str) -> bool:
+    """Whether a backbone's name is chosen by the size of the images, or may be another library's, which knows best."""
+    may_be_other = "/" in value or importlib.util.find_spec("timm") is not None
+    return flag.family == "backbones" and (value == "auto" or may_be_other)

@@ -18,6 +18,7 @@ from auxo.errors import ConfigError, OutputError
 from auxo.files import is_unused
 from auxo.runs.adapted import require_trained
 from auxo.runs.document import config_digest, from_json, load_recipe, to_json
+from auxo.runs.doubts import find_doubts
 from auxo.runs.experiment import ExperimentConfig, StageConfig, method_name
 from auxo.runs.extension import extend_run, lengthen_config
 from auxo.runs.history import RunHistory
@@ -70,6 +71,8 @@ def run(words: Sequence[str]) -> None:
             observer.close()
         if runtime.is_main:
             print_table(result.table)
+            for doubt in find_doubts(RunHistory.read(result.folder)):
+                say(f"note: {doubt}")
             say(f"run directory: {result.folder}\nreport: {result.folder / 'report.md'}")
             if plan.config.training.tensorboard:
                 say(f"curves: tensorboard --logdir {result.folder}")

@@ -132,3 +132,18 @@ def test_build__name_of_none__says_what_it_may_mean(name: str, says: str, pretra
     with pytest.raises(ConfigError) as caught:
         BackboneConfig(name=name, pretrained=pretrained).build(task(), seed=0)
     assert says in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "expected"), [(28, 28, "resnet20"), (63, 200, "resnet20"), (64, 64, "resnet18")]
+)
+def test_build__auto__is_the_network_for_the_shorter_side_and_has_its_weights(height, width, expected) -> None:
+    images = Classification(("a", "b"), channels=3, height=height, width=width)
+    found = BackboneConfig(name="auto").build(images, seed=3).state_dict()
+    own = BackboneConfig(name=expected).build(images, seed=3).state_dict()
+    assert found.keys() == own.keys()
+    assert all(torch.equal(value, own[name]) for name, value in found.items())
+
+
+def test_config__auto_with_published_weights__is_the_network_that_brings_them_along() -> None:
+    assert BackboneConfig(name="auto", pretrained=True).name == "efficientnet_lite0"

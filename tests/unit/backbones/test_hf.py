@@ -218,6 +218,14 @@ def test_features__masked_autoencoder__sees_every_patch_alike_each_time(tmp_path
     assert "model.embeddings.position_embeddings" in dict(backbone.named_buffers())  # fixed, as published
 
 
+def test_features__masked_autoencoder__can_be_traced_for_any_number_of_images(tmp_path) -> None:
+    backbone = pretrained(publish(tmp_path, "ViTMAE", **TOKENS))
+    images = torch.rand(3, 3, 16, 16)
+    shapes = {"images": {0: torch.export.Dim("batch", min=1)}}
+    traced = torch.export.export(backbone, (images[:2],), dynamic_shapes=shapes).module()
+    torch.testing.assert_close(traced(images).pooled, backbone(images).pooled)
+
+
 def test_build__hiera__has_maps_of_its_size_and_other_sizes_with_random_weights(tmp_path) -> None:
     pair = {key: [2, 2] for key in ("patch_stride", "query_stride", "masked_unit_size")}
     sizes = {"image_size": [16, 16], "patch_size": [3, 3], "patch_padding": [1, 1], "num_query_pool": 1}

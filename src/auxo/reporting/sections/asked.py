@@ -12,6 +12,7 @@ from auxo.reporting.judgement import Judgement
 from auxo.reporting.run_record import RunRecord
 from auxo.reporting.sections.words import counted, listed
 from auxo.runs.document import load_recipe
+from auxo.runs.doubts import find_doubts
 from auxo.runs.experiment import ExperimentConfig, StageConfig, method_name, named_options
 
 
@@ -93,6 +94,7 @@ def _list_facts(run: RunRecord, judgement: Judgement) -> dict[str, str]:
         "judged on": listed(list(sets.values())) or "nothing; no head predicts",
         "seed": str(config.seed),
         "checkpoint": chosen,
+        "doubts": "; ".join(find_doubts(run.history)) or "none",
         "folder": str(run.folder),
         "made with": f"auxo {run.version}",
         "digests of images": listed([f"{name} {digest}" for name, digest in judgement.data.items()]) or "none",

@@ -88,6 +88,7 @@ def open_offline(name, folder):
     return tracker
 
 
+@pytest.mark.filterwarnings("ignore")  # mlflow's own, of sqlalchemy
 def test_mlflow__offline__has_curves_and_options_in_the_run_directory_and_goes_on(tmp_path):
     mlflow = pytest.importorskip("mlflow")
     pytest.importorskip("sqlalchemy")
@@ -125,6 +126,7 @@ def test_wandb__offline__writes_into_the_run_directory_and_goes_on(tmp_path):
     assert any(b"train/loss" in path.read_bytes() for path in files)
 
 
+@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", ["wandb", "mlflow"])
 def test_train__tracker_offline__is_named_at_the_end_and_finished(auxo, shapes_folder, tiny_options, tmp_path, name):
     pytest.importorskip(name)
