@@ -81,7 +81,7 @@ def export_run(
     """
     _check_request(formats, licence)
     folder = _free_folder(run) if out is None else require_unused(out)
-    history, document = RunHistory.read_finished(run), (run / "config.json").read_text(encoding="utf-8")
+    history, document = RunHistory.read_finished(run), (run / "config.json").read_bytes()
     if not history.first_head():
         fix = "name a whole run directory"
         raise CheckpointError(f"the results of a head that predicts in {run / 'records.jsonl'}", "none", fix)

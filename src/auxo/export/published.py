@@ -13,7 +13,7 @@ from auxo.runs.document import list_files, map_json, replace_outside
 _PLACES = ("train", "val", "test", "unlabelled")
 
 
-def published(document: str) -> str:
+def published(document: str | bytes) -> str:
     """Return the text of a ``config.json`` with names of files and folders in place of their paths.
 
     Files of equal names keep as many folders as tell them apart. Addresses such as ``hf://owner/name`` stay. Of data
@@ -21,7 +21,7 @@ def published(document: str) -> str:
     :func:`auxo.runs.from_json` reads it as that of an export.
 
     Args:
-        document: what the run directory's ``config.json`` holds.
+        document: what the run directory's ``config.json`` holds; bytes in any encoding of JSON.
     """
     found = json.loads(document)
     data = found["run"]["data"]
@@ -38,8 +38,8 @@ def published(document: str) -> str:
     return json.dumps(found, indent=2) + "\n"
 
 
-def config_of(document: str) -> str:
-    """Return a digest of the configuration in the text of a published ``config.json``."""
+def config_of(document: str | bytes) -> str:
+    """Return a digest of the configuration in a published ``config.json``, whatever its encoding."""
     run: Any = json.loads(document)["run"]
     return hashlib.sha256(json.dumps(run, sort_keys=True).encode()).hexdigest()[:16]
 

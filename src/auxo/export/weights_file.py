@@ -76,7 +76,7 @@ def load_network(config: ExperimentConfig, folder: Path, *, runtime: Runtime) ->
     tree, header = read_tensor_file(path, header=_Header, holds=("weights", "pipeline"))
     if "exported" not in header:
         raise CheckpointError(f"an exported network at {path}", "another file of auxo's", "name what auxo export wrote")
-    if header["config"] != config_of((folder / "config.json").read_text(encoding="utf-8")):
+    if header["config"] != config_of((folder / "config.json").read_bytes()):
         fix = "put the exported config.json back, or export the run again"
         raise CheckpointError(f"the configuration of {path}", f"an edited one in {folder / 'config.json'}", fix)
     description = Description.from_json(

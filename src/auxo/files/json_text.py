@@ -26,7 +26,7 @@ def read_json(
     """Return the value that JSON stands for.
 
     Args:
-        text: UTF-8; of any content.
+        text: of any content; bytes are UTF-8, UTF-16 or UTF-32, perhaps with a byte order mark.
         kind: of the value: a ``TypedDict``, of which further keys are allowed, or a ``list``, ``dict`` or ``tuple``
             with the types of what is in it, ``Any`` for what is not looked at; ``object`` for anything. A whole number
             stands for a float, and nothing else for anything else; whole numbers have at most 64 bits.

@@ -290,8 +290,10 @@ def test_export__folder_with_files__is_refused(auxo, run, tmp_path):
     assert [path.name for path in (tmp_path / "taken").iterdir()] == ["README.md"]
 
 
-def test_export__empty_folder__is_filled(auxo, run, tmp_path):
+def test_export__empty_folder_and_config_with_a_byte_order_mark__is_filled(auxo, run, tmp_path):
     (tmp_path / "empty").mkdir()
+    config = run / "config.json"
+    config.write_text(config.read_text(), encoding="utf-8-sig")  # as editors of Windows save it
     answer = auxo("export", run, "--format", "torch-export", "--out", tmp_path / "empty")
     assert answer.code == 0, answer.err
     assert {path.name for path in (tmp_path / "empty").iterdir()} == COMMON | {"model.pt2"}

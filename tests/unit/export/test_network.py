@@ -162,6 +162,8 @@ def test_load_network__task_outside_auxo__keeps_its_name(tmp_path):
     pipeline = InputPipeline(torch.full((3,), 0.5), torch.full((3,), 0.25), image_shape=(3, 16, 16))
     model = TrainedModel(method.eval(), pipeline, task, {}, tmp_path, config.task.name)
     write_network(tmp_path, capture(model), model, document=published(to_json(config)))
+    place = tmp_path / "config.json"
+    place.write_text(place.read_text(), encoding="utf-16")  # as an editor may have saved it
     again = load_network(config, tmp_path, runtime=Runtime(RuntimeConfig(device="cpu"), torch.device("cpu")))
     assert again.task_name == "pixels.py:PixelClasses"
     assert Description.of(again) == Description.of(model)
