@@ -14,6 +14,7 @@ from torch import Tensor
 from auxo.errors import CheckpointError, NonFiniteError
 from auxo.files.atomic import write_atomically
 from auxo.files.json_text import check_json, read_json
+from auxo.files.pipes import refuse_pipe
 
 FORMAT = 1
 _FIX = "delete it to go on from an older one, or take it from a copy"
@@ -83,6 +84,7 @@ def read_tensor_file(
     Raises:
         CheckpointError: the file is missing, damaged, not auxo's, or of another format.
     """
+    refuse_pipe(path, expected=f"a whole safetensors file at {path}", fix=_FIX)
     try:
         with safe_open(path, framework="pt") as file:
             description = (file.metadata() or {}).get("auxo")

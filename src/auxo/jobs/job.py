@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from auxo.errors import ConfigError
+from auxo.files.pipes import refuse_pipe
 from auxo.files.tensor_file import read_tensor_file
 from auxo.runs.document import config_digest, from_json, outside_files, to_json
 from auxo.runs.experiment import ExperimentConfig, method_name, named_options
@@ -93,6 +94,7 @@ def check_job(job: Job) -> bool:
     code = outside_files(job.config)
     if not path.exists() or not _has_trained(job.folder):
         return False
+    refuse_pipe(path, expected=f"the config of the run {job.name} in {path}", fix="choose another folder")
     stored = from_json(path.read_bytes(), origin=str(path), code=[str(file) for file in code])
     if to_json(stored) != to_json(job.config):
         different = ", ".join(_find_differences(stored, job.config)) or "all"

@@ -16,6 +16,7 @@ from PIL import Image
 from auxo.errors import CheckpointError, ConfigError
 from auxo.files.atomic import make_folder, write_atomically
 from auxo.files.json_text import read_json
+from auxo.files.pipes import refuse_pipe
 from auxo.interfaces import CurveExhibit, Exhibit, ImageExhibit, TableExhibit, TextExhibit
 
 _FOLDER = "exhibits"
@@ -159,6 +160,7 @@ def _encode_grid(exhibit: ImageExhibit, columns: int) -> bytes:
 def _decode_exhibit(path: Path, entry: _Entry) -> Exhibit:
     """Return the exhibit in a file."""
     title, kind = entry["title"], entry["kind"]
+    refuse_pipe(path, expected=f"an exhibit in {path}", fix=_FIX)
     if kind == "images":
         with Image.open(path) as opened:
             sheet = torch.from_numpy(np.asarray(opened.convert("RGB")).copy())

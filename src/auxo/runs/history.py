@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, NotRequired, TypedDict, cast
 import auxo
 from auxo.errors import CheckpointError
 from auxo.files.json_text import read_json
+from auxo.files.pipes import refuse_pipe
 from auxo.runs.adapted import AdaptationRecord
 from auxo.runs.checkpoint import Checkpoints
 from auxo.runs.experiment import ExperimentConfig, StageConfig
@@ -273,6 +274,7 @@ class RunHistory:
         """
         path = self.folder / "config.json"
         expected, fix = f"the config of a run in {path}", "take it from a copy"
+        refuse_pipe(path, expected=expected, fix=fix)
         try:
             text = path.read_bytes()
         except OSError as error:

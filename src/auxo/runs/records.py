@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple, NotRequired, Required, TypedDict, c
 from auxo.errors import CheckpointError
 from auxo.files.atomic import AppendedFile, write_atomically
 from auxo.files.json_text import read_json
+from auxo.files.pipes import refuse_pipe
 from auxo.runs.results import Compute, Selection
 
 
@@ -175,6 +176,7 @@ def _read_lines(path: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
     """Yield the rows of a records file with the bytes of each, one at a time."""
     if not path.exists():
         return
+    refuse_pipe(path, expected=f"the records of a run in {path}", fix="take the file from a copy")
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             expected = f"a record in line {number} of {path}"

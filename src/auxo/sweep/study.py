@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias, TypedDict
 from auxo.errors import CheckpointError, ConfigError
 from auxo.files import write_atomically
 from auxo.files.json_text import read_json
+from auxo.files.pipes import refuse_pipe
 from auxo.random import derive_seed
 from auxo.sweep.fields import Value
 from auxo.sweep.results import Objective, ValidationScore
@@ -195,8 +196,7 @@ def open_study(folder: Path, space: SearchSpace, *, strategy: Strategy, objectiv
     optuna = require_optuna()
     path = folder / JOURNAL
     expected, fix = f"a journal of Optuna's in {path}", "choose another --out, or take the file from a copy"
-    if path.exists() and not path.is_file():  # a pipe would be waited for
-        raise CheckpointError(expected, "no file", fix)
+    refuse_pipe(path, expected=expected, fix=fix)
     _mend_journal(path)
     for line in path.read_bytes().splitlines() if path.exists() else ():
         read_json(line, _Line, expected=expected, fix=fix)
