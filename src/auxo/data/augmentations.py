@@ -48,6 +48,25 @@ class Drawn(NamedTuple):
     strength: Float[Tensor, " n"]
 
 
+class Recolouring(NamedTuple):
+    """What the run's own augmentation goes on with, after crops and flips, in this order.
+
+    Args:
+        jitter_prob: part of the images whose colours are drawn anew (:func:`auxo.data.two_views.colour_jitter`).
+        num_operations: of RandAugment (:func:`draw_operations`), for every image.
+        erase_prob: part of the images of which a rectangle is hidden (:func:`auxo.data.two_views.draw_rectangles`).
+    """
+
+    jitter_prob: float = 0.0
+    num_operations: int = 0
+    erase_prob: float = 0.0
+
+    @property
+    def needs_colours(self) -> bool:
+        """Whether images must have three channels."""
+        return self.jitter_prob > 0 or self.num_operations > 0
+
+
 def draw_operations(draws: Draws, count: int, *, num_operations: int = 3) -> list[Drawn]:
     """Return ``num_operations`` operations for each of so many images, drawn with replacement from :data:`OPERATIONS`.
 

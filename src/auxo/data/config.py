@@ -117,6 +117,13 @@ class DataConfig(Options):
     augment: Augment = "none"
     """Augmentation in training: none, crops after padding by an eighth (crop), parts of 8 to 100 % of the area scaled
     to the image's size (crop_resize), or either with flips (not for digits or text)."""
+    colour_jitter: Annotated[float, Range(low=0, high=1)] = field(default=0.0, metadata=LATER)
+    """Part of the training images whose brightness, contrast, saturation and hue are drawn anew; 0 is none."""
+    rand_augment: Annotated[int, Range(low=0, high=16)] = field(default=0, metadata=LATER)
+    """Operations of RandAugment that every training image goes through, each of a random strength; 2 is usual, 0 is
+    none."""
+    erase: Annotated[float, Range(low=0, high=1)] = field(default=0.0, metadata=LATER)
+    """Part of the training images of which a rectangle of 2 to 33 % of the area is hidden; 0 is none."""
     crop_aspect: tuple[Annotated[float, Range(above=0)], Annotated[float, Range(above=0)]] = field(
         default=(3 / 4, 4 / 3), metadata=LATER
     )

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import replace
+from functools import partial
 from typing import get_args
 
 import torch
@@ -11,16 +12,18 @@ from kornia.augmentation import ImageSequential, RandomCrop, RandomHorizontalFli
 from kornia.augmentation.container.params import ParamItem
 from torch import Tensor, nn
 
-from auxo.data.augmentations import MOVES, apply_drawn, draw_operations, draw_squares
+from auxo.data.augmentations import MOVES, Recolouring, apply_drawn, draw_operations, draw_squares
 from auxo.data.columns import can_hold
 from auxo.data.config import Augment
 from auxo.data.sources import AbstractSource, InMemorySource
 from auxo.data.two_views import (
     SIMCLR_VIEWS,
     STANDARD_ASPECT,
+    colour_jitter,
     crop_images,
     crop_places,
     draw_crops,
+    draw_rectangles,
     recolour_view,
     retint_images,
 )
@@ -32,6 +35,7 @@ _MAX_STREAMED = 2000
 _CHUNK = 500
 _MOST_PIXELS = 2**24
 _SHAPE_KEY = "forward_input_shape"
+_NO_RECOLOURING = Recolouring()
 _NONE = "none"
 _STRONG = "strong"
 _RETINT = "retint"
@@ -57,6 +61,7 @@ class InputPipeline(nn.Module):
         tints: mean and standard deviation of each channel of the training images, around which "retint" draws, where
             ``mean`` and ``std`` are those of other images.
         crop_aspect: range of width over height of the parts of "crop_resize", "simclr" and "simclr_second".
+        recolouring: what the run's own augmentation goes on with, where no other is named.
 
     A single call can name another of these, or one of
 
@@ -85,6 +90,7 @@ class InputPipeline(nn.Module):
         place_fill: Mapping[str, int | float] | None = None,
         tints: tuple[Float[Tensor, " channels"], Float[Tensor, " channels"]] | None = None,
         crop_aspect: tuple[float, float] = STANDARD_ASPECT,
+        recolouring: Recolouring = _NO_RECOLOURING,
     ) -> None:
         super().__init__()
         self.register_buffer("mean", mean)
@@ -94,6 +100,7 @@ class InputPipeline(nn.Module):
         self.register_buffer("tint_std", tint_std, persistent=False)
         self.augment = augment
         self.crop_aspect = crop_aspect
+        self.recolouring = recolouring
         self.place_fill = dict(place_fill or {})
         _, height, width = image_shape
         size, padding = (height, width), min(height, width) // 8
@@ -119,6 +126,7 @@ class InputPipeline(nn.Module):
         stated: tuple[Sequence[float], Sequence[float]] | None = None,
         draws_tints: bool = False,
         crop_aspect: tuple[float, float] = STANDARD_ASPECT,
+        recolouring: Recolouring = _NO_RECOLOURING,
     ) -> "InputPipeline":
         """Return a pipeline for training images that normalises by their statistics, or by those that are stated.
 
@@ -129,6 +137,7 @@ class InputPipeline(nn.Module):
             stated: mean and standard deviation of each channel in place of the images' own, which then are not read.
             draws_tints: whether "retint" is used, which draws around the images' own also where others are stated.
             crop_aspect: see :class:`InputPipeline`.
+            recolouring: see :class:`InputPipeline`.
 
         Raises:
             DataError: all pixels of a channel are equal.
@@ -147,6 +156,7 @@ class InputPipeline(nn.Module):
             place_fill=place_fill,
             tints=tints,
             crop_aspect=crop_aspect,
+            recolouring=recolouring,
         )
 
     def with_places(self, fills: Mapping[str, int | float]) -> "InputPipeline":
@@ -172,6 +182,8 @@ class InputPipeline(nn.Module):
         images, targets = batch.images.float() / 255, batch.targets
         if seed is not None:
             images, places = self._augment_batch(self.checked(augment), images, batch, seed)
+            if augment is None:
+                images, places = self._recolour_batch(images, places, batch, seed)
             if places is not None:
                 moved = {
                     name: _move_target(name, targets[name], places, fill)
@@ -194,6 +206,9 @@ class InputPipeline(nn.Module):
             ConfigError: there is no such augmentation, or it does not suit the images.
         """
         if augment is None:
+            if self.recolouring.needs_colours and len(self.mean) != 3:
+                expected = "images of 3 channels for data.colour-jitter and data.rand-augment"
+                raise ConfigError(expected, str(len(self.mean)), "leave them out")
             return self.augment
         if augment not in _NAMES:
             raise ConfigError(f"an augmentation among {', '.join(_NAMES)}", repr(augment), "name one of them")
@@ -216,11 +231,9 @@ class InputPipeline(nn.Module):
         base = self.augment if name in (_STRONG, _RETINT) else name
         flip_prob = 0.5 if base.endswith(_FLIP) or self.augment.endswith(_FLIP) else 0.0
         count, size = len(images), (images.shape[2], images.shape[3])
-        moves = name == _STRONG or base != _NONE
+        draws = partial(_draw_for, batch, seed)
+        moves = name == _STRONG or base != _NONE or self.recolouring != _NO_RECOLOURING
         places = _number_pixels(images) if moves and self.place_fill.keys() & batch.targets.keys() else None
-
-        def draws(stream: str) -> Draws:
-            return Draws(named_generator(seed, stream), first=batch.first, total=batch.joined_size)
 
         if base in SIMCLR_VIEWS or base.startswith(_RESIZED):
             own = draws(base if base in SIMCLR_VIEWS else _RESIZED)
@@ -243,6 +256,32 @@ class InputPipeline(nn.Module):
             if places is not None:
                 places = torch.where(is_hidden, 0.0, apply_drawn(places, operations, operations=MOVES))
         return images.contiguous(memory_format=torch.channels_last) if is_channels_last else images, places
+
+    def _recolour_batch(
+        self, images: Float[Tensor, "batch c h w"], places: Float[Tensor, "batch 1 h w"] | None, batch: Batch, seed: int
+    ) -> tuple[Float[Tensor, "batch c h w"], Float[Tensor, "batch 1 h w"] | None]:
+        """Go on with the run's own augmentation; see :meth:`_augment_batch`."""
+        jitter_prob, num_operations, erase_prob = self.recolouring
+        is_channels_last = images.is_contiguous(memory_format=torch.channels_last)
+        if jitter_prob:
+            images = colour_jitter(images, _draw_for(batch, seed, "colour_jitter"), prob=jitter_prob)
+        if num_operations:
+            own = _draw_for(batch, seed, "rand_augment")
+            operations = draw_operations(own, len(images), num_operations=num_operations)
+            images = apply_drawn(images, operations)
+            places = None if places is None else apply_drawn(places, operations, operations=MOVES)
+        if erase_prob:
+            size = (images.shape[2], images.shape[3])
+            is_hidden = draw_rectangles(_draw_for(batch, seed, "erase"), len(images), size, prob=erase_prob)
+            is_hidden = is_hidden.to(images.device)
+            images = torch.where(is_hidden, self.mean.view(-1, 1, 1), images)
+            places = None if places is None else torch.where(is_hidden, 0.0, places)
+        return images.contiguous(memory_format=torch.channels_last) if is_channels_last else images, places
+
+
+def _draw_for(batch: Batch, seed: int, stream: str) -> Draws:
+    """Return draws of a stream for the joined batch, of which this part's are used."""
+    return Draws(named_generator(seed, stream), first=batch.first, total=batch.joined_size)
 
 
 def _number_pixels(images: Float[Tensor, "batch c h w"]) -> Float[Tensor, "batch 1 h w"]:

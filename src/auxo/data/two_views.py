@@ -117,6 +117,34 @@ def crop_places(places: Float[Tensor, "n 1 height width"], crops: Crops) -> Floa
     return places[:, 0][images, rows.unsqueeze(2), columns.unsqueeze(1)].unsqueeze(1)
 
 
+def draw_rectangles(
+    draws: Draws, count: int, size: tuple[int, int], *, prob: float
+) -> Bool[Tensor, "count 1 height width"]:
+    """Return which pixels of each image are in a rectangle that hides them, on the CPU.
+
+    Its area is uniform in 2 to 33 % of the image's, its width over its height log-uniform in 0.3 to 3.3, its position
+    uniform among those inside.
+
+    Source: Random Erasing Data Augmentation (Zhong et al., AAAI 2020, arXiv 1708.04896), whose height over width is
+    uniform; drawn as the parts of :func:`draw_crops` here.
+
+    Args:
+        draws: of the joined batch.
+        count: images.
+        size: height and width of an image.
+        prob: part of the images that have one, in [0, 1].
+    """
+    found = draw_crops(draws, count, size, flip_prob=0.0, area=(0.02, 0.33), aspect=(0.3, 3.3))
+    is_erased = draws.uniform(count) < prob
+
+    def is_inside(axis: int) -> Tensor:
+        places = torch.arange(size[axis]) - found.starts[:, axis, None]
+        return (places >= 0) & (places < found.sizes[:, axis, None])
+
+    rows, columns = is_inside(0) & is_erased[:, None], is_inside(1)
+    return rows.view(count, 1, -1, 1) & columns.view(count, 1, 1, -1)
+
+
 def recolour_view(images: Images, draws: Draws, *, view: SimCLRView) -> Images:
     """Return a view of crops, none of whose pixels moves: other colours, now and then grey, blurred and solarised.
 

@@ -1,6 +1,7 @@
 """What normalises and augments the images of a run."""
 
 from auxo.data import InputPipeline, Splits
+from auxo.data.augmentations import Recolouring
 from auxo.errors import ConfigError
 from auxo.runs.experiment import ExperimentConfig
 
@@ -33,6 +34,7 @@ def build_pipeline(config: ExperimentConfig, splits: Splits) -> InputPipeline:
         stated=stated,
         draws_tints=draws_tints,
         crop_aspect=config.data.crop_aspect,
+        recolouring=Recolouring(config.data.colour_jitter, config.data.rand_augment, config.data.erase),
     )
 
 

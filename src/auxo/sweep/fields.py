@@ -15,7 +15,8 @@ from auxo.runs.tree import Option, replaced, walk
 
 Value = bool | int | float | str | None
 
-_OF_DATA = ("augment", "image_size", "normalise")  # all else would change what the trials are measured on
+# All else would change what the trials are measured on.
+_OF_DATA = ("augment", "colour_jitter", "rand_augment", "erase", "image_size", "normalise")
 _FIXED = ("seed", "task", "data", "training", "runtime")
 
 
