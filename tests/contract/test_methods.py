@@ -104,6 +104,7 @@ CONFIGS = {
     "fixmatch-all-sure": FixMatch.Config(threshold=0.0, ema_decay=0.0),
     "fixmatch-gated": FixMatch.Config(threshold=0.0, pretexts=GatedPretextsConfig()),
     "rotation-random": JointTraining.Config(pretext=Rotation("random")),
+    "rotation-unlabelled": JointTraining.Config(pretext=Rotation(), unlabelled_weight=0.5),
     "maxl-interleaved": replace(MAXL.Config.tiny(), passes="interleaved", outer="meta", entropy="class"),
     "maxl-second-order": replace(MAXL.Config.tiny(), passes="interleaved", hypergradient="second_order"),
     "maxl-frozen": replace(MAXL.Config.tiny(), labels="frozen"),

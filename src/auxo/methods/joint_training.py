@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated
 
+from jaxtyping import Float
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -15,18 +16,23 @@ from auxo.interfaces import (
     ImagePretextModule,
     PretextMethodConfig,
     TrainState,
+    View,
 )
-from auxo.options import Range
+from auxo.options import LATER, Range
 from auxo.pretexts.rotation import Rotation
+from auxo.random import Draws
 from auxo.runs.experiment import ExperimentConfig, StageConfig
 from auxo.runtime import Runtime
 from auxo.tasks import Classification
-from auxo.types import Batches, Images, Metrics
+from auxo.types import Batch, Batches, Images, Metrics
 
 SOURCE = (
     "With rotation: Deng, Gould, Zheng, What Does Rotation Prediction Tell Us about Classifier Accuracy under Varying "
     "Testing Environments?, ICML 2021 (arXiv 2106.05961). The paper's equation has all four rotations (expand, our "
-    "default); its released code trains on one random rotation per image (random). Other pretexts here are ours."
+    "default); its released code trains on one random rotation per image (random). Other pretexts here are ours. "
+    "With unlabelled images from elsewhere: after Sun, Tzeng, Darrell, Efros, Unsupervised Domain Adaptation through "
+    "Self-Supervision, 2019 (arXiv 1909.11825), who train pretexts on source and target images together, several of "
+    "them, and stop by the distance of the features' means; one pretext and neither stop here."
 )
 
 
@@ -54,6 +60,13 @@ class JointTraining(AbstractPretextMethod):
         shared_upright: bool = False
         """Take the class logits from the pretext's inputs, of which the first are the images as they are (rotation with
         mode expand): one forward pass fewer, other batch norm."""
+        unlabelled_weight: Annotated[float, Range(low=0)] = field(default=0.0, metadata=LATER)
+        """Weight of the pretext's loss on as many unlabelled images in each step, such as those of --data.unlabelled,
+        from where the network will be used; 0 needs none."""
+
+        def required_views(self) -> dict[str, View]:
+            """Return the training images, and the unlabelled ones where they count."""
+            return {"train": View(), **({"unlabelled": View("unlabelled")} if self.unlabelled_weight else {})}
 
         @property
         def refused_tuning(self) -> Mapping[str, str]:
@@ -105,8 +118,24 @@ class JointTraining(AbstractPretextMethod):
                 logits = self.semantic(self.backbone(batch.images).pooled)
                 pretext_loss = self.pretext(self.backbone, inputs).loss
         classification_loss = batch.mean(self.task.losses(logits, batch.targets))
-        runtime.step(state.optimizers["main"], classification_loss + self.config.pretext_weight * pretext_loss)
-        return {"classification_loss": classification_loss.detach(), "pretext_loss": pretext_loss.detach()}
+        loss = classification_loss + self.config.pretext_weight * pretext_loss
+        metrics = {"classification_loss": classification_loss.detach(), "pretext_loss": pretext_loss.detach()}
+        if self.config.unlabelled_weight:
+            unlabelled_loss = self._answer_unlabelled(state, batches["unlabelled"], runtime)
+            loss = loss + self.config.unlabelled_weight * unlabelled_loss
+            metrics["unlabelled_loss"] = unlabelled_loss.detach()
+        runtime.step(state.optimizers["main"], loss)
+        return metrics
+
+    def _answer_unlabelled(self, state: TrainState, batch: Batch, runtime: Runtime) -> Float[Tensor, ""]:
+        """Return the pretext's loss on unlabelled images, in a forward pass of their own, with draws of their own."""
+
+        def draw(stream: str, drawn: Batch) -> Draws:
+            return state.draws(f"unlabelled/{stream}", drawn)
+
+        inputs = self.pretext.prepare({"first": batch}, draws=draw, runtime=runtime)
+        with runtime.autocast():
+            return self.pretext(self.backbone, inputs).loss
 
     def head_logits(self, images: Images) -> dict[str, Tensor]:
         """Return the logits of the class head, ``semantic``."""

@@ -138,7 +138,8 @@ class ExperimentConfig(Options):
         views = [view for stage in self.trained_stages for view in stage.method.required_views().values()]
         if self.data.unlabelled is not None and not any(view.split in ("unlabelled", "images") for view in views):
             got = ", ".join(map(method_name, self.stages))
-            raise ConfigError("a method that trains on unlabelled images", got, "use fixmatch, or no data.unlabelled")
+            fix = "use fixmatch, joint_training with --method.unlabelled-weight 1, or no data.unlabelled"
+            raise ConfigError("a method that trains on unlabelled images", got, fix)
         self._check_inherited()
         for index, stage in enumerate(self.stages):
             unknown = [name for name in stage.sources if name not in names[:index]]
