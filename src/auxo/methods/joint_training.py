@@ -135,7 +135,8 @@ class JointTraining(AbstractPretextMethod):
 
         inputs = self.pretext.prepare({"first": batch}, draws=draw, runtime=runtime)
         with runtime.autocast():
-            return self.pretext(self.backbone, inputs).loss
+            loss: Tensor = self.pretext(self.backbone, inputs).loss
+        return loss
 
     def head_logits(self, images: Images) -> dict[str, Tensor]:
         """Return the logits of the class head, ``semantic``."""
