@@ -136,7 +136,14 @@ def _write_studies(root):
     described = {"format": 3, "auxo": "0", "title": "own", "budget": "equal", "flops": 1.0, "chosen": ""}
     methods = {"ossl": {"recipe": "ossl", "num_parameters": 3, "seeds": [0], "controls": None}}
     contrasts = [{"method": "ossl", "baseline": "supervised", "is_declared": True}]
-    declaration = {"measure": "primary", "split": None, "margin": "1", "looks": 1, "contrasts": contrasts}
+    declaration = {
+        "measure": "primary",
+        "split": None,
+        "margin": "1",
+        "looks": 1,
+        "contrasts": contrasts,
+        "group": None,
+    }
     described |= {"declaration": declaration, "looks": [{"ossl": [0]}], "redrawn": {"test": 0.1}}
     (root / "comparison").mkdir()
     document = {**described, "epochs": None, "shared": shared, "methods": methods}

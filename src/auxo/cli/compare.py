@@ -22,6 +22,7 @@ from auxo.comparison import (
     Contents,
     Grid,
     Question,
+    Result,
     choose_measure,
     compare_results,
     difference_tables,
@@ -83,7 +84,7 @@ class Options(CheckedOptions):
     """Tables of more and more seeds that you plan to look at; default 1. Each is tested at that part of 5 %."""
     group: str | None = None
     """Further column of the test images, such as writer or patient, whose values are taken for drawn, as seeds are;
-    default --data.block-column."""
+    default --data.block-column. Read it with --data.columns."""
     measure: str = PRIMARY
     """What to show, with commas between: "primary" for the measure that decides, or names such as nll or
     worst_group/background."""
@@ -149,7 +150,8 @@ def run(words: Sequence[str]) -> int:
         outcomes = run_jobs(grid.jobs, executor=asked.executor, on_outcome=printer)
         results = read_results(out, grid.contents)
         contents = grid.contents.looked_at((result.method, result.seed) for result in results)
-        group = options.group or asked.choices[0].config.data.block_column
+        declared = None if contents.declaration is None else contents.declaration.group
+        group = declared or _find_blocks(asked.choices[0], results)
         comparison = compare_results(contents, results, measures=asked.measures, group=group)
         write_contents(out, contents)  # before anybody sees the tables, so that no look is lost
         files = write_files(comparison, out)
@@ -271,7 +273,9 @@ def _read_question(options: Options) -> Question:
     if options.looks is not None and options.looks < 1:
         raise ConfigError("looks >= 1", str(options.looks), "name how many tables you will look at")
     baselines = tuple(_split_names(options.baseline or ""))
-    return Question(baselines, tuple(contrasts), controls, options.endpoint, options.margin, options.looks)
+    return Question(
+        baselines, tuple(contrasts), controls, options.endpoint, options.margin, options.looks, options.group
+    )
 
 
 def _split_names(text: str) -> list[str]:
@@ -290,6 +294,12 @@ def _check_names(question: Question, choices: Sequence[Choice], earlier: Content
         got = next((name for name in names if name not in known), None)
         if got is not None:
             raise ConfigError(f"{word} among {', '.join(known)}", repr(got), "name one of them")
+
+
+def _find_blocks(choice: Choice, results: Sequence[Result]) -> str | None:
+    """Return the column of blocks, if there is one and runs recorded what they achieved by it."""
+    column = choice.config.data.block_column
+    return column if any(column in row.parts for result in results for row in result.rows.values()) else None
 
 
 def _say_plan(grid: Grid) -> None:

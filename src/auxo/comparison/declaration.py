@@ -42,6 +42,7 @@ class Declaration:
         margin: differences that do not matter, as :func:`read_margins` has them.
         looks: tables that are planned, >= 1.
         contrasts: in the order of the tables.
+        group: column of the test images whose values are taken for drawn; ``None`` where images are taken as they are.
     """
 
     measure: str = PRIMARY
@@ -49,6 +50,7 @@ class Declaration:
     margin: str = MARGIN
     looks: int = 1
     contrasts: tuple[Contrast, ...] = ()
+    group: str | None = None
 
     def choose_split(self, sets: Sequence[str]) -> str | None:
         """Return the set of the primary endpoint among those that have results; ``None`` if none of them is it."""
@@ -70,6 +72,7 @@ class Question:
         endpoint: test set of the primary endpoint, ``elsewhere`` for the mean over those from elsewhere.
         margin: see :class:`Declaration`.
         looks: see :class:`Declaration`.
+        group: see :class:`Declaration`; it may still be named after a look, but not be changed.
     """
 
     baselines: tuple[str, ...] = ()
@@ -78,6 +81,7 @@ class Question:
     endpoint: str | None = None
     margin: str | None = None
     looks: int | None = None
+    group: str | None = None
 
 
 def declare(
@@ -101,6 +105,7 @@ def declare(
         "split": ELSEWHERE if question.endpoint == _SPELLED else question.endpoint,
         "margin": question.margin,
         "looks": question.looks,
+        "group": question.group,
     }
     changes = {name: value for name, value in asked.items() if value is not None}
     read_margins(question.margin or MARGIN)
@@ -109,7 +114,7 @@ def declare(
     before = Declaration(measure=measure) if earlier is None else earlier
     made = replace(before, **changes) if changes else before  # type: ignore[arg-type]
     if looks and made != before:
-        _refuse_change(before, made)
+        _refuse_change(replace(before, group=before.group or made.group), made)
     own = made if looks else replace(made, measure=measure)
     listed = {
         (each.method, each.baseline): each for each in (earlier.contrasts if earlier is not None and looks else ())
@@ -197,8 +202,11 @@ def _check_names(question: Question, methods: Sequence[str]) -> None:
 
 def _refuse_change(before: Declaration, made: Declaration) -> None:
     """Refuse another endpoint, margin or number of looks than was declared before a table was seen."""
-    names = {"split": "endpoint", "margin": "margin", "looks": "looks"}
-    name, option = next(each for each in names.items() if getattr(before, each[0]) != getattr(made, each[0]))
+    names = {"split": "endpoint", "margin": "margin", "looks": "looks", "group": "group"}
+    changed = next((each for each in names.items() if getattr(before, each[0]) != getattr(made, each[0])), None)
+    if changed is None:
+        return
+    name, option = changed
     kept, got = (str(getattr(each, name) or "the default") for each in (before, made))
     fix = f"leave --{option} out, or choose another --out; sets beside the endpoint are in the exploratory tables"
     raise ConfigError(f"the {option} that was declared before the first table, {kept}", got, fix)

@@ -40,6 +40,7 @@ class _Declaration(TypedDict):
     margin: str
     looks: int
     contrasts: list[_Contrast]
+    group: str | None
 
 
 class _Description(TypedDict):
@@ -221,7 +222,7 @@ def _build_declaration(read: _Declaration | None) -> Declaration | None:
     if read is None:
         return None
     contrasts = tuple(Contrast(each["method"], each["baseline"], each["is_declared"]) for each in read["contrasts"])
-    return Declaration(read["measure"], read["split"], read["margin"], read["looks"], contrasts)
+    return Declaration(read["measure"], read["split"], read["margin"], read["looks"], contrasts, read["group"])
 
 
 def write_contents(folder: Path, contents: Contents) -> None:

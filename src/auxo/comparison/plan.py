@@ -159,7 +159,12 @@ def _declare_contrasts(contents: Contents, question: Question, measure: str, spl
     own = {name: entry.controls for name, entry in contents.methods.items() if entry.controls is not None}
     asked = replace(question, controls={**own, **(question.controls or {})})
     made = declare(asked, list(contents.methods), measure=measure, earlier=contents.declaration, looks=contents.looks)
-    sets = [split.name for split in splits.evaluation() if split is not splits.val]
+    judges = [split for split in splits.evaluation() if split is not splits.val]
+    columns = dict.fromkeys(name for split in judges for name in split.source.columns)
+    if question.group is not None and question.group not in columns:
+        got = f"{question.group!r}; the sets have {', '.join(columns)}"
+        raise ConfigError("a further column of the test images", got, f"read it with --data.columns {question.group}")
+    sets = [split.name for split in judges]
     elsewhere = [ELSEWHERE] * (sum(name.startswith(PREFIX) for name in sets) > 1)
     if made.split is not None and made.split not in (*sets, *elsewhere):
         names = ", ".join((*sets, *("elsewhere" for _ in elsewhere)))

@@ -83,6 +83,16 @@ def test_declare__what_does_not_go_or_comes_too_late__refused(question, says):
     assert "\n" not in str(error.value)
 
 
+def test_declare__group__may_come_after_a_look_and_then_stays():
+    before, *_ = declared()
+    look = ({"plain": (0, 1), "ours": (0, 1)},)
+    made, *_ = declared(Question(group="writer"), earlier=before, looks=look)
+    assert made.group == "writer"
+    assert declared(earlier=made, looks=look)[0].group == "writer"
+    with pytest.raises(ConfigError, match="the group that was declared before the first table, writer, got site"):
+        declared(Question(group="site"), earlier=made, looks=look)
+
+
 def test_declare__the_same_again_after_a_look__is_no_change():
     before, *_ = declared(Question(margin="2", endpoint="elsewhere"))
     made, *_ = declared(

@@ -187,7 +187,7 @@ def test_read_contents__something_else__refused(tmp_path):
 
 
 def test_contents__with_what_is_declared_and_looked_at__written_and_read_equal(tmp_path):
-    declaration = Declaration("nll", "ood/a", "nll=0.1", 3, (Contrast("a", "b"), Contrast("b", "c", False)))
+    declaration = Declaration("nll", "ood/a", "nll=0.1", 3, (Contrast("a", "b"), Contrast("b", "c", False)), "site")
     methods = {
         name: MethodEntry(name, None, (0, 1), controls) for name, controls in zip("abc", (None, "a", None), strict=True)
     }
@@ -229,6 +229,9 @@ def test_plan_grid__what_is_asked__declared_in_the_contents_and_an_endpoint_that
     ]
     with pytest.raises(ConfigError, match="an endpoint among test, got 'elsewhere'"):
         plan(choose("supervised"), question=Question(endpoint="elsewhere"))
+    says = "a further column of the test images, got 'writer'; the sets have label: read it with --data.columns writer"
+    with pytest.raises(ConfigError, match=says):
+        plan(choose("supervised"), question=Question(group="writer"))
 
 
 def test_read_contents__of_an_older_version__refused_and_that_version_named(tmp_path):
