@@ -142,6 +142,12 @@ def _read_exhibits(root):
     read_exhibits(root, ["train"])
 
 
+def _read_trackers(root):
+    from auxo.runs.trackers import read_trackers
+
+    read_trackers(root)
+
+
 def _read_sweep(root):
     """Open a sweep as the command does that goes on with it."""
     from auxo.sweep import check_contents, contents_of, open_study
@@ -178,6 +184,7 @@ INPUTS = {
     "description": Input("description", _read_description, {"description.json": JSON}),
     "comparison.json": Input("comparison", _read_comparison, {"comparison.json": JSON}, is_folder=True),
     "sweep": Input("sweep", _read_sweep, {"sweep.json": JSON, "study.journal": JSON}, is_folder=True),
+    "trackers.json": Input("tracked", _read_trackers, {"trackers.json": JSON}),
     "exhibits": Input("run", _read_exhibits, {"exhibits/train/*": JSON}, is_folder=True),
 }
 """What is read, by what it is called."""
