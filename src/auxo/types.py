@@ -16,6 +16,12 @@ LABEL = "label"
 MASK = "mask"
 """Name of the target that says which class every pixel is of."""
 
+MIXED_LABEL = "mixed_label"
+"""Name of the target that says which class the image is of that was mixed into an image."""
+
+MIXED_PART = "mixed_part"
+"""Name of the target that says what part of an image is left where another was mixed into it."""
+
 Images: TypeAlias = Float[Tensor, "batch channels height width"]
 Labels: TypeAlias = Int[Tensor, " batch"]
 Losses: TypeAlias = Float[Tensor, " samples"]

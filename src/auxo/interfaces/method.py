@@ -247,6 +247,14 @@ class MethodConfig(Options):
         return {}
 
     @property
+    def takes_mixed_labels(self) -> bool:
+        """Whether ``update`` learns from the targets ``mixed_label`` and ``mixed_part`` of mixed images.
+
+        These are the options ``mixup`` and ``cutmix`` of :class:`auxo.optimizers.TuningConfig`; by default it does not.
+        """
+        return False
+
+    @property
     def refused_tuning(self) -> Mapping[str, str]:
         """Options of :class:`auxo.optimizers.TuningConfig` that the method cannot take, each with the reason.
 

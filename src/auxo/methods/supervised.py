@@ -1,8 +1,9 @@
 """Classification alone: the baseline without any auxiliary task."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -15,7 +16,7 @@ from auxo.optimizers import OptimizerConfig
 from auxo.runs.experiment import ExperimentConfig, StageConfig
 from auxo.runtime import Runtime
 from auxo.tasks import Classification
-from auxo.types import Batches, Images, Metrics
+from auxo.types import LABEL, MIXED_LABEL, MIXED_PART, Batch, Batches, Images, Losses, Metrics
 
 SOURCE = (
     "The baseline of every paper: softmax cross-entropy on labelled images. One step per batch. Class losses: LDAM and "
@@ -50,6 +51,11 @@ class Supervised(AbstractMethod):
             self.class_loss.check_head(self.head)
 
         @property
+        def takes_mixed_labels(self) -> bool:
+            """Whether the class loss is cross-entropy, which is linear in the labels."""
+            return self.class_loss.smooths_labels
+
+        @property
         def refused_tuning(self) -> Mapping[str, str]:
             """Refuse what the class loss has no form for."""
             return self.class_loss.refused_tuning
@@ -73,9 +79,18 @@ class Supervised(AbstractMethod):
         batch = batches["train"]
         with runtime.autocast():
             outputs = self.semantic(self.backbone(batch.images).pooled)
-        loss = self.class_loss.mean(outputs, batch, progress=state.progress, runtime=runtime)
+        loss = batch.mean(self._find_losses(outputs, batch, state, runtime))
         runtime.step(state.optimizers["main"], loss)
         return {"classification_loss": loss.detach()}
+
+    def _find_losses(self, outputs: Tensor, batch: Batch, state: TrainState, runtime: Runtime) -> Losses:
+        """Return the class loss of each image; of a mixed one that of both its labels, by their parts."""
+        losses = self.class_loss.joined(outputs, batch, progress=state.progress, runtime=runtime)
+        if MIXED_LABEL not in batch.targets:
+            return losses
+        other = replace(batch, targets={**batch.targets, LABEL: batch.targets[MIXED_LABEL]})
+        others = self.class_loss.joined(outputs, other, progress=state.progress, runtime=runtime)
+        return torch.lerp(others, losses, batch.targets[MIXED_PART].to(losses))
 
     def head_logits(self, images: Images) -> dict[str, Tensor]:
         """Return the logits of the only head, ``semantic``."""

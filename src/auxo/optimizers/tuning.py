@@ -30,6 +30,12 @@ class TuningConfig(Options):
     in a stage of more epochs, all learns."""
     label_smoothing: Annotated[float, Range(low=0, below=1)] = field(default=0.0, metadata=LATER)
     """Part of each label's weight that is shared out evenly among all classes, in the loss of the classes."""
+    mixup: Annotated[float, Range(low=0)] = field(default=0.0, metadata=LATER)
+    """MixUp: parameter a of Beta(a, a), by which pairs of training images and their labels are mixed; 0.1 to 0.8 are
+    usual, 0 is none."""
+    cutmix: Annotated[float, Range(low=0)] = field(default=0.0, metadata=LATER)
+    """CutMix: parameter a of Beta(a, a) of the area of a rectangle that is taken from another image, as is so much of
+    its label; 1 is usual, 0 is none."""
     clip_norm: Annotated[float | None, Range(above=0)] = field(default=None, metadata=LATER)
     """Norm of all gradients of a step together that they are scaled down to where it is larger; none by default."""
     accumulate: Annotated[int, Range(low=1)] = field(default=1, metadata=LATER)
@@ -40,6 +46,11 @@ class TuningConfig(Options):
     patience: Annotated[int, Range(low=0)] = field(default=0, metadata=LATER)
     """Evaluations on the validation set without a better one after which the stage ends; takes --selection.keep best.
     0 never ends it early, and auxo compare does not either."""
+
+    @property
+    def mixes(self) -> bool:
+        """Whether training images are mixed in pairs."""
+        return self.mixup > 0 or self.cutmix > 0
 
     @property
     def scales_rates(self) -> bool:

@@ -188,6 +188,10 @@ class ExperimentConfig(Options):
         for stage in self.trained_stages:
             prefix = ([stage.name] if len(self.stages) > 1 else []) + ["tuning"]
             changed = [item for item in fields(stage.tuning) if getattr(stage.tuning, item.name) != read_default(item)]
+            if stage.tuning.mixes and not stage.method.takes_mixed_labels:
+                name = "mixup" if stage.tuning.mixup else "cutmix"
+                rule = f"0 with {method_name(stage)}, because its loss takes one label for each image"
+                raise OptionError(name, rule, str(getattr(stage.tuning, name)), "leave it out").under(*prefix)
             for item in changed:
                 value, default = getattr(stage.tuning, item.name), read_default(item)
                 reason = stage.method.refused_tuning.get(item.name)

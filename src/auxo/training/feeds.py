@@ -8,9 +8,10 @@ from typing import NamedTuple
 from torch import Tensor
 
 from auxo.data import InputPipeline, Loader, Shuffled, Splits
+from auxo.data.mixing import Mixing
 from auxo.errors import ConfigError
 from auxo.interfaces import AbstractOrder, MethodConfig, Prepared, StepPlan, View
-from auxo.random import derive_seed
+from auxo.random import Draws, derive_seed, named_generator
 from auxo.runs.experiment import ExperimentConfig, StageConfig
 from auxo.runtime import Runtime
 from auxo.types import Batch, Batches
@@ -111,6 +112,13 @@ class Feeds:
         self._views = stage.method.required_views()
         for view in self._views.values():
             pipeline.checked(view.augment)
+        self._mixing = Mixing(stage.tuning.mixup, stage.tuning.cutmix)
+        if stage.tuning.mixes and runtime.num_processes > 1:  # a pair could be in two of them
+            got, fix = (
+                f"{runtime.num_processes}",
+                "leave --tuning.mixup and --tuning.cutmix out, or train in one process",
+            )
+            raise ConfigError("one process with tuning.mixup or tuning.cutmix, which mix images of a batch", got, fix)
         self._streams = {name: _Stream.of(view, stage.batch_size) for name, view in self._views.items()}
         self._loaders = {stream: self._build_loader(stream, splits) for stream in dict.fromkeys(self._streams.values())}
         self._prepared: Mapping[str, Mapping[str, Tensor]] = {}
@@ -177,6 +185,9 @@ class Feeds:
                 if view.images:
                     seed = derive_seed(self._seed, "augment", name, number)  # every view has draws of its own
                     seen = self._pipeline(seen, seed=seed, augment=view.augment)
+                    if self._stage.tuning.mixes and view.split == "train":
+                        generator = named_generator(self._seed, "mix", name, number)
+                        seen = self._mixing.mix(seen, Draws(generator))
                 self._shown[name] = _Kept(number, seen)
         return {name: self._shown[name].batch for name in plan.batches}, images
 
