@@ -158,6 +158,7 @@ def _put_word_in(base, _options, draws):
 def _change_word(base, _options, draws):
     """Change a word of the command line, or leave it out."""
     place = draws.randrange(len(base))
+    place -= base[place - 1] == "--out"  # whose value is often all that is wrong, and might become a good one
     kept = [draws.choice(STRANGE_WORDS)] if draws.random() < 0.8 and place else ["nothing"] if not place else []
     return Line([*base[:place], *kept, *base[place + 1 :]])
 
