@@ -40,7 +40,8 @@ FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^()\s]+)\)")
 SNIPPET = re.compile(r'^--8<-- "([^":]+)(?::(\w+))?"$', re.MULTILINE)
 INLINE = re.compile(
-    r"`(auxo (?:train|compare|sweep|label-quality|evaluate|audit|predict|explain|export|report|estimate|verify) [^`]+"
+    r"`(auxo (?:train|compare|sweep|label-quality|evaluate|audit|predict|explain|export|report|estimate|adapt|verify)"
+    r" [^`]+"
     r"|auxo (?:list|doctor)\b[^`]*)`"
 )
 PLACEHOLDER = re.compile(r"…|\b[A-Z]{3,}\b|\{")
@@ -116,6 +117,9 @@ def place(photos):
     words = ["estimate", str(root / "runs" / "ossl-digits-seed0"), str(photos / "elsewhere"), "--labels", "50"]
     assert call([*words, "--out", str(root / "labelled.csv")]) == 0
     fill_labels(root / "labelled.csv")
+    normed = str(root / "runs" / "supervised-own-seed0")  # with batch norm, to be adapted
+    assert call(["train", "supervised", *tiny, "--backbone.name", "resnet8", "--out", normed]) == 0
+    assert call(["adapt", normed, str(photos / "elsewhere")]) == 0
     recipe = str(root / "examples" / "my_method.py")
     assert call(["train", recipe, *tiny, "--out", str(root / "runs" / "my-run")]) == 0
     task = f"{root / 'examples' / 'my_task.py'}:recipe"

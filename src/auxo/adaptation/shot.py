@@ -59,8 +59,8 @@ class ShotAdaptation(StepConfig):
         method.load_state_dict(state)
         if distance is not None and distance > FAR:
             doubts.append(
-                f"predicted classes are far from their proportions in training ({distance:.2f} of 1, where more than "
-                f"{FAR:g} is seen if classes are missing): shot spreads predictions over all classes"
+                f"predicted classes are far from their proportions in training ({distance:.2f} of 1): shot spreads "
+                "predictions over all classes, which harms where some are missing"
             )
         return doubts
 
