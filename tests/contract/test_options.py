@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 import auxo
+from auxo.adaptation import AdaptationConfig
 from auxo.backbones import BackboneConfig
 from auxo.bilevel import HessianOperator
 from auxo.errors import OptionError
@@ -37,6 +38,7 @@ from auxo.solvers import LowerLevel, SolverConfig
 from auxo.tasks import Classification
 from auxo.types import Batch
 
+from .adaptation_options import use_adaptation
 from .gate_world import NUM_FEATURES, NUM_OUTPUTS, World
 from .pixel_options import COLUMNS, RUNTIME, use_decoder, use_labeller, use_objective
 
@@ -212,6 +214,7 @@ FAMILIES = {
     ClassLossConfig: use_loss,
     SolverConfig: use_solver,
     AttackConfig: use_attack,
+    AdaptationConfig: use_adaptation,
 }
 
 
