@@ -172,6 +172,8 @@ def check_other(words):
         places = [word for word in words if word.startswith("tests/")]
         assert places
         assert all((ROOT / place).exists() for place in places)
+    elif words[0].startswith("scripts/"):
+        assert os.access(ROOT / words[0], os.X_OK)
     else:
         raise AssertionError(f"nothing checks {words[0]}")
 
