@@ -46,6 +46,13 @@ def _read_set(root, *, place="", mask=None, **options):
     source.content_hashes()
 
 
+def _read_divided(root):
+    """Read a folder of train, val and test as a run does."""
+    from auxo.data import DataConfig, load_splits
+
+    load_splits(DataConfig(train=str(root), storage="memory"), seed=0).digests()
+
+
 def _read_pairs(root):
     from auxo.types import MASK
 
@@ -169,6 +176,7 @@ def make_space():
 
 INPUTS = {
     "folder": Input("folder", _read_set, {"*/*": IMAGE}, is_folder=True),
+    "divided folder": Input("divided", _read_divided, {"*/*/*": IMAGE}, is_folder=True),
     "labels.csv": Input("folder", lambda root: _read_set(root, columns=("site",)), {"labels.csv": TABLE}),
     "csv": Input("table", lambda root: _read_set(root, place="set.csv"), {"set.csv": TABLE}),
     "parquet": Input("parquet", lambda root: _read_set(root, place="set.parquet"), {"set.parquet": BYTES}),

@@ -61,6 +61,7 @@ def _write_sets(root):
     names = [f"{CLASSES[number % 2]}/{number}.png" for number in range(6)]
     write_images(root / "folder", names)
     _write_csv(root / "folder" / "labels.csv", [["path", "site"], *([name, f"s{len(name)}"] for name in names)])
+    write_images(root / "divided", [f"{part}/{name}" for part in ("train", "val", "test") for name in names])
     paths = write_images(root / "table", names)
     rows = [[str(path.relative_to(root / "table")), path.parent.name] for path in paths]
     _write_csv(root / "table" / "set.csv", [["path", "label"], *rows])
