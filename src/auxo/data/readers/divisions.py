@@ -110,7 +110,7 @@ def _find_split_folders(path: Path, mask: str | None) -> list[str] | None:
     is_set = {name: holds_set(names[name], mask) for name in names}
     if all(is_set.values()):
         return list(names)
-    if len(roles) == len(names):
+    if len(roles) == len(names) and mask is None:
         _refuse_undivided(path, next(name for name in roles if not is_set[name]), names)
     return None
 

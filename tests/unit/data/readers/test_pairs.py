@@ -129,7 +129,8 @@ def test_read_pairs__folder_within_the_images__goes_with_that_of_the_masks(tmp_p
     assert source.name == "images-train"
     assert source.vocabulary["mask"] == ("sky", "tree", "road")
     assert len(read(root / "images")) == 12
-    assert len(read(root)) == 12
+    with pytest.raises(DataError, match=r"one set of images, got .*, which is divided into images/train, images/val"):
+        read(root)
 
 
 def test_read_pairs__ending_of_all_masks__does_not_count(root: Path) -> None:
