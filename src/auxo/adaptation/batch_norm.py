@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
+from auxo.adaptation._classes import doubt_classes
 from auxo.adaptation._interface import AdaptationConfig, Setting
 from auxo.adaptation._statistics import mix_target, require_batch_norms
 from auxo.options import Range
@@ -38,6 +39,10 @@ class BatchNormAdaptation(AdaptationConfig):
     def require(self, setting: Setting) -> None:
         """Refuse a network without batch norm."""
         require_batch_norms(setting)
+
+    def find_doubts(self, setting: Setting) -> list[str]:
+        """Return that images are few, and that predicted classes are far from their proportions in training."""
+        return [*super().find_doubts(setting), *doubt_classes(setting, mixing=self.mixing, images=self.images)]
 
     def adapt(self, setting: Setting) -> Mapping[str, float | int]:
         """Mix the statistics of all layers that the images pass through."""

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from auxo.adaptation._classes import doubt_classes
 from auxo.adaptation._interface import Setting
 from auxo.adaptation._steps import StepConfig, follow_loss, measure_entropies, predict_target
 from auxo.data import TrainSplit
@@ -23,9 +24,6 @@ momentum 0.9. Left out: pseudo-labels by clustering, label smoothing and weight 
 source. Ours: cross-entropy of as many labelled images of the source beside it (source_weight 0 leaves it out, as
 there), and statistics of batch norm that are mixed first and stay.
 """
-
-FAR = 0.5
-"""Distance of predicted from trained class proportions from which on a note says so: half the summed difference."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,18 +49,7 @@ class ShotAdaptation(StepConfig):
 
     def find_doubts(self, setting: Setting) -> list[str]:
         """Return that images are few, and that predicted classes are far from their proportions in training."""
-        doubts = super().find_doubts(setting)
-        method = setting.reader.method
-        state = {name: tensor.detach().clone() for name, tensor in method.state_dict().items()}
-        self.mix_first(setting)  # before it, a shift of the images alone moves predictions far
-        distance = _measure_distance(setting, self.images)
-        method.load_state_dict(state)
-        if distance is not None and distance > FAR:
-            doubts.append(
-                f"predicted classes are far from their proportions in training ({distance:.2f} of 1): shot spreads "
-                "predictions over all classes, which harms where some are missing"
-            )
-        return doubts
+        return [*super().find_doubts(setting), *doubt_classes(setting, mixing=self.mixing, images=self.images)]
 
     def adapt(self, setting: Setting) -> Mapping[str, float | int]:
         """Mix the statistics, then step."""
@@ -99,15 +86,3 @@ def _require_source(setting: Setting) -> TrainSplit:
     if setting.source is None:
         raise ValueError("expected a setting with training images, got none: call require first")
     return setting.source
-
-
-def _measure_distance(setting: Setting, images: int) -> float | None:
-    """Return how far predicted classes are from their proportions in training, in [0, 1]; ``None`` without those."""
-    if not sum(setting.shares):
-        return None
-    with setting.reader.reading():
-        chunks = setting.target.choose(images).split(setting.reader.batch_size)
-        predicted = torch.cat([predict_target(setting, chunk).argmax(1).cpu() for chunk in chunks])
-    shares = torch.tensor(setting.shares, dtype=torch.float64)
-    found = predicted.bincount(minlength=len(shares)).double() / len(predicted)
-    return float((found - shares / shares.sum()).abs().sum() / 2)

@@ -149,9 +149,10 @@ def test_batch_norm__weights_that_are_nan__names_the_layer_and_the_set(make_sett
 
 
 def test_batch_norm__few_images__is_a_doubt(make_setting):
-    (doubt,) = BatchNormAdaptation().find_doubts(make_setting())
+    doubt, *_ = BatchNormAdaptation().find_doubts(make_setting())
     assert doubt.startswith("48 images are few to adapt to")
-    assert not BatchNormAdaptation().find_doubts(make_setting(source=SHAPES.subset(torch.arange(100) % 48, "many")))
+    many = make_setting(source=SHAPES.subset(torch.arange(100) % 48, "many"))
+    assert not any("are few" in doubt for doubt in BatchNormAdaptation().find_doubts(many))
 
 
 def test_unlabelled_images__a_source_with_labels__has_no_way_to_them():
