@@ -10,6 +10,7 @@ from auxo.comparison.folder import Contents, run_folder
 from auxo.errors import CheckpointError, ConfigError
 from auxo.jobs import is_finished
 from auxo.runs.document import read_rule
+from auxo.runs.doubts import find_doubts
 from auxo.runs.history import RunHistory
 from auxo.runs.results import EvaluationRow
 from auxo.runs.selection import SelectionRule
@@ -34,6 +35,7 @@ class Result:
         images: training images seen.
         flops: floating-point operations of training, or ``None`` if they were not counted.
         selection: which weights the last stage ended with, in words.
+        doubts: what speaks against the result, each a sentence.
     """
 
     method: str
@@ -44,6 +46,7 @@ class Result:
     images: int
     flops: float | None
     selection: str
+    doubts: tuple[str, ...] = ()
 
     @property
     def head(self) -> str:
@@ -86,6 +89,7 @@ def read_result(folder: Path, *, method: str, seed: int) -> Result:
         images=history.compute.images,
         flops=history.compute.flops,
         selection=_read_rule(history).describe(primary=next(iter(rows.values())).primary),
+        doubts=tuple(find_doubts(history)),
     )
 
 

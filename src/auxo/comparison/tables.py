@@ -104,6 +104,7 @@ def notes_of(comparison: Comparison) -> list[str]:
     notes += _note_pairs(comparison)
     notes += _note_looks(comparison)
     notes += comparison.ungrouped
+    notes += _note_doubts(comparison)
     notes += _list_absences(comparison)
     notes += _told_by_the_task(comparison)
     if contents.budget == "recipe":
@@ -128,6 +129,19 @@ def _note_pairs(comparison: Comparison) -> list[str]:
         if apart:
             notes[f"no seed in common with {base}, so not compared with it: {', '.join(apart)}"] = None
     return list(notes)
+
+
+def _note_doubts(comparison: Comparison) -> list[str]:
+    """Return for each method how many of its runs raise doubts, with the first of them."""
+    notes = []
+    for method in comparison.contents.methods:
+        own = comparison.results_of(method)
+        doubted = [result for result in own if result.doubts]
+        if doubted:
+            first = doubted[0]
+            count = f"{len(doubted)} of {len(own)} runs of {method} raise{'s' if len(doubted) == 1 else ''} doubts"
+            notes.append(f"{count}; {method}-seed{first.seed}: {first.doubts[0]}")
+    return notes
 
 
 def _note_looks(comparison: Comparison) -> list[str]:

@@ -344,3 +344,10 @@ def test_result_tables__classes_that_fail__stand_beside_accuracy(make_row, make_
     shown = compare_results(contents_for(*results), results, measures=("primary", "macro"))
     assert [table.columns[-1] for table in result_tables(shown)][-1] == "test: worst class"
     assert len(result_tables(compare_results(contents_for(*results), results, measures=("macro",)))) == 1
+
+
+def test_notes_of__runs_that_raise_doubts__counted_by_method_with_the_first(make_row, make_result, contents_for):
+    results = [make_result("one", seed, make_row(0.9)) for seed in range(3)]
+    results[1:] = [replace(each, doubts=("it is at chance", "it diverged")) for each in results[1:]]
+    comparison = compare_results(contents_for(*results), results)
+    assert notes_of(comparison) == ["2 of 3 runs of one raise doubts; one-seed1: it is at chance"]
