@@ -114,7 +114,7 @@ def predict_unfinished_run(place):
     return ["predict", place.run, place.shapes]
 
 
-@case(r"an image or a folder, got 'gone.png', which is not there")
+@case(r"an image, a folder, .*, got 'gone.png', which is not there")
 def predict_missing_picture(place):
     return ["predict", place.run, "gone.png"]
 

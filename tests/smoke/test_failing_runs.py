@@ -65,7 +65,7 @@ def test_train__disk_full_at_the_checkpoint__leaves_no_half_and_goes_on_when_fre
 
 
 def test_train__disk_full_at_the_records__drops_the_half_line_and_goes_on_when_freed(auxo, place, full_disk):
-    with full_disk(4000):
+    with full_disk(6000):  # more than the config, less than the records
         answer = auxo(*place.train("--training.log-every", 1, "--batch-size", 4))
     assert re.search(r"to write .*records.jsonl, got file too large: free the disk and --resume", line_of(answer, 2))
     assert auxo("train", "--resume", place.out).code == 0
