@@ -51,7 +51,7 @@ def estimate_groups(deltas: GroupedDeltas) -> Estimate:
         >>> rows = np.array([[1.0, 2.0, 3.0], [2.0, 3.0, 4.0]])
         >>> found = estimate_groups(GroupedDeltas(rows, np.full(3, 1 / 3), np.zeros(3, dtype=int)))
         >>> [round(float(each), 3) for each in found]
-        [2.5, 0.764, 3.0]
+        [2.5, 0.764, 2.882]
     """
     values, weights, sets = deltas
     num_seeds = values.shape[-2]

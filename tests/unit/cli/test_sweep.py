@@ -77,7 +77,10 @@ def test_sweep__two_processes__chooses_judges_and_says_where(auxo, words, tmp_pa
         (["--processes", "0"], "processes in [1, 1024]"),
         (["--processes", "2", "--ray", "local"], "no --processes with --ray"),
         (["--resume", "runs/x"], "a recipe and its options"),
-        (["backbone.name=choice:lenet5,lenet6"], "one of auxo's backbones, got 'lenet6'"),
+        (
+            ["backbone.name=choice:lenet5,lenet6"],
+            "got 'lenet6' in backbone.name=choice:lenet5,lenet6: did you mean lenet5",
+        ),
     ],
 )
 def test_sweep__wrong_words__refused_in_one_line_before_anything_is_written(auxo, words, tmp_path, more, says):

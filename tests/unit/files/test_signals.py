@@ -10,6 +10,7 @@ from auxo.files.signals import STOPPING, ignore_stopping, stop_on_signal
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGXCPU])
 def test_stop_on_signal__of_a_user_terminal_or_scheduler__is_a_request(number):
+    found = signal.signal(number, signal.SIG_DFL)  # under nohup SIGHUP is ignored
     before = signal.getsignal(number)
     with stop_on_signal() as stop:
         assert not stop
@@ -19,6 +20,7 @@ def test_stop_on_signal__of_a_user_terminal_or_scheduler__is_a_request(number):
         signal.raise_signal(other)
         assert stop.signal_number == number, "the first one decides the exit code"
     assert signal.getsignal(number) is before
+    signal.signal(number, found)
 
 
 def test_stop_on_signal__ignored_at_the_start__stays_ignored():

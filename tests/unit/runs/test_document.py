@@ -191,7 +191,7 @@ def test_from_json__no_config__is_told(text, message):
         (("stages", 0, "epochs"), True, r"a valid stages\.0\.epochs in x, got True, no int"),
         (("stages", 0, "epochs"), 1.5, r"a valid stages\.0\.epochs in x, got 1\.5, no int"),
         (("stages", 0, "method", "optimizer", "lr"), "1", r"stages\.0\.method\.optimizer\.lr in x, got '1', no float"),
-        (("stages", 0, "method", "optimizer", "lr"), -1.0, r"optimizer\.lr in .*, got -1\.0"),
+        (("stages", 0, "method", "optimizer", "lr"), -1.0, r"optimizer\.lr > 0 in x, got -1\.0"),
         (("stages", 0, "method", "type"), "osls", r"one of auxo's methods, got 'osls'"),
         (("stages", 0, "method", "type"), "", r"one of auxo's methods, got ''"),
         (("stages",), [], r"at least one stage, got none"),
