@@ -181,7 +181,7 @@ def test_check_builds__choice_of_what_is_not_there__refused(make_space):
     with pytest.raises(AuxoError, match=r"a backbone .*, got 'resnet8x' in backbone.name=choice:lenet5,resnet8x"):
         make_space("backbone.name=choice:lenet5,resnet8x")
     space = make_space("data.image-size=choice:28,8")
-    with open_runtime(space.config.runtime) as runtime, pytest.raises(AuxoError, match="at least|pixels"):
+    with open_runtime(space.config.runtime) as runtime, pytest.raises(AuxoError, match=r"at least|pixels"):
         check_builds(space, SelectionRule(), runtime=runtime)
     space = make_space("data.augment=choice:none,crop")
     with open_runtime(space.config.runtime) as runtime:
