@@ -111,7 +111,7 @@ def place(photos):
     (root / "bright.py").write_text(next(text for text in puzzles if "class Brightness" in text), encoding="utf-8")
     tiny = ["--data.train", str(photos / "train"), "--epochs", "1", "--device", "cpu", "--training.no-tensorboard"]
     assert call(["train", "ossl", *tiny, "--out", str(root / "runs" / "ossl-own-seed0")]) == 0
-    for name in ("interrupted", "ossl-digits-seed0", "photo"):
+    for name in ("interrupted", "ossl-digits-seed0"):
         shutil.copytree(root / "runs" / "ossl-own-seed0", root / "runs" / name)
     assert call(["export", str(root / "runs" / "ossl-own-seed0"), "--out", str(root / "exported")]) == 0
     words = ["estimate", str(root / "runs" / "ossl-digits-seed0"), str(photos / "elsewhere"), "--labels", "50"]
